@@ -1,0 +1,2 @@
+//! The configuration: what was typed, every problem in it, and what it means.
+pub mod model;

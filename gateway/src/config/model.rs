@@ -1,0 +1,322 @@
+//! What a configuration means, after every check: types that cannot be wrong. The rest of the gateway sees
+//! only these, never what was typed.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use http::{HeaderName, HeaderValue, Method, Uri};
+use ipnet::IpNet;
+
+/// A whole configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Worker threads, each with its own listeners, upstream connections and plugin instances.
+    pub workers: usize,
+    pub listeners: Vec<Listener>,
+    /// `/healthz`, `/readyz` and `/metrics`.
+    pub admin: Option<SocketAddr>,
+    pub log: Log,
+    /// Peers whose `Forwarded`, `X-Forwarded-*` and request identifiers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    pub paths: PathRule,
+    pub limits: Limits,
+    pub timeouts: Timeouts,
+    pub secrets: BTreeMap<String, SecretSource>,
+    pub sinks: BTreeMap<String, SinkTarget>,
+    pub upstreams: BTreeMap<String, Arc<Upstream>>,
+    /// Every plugin that some route or the global list uses, by the name that YAML gives it.
+    pub plugins: BTreeMap<String, Arc<Plugin>>,
+    /// Run before each route's own, on every route.
+    pub global_plugins: Vec<Arc<PluginUse>>,
+    pub routes: Vec<Arc<Route>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    pub address: SocketAddr,
+    pub tls: Option<ListenerTls>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// The first one answers clients that name no server or an unknown one.
+    pub certificates: Vec<CertificateFiles>,
+    pub min_version: TlsVersion,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// PEM, leaf first.
+    pub cert: PathBuf,
+    /// PEM: PKCS #8, PKCS #1 or SEC1.
+    pub key: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsVersion {
+    Tls12,
+    Tls13,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone)]
+pub struct Log {
+    pub format: LogFormat,
+    /// A `tracing` filter directive: `info`, `gateway=debug`, …
+    pub level: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PathRule {
+    pub encoded_slashes: EncodedSlashes,
+    pub merge_slashes: bool,
+}
+
+/// What becomes of `%2F` and `%5C` in a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EncodedSlashes {
+    /// They stay as they are and never separate segments.
+    Keep,
+    /// The request is answered with 400.
+    Reject,
+    /// `%2F` becomes `/` before dot segments are resolved.
+    Decode,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Names, values, separators of the header section, and the request line.
+    pub header_bytes: usize,
+    pub header_count: usize,
+    /// Path and query.
+    pub uri_bytes: usize,
+    /// A request's body; a route may have its own.
+    pub body_bytes: u64,
+    /// A body that a plugin reads, in either direction; a route may have its own.
+    pub buffer_bytes: usize,
+    /// Open client connections of the whole process.
+    pub connections: usize,
+    /// Concurrent HTTP/2 streams of one connection.
+    pub streams: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeouts {
+    /// TLS handshake and head of a request, from its first byte.
+    pub header_read: Duration,
+    /// A kept-alive connection without a request.
+    pub idle: Duration,
+    /// From the head of the request to the head of the response; a route may have its own.
+    pub request: Duration,
+    /// A body, in either direction, of which no byte moves.
+    pub body: Duration,
+    /// What a drain waits for requests in flight.
+    pub drain: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SecretSource {
+    Env(String),
+    /// The file's bytes, less one trailing line end.
+    File(PathBuf),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SinkTarget {
+    Stdout,
+    Stderr,
+    /// Appended to; opened anew on reload, for rotation.
+    File(PathBuf),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Upstream {
+    pub name: Arc<str>,
+    /// At least one.
+    pub endpoints: Vec<Endpoint>,
+    pub tls: UpstreamTls,
+    pub host: HostHeader,
+    /// TCP and TLS.
+    pub connect_timeout: Duration,
+    /// How long an unused connection is kept.
+    pub idle_timeout: Duration,
+    /// Unused connections kept to each endpoint, for each worker.
+    pub idle_connections: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `http` or `https`, authority, no path.
+    pub url: Uri,
+    /// At least 1.
+    pub weight: u32,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// PEM of the authorities believed; the system's if absent.
+    pub ca: Option<PathBuf>,
+    /// The name sent as SNI and verified; the endpoint's host if absent.
+    pub server_name: Option<String>,
+}
+
+/// What `Host` the upstream sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostHeader {
+    /// The client's.
+    Preserve,
+    /// The endpoint's authority.
+    Endpoint,
+}
+
+#[derive(Debug, PartialEq)]
+pub struct Plugin {
+    pub name: Arc<str>,
+    pub component: ComponentSource,
+    pub grants: Grants,
+    pub limits: PluginLimits,
+    pub isolation: Isolation,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ComponentSource {
+    /// One of the standard plugins in the binary.
+    Builtin(String),
+    File(PathBuf),
+}
+
+/// What a plugin may touch. `Names::All` is only for the standard plugins.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Grants {
+    pub upstreams: Names,
+    pub store: Names,
+    pub secrets: Names,
+    pub sinks: Names,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Names {
+    All,
+    Only(Vec<String>),
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self::Only(Vec::new())
+    }
+}
+
+impl Names {
+    pub fn allows(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(names) => names.iter().any(|n| n == name),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Only(names) if names.is_empty())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginLimits {
+    /// Linear memory of one instance.
+    pub memory: usize,
+    /// Running time of one call; waiting for the network does not count.
+    pub time: Duration,
+    /// Instances of the whole process, for each configuration of the plugin.
+    pub instances: usize,
+    /// Calls after which an instance is replaced; 0 for never.
+    pub max_calls: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Isolation {
+    /// Instances are reused, one call at a time.
+    Shared,
+    /// Each exchange has an instance of its own.
+    Request,
+}
+
+/// A plugin in a list, with its configuration there.
+#[derive(Debug, PartialEq)]
+pub struct PluginUse {
+    pub plugin: Arc<Plugin>,
+    /// As JSON, `{}` if left out.
+    pub config: serde_json::Value,
+    pub on_error: OnError,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnError {
+    /// The exchange fails with 500.
+    Fail,
+    /// The exchange goes on as if the plugin were not there.
+    Skip,
+}
+
+#[derive(Debug, PartialEq)]
+pub struct Route {
+    pub name: Arc<str>,
+    pub matches: Match,
+    /// The route's own, after the global ones.
+    pub plugins: Vec<Arc<PluginUse>>,
+    pub upstream: Arc<Upstream>,
+    pub body_bytes: u64,
+    pub buffer_bytes: usize,
+    pub timeout: Duration,
+}
+
+/// All conditions must hold. Lists are sorted and without repetitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Match {
+    /// Any of these; empty for every host.
+    pub hosts: Vec<HostPattern>,
+    pub path: PathPattern,
+    /// Any of these; empty for every method.
+    pub methods: Vec<Method>,
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Name and value, percent-decoded.
+    pub query: Vec<(String, String)>,
+}
+
+/// Lower case, without port.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HostPattern {
+    Exact(String),
+    /// `*.example.com`, kept as `example.com`: one or more labels before it, as in Gateway API.
+    Suffix(String),
+}
+
+/// A path as segments, in normalised form.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct PathPattern {
+    /// As typed.
+    pub text: String,
+    pub segments: Vec<Segment>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Segment {
+    Literal(String),
+    /// `{name}`: one segment, not empty.
+    Parameter(String),
+    /// `{*name}`: all that is left, also nothing; only at the end.
+    Rest(String),
+}
+
+/// An address for a port on the loopback interface, chosen by the system.
+pub fn any_loopback_port() -> SocketAddr {
+    SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 0)
+}

@@ -1,0 +1,102 @@
+//! Every way in which the gateway itself ends an exchange, and what the client is told.
+//!
+//! A failure is named where it happens; its status is chosen here, once. What the client reads never says
+//! more than the title and the fixed detail: causes go to the log.
+
+use http::StatusCode;
+
+/// Why the gateway answered instead of an upstream or a plugin, or gave up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Failure {
+    /// The bytes are not an HTTP request, or an ambiguous one (RFC 9112 §6.3).
+    MalformedRequest,
+    /// The path breaks the normalisation rule.
+    PathRejected,
+    /// The request's head did not arrive in time.
+    HeadTimeout,
+    /// The request's body stalled.
+    BodyTimeout,
+    /// The request's body is over the route's limit.
+    BodyTooLarge,
+    /// The request target is over the limit.
+    UriTooLong,
+    /// `Expect` asks for something else than `100-continue` (RFC 9110 §10.1.1).
+    ExpectationFailed,
+    /// The header section is over the limit in bytes or in field lines (RFC 6585 §5).
+    HeadTooLarge,
+    /// `CONNECT` and other methods that the gateway does not carry.
+    MethodNotImplemented,
+    /// No route matches.
+    NoRoute,
+    /// A route matches but for the method (RFC 9110 §15.5.6).
+    MethodNotAllowed,
+    /// A plugin trapped, ran out of time or memory, or reported that it failed.
+    PluginFailed,
+    /// All instances of a plugin are busy and the queue for them is full.
+    PluginBusy,
+    /// Over the limit of concurrent connections.
+    TooManyConnections,
+    /// The gateway is going down.
+    Draining,
+    /// No endpoint of the upstream can be used.
+    NoEndpoint,
+    /// No connection to the upstream, or its TLS handshake failed.
+    UpstreamUnreachable,
+    /// Connecting to the upstream took too long.
+    UpstreamConnectTimeout,
+    /// The upstream's response did not begin in time.
+    UpstreamTimeout,
+    /// The upstream closed before its response was whole.
+    UpstreamClosed,
+    /// The upstream's bytes are not an HTTP response.
+    UpstreamProtocol,
+    /// The client went away before the response was whole.
+    ClientClosed,
+    /// A defect of the gateway.
+    Internal,
+}
+
+impl Failure {
+    /// The name in logs, metrics and `outcome.failure`.
+    pub fn reason(self) -> &'static str {
+        self.facts().0
+    }
+
+    /// The status of the reply. `ClientClosed` has nginx's 499, which is logged and never sent.
+    pub fn status(self) -> StatusCode {
+        StatusCode::from_u16(self.facts().1).expect("the table below holds valid codes")
+    }
+
+    /// One sentence for the client.
+    pub fn detail(self) -> &'static str {
+        self.facts().2
+    }
+
+    fn facts(self) -> (&'static str, u16, &'static str) {
+        match self {
+            Self::MalformedRequest => ("malformed-request", 400, "the request is not valid HTTP"),
+            Self::PathRejected => ("path-rejected", 400, "the path of the request is not acceptable"),
+            Self::HeadTimeout => ("head-timeout", 408, "the head of the request did not arrive in time"),
+            Self::BodyTimeout => ("body-timeout", 408, "the body of the request did not arrive in time"),
+            Self::BodyTooLarge => ("body-too-large", 413, "the body of the request is too large"),
+            Self::UriTooLong => ("uri-too-long", 414, "the target of the request is too long"),
+            Self::ExpectationFailed => ("expectation-failed", 417, "only 100-continue can be expected"),
+            Self::HeadTooLarge => ("head-too-large", 431, "the header section of the request is too large"),
+            Self::MethodNotImplemented => ("method-not-implemented", 501, "the method is not supported"),
+            Self::NoRoute => ("no-route", 404, "nothing is served here"),
+            Self::MethodNotAllowed => ("method-not-allowed", 405, "the method is not allowed here"),
+            Self::PluginFailed => ("plugin-failed", 500, "the request could not be processed"),
+            Self::PluginBusy => ("plugin-busy", 503, "the gateway is too busy"),
+            Self::TooManyConnections => ("too-many-connections", 503, "the gateway is too busy"),
+            Self::Draining => ("draining", 503, "the gateway is shutting down"),
+            Self::NoEndpoint => ("no-endpoint", 503, "the service is not available"),
+            Self::UpstreamUnreachable => ("upstream-unreachable", 502, "the service could not be reached"),
+            Self::UpstreamConnectTimeout => ("upstream-connect-timeout", 504, "the service did not answer in time"),
+            Self::UpstreamTimeout => ("upstream-timeout", 504, "the service did not answer in time"),
+            Self::UpstreamClosed => ("upstream-closed", 502, "the service closed the connection"),
+            Self::UpstreamProtocol => ("upstream-protocol", 502, "the service sent an invalid response"),
+            Self::ClientClosed => ("client-closed", 499, "the client closed the connection"),
+            Self::Internal => ("internal", 500, "the request could not be processed"),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! The body of a message on its way through: nothing, bytes, or a stream that is never collected here.
+
+use std::{
+    cell::Cell,
+    fmt,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+
+/// A body that the gateway forwards. Streams are polled only as fast as the receiver takes them.
+#[derive(Default)]
+pub enum Body {
+    #[default]
+    Empty,
+    Full(Bytes),
+    /// What the client sends, metered and limited.
+    Client(Metered),
+    /// What an upstream sends.
+    Stream(Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError>>>),
+}
+
+/// Why a body ended before its end.
+#[derive(Debug)]
+pub enum BodyError {
+    /// Over the limit of so many bytes.
+    TooLarge(u64),
+    /// No byte came for too long.
+    Stalled,
+    /// The sender broke off.
+    Interrupted(hyper::Error),
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge(limit) => write!(f, "body is over {limit} bytes"),
+            Self::Stalled => f.write_str("body stalled"),
+            Self::Interrupted(_) => f.write_str("body was interrupted"),
+        }
+    }
+}
+
+impl std::error::Error for BodyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Interrupted(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// How a client's body fared, seen from outside while another task polls it.
+#[derive(Default, Debug)]
+pub struct Traffic {
+    /// Body bytes received from the client.
+    pub received: Cell<u64>,
+    /// Body bytes handed to the client's connection.
+    pub sent: Cell<u64>,
+    /// The client's body went over its limit.
+    pub overflow: Cell<bool>,
+    /// The client's body broke off or was malformed.
+    pub broken: Cell<bool>,
+    /// The client's body has arrived whole.
+    pub complete: Cell<bool>,
+}
+
+/// A client's body, counted and cut off at the route's limit.
+pub struct Metered {
+    inner: Incoming,
+    limit: u64,
+    traffic: Rc<Traffic>,
+}
+
+impl Body {
+    /// A client's body; `Empty` where the framing says so, so that nothing is polled for it.
+    pub fn from_client(inner: Incoming, limit: u64, traffic: Rc<Traffic>) -> Self {
+        if inner.is_end_stream() {
+            traffic.complete.set(true);
+            return Self::Empty;
+        }
+        Self::Client(Metered { inner, limit, traffic })
+    }
+
+    /// Whether the whole body is at hand.
+    pub fn is_buffered(&self) -> bool {
+        matches!(self, Self::Empty | Self::Full(_))
+    }
+}
+
+impl From<Vec<u8>> for Body {
+    fn from(bytes: Vec<u8>) -> Self {
+        if bytes.is_empty() { Self::Empty } else { Self::Full(bytes.into()) }
+    }
+}
+
+impl HttpBody for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Full(_) => {
+                let Self::Full(bytes) = std::mem::take(&mut *self) else { unreachable!("matched above") };
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Self::Client(metered) => Pin::new(metered).poll_frame(cx),
+            Self::Stream(stream) => stream.as_mut().poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Full(_) => false,
+            Self::Client(metered) => metered.inner.is_end_stream(),
+            Self::Stream(stream) => stream.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Client(metered) => metered.inner.size_hint(),
+            Self::Stream(stream) => stream.size_hint(),
+        }
+    }
+}
+
+impl HttpBody for Metered {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    let received = self.traffic.received.get() + data.len() as u64;
+                    self.traffic.received.set(received);
+                    if received > self.limit {
+                        self.traffic.overflow.set(true);
+                        return Poll::Ready(Some(Err(BodyError::TooLarge(self.limit))));
+                    }
+                }
+                Some(Ok(frame))
+            }
+            Some(Err(error)) => {
+                self.traffic.broken.set(true);
+                Some(Err(BodyError::Interrupted(error)))
+            }
+            None => {
+                self.traffic.complete.set(true);
+                None
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}

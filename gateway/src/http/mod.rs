@@ -1,0 +1,2 @@
+//! Reading, changing and writing HTTP messages.
+pub mod body;

@@ -1,0 +1,7 @@
+//! An API gateway whose pipeline is made of WebAssembly components. `ARCHITECTURE.md` beside this crate's
+//! manifest tells the story of a request.
+
+pub mod config;
+pub mod error;
+pub mod http;
+pub mod pipeline;

@@ -1,0 +1,436 @@
+//! One request and its response, with everything that plugins may read or change about them. The rules of
+//! what may be changed live here, so that they hold for every kind of stage.
+
+use std::{any::Any, net::IpAddr, rc::Rc, sync::Arc, time::Instant, time::SystemTime};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header, uri::PathAndQuery};
+use smallvec::SmallVec;
+
+use crate::http::body::{Body, Traffic};
+
+/// One request on its way, and from some point on its response.
+pub struct Exchange {
+    pub id: HeaderValue,
+    /// The client's address, as far as trusted proxies tell.
+    pub client: IpAddr,
+    pub received: SystemTime,
+    pub started: Instant,
+    pub protocol: Version,
+    /// Path and query, normalised, before any stage's edit.
+    pub original_target: PathAndQuery,
+    /// Empty where no route matched.
+    pub route: Arc<str>,
+    /// What the path pattern captured, percent-decoded.
+    pub parameters: SmallVec<[(Arc<str>, String); 4]>,
+    pub request: RequestHead,
+    pub request_body: Body,
+    pub response: Option<ResponseHead>,
+    pub response_body: Body,
+    pub bounds: Rc<Bounds>,
+    pub traffic: Rc<Traffic>,
+    pub phase: Phase,
+    /// What stages keep for themselves from one phase to the next, by the stage's position.
+    pub stash: SmallVec<[(usize, Box<dyn Any>); 1]>,
+    attributes: Vec<(String, String)>,
+    attribute_bytes: usize,
+    undo: Undo,
+}
+
+/// The head of a request as the upstream will see it. `host` is not among the headers, but `authority`.
+#[derive(Clone)]
+pub struct RequestHead {
+    pub method: Method,
+    pub scheme: &'static str,
+    pub authority: HeaderValue,
+    pub target: PathAndQuery,
+    pub headers: HeaderMap,
+}
+
+/// The head of a response.
+#[derive(Clone)]
+pub struct ResponseHead {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+}
+
+/// What an edit may not exceed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bounds {
+    pub header_bytes: usize,
+    pub header_count: usize,
+    pub uri_bytes: usize,
+    pub buffer_bytes: usize,
+}
+
+/// Where an exchange is, which decides what may still be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    Request,
+    Response,
+    Complete,
+}
+
+/// Why an edit was refused. Nothing has changed then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EditError {
+    InvalidSyntax,
+    Forbidden,
+    TooLarge,
+}
+
+/// Attributes of one exchange: number, and bytes of keys and values together.
+const MAX_ATTRIBUTES: usize = 128;
+const MAX_ATTRIBUTE_BYTES: usize = 32 * 1024;
+
+/// What to go back to when a stage fails under `on-error: skip`; taken at the first edit.
+#[derive(Default)]
+enum Undo {
+    #[default]
+    Off,
+    Armed,
+    Taken(Box<Before>),
+}
+
+struct Before {
+    request: RequestHead,
+    response: Option<ResponseHead>,
+    attributes: Vec<(String, String)>,
+    attribute_bytes: usize,
+    /// Bodies that were replaced.
+    request_body: Option<Body>,
+    response_body: Option<Body>,
+}
+
+impl Exchange {
+    /// An exchange at its beginning.
+    pub fn new(start: Start) -> Self {
+        let Start {
+            id,
+            client,
+            protocol,
+            route,
+            parameters,
+            request,
+            request_body,
+            bounds,
+            traffic,
+            received,
+            started,
+        } = start;
+        Self {
+            id,
+            client,
+            received,
+            started,
+            protocol,
+            original_target: request.target.clone(),
+            route,
+            parameters,
+            request,
+            request_body,
+            response: None,
+            response_body: Body::Empty,
+            bounds,
+            traffic,
+            phase: Phase::Request,
+            stash: SmallVec::new(),
+            attributes: Vec::new(),
+            attribute_bytes: 0,
+            undo: Undo::Off,
+        }
+    }
+
+    /// From here on edits can be undone.
+    pub fn begin_transaction(&mut self) {
+        self.undo = Undo::Armed;
+    }
+
+    /// The edits since `begin_transaction` stay.
+    pub fn commit(&mut self) {
+        self.undo = Undo::Off;
+    }
+
+    /// The edits since `begin_transaction` are undone. A body that was read in the meantime stays buffered.
+    pub fn roll_back(&mut self) {
+        if let Undo::Taken(before) = std::mem::take(&mut self.undo) {
+            self.request = before.request;
+            self.response = before.response;
+            self.attributes = before.attributes;
+            self.attribute_bytes = before.attribute_bytes;
+            if let Some(body) = before.request_body {
+                self.request_body = body;
+            }
+            if let Some(body) = before.response_body {
+                self.response_body = body;
+            }
+        }
+    }
+
+    fn before(&mut self) -> Option<&mut Before> {
+        if matches!(self.undo, Undo::Armed) {
+            self.undo = Undo::Taken(Box::new(Before {
+                request: self.request.clone(),
+                response: self.response.clone(),
+                attributes: self.attributes.clone(),
+                attribute_bytes: self.attribute_bytes,
+                request_body: None,
+                response_body: None,
+            }));
+        }
+        match &mut self.undo {
+            Undo::Taken(before) => Some(before),
+            _ => None,
+        }
+    }
+
+    /// The request's head, for an edit.
+    fn edit_request(&mut self) -> Result<&mut RequestHead, EditError> {
+        if self.phase != Phase::Request {
+            return Err(EditError::Forbidden);
+        }
+        self.before();
+        Ok(&mut self.request)
+    }
+
+    /// The response's head, for an edit.
+    fn edit_response(&mut self) -> Result<&mut ResponseHead, EditError> {
+        if self.phase != Phase::Response || self.response.is_none() {
+            return Err(EditError::Forbidden);
+        }
+        self.before();
+        self.response.as_mut().ok_or(EditError::Forbidden)
+    }
+
+    pub fn set_method(&mut self, method: &str) -> Result<(), EditError> {
+        let method = Method::from_bytes(method.as_bytes()).map_err(|_| EditError::InvalidSyntax)?;
+        if method == Method::CONNECT {
+            return Err(EditError::Forbidden);
+        }
+        self.edit_request()?.method = method;
+        Ok(())
+    }
+
+    /// Sets path and query. The path must be in the normalised form that the gateway promises to upstreams:
+    /// from the root, without dot segments.
+    pub fn set_target(&mut self, value: &str) -> Result<(), EditError> {
+        if value.len() > self.bounds.uri_bytes {
+            return Err(EditError::TooLarge);
+        }
+        if !value.starts_with('/') || !value.bytes().all(|b| b.is_ascii_graphic() && b != b'#' && b != b'\\') {
+            return Err(EditError::InvalidSyntax);
+        }
+        let path = value.split('?').next().unwrap_or_default();
+        if path.split('/').any(is_dot_segment) {
+            return Err(EditError::InvalidSyntax);
+        }
+        let target = PathAndQuery::try_from(value).map_err(|_| EditError::InvalidSyntax)?;
+        self.edit_request()?.target = target;
+        Ok(())
+    }
+
+    /// `host` sets the authority that the upstream sees, where it is preserved.
+    pub fn set_request_header(&mut self, name: &str, value: &[u8]) -> Result<(), EditError> {
+        let (name, value) = field(name, value)?;
+        if name == header::HOST {
+            if !is_authority(&value) {
+                return Err(EditError::InvalidSyntax);
+            }
+            self.edit_request()?.authority = value;
+            return Ok(());
+        }
+        refuse_owned(&name)?;
+        let bounds = self.bounds.clone();
+        let headers = &mut self.edit_request()?.headers;
+        insert(headers, name, value, &bounds)
+    }
+
+    pub fn append_request_header(&mut self, name: &str, value: &[u8]) -> Result<(), EditError> {
+        let (name, value) = field(name, value)?;
+        refuse_host(&name)?;
+        refuse_owned(&name)?;
+        let bounds = self.bounds.clone();
+        let headers = &mut self.edit_request()?.headers;
+        append(headers, name, value, &bounds)
+    }
+
+    pub fn remove_request_header(&mut self, name: &str) -> Result<(), EditError> {
+        let name = field_name(name)?;
+        refuse_host(&name)?;
+        refuse_owned(&name)?;
+        self.edit_request()?.headers.remove(name);
+        Ok(())
+    }
+
+    /// 200 to 599; a status without a body drops the body.
+    pub fn set_status(&mut self, status: u16) -> Result<(), EditError> {
+        let status = StatusCode::from_u16(status).ok().filter(|s| (200..600).contains(&s.as_u16()));
+        let status = status.ok_or(EditError::InvalidSyntax)?;
+        self.edit_response()?.status = status;
+        Ok(())
+    }
+
+    pub fn set_response_header(&mut self, name: &str, value: &[u8]) -> Result<(), EditError> {
+        let (name, value) = field(name, value)?;
+        refuse_owned(&name)?;
+        let bounds = self.bounds.clone();
+        let headers = &mut self.edit_response()?.headers;
+        insert(headers, name, value, &bounds)
+    }
+
+    pub fn append_response_header(&mut self, name: &str, value: &[u8]) -> Result<(), EditError> {
+        let (name, value) = field(name, value)?;
+        refuse_owned(&name)?;
+        let bounds = self.bounds.clone();
+        let headers = &mut self.edit_response()?.headers;
+        append(headers, name, value, &bounds)
+    }
+
+    pub fn remove_response_header(&mut self, name: &str) -> Result<(), EditError> {
+        let name = field_name(name)?;
+        refuse_owned(&name)?;
+        self.edit_response()?.headers.remove(name);
+        Ok(())
+    }
+
+    /// Replaces the request's body, whatever was there. The caller has checked the length.
+    pub fn replace_request_body(&mut self, body: Body) -> Result<(), EditError> {
+        self.edit_request()?.headers.remove(header::CONTENT_LENGTH);
+        let old = std::mem::replace(&mut self.request_body, body);
+        if let Some(before) = self.before() {
+            before.request_body.get_or_insert(old);
+        }
+        Ok(())
+    }
+
+    /// Replaces the response's body, whatever was there. The caller has checked the length.
+    pub fn replace_response_body(&mut self, body: Body) -> Result<(), EditError> {
+        let head = self.edit_response()?;
+        head.headers.remove(header::CONTENT_LENGTH);
+        let old = std::mem::replace(&mut self.response_body, body);
+        if let Some(before) = self.before() {
+            before.response_body.get_or_insert(old);
+        }
+        Ok(())
+    }
+
+    pub fn attribute(&self, key: &str) -> Option<&str> {
+        self.attributes.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+
+    /// All attributes, in the order in which they were first set.
+    pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.attributes.iter().map(|(k, v)| (k.as_str(), v.as_str()))
+    }
+
+    /// Sets an attribute; possible in every phase but the last.
+    pub fn set_attribute(&mut self, key: &str, value: &str) -> Result<(), EditError> {
+        if self.phase == Phase::Complete {
+            return Err(EditError::Forbidden);
+        }
+        if key.is_empty() || key.bytes().any(|b| b.is_ascii_control() || b == b' ') {
+            return Err(EditError::InvalidSyntax);
+        }
+        let old = self.attributes.iter().position(|(k, _)| k == key);
+        let freed = old.map_or(0, |i| key.len() + self.attributes[i].1.len());
+        let bytes = self.attribute_bytes - freed + key.len() + value.len();
+        if bytes > MAX_ATTRIBUTE_BYTES || (old.is_none() && self.attributes.len() >= MAX_ATTRIBUTES) {
+            return Err(EditError::TooLarge);
+        }
+        self.before();
+        self.attribute_bytes = bytes;
+        match old {
+            Some(i) => self.attributes[i].1 = value.to_owned(),
+            None => self.attributes.push((key.to_owned(), value.to_owned())),
+        }
+        Ok(())
+    }
+
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(n, _)| &**n == name).map(|(_, v)| v.as_str())
+    }
+}
+
+/// What an exchange begins with.
+pub struct Start {
+    pub id: HeaderValue,
+    pub client: IpAddr,
+    pub protocol: Version,
+    pub route: Arc<str>,
+    pub parameters: SmallVec<[(Arc<str>, String); 4]>,
+    pub request: RequestHead,
+    pub request_body: Body,
+    pub bounds: Rc<Bounds>,
+    pub traffic: Rc<Traffic>,
+    pub received: SystemTime,
+    pub started: Instant,
+}
+
+fn field(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), EditError> {
+    let value = HeaderValue::from_bytes(value).map_err(|_| EditError::InvalidSyntax)?;
+    Ok((field_name(name)?, value))
+}
+
+fn field_name(name: &str) -> Result<HeaderName, EditError> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| EditError::InvalidSyntax)
+}
+
+/// Connection management and framing are the gateway's (RFC 9110 §7.6.1, RFC 9112 §6).
+fn refuse_owned(name: &HeaderName) -> Result<(), EditError> {
+    let owned = matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "content-length"
+    );
+    if owned { Err(EditError::Forbidden) } else { Ok(()) }
+}
+
+fn refuse_host(name: &HeaderName) -> Result<(), EditError> {
+    if name == header::HOST { Err(EditError::Forbidden) } else { Ok(()) }
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue, bounds: &Bounds) -> Result<(), EditError> {
+    let new = name.as_str().len() + value.len() + 4;
+    let old: usize = headers.get_all(&name).iter().map(|v| name.as_str().len() + v.len() + 4).sum();
+    let old_count = headers.get_all(&name).iter().count();
+    // Only an edit that adds is refused: a head may arrive at its limit and be trimmed.
+    if new > old && section_bytes(headers) - old + new > bounds.header_bytes {
+        return Err(EditError::TooLarge);
+    }
+    if old_count == 0 && headers.len() >= bounds.header_count {
+        return Err(EditError::TooLarge);
+    }
+    headers.try_insert(name, value).map_err(|_| EditError::TooLarge)?;
+    Ok(())
+}
+
+fn append(headers: &mut HeaderMap, name: HeaderName, value: HeaderValue, bounds: &Bounds) -> Result<(), EditError> {
+    let new = name.as_str().len() + value.len() + 4;
+    if section_bytes(headers) + new > bounds.header_bytes || headers.len() >= bounds.header_count {
+        return Err(EditError::TooLarge);
+    }
+    headers.try_append(name, value).map_err(|_| EditError::TooLarge)?;
+    Ok(())
+}
+
+/// The size of a header section as HTTP/1.1 writes it: `name: value` and a line end for each field.
+pub fn section_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+fn is_dot_segment(segment: &str) -> bool {
+    let plain = segment.replace("%2e", ".").replace("%2E", ".");
+    plain == "." || plain == ".."
+}
+
+/// `host` or `host:port`, without user information (RFC 9110 §7.2).
+fn is_authority(value: &HeaderValue) -> bool {
+    value
+        .to_str()
+        .is_ok_and(|text| !text.is_empty() && !text.contains('@') && text.parse::<http::uri::Authority>().is_ok())
+}

@@ -1,0 +1,180 @@
+//! The ordered list of stages that a route's exchanges go through: forwards for the request, backwards for
+//! the response over the stages that ran, and once more when all is over.
+//!
+//! Invariant: this room does not know WebAssembly exists.
+
+pub mod exchange;
+pub mod stage;
+
+use std::{rc::Rc, time::Instant};
+
+pub use exchange::{Bounds, EditError, Exchange, Phase, RequestHead, ResponseHead, Start};
+pub use stage::{Decision, FailureKind, Outcome, Phases, Reply, Slot, Stage, StageFailure, Step};
+
+/// A route's stages, the global ones first.
+#[derive(Default)]
+pub struct Pipeline {
+    entries: Vec<Entry>,
+    /// Positions of the stages that take part in each phase, in the order in which they do.
+    request: Vec<usize>,
+    response: Vec<usize>,
+    complete: Vec<usize>,
+}
+
+/// A stage and what its failure means.
+pub struct Entry {
+    pub stage: Rc<dyn Stage>,
+    /// The exchange goes on as if the stage were not there.
+    pub skip_on_error: bool,
+}
+
+/// What came of the request phase.
+#[derive(Debug)]
+pub struct Passed {
+    /// Stages before this position ran: the response phase goes backwards over them.
+    pub ran: usize,
+    pub verdict: Verdict,
+    /// Time in the stages, in microseconds.
+    pub micros: u64,
+}
+
+#[derive(Debug)]
+pub enum Verdict {
+    /// On to the upstream.
+    Forward,
+    /// A stage answered.
+    Reply(Reply),
+    /// A stage failed, and not under `on-error: skip`.
+    Failed(FailureKind),
+}
+
+impl Pipeline {
+    pub fn new(entries: Vec<Entry>) -> Self {
+        let positions = |wants: fn(Phases) -> bool| -> Vec<usize> {
+            entries.iter().enumerate().filter(|(_, e)| wants(e.stage.phases())).map(|(i, _)| i).collect()
+        };
+        let request = positions(|p| p.request);
+        let mut response = positions(|p| p.response);
+        response.reverse();
+        let complete = positions(|p| p.complete);
+        Self { entries, request, response, complete }
+    }
+
+    /// The names of the stages, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| entry.stage.name())
+    }
+
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub fn has_response_stages(&self) -> bool {
+        !self.response.is_empty()
+    }
+
+    pub fn has_observers(&self) -> bool {
+        !self.complete.is_empty()
+    }
+
+    /// Runs the request phase until a stage answers or fails.
+    pub async fn request(&self, slot: &mut Slot) -> Passed {
+        if self.request.is_empty() {
+            return Passed { ran: self.entries.len(), verdict: Verdict::Forward, micros: 0 };
+        }
+        let began = Instant::now();
+        for &position in &self.request {
+            let entry = &self.entries[position];
+            if entry.skip_on_error {
+                slot.begin_transaction();
+            }
+            let result = match entry.stage.on_request(position, slot) {
+                Step::Done(result) => result,
+                Step::Wait(future) => future.await,
+            };
+            let verdict = match result {
+                Ok(Decision::Next) => None,
+                Ok(Decision::Respond(reply)) => Some(Verdict::Reply(reply)),
+                Err(failure) => {
+                    report(entry, &failure, slot);
+                    (!entry.skip_on_error).then_some(Verdict::Failed(failure.kind))
+                }
+            };
+            if entry.skip_on_error && verdict.is_none() {
+                slot.commit();
+            }
+            if let Some(verdict) = verdict {
+                return Passed { ran: position, verdict, micros: micros(began) };
+            }
+        }
+        Passed { ran: self.entries.len(), verdict: Verdict::Forward, micros: micros(began) }
+    }
+
+    /// Runs the response phase backwards over the stages before `ran`. The time is in microseconds; a
+    /// failure that is not skipped ends the phase.
+    pub async fn response(&self, ran: usize, slot: &mut Slot) -> Result<u64, FailureKind> {
+        if self.response.is_empty() {
+            return Ok(0);
+        }
+        let began = Instant::now();
+        for &position in self.response.iter().filter(|&&position| position < ran) {
+            let entry = &self.entries[position];
+            if entry.skip_on_error {
+                slot.begin_transaction();
+            }
+            let result = match entry.stage.on_response(position, slot) {
+                Step::Done(result) => result,
+                Step::Wait(future) => future.await,
+            };
+            if let Err(failure) = result {
+                report(entry, &failure, slot);
+                if !entry.skip_on_error {
+                    return Err(failure.kind);
+                }
+            }
+            if entry.skip_on_error {
+                slot.commit();
+            }
+        }
+        Ok(micros(began))
+    }
+
+    /// Tells every observing stage how the exchange ended. Failures are only logged.
+    pub async fn complete(&self, slot: &mut Slot, outcome: &Outcome) {
+        slot.phase = Phase::Complete;
+        for &position in &self.complete {
+            let entry = &self.entries[position];
+            let result = match entry.stage.on_complete(position, slot, outcome) {
+                Step::Done(result) => result,
+                Step::Wait(future) => future.await,
+            };
+            if let Err(failure) = result {
+                report(entry, &failure, slot);
+            }
+        }
+    }
+}
+
+fn micros(since: Instant) -> u64 {
+    since.elapsed().as_micros() as u64
+}
+
+/// Logs a failure and, where it is skipped, undoes the stage's edits.
+fn report(entry: &Entry, failure: &StageFailure, slot: &mut Slot) {
+    tracing::warn!(
+        plugin = entry.stage.name(),
+        request = slot.id.to_str().unwrap_or_default(),
+        route = &*slot.route,
+        kind = ?failure.kind,
+        skipped = entry.skip_on_error,
+        "plugin failed: {}",
+        failure.detail,
+    );
+    if entry.skip_on_error {
+        slot.roll_back();
+    }
+}
