@@ -1,2 +1,3 @@
 //! Reading, changing and writing HTTP messages.
 pub mod body;
+pub mod path;
