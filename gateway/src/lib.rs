@@ -6,3 +6,4 @@ pub mod error;
 pub mod http;
 pub mod pipeline;
 pub mod state;
+pub mod telemetry;
