@@ -7,3 +7,4 @@ pub mod http;
 pub mod pipeline;
 pub mod route;
 pub mod state;
+pub mod telemetry;
