@@ -37,17 +37,17 @@ pub(super) struct File {
     /// What is too long.
     pub timeouts: Part<Timeouts>,
     /// Values kept out of this file, for plugins that are granted them by name.
-    #[schemars(extend("propertyNames" = name_schema()))]
+    #[schemars(extend("propertyNames" = Name::schema()))]
     pub secrets: BTreeMap<String, Part<Secret>>,
     /// Where plugins write lines, by name: `stdout`, `stderr` or a file.
-    #[schemars(extend("propertyNames" = name_schema()))]
+    #[schemars(extend("propertyNames" = Name::schema()))]
     pub sinks: BTreeMap<String, Part<Sink>>,
     /// The services behind the gateway, by name.
-    #[schemars(extend("propertyNames" = name_schema()))]
+    #[schemars(extend("propertyNames" = Name::schema()))]
     pub upstreams: BTreeMap<String, Part<Upstream>>,
     /// Components beside the standard plugins, by name; or a standard plugin's name, to change its grants,
     /// limits or isolation.
-    #[schemars(extend("propertyNames" = name_schema()))]
+    #[schemars(extend("propertyNames" = Name::schema()))]
     pub plugins: BTreeMap<String, Part<Plugin>>,
     /// Plugins that run before each route's own, on every route.
     pub global_plugins: Vec<Part<PluginUse>>,
@@ -152,6 +152,8 @@ pub(super) struct Timeouts {
 /// Exactly one of `env` and `file`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+#[schemars(extend("errorMessage" = "expected either `env: VARIABLE` or `file: PATH`"))]
 pub(super) struct Secret {
     /// The name of an environment variable.
     pub env: Option<String>,
@@ -253,7 +255,7 @@ pub(super) struct Grants {
     /// Upstreams that it may call.
     pub upstreams: Option<Vec<Part<String>>>,
     /// Buckets of the store.
-    #[schemars(inner(pattern(NAME_PATTERN)))]
+    #[schemars(with = "Option<Vec<Name>>")]
     pub store: Option<Vec<Part<String>>>,
     /// Secrets that it may read.
     pub secrets: Option<Vec<Part<String>>>,
@@ -301,7 +303,7 @@ pub(super) struct ConfiguredUse {
 #[schemars(extend("required" = ["name", "match", "upstream"]))]
 pub(super) struct Route {
     /// In logs, metrics and messages.
-    #[schemars(extend("pattern" = NAME_PATTERN, "errorMessage" = NAME_EXPECTED))]
+    #[schemars(with = "Name")]
     pub name: Part<String>,
     /// All conditions must hold.
     #[serde(rename = "match")]
@@ -419,11 +421,30 @@ impl JsonSchema for Anything {
 }
 
 /// Names end up in metrics, logs and buckets: short and plain.
-const NAME_PATTERN: &str = "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$";
-const NAME_EXPECTED: &str = "expected a name of up to 64 letters, digits, `-`, `_` and `.`";
+struct Name;
 
-fn name_schema() -> Value {
-    serde_json::json!({ "pattern": NAME_PATTERN, "errorMessage": NAME_EXPECTED })
+impl Name {
+    fn schema() -> Value {
+        serde_json::json!({
+            "type": "string",
+            "pattern": "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$",
+            "errorMessage": "expected a name of up to 64 letters, digits, `-`, `_` and `.`",
+        })
+    }
+}
+
+impl JsonSchema for Name {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "Name".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        Self::schema().try_into().expect("a mapping is a schema")
+    }
 }
 
 fn one() -> u32 {

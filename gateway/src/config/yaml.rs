@@ -65,8 +65,14 @@ pub(super) fn parse(text: &str) -> Result<Node, Vec<Problem>> {
 
 fn syntax(error: &serde_yaml::Error) -> Problem {
     let location = error.location().filter(|at| at.line() > 0).map(|at| Location::from(&at));
-    let text = error.without_snippet().to_string();
-    Problem { location, message: format!("not valid YAML: {}", lower_first(strip_place(&text))) }
+    let message = match error.without_snippet() {
+        serde_yaml::Error::MultipleDocuments { .. } => {
+            "a second YAML document begins here; only one is read".to_owned()
+        }
+        serde_yaml::Error::Budget { .. } => "the file is too large or too deeply nested".to_owned(),
+        error => format!("not valid YAML: {}", lower_first(strip_place(&error.to_string()))),
+    };
+    Problem { location, message }
 }
 
 /// The library writes the place into its message, and we write it before.

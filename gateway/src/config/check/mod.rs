@@ -81,27 +81,33 @@ static SCHEMA: LazyLock<(Value, Validator)> = LazyLock::new(|| {
 /// Reports all that does not fit the schema, and prepares the rest for the typed step.
 fn shape(json: &mut Value, report: &mut Report<'_>) {
     let (schema, validator) = &*SCHEMA;
-    for Misfit { pointer, message, on_key, what } in shape::misfits(validator, schema, json) {
-        if on_key {
-            report.key(&pointer, message)
-        } else {
-            report.value(&pointer, message)
+    for misfit in shape::misfits(validator, schema, json) {
+        let said_elsewhere = misfit.is_said_elsewhere();
+        let Misfit { pointer, message, on_key, what } = misfit;
+        match on_key {
+            _ if said_elsewhere => {}
+            true => report.key(&pointer, message),
+            false => report.value(&pointer, message),
         }
         let (parent, token) = pointer.rsplit_once('/').unwrap_or_default();
-        let at_top = parent.is_empty();
         match what {
             What::UnknownKey(_) => remove(json, parent, token),
             // Null fits no type: what lacks the key becomes a broken part.
-            What::MissingKey(key) if !pointer.is_empty() => {
+            What::MissingKey { key, .. } if !pointer.is_empty() => {
                 if let Some(Value::Object(map)) = json.pointer_mut(&pointer) {
                     map.insert(key, Value::Null);
                 }
             }
-            What::MissingKey(_) => {}
-            What::Other if at_top => remove(json, parent, token),
-            What::Other => {}
+            // Where everything has a default, the others can still be checked.
+            What::Other if parent.is_empty() || has_defaults(parent) => remove(json, parent, token),
+            What::MissingKey { .. } | What::Other => {}
         }
     }
+}
+
+/// The parts in which nothing is required.
+fn has_defaults(pointer: &str) -> bool {
+    ["/log", "/paths", "/limits", "/timeouts"].iter().any(|part| pointer.ends_with(part))
 }
 
 fn remove(json: &mut Value, parent: &str, token: &str) {

@@ -1,7 +1,7 @@
 //! Plugins: what is defined, what is granted, and each use with its configuration.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
 
@@ -88,7 +88,7 @@ impl<'c> Plugins<'c> {
         };
         if !self.known.contains_key(name) {
             if !self.builtins.contains(name) {
-                let known = self.known.keys().chain(&self.builtins).map(String::as_str);
+                let known: BTreeSet<&str> = self.known.keys().chain(&self.builtins).map(String::as_str).collect();
                 report.value(&name_at, format!("unknown plugin `{}`{}", cut(name), hint(name, known)));
                 return None;
             }
@@ -109,6 +109,10 @@ impl<'c> Plugins<'c> {
         let text = config_or_empty.to_string();
         let catalog = &mut self.catalog;
         let complaints = self.checked.entry((name.clone(), text.clone())).or_insert_with(|| {
+            if schema.is_null() && config_or_empty != &empty {
+                let message = format!("plugin `{name}` takes no configuration");
+                return vec![Complaint { pointer: String::new(), message, on_key: true }];
+            }
             let complaints = misfits(validator, schema, config_or_empty, config.is_none());
             if complaints.is_empty() { asked(*catalog, plugin, config_or_empty) } else { complaints }
         });
@@ -209,11 +213,10 @@ impl<'c> Plugins<'c> {
                 report.key(&join(place, "grants"), message);
             }
         }
-        let schema = match &facts.config_schema {
-            Value::Null => json!({ "type": "object", "additionalProperties": false }),
-            schema => schema.clone(),
-        };
-        match jsonschema::draft202012::new(&schema) {
+        let schema = facts.config_schema.clone();
+        // A plugin without a schema takes none, which is said elsewhere in better words.
+        let anything = Value::Bool(true);
+        match jsonschema::draft202012::new(if schema.is_null() { &anything } else { &schema }) {
             Ok(validator) => Some(Loaded { plugin: Arc::new(plugin), schema, validator }),
             Err(error) => {
                 let error = cut(&error.to_string());
@@ -228,12 +231,13 @@ impl<'c> Plugins<'c> {
 fn misfits(validator: &Validator, schema: &Value, config: &Value, left_out: bool) -> Vec<Complaint> {
     let complaint = |misfit: shape::Misfit| {
         let message = match misfit.what {
-            What::MissingKey(_) if left_out => format!("{} in `config`", misfit.message),
+            What::MissingKey { .. } if left_out => format!("{} in `config`", misfit.message),
             _ => misfit.message,
         };
         Complaint { pointer: misfit.pointer, message, on_key: misfit.on_key }
     };
-    shape::misfits(validator, schema, config).into_iter().map(complaint).collect()
+    let misfits = shape::misfits(validator, schema, config).into_iter();
+    misfits.filter(|misfit| !misfit.is_said_elsewhere()).map(complaint).collect()
 }
 
 /// What the plugin itself says.

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::{
     files,
-    names::{cut, hint, one_of},
+    names::{cut, hint},
     report::Report,
 };
 use crate::config::{
@@ -18,6 +18,9 @@ use crate::config::{
 
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
+const HEADERS: (Size, Size) = (Size::kib(1), Size::mib(1));
+/// The upper end is the `http` crate's.
+const URI: (Size, Size) = (Size(64), Size(65_534));
 const BODY: (Size, Size) = (Size(1), Size(1 << 40));
 const BUFFER: (Size, Size) = (Size(1), Size(1 << 30));
 const WAIT: (Span, Span) = (Span::millis(1), Span::secs(24 * 60 * 60));
@@ -67,12 +70,13 @@ pub(super) fn paths(file: &File, report: &mut Report<'_>) -> Option<model::PathR
 pub(super) fn limits(file: &File, report: &mut Report<'_>) -> model::Limits {
     let defaults = Limits::default();
     let typed = report.part(&file.limits, "/limits").unwrap_or(&defaults);
-    range(typed.header_bytes, (Size::kib(1), Size::mib(1)), "/limits/header-bytes", report);
-    // The `http` crate's bound on the length of a URI.
-    range(typed.uri_bytes, (Size(64), Size(65_534)), "/limits/uri-bytes", report);
+    range(typed.header_bytes, HEADERS, "/limits/header-bytes", report);
+    range(typed.uri_bytes, URI, "/limits/uri-bytes", report);
     range(typed.body_bytes, BODY, "/limits/body-bytes", report);
     range(typed.buffer_bytes, BUFFER, "/limits/buffer-bytes", report);
-    if typed.uri_bytes > typed.header_bytes {
+    // A value out of its own range has been reported already.
+    let both_in_range = typed.uri_bytes <= URI.1 && typed.header_bytes >= HEADERS.0;
+    if both_in_range && typed.uri_bytes > typed.header_bytes {
         let (uri, header) = (typed.uri_bytes, typed.header_bytes);
         let message = format!("`uri-bytes` ({uri}) is part of `header-bytes` ({header}) and cannot be larger");
         report.value("/limits/uri-bytes", message);
@@ -164,10 +168,8 @@ pub(super) fn secrets(file: &File, report: &mut Report<'_>) -> BTreeMap<String, 
                 }
                 model::SecretSource::File(path)
             }
-            _ => {
-                report.key(&place, format!("a secret has exactly one of {}", one_of(&["env", "file"])));
-                continue;
-            }
+            // The schema has said that it is exactly one.
+            _ => continue,
         };
         secrets.insert(name.clone(), source);
     }

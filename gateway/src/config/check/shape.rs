@@ -1,5 +1,7 @@
 //! JSON Schema errors in our words: what was found, what was expected, and the valid name nearest to it.
 
+use std::collections::HashSet;
+
 use jsonschema::{
     JsonType, ValidationError, Validator,
     error::{TypeKind, ValidationErrorKind as Kind},
@@ -24,18 +26,26 @@ pub(super) struct Misfit {
 pub(super) enum What {
     /// A key that does not exist, and the one that was probably meant.
     UnknownKey(Option<String>),
-    MissingKey(String),
+    /// A key that must be there. If it is only misspelt, that has a message of its own.
+    MissingKey {
+        key: String,
+        misspelt: bool,
+    },
     Other,
+}
+
+impl Misfit {
+    pub(super) fn is_said_elsewhere(&self) -> bool {
+        matches!(self.what, What::MissingKey { misspelt: true, .. })
+    }
 }
 
 /// Everything about a value that does not fit.
 pub(super) fn misfits(validator: &Validator, schema: &Value, value: &Value) -> Vec<Misfit> {
+    let errors: Vec<_> = validator.iter_errors(value).collect();
     let mut all = Vec::new();
-    for error in validator.iter_errors(value) {
-        explain(schema, &error, &mut all);
-    }
-    // A misspelt key is one mistake, not also a missing key.
-    let misspelt: Vec<String> = all
+    explain_all(schema, &errors, &mut all);
+    let misspelt: HashSet<String> = all
         .iter()
         .filter_map(|misfit| match &misfit.what {
             What::UnknownKey(Some(meant)) => {
@@ -45,11 +55,23 @@ pub(super) fn misfits(validator: &Validator, schema: &Value, value: &Value) -> V
             _ => None,
         })
         .collect();
-    all.retain(|misfit| match &misfit.what {
-        What::MissingKey(key) => !misspelt.contains(&join(&misfit.pointer, key)),
-        _ => true,
-    });
+    for misfit in &mut all {
+        if let What::MissingKey { key, misspelt: is_misspelt } = &mut misfit.what {
+            *is_misspelt = misspelt.contains(&join(&misfit.pointer, key));
+        }
+    }
     all
+}
+
+/// A value that is none of the allowed words is not also of the wrong type.
+fn explain_all(schema: &Value, errors: &[ValidationError<'_>], all: &mut Vec<Misfit>) {
+    let no_word: HashSet<&str> =
+        errors.iter().filter(|e| !literals(e.kind()).is_empty()).map(|e| e.instance_path().as_str()).collect();
+    for error in errors {
+        if !matches!(error.kind(), Kind::Type { .. }) || !no_word.contains(error.instance_path().as_str()) {
+            explain(schema, error, all);
+        }
+    }
 }
 
 fn explain(schema: &Value, error: &ValidationError<'_>, all: &mut Vec<Misfit>) {
@@ -72,7 +94,12 @@ fn explain(schema: &Value, error: &ValidationError<'_>, all: &mut Vec<Misfit>) {
         Kind::Required { property } => {
             let key = property.as_str().unwrap_or_default().to_owned();
             let message = format!("missing key `{key}`");
-            all.push(Misfit { pointer: pointer.to_owned(), message, on_key: true, what: What::MissingKey(key) });
+            all.push(Misfit {
+                pointer: pointer.to_owned(),
+                message,
+                on_key: true,
+                what: What::MissingKey { key, misspelt: false },
+            });
         }
         Kind::PropertyNames { error: inner } => {
             let mut about = Vec::new();
@@ -83,7 +110,16 @@ fn explain(schema: &Value, error: &ValidationError<'_>, all: &mut Vec<Misfit>) {
             }
         }
         Kind::AnyOf { context } | Kind::OneOfNotValid { context } => alternatives(schema, error, context, all),
+        // What `additionalProperties: false` becomes where no key is known.
+        Kind::FalseSchema if !pointer.is_empty() => {
+            let key = pointer.rsplit('/').next().unwrap_or_default().replace("~1", "/").replace("~0", "~");
+            let message = format!("unknown key `{}`", cut(&key));
+            all.push(Misfit { pointer: pointer.to_owned(), message, on_key: true, what: What::UnknownKey(None) });
+        }
         kind => other(match written_for_people(schema, error) {
+            Some(expected) if matches!(kind, Kind::MinProperties { .. } | Kind::MaxProperties { .. }) => {
+                expected.to_owned()
+            }
             Some(expected) => format!("{expected}, found {}", found(value)),
             None => plain(kind, value).unwrap_or_else(|| fallback(error)),
         }),
@@ -158,7 +194,7 @@ fn alternatives(
     }
     let value = error.instance().as_ref();
     match best {
-        Some((_, branch)) => branch.iter().for_each(|error| explain(schema, error, all)),
+        Some((_, branch)) => explain_all(schema, branch, all),
         None => all.push(Misfit {
             pointer: pointer.to_owned(),
             message: match written_for_people(schema, error) {
@@ -263,7 +299,8 @@ mod tests {
 
     fn messages(schema: Value, value: Value) -> Vec<(String, String)> {
         let validator = jsonschema::draft202012::new(&schema).unwrap();
-        misfits(&validator, &schema, &value).into_iter().map(|m| (m.pointer, m.message)).collect()
+        let all = misfits(&validator, &schema, &value).into_iter();
+        all.filter(|m| !m.is_said_elsewhere()).map(|m| (m.pointer, m.message)).collect()
     }
 
     fn only(schema: Value, value: Value) -> String {
@@ -311,7 +348,7 @@ mod tests {
         let described = json!({"oneOf": [{"const": "fail", "type": "string"}, {"enum": ["skip"], "type": "string"}]});
         assert_eq!(only(described, json!("skipp")), "expected `fail` or `skip`, found `skipp`; did you mean `skip`?");
         let version = json!({"type": "string", "enum": ["1.2", "1.3"]});
-        assert!(messages(version, json!(1.2)).iter().any(|(_, m)| m.ends_with("put it in quotes")));
+        assert_eq!(only(version, json!(1.2)), "expected `1.2` or `1.3`, found `1.2`; put it in quotes");
     }
 
     #[test]
