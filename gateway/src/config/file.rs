@@ -1,14 +1,15 @@
 //! The file as it was typed. The doc comments here are what editors show: they become the descriptions of
 //! the JSON Schema.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::collections::BTreeMap;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
     model::{EncodedSlashes, HostHeader, Isolation, LogFormat, OnError, TlsVersion},
+    part::{Anything, Name, Part},
     units::{Size, Span},
 };
 
@@ -355,160 +356,6 @@ pub(super) struct RouteTimeouts {
     pub request: Option<Span>,
 }
 
-/// A part of the file that may be broken without taking the rest along: what is wrong with its shape has
-/// been said by then, and everything else can still be checked.
-#[derive(Debug)]
-pub(super) struct Part<T>(pub Result<T, String>);
-
-impl<T> Part<T> {
-    pub(super) fn get(&self) -> Option<&T> {
-        self.0.as_ref().ok()
-    }
-}
-
-impl<T: Default> Default for Part<T> {
-    fn default() -> Self {
-        Self(Ok(T::default()))
-    }
-}
-
-impl<T: Serialize> Serialize for Part<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.get().serialize(serializer)
-    }
-}
-
-impl<'de, T: for<'a> Deserialize<'a>> Deserialize<'de> for Part<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
-        Ok(Self(serde_json::from_value(value).map_err(|e| e.to_string())))
-    }
-}
-
-impl<T: JsonSchema> JsonSchema for Part<T> {
-    fn inline_schema() -> bool {
-        T::inline_schema()
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        T::schema_name()
-    }
-
-    fn schema_id() -> Cow<'static, str> {
-        T::schema_id()
-    }
-
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        T::json_schema(generator)
-    }
-}
-
-/// Any value at all, as editors understand it.
-struct Anything;
-
-impl JsonSchema for Anything {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Anything".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        Schema::default()
-    }
-}
-
-/// Names end up in metrics, logs and buckets: short and plain.
-struct Name;
-
-impl Name {
-    fn schema() -> Value {
-        serde_json::json!({
-            "type": "string",
-            "pattern": "^[A-Za-z0-9_][A-Za-z0-9._-]{0,63}$",
-            "errorMessage": "expected a name of up to 64 letters, digits, `-`, `_` and `.`",
-        })
-    }
-}
-
-impl JsonSchema for Name {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "Name".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        Self::schema().try_into().expect("a mapping is a schema")
-    }
-}
-
 fn one() -> u32 {
     1
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { format: LogFormat::Text, level: "info".to_owned() }
-    }
-}
-
-impl Default for Paths {
-    fn default() -> Self {
-        Self { encoded_slashes: EncodedSlashes::Keep, merge_slashes: true }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            header_bytes: Size::kib(64),
-            header_count: 128,
-            uri_bytes: Size::kib(16),
-            body_bytes: Size::mib(10),
-            buffer_bytes: Size::mib(1),
-            connections: 16_384,
-            streams: 128,
-        }
-    }
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            header_read: Span::secs(10),
-            idle: Span::secs(75),
-            request: Span::secs(60),
-            body: Span::secs(60),
-            drain: Span::secs(30),
-        }
-    }
-}
-
-impl Default for Upstream {
-    fn default() -> Self {
-        Self {
-            endpoints: Vec::new(),
-            tls: None,
-            host: Part::default(),
-            timeouts: Part::default(),
-            idle_connections: Part(Ok(256)),
-        }
-    }
-}
-
-impl Default for UpstreamTimeouts {
-    fn default() -> Self {
-        Self { connect: Span::secs(5), idle: Span::secs(60) }
-    }
-}
-
-impl Default for PluginLimits {
-    fn default() -> Self {
-        Self { memory: Size::mib(64), time: Span::millis(50), instances: 64, max_calls: 1_000_000 }
-    }
 }

@@ -6,8 +6,10 @@
 
 mod catalog;
 mod check;
+mod defaults;
 mod file;
 pub mod model;
+mod part;
 mod problem;
 mod schema;
 #[cfg(test)]

@@ -4,8 +4,9 @@ use std::{collections::HashMap, net::SocketAddr};
 
 use super::{files, names::cut, report::Report};
 use crate::config::{
-    file::{Certificate, File, ListenerTls, Part},
+    file::{Certificate, File, ListenerTls},
     model,
+    part::Part,
     yaml::join,
 };
 

@@ -16,8 +16,9 @@ use super::{
 };
 use crate::config::{
     catalog::{Catalog, PluginFacts},
-    file::{ConfiguredUse, File, Grants, Part, Plugin, PluginLimits, PluginUse},
+    file::{ConfiguredUse, File, Grants, Plugin, PluginLimits, PluginUse},
     model::{self, ComponentSource, Names, OnError},
+    part::Part,
     units::{Size, Span},
     yaml::join,
 };

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::config::{
-    file::Part,
+    part::Part,
     problem::Problem,
     yaml::{Node, join},
 };

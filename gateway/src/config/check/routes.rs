@@ -16,8 +16,9 @@ use super::{
     settings,
 };
 use crate::config::{
-    file::{EVERY_PATH, File, Match, Part, Route},
+    file::{EVERY_PATH, File, Match, Route},
     model,
+    part::Part,
     yaml::join,
 };
 
