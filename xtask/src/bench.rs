@@ -1,4 +1,0 @@
-use anyhow::Result;
-pub fn run(_args: &[String]) -> Result<()> {
-    Ok(())
-}
