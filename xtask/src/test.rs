@@ -18,7 +18,7 @@ pub fn run() -> Result<()> {
     steps.step("clippy", || {
         shell::run(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
     });
-    steps.step("tests", || shell::run(cargo().args(["test", "--workspace", "--locked"])));
+    steps.step("tests", || shell::run(cargo().args(["test", "--workspace", "--locked", "--no-fail-fast"])));
     if find("cargo-deny").is_some() {
         steps.step("licences", || shell::run(cargo().args(["deny", "check", "bans", "licenses", "sources"])));
     } else {
