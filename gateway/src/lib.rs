@@ -5,6 +5,7 @@ pub mod config;
 pub mod error;
 pub mod http;
 pub mod pipeline;
+pub mod plugin;
 pub mod proxy;
 pub mod route;
 pub mod server;
