@@ -137,9 +137,10 @@ impl Snapshot {
     /// One worker's site. What has not changed since `old` keeps its connections and its instances.
     pub(super) fn site(&self, worker: usize, timers: &Timers, pools: &Pools, old: Option<&Site>) -> Site {
         let config = &self.config;
-        let models = config.upstreams.values().map(|upstream| {
-            (upstream.clone(), self.upstream_tls.get(&upstream.name).cloned().flatten())
-        });
+        let models = config
+            .upstreams
+            .values()
+            .map(|upstream| (upstream.clone(), self.upstream_tls.get(&upstream.name).cloned().flatten()));
         let upstreams = Rc::new(Upstreams::new(models, old.map(|old| &*old.upstreams), timers));
         let services = Rc::new(services::Services {
             shared: Arc::new(services::Shared {
@@ -152,7 +153,13 @@ impl Snapshot {
         });
         let pipeline = |own: &[Arc<Used>]| {
             let used = self.global.iter().chain(own);
-            Pipeline::new(used.map(|used| Entry { stage: used.prepared.stage(pools, &services), skip_on_error: used.skip_on_error }).collect())
+            Pipeline::new(
+                used.map(|used| Entry {
+                    stage: used.prepared.stage(pools, &services),
+                    skip_on_error: used.skip_on_error,
+                })
+                .collect(),
+            )
         };
         let bounds = |buffer_bytes| {
             Rc::new(Bounds {
