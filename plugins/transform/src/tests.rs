@@ -153,7 +153,7 @@ fn what_a_wildcard_captured_keeps_its_slashes_if_it_is_said_so() {
 fn a_path_that_would_climb_is_the_plugins_failure() {
     let mut plugin = transform(json!({ "request": { "path": { "rewrite": "/files/{header.a}/x" } } }));
     assert!(plugin.try_request(TestRequest::get("/").header("a", "..")).is_err());
-    let error = plugin.try_request(TestRequest::get("/")).err().expect("a value is missing");
+    let error = plugin.try_request(TestRequest::get("/")).expect_err("a value is missing");
     assert!(error.to_string().contains("missing"));
 }
 
