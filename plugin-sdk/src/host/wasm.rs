@@ -1,0 +1,164 @@
+//! The gateway, through the component's imports.
+
+use std::time::Duration;
+
+use super::generated::imports::gateway::plugin as raw;
+use crate::{
+    BodyError, EditError, Reply,
+    crypto::{Algorithm, CryptoError},
+    http_client::{Call, CallError},
+    log::Level,
+    secrets::SecretError,
+    sinks::SinkError,
+    store::{Quota, StoreError, Verdict, millis},
+};
+
+pub(crate) use raw::http::{Request as RawRequest, Response as RawResponse};
+
+pub(crate) fn edited(result: Result<(), raw::http::EditError>) -> Result<(), EditError> {
+    result.map_err(|error| match error {
+        raw::http::EditError::InvalidSyntax => EditError::InvalidSyntax,
+        raw::http::EditError::Forbidden => EditError::Forbidden,
+        raw::http::EditError::TooLarge => EditError::TooLarge,
+    })
+}
+
+fn body<T>(result: Result<T, raw::bodies::BodyError>) -> Result<T, BodyError> {
+    result.map_err(|error| match error {
+        raw::bodies::BodyError::TooLarge(limit) => BodyError::TooLarge(limit),
+        raw::bodies::BodyError::Interrupted(cause) => BodyError::Interrupted(cause),
+        raw::bodies::BodyError::Unavailable => BodyError::Unavailable,
+    })
+}
+
+pub(crate) fn read_request_body(request: &RawRequest) -> Result<Vec<u8>, BodyError> {
+    body(raw::bodies::read_request(request))
+}
+
+pub(crate) fn replace_request_body(request: &RawRequest, bytes: &[u8]) -> Result<(), BodyError> {
+    body(raw::bodies::replace_request(request, bytes))
+}
+
+pub(crate) fn read_response_body(response: &RawResponse) -> Result<Vec<u8>, BodyError> {
+    body(raw::bodies::read_response(response))
+}
+
+pub(crate) fn replace_response_body(response: &RawResponse, bytes: &[u8]) -> Result<(), BodyError> {
+    body(raw::bodies::replace_response(response, bytes))
+}
+
+pub(crate) fn log(level: Level, message: &str, fields: &[(&str, String)]) {
+    let level = match level {
+        Level::Trace => raw::log::Level::Trace,
+        Level::Debug => raw::log::Level::Debug,
+        Level::Info => raw::log::Level::Info,
+        Level::Warn => raw::log::Level::Warn,
+        Level::Error => raw::log::Level::Error,
+    };
+    let fields: Vec<_> = fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    raw::log::emit(level, message, &fields);
+}
+
+pub(crate) fn sink_write(sink: &str, line: &[u8]) -> Result<(), SinkError> {
+    raw::sinks::write(sink, line).map_err(|error| match error {
+        raw::sinks::SinkError::Denied(why) => SinkError::Denied(why),
+        raw::sinks::SinkError::Dropped => SinkError::Dropped,
+    })
+}
+
+fn labels(labels: &[(&str, &str)]) -> Vec<(String, String)> {
+    labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+pub(crate) fn metric_add(counter: &str, by: u64, with: &[(&str, &str)]) {
+    raw::metrics::add(counter, by, &labels(with));
+}
+
+pub(crate) fn metric_observe(histogram: &str, value: f64, with: &[(&str, &str)]) {
+    raw::metrics::observe(histogram, value, &labels(with));
+}
+
+fn stored<T>(result: Result<T, raw::store::StoreError>) -> Result<T, StoreError> {
+    result.map_err(|error| match error {
+        raw::store::StoreError::Denied(why) => StoreError::Denied(why),
+        raw::store::StoreError::TooLarge => StoreError::TooLarge,
+        raw::store::StoreError::Unavailable(why) => StoreError::Unavailable(why),
+    })
+}
+
+pub(crate) fn store_get(bucket: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    stored(raw::store::get(bucket, key))
+}
+
+pub(crate) fn store_set(bucket: &str, key: &str, value: &[u8], ttl_ms: Option<u64>) -> Result<(), StoreError> {
+    stored(raw::store::set(bucket, key, value, ttl_ms))
+}
+
+pub(crate) fn store_delete(bucket: &str, key: &str) -> Result<(), StoreError> {
+    stored(raw::store::delete(bucket, key))
+}
+
+pub(crate) fn store_increment(bucket: &str, key: &str, by: i64, ttl_ms: Option<u64>) -> Result<i64, StoreError> {
+    stored(raw::store::increment(bucket, key, by, ttl_ms))
+}
+
+pub(crate) fn store_take(bucket: &str, key: &str, quota: &Quota, cost: u32) -> Result<Verdict, StoreError> {
+    let quota = raw::store::Quota { limit: quota.limit, period_ms: millis(quota.period), burst: quota.burst };
+    let verdict = stored(raw::store::take(bucket, key, quota, cost))?;
+    Ok(Verdict {
+        allowed: verdict.allowed,
+        remaining: verdict.remaining,
+        reset_after: Duration::from_millis(verdict.reset_after_ms),
+        retry_after: Duration::from_millis(verdict.retry_after_ms),
+    })
+}
+
+pub(crate) fn send(call: Call) -> Result<Reply, CallError> {
+    let Call { upstream, method, path_with_query, headers, body, timeout } = call;
+    let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+    let call = raw::http_client::Call { upstream, method, path_with_query, headers, body, timeout_ms };
+    match raw::http_client::send(&call) {
+        Ok(raw::http::Reply { status, headers, body }) => Ok(Reply { status, headers, body }),
+        Err(error) => Err(match error {
+            raw::http_client::CallError::Denied(why) => CallError::Denied(why),
+            raw::http_client::CallError::Invalid(why) => CallError::Invalid(why),
+            raw::http_client::CallError::Timeout => CallError::Timeout,
+            raw::http_client::CallError::Unreachable(why) => CallError::Unreachable(why),
+            raw::http_client::CallError::TooLarge => CallError::TooLarge,
+        }),
+    }
+}
+
+pub(crate) fn verify(algorithm: Algorithm, key: &[u8], message: &[u8], signature: &[u8]) -> Result<bool, CryptoError> {
+    let algorithm = match algorithm {
+        Algorithm::Hs256 => raw::crypto::Algorithm::Hs256,
+        Algorithm::Hs384 => raw::crypto::Algorithm::Hs384,
+        Algorithm::Hs512 => raw::crypto::Algorithm::Hs512,
+        Algorithm::Rs256 => raw::crypto::Algorithm::Rs256,
+        Algorithm::Rs384 => raw::crypto::Algorithm::Rs384,
+        Algorithm::Rs512 => raw::crypto::Algorithm::Rs512,
+        Algorithm::Ps256 => raw::crypto::Algorithm::Ps256,
+        Algorithm::Ps384 => raw::crypto::Algorithm::Ps384,
+        Algorithm::Ps512 => raw::crypto::Algorithm::Ps512,
+        Algorithm::Es256 => raw::crypto::Algorithm::Es256,
+        Algorithm::Es384 => raw::crypto::Algorithm::Es384,
+        Algorithm::EdDsa => raw::crypto::Algorithm::Eddsa,
+    };
+    raw::crypto::verify(algorithm, key, message, signature).map_err(|error| match error {
+        raw::crypto::CryptoError::MalformedKey(why) => CryptoError::MalformedKey(why),
+        raw::crypto::CryptoError::Unsupported => CryptoError::Unsupported,
+    })
+}
+
+pub(crate) fn secret(name: &str) -> Result<Vec<u8>, SecretError> {
+    raw::secrets::get(name).map_err(|error| match error {
+        raw::secrets::SecretError::Denied(why) => SecretError::Denied(why),
+        raw::secrets::SecretError::Missing => SecretError::Missing,
+    })
+}
+
+/// Asked directly: the way through libc imports the monotonic clock and its timers too.
+pub(crate) fn since_epoch() -> Duration {
+    let now = wasip2::clocks::wall_clock::now();
+    Duration::new(now.seconds, now.nanoseconds)
+}

@@ -1,0 +1,43 @@
+#![doc = include_str!("../README.md")]
+#![deny(missing_docs)]
+
+mod config;
+mod error;
+mod export;
+mod host;
+mod outcome;
+mod plugin;
+mod reply;
+mod request;
+mod response;
+
+pub mod clock;
+pub mod crypto;
+pub mod http_client;
+pub mod log;
+pub mod metrics;
+pub mod secrets;
+pub mod sinks;
+pub mod store;
+#[cfg(not(target_family = "wasm"))]
+pub mod testkit;
+
+pub use schemars;
+pub use serde;
+pub use serde_json;
+
+pub use config::{ConfigProblem, NoConfig, Pointer, Problems};
+pub use error::{BodyError, EditError, Error};
+pub use outcome::Outcome;
+pub use plugin::{Observer, Plugin, RequestFilter, ResponseFilter};
+pub use reply::{Decision, Problem, Reply};
+pub use request::Request;
+pub use response::Response;
+
+/// What `export_plugin!` expands to; no part of the interface.
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::export::plugin_name;
+    #[cfg(target_family = "wasm")]
+    pub use crate::host::{exports, generated::*};
+}

@@ -1,0 +1,59 @@
+//! What an author implements.
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use crate::{Decision, Error, Outcome, Problems, Request, Response};
+
+/// A plugin: what it is called, how it is configured, and the state of one instance.
+///
+/// The gateway keeps several instances of a plugin for each configuration, gives each one call at a time
+/// and may replace any of them at any moment. So the phases take `&mut self`, and the fields are a cache and
+/// no more: what must outlive an instance, or be seen by the others, belongs into the [`store`](crate::store).
+pub trait Plugin: Sized + 'static {
+    /// The configuration. Its doc comments become the descriptions in the JSON Schema by which the gateway
+    /// checks the YAML before any route serves; `#[serde(deny_unknown_fields)]` makes a misspelt option an
+    /// error. Use [`NoConfig`](crate::NoConfig) where there is nothing to configure.
+    type Config: DeserializeOwned + JsonSchema;
+
+    /// The name that the plugin reports. Empty, which is the default, for that of the crate, without a
+    /// leading `plugin-`.
+    const NAME: &'static str = "";
+
+    /// Makes an instance. Problems stop the gateway, or the reload, and are shown to the operator with the
+    /// place in the YAML; so check here what the schema cannot express.
+    ///
+    /// # Errors
+    ///
+    /// Every problem of the configuration, each with a JSON Pointer to its value.
+    fn new(config: Self::Config) -> Result<Self, Problems>;
+}
+
+/// Takes part in the request phase.
+pub trait RequestFilter: Plugin {
+    /// Called before the upstream is. Answering here ends the request phase: later plugins and the upstream
+    /// see nothing of the request, earlier plugins see the answer in their response phase.
+    ///
+    /// # Errors
+    ///
+    /// An error says that the plugin itself failed; the route's `on-error` decides what becomes of the request,
+    /// and the text goes to the gateway's log. To turn a client away, answer with [`Decision::Respond`].
+    fn on_request(&mut self, request: &Request) -> Result<Decision, Error>;
+}
+
+/// Takes part in the response phase.
+pub trait ResponseFilter: Plugin {
+    /// Called with the upstream's response, with the answer of a later plugin, or with the gateway's own error.
+    ///
+    /// # Errors
+    ///
+    /// As in [`RequestFilter::on_request`].
+    fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error>;
+}
+
+/// Is told how each exchange ended.
+pub trait Observer: Plugin {
+    /// Called on every exit: after a response, an error, or when the client has left. Nothing can be changed
+    /// any more, and no client waits. Without a response there is none to show.
+    fn on_complete(&mut self, request: &Request, response: Option<&Response>, outcome: &Outcome);
+}

@@ -1,0 +1,126 @@
+//! State shared by all instances of a plugin, in buckets that the operator granted by name.
+
+use std::{fmt, time::Duration};
+
+use crate::host;
+
+/// A bucket, by its name in the gateway's configuration.
+///
+/// ```
+/// use std::time::Duration;
+/// use plugin_sdk::{store::Bucket, testkit::TestHost};
+///
+/// TestHost::new().run(|| {
+///     let bucket = Bucket::new("sessions");
+///     bucket.set("anna", b"7", Some(Duration::from_secs(60)))?;
+///     assert_eq!(bucket.increment("anna", 1, None)?, 8);
+///     Ok::<(), plugin_sdk::store::StoreError>(())
+/// }).unwrap();
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bucket(String);
+
+impl Bucket {
+    /// Names a bucket; whether it is granted shows when it is used.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
+    /// The value of a key, if there is one that has not expired.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        host::store_get(&self.0, key)
+    }
+
+    /// Sets a value. Without `ttl` it stays until deleted or displaced. Whole milliseconds count.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub fn set(&self, key: &str, value: &[u8], ttl: Option<Duration>) -> Result<(), StoreError> {
+        host::store_set(&self.0, key, value, ttl.map(millis))
+    }
+
+    /// Removes a key; it is no error if there is none.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub fn delete(&self, key: &str) -> Result<(), StoreError> {
+        host::store_delete(&self.0, key)
+    }
+
+    /// Adds to a decimal number, from 0 where there is none, and returns the sum. `ttl` counts from the entry's
+    /// creation.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub fn increment(&self, key: &str, by: i64, ttl: Option<Duration>) -> Result<i64, StoreError> {
+        host::store_increment(&self.0, key, by, ttl.map(millis))
+    }
+
+    /// One atomic step of the generic cell rate algorithm: takes `cost` units of the key's quota, if they are
+    /// there.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub fn take(&self, key: &str, quota: &Quota, cost: u32) -> Result<Verdict, StoreError> {
+        host::store_take(&self.0, key, quota, cost)
+    }
+}
+
+/// `limit` units each `period`, and up to `burst` of them at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    /// Units that come back in each period.
+    pub limit: u32,
+    /// Whole milliseconds count.
+    pub period: Duration,
+    /// Units that can be taken at once after a rest.
+    pub burst: u32,
+}
+
+/// What came of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether the units were there, and were taken.
+    pub allowed: bool,
+    /// Units left at once, after this step.
+    pub remaining: u32,
+    /// Until the whole burst is there again.
+    pub reset_after: Duration,
+    /// Until this step would be allowed; zero if it was.
+    pub retry_after: Duration,
+}
+
+/// Why the store did not do as it was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreError {
+    /// The bucket is not granted.
+    Denied(String),
+    /// The key is over 1 KiB, the value over 1 MiB, or, for `increment`, the value is not a number.
+    TooLarge,
+    /// The store behind the gateway cannot be reached.
+    Unavailable(String),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Denied(why) => write!(f, "store denied: {why}"),
+            Self::TooLarge => f.write_str("key or value too large for the store, or not a number"),
+            Self::Unavailable(why) => write!(f, "store unavailable: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

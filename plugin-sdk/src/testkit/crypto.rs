@@ -1,0 +1,37 @@
+//! Signature checks as the gateway makes them.
+
+use aws_lc_rs::{
+    hmac,
+    signature::{
+        ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
+        RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384,
+        RSA_PSS_2048_8192_SHA512, VerificationAlgorithm,
+    },
+};
+
+use crate::crypto::{Algorithm, CryptoError};
+
+pub(super) fn verify(algorithm: Algorithm, key: &[u8], message: &[u8], signature: &[u8]) -> Result<bool, CryptoError> {
+    let asymmetric: &'static dyn VerificationAlgorithm = match algorithm {
+        Algorithm::Hs256 => return Ok(mac(hmac::HMAC_SHA256, key, message, signature)),
+        Algorithm::Hs384 => return Ok(mac(hmac::HMAC_SHA384, key, message, signature)),
+        Algorithm::Hs512 => return Ok(mac(hmac::HMAC_SHA512, key, message, signature)),
+        Algorithm::Rs256 => &RSA_PKCS1_2048_8192_SHA256,
+        Algorithm::Rs384 => &RSA_PKCS1_2048_8192_SHA384,
+        Algorithm::Rs512 => &RSA_PKCS1_2048_8192_SHA512,
+        Algorithm::Ps256 => &RSA_PSS_2048_8192_SHA256,
+        Algorithm::Ps384 => &RSA_PSS_2048_8192_SHA384,
+        Algorithm::Ps512 => &RSA_PSS_2048_8192_SHA512,
+        Algorithm::Es256 => &ECDSA_P256_SHA256_FIXED,
+        Algorithm::Es384 => &ECDSA_P384_SHA384_FIXED,
+        Algorithm::EdDsa => &ED25519,
+    };
+    // Parsing tells a malformed key from a wrong signature.
+    let key = ParsedPublicKey::new(asymmetric, key)
+        .map_err(|_| CryptoError::MalformedKey(format!("not a SubjectPublicKeyInfo of a key for {algorithm}")))?;
+    Ok(key.verify_sig(message, signature).is_ok())
+}
+
+fn mac(algorithm: hmac::Algorithm, key: &[u8], message: &[u8], tag: &[u8]) -> bool {
+    hmac::verify(&hmac::Key::new(algorithm, key), message, tag).is_ok()
+}

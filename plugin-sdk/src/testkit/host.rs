@@ -1,0 +1,162 @@
+//! The functions of the host, answered by the fake that the running test has entered.
+
+use std::{cell::RefCell, time::Duration};
+
+use super::{LogLine, State, TestHost, crypto, head::Phase, series};
+use crate::{
+    BodyError, EditError, Reply,
+    crypto::{Algorithm, CryptoError},
+    http_client::{Call, CallError},
+    log::Level,
+    secrets::SecretError,
+    sinks::SinkError,
+    store::{Quota, StoreError, Verdict},
+};
+
+pub(crate) use super::head::{RawRequest, RawResponse};
+
+thread_local! {
+    static CURRENT: RefCell<Option<TestHost>> = const { RefCell::new(None) };
+}
+
+/// Runs with this host as the current one, and with the one before it again in the end, also after a panic.
+pub(super) fn enter<T>(host: &TestHost, f: impl FnOnce() -> T) -> T {
+    struct Leave(Option<TestHost>);
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            CURRENT.set(self.0.take());
+        }
+    }
+    let _leave = Leave(CURRENT.replace(Some(host.clone())));
+    f()
+}
+
+fn current() -> TestHost {
+    let host = CURRENT.with_borrow(Clone::clone);
+    host.expect("outside the gateway, run this through plugin_sdk::testkit::TestHost")
+}
+
+fn state<T>(f: impl FnOnce(&mut State) -> T) -> T {
+    f(&mut current().0.borrow_mut())
+}
+
+pub(crate) fn edited(result: Result<(), EditError>) -> Result<(), EditError> {
+    result
+}
+
+pub(crate) fn read_request_body(request: &RawRequest) -> Result<Vec<u8>, BodyError> {
+    let head = request.0.borrow();
+    if head.phase == Phase::Request { Ok(head.body.clone()) } else { Err(BodyError::Unavailable) }
+}
+
+pub(crate) fn replace_request_body(request: &RawRequest, body: &[u8]) -> Result<(), BodyError> {
+    request.replace_body(body).map_err(|_| BodyError::Unavailable)
+}
+
+pub(crate) fn read_response_body(response: &RawResponse) -> Result<Vec<u8>, BodyError> {
+    let head = response.0.borrow();
+    if head.phase == Phase::Response { Ok(head.body.clone()) } else { Err(BodyError::Unavailable) }
+}
+
+pub(crate) fn replace_response_body(response: &RawResponse, body: &[u8]) -> Result<(), BodyError> {
+    response.replace_body(body).map_err(|_| BodyError::Unavailable)
+}
+
+pub(crate) fn log(level: Level, message: &str, fields: &[(&str, String)]) {
+    let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    state(|state| state.log.push(LogLine { level, message: message.to_owned(), fields }));
+}
+
+pub(crate) fn sink_write(sink: &str, line: &[u8]) -> Result<(), SinkError> {
+    state(|state| {
+        state.granted(sink).map_err(SinkError::Denied)?;
+        if state.sinks_full {
+            return Err(SinkError::Dropped);
+        }
+        state.sinks.entry(sink.to_owned()).or_default().push(line.to_vec());
+        Ok(())
+    })
+}
+
+pub(crate) fn metric_add(counter: &str, by: u64, labels: &[(&str, &str)]) {
+    state(|state| {
+        let value = state.counters.entry(series(counter, labels)).or_default();
+        *value = value.saturating_add(by);
+    });
+}
+
+pub(crate) fn metric_observe(histogram: &str, value: f64, labels: &[(&str, &str)]) {
+    state(|state| state.histograms.entry(series(histogram, labels)).or_default().push(value));
+}
+
+/// Runs a step of the store, if it is granted and reachable.
+fn stored<T>(
+    bucket: &str,
+    step: impl FnOnce(&mut super::store::Store, Duration) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    state(|state| {
+        state.granted(bucket).map_err(StoreError::Denied)?;
+        if state.store_down {
+            return Err(StoreError::Unavailable("switched off by the test".to_owned()));
+        }
+        step(&mut state.store, state.now)
+    })
+}
+
+pub(crate) fn store_get(bucket: &str, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    stored(bucket, |store, now| store.get(bucket, key, now))
+}
+
+pub(crate) fn store_set(bucket: &str, key: &str, value: &[u8], ttl_ms: Option<u64>) -> Result<(), StoreError> {
+    stored(bucket, |store, now| store.set(bucket, key, value, ttl_ms, now))
+}
+
+pub(crate) fn store_delete(bucket: &str, key: &str) -> Result<(), StoreError> {
+    stored(bucket, |store, _| store.delete(bucket, key))
+}
+
+pub(crate) fn store_increment(bucket: &str, key: &str, by: i64, ttl_ms: Option<u64>) -> Result<i64, StoreError> {
+    stored(bucket, |store, now| store.increment(bucket, key, by, ttl_ms, now))
+}
+
+pub(crate) fn store_take(bucket: &str, key: &str, quota: &Quota, cost: u32) -> Result<Verdict, StoreError> {
+    stored(bucket, |store, now| store.take(bucket, key, quota, cost, now))
+}
+
+pub(crate) fn send(call: Call) -> Result<Reply, CallError> {
+    let host = current();
+    let answer = {
+        let mut state = host.0.borrow_mut();
+        state.granted(&call.upstream).map_err(CallError::Denied)?;
+        state.calls.push(call.clone());
+        state.answer.take()
+    };
+    // Out of the state while it runs: it may ask the host itself.
+    let Some(mut answer) = answer else {
+        return Err(CallError::Unreachable("no answer given by the test".to_owned()));
+    };
+    let result = answer(&call);
+    host.0.borrow_mut().answer.get_or_insert(answer);
+    result
+}
+
+pub(crate) fn verify(algorithm: Algorithm, key: &[u8], message: &[u8], signature: &[u8]) -> Result<bool, CryptoError> {
+    crypto::verify(algorithm, key, message, signature)
+}
+
+pub(crate) fn secret(name: &str) -> Result<Vec<u8>, SecretError> {
+    state(|state| {
+        state.granted(name).map_err(SecretError::Denied)?;
+        state.secrets.get(name).cloned().ok_or(SecretError::Missing)
+    })
+}
+
+pub(crate) fn since_epoch() -> Duration {
+    state(|state| state.now)
+}
+
+impl State {
+    fn granted(&self, name: &str) -> Result<(), String> {
+        if self.denied.iter().any(|denied| denied == name) { Err(format!("`{name}` is not granted")) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,277 @@
+//! Runs a plugin natively against a fake gateway.
+//!
+//! The fake has the gateway's rules on edits, a store with a real rate limiter and a clock that tests set, real
+//! signature checks, and keeps what the plugin logged, counted, wrote to sinks and asked of upstreams.
+//!
+//! ```
+//! use plugin_sdk::testkit::{TestHost, TestRequest};
+//! use plugin_sdk::{Decision, Error, NoConfig, Plugin, Problem, Problems, Request, RequestFilter};
+//! use serde_json::json;
+//!
+//! struct Door;
+//!
+//! impl Plugin for Door {
+//!     type Config = NoConfig;
+//!     fn new(_: NoConfig) -> Result<Self, Problems> {
+//!         Ok(Self)
+//!     }
+//! }
+//!
+//! impl RequestFilter for Door {
+//!     fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
+//!         let Some(user) = request.header("x-user") else { return Ok(Problem::new(401).into()) };
+//!         request.set_attribute("user", &user)?;
+//!         Ok(Decision::Next)
+//!     }
+//! }
+//!
+//! let host = TestHost::new();
+//! let mut door = host.plugin::<Door>(json!({})).unwrap();
+//! let exchange = door.request(TestRequest::get("/").header("x-user", "anna"));
+//! assert_eq!(exchange.attribute("user"), Some("anna"));
+//! assert_eq!(door.request(TestRequest::get("/")).reply().unwrap().status, 401);
+//! ```
+
+mod crypto;
+mod exchange;
+mod head;
+pub(crate) mod host;
+mod store;
+
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
+
+use serde_json::Value;
+
+pub use exchange::{TestExchange, TestRequest, TestResponse};
+
+use crate::{
+    Decision, Error, Observer, Outcome, Plugin, Problems, Reply, RequestFilter, ResponseFilter, config,
+    http_client::{Call, CallError},
+    log::Level,
+};
+
+/// A fake gateway. Clones are the same one.
+#[derive(Clone, Default)]
+pub struct TestHost(Rc<RefCell<State>>);
+
+/// A line in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogLine {
+    /// How much it matters.
+    pub level: Level,
+    /// The text.
+    pub message: String,
+    /// What stays apart from the text.
+    pub fields: Vec<(String, String)>,
+}
+
+type Answer = Box<dyn FnMut(&Call) -> Result<Reply, CallError>>;
+type Series = (String, Vec<(String, String)>);
+
+pub(crate) struct State {
+    now: Duration,
+    denied: Vec<String>,
+    store: store::Store,
+    store_down: bool,
+    sinks: BTreeMap<String, Vec<Vec<u8>>>,
+    sinks_full: bool,
+    secrets: BTreeMap<String, Vec<u8>>,
+    calls: Vec<Call>,
+    answer: Option<Answer>,
+    log: Vec<LogLine>,
+    counters: BTreeMap<Series, u64>,
+    histograms: BTreeMap<Series, Vec<f64>>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            // 2026-01-01T00:00:00Z: tests should not depend on the day they run.
+            now: Duration::from_secs(1_767_225_600),
+            denied: Vec::new(),
+            store: store::Store::default(),
+            store_down: false,
+            sinks: BTreeMap::new(),
+            sinks_full: false,
+            secrets: BTreeMap::new(),
+            calls: Vec::new(),
+            answer: None,
+            log: Vec::new(),
+            counters: BTreeMap::new(),
+            histograms: BTreeMap::new(),
+        }
+    }
+}
+
+impl TestHost {
+    /// A gateway that grants everything, at midnight UTC on 1 January 2026.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Configures a plugin, as the gateway does.
+    ///
+    /// # Errors
+    ///
+    /// What the gateway would show to the operator.
+    pub fn plugin<P: Plugin>(&self, config: Value) -> Result<TestPlugin<P>, Problems> {
+        let plugin = self.run(|| config::configure(&config.to_string()))?;
+        Ok(TestPlugin { host: self.clone(), plugin })
+    }
+
+    /// Runs something that calls the host but is not a plugin.
+    pub fn run<T>(&self, f: impl FnOnce() -> T) -> T {
+        host::enter(self, f)
+    }
+
+    /// Sets the clock, as time since the Unix epoch.
+    pub fn set_time(&self, since_epoch: Duration) {
+        self.0.borrow_mut().now = since_epoch;
+    }
+
+    /// Moves the clock on.
+    pub fn advance(&self, by: Duration) {
+        self.0.borrow_mut().now += by;
+    }
+
+    /// Denies everything of this name: upstream, bucket, secret or sink.
+    pub fn deny(&self, name: &str) {
+        self.0.borrow_mut().denied.push(name.to_owned());
+    }
+
+    /// Whether the store can be reached; it can at first.
+    pub fn set_store_available(&self, available: bool) {
+        self.0.borrow_mut().store_down = !available;
+    }
+
+    /// Whether sinks drop what is written; they take it at first.
+    pub fn set_sinks_full(&self, full: bool) {
+        self.0.borrow_mut().sinks_full = full;
+    }
+
+    /// Gives a secret a value.
+    pub fn set_secret(&self, name: &str, value: impl AsRef<[u8]>) {
+        self.0.borrow_mut().secrets.insert(name.to_owned(), value.as_ref().to_vec());
+    }
+
+    /// Says how upstreams answer the plugin's calls; they cannot be reached at first.
+    pub fn answer_calls(&self, answer: impl FnMut(&Call) -> Result<Reply, CallError> + 'static) {
+        self.0.borrow_mut().answer = Some(Box::new(answer));
+    }
+
+    /// The calls so far.
+    pub fn calls(&self) -> Vec<Call> {
+        self.0.borrow().calls.clone()
+    }
+
+    /// What was written to a sink, line by line, with U+FFFD for what is not UTF-8.
+    pub fn lines(&self, sink: &str) -> Vec<String> {
+        let state = self.0.borrow();
+        let lines = state.sinks.get(sink).into_iter().flatten();
+        lines.map(|line| String::from_utf8_lossy(line).into_owned()).collect()
+    }
+
+    /// What was logged.
+    pub fn log(&self) -> Vec<LogLine> {
+        self.0.borrow().log.clone()
+    }
+
+    /// The value of a counter; 0 if it was never added to. Labels count in the order in which they were given.
+    pub fn counter(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+        self.0.borrow().counters.get(&series(name, labels)).copied().unwrap_or(0)
+    }
+
+    /// The values that a histogram got.
+    pub fn observations(&self, name: &str, labels: &[(&str, &str)]) -> Vec<f64> {
+        self.0.borrow().histograms.get(&series(name, labels)).cloned().unwrap_or_default()
+    }
+}
+
+fn series(name: &str, labels: &[(&str, &str)]) -> Series {
+    (name.to_owned(), labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+}
+
+/// The JSON Schema by which the gateway would check a plugin's configuration.
+pub fn config_schema<P: Plugin>() -> Value {
+    config::schema::<P>().parse().expect("a schema is JSON")
+}
+
+/// One configured instance of a plugin.
+pub struct TestPlugin<P> {
+    host: TestHost,
+    plugin: P,
+}
+
+impl<P> TestPlugin<P> {
+    /// The plugin itself.
+    pub fn inner(&mut self) -> &mut P {
+        &mut self.plugin
+    }
+}
+
+impl<P: RequestFilter> TestPlugin<P> {
+    /// Runs the request phase.
+    ///
+    /// # Panics
+    ///
+    /// The plugin failed, or answered with what the gateway would refuse to send.
+    #[track_caller]
+    pub fn request(&mut self, request: TestRequest) -> TestExchange {
+        self.try_request(request).unwrap_or_else(|error| panic!("the plugin failed: {error}"))
+    }
+
+    /// Runs the request phase of a plugin that may fail.
+    ///
+    /// # Errors
+    ///
+    /// The plugin's own.
+    ///
+    /// # Panics
+    ///
+    /// The plugin answered with what the gateway would refuse to send.
+    #[track_caller]
+    pub fn try_request(&mut self, request: TestRequest) -> Result<TestExchange, Error> {
+        let mut exchange = TestExchange::begin(request, self.host.0.borrow().now);
+        let Self { host, plugin } = self;
+        let decision = exchange.lend(|request, _| host.run(|| plugin.on_request(request)))?;
+        if let Decision::Respond(reply) = decision {
+            exchange.set_reply(reply);
+        }
+        Ok(exchange)
+    }
+}
+
+impl<P: ResponseFilter> TestPlugin<P> {
+    /// Runs the response phase of an exchange.
+    ///
+    /// # Panics
+    ///
+    /// The plugin failed.
+    #[track_caller]
+    pub fn response(&mut self, exchange: &mut TestExchange, response: TestResponse) {
+        self.try_response(exchange, response).unwrap_or_else(|error| panic!("the plugin failed: {error}"));
+    }
+
+    /// Runs the response phase of a plugin that may fail.
+    ///
+    /// # Errors
+    ///
+    /// The plugin's own.
+    pub fn try_response(&mut self, exchange: &mut TestExchange, response: TestResponse) -> Result<(), Error> {
+        exchange.respond(response);
+        let Self { host, plugin } = self;
+        exchange.lend(|request, response| {
+            let response = response.expect("the exchange has just got a response");
+            host.run(|| plugin.on_response(request, response))
+        })
+    }
+}
+
+impl<P: Observer> TestPlugin<P> {
+    /// Tells the plugin how an exchange ended. It sees a response if the exchange has one.
+    pub fn complete(&mut self, exchange: &mut TestExchange, outcome: &Outcome) {
+        exchange.finish();
+        let Self { host, plugin } = self;
+        exchange.lend(|request, response| host.run(|| plugin.on_complete(request, response, outcome)));
+    }
+}
