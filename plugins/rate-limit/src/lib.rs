@@ -51,8 +51,8 @@ impl Plugin for RateLimit {
         let settings = config.check()?;
         let bucket = Bucket::new(settings.bucket.clone());
         // A missing grant should stop the gateway, not the first request. Another failure may pass.
-        if let Err(StoreError::Denied(why)) = bucket.get("") {
-            return Err(Problems::one(Pointer::root().then("bucket"), why));
+        if let Err(StoreError::Denied(_)) = bucket.get("") {
+            return Err(Problems::one(Pointer::root().then("bucket"), not_granted(&settings.bucket)));
         }
         let state_attribute = format!("rate-limit.state.{:016x}", hasher.finish());
         Ok(Self { settings, bucket, state_attribute, warned_at: None })
@@ -78,7 +78,7 @@ impl RequestFilter for RateLimit {
         for policy in &self.settings.policies {
             match self.bucket.take(&policy.key(&key), &policy.quota, self.settings.cost) {
                 Ok(verdict) => standings.push(policy.standing(&verdict)),
-                Err(StoreError::Denied(why)) => return Err(Error::new(why)),
+                Err(StoreError::Denied(_)) => return Err(Error::new(not_granted(&self.settings.bucket))),
                 Err(error) => return Ok(self.without_store(request, &error)),
             }
             if let Some(Standing { retry_s: Some(retry_s), .. }) = standings.last() {
@@ -145,6 +145,10 @@ impl RateLimit {
         }
         problem(request, 503).detail("the service is not available, try again later").into()
     }
+}
+
+fn not_granted(bucket: &str) -> String {
+    format!("the bucket `{bucket}` is not granted; add it to the plugin's `grants: {{ store: [{bucket}] }}`")
 }
 
 /// A problem with the request's identifier, as the gateway's own answers have it.

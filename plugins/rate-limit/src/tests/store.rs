@@ -53,7 +53,8 @@ fn a_bucket_that_is_not_granted_is_a_problem_of_the_configuration() {
     let host = TestHost::new();
     host.deny("limits");
     let problems = host.plugin::<RateLimit>(json!({ "limit": 1, "per": "1m", "bucket": "limits" })).err().unwrap();
-    assert_eq!(problems.iter().next().unwrap().pointer, "/bucket");
+    let message = "/bucket: the bucket `limits` is not granted; add it to the plugin's `grants: { store: [limits] }`";
+    assert_eq!(problems.to_string(), message);
 }
 
 #[test]
