@@ -1,7 +1,10 @@
 //! An API gateway whose pipeline is made of WebAssembly components. `ARCHITECTURE.md` beside this crate's
 //! manifest tells the story of a request.
 
+pub mod app;
+pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod error;
 pub mod http;
 pub mod pipeline;
@@ -11,5 +14,5 @@ pub mod route;
 pub mod server;
 pub mod state;
 pub mod telemetry;
-mod timers;
+pub mod timers;
 pub mod upstream;
