@@ -32,7 +32,7 @@ pub(super) struct Ongoing {
     pub(super) route: Option<usize>,
     pub(super) slot: Slot,
     /// As the client sent it.
-    method: Method,
+    pub(super) method: Method,
     pub(super) failure: Option<Failure>,
     pub(super) upstream: Option<Arc<str>>,
     pub(super) upstream_us: Option<u64>,
@@ -131,10 +131,7 @@ impl Ongoing {
             None => (StatusCode::INTERNAL_SERVER_ERROR, http::HeaderMap::new()),
         };
         let mut body = std::mem::take(&mut self.slot.response_body);
-        if status == StatusCode::NO_CONTENT
-            || status == StatusCode::NOT_MODIFIED
-            || self.slot.request.method == Method::HEAD
-        {
+        if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED || self.method == Method::HEAD {
             // RFC 9110 §6.4.1: these have no body, whatever a plugin or an upstream says. A stream that is
             // dropped here gives up its connection.
             body = Body::Empty;
