@@ -37,3 +37,12 @@ async fn whether_a_response_has_a_body_depends_on_the_clients_method_and_not_on_
         assert!(metrics.contains("gateway_failures_total{reason=\"client-closed\"} 0"), "{theirs}: {metrics}");
     }
 }
+
+#[tokio::test]
+async fn a_request_that_is_not_whole_when_its_time_is_over_is_the_clients_fault() {
+    let upstream = Upstream::echo().await;
+    let yaml = format!("timeouts: {{ request: 300ms }}\n{}", everything_to(upstream.address()));
+    let gateway = TestGateway::start(&yaml).await;
+    let half = gateway.raw(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf").await;
+    assert!(half.starts_with("HTTP/1.1 408 "), "{half}");
+}

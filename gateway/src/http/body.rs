@@ -70,6 +70,8 @@ pub struct Traffic {
     pub broken: Cell<bool>,
     /// No byte of the client's body came for too long.
     pub stalled: Cell<bool>,
+    /// The client's body is wanted, and has not come yet.
+    pub awaited: Cell<bool>,
     /// The client's body has arrived whole.
     pub complete: Cell<bool>,
 }
@@ -151,11 +153,13 @@ impl HttpBody for Metered {
             if !self.stall.is_armed() {
                 self.stall.arm(self.patience);
             }
+            self.traffic.awaited.set(true);
             ready!(self.stall.poll_expired(cx));
             self.traffic.stalled.set(true);
             return Poll::Ready(Some(Err(BodyError::Stalled)));
         };
         self.stall.disarm();
+        self.traffic.awaited.set(false);
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {

@@ -90,9 +90,11 @@ async fn forward(ongoing: &mut Ongoing, site: &Site) {
         authority: exchange.request.authority.clone(),
         body: std::mem::take(&mut exchange.request_body),
     };
-    let patience = Patience { response: route.model.timeout, body: site.config.timeouts.body };
-    ongoing.upstream = Some(route.upstream.model.name.clone());
     let began = Instant::now();
+    // The route's time counts from the head of the request, stages included.
+    let left = route.model.timeout.saturating_sub(began.saturating_duration_since(exchange.started));
+    let patience = Patience { response: left, body: site.config.timeouts.body };
+    ongoing.upstream = Some(route.upstream.model.name.clone());
     let sent = upstream::send(&route.upstream, outgoing, &exchange.traffic, patience).await;
     ongoing.upstream_us = Some(began.elapsed().as_micros() as u64);
     match sent {

@@ -59,11 +59,18 @@ pub async fn send(
     let timer = upstream.timers.timer();
     timer.arm(patience.response);
     let exchange = timer.limit(exchange(upstream, outgoing, traffic)).await;
-    let (response, lease) = exchange.unwrap_or_else(|| {
-        Err(Refused { failure: Failure::UpstreamTimeout, cause: format!("no response within {:?}", patience.response) })
-    })?;
+    let (response, lease) = exchange.unwrap_or_else(|| Err(timed_out(traffic, patience.response)))?;
     let (response, incoming) = response.into_parts();
     Ok(Sent { response, body: UpstreamBody::wrap(incoming, lease, timer, patience.body) })
+}
+
+/// Whoever had the turn when the time was over was too slow.
+fn timed_out(traffic: &Traffic, patience: Duration) -> Refused {
+    if traffic.awaited.get() {
+        Refused { failure: Failure::BodyTimeout, cause: format!("no whole request within {patience:?}") }
+    } else {
+        Refused { failure: Failure::UpstreamTimeout, cause: format!("no response within {patience:?}") }
+    }
 }
 
 async fn exchange(
