@@ -144,6 +144,7 @@ async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Rc<Con
         state.register(cx.waker());
         if state.server.is_draining() && !draining {
             draining = true;
+            state.begin_drain();
             connection.as_mut().graceful_shutdown();
         }
         loop {

@@ -86,14 +86,15 @@ impl ConnectionState {
     pub(super) fn on_read(&self) {
         if self.stage.get() == Stage::Idle && !self.multiplexed.get() {
             self.stage.set(Stage::Head);
-            self.timer.arm(self.timeouts.header_read);
+            self.time_stage();
         }
     }
 
+    /// The client takes what it is sent, or for now it does not.
     pub(super) fn on_write(&self, progress: bool) {
         if progress {
             if self.blocked.replace(false) {
-                self.timer.disarm();
+                self.time_stage();
             }
         } else if !self.blocked.replace(true) {
             self.timer.arm(self.timeouts.body);
@@ -109,7 +110,26 @@ impl ConnectionState {
     fn rest(&self) {
         self.stage.set(Stage::Idle);
         if !self.blocked.get() {
-            self.timer.arm(self.timeouts.idle);
+            self.time_stage();
+        }
+    }
+
+    /// Arms the timer for what is waited for, where it is not the client's taking.
+    fn time_stage(&self) {
+        match self.stage.get() {
+            // On HTTP/1.1 a drain closes at once; on HTTP/2 the client has a say in it.
+            Stage::Idle if self.server.is_draining() => self.timer.arm(LINGER),
+            Stage::Idle => self.timer.arm(self.timeouts.idle),
+            Stage::Head => self.timer.arm(self.timeouts.header_read),
+            Stage::HeadTimedOut => self.timer.arm(LINGER),
+            Stage::Exchange | Stage::Flushing => self.timer.disarm(),
+        }
+    }
+
+    /// The server goes down: a connection that asks nothing is not waited for.
+    pub(super) fn begin_drain(&self) {
+        if self.stage.get() == Stage::Idle && !self.blocked.get() {
+            self.timer.arm(LINGER);
         }
     }
 
@@ -131,6 +151,8 @@ impl ConnectionState {
             }
             if self.stage.get() == Stage::Head {
                 self.stage.set(Stage::HeadTimedOut);
+                // The client may not take the answer either.
+                self.timer.arm(LINGER);
                 return Expired::Head;
             }
             Expired::Idle
