@@ -1,8 +1,13 @@
 //! One test for each defect that was found by reading; its name says what is right.
 
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
 use crate::{
     basics::everything_to,
-    support::{Client, TestGateway, Upstream, client::Request, upstream::full},
+    support::{Client, RawUpstream, TestGateway, Upstream, client::Request, in_time, upstream::full},
 };
 
 /// A gateway on which the guest `naughty` is on every route, with this configuration.
@@ -45,4 +50,35 @@ async fn a_request_that_is_not_whole_when_its_time_is_over_is_the_clients_fault(
     let gateway = TestGateway::start(&yaml).await;
     let half = gateway.raw(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf").await;
     assert!(half.starts_with("HTTP/1.1 408 "), "{half}");
+}
+
+/// HTTP/2 by hand (RFC 9113 §4.1): a preface, settings, and `GET /` on stream 1. What comes is left unread.
+async fn get_over_http2(gateway: &TestGateway, settings: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(gateway.address()).await.expect("a connection");
+    let length = u8::try_from(settings.len()).expect("few settings");
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend([0, 0, length, 4, 0, 0, 0, 0, 0]);
+    bytes.extend(settings);
+    // `:method: GET`, `:scheme: http`, `:path: /` and `:authority: a` (RFC 7541 appendix A).
+    bytes.extend([0, 0, 6, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x84, 0x01, 1, b'a']);
+    stream.write_all(&bytes).await.expect("the bytes are taken");
+    stream
+}
+
+#[tokio::test]
+async fn an_http2_stream_whose_window_stays_closed_does_not_hold_its_upstream_for_ever() {
+    let upstream = RawUpstream::answering(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nbeginning").await;
+    let yaml = format!("timeouts: {{ body: 300ms }}\n{}", everything_to(upstream.address()));
+    let gateway = TestGateway::start(&yaml).await;
+    // SETTINGS_INITIAL_WINDOW_SIZE is 0.
+    let mut stream = get_over_http2(&gateway, &[0, 4, 0, 0, 0, 0]).await;
+    let mut seen = Vec::new();
+    in_time("a reset", async {
+        // RST_STREAM on stream 1.
+        while !seen.windows(9).any(|frame| frame == [0, 0, 4, 3, 0, 0, 0, 0, 1]) {
+            assert!(stream.read_buf(&mut seen).await.expect("the connection stays open") > 0);
+        }
+    })
+    .await;
+    upstream.closed().await;
 }

@@ -18,6 +18,7 @@ use crate::{
     error::Failure,
     http::{forwarded::Peer, hop},
     pipeline::{FailureKind, Phase, ResponseHead, Verdict},
+    timers::Timer,
     upstream::{self, Outgoing, Patience},
 };
 use ongoing::Ongoing;
@@ -31,7 +32,9 @@ pub struct Client {
 
 /// Whoever holds the connection wants to know when it is at rest.
 pub trait Lifeline {
-    fn begin_exchange(&self);
+    /// The timer by which the client has to take each part of the response, where the connection as a whole
+    /// cannot tell whether it does.
+    fn begin_exchange(&self) -> Option<Rc<Timer>>;
     fn end_exchange(&self);
 }
 

@@ -22,11 +22,17 @@ use crate::{
     },
     pipeline::{Outcome, Pipeline, Reply, ResponseHead, Slot},
     telemetry::metrics::RouteMetrics,
+    timers::Timer,
 };
+
+/// The most that is handed over at once to a client that has to take it by a deadline: so that a slow one is
+/// not mistaken for one that takes nothing.
+const PART: usize = 16 * 1024;
 
 pub(super) struct Ongoing {
     /// Absent where hyper never had a request.
     client: Option<Rc<Client>>,
+    delivery: Option<Rc<Timer>>,
     pub(super) site: Rc<Site>,
     /// The position among the site's routes.
     pub(super) route: Option<usize>,
@@ -45,10 +51,11 @@ pub(super) struct Ongoing {
 
 impl Ongoing {
     pub(super) fn new(client: Rc<Client>, site: Rc<Site>, route: Option<usize>, slot: Slot) -> Box<Self> {
-        client.lifeline.begin_exchange();
+        let delivery = client.lifeline.begin_exchange();
         let method = slot.request.method.clone();
         Box::new(Self {
             client: Some(client),
+            delivery,
             site,
             route,
             slot,
@@ -67,6 +74,7 @@ impl Ongoing {
         let method = slot.request.method.clone();
         drop(Self {
             client: None,
+            delivery: None,
             site,
             route: None,
             slot,
@@ -142,7 +150,7 @@ impl Ongoing {
         headers.entry(X_REQUEST_ID).or_insert_with(|| self.slot.id.clone());
         self.status = Some(status);
         self.whole = body.is_end_stream();
-        let mut response = Response::new(OutgoingBody { body, ongoing: self });
+        let mut response = Response::new(OutgoingBody { body, rest: Bytes::new(), ongoing: self });
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response
@@ -196,7 +204,41 @@ fn observe(site: Rc<Site>, route: Option<usize>, mut slot: Slot, outcome: Outcom
 /// The body of a response on its way to the client.
 pub struct OutgoingBody {
     body: Body,
+    /// Of the body's last part, what was too much at once.
+    rest: Bytes,
     ongoing: Box<Ongoing>,
+}
+
+impl OutgoingBody {
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if !self.rest.is_empty() {
+            let part = self.rest.split_to(PART.min(self.rest.len()));
+            return Poll::Ready(Some(Ok(Frame::data(part))));
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if self.ongoing.delivery.is_none() {
+            return Poll::Ready(frame);
+        }
+        Poll::Ready(frame.map(|frame| {
+            frame.map(|frame| match frame.into_data() {
+                Ok(mut data) if data.len() > PART => {
+                    self.rest = data.split_off(PART);
+                    Frame::data(data)
+                }
+                Ok(data) => Frame::data(data),
+                Err(frame) => frame,
+            })
+        }))
+    }
+
+    /// Whoever asks for the next part has got rid of the last one.
+    fn time_delivery(&self, handed_over: bool) {
+        match &self.ongoing.delivery {
+            Some(timer) if handed_over => timer.arm(self.ongoing.site.config.timeouts.body),
+            Some(timer) => timer.disarm(),
+            None => {}
+        }
+    }
 }
 
 impl HttpBody for OutgoingBody {
@@ -204,35 +246,38 @@ impl HttpBody for OutgoingBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        let this = &mut *self;
+        let frame = self.poll_part(cx);
+        self.time_delivery(matches!(frame, Poll::Ready(Some(Ok(_)))));
+        let frame = ready!(frame);
+        let is_end_stream = self.is_end_stream();
+        let ongoing = &mut self.ongoing;
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    let sent = &this.ongoing.slot.traffic.sent;
+                    let sent = &ongoing.slot.traffic.sent;
                     sent.set(sent.get() + data.len() as u64);
                 }
-                this.ongoing.whole = this.body.is_end_stream();
+                ongoing.whole = is_end_stream;
             }
             Some(Err(error)) => {
                 let failure = match error {
                     BodyError::Stalled => Failure::UpstreamTimeout,
                     BodyError::Interrupted(_) | BodyError::TooLarge(_) => Failure::UpstreamClosed,
                 };
-                this.ongoing.failure = Some(failure);
+                ongoing.failure = Some(failure);
                 tracing::warn!(
-                    request = this.ongoing.slot.id.to_str().unwrap_or_default(),
+                    request = ongoing.slot.id.to_str().unwrap_or_default(),
                     reason = failure.reason(),
                     "the response was cut off: {error}"
                 );
             }
-            None => this.ongoing.whole = true,
+            None => ongoing.whole = true,
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

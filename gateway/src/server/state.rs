@@ -31,6 +31,8 @@ pub(super) struct ConnectionState {
     blocked: Cell<bool>,
     multiplexed: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    /// That of the HTTP/2 stream which is polled just now.
+    delivery: RefCell<Option<Rc<Timer>>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -75,6 +77,7 @@ impl ConnectionState {
             blocked: Cell::new(false),
             multiplexed: Cell::new(false),
             waker: RefCell::new(None),
+            delivery: RefCell::new(None),
         })
     }
 
@@ -171,6 +174,19 @@ impl ConnectionState {
         reply::problem_http1(failure, &id)
     }
 
+    /// A timer for what one HTTP/2 stream hands to the client.
+    pub(super) fn new_delivery(&self) -> Rc<Timer> {
+        Rc::new(self.server.worker.timers.timer())
+    }
+
+    /// An exchange that begins while this runs belongs to the stream with this timer.
+    pub(super) fn during<T>(&self, delivery: &Rc<Timer>, poll: impl FnOnce() -> T) -> T {
+        self.delivery.replace(Some(delivery.clone()));
+        let result = poll();
+        self.delivery.take();
+        result
+    }
+
     /// Lets `wake` reach the connection's task.
     pub(super) fn register(&self, waker: &Waker) {
         let mut slot = self.waker.borrow_mut();
@@ -188,12 +204,13 @@ impl ConnectionState {
 
 impl Lifeline for ConnectionState {
     /// Hyper has parsed a request.
-    fn begin_exchange(&self) {
+    fn begin_exchange(&self) -> Option<Rc<Timer>> {
         self.exchanges.set(self.exchanges.get() + 1);
         self.stage.set(Stage::Exchange);
         if !self.blocked.get() {
             self.timer.disarm();
         }
+        self.delivery.borrow().clone()
     }
 
     /// Hyper has let go of a response's body.
