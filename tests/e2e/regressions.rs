@@ -82,3 +82,43 @@ async fn an_http2_stream_whose_window_stays_closed_does_not_hold_its_upstream_fo
     .await;
     upstream.closed().await;
 }
+
+#[tokio::test]
+async fn an_upstream_that_answers_early_and_reads_no_further_cannot_keep_the_connection() {
+    let upstream = RawUpstream::on_head(|mut stream| async move {
+        let answer = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(answer).await.expect("the answer is taken");
+        // It neither reads nor closes; when the gateway does, there is an error on the socket.
+        in_time("the gateway giving up", async {
+            while stream.take_error().expect("a socket").is_none() && stream.write_all(b" ").await.is_ok() {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        None
+    })
+    .await;
+    let yaml = format!(
+        "upstreams:
+  echo: {{ endpoints: ['http://{}'], timeouts: {{ idle: 100ms }} }}
+routes: [{{ name: all, upstream: echo }}]
+",
+        upstream.address()
+    );
+    let gateway = TestGateway::start(&yaml).await;
+    let mut client = TcpStream::connect(gateway.address()).await.expect("a connection");
+    client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9000000\r\n\r\n").await.expect("it is taken");
+    let (mut reader, mut writer) = client.split();
+    let (_, head) = tokio::join!(
+        async {
+            // More than any socket keeps; ends with an error when the gateway gives up.
+            let _ = writer.write_all(&vec![b'x'; 9_000_000]).await;
+        },
+        async {
+            let mut head = [0; 12];
+            in_time("the answer", reader.read_exact(&mut head)).await.map(|_| head)
+        }
+    );
+    assert_eq!(&head.expect("an answer"), b"HTTP/1.1 403");
+    upstream.closed().await;
+}

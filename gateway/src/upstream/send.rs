@@ -4,10 +4,11 @@
 use std::{io, rc::Rc, time::Duration};
 
 use http::{HeaderValue, Method, Request, Response, Uri, header, uri::PathAndQuery};
-use hyper::{body::Incoming, client::conn::http1::SendRequest};
+use hyper::body::Incoming;
 
 use super::{
     Upstream,
+    connect::Connection,
     endpoint::Endpoint,
     response::{Lease, UpstreamBody},
 };
@@ -83,22 +84,22 @@ async fn exchange(
     let mut request = build(outgoing, endpoint, preserve_host);
     let mut retried = false;
     loop {
-        let (mut sender, reused) = match endpoint.take_idle() {
-            Some(sender) => (sender, true),
+        let (mut connection, reused) = match endpoint.take_idle() {
+            Some(connection) => (connection, true),
             None => {
-                let (sender, at) = connect(upstream, endpoint).await?;
+                let (connection, at) = connect(upstream, endpoint).await?;
                 if !Rc::ptr_eq(endpoint, at) && !preserve_host {
                     request.headers_mut().insert(header::HOST, at.authority.clone());
                 }
                 endpoint = at;
-                (sender, false)
+                (connection, false)
             }
         };
         // An idle connection may have been closed by the upstream an instant ago, which is no failure of
         // the request: RFC 9110 §9.2.2 lets an idempotent one be sent again.
         let spare = if reused && !retried { replay(&request) } else { None };
-        let error = match sender.try_send_request(request).await {
-            Ok(response) => return Ok((response, Lease { sender, endpoint: endpoint.clone() })),
+        let error = match connection.sender.try_send_request(request).await {
+            Ok(response) => return Ok((response, Lease { connection, endpoint: endpoint.clone() })),
             Err(error) => error,
         };
         let mut error = error;
@@ -154,13 +155,13 @@ fn replay(request: &Request<Body>) -> Option<Request<Body>> {
 async fn connect<'a>(
     upstream: &'a Upstream,
     first: &'a Rc<Endpoint>,
-) -> Result<(SendRequest<Body>, &'a Rc<Endpoint>), Refused> {
+) -> Result<(Connection, &'a Rc<Endpoint>), Refused> {
     let others = upstream.endpoints.iter().filter(|other| !Rc::ptr_eq(other, first));
     let mut refused = None;
     for endpoint in std::iter::once(first).chain(others) {
         let attempt = tokio::time::timeout(upstream.model.connect_timeout, endpoint.address.connect()).await;
         let (failure, cause) = match attempt {
-            Ok(Ok(sender)) => return Ok((sender, endpoint)),
+            Ok(Ok(connection)) => return Ok((connection, endpoint)),
             Ok(Err(error)) => (Failure::UpstreamUnreachable, describe(&error)),
             Err(_) => (Failure::UpstreamConnectTimeout, format!("within {:?}", upstream.model.connect_timeout)),
         };
