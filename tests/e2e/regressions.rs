@@ -7,7 +7,7 @@ use tokio::{
 
 use crate::{
     basics::everything_to,
-    support::{Client, RawUpstream, TestGateway, Upstream, client::Request, in_time, upstream::full},
+    support::{Client, RawUpstream, TestGateway, Upstream, client::Request, eventually, in_time, upstream::full},
 };
 
 /// A gateway on which the guest `naughty` is on every route, with this configuration.
@@ -121,4 +121,38 @@ routes: [{{ name: all, upstream: echo }}]
     );
     assert_eq!(&head.expect("an answer"), b"HTTP/1.1 403");
     upstream.closed().await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_in_the_middle_of_its_request_has_left_and_sent_nothing_malformed() {
+    let upstream = RawUpstream::on_head(|stream| async { Some(stream) }).await;
+    let gateway = TestGateway::start(&everything_to(upstream.address())).await;
+    let mut client = TcpStream::connect(gateway.address()).await.expect("a connection");
+    client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf").await.expect("it is taken");
+    eventually("the request reaching the upstream", async || upstream.received().contains("half")).await;
+    drop(client);
+    upstream.closed().await;
+    eventually("the failure", async || {
+        gateway.metrics().await.contains("gateway_failures_total{reason=\"client-closed\"} 1")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_body_that_an_http2_client_takes_back_does_not_reach_the_upstream_as_if_it_were_whole() {
+    let upstream = RawUpstream::on_head(|stream| async { Some(stream) }).await;
+    let gateway = TestGateway::start(&everything_to(upstream.address())).await;
+    let mut client = TcpStream::connect(gateway.address()).await.expect("a connection");
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    // `:method: POST`, and no END_STREAM; then DATA.
+    bytes.extend([0, 0, 6, 1, 4, 0, 0, 0, 1, 0x83, 0x86, 0x84, 0x01, 1, b'a']);
+    bytes.extend([0, 0, 4, 0, 0, 0, 0, 0, 1]);
+    bytes.extend(b"half");
+    client.write_all(&bytes).await.expect("the bytes are taken");
+    eventually("the request reaching the upstream", async || upstream.received().contains("half")).await;
+    // RST_STREAM with NO_ERROR.
+    client.write_all(&[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 0]).await.expect("the bytes are taken");
+    upstream.closed().await;
+    assert!(!upstream.received().ends_with("0\r\n\r\n"), "{}", upstream.received());
 }

@@ -72,7 +72,10 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
     }
     let request_body = match failure {
         Some(_) => Body::Empty,
-        None => Body::from_client(incoming, limit, traffic.clone(), &client.worker.timers, site.config.timeouts.body),
+        None => {
+            let patience = site.config.timeouts.body;
+            Body::from_client(incoming, head.version, limit, traffic.clone(), &client.worker.timers, patience)
+        }
     };
     let mut exchange = Exchange::new(Start {
         id,

@@ -121,6 +121,8 @@ fn plugin_failure(ongoing: &Ongoing, kind: FailureKind) -> Failure {
         // The plugin could not help it: the client's body was at fault.
         _ if traffic.overflow.get() => Failure::BodyTooLarge,
         _ if traffic.stalled.get() => Failure::BodyTimeout,
+        _ if traffic.broken.get() => Failure::MalformedRequest,
+        _ if traffic.left.get() => Failure::ClientClosed,
         FailureKind::Busy => Failure::PluginBusy,
         FailureKind::Error | FailureKind::Trap | FailureKind::Timeout | FailureKind::Memory => Failure::PluginFailed,
     }

@@ -115,7 +115,9 @@ impl Ongoing {
             );
         }
         let allow = self.slot.response.take().filter(|_| failure == Failure::MethodNotAllowed);
-        let problem = reply::problem(failure, &self.slot.id);
+        // A client that closed only its own direction may still read that its request was not whole.
+        let told = if failure == Failure::ClientClosed { Failure::MalformedRequest } else { failure };
+        let problem = reply::problem(told, &self.slot.id);
         let (problem, body) = problem.into_parts();
         let mut headers = problem.headers;
         if let Some(allow) = allow.as_ref().and_then(|head| head.headers.get(header::ALLOW)) {
@@ -262,7 +264,9 @@ impl HttpBody for OutgoingBody {
             Some(Err(error)) => {
                 let failure = match error {
                     BodyError::Stalled => Failure::UpstreamTimeout,
-                    BodyError::Interrupted(_) | BodyError::TooLarge(_) => Failure::UpstreamClosed,
+                    BodyError::Interrupted(_) | BodyError::Withdrawn | BodyError::TooLarge(_) => {
+                        Failure::UpstreamClosed
+                    }
                 };
                 ongoing.failure = Some(failure);
                 tracing::warn!(

@@ -195,6 +195,8 @@ fn refused(error: &hyper::Error, traffic: &Traffic) -> Refused {
         Failure::BodyTimeout
     } else if traffic.broken.get() {
         Failure::MalformedRequest
+    } else if traffic.left.get() {
+        Failure::ClientClosed
     } else if error.is_parse() {
         Failure::UpstreamProtocol
     } else {
