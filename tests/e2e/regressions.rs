@@ -156,3 +156,24 @@ async fn a_body_that_an_http2_client_takes_back_does_not_reach_the_upstream_as_i
     upstream.closed().await;
     assert!(!upstream.received().ends_with("0\r\n\r\n"), "{}", upstream.received());
 }
+
+#[tokio::test]
+async fn what_a_drains_deadline_cuts_off_is_observed_and_is_not_the_clients_doing() {
+    let upstream = RawUpstream::on_head(|stream| async { Some(stream) }).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = folder.path().join("access.log");
+    let yaml = format!(
+        "timeouts: {{ drain: 200ms }}
+sinks: {{ access: {{ file: access.log }} }}
+global-plugins: [{{ name: access-log, config: {{ sink: access, fields: [path, failure] }} }}]
+{}",
+        everything_to(upstream.address())
+    );
+    let mut gateway = TestGateway::start_in(folder, &yaml).await;
+    let mut client = TcpStream::connect(gateway.address()).await.expect("a connection");
+    client.write_all(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("it is taken");
+    eventually("the request reaching the upstream", async || upstream.received().contains("endless")).await;
+    in_time("the drain", gateway.drain()).await.expect("no panic");
+    let line = std::fs::read_to_string(log).expect("a log");
+    assert_eq!(line, "{\"path\":\"/endless\",\"failure\":\"draining\"}\n");
+}

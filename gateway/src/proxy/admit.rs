@@ -125,7 +125,7 @@ pub fn refused_by_parser(worker: &Rc<Worker>, client: IpAddr, failure: Failure, 
         received: SystemTime::now(),
         started: Instant::now(),
     });
-    Ongoing::refused(site, Slot::new(exchange), failure);
+    Ongoing::refused(worker.clone(), site, Slot::new(exchange), failure);
 }
 
 /// What the request addresses, with its path in the one form that everyone sees.

@@ -2,6 +2,7 @@
 //! through the stages that ran, and in every case to its end in `ongoing`.
 
 mod admit;
+mod observing;
 mod ongoing;
 mod site;
 
@@ -11,6 +12,7 @@ use http::{Method, Request, Response, header};
 use hyper::body::Incoming;
 
 pub use admit::refused_by_parser;
+pub use observing::Observing;
 pub use ongoing::OutgoingBody;
 pub use site::{Site, SiteRoute, SiteUnrouted, Worker};
 

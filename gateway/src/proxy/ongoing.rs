@@ -5,14 +5,14 @@ use std::{
     pin::Pin,
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use super::{Client, Site};
+use super::{Client, Site, Worker, observing::observe};
 use crate::{
     error::Failure,
     http::{
@@ -30,6 +30,7 @@ use crate::{
 const PART: usize = 16 * 1024;
 
 pub(super) struct Ongoing {
+    worker: Rc<Worker>,
     /// Absent where hyper never had a request.
     client: Option<Rc<Client>>,
     delivery: Option<Rc<Timer>>,
@@ -54,6 +55,7 @@ impl Ongoing {
         let delivery = client.lifeline.begin_exchange();
         let method = slot.request.method.clone();
         Box::new(Self {
+            worker: client.worker.clone(),
             client: Some(client),
             delivery,
             site,
@@ -70,9 +72,10 @@ impl Ongoing {
     }
 
     /// An exchange that has ended before it began.
-    pub(super) fn refused(site: Rc<Site>, slot: Slot, failure: Failure) {
+    pub(super) fn refused(worker: Rc<Worker>, site: Rc<Site>, slot: Slot, failure: Failure) {
         let method = slot.request.method.clone();
         drop(Self {
+            worker,
             client: None,
             delivery: None,
             site,
@@ -175,7 +178,8 @@ impl Ongoing {
 impl Drop for Ongoing {
     fn drop(&mut self) {
         if !self.whole && self.failure.is_none() {
-            self.failure = Some(Failure::ClientClosed);
+            let is_over = self.worker.is_over();
+            self.failure = Some(if is_over { Failure::Draining } else { Failure::ClientClosed });
         }
         let outcome = self.outcome();
         self.metrics().finished(&self.method, outcome.status, outcome.duration_us);
@@ -184,22 +188,11 @@ impl Drop for Ongoing {
         }
         if self.pipeline(&self.site).has_observers() {
             let exchange = self.slot.0.take();
-            observe(self.site.clone(), self.route, Slot(exchange), outcome);
+            observe(&self.worker, self.site.clone(), self.route, Slot(exchange), outcome);
         }
         if let Some(client) = &self.client {
             client.lifeline.end_exchange();
         }
-    }
-}
-
-/// Runs the observers: at once as far as they do not wait, the rest as a task, for which nobody waits.
-fn observe(site: Rc<Site>, route: Option<usize>, mut slot: Slot, outcome: Outcome) {
-    let mut observing = Box::pin(async move {
-        let pipeline = route.map_or(&site.unrouted.pipeline, |index| &site.routes[index].pipeline);
-        pipeline.complete(&mut slot, &outcome).await;
-    });
-    if observing.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-        tokio::task::spawn_local(observing);
     }
 }
 

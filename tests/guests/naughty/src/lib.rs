@@ -222,7 +222,7 @@ impl Naughty {
                 metrics::observe("naughty_seconds", 0.5, &[]);
             }
             Deed::Log => plugin_sdk::info!("{with}"),
-            Deed::Mark | Deed::Respond | Deed::IllegalReply | Deed::HugeReply | Deed::Sink => {}
+            Deed::Mark | Deed::Method | Deed::Respond | Deed::IllegalReply | Deed::HugeReply | Deed::Sink => {}
         }
         Ok(())
     }
