@@ -27,7 +27,7 @@ pub struct Site {
     pub routes: Vec<SiteRoute>,
     /// Where no route matches: only the global plugins' observers matter.
     pub unrouted: SiteUnrouted,
-    pub upstreams: Upstreams,
+    pub upstreams: Rc<Upstreams>,
     pub metrics: Metrics,
 }
 
