@@ -4,3 +4,8 @@
 mod support;
 
 mod basics;
+mod forwarding;
+mod http2;
+mod lifecycle;
+mod routing;
+mod tls;
