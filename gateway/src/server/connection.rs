@@ -17,8 +17,8 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::Server;
 use super::{
+    Open, Server,
     rewind::Rewind,
     state::{ConnectionState, Expired},
     wire::Wire,
@@ -37,7 +37,8 @@ const MAX_PENDING_RESETS: usize = 32;
 const MAX_SEND_BUFFER: usize = 256 * 1024;
 
 /// Serves a connection until it ends. Whatever goes wrong on it concerns nobody else.
-pub(super) async fn serve(server: Rc<Server>, stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>) {
+pub(super) async fn serve(open: Open, stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>) {
+    let server = open.server();
     let site = server.worker.site();
     if site.metrics.connections() >= site.config.limits.connections as u64 {
         return refuse(&server, stream, peer, tls.is_some()).await;
@@ -52,11 +53,11 @@ pub(super) async fn serve(server: Rc<Server>, stream: TcpStream, peer: SocketAdd
     let state = ConnectionState::new(server.clone(), peer, tls.is_some(), timeouts.clone());
     let _registered = server.register(&state);
     let served = match tls {
-        None => match tokio::time::timeout(timeouts.idle, sniff(stream)).await {
-            Ok(Ok((stream, true))) => serve_http2(stream, state).await,
-            Ok(Ok((stream, false))) => serve_http1(stream, state).await,
-            Ok(Err(error)) => Err(error.into()),
-            Err(_) => Ok(()),
+        None => match unless_draining(&state, tokio::time::timeout(timeouts.idle, sniff(stream))).await {
+            Some(Ok(Ok((stream, true)))) => serve_http2(stream, state).await,
+            Some(Ok(Ok((stream, false)))) => serve_http1(stream, state).await,
+            Some(Ok(Err(error))) => Err(error.into()),
+            Some(Err(_)) | None => Ok(()),
         },
         Some(config) => {
             let handshake = TlsAcceptor::from(config).accept(stream);
@@ -74,6 +75,20 @@ pub(super) async fn serve(server: Rc<Server>, stream: TcpStream, peer: SocketAdd
 }
 
 type Served = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// Waits for what a client says first, but not while the gateway goes down: who has asked nothing until then
+/// must not hold it up. `None` if that came first.
+async fn unless_draining<T>(state: &ConnectionState, first: impl Future<Output = T>) -> Option<T> {
+    let mut first = pin!(first);
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(output) = first.as_mut().poll(cx) {
+            return Poll::Ready(Some(output));
+        }
+        state.register(cx.waker());
+        if state.server.is_draining() { Poll::Ready(None) } else { Poll::Pending }
+    })
+    .await
+}
 
 /// Tells HTTP/2 with prior knowledge from HTTP/1.1 by the first bytes, which are kept for whoever parses them.
 async fn sniff(mut stream: TcpStream) -> io::Result<(Rewind<TcpStream>, bool)> {
@@ -101,13 +116,15 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Rc<Con
     let mut draining = false;
     std::future::poll_fn(|cx| {
         state.register(cx.waker());
-        if state.server.is_draining() && !draining {
-            draining = true;
-            connection.as_mut().graceful_shutdown();
-        }
         loop {
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 return Poll::Ready(result.map_err(Into::into));
+            }
+            // Only now: what the client had sent by then has been read, and is answered.
+            if state.server.is_draining() && !draining {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+                continue;
             }
             match state.poll_expired(cx) {
                 Poll::Pending => return Poll::Pending,
@@ -142,13 +159,15 @@ async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Rc<Con
     let mut draining = false;
     std::future::poll_fn(|cx| {
         state.register(cx.waker());
-        if state.server.is_draining() && !draining {
-            draining = true;
-            connection.as_mut().graceful_shutdown();
-        }
         loop {
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 return Poll::Ready(result.map_err(Into::into));
+            }
+            // Only now: what the client had sent by then has been read, and is answered.
+            if state.server.is_draining() && !draining {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+                continue;
             }
             match state.poll_expired(cx) {
                 Poll::Pending => return Poll::Pending,
