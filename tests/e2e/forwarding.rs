@@ -75,15 +75,9 @@ async fn fields_for_one_connection_do_not_reach_the_upstream() {
         .await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     let head = upstream.received();
-    for name in [
-        "x-hop",
-        "x-second",
-        "keep-alive",
-        "proxy-connection",
-        "proxy-authorization",
-        "upgrade",
-        "transfer-encoding",
-    ] {
+    for name in
+        ["x-hop", "x-second", "keep-alive", "proxy-connection", "proxy-authorization", "upgrade", "transfer-encoding"]
+    {
         assert!(!has(&head, name), "{name} in {head}");
     }
     assert!(!head.contains("gzip") && !head.contains("close"), "{head}");
@@ -164,7 +158,8 @@ async fn a_trusted_proxys_word_is_kept_and_continued() {
 #[tokio::test]
 async fn forwarded_alone_is_continued_too() {
     let (gateway, _upstream) = echoing(TRUSTED).await;
-    let request = Request::get("/").header("host", "internal").header("forwarded", r#"for="[2001:db8::1]";proto=https"#);
+    let request =
+        Request::get("/").header("host", "internal").header("forwarded", r#"for="[2001:db8::1]";proto=https"#);
     let response = gateway.send(request).await;
     assert_eq!(seen(&response, "x-forwarded-for"), ["2001:db8::1, 127.0.0.1"]);
     assert_eq!(seen(&response, "x-forwarded-proto"), ["https"]);
@@ -201,7 +196,8 @@ async fn a_trusted_proxys_request_id_is_kept_only_if_it_is_sane() {
 
 #[tokio::test]
 async fn the_upstreams_own_request_id_is_left_in_its_response() {
-    let (gateway, _upstream) = recording(b"HTTP/1.1 200 OK\r\nx-request-id: theirs\r\ncontent-length: 0\r\n\r\n", "").await;
+    let (gateway, _upstream) =
+        recording(b"HTTP/1.1 200 OK\r\nx-request-id: theirs\r\ncontent-length: 0\r\n\r\n", "").await;
     assert_eq!(gateway.get("/").await.header_values("x-request-id"), ["theirs"]);
 }
 
@@ -355,7 +351,8 @@ routes:
 
 #[tokio::test]
 async fn date_and_server_of_the_upstream_are_not_touched() {
-    let answer = b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nServer: theirs/1.0\r\nContent-Length: 0\r\n\r\n";
+    let answer =
+        b"HTTP/1.1 200 OK\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nServer: theirs/1.0\r\nContent-Length: 0\r\n\r\n";
     let (gateway, _upstream) = recording(answer, "").await;
     let response = gateway.get("/").await;
     assert_eq!(response.header_values("date"), ["Thu, 01 Jan 1970 00:00:00 GMT"]);

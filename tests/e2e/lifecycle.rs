@@ -334,33 +334,46 @@ routes: [{{ name: only, match: {{ path: {path} }}, upstream: only }}]
 
 #[tokio::test]
 async fn listeners_come_and_go_by_reload() {
-    let upstream = Gate::answering("done").await;
+    let slow = Gate::answering("slow").await;
+    let quick = Upstream::named("quick").await;
     let (first, second) = (free_address(), free_address());
     let config = |listeners: &[SocketAddr]| {
         let listeners: String = listeners.iter().map(|address| format!("  - address: {address}\n")).collect();
-        to(upstream.address()).replace("listeners: [{ address: '127.0.0.1:0' }]\n", &format!("listeners:\n{listeners}"))
+        format!(
+            "workers: 2
+listeners:
+{listeners}
+upstreams:
+  slow: {{ endpoints: ['http://{}'] }}
+  quick: {{ endpoints: ['http://{}'] }}
+routes:
+  - {{ name: slow, match: {{ path: /slow }}, upstream: slow }}
+  - {{ name: quick, match: {{ path: /quick }}, upstream: quick }}
+",
+            slow.address(),
+            quick.address()
+        )
     };
+    let answer = async |address| Client::connect(address).await.send(Request::get("/quick")).await.text();
     let mut gateway = TestGateway::start(&config(&[first])).await;
     let mut client = Client::connect(first).await;
-    let in_flight = tokio::spawn(async move { client.send(Request::get("/")).await });
-    upstream.arrivals(1).await;
+    let in_flight = tokio::spawn(async move { client.send(Request::get("/slow")).await });
+    slow.arrivals(1).await;
     assert!(is_refused(second).await);
 
     gateway.reload(&config(&[first, second])).await.unwrap();
-    upstream.release(1);
-    assert_eq!(Client::connect(second).await.send(Request::get("/")).await.text(), "done");
-    upstream.arrivals(1).await;
+    assert_eq!(answer(first).await, "quick");
+    assert_eq!(answer(second).await, "quick");
 
     gateway.reload(&config(&[second])).await.unwrap();
     eventually("the first is closed", async || is_refused(first).await).await;
-    upstream.release(2);
-    assert_eq!(Client::connect(second).await.send(Request::get("/")).await.text(), "done");
-    assert_eq!(in_flight.await.unwrap().text(), "done", "the request came before its listener went");
+    assert_eq!(answer(second).await, "quick");
+    slow.release(1);
+    assert_eq!(in_flight.await.unwrap().text(), "slow", "the request came before its listener went");
 
     // The port is free again, also for the gateway itself.
     gateway.reload(&config(&[first, second])).await.unwrap();
-    upstream.release(1);
-    assert_eq!(Client::connect(first).await.send(Request::get("/")).await.text(), "done");
+    assert_eq!(answer(first).await, "quick");
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@
 mod support;
 
 mod basics;
+mod cli;
+mod examples;
 mod forwarding;
 mod http2;
 mod lifecycle;

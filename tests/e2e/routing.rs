@@ -204,7 +204,8 @@ async fn methods_that_no_gateway_carries_are_501() {
     let response = gateway.send(Request::new(http::Method::TRACE, "/")).await;
     assert_eq!(response.status, 501);
     assert_problem(&response, "Not Implemented");
-    let answer = gateway.raw(b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n").await;
+    let answer =
+        gateway.raw(b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 501"), "{answer}");
     // Methods that nobody knows are the upstream's to judge.
     let response = gateway.send(Request::new("BREW".parse().unwrap(), "/")).await;
@@ -248,8 +249,7 @@ async fn a_thousand_routes_are_told_apart() {
     let routes: String = (0..1000)
         .map(|n| format!("  - {{ name: r{n}, match: {{ path: '/r{n}/{{id}}' }}, upstream: echo }}\n"))
         .collect();
-    let config =
-        format!("upstreams:\n  echo: {{ endpoints: ['http://{}'] }}\nroutes:\n{routes}", upstream.address());
+    let config = format!("upstreams:\n  echo: {{ endpoints: ['http://{}'] }}\nroutes:\n{routes}", upstream.address());
     let gateway = TestGateway::start(&config).await;
     let mut client = Client::connect(gateway.address()).await;
     for n in [0, 1, 99, 500, 999] {

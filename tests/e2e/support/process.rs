@@ -36,11 +36,21 @@ struct Lines {
 impl Process {
     /// Starts `gateway` with arguments, in a folder.
     pub fn start<A: AsRef<OsStr>>(folder: &Path, args: impl IntoIterator<Item = A>) -> Self {
+        Self::start_with(folder, args, &[])
+    }
+
+    /// The same, with variables in its environment.
+    pub fn start_with<A: AsRef<OsStr>>(
+        folder: &Path,
+        args: impl IntoIterator<Item = A>,
+        variables: &[(&str, &str)],
+    ) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
             .args(args)
             .current_dir(folder)
             .env_remove("GATEWAY_LOG")
             .env_remove("NO_COLOR")
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -60,11 +70,6 @@ impl Process {
     /// The same for standard output.
     pub async fn printed(&mut self, text: &str) -> String {
         self.stdout.wait_for(text).await
-    }
-
-    /// All that has been logged so far.
-    pub fn log(&self) -> String {
-        self.stderr.lines.borrow().join("\n")
     }
 
     /// All that has been printed so far.
@@ -124,7 +129,8 @@ impl Lines {
 
     async fn wait_for(&mut self, text: &str) -> String {
         let has = |lines: &Vec<String>| lines.iter().any(|line| line.contains(text));
-        let found = in_time(&format!("a line with {text:?}"), self.lines.wait_for(has)).await.map(|lines| lines.clone());
+        let found =
+            in_time(&format!("a line with {text:?}"), self.lines.wait_for(has)).await.map(|lines| lines.clone());
         match found {
             Ok(lines) => lines.into_iter().find(|line| line.contains(text)).expect("it was there a moment ago"),
             Err(_) => panic!("the stream ended without {text:?}:\n{}", self.lines.borrow().join("\n")),
