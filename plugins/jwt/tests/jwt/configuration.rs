@@ -159,7 +159,7 @@ fn a_check_cannot_be_lost_by_a_slip() {
         (json!({ "audience": ["a", ""] }), "/audience/1: must not be empty"),
         (json!({ "typ": "" }), "/typ: must not be empty"),
         (json!({ "audience": "a", "any-audience": true }), "/any-audience: contradicts `audience`"),
-        (json!({ "issuer": null }), "/issuer: expected a string or a list of strings"),
+        (json!({ "issuer": null }), "/issuer: invalid type: null, expected a string or a list of strings"),
         (json!({ "max-age": "0s" }), "/max-age: must be more than 0"),
         (json!({ "max-age": null }), "/max-age: invalid type: null, expected a string"),
         (json!({ "claims": [{ "claim": "a", "one-of": [] }] }), "/claims/0/one-of: must not be empty"),
