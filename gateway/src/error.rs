@@ -57,6 +57,33 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Every failure, in the order of declaration: `ALL[failure as usize] == failure`.
+    pub const ALL: [Self; 23] = [
+        Self::MalformedRequest,
+        Self::PathRejected,
+        Self::HeadTimeout,
+        Self::BodyTimeout,
+        Self::BodyTooLarge,
+        Self::UriTooLong,
+        Self::ExpectationFailed,
+        Self::HeadTooLarge,
+        Self::MethodNotImplemented,
+        Self::NoRoute,
+        Self::MethodNotAllowed,
+        Self::PluginFailed,
+        Self::PluginBusy,
+        Self::TooManyConnections,
+        Self::Draining,
+        Self::NoEndpoint,
+        Self::UpstreamUnreachable,
+        Self::UpstreamConnectTimeout,
+        Self::UpstreamTimeout,
+        Self::UpstreamClosed,
+        Self::UpstreamProtocol,
+        Self::ClientClosed,
+        Self::Internal,
+    ];
+
     /// The name in logs, metrics and `outcome.failure`.
     pub fn reason(self) -> &'static str {
         self.facts().0
@@ -98,5 +125,25 @@ impl Failure {
             Self::ClientClosed => ("client-closed", 499, "the client closed the connection"),
             Self::Internal => ("internal", 500, "the request could not be processed"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_failures_are_listed_in_order() {
+        for (index, failure) in Failure::ALL.into_iter().enumerate() {
+            assert_eq!(failure as usize, index);
+        }
+        assert_eq!(Failure::Internal as usize, Failure::ALL.len() - 1, "`Internal` stays the last one");
+    }
+
+    #[test]
+    fn every_failure_has_a_valid_status_and_a_reason_of_its_own() {
+        let reasons: std::collections::BTreeSet<_> = Failure::ALL.map(Failure::reason).into();
+        assert_eq!(reasons.len(), Failure::ALL.len());
+        assert!(Failure::ALL.into_iter().all(|failure| failure.status().as_u16() >= 400));
     }
 }

@@ -1,7 +1,18 @@
 //! An API gateway whose pipeline is made of WebAssembly components. `ARCHITECTURE.md` beside this crate's
 //! manifest tells the story of a request.
 
+pub mod app;
+pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod error;
 pub mod http;
 pub mod pipeline;
+pub mod plugin;
+pub mod proxy;
+pub mod route;
+pub mod server;
+pub mod state;
+pub mod telemetry;
+mod timers;
+pub mod upstream;

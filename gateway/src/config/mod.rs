@@ -1,2 +1,25 @@
 //! The configuration: what was typed, every problem in it, and what it means.
+//!
+//! `yaml` reads text into a tree that knows places; `file` is what can be typed, and the source of the JSON
+//! Schema; `check` finds every problem and makes the `model` that the rest of the gateway sees. What plugins
+//! say about themselves comes through `Catalog`: this room does not know how they run.
+
+mod catalog;
+mod check;
+mod defaults;
+mod file;
 pub mod model;
+mod part;
+mod problem;
+mod schema;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod units;
+mod yaml;
+
+pub use catalog::{Catalog, PluginFacts, PluginProblem, Wants};
+pub use check::{check, load};
+pub use problem::{Location, Problem, Problems};
+pub use schema::schema;

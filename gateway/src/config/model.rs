@@ -1,5 +1,5 @@
 //! What a configuration means, after every check: types that cannot be wrong. The rest of the gateway sees
-//! only these, never what was typed.
+//! only these, never what was typed. (The enumerations that are typed as they are can be read and described.)
 
 use std::{
     collections::BTreeMap,
@@ -11,6 +11,8 @@ use std::{
 
 use http::{HeaderName, HeaderValue, Method, Uri};
 use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 /// A whole configuration.
 #[derive(Debug, Clone)]
@@ -57,14 +59,19 @@ pub struct CertificateFiles {
     pub key: PathBuf,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum TlsVersion {
+    #[default]
+    #[serde(rename = "1.2")]
     Tls12,
+    #[serde(rename = "1.3")]
     Tls13,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum LogFormat {
+    #[default]
     Text,
     Json,
 }
@@ -83,9 +90,11 @@ pub struct PathRule {
 }
 
 /// What becomes of `%2F` and `%5C` in a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum EncodedSlashes {
     /// They stay as they are and never separate segments.
+    #[default]
     Keep,
     /// The request is answered with 400.
     Reject,
@@ -171,9 +180,11 @@ pub struct UpstreamTls {
 }
 
 /// What `Host` the upstream sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum HostHeader {
     /// The client's.
+    #[default]
     Preserve,
     /// The endpoint's authority.
     Endpoint,
@@ -241,9 +252,11 @@ pub struct PluginLimits {
     pub max_calls: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Isolation {
     /// Instances are reused, one call at a time.
+    #[default]
     Shared,
     /// Each exchange has an instance of its own.
     Request,
@@ -258,9 +271,11 @@ pub struct PluginUse {
     pub on_error: OnError,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum OnError {
     /// The exchange fails with 500.
+    #[default]
     Fail,
     /// The exchange goes on as if the plugin were not there.
     Skip,
@@ -304,6 +319,7 @@ pub enum HostPattern {
 pub struct PathPattern {
     /// As typed.
     pub text: String,
+    /// What stands between the slashes: `/` is one empty literal, `/a/` is `a` and an empty literal.
     pub segments: Vec<Segment>,
 }
 

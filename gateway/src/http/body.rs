@@ -5,12 +5,15 @@ use std::{
     fmt,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
+
+use crate::timers::{Timer, Timers};
 
 /// A body that the gateway forwards. Streams are polled only as fast as the receiver takes them.
 #[derive(Default)]
@@ -65,6 +68,8 @@ pub struct Traffic {
     pub overflow: Cell<bool>,
     /// The client's body broke off or was malformed.
     pub broken: Cell<bool>,
+    /// No byte of the client's body came for too long.
+    pub stalled: Cell<bool>,
     /// The client's body has arrived whole.
     pub complete: Cell<bool>,
 }
@@ -74,16 +79,20 @@ pub struct Metered {
     inner: Incoming,
     limit: u64,
     traffic: Rc<Traffic>,
+    /// Armed while nothing comes.
+    stall: Timer,
+    patience: Duration,
 }
 
 impl Body {
     /// A client's body; `Empty` where the framing says so, so that nothing is polled for it.
-    pub fn from_client(inner: Incoming, limit: u64, traffic: Rc<Traffic>) -> Self {
+    /// `patience` bounds the time between two parts of it.
+    pub fn from_client(inner: Incoming, limit: u64, traffic: Rc<Traffic>, timers: &Timers, patience: Duration) -> Self {
         if inner.is_end_stream() {
             traffic.complete.set(true);
             return Self::Empty;
         }
-        Self::Client(Metered { inner, limit, traffic })
+        Self::Client(Metered { inner, limit, traffic, stall: timers.timer(), patience })
     }
 
     /// Whether the whole body is at hand.
@@ -138,7 +147,15 @@ impl HttpBody for Metered {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
+            if !self.stall.is_armed() {
+                self.stall.arm(self.patience);
+            }
+            ready!(self.stall.poll_expired(cx));
+            self.traffic.stalled.set(true);
+            return Poll::Ready(Some(Err(BodyError::Stalled)));
+        };
+        self.stall.disarm();
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {

@@ -1,2 +1,8 @@
 //! Reading, changing and writing HTTP messages.
 pub mod body;
+pub mod forwarded;
+pub mod framing;
+pub mod hop;
+pub mod path;
+pub mod reply;
+pub mod request_id;

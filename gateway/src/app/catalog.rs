@@ -1,0 +1,103 @@
+//! The plugins that configurations can name, as the configuration room asks about them.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use super::secrets;
+
+use crate::{
+    config::{
+        self, Catalog, PluginFacts, PluginProblem,
+        model::{ComponentSource, Plugin, SecretSource},
+    },
+    plugin::{self, Loaded, Prepared, Runtime, Settings, builtin, services::Shared},
+};
+
+/// Loads what a configuration names and remembers it for when the configuration comes into force.
+pub(super) struct Components<'a> {
+    runtime: &'a Runtime,
+    /// What plugins find while they are configured: no state, sinks that lead nowhere, the secrets.
+    shared: Arc<Shared>,
+    loaded: HashMap<ComponentSource, Arc<Loaded>>,
+}
+
+impl<'a> Components<'a> {
+    pub(super) fn new(runtime: &'a Runtime) -> Self {
+        Self { runtime, shared: Arc::default(), loaded: HashMap::new() }
+    }
+
+    /// What one of the sources that were opened has become.
+    pub(super) fn get(&self, source: &ComponentSource) -> Option<&Arc<Loaded>> {
+        self.loaded.get(source)
+    }
+
+    fn load(&mut self, source: &ComponentSource) -> Result<Arc<Loaded>, String> {
+        if let Some(loaded) = self.loaded.get(source) {
+            return Ok(loaded.clone());
+        }
+        let loaded = match source {
+            ComponentSource::Builtin(name) => match builtin::builtin(name) {
+                Some(bytes) => self.runtime.load(bytes),
+                None => return Err(format!("there is no standard plugin `{name}`")),
+            },
+            ComponentSource::File(path) => self.runtime.load_file(path),
+        };
+        let loaded = loaded.map_err(|error| error.to_string())?;
+        self.loaded.insert(source.clone(), loaded.clone());
+        Ok(loaded)
+    }
+}
+
+impl Catalog for Components<'_> {
+    fn open(&mut self, source: &ComponentSource) -> Result<Arc<PluginFacts>, String> {
+        let loaded = self.load(source)?;
+        let facts = loaded.facts();
+        Ok(Arc::new(PluginFacts {
+            name: facts.name.clone(),
+            version: facts.version.clone(),
+            description: facts.description.clone(),
+            config_schema: facts.config_schema.clone().unwrap_or_default(),
+            phases: facts.phases,
+            wants: wants(facts.wants),
+        }))
+    }
+
+    fn configure(&mut self, plugin: &Plugin, config: &serde_json::Value) -> Result<(), Vec<PluginProblem>> {
+        let whole = |message| vec![PluginProblem { pointer: String::new(), message }];
+        let loaded = self.load(&plugin.component).map_err(whole)?;
+        let prepared = Prepared::new(loaded, settings(plugin, config, 1));
+        prepared.try_configure(&self.shared).map_err(|problems| {
+            let told = |plugin::Problem { pointer, message }| PluginProblem { pointer, message };
+            problems.into_iter().map(told).collect()
+        })
+    }
+
+    fn secrets(&mut self, secrets: &BTreeMap<String, SecretSource>) {
+        // What cannot be read is a problem of its own, which has its place in the file.
+        let values = secrets.iter().filter_map(|(name, source)| Some((name.clone(), secrets::read(source).ok()?)));
+        self.shared = Arc::new(Shared { secrets: values.collect(), ..Shared::default() });
+    }
+
+    fn builtins(&self) -> Vec<String> {
+        builtin::builtins().iter().map(|(name, _)| (*name).to_owned()).collect()
+    }
+}
+
+/// A plugin's terms, for a gateway of so many workers.
+pub(super) fn settings<'a>(plugin: &Plugin, config: &'a serde_json::Value, workers: usize) -> Settings<'a> {
+    Settings {
+        name: plugin.name.clone(),
+        config,
+        grants: plugin.grants.clone(),
+        limits: plugin.limits.clone(),
+        isolation: plugin.isolation,
+        workers,
+    }
+}
+
+fn wants(wants: plugin::Wants) -> config::Wants {
+    let plugin::Wants { upstreams, store, secrets, sinks } = wants;
+    config::Wants { upstreams, store, secrets, sinks }
+}

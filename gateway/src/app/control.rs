@@ -1,0 +1,257 @@
+//! The thread that watches over the workers: start, reload, drain. It serves the operator's listener itself,
+//! so that health and metrics answer also while a worker is busy.
+
+use std::{
+    collections::HashMap,
+    net::{SocketAddr, TcpListener as StdListener},
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::{AbortHandle, LocalSet},
+};
+
+use super::{
+    Options, Source, StartError, admin,
+    facts::ControlFacts,
+    shared::Shared,
+    snapshot::{ListenerKey, Snapshot},
+    watch,
+    worker::WorkerHandle,
+};
+use crate::server::listener;
+
+pub(super) enum Order {
+    Reload {
+        new_source: Option<Source>,
+        reply: oneshot::Sender<Result<(), StartError>>,
+    },
+    /// Ends well.
+    Drain,
+    /// Ends at once.
+    Stop,
+}
+
+/// How long lines for sinks may take to be written at the end.
+const FLUSH: Duration = Duration::from_secs(5);
+
+pub(super) struct Control {
+    core: Core,
+    options: Options,
+    facts: Arc<ControlFacts>,
+    admin: Option<(SocketAddr, StdListener)>,
+}
+
+/// What a reload works on; it moves to a blocking thread and back.
+struct Core {
+    source: Source,
+    shared: Arc<Shared>,
+    snapshot: Arc<Snapshot>,
+    workers: Vec<WorkerHandle>,
+    /// The address that each configured listener has really got.
+    bound: HashMap<ListenerKey, SocketAddr>,
+}
+
+impl Control {
+    pub(super) fn start(options: Options) -> Result<Self, StartError> {
+        let shared = Shared::new(options.code_cache)?;
+        let snapshot = Arc::new(Snapshot::load(&options.source, &shared, None)?);
+        if let Some(overrides) = &options.logging {
+            shared.start_log(&snapshot.config.log, overrides)?;
+        }
+        let admin = match snapshot.config.admin {
+            Some(address) => {
+                let socket = admin::bind(address).map_err(|error| StartError::Bind(address, error))?;
+                Some((socket.local_addr().unwrap_or(address), socket))
+            }
+            None => None,
+        };
+        let mut core = Core {
+            source: options.source.clone(),
+            workers: Vec::new(),
+            bound: HashMap::new(),
+            snapshot: snapshot.clone(),
+            shared,
+        };
+        let count = snapshot.config.workers;
+        let sockets = core.bind_new(&snapshot, count)?;
+        core.workers = (0..count).map(WorkerHandle::spawn).collect::<Result<_, _>>().map_err(StartError::Io)?;
+        core.install(snapshot, sockets)?;
+        core.shared.metrics.config_loaded();
+        let facts = Arc::new(ControlFacts::new(core.shared.clone()));
+        facts.ready.store(true, Ordering::Release);
+        Ok(Self { core, options, facts, admin })
+    }
+
+    /// In the order of the configuration.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        self.core.snapshot.listeners.iter().filter_map(|(key, _)| self.core.bound.get(key).copied()).collect()
+    }
+
+    pub(super) fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|(address, _)| *address)
+    }
+
+    /// Until it is told to end, or nobody can tell it any more.
+    pub(super) fn run(self, inbox: mpsc::Receiver<Order>) {
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => return tracing::error!(%error, "cannot start the control thread"),
+        };
+        let shared = self.core.shared.clone();
+        LocalSet::new().block_on(&runtime, self.watch_over(inbox));
+        shared.finish_log();
+    }
+
+    async fn watch_over(self, mut inbox: mpsc::Receiver<Order>) {
+        let Self { mut core, options, facts, admin } = self;
+        let _admin = admin.map(|(_, socket)| serve_admin(socket, facts.clone()));
+        let (nudge, mut nudges) = mpsc::channel(1);
+        let file = match &options.source {
+            Source::File(path) if options.watch => Some(path.as_path()),
+            _ => None,
+        };
+        let _watcher = watch::file(file, nudge.clone());
+        let mut signals = watch::Signals::new(options.signals);
+        loop {
+            let order = tokio::select! {
+                order = inbox.recv() => order.unwrap_or(Order::Stop),
+                Some(()) = nudges.recv() => watch::settled(&mut nudges).await,
+                order = signals.next() => order,
+            };
+            match order {
+                Order::Reload { new_source, reply } => {
+                    let (back, result) = reload(core, new_source).await;
+                    match back {
+                        Some(back) => core = back,
+                        None => return tracing::error!("a reload ended in a panic; the gateway ends"),
+                    }
+                    facts.reloaded(result.is_ok());
+                    // Whoever asked may not want to know any more.
+                    let _ = reply.send(result);
+                }
+                Order::Drain => {
+                    facts.ready.store(false, Ordering::Release);
+                    let deadline = core.snapshot.config.timeouts.drain;
+                    tracing::info!("draining, for {deadline:?} at most");
+                    let sinks = core.snapshot.sinks.clone();
+                    drain(core, deadline, &mut signals).await;
+                    if !sinks.flush(FLUSH) {
+                        tracing::warn!("not every line for the sinks could be written");
+                    }
+                    return;
+                }
+                Order::Stop => {
+                    facts.ready.store(false, Ordering::Release);
+                    return stop(core).await;
+                }
+            }
+        }
+    }
+}
+
+fn serve_admin(socket: StdListener, facts: Arc<ControlFacts>) -> AbortHandle {
+    tokio::task::spawn_local(async move {
+        if let Err(error) = admin::serve(socket, facts).await {
+            tracing::error!(%error, "the admin listener ended");
+        }
+    })
+    .abort_handle()
+}
+
+/// Compiling takes its time: health and metrics answer meanwhile.
+async fn reload(mut core: Core, new_source: Option<Source>) -> (Option<Core>, Result<(), StartError>) {
+    let task = tokio::task::spawn_blocking(move || {
+        let result = core.reload(new_source);
+        (core, result)
+    });
+    match task.await {
+        Ok((core, result)) => {
+            match &result {
+                Ok(()) => tracing::info!("configuration reloaded"),
+                Err(error) => tracing::error!("reload without effect, the old configuration serves on:\n{error}"),
+            }
+            (Some(core), result)
+        }
+        Err(error) => (None, Err(StartError::Io(std::io::Error::other(error)))),
+    }
+}
+
+async fn drain(core: Core, deadline: Duration, signals: &mut watch::Signals) {
+    let drained = core.workers.into_iter().map(|worker| worker.drain(deadline)).collect::<Vec<_>>();
+    let all = async {
+        for worker in drained {
+            worker.await;
+        }
+    };
+    tokio::select! {
+        () = all => tracing::info!("drained"),
+        // Whoever asks a second time means it.
+        () = signals.impatient() => tracing::warn!("stopped before all requests were finished"),
+    }
+}
+
+async fn stop(core: Core) {
+    for worker in core.workers {
+        worker.drain(Duration::ZERO).await;
+    }
+}
+
+impl Core {
+    fn reload(&mut self, new_source: Option<Source>) -> Result<(), StartError> {
+        let source = new_source.as_ref().unwrap_or(&self.source);
+        let snapshot = Arc::new(Snapshot::load(source, &self.shared, Some(&self.snapshot))?);
+        let count = self.workers.len();
+        if snapshot.config.workers != count {
+            tracing::warn!("`workers` changes at the next start: there are {count} now");
+        }
+        if snapshot.config.admin != self.snapshot.config.admin {
+            tracing::warn!("`admin` changes at the next start");
+        }
+        let sockets = self.bind_new(&snapshot, count)?;
+        self.install(snapshot, sockets)?;
+        if let Some(source) = new_source {
+            self.source = source;
+        }
+        Ok(())
+    }
+
+    /// Sockets for the listeners that are not there yet: all of them, or none and an error.
+    fn bind_new(
+        &self,
+        snapshot: &Snapshot,
+        count: usize,
+    ) -> Result<Vec<(ListenerKey, SocketAddr, Vec<StdListener>)>, StartError> {
+        let new = snapshot.listeners.iter().filter(|(key, _)| !self.bound.contains_key(key));
+        new.map(|(key, _)| {
+            let sockets = listener::bind(key.address, count).map_err(|error| StartError::Bind(key.address, error))?;
+            let address = sockets.first().and_then(|s| s.local_addr().ok()).unwrap_or(key.address);
+            Ok((*key, address, sockets))
+        })
+        .collect()
+    }
+
+    fn install(
+        &mut self,
+        snapshot: Arc<Snapshot>,
+        mut sockets: Vec<(ListenerKey, SocketAddr, Vec<StdListener>)>,
+    ) -> Result<(), StartError> {
+        let pending: Vec<_> = self
+            .workers
+            .iter()
+            .map(|worker| {
+                let mine = sockets.iter_mut().filter_map(|(key, _, all)| Some((*key, all.pop()?))).collect();
+                worker.install(snapshot.clone(), mine)
+            })
+            .collect();
+        for answer in pending {
+            answer.wait()?;
+        }
+        self.bound.retain(|key, _| snapshot.listeners.iter().any(|(k, _)| k == key));
+        self.bound.extend(sockets.into_iter().map(|(key, address, _)| (key, address)));
+        self.snapshot = snapshot;
+        Ok(())
+    }
+}

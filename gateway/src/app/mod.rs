@@ -1,0 +1,184 @@
+//! The composition root: the only room that knows all others. It makes a configuration ready (`snapshot`),
+//! hands it to the workers (`worker`), and keeps watch over reload and drain (`control`).
+
+mod admin;
+mod calls;
+mod catalog;
+mod control;
+mod facts;
+mod secrets;
+mod shared;
+mod snapshot;
+mod watch;
+mod worker;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
+    time::Duration,
+};
+
+use tokio::sync::{mpsc as async_mpsc, oneshot};
+
+pub use snapshot::StartError;
+
+use control::{Control, Order};
+
+use shared::Shared;
+
+use crate::{
+    config::{
+        self,
+        model::{Config, LogFormat},
+    },
+    plugin::{Facts, builtin},
+};
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Read at start and at every reload.
+    File(PathBuf),
+    /// Relative paths in it count from `base`.
+    Text { text: String, base: PathBuf },
+}
+
+/// How a gateway is run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub source: Source,
+    /// SIGTERM and SIGINT drain, SIGHUP reloads.
+    pub signals: bool,
+    /// A change of the file reloads.
+    pub watch: bool,
+    /// Compiled components are kept on disk between runs.
+    pub code_cache: bool,
+    /// The process's log is set up as the configuration says, but for these; left alone if absent.
+    pub logging: Option<LogOverrides>,
+}
+
+/// What the command line says about the log.
+#[derive(Clone, Debug, Default)]
+pub struct LogOverrides {
+    pub format: Option<LogFormat>,
+    pub level: Option<String>,
+}
+
+/// A running gateway. Dropping it ends it at once; `drain` ends it well.
+pub struct Gateway {
+    orders: async_mpsc::Sender<Order>,
+    thread: Option<thread::JoinHandle<()>>,
+    addresses: Vec<SocketAddr>,
+    admin: Option<SocketAddr>,
+}
+
+/// How many orders may wait; they come from operators only.
+const ORDERS: usize = 16;
+
+impl Gateway {
+    /// Returns when every worker serves, or with everything that is wrong.
+    pub fn start(options: Options) -> Result<Self, StartError> {
+        let (orders, inbox) = async_mpsc::channel(ORDERS);
+        let (started, starting) = mpsc::channel();
+        let thread = thread::Builder::new()
+            .name("control".into())
+            .spawn(move || match Control::start(options) {
+                Ok(control) => {
+                    // Whoever started us may have gone; then the inbox is closed too and we end.
+                    let _ = started.send(Ok((control.addresses(), control.admin_address())));
+                    control.run(inbox);
+                }
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                }
+            })
+            .map_err(StartError::Io)?;
+        let (addresses, admin) = starting
+            .recv()
+            .map_err(|_| StartError::Io(std::io::Error::other("the control thread ended unexpectedly")))??;
+        Ok(Self { orders, thread: Some(thread), addresses, admin })
+    }
+
+    /// Where it listens, in the order of the configuration it started with.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin
+    }
+
+    /// Puts the source's present configuration in force, if nothing is wrong with it. Blocks.
+    pub fn reload(&self) -> Result<(), StartError> {
+        let (reply, answer) = oneshot::channel();
+        self.order(Order::Reload { new_source: None, reply }, answer)?
+    }
+
+    /// As `reload`, with another text.
+    pub fn reload_with(&self, source: Source) -> Result<(), StartError> {
+        let (reply, answer) = oneshot::channel();
+        self.order(Order::Reload { new_source: Some(source), reply }, answer)?
+    }
+
+    /// Lets requests under way finish, up to the configured deadline, and ends. Blocks.
+    pub fn drain(mut self) {
+        let _ = self.orders.blocking_send(Order::Drain);
+        self.join();
+    }
+
+    /// Waits until the gateway has ended by itself: by a signal.
+    pub fn wait(mut self) {
+        self.join();
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            // A panic there has been reported where it happened.
+            let _ = thread.join();
+        }
+    }
+
+    fn order<T>(&self, order: Order, answer: oneshot::Receiver<T>) -> Result<T, StartError> {
+        let gone = || StartError::Io(std::io::Error::other("the gateway has ended"));
+        self.orders.blocking_send(order).map_err(|_| gone())?;
+        answer.blocking_recv().map_err(|_| gone())
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if self.thread.is_some() {
+            let _ = self.orders.blocking_send(Order::Stop);
+            self.join();
+        }
+    }
+}
+
+/// Does everything that `run` does before it listens.
+pub fn check(source: &Source) -> Result<Config, StartError> {
+    let shared = Shared::new(true)?;
+    snapshot::read(source, &shared).map(|(config, _)| config)
+}
+
+/// The JSON Schema (2020-12) of the configuration file, the standard plugins' configuration included.
+pub fn schema() -> Result<serde_json::Value, StartError> {
+    let shared = Shared::new(true)?;
+    let mut components = catalog::Components::new(&shared.runtime);
+    config::schema(&mut components).map_err(|error| StartError::Io(std::io::Error::other(error)))
+}
+
+/// Compiles a component and asks it about itself; a name without a path may be that of a standard plugin.
+pub fn inspect(file: &Path) -> Result<Facts, String> {
+    let shared = Shared::new(true).map_err(|error| error.to_string())?;
+    let builtin = file.to_str().filter(|_| !file.exists()).and_then(builtin::builtin);
+    let loaded = match builtin {
+        Some(bytes) => shared.runtime.load(bytes),
+        None => shared.runtime.load_file(file),
+    };
+    loaded.map(|loaded| loaded.facts().clone()).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// How long workers get to take a configuration in, or to end.
+const WORKER_PATIENCE: Duration = Duration::from_secs(30);

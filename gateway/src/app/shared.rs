@@ -1,0 +1,49 @@
+//! What outlives every configuration: compiled code, the plugins' store, metrics, the log.
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use super::{LogOverrides, StartError};
+use crate::{
+    config::model::Log,
+    plugin::{CodeCache, Runtime},
+    state::{Bounds, MemoryStore},
+    telemetry::{Logging, Metrics},
+};
+
+/// One for the process.
+pub(super) struct Shared {
+    pub(super) runtime: Runtime,
+    pub(super) metrics: Metrics,
+    pub(super) store: Arc<MemoryStore>,
+    log: Mutex<Option<Logging>>,
+}
+
+impl Shared {
+    pub(super) fn new(code_cache: bool) -> Result<Arc<Self>, StartError> {
+        let cache = if code_cache { CodeCache::User } else { CodeCache::Off };
+        Ok(Arc::new(Self {
+            runtime: Runtime::new(&cache).map_err(io::Error::other)?,
+            metrics: Metrics::default(),
+            store: Arc::new(MemoryStore::new(Bounds::default())),
+            log: Mutex::new(None),
+        }))
+    }
+
+    pub(super) fn start_log(&self, log: &Log, overrides: &LogOverrides) -> Result<(), StartError> {
+        let log = Log {
+            format: overrides.format.unwrap_or(log.format),
+            level: overrides.level.clone().unwrap_or_else(|| log.level.clone()),
+        };
+        let logging = Logging::start(&log, &self.metrics).map_err(io::Error::other)?;
+        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = Some(logging);
+        Ok(())
+    }
+
+    /// Writes out what is buffered.
+    pub(super) fn finish_log(&self) {
+        drop(self.log.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}

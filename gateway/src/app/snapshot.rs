@@ -1,0 +1,224 @@
+//! A configuration made ready for all workers: read, checked, compiled, certificates loaded. Nothing of it is
+//! in force yet, so whatever is wrong ends here.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt, io,
+    net::SocketAddr,
+    rc::Rc,
+    sync::Arc,
+};
+
+use rustls::ServerConfig;
+
+use super::{
+    Source,
+    calls::Calls,
+    catalog::{Components, settings},
+    secrets,
+    shared::Shared,
+};
+use crate::{
+    config::{
+        self, Problems,
+        model::{Config, OnError, PluginUse, Upstream},
+    },
+    pipeline::{Bounds, Entry, Pipeline},
+    plugin::{Pools, Prepared, services},
+    proxy::{Site, SiteRoute, SiteUnrouted},
+    route::Table,
+    server::tls,
+    telemetry::Sinks,
+    timers::Timers,
+    upstream::{Upstreams, tls::ClientTls},
+};
+
+/// A configuration that could be put in force.
+pub(super) struct Snapshot {
+    pub(super) config: Arc<Config>,
+    pub(super) listeners: Vec<(ListenerKey, Option<Arc<ServerConfig>>)>,
+    pub(super) sinks: Arc<Sinks>,
+    table: Arc<Table>,
+    global: Vec<Arc<Used>>,
+    /// In the order of the configuration's routes.
+    routes: Vec<Vec<Arc<Used>>>,
+    upstream_tls: BTreeMap<Arc<str>, Option<ClientTls>>,
+    secrets: services::Secrets,
+    shared: Arc<Shared>,
+}
+
+/// A listener across reloads: the same address stays the same socket. Several may ask for port 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct ListenerKey {
+    pub(super) address: SocketAddr,
+    ordinal: usize,
+}
+
+struct Used {
+    prepared: Arc<Prepared>,
+    skip_on_error: bool,
+}
+
+/// Why a gateway does not start, or a reload has no effect.
+#[derive(Debug)]
+pub enum StartError {
+    /// The configuration is not valid.
+    Config(Problems),
+    Bind(SocketAddr, io::Error),
+    Io(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(problems) => problems.fmt(f),
+            Self::Bind(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(f, "cannot listen on {address}: another process does already")
+            }
+            Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::Io(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Everything that `check` does: what is left to go wrong is the network's.
+pub(super) fn read<'a>(source: &Source, shared: &'a Shared) -> Result<(Config, Components<'a>), StartError> {
+    let mut components = Components::new(&shared.runtime);
+    let config = match source {
+        Source::File(path) => config::load(path, &mut components),
+        Source::Text { text, base } => config::check(text, &base.join("configuration"), &mut components),
+    };
+    Ok((config.map_err(StartError::Config)?, components))
+}
+
+impl Snapshot {
+    pub(super) fn load(source: &Source, shared: &Arc<Shared>, old: Option<&Self>) -> Result<Self, StartError> {
+        let (config, components) = read(source, shared)?;
+        let workers = config.workers;
+        let make = |used: &Arc<PluginUse>| -> Result<Arc<Used>, StartError> {
+            let loaded = components.get(&used.plugin.component);
+            let loaded = loaded.ok_or_else(|| io::Error::other(format!("`{}` was not loaded", used.plugin.name)))?;
+            let prepared = Prepared::new(loaded.clone(), settings(&used.plugin, &used.config, workers));
+            Ok(Arc::new(Used { prepared, skip_on_error: used.on_error == OnError::Skip }))
+        };
+        let all = |uses: &[Arc<PluginUse>]| uses.iter().map(make).collect::<Result<Vec<_>, _>>();
+        let global = all(&config.global_plugins)?;
+        let routes = config.routes.iter().map(|route| all(&route.plugins)).collect::<Result<Vec<_>, _>>()?;
+
+        let listeners = listeners(&config)?;
+        let upstream_tls = upstream_tls(&config)?;
+        let sinks = match old {
+            Some(old) => old.sinks.next(&config.sinks, &shared.metrics),
+            None => Sinks::open(&config.sinks, &shared.metrics),
+        };
+        let sinks = Arc::new(sinks.map_err(io::Error::other)?);
+        let secrets = secrets::read_all(&config.secrets)?;
+        Ok(Self {
+            table: Arc::new(Table::new(&config.routes)),
+            config: Arc::new(config),
+            listeners,
+            sinks,
+            global,
+            routes,
+            upstream_tls,
+            secrets,
+            shared: shared.clone(),
+        })
+    }
+
+    /// One worker's site. What has not changed since `old` keeps its connections and its instances.
+    pub(super) fn site(&self, worker: usize, timers: &Timers, pools: &Pools, old: Option<&Site>) -> Site {
+        let config = &self.config;
+        let models = config
+            .upstreams
+            .values()
+            .map(|upstream| (upstream.clone(), self.upstream_tls.get(&upstream.name).cloned().flatten()));
+        let upstreams = Rc::new(Upstreams::new(models, old.map(|old| &*old.upstreams), timers));
+        let services = Rc::new(services::Services {
+            worker,
+            shared: Arc::new(services::Shared {
+                store: self.shared.store.clone(),
+                sinks: self.sinks.clone(),
+                metrics: self.shared.metrics.clone(),
+                secrets: self.secrets.clone(),
+            }),
+            upstreams: Rc::new(Calls(upstreams.clone())),
+        });
+        let pipeline = |own: &[Arc<Used>]| {
+            let used = self.global.iter().chain(own);
+            Pipeline::new(
+                used.map(|used| Entry {
+                    stage: used.prepared.stage(pools, &services),
+                    skip_on_error: used.skip_on_error,
+                })
+                .collect(),
+            )
+        };
+        let bounds = |buffer_bytes| {
+            Rc::new(Bounds {
+                header_bytes: config.limits.header_bytes,
+                header_count: config.limits.header_count,
+                uri_bytes: config.limits.uri_bytes,
+                buffer_bytes,
+            })
+        };
+        let routes = config.routes.iter().zip(&self.routes).filter_map(|(route, own)| {
+            Some(SiteRoute {
+                model: route.clone(),
+                pipeline: pipeline(own),
+                // `check` has made sure that it is there.
+                upstream: upstreams.get(&route.upstream.name)?.clone(),
+                bounds: bounds(route.buffer_bytes),
+                metrics: self.shared.metrics.route(worker, &route.name),
+            })
+        });
+        Site {
+            config: config.clone(),
+            table: self.table.clone(),
+            routes: routes.collect(),
+            unrouted: SiteUnrouted {
+                name: "".into(),
+                pipeline: pipeline(&[]),
+                bounds: bounds(config.limits.buffer_bytes),
+                metrics: self.shared.metrics.route(worker, ""),
+            },
+            upstreams,
+            metrics: self.shared.metrics.clone(),
+        }
+    }
+}
+
+fn listeners(config: &Config) -> Result<Vec<(ListenerKey, Option<Arc<ServerConfig>>)>, StartError> {
+    let mut seen: HashMap<SocketAddr, usize> = HashMap::new();
+    let key = |address: SocketAddr, seen: &mut HashMap<_, usize>| {
+        let count = seen.entry(address).or_default();
+        *count += 1;
+        ListenerKey { address, ordinal: *count - 1 }
+    };
+    config
+        .listeners
+        .iter()
+        .map(|listener| {
+            let tls = listener.tls.as_ref().map(tls::server_config).transpose()?;
+            Ok((key(listener.address, &mut seen), tls))
+        })
+        .collect()
+}
+
+fn upstream_tls(config: &Config) -> Result<BTreeMap<Arc<str>, Option<ClientTls>>, StartError> {
+    let load = |upstream: &Arc<Upstream>| {
+        let secure = upstream.endpoints.iter().any(|endpoint| endpoint.url.scheme_str() == Some("https"));
+        let tls = secure.then(|| ClientTls::load(upstream.tls.ca.as_deref())).transpose();
+        let named = |error| io::Error::other(format!("upstream `{}`: {error}", upstream.name));
+        Ok((upstream.name.clone(), tls.map_err(named)?))
+    };
+    config.upstreams.values().map(load).collect()
+}

@@ -1,0 +1,104 @@
+//! `gateway plugin inspect`.
+
+use std::fmt::Write;
+
+use serde_json::json;
+
+use super::{Failed, InspectArgs};
+use crate::{app, plugin::Facts};
+
+pub(super) fn inspect(args: &InspectArgs) -> Result<(), Failed> {
+    let facts = app::inspect(&args.file).map_err(Failed::Invalid)?;
+    if args.json {
+        println!("{:#}", as_json(&facts));
+    } else {
+        print!("{}", as_text(&facts));
+    }
+    Ok(())
+}
+
+fn phases(facts: &Facts) -> Vec<&'static str> {
+    let all =
+        [("request", facts.phases.request), ("response", facts.phases.response), ("complete", facts.phases.complete)];
+    all.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
+}
+
+/// What each interface lets a plugin do, and whether the operator has to grant it.
+const CAPABILITIES: [(&str, &str); 10] = [
+    ("gateway:plugin/http@", "read and change the heads of requests and responses"),
+    ("gateway:plugin/bodies@", "read and replace bodies, which are then buffered"),
+    ("gateway:plugin/log@", "write to the gateway's log"),
+    ("gateway:plugin/metrics@", "count and measure"),
+    ("gateway:plugin/crypto@", "verify signatures"),
+    ("gateway:plugin/sinks@", "write lines to sinks that are granted"),
+    ("gateway:plugin/store@", "keep state in buckets that are granted"),
+    ("gateway:plugin/http-client@", "call upstreams that are granted"),
+    ("gateway:plugin/secrets@", "read secrets that are granted"),
+    ("wasi:", "its language's runtime; no files, no sockets, no environment"),
+];
+
+fn capability(interface: &str) -> &'static str {
+    CAPABILITIES.iter().find(|(prefix, _)| interface.starts_with(prefix)).map_or("", |(_, what)| what)
+}
+
+fn as_text(facts: &Facts) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "{} {}", facts.name, facts.version);
+    if !facts.description.is_empty() {
+        let _ = writeln!(text, "{}", facts.description);
+    }
+    let _ = writeln!(text, "\nsize     {} KiB", facts.size.div_ceil(1024));
+    let _ = writeln!(text, "sha256   {}", facts.digest);
+    let _ = writeln!(text, "phases   {}", phases(facts).join(", "));
+    let calls =
+        if facts.waits { "on a fiber, since it can wait" } else { "direct, since it imports nothing that waits" };
+    let _ = writeln!(text, "calls    {calls}");
+    let _ = writeln!(text, "\nIt can:");
+    for (interface, functions) in &facts.imports {
+        let _ = writeln!(text, "  {interface}  {}", capability(interface));
+        if !interface.starts_with("wasi:") && !functions.is_empty() {
+            let _ = writeln!(text, "      {}", functions.join(", "));
+        }
+    }
+    let wants = [
+        ("upstreams", facts.wants.upstreams),
+        ("store", facts.wants.store),
+        ("secrets", facts.wants.secrets),
+        ("sinks", facts.wants.sinks),
+    ];
+    let wanted: Vec<_> =
+        wants.into_iter().filter(|(_, wanted)| *wanted).map(|(name, _)| format!("{name}: [NAME]")).collect();
+    match wanted.as_slice() {
+        [] => text.push_str("\nIt needs no grants.\n"),
+        wanted => {
+            let _ = writeln!(text, "\nIt needs `grants: {{ {} }}`.", wanted.join(", "));
+        }
+    }
+    match &facts.config_schema {
+        Some(schema) => {
+            let _ = writeln!(text, "\nJSON Schema of its configuration:\n{schema:#}");
+        }
+        None => text.push_str("\nIt takes no configuration.\n"),
+    }
+    text
+}
+
+fn as_json(facts: &Facts) -> serde_json::Value {
+    json!({
+        "name": facts.name,
+        "version": facts.version,
+        "description": facts.description,
+        "size": facts.size,
+        "sha256": facts.digest,
+        "phases": phases(facts),
+        "waits": facts.waits,
+        "imports": facts.imports,
+        "grants": {
+            "upstreams": facts.wants.upstreams,
+            "store": facts.wants.store,
+            "secrets": facts.wants.secrets,
+            "sinks": facts.wants.sinks,
+        },
+        "config-schema": facts.config_schema,
+    })
+}

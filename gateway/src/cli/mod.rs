@@ -1,0 +1,169 @@
+//! The command line: what can be asked of the binary, and with which exit code it answers.
+
+mod check;
+mod inspect;
+mod route;
+mod run;
+mod schema;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::app::StartError;
+
+/// A WebAssembly-extensible API gateway.
+#[derive(Parser)]
+#[command(name = "gateway", version, max_term_width = 100, after_help = EXIT_CODES, subcommand_required = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    #[command(flatten)]
+    logging: Logging,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  success
+  1  it could not start, or stopped on an error
+  2  the command line is not understood
+  3  the configuration or the plugin is not valid
+  4  `route`: no route answers the request";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve a configuration until SIGTERM or SIGINT; SIGHUP or a change of the file reloads it
+    Run(RunArgs),
+    /// Report every problem in a configuration, plugins included, and serve nothing
+    Check(ConfigArgs),
+    /// Serve an example configuration with an upstream of its own, to try things out
+    Demo(DemoArgs),
+    /// Print the JSON Schema of the configuration file, for editors
+    Schema,
+    /// Tell which route answers a request, why, and which plugins run
+    Route(RouteArgs),
+    /// Look at plugins
+    #[command(subcommand)]
+    Plugin(PluginCommand),
+}
+
+#[derive(Subcommand)]
+enum PluginCommand {
+    /// Show a component's phases, capabilities and configuration schema, without running it in a gateway
+    Inspect(InspectArgs),
+}
+
+#[derive(Args)]
+struct ConfigArgs {
+    /// The YAML file
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+#[derive(Args)]
+struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Do not reload when the file changes; SIGHUP still does
+    #[arg(long)]
+    no_watch: bool,
+}
+
+#[derive(Args)]
+struct DemoArgs {
+    /// The port to listen on, on the loopback interface; 0 lets the system choose
+    #[arg(short, long, default_value_t = 8080)]
+    port: u16,
+    /// Print the example configuration and end
+    #[arg(long)]
+    print_config: bool,
+}
+
+#[derive(Args)]
+struct RouteArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The request's method
+    method: String,
+    /// The request's URL, or its path
+    url: String,
+    /// A header of the request; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+}
+
+#[derive(Args)]
+struct InspectArgs {
+    /// The component, or the name of a standard plugin
+    file: PathBuf,
+    /// For machines
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Logging {
+    /// How log lines look; the configuration's if left out
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+    /// A level, or `tracing` filter directives; the configuration's if left out
+    #[arg(long, global = true, value_name = "FILTER", env = "GATEWAY_LOG")]
+    log_level: Option<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Why a command ends with another code than 0.
+enum Failed {
+    /// 1
+    Stopped(String),
+    /// 3
+    Invalid(String),
+    /// 4
+    NoRoute,
+}
+
+impl From<std::io::Error> for Failed {
+    fn from(error: std::io::Error) -> Self {
+        Self::Stopped(error.to_string())
+    }
+}
+
+impl From<StartError> for Failed {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Config(problems) => Self::Invalid(problems.to_string()),
+            other => Self::Stopped(other.to_string()),
+        }
+    }
+}
+
+/// Reads the command line, does what it says, and prints what there is to say.
+pub fn main() -> ExitCode {
+    let Cli { command, logging } = Cli::parse();
+    let done = match command {
+        Command::Run(args) => run::run(&args, &logging),
+        Command::Check(args) => check::check(&args),
+        Command::Demo(args) => run::demo(&args, &logging),
+        Command::Schema => schema::schema(),
+        Command::Route(args) => route::route(&args),
+        Command::Plugin(PluginCommand::Inspect(args)) => inspect::inspect(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed::Stopped(why)) => {
+            eprintln!("gateway: {why}");
+            ExitCode::from(1)
+        }
+        Err(Failed::Invalid(why)) => {
+            eprintln!("{}", why.trim_end());
+            ExitCode::from(3)
+        }
+        Err(Failed::NoRoute) => ExitCode::from(4),
+    }
+}

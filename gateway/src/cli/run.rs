@@ -1,0 +1,54 @@
+//! `gateway run` and `gateway demo`.
+
+use super::{DemoArgs, Failed, LogFormat, Logging, RunArgs};
+use crate::{
+    app::{Gateway, Options, Source},
+    config::model,
+    demo,
+};
+
+pub(super) fn run(args: &RunArgs, logging: &Logging) -> Result<(), Failed> {
+    let options = Options {
+        source: Source::File(args.config.config.clone()),
+        signals: true,
+        watch: !args.no_watch,
+        code_cache: true,
+        logging: Some(overrides(logging)),
+    };
+    let gateway = Gateway::start(options)?;
+    let addresses: Vec<_> = gateway.addresses().iter().map(ToString::to_string).collect();
+    tracing::info!("listening on {}", addresses.join(", "));
+    gateway.wait();
+    Ok(())
+}
+
+pub(super) fn demo(args: &DemoArgs, logging: &Logging) -> Result<(), Failed> {
+    if args.print_config {
+        print!("{}", demo::CONFIG);
+        return Ok(());
+    }
+    let demo = demo::Demo::start(args.port)?;
+    let options = Options {
+        source: demo.source(),
+        signals: true,
+        watch: false,
+        code_cache: true,
+        logging: Some(overrides(logging)),
+    };
+    let gateway = Gateway::start(options)?;
+    if let Some(address) = gateway.addresses().first() {
+        print!("{}", demo.welcome(*address));
+    }
+    gateway.wait();
+    Ok(())
+}
+
+fn overrides(logging: &Logging) -> crate::app::LogOverrides {
+    crate::app::LogOverrides {
+        format: logging.log_format.map(|format| match format {
+            LogFormat::Text => model::LogFormat::Text,
+            LogFormat::Json => model::LogFormat::Json,
+        }),
+        level: logging.log_level.clone(),
+    }
+}

@@ -1,0 +1,50 @@
+//! What this room asks about plugins, so that it need not know how they run.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde_json::Value;
+
+use super::model::{ComponentSource, Plugin, SecretSource};
+use crate::pipeline::Phases;
+
+/// The plugins that a configuration can name.
+pub trait Catalog {
+    /// Loads a component and reads what it says about itself. The error says what is wrong and how to cure it.
+    fn open(&mut self, source: &ComponentSource) -> Result<Arc<PluginFacts>, String>;
+
+    /// Told before any plugin is asked: what a plugin may read while it is configured.
+    fn secrets(&mut self, secrets: &BTreeMap<String, SecretSource>);
+
+    /// Asks the plugin itself about a configuration that has passed its JSON Schema.
+    fn configure(&mut self, plugin: &Plugin, config: &Value) -> Result<(), Vec<PluginProblem>>;
+
+    /// The names of the standard plugins.
+    fn builtins(&self) -> Vec<String>;
+}
+
+#[derive(Debug, Clone)]
+pub struct PluginFacts {
+    pub name: String,
+    pub version: String,
+    pub description: String,
+    /// JSON Schema (2020-12) of the configuration; null for a plugin that takes none.
+    pub config_schema: Value,
+    pub phases: Phases,
+    pub wants: Wants,
+}
+
+/// What the component's imports say that it needs grants for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wants {
+    pub upstreams: bool,
+    pub store: bool,
+    pub secrets: bool,
+    pub sinks: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginProblem {
+    /// JSON Pointer (RFC 6901) to the offending value; empty for the whole.
+    pub pointer: String,
+    pub message: String,
+}

@@ -1,0 +1,98 @@
+//! What the configuration names on disk and in the environment.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
+
+use rustls::{
+    Error, RootCertStore,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
+    sign::CertifiedKey,
+};
+
+/// Larger PEM files and secrets are a mistake.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// The whole file, if it is a file and not too large.
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
+    let cannot = |reason: &str| format!("cannot read `{}`: {reason}", path.display());
+    let file = File::open(path).map_err(|e| cannot(&reason(&e)))?;
+    let is_directory = file.metadata().map_err(|e| cannot(&reason(&e)))?.is_dir();
+    if is_directory {
+        return Err(cannot("it is a folder"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|e| cannot(&reason(&e)))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(cannot("it is over 1 MiB"));
+    }
+    Ok(bytes)
+}
+
+/// An operating system's error without its number.
+pub(super) fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => error.to_string().to_lowercase(),
+    }
+}
+
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let bytes = read(path)?;
+    let found: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&bytes).collect();
+    match found {
+        Ok(found) if !found.is_empty() => Ok(found),
+        Ok(_) => Err(format!("`{}` holds no certificate in PEM form", path.display())),
+        Err(_) => Err(format!("`{}` is damaged: not valid PEM", path.display())),
+    }
+}
+
+pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let bytes = read(path)?;
+    PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
+        pem::Error::NoItemsFound if contains(&bytes, b"ENCRYPTED PRIVATE KEY") => {
+            format!("the private key in `{}` is encrypted; decrypt it, for example with `openssl pkey`", path.display())
+        }
+        pem::Error::NoItemsFound => format!("`{}` holds no private key in PEM form", path.display()),
+        _ => format!("`{}` is damaged: not valid PEM", path.display()),
+    })
+}
+
+/// Whether the key belongs to the first certificate and both can be used.
+pub(super) fn key_fits(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<(), String> {
+    CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map(drop).map_err(|error| match error {
+        Error::InconsistentKeys(_) => "the private key does not belong to the certificate".to_owned(),
+        Error::InvalidCertificate(_) => "the certificate is not valid".to_owned(),
+        other => format!("the private key cannot be used: {}", other.to_string().to_lowercase()),
+    })
+}
+
+/// Whether all certificates in a file can be trusted as authorities.
+pub(super) fn authorities(path: &Path) -> Result<(), String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        roots.add(certificate).map_err(|_| format!("`{}` holds a certificate that is not valid", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Whether a file can be appended to: its folder is there, and it is no folder itself.
+pub(super) fn can_append(path: &Path) -> Result<(), String> {
+    if path.is_dir() {
+        return Err(format!("`{}` is a folder", path.display()));
+    }
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            Err(format!("there is no folder `{}`", folder.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}

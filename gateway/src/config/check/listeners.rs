@@ -1,0 +1,74 @@
+//! Where clients connect, and where the operator does.
+
+use std::{collections::HashMap, net::SocketAddr};
+
+use super::{files, names::cut, report::Report};
+use crate::config::{
+    file::{Certificate, File, ListenerTls},
+    model,
+    part::Part,
+    yaml::join,
+};
+
+pub(super) fn listeners(file: &File, report: &mut Report<'_>) -> Vec<model::Listener> {
+    let mut seen = HashMap::new();
+    let mut listeners = Vec::new();
+    for (place, typed) in report.parts(&file.listeners, "/listeners") {
+        let at = join(&place, "address");
+        let address = report.part(&typed.address, &at).and_then(|text| address(text, &at, &mut seen, report));
+        let tls = typed.tls.as_ref().and_then(|part| tls(part, &join(&place, "tls"), report));
+        if let Some(address) = address {
+            listeners.push(model::Listener { address, tls });
+        }
+    }
+    listeners
+}
+
+/// Plain HTTP: `/healthz`, `/readyz`, `/metrics`.
+pub(super) fn admin(file: &File, listeners: &[model::Listener], report: &mut Report<'_>) -> Option<SocketAddr> {
+    let typed = report.part(file.admin.as_ref()?, "/admin")?;
+    let at = "/admin/address";
+    let address = address(&typed.address, at, &mut HashMap::new(), report)?;
+    if address.port() != 0 && listeners.iter().any(|listener| listener.address == address) {
+        report.value(at, format!("`{address}` is also the address of a listener"));
+    }
+    Some(address)
+}
+
+fn address(text: &str, at: &str, seen: &mut HashMap<SocketAddr, usize>, report: &mut Report<'_>) -> Option<SocketAddr> {
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        let expected = "expected an IP address and a port, such as `0.0.0.0:8080` or `[::1]:8080`";
+        report.value(at, format!("{expected}, found `{}`", cut(text)));
+        return None;
+    };
+    // Port 0 is another one each time.
+    if address.port() != 0 {
+        let line = report.line(at);
+        if let Some(first) = seen.insert(address, line) {
+            report.value(at, format!("`{address}` is also the address of the listener on line {first}"));
+        }
+    }
+    Some(address)
+}
+
+fn tls(part: &Part<ListenerTls>, place: &str, report: &mut Report<'_>) -> Option<model::ListenerTls> {
+    let typed = report.part(part, place)?;
+    let list = join(place, "certificates");
+    let certificates = report.parts(&typed.certificates, &list);
+    let certificates = certificates.into_iter().map(|(at, typed)| certificate(typed, &at, report)).collect();
+    let min_version = *report.part(&typed.min_version, &join(place, "min-version"))?;
+    Some(model::ListenerTls { certificates, min_version })
+}
+
+fn certificate(typed: &Certificate, place: &str, report: &mut Report<'_>) -> model::CertificateFiles {
+    let files = model::CertificateFiles { cert: report.path(&typed.cert), key: report.path(&typed.key) };
+    let (at_cert, at_key) = (join(place, "cert"), join(place, "key"));
+    let chain = files::certificates(&files.cert).map_err(|message| report.value(&at_cert, message));
+    let key = files::private_key(&files.key).map_err(|message| report.value(&at_key, message));
+    if let (Ok(chain), Ok(key)) = (chain, key)
+        && let Err(message) = files::key_fits(chain, key)
+    {
+        report.value(&at_key, message);
+    }
+    files
+}

@@ -1,0 +1,158 @@
+//! From what was typed to what it means, with every problem on the way. First the shape, against the JSON
+//! Schema; then what no schema can say. What is broken in its shape is left out of the second step, and
+//! everything else is still checked, so that one run shows all there is to mend.
+
+mod files;
+mod listeners;
+mod names;
+mod overlap;
+mod paths;
+mod plugins;
+mod report;
+mod routes;
+mod settings;
+mod shape;
+mod upstreams;
+
+use std::{fs, io::Read, path::Path, sync::LazyLock, thread};
+
+use jsonschema::Validator;
+use serde_json::{Map, Value};
+
+use self::{
+    plugins::Plugins,
+    report::Report,
+    shape::{Misfit, What},
+};
+use super::{
+    catalog::Catalog,
+    file::File,
+    model::{Config, PathRule},
+    problem::{Problem, Problems},
+    schema,
+    yaml::{self, MAX_BYTES},
+};
+
+/// Reads and checks a configuration file.
+pub fn load(path: &Path, catalog: &mut dyn Catalog) -> Result<Config, Problems> {
+    let cannot = |reason: &str| Problems::whole(path, format!("cannot read the configuration: {reason}"));
+    let file = fs::File::open(path).map_err(|e| cannot(&files::reason(&e)))?;
+    let mut bytes = Vec::new();
+    // One more than allowed, so that the check for the size sees it.
+    file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|e| cannot(&files::reason(&e)))?;
+    let text = String::from_utf8(bytes).map_err(|_| cannot("it is not UTF-8"))?;
+    check(&text, path, catalog)
+}
+
+/// Checks a configuration. `path` names it in messages, and its folder is what relative paths in it are
+/// relative to.
+pub fn check(text: &str, path: &Path, catalog: &mut dyn Catalog) -> Result<Config, Problems> {
+    let failed = |problems: Vec<Problem>| Problems::new(path, text, problems);
+    let tree = yaml::parse(text).map_err(failed)?;
+    let mut report = Report::new(&tree, path.parent().unwrap_or(Path::new("")));
+    let mut json = tree.to_json();
+    if json.is_null() {
+        // An empty file lacks what is required, like any other.
+        json = Value::Object(Map::new());
+    }
+    shape(&mut json, &mut report);
+    let config = match serde_json::from_value::<File>(json) {
+        Ok(file) => meaning(&file, catalog, &mut report),
+        Err(error) => {
+            if report.is_clean() {
+                report.value("", error.to_string());
+            }
+            None
+        }
+    };
+    match config {
+        Some(config) if report.is_clean() => Ok(config),
+        _ => Err(failed(report.into_problems())),
+    }
+}
+
+/// The schema of the file, compiled once.
+static SCHEMA: LazyLock<(Value, Validator)> = LazyLock::new(|| {
+    let schema = schema::base();
+    let validator = jsonschema::draft202012::new(&schema).expect("a test compiles this schema");
+    (schema, validator)
+});
+
+/// Reports all that does not fit the schema, and prepares the rest for the typed step.
+fn shape(json: &mut Value, report: &mut Report<'_>) {
+    let (schema, validator) = &*SCHEMA;
+    for misfit in shape::misfits(validator, schema, json) {
+        let said_elsewhere = misfit.is_said_elsewhere();
+        let Misfit { pointer, message, on_key, what } = misfit;
+        match on_key {
+            _ if said_elsewhere => {}
+            true => report.key(&pointer, message),
+            false => report.value(&pointer, message),
+        }
+        let (parent, token) = pointer.rsplit_once('/').unwrap_or_default();
+        match what {
+            What::UnknownKey(_) => remove(json, parent, token),
+            // Null fits no type: what lacks the key becomes a broken part.
+            What::MissingKey { key, .. } if !pointer.is_empty() => {
+                if let Some(Value::Object(map)) = json.pointer_mut(&pointer) {
+                    map.insert(key, Value::Null);
+                }
+            }
+            // Where everything has a default, the others can still be checked.
+            What::Other if parent.is_empty() || has_defaults(parent) => remove(json, parent, token),
+            What::MissingKey { .. } | What::Other => {}
+        }
+    }
+}
+
+/// The parts in which nothing is required.
+fn has_defaults(pointer: &str) -> bool {
+    ["/log", "/paths", "/limits", "/timeouts"].iter().any(|part| pointer.ends_with(part))
+}
+
+fn remove(json: &mut Value, parent: &str, token: &str) {
+    if let Some(Value::Object(map)) = json.pointer_mut(parent) {
+        map.shift_remove(&token.replace("~1", "/").replace("~0", "~"));
+    }
+}
+
+/// Where something is missing, the report says so.
+fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> Option<Config> {
+    let listeners = listeners::listeners(file, report);
+    let admin = listeners::admin(file, &listeners, report);
+    let log = settings::log(file, report);
+    let trusted_proxies = settings::trusted_proxies(file, report);
+    let paths = settings::paths(file, report);
+    let limits = settings::limits(file, report);
+    let timeouts = settings::timeouts(file, report);
+    let secrets = settings::secrets(file, report);
+    catalog.secrets(&secrets);
+    let sinks = settings::sinks(file, report);
+    let upstreams = upstreams::upstreams(file, report);
+    let mut plugins = Plugins::new(file, catalog, report);
+    let global_plugins = plugins.list(&file.global_plugins, "/global-plugins", report);
+    let mut context = routes::Context {
+        upstreams: &upstreams,
+        plugins: &mut plugins,
+        limits: &limits,
+        timeouts: &timeouts,
+        paths: paths.unwrap_or(PathRule { encoded_slashes: Default::default(), merge_slashes: true }),
+    };
+    let routes = routes::routes(file, &mut context, report);
+    Some(Config {
+        workers: file.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)),
+        listeners,
+        admin,
+        log: log?,
+        trusted_proxies,
+        paths: paths?,
+        limits,
+        timeouts,
+        secrets,
+        sinks,
+        upstreams,
+        plugins: plugins.used(),
+        global_plugins,
+        routes,
+    })
+}

@@ -1,0 +1,68 @@
+//! Collects problems and knows where in the file they are.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{
+    part::Part,
+    problem::Problem,
+    yaml::{Node, join},
+};
+
+pub(super) struct Report<'a> {
+    tree: &'a Node,
+    /// What relative paths are relative to.
+    folder: &'a Path,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(tree: &'a Node, folder: &'a Path) -> Self {
+        Self { tree, folder, problems: Vec::new() }
+    }
+
+    /// A problem with the value at this JSON Pointer.
+    pub(super) fn value(&mut self, pointer: &str, message: impl Into<String>) {
+        self.problems.push(Problem::new(self.tree.value_at(pointer), message));
+    }
+
+    /// A problem with its key, or with all that is under it.
+    pub(super) fn key(&mut self, pointer: &str, message: impl Into<String>) {
+        self.problems.push(Problem::new(self.tree.key_at(pointer), message));
+    }
+
+    pub(super) fn line(&self, pointer: &str) -> usize {
+        self.tree.value_at(pointer).line
+    }
+
+    pub(super) fn path(&self, typed: &str) -> PathBuf {
+        self.folder.join(typed)
+    }
+
+    pub(super) fn is_clean(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    pub(super) fn into_problems(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    /// A part that has its shape. One that has not has been reported, as the schema and the types say the
+    /// same; should they ever differ, the types have the last word.
+    pub(super) fn part<'p, T>(&mut self, part: &'p Part<T>, pointer: &str) -> Option<&'p T> {
+        match &part.0 {
+            Ok(value) => Some(value),
+            Err(message) => {
+                if self.is_clean() {
+                    self.value(pointer, message.clone());
+                }
+                None
+            }
+        }
+    }
+
+    /// The parts of a list that have their shape, with their places.
+    pub(super) fn parts<'p, T>(&mut self, list: &'p [Part<T>], pointer: &str) -> Vec<(String, &'p T)> {
+        let with_places = list.iter().enumerate().map(|(i, part)| (join(pointer, &i.to_string()), part));
+        with_places.filter_map(|(place, part)| self.part(part, &place).map(|value| (place, value))).collect()
+    }
+}

@@ -1,0 +1,195 @@
+//! Which requests go where.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use http::{HeaderName, HeaderValue, Method, header};
+
+use super::{
+    names::{cut, hint},
+    overlap, paths,
+    plugins::Plugins,
+    report::Report,
+    settings,
+};
+use crate::config::{
+    file::{EVERY_PATH, File, Match, Route},
+    model,
+    part::Part,
+    yaml::join,
+};
+
+/// What routes refer to.
+pub(super) struct Context<'a, 'c> {
+    pub upstreams: &'a BTreeMap<String, Arc<model::Upstream>>,
+    pub plugins: &'a mut Plugins<'c>,
+    pub limits: &'a model::Limits,
+    pub timeouts: &'a model::Timeouts,
+    pub paths: model::PathRule,
+}
+
+pub(super) fn routes(file: &File, context: &mut Context<'_, '_>, report: &mut Report<'_>) -> Vec<Arc<model::Route>> {
+    let mut names = HashMap::new();
+    let mut entries = Vec::new();
+    let mut routes = Vec::new();
+    for (place, typed) in report.parts(&file.routes, "/routes") {
+        let at = join(&place, "name");
+        let name = report.part(&typed.name, &at).map(String::as_str);
+        if let Some(name) = name {
+            let line = report.line(&at);
+            if let Some(first) = names.insert(name, line) {
+                report.value(&at, format!("route `{}` is also on line {first}", cut(name)));
+            }
+        }
+        let matches = conditions(&typed.matches, &join(&place, "match"), context.paths, report);
+        let route = rest(file, typed, &place, context, report);
+        if let (Some(name), Some(matches)) = (name, matches) {
+            if let Some(route) = route {
+                let Rest { plugins, upstream, body_bytes, buffer_bytes, timeout } = route;
+                let (name, matches) = (name.into(), matches.clone());
+                routes.push(Arc::new(model::Route {
+                    name,
+                    matches,
+                    plugins,
+                    upstream,
+                    body_bytes,
+                    buffer_bytes,
+                    timeout,
+                }));
+            }
+            entries.push((name, place, matches));
+        }
+    }
+    overlap::check(&entries, report);
+    routes
+}
+
+/// All of a route but its name and conditions.
+struct Rest {
+    plugins: Vec<Arc<model::PluginUse>>,
+    upstream: Arc<model::Upstream>,
+    body_bytes: u64,
+    buffer_bytes: usize,
+    timeout: Duration,
+}
+
+fn rest(
+    file: &File,
+    typed: &Route,
+    place: &str,
+    context: &mut Context<'_, '_>,
+    report: &mut Report<'_>,
+) -> Option<Rest> {
+    let plugins = context.plugins.list(&typed.plugins, &join(place, "plugins"), report);
+    let at = join(place, "upstream");
+    let upstream = report.part(&typed.upstream, &at).and_then(|name| {
+        if !file.upstreams.contains_key(name) {
+            let known = file.upstreams.keys().map(String::as_str);
+            report.value(&at, format!("unknown upstream `{}`{}", cut(name), hint(name, known)));
+        }
+        context.upstreams.get(name)
+    });
+    let at = join(place, "limits");
+    let limits = report.part(&typed.limits, &at).map(|l| settings::route_limits(l, &at, context.limits, report));
+    let at = join(place, "timeouts");
+    let timeout = report.part(&typed.timeouts, &at).map(|t| settings::route_timeout(t, &at, context.timeouts, report));
+    let (body_bytes, buffer_bytes) = limits?;
+    Some(Rest { plugins, upstream: upstream?.clone(), body_bytes, buffer_bytes, timeout: timeout? })
+}
+
+fn conditions(part: &Part<Match>, place: &str, rule: model::PathRule, report: &mut Report<'_>) -> Option<model::Match> {
+    let typed = report.part(part, place)?;
+    // All of them are looked at before the first that is missing ends it.
+    let hosts = hosts(typed, place, report);
+    let at = join(place, "path");
+    let path = match &typed.path {
+        None => Some(EVERY_PATH),
+        Some(part) => report.part(part, &at).map(String::as_str),
+    };
+    let path = path.and_then(|text| paths::path(text, rule).map_err(|message| report.value(&at, message)).ok());
+    let methods = methods(typed, &join(place, "methods"), report);
+    let headers = headers(typed, &join(place, "headers"), report);
+    let query = query(typed, &join(place, "query"), report);
+    Some(model::Match { hosts: hosts?, path: path?, methods: methods?, headers: headers?, query: query? })
+}
+
+fn hosts(typed: &Match, place: &str, report: &mut Report<'_>) -> Option<Vec<model::HostPattern>> {
+    let (one, several) = (join(place, "host"), join(place, "hosts"));
+    if typed.host.is_some() && typed.hosts.is_some() {
+        report.key(&several, "`host` is there too; put all of them into `hosts`");
+    }
+    let mut texts = Vec::new();
+    if let Some(part) = &typed.host {
+        texts.extend(report.part(part, &one).map(|text| (one, text)));
+    }
+    texts.extend(report.parts(typed.hosts.as_deref().unwrap_or_default(), &several));
+    let count = typed.host.iter().len() + typed.hosts.as_ref().map_or(0, Vec::len);
+    let mut hosts = Vec::new();
+    for (at, text) in texts {
+        match paths::host(text) {
+            Ok(host) => hosts.push(host),
+            Err(message) => report.value(&at, message),
+        }
+    }
+    let all_read = hosts.len() == count;
+    hosts.sort();
+    hosts.dedup();
+    all_read.then_some(hosts)
+}
+
+fn methods(typed: &Match, place: &str, report: &mut Report<'_>) -> Option<Vec<Method>> {
+    let list = typed.methods.as_deref().unwrap_or_default();
+    let mut methods = Vec::new();
+    for (at, text) in report.parts(list, place) {
+        let upper = text.to_ascii_uppercase();
+        match Method::from_bytes(text.as_bytes()) {
+            Ok(Method::CONNECT) => report.value(&at, "`CONNECT` is not carried by this gateway"),
+            Ok(_) if upper != *text => report.value(&at, format!("methods are in upper case; write `{upper}`")),
+            Ok(method) => methods.push(method),
+            Err(_) => report.value(&at, format!("`{}` is no HTTP method", cut(text))),
+        }
+    }
+    let all_read = methods.len() == list.len();
+    methods.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    methods.dedup();
+    all_read.then_some(methods)
+}
+
+fn headers(typed: &Match, place: &str, report: &mut Report<'_>) -> Option<Vec<(HeaderName, HeaderValue)>> {
+    let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
+    for (name, part) in &typed.headers {
+        let at = join(place, name);
+        let Some(text) = report.part(part, &at) else { continue };
+        let parsed = HeaderName::from_bytes(name.as_bytes());
+        match &parsed {
+            Ok(name) if name == header::HOST => report.key(&at, "the host is matched by `host`, beside `headers`"),
+            Ok(name) if headers.iter().any(|(other, _)| other == name) => {
+                report.key(&at, format!("header `{name}` is there twice: names are the same in upper and lower case"));
+            }
+            Ok(_) => {}
+            Err(_) => report.key(&at, format!("`{}` is no header name", cut(name))),
+        }
+        // Values arrive without the white space around them (RFC 9110 §5.5).
+        let value = HeaderValue::from_str(text).ok().filter(|_| text.trim_matches([' ', '\t']) == text);
+        if value.is_none() {
+            let message =
+                format!("`{}` is no header value: control characters and outer spaces never arrive", cut(text));
+            report.value(&at, message);
+        }
+        headers.extend(parsed.ok().zip(value));
+    }
+    headers.sort_by(|(a, _), (b, _)| a.as_str().cmp(b.as_str()));
+    (headers.len() == typed.headers.len()).then_some(headers)
+}
+
+fn query(typed: &Match, place: &str, report: &mut Report<'_>) -> Option<Vec<(String, String)>> {
+    let read = |(name, part): (&String, &Part<String>)| {
+        report.part(part, &join(place, name)).map(|value| (name.clone(), value.clone()))
+    };
+    // A map is sorted and has each name once.
+    let query: Vec<_> = typed.query.iter().filter_map(read).collect();
+    (query.len() == typed.query.len()).then_some(query)
+}

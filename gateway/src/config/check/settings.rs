@@ -1,0 +1,203 @@
+//! What is set once for the whole gateway: log, trusted proxies, paths, limits, time-outs, secrets, sinks.
+
+use std::{collections::BTreeMap, env, ffi::OsStr, fmt::Display, net::IpAddr};
+
+use ipnet::IpNet;
+
+use super::{
+    files,
+    names::{cut, hint},
+    report::Report,
+};
+use crate::config::{
+    file::{File, Limits, RouteLimits, RouteTimeouts, Sink, StandardSink, Timeouts},
+    model,
+    units::{Size, Span},
+    yaml::join,
+};
+
+const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
+const HEADERS: (Size, Size) = (Size::kib(1), Size::mib(1));
+/// The upper end is the `http` crate's.
+const URI: (Size, Size) = (Size(64), Size(65_534));
+const BODY: (Size, Size) = (Size(1), Size(1 << 40));
+const BUFFER: (Size, Size) = (Size(1), Size(1 << 30));
+const WAIT: (Span, Span) = (Span::millis(1), Span::secs(24 * 60 * 60));
+
+pub(super) fn log(file: &File, report: &mut Report<'_>) -> Option<model::Log> {
+    let typed = report.part(&file.log, "/log")?;
+    for directive in typed.level.split(',').map(str::trim) {
+        let (target, level) = directive.rsplit_once('=').map_or((None, directive), |(t, l)| (Some(t), l));
+        if !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
+            let cure = match (target, level.contains("::")) {
+                // A bare name would be read as a target with everything on.
+                (None, true) => format!("; write `{level}=debug`"),
+                _ => hint(level, LEVELS),
+            };
+            report.value("/log/level", format!("unknown level `{}`{cure}", cut(level)));
+        } else if typed.level.parse::<tracing_subscriber::filter::EnvFilter>().is_err() {
+            report.value("/log/level", format!("expected levels and `target=level`, found `{}`", cut(directive)));
+            break;
+        }
+    }
+    Some(model::Log { format: typed.format, level: typed.level.clone() })
+}
+
+pub(super) fn trusted_proxies(file: &File, report: &mut Report<'_>) -> Vec<IpNet> {
+    let mut networks = Vec::new();
+    for (at, text) in report.parts(&file.trusted_proxies, "/trusted-proxies") {
+        let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        match network {
+            Ok(network) if network.trunc() != network => {
+                report.value(&at, format!("`{network}` has bits behind its prefix; write `{}`", network.trunc()));
+            }
+            Ok(network) => networks.push(network),
+            Err(_) => {
+                let expected = "expected a network such as `10.0.0.0/8`, or an address";
+                report.value(&at, format!("{expected}, found `{}`", cut(text)));
+            }
+        }
+    }
+    networks
+}
+
+pub(super) fn paths(file: &File, report: &mut Report<'_>) -> Option<model::PathRule> {
+    let typed = report.part(&file.paths, "/paths")?;
+    Some(model::PathRule { encoded_slashes: typed.encoded_slashes, merge_slashes: typed.merge_slashes })
+}
+
+pub(super) fn limits(file: &File, report: &mut Report<'_>) -> model::Limits {
+    let defaults = Limits::default();
+    let typed = report.part(&file.limits, "/limits").unwrap_or(&defaults);
+    range(typed.header_bytes, HEADERS, "/limits/header-bytes", report);
+    range(typed.uri_bytes, URI, "/limits/uri-bytes", report);
+    range(typed.body_bytes, BODY, "/limits/body-bytes", report);
+    range(typed.buffer_bytes, BUFFER, "/limits/buffer-bytes", report);
+    // A value out of its own range has been reported already.
+    let both_in_range = typed.uri_bytes <= URI.1 && typed.header_bytes >= HEADERS.0;
+    if both_in_range && typed.uri_bytes > typed.header_bytes {
+        let (uri, header) = (typed.uri_bytes, typed.header_bytes);
+        let message = format!("`uri-bytes` ({uri}) is part of `header-bytes` ({header}) and cannot be larger");
+        report.value("/limits/uri-bytes", message);
+    }
+    model::Limits {
+        header_bytes: typed.header_bytes.as_usize(),
+        header_count: typed.header_count,
+        uri_bytes: typed.uri_bytes.as_usize(),
+        body_bytes: typed.body_bytes.0,
+        buffer_bytes: typed.buffer_bytes.as_usize(),
+        connections: typed.connections,
+        streams: typed.streams,
+    }
+}
+
+pub(super) fn timeouts(file: &File, report: &mut Report<'_>) -> model::Timeouts {
+    let defaults = Timeouts::default();
+    let typed = report.part(&file.timeouts, "/timeouts").unwrap_or(&defaults);
+    range(typed.header_read, (Span::millis(1), Span::secs(600)), "/timeouts/header-read", report);
+    range(typed.idle, WAIT, "/timeouts/idle", report);
+    range(typed.request, WAIT, "/timeouts/request", report);
+    range(typed.body, WAIT, "/timeouts/body", report);
+    range(typed.drain, (Span::secs(0), Span::secs(3600)), "/timeouts/drain", report);
+    model::Timeouts {
+        header_read: typed.header_read.0,
+        idle: typed.idle.0,
+        request: typed.request.0,
+        body: typed.body.0,
+        drain: typed.drain.0,
+    }
+}
+
+/// A route's own limits, checked like the general ones.
+pub(super) fn route_limits(
+    typed: &RouteLimits,
+    place: &str,
+    general: &model::Limits,
+    report: &mut Report<'_>,
+) -> (u64, usize) {
+    if let Some(size) = typed.body_bytes {
+        range(size, BODY, &join(place, "body-bytes"), report);
+    }
+    if let Some(size) = typed.buffer_bytes {
+        range(size, BUFFER, &join(place, "buffer-bytes"), report);
+    }
+    (
+        typed.body_bytes.map_or(general.body_bytes, |size| size.0),
+        typed.buffer_bytes.map_or(general.buffer_bytes, Size::as_usize),
+    )
+}
+
+pub(super) fn route_timeout(
+    typed: &RouteTimeouts,
+    place: &str,
+    general: &model::Timeouts,
+    report: &mut Report<'_>,
+) -> std::time::Duration {
+    typed.request.map_or(general.request, |span| {
+        range(span, WAIT, &join(place, "request"), report);
+        span.0
+    })
+}
+
+/// Both ends included. The key is the pointer's last token.
+pub(super) fn range<T: PartialOrd + Display>(value: T, (least, most): (T, T), at: &str, report: &mut Report<'_>) {
+    if value < least || value > most {
+        let key = at.rsplit('/').next().unwrap_or_default();
+        report.value(at, format!("`{key}` must be between {least} and {most}, found {value}"));
+    }
+}
+
+pub(super) fn secrets(file: &File, report: &mut Report<'_>) -> BTreeMap<String, model::SecretSource> {
+    let mut secrets = BTreeMap::new();
+    for (name, part) in &file.secrets {
+        let place = join("/secrets", name);
+        let Some(typed) = report.part(part, &place) else { continue };
+        let source = match (&typed.env, &typed.file) {
+            (Some(variable), None) => {
+                if !is_set(variable) {
+                    let message = format!("environment variable `{}` is not set", cut(variable));
+                    report.value(&join(&place, "env"), message);
+                }
+                model::SecretSource::Env(variable.clone())
+            }
+            (None, Some(path)) => {
+                let path = report.path(path);
+                if let Err(message) = files::read(&path) {
+                    report.value(&join(&place, "file"), message);
+                }
+                model::SecretSource::File(path)
+            }
+            // The schema has said that it is exactly one.
+            _ => continue,
+        };
+        secrets.insert(name.clone(), source);
+    }
+    secrets
+}
+
+/// `env::var_os` panics on names that no variable can have.
+fn is_set(variable: &str) -> bool {
+    !variable.is_empty() && !variable.contains(['=', '\0']) && env::var_os(OsStr::new(variable)).is_some()
+}
+
+pub(super) fn sinks(file: &File, report: &mut Report<'_>) -> BTreeMap<String, model::SinkTarget> {
+    let mut sinks = BTreeMap::new();
+    for (name, part) in &file.sinks {
+        let place = join("/sinks", name);
+        let Some(typed) = report.part(part, &place) else { continue };
+        let target = match typed {
+            Sink::Standard(StandardSink::Stdout) => model::SinkTarget::Stdout,
+            Sink::Standard(StandardSink::Stderr) => model::SinkTarget::Stderr,
+            Sink::File(typed) => {
+                let path = report.path(&typed.file);
+                if let Err(message) = files::can_append(&path) {
+                    report.value(&join(&place, "file"), message);
+                }
+                model::SinkTarget::File(path)
+            }
+        };
+        sinks.insert(name.clone(), target);
+    }
+    sinks
+}

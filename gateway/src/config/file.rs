@@ -1,0 +1,361 @@
+//! The file as it was typed. The doc comments here are what editors show: they become the descriptions of
+//! the JSON Schema.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{
+    model::{EncodedSlashes, HostHeader, Isolation, LogFormat, OnError, TlsVersion},
+    part::{Anything, Name, Part},
+    units::{Size, Span},
+};
+
+/// The configuration of the gateway.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+#[schemars(title = "Gateway configuration", extend("required" = ["listeners", "routes"]))]
+pub(super) struct File {
+    /// Worker threads; as many as there are cores if left out.
+    #[schemars(range(min = 1, max = 1024))]
+    pub workers: Option<usize>,
+    /// Where clients connect.
+    #[schemars(length(min = 1))]
+    pub listeners: Vec<Part<Listener>>,
+    /// The operator's own listener: `/healthz`, `/readyz` and `/metrics`.
+    pub admin: Option<Part<Admin>>,
+    /// The gateway's own log.
+    pub log: Part<Log>,
+    /// Networks or addresses of proxies before the gateway, whose `Forwarded`, `X-Forwarded-*` and request
+    /// identifiers are believed.
+    pub trusted_proxies: Vec<Part<String>>,
+    /// How paths are normalised before routing.
+    pub paths: Part<Paths>,
+    /// What is too much.
+    pub limits: Part<Limits>,
+    /// What is too long.
+    pub timeouts: Part<Timeouts>,
+    /// Values kept out of this file, for plugins that are granted them by name.
+    #[schemars(extend("propertyNames" = Name::schema()))]
+    pub secrets: BTreeMap<String, Part<Secret>>,
+    /// Where plugins write lines, by name: `stdout`, `stderr` or a file.
+    #[schemars(extend("propertyNames" = Name::schema()))]
+    pub sinks: BTreeMap<String, Part<Sink>>,
+    /// The services behind the gateway, by name.
+    #[schemars(extend("propertyNames" = Name::schema()))]
+    pub upstreams: BTreeMap<String, Part<Upstream>>,
+    /// Components beside the standard plugins, by name; or a standard plugin's name, to change its grants,
+    /// limits or isolation.
+    #[schemars(extend("propertyNames" = Name::schema()))]
+    pub plugins: BTreeMap<String, Part<Plugin>>,
+    /// Plugins that run before each route's own, on every route.
+    pub global_plugins: Vec<Part<PluginUse>>,
+    /// Which requests go where. The most specific route wins, whatever the order here.
+    pub routes: Vec<Part<Route>>,
+}
+
+/// An address that clients connect to.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+#[schemars(extend("required" = ["address"]))]
+pub(super) struct Listener {
+    /// IP address and port: `0.0.0.0:8080`, `[::]:8080`.
+    pub address: Part<String>,
+    /// Present for HTTPS.
+    pub tls: Option<Part<ListenerTls>>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+#[schemars(extend("required" = ["certificates"]))]
+pub(super) struct ListenerTls {
+    /// Chosen by the name that the client asks for; the first one answers all others.
+    #[schemars(length(min = 1))]
+    pub certificates: Vec<Part<Certificate>>,
+    /// The oldest that is accepted.
+    pub min_version: Part<TlsVersion>,
+}
+
+/// Paths are relative to the folder of this file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Certificate {
+    /// PEM file: the certificate, then its intermediates.
+    pub cert: String,
+    /// PEM file with the private key.
+    pub key: String,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Admin {
+    /// IP address and port. Whoever reaches it sees the metrics.
+    pub address: String,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Log {
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace` or `off`; also for parts: `info,gateway::upstream=debug`.
+    pub level: String,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Paths {
+    /// What becomes of `%2F` and `%5C`: `keep` leaves them as they are, `reject` answers with 400, `decode`
+    /// turns `%2F` into `/` before dot segments are resolved.
+    pub encoded_slashes: EncodedSlashes,
+    /// Several slashes in a row become one.
+    pub merge_slashes: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Limits {
+    /// Request line and headers of a request.
+    pub header_bytes: Size,
+    /// Header lines of a request.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub header_count: usize,
+    /// Path and query.
+    pub uri_bytes: Size,
+    /// A request's body; a route may have its own.
+    pub body_bytes: Size,
+    /// A body that a plugin reads; a route may have its own.
+    pub buffer_bytes: Size,
+    /// Open client connections.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub connections: usize,
+    /// Concurrent HTTP/2 streams of one connection.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub streams: u32,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Timeouts {
+    /// TLS handshake and head of a request.
+    pub header_read: Span,
+    /// A kept-alive connection without a request.
+    pub idle: Span,
+    /// From the head of the request to the head of the response; a route may have its own.
+    pub request: Span,
+    /// A body of which no byte moves.
+    pub body: Span,
+    /// What a shutdown waits for requests in flight.
+    pub drain: Span,
+}
+
+/// Exactly one of `env` and `file`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+#[schemars(extend("errorMessage" = "expected either `env: VARIABLE` or `file: PATH`"))]
+pub(super) struct Secret {
+    /// The name of an environment variable.
+    pub env: Option<String>,
+    /// A file; one line end at its end is not part of the secret.
+    pub file: Option<String>,
+}
+
+/// `stdout`, `stderr`, or a file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Sink {
+    Standard(StandardSink),
+    File(FileSink),
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum StandardSink {
+    Stdout,
+    Stderr,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct FileSink {
+    /// Appended to; opened anew on reload.
+    pub file: String,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+#[schemars(extend("required" = ["endpoints"]))]
+pub(super) struct Upstream {
+    /// Requests go to them in turn.
+    #[schemars(length(min = 1))]
+    pub endpoints: Vec<Part<Endpoint>>,
+    /// For `https` endpoints.
+    pub tls: Option<Part<UpstreamTls>>,
+    /// The `Host` that the endpoint sees: the client's (`preserve`) or its own (`endpoint`).
+    pub host: Part<HostHeader>,
+    pub timeouts: Part<UpstreamTimeouts>,
+    /// Unused connections kept to each endpoint, for each worker.
+    #[schemars(range(max = 65_536))]
+    pub idle_connections: Part<usize>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct UpstreamTimeouts {
+    /// TCP and TLS.
+    pub connect: Span,
+    /// How long an unused connection is kept.
+    pub idle: Span,
+}
+
+/// A URL, or a URL with a weight.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Endpoint {
+    Url(String),
+    Weighted(WeightedEndpoint),
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct WeightedEndpoint {
+    /// `http://HOST:PORT` or `https://HOST:PORT`.
+    pub url: String,
+    /// Its share of the requests, relative to the others.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 1_000))]
+    pub weight: u32,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct UpstreamTls {
+    /// PEM file with the authorities that are believed; the system's if left out.
+    pub ca: Option<String>,
+    /// The name that is asked for and verified; the endpoint's host if left out.
+    pub server_name: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Plugin {
+    /// A WebAssembly component: a file, or `builtin:NAME` for a standard plugin.
+    pub component: Option<Part<String>>,
+    /// What the plugin may touch.
+    pub grants: Part<Grants>,
+    pub limits: Part<PluginLimits>,
+    pub isolation: Part<Isolation>,
+}
+
+/// A plugin without a grant cannot be loaded if it wants what the grant is for.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Grants {
+    /// Upstreams that it may call.
+    pub upstreams: Option<Vec<Part<String>>>,
+    /// Buckets of the store.
+    #[schemars(with = "Option<Vec<Name>>")]
+    pub store: Option<Vec<Part<String>>>,
+    /// Secrets that it may read.
+    pub secrets: Option<Vec<Part<String>>>,
+    /// Sinks that it may write to.
+    pub sinks: Option<Vec<Part<String>>>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct PluginLimits {
+    /// Memory of one instance.
+    pub memory: Size,
+    /// Running time of one call; waiting for the network does not count.
+    pub time: Span,
+    /// Instances for each configuration of the plugin.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub instances: usize,
+    /// Calls after which an instance is replaced; 0 for never.
+    pub max_calls: u64,
+}
+
+/// A plugin's name, or its name and configuration.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum PluginUse {
+    Name(String),
+    Configured(ConfiguredUse),
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+#[schemars(extend("required" = ["name"]))]
+pub(super) struct ConfiguredUse {
+    /// A standard plugin, or one of `plugins`.
+    pub name: Part<String>,
+    /// What the plugin's own documentation says.
+    #[schemars(with = "Anything")]
+    pub config: Option<Value>,
+    /// When the plugin itself fails: `fail` answers with 500, `skip` goes on as if it were not there.
+    pub on_error: Part<OnError>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+#[schemars(extend("required" = ["name", "upstream"]))]
+pub(super) struct Route {
+    /// In logs, metrics and messages.
+    #[schemars(with = "Name")]
+    pub name: Part<String>,
+    /// All conditions must hold; every request matches if left out.
+    #[serde(rename = "match")]
+    pub matches: Part<Match>,
+    /// In this order for the request, backwards for the response.
+    pub plugins: Vec<Part<PluginUse>>,
+    /// One of `upstreams`.
+    pub upstream: Part<String>,
+    pub limits: Part<RouteLimits>,
+    pub timeouts: Part<RouteTimeouts>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Match {
+    /// `api.example.com`, or `*.example.com` for every name below; every host if left out.
+    pub host: Option<Part<String>>,
+    /// Several of them; any may match.
+    #[schemars(length(min = 1))]
+    pub hosts: Option<Vec<Part<String>>>,
+    /// `/users/{id}`: `{name}` is one segment, `{*name}` at the end is all that is left.
+    #[schemars(extend("default" = EVERY_PATH))]
+    pub path: Option<Part<String>>,
+    /// Any of them; every method if left out.
+    #[schemars(length(min = 1))]
+    pub methods: Option<Vec<Part<String>>>,
+    /// Names and values that the request must have.
+    pub headers: BTreeMap<String, Part<String>>,
+    /// Names and values that the query must have.
+    pub query: BTreeMap<String, Part<String>>,
+}
+
+/// What a route's `match.path` is if left out.
+pub(super) const EVERY_PATH: &str = "/{*rest}";
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct RouteLimits {
+    /// A request's body.
+    pub body_bytes: Option<Size>,
+    /// A body that a plugin reads.
+    pub buffer_bytes: Option<Size>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct RouteTimeouts {
+    /// From the head of the request to the head of the response.
+    pub request: Option<Span>,
+}
+
+fn one() -> u32 {
+    1
+}

@@ -1,0 +1,172 @@
+//! Whole files, good and bad. `tests/config/mistakes` holds one file for each kind of mistake and beside it
+//! what the gateway says about it; `UPDATE_EXPECT=1` writes that anew.
+
+use std::{env, fs, net::SocketAddr, path::PathBuf, time::Duration};
+
+use serde_json::json;
+
+use super::{model::*, testing::Fake, *};
+
+fn folder(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/config").join(name)
+}
+
+fn load(path: &std::path::Path) -> Result<Config, Problems> {
+    super::load(path, &mut Fake::standard())
+}
+
+fn good(name: &str) -> Config {
+    load(&folder("good").join(name)).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// A configuration with these routes, and what was asked of the catalog.
+fn with_routes(routes: &str) -> (Result<Config, Problems>, Fake) {
+    let text = format!(
+        "listeners: [{{ address: 127.0.0.1:8080 }}]\nupstreams: {{ users: {{ endpoints: [http://127.0.0.1:9001] }} }}\n\
+         routes:\n{routes}"
+    );
+    let mut catalog = Fake::standard();
+    (check(&text, std::path::Path::new("gateway.yaml"), &mut catalog), catalog)
+}
+
+#[test]
+fn every_mistake_is_answered_as_its_file_says() {
+    let folder = folder("mistakes");
+    let update = env::var_os("UPDATE_EXPECT").is_some();
+    let mut files: Vec<PathBuf> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    files.sort();
+    assert!(files.len() >= 40, "only {} mistakes", files.len());
+    let mut wrong = Vec::new();
+    for file in files {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        let problems = load(&file).expect_err(&name);
+        let here = format!("{}/", folder.display());
+        let said = format!("{}\n", problems.to_string().replace(&here, ""));
+        let expected_in = file.with_extension("txt");
+        if update {
+            fs::write(&expected_in, &said).unwrap();
+        } else if fs::read_to_string(&expected_in).ok().as_deref() != Some(&said) {
+            wrong.push(format!("{name}: said\n{said}"));
+        }
+    }
+    assert!(wrong.is_empty(), "UPDATE_EXPECT=1 accepts these:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_smallest_file_has_all_the_defaults() {
+    let config = good("smallest.yaml");
+    assert!(config.workers >= 1);
+    let mib = 1024 * 1024;
+    let limits = Limits {
+        header_bytes: 65_536,
+        header_count: 128,
+        uri_bytes: 16_384,
+        body_bytes: 10 * mib,
+        buffer_bytes: mib as usize,
+        connections: 16_384,
+        streams: 128,
+    };
+    assert_eq!(config.limits, limits);
+    let secs = Duration::from_secs;
+    let timeouts =
+        Timeouts { header_read: secs(10), idle: secs(75), request: secs(60), body: secs(60), drain: secs(30) };
+    assert_eq!(config.timeouts, timeouts);
+    assert_eq!(config.paths, PathRule { encoded_slashes: EncodedSlashes::Keep, merge_slashes: true });
+    assert_eq!((config.log.format, config.log.level.as_str()), (LogFormat::Text, "info"));
+    let upstream = &config.upstreams["users"];
+    assert_eq!((upstream.connect_timeout, upstream.idle_timeout), (secs(5), secs(60)));
+    assert_eq!((upstream.idle_connections, upstream.host), (256, HostHeader::Preserve));
+    let route = &config.routes[0];
+    assert_eq!(route.matches.path.segments, [Segment::Rest("rest".to_owned())]);
+    assert_eq!((route.body_bytes, route.buffer_bytes, route.timeout), (10 * mib, mib as usize, secs(60)));
+}
+
+#[test]
+fn everything_that_can_be_set_arrives() {
+    let config = good("everything.yaml");
+    assert_eq!(config.workers, 2);
+    assert_eq!(config.listeners[0].address.port(), 0);
+    let tls = config.listeners[1].tls.as_ref().unwrap();
+    assert_eq!(tls.min_version, TlsVersion::Tls13);
+    assert_eq!(tls.certificates[0].cert, folder("good").join("../files/a.pem"));
+    assert_eq!(config.admin, Some(SocketAddr::from(([127, 0, 0, 1], 9900))));
+    assert_eq!(config.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
+    assert_eq!(config.limits.buffer_bytes, 65_536);
+    assert_eq!(config.timeouts.request, Duration::from_millis(500));
+    assert_eq!(config.secrets["TOKEN"], SecretSource::Env("PATH".to_owned()));
+    assert_eq!(config.sinks["err"], SinkTarget::Stderr);
+    assert_eq!(config.upstreams["users"].endpoints[1].weight, 2);
+    assert_eq!(config.upstreams["orders"].tls.server_name.as_deref(), Some("orders.example"));
+
+    let route = &config.routes[0];
+    let hosts = [HostPattern::Exact("b.example".into()), HostPattern::Suffix("a.example".into())];
+    assert_eq!(route.matches.hosts, hosts);
+    assert_eq!(route.matches.methods, ["GET", "POST"]);
+    let headers: Vec<_> = route.matches.headers.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(headers, ["x-a", "x-b"]);
+    assert_eq!((route.body_bytes, route.buffer_bytes, route.timeout), (5, 1024, Duration::from_secs(3)));
+}
+
+#[test]
+fn plugins_have_the_grants_that_the_file_gives_them() {
+    let config = good("everything.yaml");
+    let names: Vec<_> = config.plugins.keys().map(String::as_str).collect();
+    assert_eq!(names, ["access-log", "geo", "rate-limit", "strict-jwt"], "only those that are used");
+    let geo = &config.plugins["geo"];
+    assert!(geo.grants.store.allows("geo") && !geo.grants.store.allows("other"));
+    assert_eq!((geo.limits.memory, geo.limits.max_calls, geo.isolation), (32 << 20, 0, Isolation::Request));
+    let jwt = &config.plugins["strict-jwt"];
+    assert_eq!(jwt.component, ComponentSource::Builtin("jwt".to_owned()));
+    assert_eq!((&jwt.grants.store, &jwt.grants.sinks), (&Names::All, &Names::All));
+    assert!(jwt.grants.secrets.allows("OTHER") && jwt.grants.upstreams.is_empty());
+    assert_eq!(config.plugins["rate-limit"].limits.time, Duration::from_millis(5));
+    assert_eq!(config.plugins["access-log"].limits.time, Duration::from_millis(50));
+    let uses: Vec<_> = config.routes[0].plugins.iter().map(|u| (&*u.plugin.name, u.on_error)).collect();
+    let fail = OnError::Fail;
+    assert_eq!(uses, [("geo", OnError::Skip), ("strict-jwt", fail), ("rate-limit", fail), ("access-log", fail)]);
+}
+
+#[test]
+fn the_same_use_of_a_plugin_is_asked_about_once_and_shared() {
+    let routes: String = (0..50)
+        .map(|i| format!("  - {{ name: r{i}, match: {{ path: /{i} }}, upstream: users, plugins: [access-log] }}\n"))
+        .collect();
+    let (config, catalog) = with_routes(&routes);
+    let config = config.unwrap();
+    assert_eq!(catalog.asked, 1);
+    assert!(std::sync::Arc::ptr_eq(&config.routes[0].plugins[0], &config.routes[49].plugins[0]));
+    assert_eq!(config.routes[0].plugins[0].config, json!({}));
+}
+
+#[test]
+fn ten_thousand_routes_are_checked_in_reasonable_time() {
+    let routes: String = (0..10_000)
+        .map(|i| {
+            format!(
+                "  - {{ name: r{i}, match: {{ path: \"/a/{{id}}/{i}\" }}, upstream: users, plugins: [access-log] }}\n"
+            )
+        })
+        .collect();
+    assert_eq!(with_routes(&routes).0.unwrap().routes.len(), 10_000);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_problem_without_a_place() {
+    let problems = load(&folder("mistakes").join("there-is-no-such.yaml")).unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert!(problems.iter().all(|problem| problem.location.is_none()));
+    assert!(problems.to_string().contains("there is no such file"), "{problems}");
+}
+
+#[test]
+fn every_good_file_fits_the_schema_for_editors() {
+    let schema = schema(&mut Fake::standard()).unwrap();
+    let validator = jsonschema::draft202012::new(&schema).unwrap();
+    for entry in fs::read_dir(folder("good")).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let json = super::yaml::parse(&text).unwrap().to_json();
+        let errors: Vec<String> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:#?}");
+    }
+}

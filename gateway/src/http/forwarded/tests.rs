@@ -1,0 +1,204 @@
+//! Who is believed about the client, and what the upstream reads.
+
+use super::*;
+
+const HOST: HeaderValue = HeaderValue::from_static("api.example:8443");
+
+fn proxies() -> Vec<IpNet> {
+    vec!["10.0.0.0/8".parse().expect("a network"), "fd00::/8".parse().expect("a network")]
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+fn announced(peer: &str, fields: &[(&'static str, &'static str)]) -> (Client, HeaderMap) {
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        headers.append(*name, HeaderValue::from_static(value));
+    }
+    let client = Peer::new(address(peer), false, &proxies()).announce(&mut headers, &HOST, &proxies());
+    (client, headers)
+}
+
+#[track_caller]
+fn assert_fields(headers: &HeaderMap, expected: &[(&str, &str)]) {
+    for (name, value) in expected {
+        let found: Vec<_> = headers.get_all(*name).iter().collect();
+        assert_eq!(found, [value], "{name}");
+    }
+}
+
+#[test]
+fn a_client_is_announced() {
+    let (client, headers) = announced("192.0.2.7", &[]);
+    assert_eq!(client, Client { address: address("192.0.2.7"), scheme: "http" });
+    assert_fields(
+        &headers,
+        &[
+            ("x-forwarded-for", "192.0.2.7"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-host", "api.example:8443"),
+            ("forwarded", "for=192.0.2.7;host=\"api.example:8443\";proto=http"),
+        ],
+    );
+}
+
+#[test]
+fn an_ipv6_client_is_quoted_in_forwarded() {
+    let (_, headers) = announced("2001:db8::1", &[]);
+    assert_fields(&headers, &[("x-forwarded-for", "2001:db8::1")]);
+    assert!(headers["forwarded"].to_str().is_ok_and(|text| text.starts_with("for=\"[2001:db8::1]\";host=")));
+}
+
+#[test]
+fn an_ipv4_peer_of_a_socket_for_both_families_is_ipv4() {
+    let (client, headers) = announced("::ffff:192.0.2.7", &[]);
+    assert_eq!(client.address, address("192.0.2.7"));
+    assert_fields(&headers, &[("x-forwarded-for", "192.0.2.7")]);
+    assert!(Peer::new(address("::ffff:10.1.1.1"), false, &proxies()).is_trusted());
+}
+
+#[test]
+fn nothing_that_a_client_claims_is_believed() {
+    let (client, headers) = announced(
+        "192.0.2.7",
+        &[
+            ("x-forwarded-for", "198.51.100.1"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "evil.example"),
+            ("x-forwarded-port", "1"),
+            ("x-forwarded-client-cert", "x"),
+            ("x-real-ip", "198.51.100.1"),
+            ("forwarded", "for=198.51.100.1;proto=https"),
+        ],
+    );
+    assert_eq!(client, Client { address: address("192.0.2.7"), scheme: "http" });
+    assert_eq!(headers.keys_len(), 4);
+    assert_fields(
+        &headers,
+        &[("x-forwarded-for", "192.0.2.7"), ("x-forwarded-proto", "http"), ("x-forwarded-host", "api.example:8443")],
+    );
+}
+
+#[test]
+fn a_trusted_proxy_is_believed_and_appended() {
+    let (client, headers) = announced(
+        "10.0.0.1",
+        &[
+            ("x-forwarded-for", "192.0.2.7"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "www.example"),
+            ("x-forwarded-port", "443"),
+        ],
+    );
+    assert_eq!(client, Client { address: address("192.0.2.7"), scheme: "https" });
+    assert_fields(
+        &headers,
+        &[
+            ("x-forwarded-for", "192.0.2.7, 10.0.0.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "www.example"),
+            ("x-forwarded-port", "443"),
+            ("forwarded", "for=192.0.2.7, for=10.0.0.1;host=\"api.example:8443\";proto=http"),
+        ],
+    );
+}
+
+#[test]
+fn the_client_is_the_right_most_address_that_is_not_trusted() {
+    for (list, expected) in [
+        ("198.51.100.9, 192.0.2.7", "192.0.2.7"),
+        ("198.51.100.9, 192.0.2.7, 10.2.2.2,10.3.3.3", "192.0.2.7"),
+        ("10.9.9.9, 10.2.2.2", "10.9.9.9"),
+        ("192.0.2.7, unknown, 10.2.2.2", "10.2.2.2"),
+        ("nonsense", "10.0.0.1"),
+        (" , ", "10.0.0.1"),
+        ("192.0.2.7:4711", "192.0.2.7"),
+        ("[2001:db8::1]:4711", "2001:db8::1"),
+        ("2001:db8::1", "2001:db8::1"),
+        ("::ffff:10.2.2.2", "10.2.2.2"),
+    ] {
+        assert_eq!(announced("10.0.0.1", &[("x-forwarded-for", list)]).0.address, address(expected), "{list}");
+    }
+    let lines = [("x-forwarded-for", "198.51.100.9"), ("x-forwarded-for", "192.0.2.7")];
+    let (client, headers) = announced("fd00::1", &lines);
+    assert_eq!(client.address, address("192.0.2.7"));
+    assert_fields(&headers, &[("x-forwarded-for", "198.51.100.9, 192.0.2.7, fd00::1")]);
+}
+
+#[test]
+fn forwarded_alone_is_believed_and_makes_the_older_list() {
+    let sent = "for=\"[2001:db8::1]:99\";proto=https;host=\"a,b;c\", For=unknown;by=_x, for=192.0.2.7;PROTO=\"https\"";
+    let (client, headers) = announced("10.0.0.1", &[("forwarded", sent)]);
+    assert_eq!(client, Client { address: address("192.0.2.7"), scheme: "https" });
+    assert_fields(
+        &headers,
+        &[
+            ("x-forwarded-for", "2001:db8::1, unknown, 192.0.2.7, 10.0.0.1"),
+            ("x-forwarded-proto", "https"),
+            ("forwarded", &format!("{sent}, for=10.0.0.1;host=\"api.example:8443\";proto=http")),
+        ],
+    );
+}
+
+#[test]
+fn a_forwarded_that_a_proxy_only_let_pass_is_not_believed() {
+    let fields = [("x-forwarded-for", "192.0.2.7"), ("forwarded", "for=198.51.100.1;proto=https, for=192.0.2.7")];
+    let (client, headers) = announced("10.0.0.1", &fields);
+    assert_eq!(client, Client { address: address("192.0.2.7"), scheme: "http" });
+    assert_fields(&headers, &[("forwarded", "for=192.0.2.7, for=10.0.0.1;host=\"api.example:8443\";proto=http")]);
+}
+
+#[test]
+fn a_forwarded_with_an_open_quote_is_dropped() {
+    let (client, headers) = announced("10.0.0.1", &[("forwarded", "for=192.0.2.7;host=\"x")]);
+    assert_eq!(client.address, address("10.0.0.1"));
+    assert_fields(&headers, &[("forwarded", "for=10.0.0.1;host=\"api.example:8443\";proto=http")]);
+}
+
+#[test]
+fn a_chain_of_gateways_keeps_both_lists() {
+    let fields = [("x-forwarded-for", "192.0.2.7"), ("forwarded", "for=192.0.2.7;host=\"h\";proto=https")];
+    let (client, headers) = announced("10.0.0.1", &fields);
+    assert_eq!(client.scheme, "https");
+    let sent = "for=192.0.2.7;host=\"h\";proto=https, for=10.0.0.1;host=\"api.example:8443\";proto=http";
+    assert_fields(&headers, &[("forwarded", sent), ("x-forwarded-for", "192.0.2.7, 10.0.0.1")]);
+}
+
+#[test]
+fn what_is_not_one_valid_value_is_replaced() {
+    let fields = [
+        ("x-forwarded-for", "192.0.2.7"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-proto", "http"),
+        ("x-forwarded-host", "a\"b, c"),
+    ];
+    let (client, headers) = announced("10.0.0.1", &fields);
+    assert_eq!(client.scheme, "http");
+    assert_fields(&headers, &[("x-forwarded-proto", "http"), ("x-forwarded-host", "api.example:8443")]);
+    assert_eq!(announced("10.0.0.1", &[("x-forwarded-proto", "javascript")]).0.scheme, "http");
+}
+
+#[test]
+fn a_trusted_proxy_that_says_nothing_is_the_client() {
+    let (client, headers) = announced("10.0.0.1", &[]);
+    assert_eq!(client.address, address("10.0.0.1"));
+    assert_fields(&headers, &[("x-forwarded-for", "10.0.0.1")]);
+}
+
+#[test]
+fn the_element_follows_the_authority_and_is_made_once_for_each() {
+    let peer = Peer::new(address("192.0.2.7"), true, &[]);
+    let sent = |host: &'static str| {
+        let mut headers = HeaderMap::new();
+        peer.announce(&mut headers, &HeaderValue::from_static(host), &[]);
+        headers.remove("forwarded").expect("it is set")
+    };
+    let (first, again) = (sent("a"), sent("a"));
+    assert_eq!(first, "for=192.0.2.7;host=\"a\";proto=https");
+    assert_eq!(first.as_bytes().as_ptr(), again.as_bytes().as_ptr(), "it was made twice");
+    assert_eq!(sent("b"), "for=192.0.2.7;host=\"b\";proto=https");
+    assert_eq!(sent(""), "for=192.0.2.7;proto=https");
+}

@@ -1,0 +1,132 @@
+//! Calls to granted upstreams.
+
+use std::{rc::Rc, time::Duration};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
+use send_wrapper::SendWrapper;
+use wasmtime::Result;
+
+use crate::{
+    pipeline,
+    plugin::{
+        bindings::{
+            Reply,
+            http_client::{Call, CallError, Host},
+        },
+        reply::is_owned_by_the_gateway,
+        services::{self, UpstreamCall},
+        state::State,
+    },
+};
+
+/// The longest a call may wait, whatever the plugin asks for.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// A response outside of exchanges, which have limits of their own.
+const RESPONSE_BYTES: usize = 1024 * 1024;
+const HEADERS: usize = 100;
+const TARGET_BYTES: usize = 16 * 1024;
+
+impl Host for State {
+    async fn send(&mut self, call: Call) -> Result<std::result::Result<Reply, CallError>> {
+        if !self.identity.grants.upstreams.allows(&call.upstream) {
+            return Ok(Err(CallError::Denied(call.upstream)));
+        }
+        let limit = self.exchange().map_or(RESPONSE_BYTES, |exchange| exchange.bounds.buffer_bytes);
+        let call = match checked(call, limit) {
+            Ok(call) => call,
+            Err(reason) => return Ok(Err(CallError::Invalid(reason))),
+        };
+        let services = Rc::clone(self.services()?);
+        Ok(SendWrapper::new(async move { answer(&services, call).await }).await)
+    }
+}
+
+async fn answer(services: &services::Services, call: UpstreamCall) -> std::result::Result<Reply, CallError> {
+    let upstream = call.upstream.clone();
+    let timeout = call.timeout;
+    match tokio::time::timeout(timeout, services.upstreams.call(call)).await {
+        Ok(Ok(reply)) => Ok(lowered(&reply)),
+        Ok(Err(services::CallError::Unknown)) => Err(CallError::Denied(upstream)),
+        Ok(Err(services::CallError::Unreachable(reason))) => Err(CallError::Unreachable(reason)),
+        Ok(Err(services::CallError::TooLarge)) => Err(CallError::TooLarge),
+        Ok(Err(services::CallError::Timeout)) | Err(_) => Err(CallError::Timeout),
+    }
+}
+
+fn checked(call: Call, limit: usize) -> std::result::Result<UpstreamCall, String> {
+    let method = Method::from_bytes(call.method.as_bytes()).map_err(|_| "method".to_owned())?;
+    if method == Method::CONNECT {
+        return Err("method CONNECT".to_owned());
+    }
+    let target = &call.path_with_query;
+    let is_target = target.starts_with('/') && target.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+    if !is_target || target.len() > TARGET_BYTES {
+        return Err("path-with-query: it begins with a slash and is plain ASCII".to_owned());
+    }
+    let target = PathAndQuery::try_from(target.as_str()).map_err(|error| format!("path-with-query: {error}"))?;
+    if call.headers.len() > HEADERS {
+        return Err(format!("more than {HEADERS} headers"));
+    }
+    let mut headers = HeaderMap::with_capacity(call.headers.len());
+    for (name, value) in call.headers {
+        let lower = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("header name {name:?}"))?;
+        if lower == header::HOST || is_owned_by_the_gateway(&lower) {
+            return Err(format!("header {lower}: the gateway sets it"));
+        }
+        let value = HeaderValue::from_bytes(&value).map_err(|_| format!("value of header {lower}"))?;
+        headers.append(lower, value);
+    }
+    let asked = Duration::from_millis(call.timeout_ms.into());
+    let timeout = if asked.is_zero() { TIMEOUT } else { asked.min(TIMEOUT) };
+    Ok(UpstreamCall { upstream: call.upstream, method, target, headers, body: call.body.into(), timeout, limit })
+}
+
+fn lowered(reply: &pipeline::Reply) -> Reply {
+    let headers = reply.headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
+    Reply { status: reply.status.as_u16(), headers: headers.collect(), body: reply.body.to_vec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call() -> Call {
+        Call {
+            upstream: "keys".to_owned(),
+            method: "GET".to_owned(),
+            path_with_query: "/jwks?x=1".to_owned(),
+            headers: vec![("Accept".to_owned(), b"*/*".to_vec())],
+            body: Vec::new(),
+            timeout_ms: 250,
+        }
+    }
+
+    #[test]
+    fn a_sound_call_is_taken_over() {
+        let checked = checked(call(), 10).unwrap();
+        assert_eq!(checked.target, "/jwks?x=1");
+        assert_eq!(checked.headers["accept"], "*/*");
+        assert_eq!(checked.timeout, Duration::from_millis(250));
+    }
+
+    #[test]
+    fn a_timeout_is_bounded() {
+        for timeout_ms in [0, u32::MAX] {
+            assert_eq!(checked(Call { timeout_ms, ..call() }, 10).unwrap().timeout, TIMEOUT);
+        }
+    }
+
+    #[test]
+    fn what_could_smuggle_is_refused_and_named() {
+        let refused = |call| checked(call, 10).unwrap_err();
+        let header = |name: &str, value: &[u8]| Call { headers: vec![(name.to_owned(), value.to_vec())], ..call() };
+        assert!(refused(header("Transfer-Encoding", b"chunked")).contains("transfer-encoding"));
+        assert!(refused(header("content-length", b"3")).contains("content-length"));
+        assert!(refused(header("host", b"elsewhere")).contains("host"));
+        assert!(refused(header("x", b"a\r\nb: c")).contains('x'));
+        assert!(refused(Call { path_with_query: "http://elsewhere/".to_owned(), ..call() }).contains("path"));
+        assert!(refused(Call { path_with_query: "/a b".to_owned(), ..call() }).contains("path"));
+        assert!(refused(Call { method: "GET /".to_owned(), ..call() }).contains("method"));
+        assert!(refused(Call { method: "CONNECT".to_owned(), ..call() }).contains("CONNECT"));
+    }
+}

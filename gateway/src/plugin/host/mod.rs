@@ -1,0 +1,25 @@
+//! What guests can call: one module for each interface of wit/plugin.wit, and WASI.
+//!
+//! Grants are enforced here, by name, on every call. A host function never blocks its worker; those that wait
+//! are `async` and only reached from a fiber.
+
+mod bodies;
+mod client;
+pub(super) mod crypto;
+mod http;
+mod log;
+mod metrics;
+mod secrets;
+mod sinks;
+mod store;
+pub(super) mod wasi;
+
+use wasmtime::component::Linker;
+
+use super::{bindings, state::State};
+
+/// Offers everything to guests. Each component takes what it imports.
+pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    bindings::add_to_linker(linker)?;
+    wasi::add_to_linker(linker)
+}

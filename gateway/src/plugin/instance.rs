@@ -1,0 +1,267 @@
+//! One instance of a component in a store of its own, and calls into it. A call that fails leaves the
+//! instance unusable, as a trap leaves its whole store; whoever holds it drops it then.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use wasmtime::{
+    Store, Trap,
+    component::{self, ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Lower, Resource, TypedFunc},
+};
+
+use super::{
+    bindings::{ConfigProblem, Decision, Manifest, Outcome, Request, Response},
+    engine::TICK,
+    services::Services,
+    state::{Identity, Mode, State, at_deadline},
+};
+use crate::{
+    pipeline::{FailureKind, Slot, StageFailure},
+    telemetry::metrics::{Held, PluginMetrics},
+};
+
+/// What a guest may hand over in one host call or as a result, unless its exchange may have larger bodies.
+const HANDED_OVER_BYTES: usize = 8 * 1024 * 1024;
+/// A call, with all that it waits for. A bound of last resort: exchanges have time-outs of their own.
+const WHOLE_CALL: Duration = Duration::from_secs(300);
+
+/// A component ready to be instantiated.
+pub(super) struct Blueprint {
+    pub(super) pre: InstancePre<State>,
+    pub(super) exports: Exports,
+    /// It imports something that can wait, so every call needs a fiber.
+    pub(super) waits: bool,
+}
+
+/// Where the exported functions are. Phases are optional.
+pub(super) struct Exports {
+    pub(super) describe: ComponentExportIndex,
+    pub(super) configure: ComponentExportIndex,
+    pub(super) on_request: Option<ComponentExportIndex>,
+    pub(super) on_response: Option<ComponentExportIndex>,
+    pub(super) on_complete: Option<ComponentExportIndex>,
+}
+
+type Function<P, R> = TypedFunc<P, (R,)>;
+type Requested = (Resource<Request>,);
+type Responded = (Resource<Request>, Resource<Response>);
+type Completed = (Resource<Request>, Option<Resource<Response>>, Outcome);
+
+/// The exported functions of one instance, their types checked.
+pub(super) struct Functions {
+    describe: Function<(), Manifest>,
+    configure: Function<(String,), Result<(), Vec<ConfigProblem>>>,
+    pub(super) on_request: Option<Function<Requested, Result<Decision, String>>>,
+    pub(super) on_response: Option<Function<Responded, Result<(), String>>>,
+    pub(super) on_complete: Option<TypedFunc<Completed, ()>>,
+}
+
+/// Whose instance it is and what bounds it.
+pub(super) struct Terms {
+    pub(super) identity: Arc<Identity>,
+    pub(super) metrics: PluginMetrics,
+    pub(super) memory: usize,
+}
+
+pub(super) struct Instance {
+    store: Store<State>,
+    functions: Functions,
+    calls: u64,
+    _counted: Held,
+}
+
+/// What a call is given, and for how long it may run.
+pub(super) struct Loan<'a> {
+    /// The exchange, in the phases that have one.
+    pub(super) slot: Option<&'a mut Slot>,
+    pub(super) services: &'a Rc<Services>,
+    pub(super) time: Duration,
+}
+
+impl Instance {
+    /// Makes an instance of a component that cannot wait.
+    pub(super) fn create(blueprint: &Blueprint, terms: Terms, loan: Loan<'_>) -> Result<Self, StageFailure> {
+        let mut store = new_store(blueprint, terms);
+        let functions = {
+            let borrowed = Lent::begin(&mut store, loan, Way::Direct);
+            let made = blueprint.pre.instantiate(&mut *borrowed.store);
+            let made = made.and_then(|made| Functions::of(&made, &mut *borrowed.store, &blueprint.exports));
+            made.map_err(|error| failure(borrowed.store.data(), &error))?
+        };
+        Ok(Self::made(store, functions))
+    }
+
+    /// Makes an instance on a fiber.
+    pub(super) async fn create_on_fiber(
+        blueprint: &Blueprint,
+        terms: Terms,
+        loan: Loan<'_>,
+    ) -> Result<Self, StageFailure> {
+        let mut store = new_store(blueprint, terms);
+        let functions = {
+            let borrowed = Lent::begin(&mut store, loan, Way::Fiber);
+            let clock = Arc::clone(&borrowed.store.data().clock);
+            let made = clock.run(blueprint.pre.instantiate_async(&mut *borrowed.store)).await;
+            let made = made.and_then(|made| Functions::of(&made, &mut *borrowed.store, &blueprint.exports));
+            made.map_err(|error| failure(borrowed.store.data(), &error))?
+        };
+        Ok(Self::made(store, functions))
+    }
+
+    fn made(store: Store<State>, functions: Functions) -> Self {
+        let _counted = store.data().metrics.instance();
+        Self { store, functions, calls: 0, _counted }
+    }
+
+    pub(super) fn functions(&self) -> &Functions {
+        &self.functions
+    }
+
+    /// Calls on the worker's own stack: nothing else runs on this worker until the call has ended.
+    pub(super) fn call<P, R>(&mut self, function: TypedFunc<P, R>, params: P, loan: Loan<'_>) -> Result<R, StageFailure>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift,
+    {
+        self.calls += 1;
+        let lent = Lent::begin(&mut self.store, loan, Way::Direct);
+        let result = function.call(&mut *lent.store, params);
+        result.map_err(|error| failure(lent.store.data(), &error))
+    }
+
+    /// Calls on a fiber, which may wait, and which makes room for others at each tick.
+    pub(super) async fn call_on_fiber<P, R>(
+        &mut self,
+        function: TypedFunc<P, R>,
+        params: P,
+        loan: Loan<'_>,
+    ) -> Result<R, StageFailure>
+    where
+        P: ComponentNamedList + Lower + Send + Sync + 'static,
+        R: ComponentNamedList + Lift + Send + Sync + 'static,
+    {
+        self.calls += 1;
+        let lent = Lent::begin(&mut self.store, loan, Way::Fiber);
+        let clock = Arc::clone(&lent.store.data().clock);
+        let call = clock.run(function.call_async(&mut *lent.store, params));
+        match tokio::time::timeout(WHOLE_CALL, call).await {
+            Ok(result) => result.map_err(|error| failure(lent.store.data(), &error)),
+            Err(_) => Err(StageFailure { kind: FailureKind::Timeout, detail: "it waited too long".to_owned() }),
+        }
+    }
+
+    pub(super) fn describe(&mut self, loan: Loan<'_>) -> Result<Manifest, StageFailure> {
+        self.call(self.functions.describe, (), loan).map(|(manifest,)| manifest)
+    }
+
+    pub(super) async fn describe_on_fiber(&mut self, loan: Loan<'_>) -> Result<Manifest, StageFailure> {
+        self.call_on_fiber(self.functions.describe, (), loan).await.map(|(manifest,)| manifest)
+    }
+
+    /// Configures the instance; the list holds what the plugin has against the configuration.
+    pub(super) fn configure(&mut self, json: &str, loan: Loan<'_>) -> Result<Vec<ConfigProblem>, StageFailure> {
+        let (result,) = self.call(self.functions.configure, (json.to_owned(),), loan)?;
+        Ok(result.err().unwrap_or_default())
+    }
+
+    pub(super) async fn configure_on_fiber(
+        &mut self,
+        json: &str,
+        loan: Loan<'_>,
+    ) -> Result<Vec<ConfigProblem>, StageFailure> {
+        let (result,) = self.call_on_fiber(self.functions.configure, (json.to_owned(),), loan).await?;
+        Ok(result.err().unwrap_or_default())
+    }
+
+    /// How long the last call on a fiber ran.
+    pub(super) fn ran(&self) -> Duration {
+        self.store.data().clock.ran()
+    }
+
+    /// Whether it is better replaced. `max_calls` of 0 is no limit.
+    pub(super) fn is_worn(&self, max_calls: u64) -> bool {
+        (max_calls != 0 && self.calls >= max_calls) || self.store.data().limiter.is_nearly_full()
+    }
+}
+
+impl Functions {
+    fn of(instance: &component::Instance, store: &mut Store<State>, exports: &Exports) -> wasmtime::Result<Self> {
+        Ok(Self {
+            describe: instance.get_typed_func(&mut *store, exports.describe)?,
+            configure: instance.get_typed_func(&mut *store, exports.configure)?,
+            on_request: exports.on_request.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,
+            on_response: exports.on_response.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,
+            on_complete: exports.on_complete.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,
+        })
+    }
+}
+
+fn new_store(blueprint: &Blueprint, terms: Terms) -> Store<State> {
+    let state = State::new(terms.identity, terms.metrics, terms.memory);
+    let mut store = Store::new(blueprint.pre.engine(), state);
+    store.limiter(|state| &mut state.limiter);
+    store.epoch_deadline_callback(at_deadline);
+    store
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    Direct,
+    Fiber,
+}
+
+/// A store that has the loan, until dropped: at the end of the call, at its failure, or when nobody waits for
+/// it any more. In each case the exchange is then back in its slot.
+struct Lent<'a> {
+    store: &'a mut Store<State>,
+    slot: Option<&'a mut Slot>,
+}
+
+impl<'a> Lent<'a> {
+    fn begin(store: &'a mut Store<State>, mut loan: Loan<'a>, way: Way) -> Self {
+        let exchange = loan.slot.as_mut().and_then(|slot| slot.0.take());
+        let bodies = exchange.as_ref().map_or(0, |exchange| exchange.bounds.buffer_bytes);
+        // A body comes with a head around it.
+        store.set_hostcall_fuel(HANDED_OVER_BYTES.max(bodies.saturating_add(HANDED_OVER_BYTES / 8)));
+        let state = store.data_mut();
+        state.lend(exchange, Rc::clone(loan.services));
+        match way {
+            Way::Direct => {
+                state.mode = Mode::Direct;
+                let ticks = loan.time.as_nanos().div_ceil(TICK.as_nanos());
+                // The present tick is already under way.
+                store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX / 4).min(u64::MAX / 4) + 1);
+            }
+            Way::Fiber => {
+                state.mode = Mode::Fiber { limit: loan.time };
+                store.set_epoch_deadline(1);
+            }
+        }
+        Self { store, slot: loan.slot }
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let exchange = self.store.data_mut().give_back();
+        if let Some(slot) = self.slot.take() {
+            slot.0 = exchange;
+        }
+    }
+}
+
+/// What went wrong, in the guest's own words where it had any.
+fn failure(state: &State, error: &wasmtime::Error) -> StageFailure {
+    tracing::debug!(plugin = &*state.identity.name, "plugin trapped: {error:?}");
+    let (kind, mut detail) = if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
+        (FailureKind::Timeout, "it ran longer than it may".to_owned())
+    } else if state.limiter.refused {
+        (FailureKind::Memory, format!("it wanted more memory than it may have: {}", error.root_cause()))
+    } else {
+        (FailureKind::Trap, error.root_cause().to_string())
+    };
+    if let Some(words) = state.output.last_words() {
+        detail.push_str("; it printed: ");
+        detail.push_str(&words);
+    }
+    StageFailure { kind, detail }
+}

@@ -1,0 +1,81 @@
+//! Bounds what one instance may hold in memory.
+
+use wasmtime::ResourceLimiter;
+
+/// Elements of all tables of an instance; interpreters come to some thousands.
+const TABLE_ELEMENTS: usize = 200_000;
+
+/// Counts the linear memories of one store together: a component may be made of many modules.
+pub(super) struct Limiter {
+    limit: usize,
+    used: usize,
+    table_elements: usize,
+    /// What was granted last, to be given back if the growth then fails.
+    granted: usize,
+    /// Growth was refused since this was last cleared. A trap that follows is likely for want of memory.
+    pub(super) refused: bool,
+}
+
+impl Limiter {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, used: 0, table_elements: 0, granted: 0, refused: false }
+    }
+
+    /// Whether more than three quarters are in use: guests' collectors seldom give memory back, so such an
+    /// instance is better replaced than met at its limit.
+    pub(super) fn is_nearly_full(&self) -> bool {
+        self.used > self.limit / 4 * 3
+    }
+}
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let more = desired.saturating_sub(current);
+        if more > self.limit.saturating_sub(self.used) {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.used += more;
+        self.granted = more;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.used = self.used.saturating_sub(std::mem::take(&mut self.granted));
+        self.refused = true;
+        Ok(())
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let more = desired.saturating_sub(current);
+        if more > TABLE_ELEMENTS.saturating_sub(self.table_elements) {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.table_elements += more;
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_memories_of_an_instance_count_together() {
+        let mut limiter = Limiter::new(100);
+        assert!(limiter.memory_growing(0, 60, None).unwrap());
+        assert!(!limiter.memory_growing(0, 60, None).unwrap());
+        assert!(limiter.refused);
+        assert!(limiter.memory_growing(0, 40, None).unwrap());
+        assert!(limiter.is_nearly_full());
+    }
+
+    #[test]
+    fn growth_that_fails_is_given_back() {
+        let mut limiter = Limiter::new(100);
+        limiter.memory_growing(0, 60, None).unwrap();
+        limiter.memory_grow_failed(wasmtime::format_err!("no")).unwrap();
+        assert!(limiter.memory_growing(0, 60, None).unwrap());
+    }
+}

@@ -1,0 +1,321 @@
+//! From a file's bytes to a component that can be instantiated, with an error that says what to do for each
+//! way in which it cannot.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use aws_lc_rs::digest;
+use wasmtime::{
+    Engine,
+    component::{Component, ComponentExportIndex, Linker, types::ComponentItem},
+};
+
+use super::{
+    bindings::{PACKAGE, VERSION},
+    engine::{CodeCache, engine},
+    facts::{self, Facts, Wants},
+    host::{self, wasi},
+    instance::{Blueprint, Exports, Instance, Loan, Terms},
+    services::Services,
+    state::{Identity, State},
+    threads::on_own_runtime,
+};
+use crate::{
+    config::model::Grants,
+    pipeline::{Phases, StageFailure},
+};
+
+const COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
+/// For instantiating a component and asking it about itself. Generous: this is not on any request's way.
+const DESCRIBE_TIME: Duration = Duration::from_secs(10);
+const DESCRIBE_MEMORY: usize = 512 * 1024 * 1024;
+
+/// Loads components. One for the whole process; what it has loaded is compiled once and shared.
+pub struct Runtime {
+    engine: Engine,
+    linker: Linker<State>,
+    loaded: Mutex<HashMap<String, Weak<Loaded>>>,
+}
+
+/// A component that was compiled, linked and asked about itself.
+pub struct Loaded {
+    pub(super) blueprint: Blueprint,
+    facts: Facts,
+}
+
+/// Why a component cannot be used: what was found, what was expected, and the cure.
+#[derive(Debug)]
+pub enum LoadError {
+    Unreadable(PathBuf, io::Error),
+    TooLarge(u64),
+    NotWasm,
+    /// A core module, not a component.
+    CoreModule,
+    Invalid(String),
+    /// An interface of ours in a version that we do not speak.
+    OtherVersion {
+        found: String,
+    },
+    /// Not a plugin at all.
+    OtherWorld {
+        found: Vec<String>,
+    },
+    /// A plugin that takes part in nothing.
+    NoPhase,
+    /// Imports that the gateway does not have.
+    UnknownImports(Vec<String>),
+    /// An import or export of another shape than the interface says.
+    Mismatch(String),
+    /// It failed when asked about itself.
+    Describe(String),
+    Manifest(String),
+}
+
+impl Runtime {
+    pub fn new(cache: &CodeCache) -> anyhow::Result<Self> {
+        let make = || -> wasmtime::Result<Self> {
+            let engine = engine(cache)?;
+            let mut linker = Linker::new(&engine);
+            host::add_to_linker(&mut linker)?;
+            Ok(Self { engine, linker, loaded: Mutex::default() })
+        };
+        make().map_err(|error| anyhow::anyhow!("cannot set up WebAssembly: {error:#}"))
+    }
+
+    pub fn load_file(&self, path: &Path) -> Result<Arc<Loaded>, LoadError> {
+        let unreadable = |error| LoadError::Unreadable(path.to_owned(), error);
+        let size = fs::metadata(path).map_err(unreadable)?.len();
+        if size > COMPONENT_BYTES {
+            return Err(LoadError::TooLarge(size));
+        }
+        self.load(&fs::read(path).map_err(unreadable)?)
+    }
+
+    /// Compiles a component, or finds it among those that are in use.
+    pub fn load(&self, bytes: &[u8]) -> Result<Arc<Loaded>, LoadError> {
+        check_kind(bytes)?;
+        let digest = hex(digest::digest(&digest::SHA256, bytes).as_ref());
+        let known = |loaded: &mut HashMap<String, Weak<Loaded>>| loaded.get(&digest).and_then(Weak::upgrade);
+        if let Some(loaded) = known(&mut self.lock()) {
+            return Ok(loaded);
+        }
+        let loaded = Arc::new(self.compile(bytes, digest.clone())?);
+        let mut all = self.lock();
+        all.retain(|_, loaded| loaded.strong_count() > 0);
+        all.insert(digest, Arc::downgrade(&loaded));
+        Ok(loaded)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Weak<Loaded>>> {
+        // The map is whole between statements, whoever panicked.
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn compile(&self, bytes: &[u8], digest: String) -> Result<Loaded, LoadError> {
+        let component =
+            Component::from_binary(&self.engine, bytes).map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
+        let imports = imports(&self.engine, &component)?;
+        let exports = exports(&self.engine, &component)?;
+        let waits = imports.keys().any(|interface| can_wait(interface));
+        let pre = self.linker.instantiate_pre(&component).map_err(|error| LoadError::Mismatch(format!("{error:#}")))?;
+        let phases = Phases {
+            request: exports.on_request.is_some(),
+            response: exports.on_response.is_some(),
+            complete: exports.on_complete.is_some(),
+        };
+        let blueprint = Blueprint { pre, exports, waits };
+        let manifest = describe(&blueprint)?;
+        let wants = |interface: &str| imports.keys().any(|name| without_version(name) == ours(interface));
+        let facts = Facts {
+            name: manifest.name,
+            version: manifest.version,
+            description: manifest.description,
+            config_schema: manifest.config_schema,
+            phases,
+            wants: Wants {
+                upstreams: wants("http-client"),
+                store: wants("store"),
+                secrets: wants("secrets"),
+                sinks: wants("sinks"),
+            },
+            imports,
+            waits,
+            size: bytes.len(),
+            digest,
+        };
+        Ok(Loaded { blueprint, facts })
+    }
+}
+
+impl Loaded {
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+}
+
+/// The first eight bytes tell: magic, version, layer.
+fn check_kind(bytes: &[u8]) -> Result<(), LoadError> {
+    match bytes {
+        [b'\0', b'a', b's', b'm', _, _, 0, 0, ..] => Err(LoadError::CoreModule),
+        [b'\0', b'a', b's', b'm', _, _, _, _, ..] => Ok(()),
+        _ => Err(LoadError::NotWasm),
+    }
+}
+
+/// The imported functions by interface, if all of them are known.
+fn imports(engine: &Engine, component: &Component) -> Result<BTreeMap<String, Vec<String>>, LoadError> {
+    let mut imports = BTreeMap::new();
+    let mut unknown = Vec::new();
+    for (name, item) in component.component_type().imports(engine) {
+        let interface = without_version(name);
+        if interface.starts_with(PACKAGE) && !is_our_version(name) {
+            return Err(LoadError::OtherVersion { found: name.to_owned() });
+        }
+        let is_known = OURS.iter().any(|known| interface == ours(known)) || wasi::INTERFACES.contains(&interface);
+        let ComponentItem::ComponentInstance(instance) = item.ty else {
+            unknown.push(name.to_owned());
+            continue;
+        };
+        if !is_known || interface.starts_with("wasi:") && !name.contains("@0.2.") {
+            unknown.push(name.to_owned());
+            continue;
+        }
+        let is_function = |item: &ComponentItem| matches!(item, ComponentItem::ComponentFunc(_));
+        let functions = instance.exports(engine).filter(|(_, item)| is_function(&item.ty));
+        let functions: Vec<_> = functions.map(|(function, _)| function.to_owned()).collect();
+        // An interface of types only asks for nothing.
+        if !functions.is_empty() {
+            imports.insert(name.to_owned(), functions);
+        }
+    }
+    if unknown.is_empty() { Ok(imports) } else { Err(LoadError::UnknownImports(unknown)) }
+}
+
+const OURS: &[&str] = &["http", "bodies", "log", "sinks", "metrics", "store", "http-client", "crypto", "secrets"];
+
+fn can_wait(interface: &str) -> bool {
+    let interface = without_version(interface);
+    interface == ours("bodies") || interface == ours("http-client") || wasi::can_wait(interface)
+}
+
+/// Finds the exported functions. Unknown exports are no matter: some languages' tools add their own.
+fn exports(engine: &Engine, component: &Component) -> Result<Exports, LoadError> {
+    let ty = component.component_type();
+    let names: Vec<&str> = ty.exports(engine).map(|(name, _)| name).collect();
+    let foreign = names.iter().find(|name| name.starts_with(PACKAGE) && !is_our_version(name));
+    let find = |interface: &str, function: &str| -> Result<Option<ComponentExportIndex>, LoadError> {
+        let Some(name) = names.iter().find(|name| without_version(name) == ours(interface)) else { return Ok(None) };
+        let instance = component.get_export_index(None, name);
+        let found = instance.and_then(|instance| component.get_export_index(Some(&instance), function));
+        found.map(Some).ok_or_else(|| LoadError::Mismatch(format!("{name} exports no {function}")))
+    };
+    if let Some(name) = foreign {
+        return Err(LoadError::OtherVersion { found: (*name).to_owned() });
+    }
+    let lifecycle = |function| {
+        find("lifecycle", function)?
+            .ok_or_else(|| LoadError::OtherWorld { found: names.iter().map(|name| (*name).to_owned()).collect() })
+    };
+    let exports = Exports {
+        describe: lifecycle("describe")?,
+        configure: lifecycle("configure")?,
+        on_request: find("request-filter", "on-request")?,
+        on_response: find("response-filter", "on-response")?,
+        on_complete: find("observer", "on-complete")?,
+    };
+    let has_phase = exports.on_request.is_some() || exports.on_response.is_some() || exports.on_complete.is_some();
+    if has_phase { Ok(exports) } else { Err(LoadError::NoPhase) }
+}
+
+/// Instantiates the component once, which also checks the types of its exports, and asks for its manifest.
+fn describe(blueprint: &Blueprint) -> Result<facts::CheckedManifest, LoadError> {
+    let terms = |services: &Services| Terms {
+        identity: Arc::new(Identity { name: "(not yet configured)".into(), grants: Grants::default() }),
+        metrics: services.shared.metrics.plugin(services.worker, ""),
+        memory: DESCRIBE_MEMORY,
+    };
+    let ask = || -> Result<_, StageFailure> {
+        let services = Rc::new(Services::without_worker(Arc::default()));
+        let loan = || Loan { slot: None, services: &services, time: DESCRIBE_TIME };
+        if blueprint.waits {
+            on_own_runtime(async || {
+                let services = Rc::new(Services::without_worker(Arc::default()));
+                let loan = || Loan { slot: None, services: &services, time: DESCRIBE_TIME };
+                let mut instance = Instance::create_on_fiber(blueprint, terms(&services), loan()).await?;
+                instance.describe_on_fiber(loan()).await
+            })
+        } else {
+            Instance::create(blueprint, terms(&services), loan())?.describe(loan())
+        }
+    };
+    let manifest = ask().map_err(|failure| LoadError::Describe(failure.detail))?;
+    facts::checked(manifest).map_err(LoadError::Manifest)
+}
+
+fn ours(interface: &str) -> String {
+    format!("{PACKAGE}{interface}")
+}
+
+fn without_version(name: &str) -> &str {
+    name.split('@').next().unwrap_or_default()
+}
+
+/// Within 0.1 nothing is ever taken away, so a component of any 0.1 release runs if we have what it imports.
+fn is_our_version(name: &str) -> bool {
+    name.split_once('@').is_some_and(|(_, version)| version.starts_with("0.1."))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+impl fmt::Display for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
+            Self::TooLarge(size) => write!(f, "{size} bytes are over the limit of {COMPONENT_BYTES}"),
+            Self::NotWasm => f.write_str("not WebAssembly: expected a component in binary form"),
+            Self::CoreModule => f.write_str(
+                "a core WebAssembly module, not a component: build it for wasm32-wasip2, \
+                 or make a component of it with `wasm-tools component new`",
+            ),
+            Self::Invalid(reason) => write!(f, "not a valid component: {reason}"),
+            Self::OtherVersion { found } => {
+                write!(f, "speaks {found}, and this gateway {PACKAGE}*@{VERSION}: build it against that version")
+            }
+            Self::OtherWorld { found } if found.is_empty() => {
+                write!(f, "not a plugin: exports nothing, expected {PACKAGE}lifecycle@{VERSION}")
+            }
+            Self::OtherWorld { found } => {
+                let found = found.join(", ");
+                write!(f, "not a plugin: exports {found}, expected {PACKAGE}lifecycle@{VERSION}")
+            }
+            Self::NoPhase => {
+                write!(f, "takes part in no phase: export request-filter, response-filter or observer of {PACKAGE}")
+            }
+            Self::UnknownImports(names) => {
+                let names = names.join(", ");
+                write!(f, "imports {names}, which this gateway does not have: it offers {PACKAGE}* and WASI 0.2")?;
+                f.write_str(" without HTTP; calls to services go through its http-client")
+            }
+            Self::Mismatch(reason) => write!(f, "does not fit {PACKAGE}*@{VERSION}: {reason}"),
+            Self::Describe(reason) => write!(f, "failed when asked to describe itself: {reason}"),
+            Self::Manifest(reason) => write!(f, "describes itself badly: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for LoadError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreadable(_, error) => Some(error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! A plugin with its configuration: made once, shared by all workers.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use aws_lc_rs::digest;
+
+use super::{
+    bindings::ConfigProblem,
+    instance::{Instance, Loan, Terms},
+    load::Loaded,
+    pool::Pools,
+    services::{Secrets, Services, Shared},
+    stage::PluginStage,
+    state::Identity,
+    threads::on_own_runtime,
+};
+use crate::{
+    config::model::{Grants, Isolation, PluginLimits},
+    pipeline::{FailureKind, Stage, StageFailure},
+    telemetry::metrics::PluginMetrics,
+};
+
+/// What a `configure` may take if its plugin's limit for calls is less. It runs once for each instance, and
+/// interpreters start in it.
+const CONFIGURE_TIME: Duration = Duration::from_secs(1);
+/// Of what a plugin has against a configuration, this much is shown.
+const PROBLEMS: usize = 100;
+const PROBLEM_BYTES: usize = 1024;
+
+/// Where and how a component is used.
+pub struct Settings<'a> {
+    /// The name that the configuration gives the plugin.
+    pub name: Arc<str>,
+    pub config: &'a serde_json::Value,
+    pub grants: Grants,
+    pub limits: PluginLimits,
+    pub isolation: Isolation,
+    /// Among whom the instances are divided.
+    pub workers: usize,
+}
+
+/// A component with its configuration, grants and limits.
+pub struct Prepared {
+    pub(super) loaded: Arc<Loaded>,
+    pub(super) identity: Arc<Identity>,
+    pub(super) config: String,
+    pub(super) limits: PluginLimits,
+    pub(super) isolation: Isolation,
+    /// Instances that one worker may have.
+    pub(super) instances: usize,
+}
+
+/// What a plugin has against its configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// JSON Pointer (RFC 6901) to the offending value; empty for the whole.
+    pub pointer: String,
+    pub message: String,
+}
+
+/// What two uses of a component must have in common to share their instances.
+pub(super) type Key = [u8; digest::SHA256_OUTPUT_LEN];
+
+impl Prepared {
+    pub fn new(loaded: Arc<Loaded>, settings: Settings<'_>) -> Arc<Self> {
+        let Settings { name, config, grants, limits, isolation, workers } = settings;
+        let instances = limits.instances.div_ceil(workers.max(1)).max(1);
+        let identity = Arc::new(Identity { name, grants });
+        Arc::new(Self { loaded, identity, config: config.to_string(), limits, isolation, instances })
+    }
+
+    /// Configures an instance as the workers will. Upstreams cannot be called in it. Compiled code runs, so
+    /// this can take a while; not for workers.
+    pub fn try_configure(&self, shared: &Arc<Shared>) -> Result<(), Vec<Problem>> {
+        let services = || Rc::new(Services::without_worker(Arc::clone(shared)));
+        let metrics = || shared.metrics.plugin(0, &self.identity.name);
+        let result = if self.loaded.blueprint.waits {
+            on_own_runtime(async || self.instance_on_fiber(metrics(), &services()).await.map(drop))
+        } else {
+            self.instance(metrics(), &services()).map(drop)
+        };
+        result.map_err(|refusal| match refusal {
+            Refusal::Problems(problems) => problems,
+            Refusal::Failure(failure) => vec![Problem { pointer: String::new(), message: explain(&failure) }],
+        })
+    }
+
+    /// This plugin as a worker's stage. Instances are shared with stages of the same making, also across a
+    /// reload.
+    pub fn stage(self: &Arc<Self>, pools: &Pools, services: &Rc<Services>) -> Rc<dyn Stage> {
+        Rc::new(PluginStage::new(pools.pool(self, services), Rc::clone(services)))
+    }
+
+    /// A configured instance of a component that cannot wait.
+    pub(super) fn instance(&self, metrics: PluginMetrics, services: &Rc<Services>) -> Result<Instance, Refusal> {
+        let loan = || Loan { slot: None, services, time: self.limits.time.max(CONFIGURE_TIME) };
+        let mut instance = Instance::create(&self.loaded.blueprint, self.terms(metrics), loan())?;
+        let problems = instance.configure(&self.config, loan())?;
+        accepted(instance, problems)
+    }
+
+    /// A configured instance, made on a fiber.
+    pub(super) async fn instance_on_fiber(
+        &self,
+        metrics: PluginMetrics,
+        services: &Rc<Services>,
+    ) -> Result<Instance, Refusal> {
+        let loan = || Loan { slot: None, services, time: self.limits.time.max(CONFIGURE_TIME) };
+        let mut instance = Instance::create_on_fiber(&self.loaded.blueprint, self.terms(metrics), loan()).await?;
+        let problems = instance.configure_on_fiber(&self.config, loan()).await?;
+        accepted(instance, problems)
+    }
+
+    fn terms(&self, metrics: PluginMetrics) -> Terms {
+        Terms { identity: Arc::clone(&self.identity), metrics, memory: self.limits.memory }
+    }
+
+    /// Instances remember what they read when they were configured, so secrets are part of it.
+    pub(super) fn key(&self, secrets: &Secrets) -> Key {
+        let Self { loaded, identity, config, limits, isolation, instances } = self;
+        let Identity { name, grants } = &**identity;
+        let mut context = digest::Context::new(&digest::SHA256);
+        let digest = &loaded.facts().digest;
+        context
+            .update(format!("{digest} {name:?} {grants:?} {limits:?} {isolation:?} {instances} {config}").as_bytes());
+        let mut granted: Vec<_> = secrets.iter().filter(|(name, _)| grants.secrets.allows(name)).collect();
+        granted.sort();
+        for (name, value) in granted {
+            context.update(format!("\n{name:?} {} ", value.len()).as_bytes());
+            context.update(value);
+        }
+        let mut key = Key::default();
+        key.copy_from_slice(context.finish().as_ref());
+        key
+    }
+}
+
+/// Why there is no configured instance.
+pub(super) enum Refusal {
+    Failure(StageFailure),
+    Problems(Vec<Problem>),
+}
+
+impl From<StageFailure> for Refusal {
+    fn from(failure: StageFailure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl From<Refusal> for StageFailure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Failure(failure) => {
+                Self { detail: format!("it could not be configured: {}", failure.detail), ..failure }
+            }
+            Refusal::Problems(problems) => {
+                let first = problems.first().map_or("", |problem| &problem.message);
+                Self { kind: FailureKind::Error, detail: format!("it refused its configuration: {first}") }
+            }
+        }
+    }
+}
+
+fn accepted(instance: Instance, problems: Vec<ConfigProblem>) -> Result<Instance, Refusal> {
+    if problems.is_empty() {
+        return Ok(instance);
+    }
+    let shown = |text: String| text.chars().filter(|c| !c.is_control()).take(PROBLEM_BYTES).collect();
+    let problems = problems.into_iter().take(PROBLEMS);
+    Err(Refusal::Problems(
+        problems.map(|problem| Problem { pointer: shown(problem.pointer), message: shown(problem.message) }).collect(),
+    ))
+}
+
+fn explain(failure: &StageFailure) -> String {
+    let what = match failure.kind {
+        FailureKind::Timeout => "took too long to be configured",
+        FailureKind::Memory => "ran out of memory when configured",
+        FailureKind::Error | FailureKind::Trap | FailureKind::Busy => "failed when configured",
+    };
+    format!("the plugin {what}: {}", failure.detail)
+}

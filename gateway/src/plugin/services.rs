@@ -1,0 +1,80 @@
+//! What the host needs from the rest of the gateway to answer its guests. Grants are enforced before any of it
+//! is asked.
+
+use std::{collections::HashMap, future::Future, pin::Pin, rc::Rc, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, uri::PathAndQuery};
+
+use crate::{
+    pipeline::Reply,
+    state::MemoryStore,
+    telemetry::{Metrics, Sinks},
+};
+
+/// What one worker's plugins work with, under one configuration.
+pub struct Services {
+    /// The worker's number, which its metrics are kept under.
+    pub worker: usize,
+    pub shared: Arc<Shared>,
+    pub upstreams: Rc<dyn Upstreams>,
+}
+
+/// The part that all workers share.
+#[derive(Default)]
+pub struct Shared {
+    pub store: Arc<MemoryStore>,
+    pub sinks: Arc<Sinks>,
+    pub metrics: Metrics,
+    pub secrets: Secrets,
+}
+
+/// Values by name, as read when the configuration was loaded.
+pub type Secrets = HashMap<String, Bytes>;
+
+/// A future that stays on its worker.
+pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// The upstreams as one worker reaches them. A trait, because what sends requests is above this room.
+pub trait Upstreams {
+    fn call(&self, call: UpstreamCall) -> LocalFuture<'_, Result<Reply, CallError>>;
+}
+
+/// A request of a plugin's own.
+#[derive(Debug)]
+pub struct UpstreamCall {
+    pub upstream: String,
+    pub method: Method,
+    pub target: PathAndQuery,
+    /// Without hop-by-hop and framing fields, and without `host`.
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    pub timeout: Duration,
+    /// The largest response body that can be handed over.
+    pub limit: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallError {
+    /// No upstream has this name.
+    Unknown,
+    Timeout,
+    Unreachable(String),
+    TooLarge,
+}
+
+/// For where no worker runs: no upstream can be reached.
+pub struct NoUpstreams;
+
+impl Upstreams for NoUpstreams {
+    fn call(&self, _: UpstreamCall) -> LocalFuture<'_, Result<Reply, CallError>> {
+        Box::pin(async { Err(CallError::Unreachable("the gateway does not serve yet".to_owned())) })
+    }
+}
+
+impl Services {
+    /// For trying a configuration where no worker runs.
+    pub(super) fn without_worker(shared: Arc<Shared>) -> Self {
+        Self { worker: 0, shared, upstreams: Rc::new(NoUpstreams) }
+    }
+}

@@ -1,0 +1,299 @@
+//! A plugin as a stage of the pipeline.
+
+use std::{
+    any::Any,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::OwnedSemaphorePermit;
+use wasmtime::component::{ComponentNamedList, Lift, Lower, Resource, TypedFunc};
+
+use super::{
+    bindings,
+    instance::{Functions, Instance, Loan},
+    pool::Pool,
+    reply,
+    services::Services,
+};
+use crate::{
+    config::model::Isolation,
+    pipeline::{Decision, Exchange, FailureKind, Outcome, Phases, Slot, Stage, StageFailure, Step},
+    telemetry::metrics::CallPhase,
+};
+
+pub(super) struct PluginStage {
+    pool: Rc<Pool>,
+    /// Of the configuration that the stage belongs to; the pool may outlive that.
+    services: Rc<Services>,
+}
+
+impl PluginStage {
+    pub(super) fn new(pool: Rc<Pool>, services: Rc<Services>) -> Self {
+        Self { pool, services }
+    }
+
+    fn run<'a, H: Hook + 'a>(
+        &'a self,
+        hook: H,
+        position: usize,
+        slot: &'a mut Slot,
+    ) -> Step<'a, Result<H::Answer, StageFailure>> {
+        if self.pool.is_direct() {
+            match self.pool.prepared.isolation {
+                Isolation::Shared => return Step::Done(self.direct(&hook, slot)),
+                Isolation::Request => {
+                    if let Some(tenant) = Tenant::of(slot, position).map(Ok).or_else(|| self.new_tenant()) {
+                        return Step::Done(tenant.and_then(|tenant| self.direct_in(&hook, position, slot, tenant)));
+                    }
+                }
+            }
+        }
+        Step::Wait(Box::pin(self.on_fiber(hook, position, slot)))
+    }
+
+    fn direct<H: Hook>(&self, hook: &H, slot: &mut Slot) -> Result<H::Answer, StageFailure> {
+        let mut instance = self.pool.take(&self.services)?;
+        let result = self.call(hook, slot, &mut instance)?;
+        self.pool.put_back(instance);
+        self.conclude(hook, slot, result)
+    }
+
+    /// Within an instance that is the exchange's own.
+    fn direct_in<H: Hook>(
+        &self,
+        hook: &H,
+        position: usize,
+        slot: &mut Slot,
+        mut tenant: Tenant,
+    ) -> Result<H::Answer, StageFailure> {
+        let result = self.call(hook, slot, &mut tenant.instance)?;
+        self.keep(tenant, slot, position);
+        self.conclude(hook, slot, result)
+    }
+
+    async fn on_fiber<H: Hook>(&self, hook: H, position: usize, slot: &mut Slot) -> Result<H::Answer, StageFailure> {
+        let result = match self.pool.prepared.isolation {
+            Isolation::Shared => {
+                let _permit = self.pool.admit().await?;
+                let mut instance = self.pool.take_on_fiber(&self.services).await?;
+                let result = self.call_on_fiber(&hook, slot, &mut instance).await?;
+                self.pool.put_back(instance);
+                result
+            }
+            Isolation::Request => {
+                let mut tenant = match Tenant::of(slot, position) {
+                    Some(tenant) => tenant,
+                    None => {
+                        let permit = self.pool.admit().await?;
+                        Tenant { instance: self.pool.create_on_fiber(&self.services).await?, permit }
+                    }
+                };
+                let result = self.call_on_fiber(&hook, slot, &mut tenant.instance).await?;
+                self.keep(tenant, slot, position);
+                result
+            }
+        };
+        self.conclude(&hook, slot, result)
+    }
+
+    /// An error means that the instance is lost.
+    fn call<H: Hook>(&self, hook: &H, slot: &mut Slot, instance: &mut Instance) -> Result<H::Return, StageFailure> {
+        let function = hook.function(instance.functions())?;
+        let params = hook.params(slot);
+        let began = Instant::now();
+        let result = instance.call(function, params, self.loan(slot));
+        self.count::<H>(began.elapsed());
+        result.map_err(|failure| self.pool.failed(failure))
+    }
+
+    async fn call_on_fiber<H: Hook>(
+        &self,
+        hook: &H,
+        slot: &mut Slot,
+        instance: &mut Instance,
+    ) -> Result<H::Return, StageFailure> {
+        let function = hook.function(instance.functions())?;
+        let params = hook.params(slot);
+        let result = instance.call_on_fiber(function, params, self.loan(slot)).await;
+        self.count::<H>(instance.ran());
+        result.map_err(|failure| self.pool.failed(failure))
+    }
+
+    fn loan<'a>(&'a self, slot: &'a mut Slot) -> Loan<'a> {
+        Loan { slot: Some(slot), services: &self.services, time: self.pool.prepared.limits.time }
+    }
+
+    /// The call went well; what it returned may still be a failure.
+    fn conclude<H: Hook>(&self, hook: &H, slot: &Slot, result: H::Return) -> Result<H::Answer, StageFailure> {
+        hook.answer(result, slot).map_err(|failure| self.pool.failed(failure))
+    }
+
+    /// Counts a call and its running time.
+    fn count<H: Hook>(&self, ran: Duration) {
+        self.pool.metrics.called(H::PHASE, u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    /// A new instance for one exchange; `None` if one has to wait for it.
+    fn new_tenant(&self) -> Option<Result<Tenant, StageFailure>> {
+        let permit = self.pool.try_admit()?;
+        Some(self.pool.create(&self.services).map(|instance| Tenant { instance, permit }))
+    }
+
+    fn keep(&self, tenant: Tenant, slot: &mut Slot, position: usize) {
+        let Tenant { instance, permit } = tenant;
+        if let Some(instance) = self.pool.unless_worn(instance) {
+            slot.stash.push((position, Box::new(Tenant { instance, permit })));
+        }
+    }
+}
+
+impl Stage for PluginStage {
+    fn name(&self) -> &str {
+        &self.pool.prepared.identity.name
+    }
+
+    fn phases(&self) -> Phases {
+        self.pool.prepared.loaded.facts().phases
+    }
+
+    fn on_request<'a>(&'a self, position: usize, slot: &'a mut Slot) -> Step<'a, Result<Decision, StageFailure>> {
+        self.run(OnRequest, position, slot)
+    }
+
+    fn on_response<'a>(&'a self, position: usize, slot: &'a mut Slot) -> Step<'a, Result<(), StageFailure>> {
+        self.run(OnResponse, position, slot)
+    }
+
+    fn on_complete<'a>(
+        &'a self,
+        position: usize,
+        slot: &'a mut Slot,
+        outcome: &'a Outcome,
+    ) -> Step<'a, Result<(), StageFailure>> {
+        self.run(OnComplete(outcome), position, slot)
+    }
+}
+
+/// An instance that belongs to one exchange and waits in its stash from one phase to the next.
+struct Tenant {
+    instance: Instance,
+    permit: OwnedSemaphorePermit,
+}
+
+impl Tenant {
+    /// Takes it out of the stash.
+    fn of(slot: &mut Slot, position: usize) -> Option<Self> {
+        let mine = |(at, kept): &(usize, Box<dyn Any>)| *at == position && kept.is::<Self>();
+        let index = slot.stash.iter().position(mine)?;
+        slot.stash.swap_remove(index).1.downcast().ok().map(|tenant| *tenant)
+    }
+}
+
+/// What differs between the phases.
+trait Hook {
+    const PHASE: CallPhase;
+    type Params: ComponentNamedList + Lower + Send + Sync + 'static;
+    type Return: ComponentNamedList + Lift + Send + Sync + 'static;
+    type Answer;
+
+    fn find(&self, functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Return>>;
+    fn params(&self, exchange: &Exchange) -> Self::Params;
+    fn answer(&self, result: Self::Return, exchange: &Exchange) -> Result<Self::Answer, StageFailure>;
+
+    /// The pipeline only asks for phases that are there.
+    fn function(&self, functions: &Functions) -> Result<TypedFunc<Self::Params, Self::Return>, StageFailure> {
+        let missing = || StageFailure { kind: FailureKind::Error, detail: "it has no such phase".to_owned() };
+        self.find(functions).ok_or_else(missing)
+    }
+}
+
+/// There is one request and one response in a store, so the handles' numbers do not matter.
+fn handle<T: 'static>() -> Resource<T> {
+    Resource::new_borrow(0)
+}
+
+fn reported(message: String) -> StageFailure {
+    StageFailure { kind: FailureKind::Error, detail: message.chars().take(1024).collect() }
+}
+
+struct OnRequest;
+
+impl Hook for OnRequest {
+    const PHASE: CallPhase = CallPhase::Request;
+    type Params = (Resource<bindings::Request>,);
+    type Return = (Result<bindings::Decision, String>,);
+    type Answer = Decision;
+
+    fn find(&self, functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Return>> {
+        functions.on_request
+    }
+
+    fn params(&self, _: &Exchange) -> Self::Params {
+        (handle(),)
+    }
+
+    fn answer(&self, (result,): Self::Return, exchange: &Exchange) -> Result<Decision, StageFailure> {
+        match result.map_err(reported)? {
+            bindings::Decision::Next => Ok(Decision::Next),
+            bindings::Decision::Respond(reply) => match reply::checked(reply, &exchange.bounds) {
+                Ok(reply) => Ok(Decision::Respond(reply)),
+                Err(reason) => {
+                    Err(StageFailure { kind: FailureKind::Trap, detail: format!("its reply is illegal: {reason}") })
+                }
+            },
+        }
+    }
+}
+
+struct OnResponse;
+
+impl Hook for OnResponse {
+    const PHASE: CallPhase = CallPhase::Response;
+    type Params = (Resource<bindings::Request>, Resource<bindings::Response>);
+    type Return = (Result<(), String>,);
+    type Answer = ();
+
+    fn find(&self, functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Return>> {
+        functions.on_response
+    }
+
+    fn params(&self, _: &Exchange) -> Self::Params {
+        (handle(), handle())
+    }
+
+    fn answer(&self, (result,): Self::Return, _: &Exchange) -> Result<(), StageFailure> {
+        result.map_err(reported)
+    }
+}
+
+struct OnComplete<'a>(&'a Outcome);
+
+impl Hook for OnComplete<'_> {
+    const PHASE: CallPhase = CallPhase::Complete;
+    type Params = (Resource<bindings::Request>, Option<Resource<bindings::Response>>, bindings::Outcome);
+    type Return = ();
+    type Answer = ();
+
+    fn find(&self, functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Return>> {
+        functions.on_complete
+    }
+
+    fn params(&self, exchange: &Exchange) -> Self::Params {
+        let outcome = bindings::Outcome {
+            status: self.0.status,
+            failure: self.0.failure.map(str::to_owned),
+            upstream: self.0.upstream.as_ref().map(|name| (**name).to_owned()),
+            request_bytes: self.0.request_bytes,
+            response_bytes: self.0.response_bytes,
+            duration_us: self.0.duration_us,
+            upstream_us: self.0.upstream_us,
+            plugins_us: self.0.plugins_us,
+        };
+        (handle(), exchange.response.as_ref().map(|_| handle()), outcome)
+    }
+
+    fn answer(&self, (): Self::Return, _: &Exchange) -> Result<(), StageFailure> {
+        Ok(())
+    }
+}

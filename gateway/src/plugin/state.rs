@@ -1,0 +1,131 @@
+//! What a guest's store holds beside the guest: the exchange that is lent to it for a call, and all that its
+//! host functions work with.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use send_wrapper::SendWrapper;
+use wasmtime::{StoreContextMut, UpdateDeadline, component::ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use super::{
+    clock::RunClock,
+    host::crypto::KeyCache,
+    limiter::Limiter,
+    output::{Output, Speaker},
+    services::Services,
+};
+use crate::{config::model::Grants, pipeline::Exchange, telemetry::metrics::PluginMetrics};
+
+/// Resources that a guest may hold at a time, of those that WASI makes.
+const RESOURCES: usize = 256;
+/// What `wasi:random` gives at once.
+const RANDOM_BYTES: u64 = 64 * 1024;
+
+/// A plugin as its host functions see it.
+pub(super) struct Identity {
+    pub(super) name: Arc<str>,
+    pub(super) grants: Grants,
+}
+
+/// How the present call runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// On the worker's own stack, until it ends.
+    Direct,
+    /// On a fiber, with a pause at each tick, for at most so long.
+    Fiber { limit: Duration },
+}
+
+/// The data of a guest's store.
+pub(super) struct State {
+    pub(super) identity: Arc<Identity>,
+    pub(super) metrics: PluginMetrics,
+    pub(super) limiter: Limiter,
+    pub(super) output: Output,
+    pub(super) keys: KeyCache,
+    pub(super) mode: Mode,
+    pub(super) clock: Arc<RunClock>,
+    /// Present during a call. A store never leaves its worker, which wasmtime cannot know.
+    lent: SendWrapper<Lent>,
+    pub(super) table: ResourceTable,
+    /// Made when first asked for: many guests never do.
+    wasi: Option<Box<WasiCtx>>,
+}
+
+#[derive(Default)]
+struct Lent {
+    exchange: Option<Box<Exchange>>,
+    services: Option<Rc<Services>>,
+}
+
+impl State {
+    pub(super) fn new(identity: Arc<Identity>, metrics: PluginMetrics, memory: usize) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES);
+        Self {
+            identity,
+            metrics,
+            limiter: Limiter::new(memory),
+            output: Output::default(),
+            keys: KeyCache::default(),
+            mode: Mode::Direct,
+            clock: Arc::new(RunClock::new()),
+            lent: SendWrapper::new(Lent::default()),
+            table,
+            wasi: None,
+        }
+    }
+
+    /// Begins a call. An exchange is lent in the phases that have one.
+    pub(super) fn lend(&mut self, exchange: Option<Box<Exchange>>, services: Rc<Services>) {
+        self.limiter.refused = false;
+        *self.lent = Lent { exchange, services: Some(services) };
+    }
+
+    /// Ends a call and gives back what was lent.
+    pub(super) fn give_back(&mut self) -> Option<Box<Exchange>> {
+        let lent = std::mem::take(&mut *self.lent);
+        let request = lent.exchange.as_ref().and_then(|exchange| exchange.id.to_str().ok()).unwrap_or_default();
+        self.output.finish(Speaker { plugin: &self.identity.name, request });
+        lent.exchange
+    }
+
+    /// The exchange at hand. Handles to its messages exist only in calls that have one.
+    pub(super) fn exchange(&mut self) -> wasmtime::Result<&mut Exchange> {
+        self.lent.exchange.as_deref_mut().ok_or_else(|| wasmtime::format_err!("no request is being handled"))
+    }
+
+    /// Between the calls nothing runs, so this is only absent if the guest is not called by us.
+    pub(super) fn services(&self) -> wasmtime::Result<&Rc<Services>> {
+        self.lent.services.as_ref().ok_or_else(|| wasmtime::format_err!("called outside of a call"))
+    }
+
+    /// Who speaks, and the output to speak into.
+    pub(super) fn speak(&mut self) -> (&mut Output, Speaker<'_>) {
+        let request = self.lent.exchange.as_ref().and_then(|exchange| exchange.id.to_str().ok()).unwrap_or_default();
+        (&mut self.output, Speaker { plugin: &self.identity.name, request })
+    }
+}
+
+/// Decides what becomes of a call at its deadline. Without a fiber that is the end: nothing else could run
+/// on the worker before it.
+pub(super) fn at_deadline(store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
+    let state = store.data();
+    Ok(match state.mode {
+        Mode::Direct => UpdateDeadline::Interrupt,
+        Mode::Fiber { limit } if state.clock.running() >= limit => UpdateDeadline::Interrupt,
+        Mode::Fiber { .. } => UpdateDeadline::Yield(1),
+    })
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        // No files, no variables, no sockets; what is printed goes to our own streams (`host::wasi`).
+        let ctx = self.wasi.get_or_insert_with(|| {
+            let mut builder = WasiCtxBuilder::new();
+            builder.allow_tcp(false).allow_udp(false).max_random_size(RANDOM_BYTES);
+            Box::new(builder.build())
+        });
+        WasiCtxView { ctx, table: &mut self.table }
+    }
+}

@@ -1,0 +1,151 @@
+//! From what hyper parsed to an exchange: is it unambiguous, what is its one path, who sent it, where does it
+//! go. Everything after this sees only the outcome.
+
+use std::{
+    net::IpAddr,
+    rc::Rc,
+    time::{Instant, SystemTime},
+};
+
+use http::{HeaderMap, HeaderValue, Method, Request, Version, header, request::Parts, uri::PathAndQuery};
+use http_body::Body as _;
+use hyper::body::Incoming;
+
+use super::{Client, Site, Worker, ongoing::Ongoing};
+use crate::{
+    error::Failure,
+    http::{
+        body::{Body, Traffic},
+        framing, hop,
+        path::normalise,
+    },
+    pipeline::{Exchange, RequestHead, ResponseHead, Slot, Start},
+    route::{Found, Parameters, Query},
+};
+
+/// Judges a request and finds its route. What is wrong with it is in the outcome's `failure`.
+pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incoming>) -> Box<Ongoing> {
+    let started = Instant::now();
+    let received = SystemTime::now();
+    let (mut head, incoming) = request.into_parts();
+
+    let (address, mut failure) = match address(&mut head, &site) {
+        Ok(address) => (address, None),
+        Err(failure) => (unjudged(&head), Some(failure)),
+    };
+    hop::strip(&mut head.headers);
+    // Hyper asks for the body, with 100 Continue, when somebody reads it: the upstream need not be asked.
+    head.headers.remove(header::EXPECT);
+    let trusted = &site.config.trusted_proxies;
+    let id = client.worker.request_ids.assign(&mut head.headers, client.peer.is_trusted());
+    let from = client.peer.announce(&mut head.headers, &address.authority, trusted);
+
+    let mut route = None;
+    let mut parameters = Parameters::new();
+    let mut allow = None;
+    if failure.is_none() {
+        match site.table.find(&Query {
+            host: address.authority.to_str().unwrap_or_default(),
+            path: address.target.path(),
+            query: address.target.query(),
+            method: &head.method,
+            headers: &head.headers,
+        }) {
+            Found::Route { index, parameters: captured, .. } => {
+                route = Some(index);
+                parameters = captured;
+            }
+            Found::NotFound => failure = Some(Failure::NoRoute),
+            Found::MethodNotAllowed { allow: methods } => {
+                failure = Some(Failure::MethodNotAllowed);
+                allow = Some(methods);
+            }
+        }
+    }
+
+    let traffic = Rc::new(Traffic::default());
+    let found = route.map(|index| &site.routes[index]);
+    let limit = found.map_or(0, |route| route.model.body_bytes);
+    if failure.is_none() && incoming.size_hint().lower() > limit {
+        // Refused at once where the length is announced; counted where it is not.
+        failure = Some(Failure::BodyTooLarge);
+    }
+    let request_body = match failure {
+        Some(_) => Body::Empty,
+        None => Body::from_client(incoming, limit, traffic.clone(), &client.worker.timers, site.config.timeouts.body),
+    };
+    let mut exchange = Exchange::new(Start {
+        id,
+        client: from.address,
+        protocol: head.version,
+        route: found.map_or_else(|| site.unrouted.name.clone(), |route| route.model.name.clone()),
+        parameters,
+        request: RequestHead {
+            method: head.method,
+            scheme: from.scheme,
+            authority: address.authority,
+            target: address.target,
+            headers: head.headers,
+        },
+        request_body,
+        bounds: found.map_or_else(|| site.unrouted.bounds.clone(), |route| route.bounds.clone()),
+        traffic,
+        received,
+        started,
+    });
+    exchange.response = allow.map(|methods| allowing(&methods));
+    let mut ongoing = Ongoing::new(client, site, route, Slot::new(exchange));
+    ongoing.failure = failure;
+    ongoing
+}
+
+/// A request that hyper could not parse, or that did not arrive in time: counted and observed like any other,
+/// with `-` for what is not known.
+pub fn refused_by_parser(worker: &Rc<Worker>, client: IpAddr, failure: Failure, id: &HeaderValue) {
+    let site = worker.site();
+    let exchange = Exchange::new(Start {
+        id: id.clone(),
+        client,
+        protocol: Version::HTTP_11,
+        route: site.unrouted.name.clone(),
+        parameters: Parameters::new(),
+        request: RequestHead {
+            method: Method::from_bytes(b"-").unwrap_or_default(),
+            scheme: "http",
+            authority: HeaderValue::from_static(""),
+            target: PathAndQuery::from_static("/"),
+            headers: HeaderMap::new(),
+        },
+        request_body: Body::Empty,
+        bounds: site.unrouted.bounds.clone(),
+        traffic: Rc::default(),
+        received: SystemTime::now(),
+        started: Instant::now(),
+    });
+    Ongoing::refused(site, Slot::new(exchange), failure);
+}
+
+/// What the request addresses, with its path in the one form that everyone sees.
+fn address(head: &mut Parts, site: &Site) -> Result<framing::Address, Failure> {
+    let mut address = framing::admit(head, &site.config.limits)?;
+    address.target = normalise(&address.target, &head.method, site.config.paths).map_err(Failure::from)?;
+    Ok(address)
+}
+
+/// For a request that is refused: what the log may show of it.
+fn unjudged(head: &Parts) -> framing::Address {
+    framing::Address {
+        authority: HeaderValue::from_static(""),
+        target: head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
+    }
+}
+
+/// The methods that a 405 names (RFC 9110 §15.5.6), kept until the reply is made.
+fn allowing(methods: &[Method]) -> ResponseHead {
+    let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = HeaderValue::from_str(&names.join(", ")) {
+        headers.insert(header::ALLOW, value);
+    }
+    ResponseHead { status: Failure::MethodNotAllowed.status(), headers }
+}

@@ -1,0 +1,118 @@
+//! The story of a request, top to bottom: admitted, routed, through the stages, to the upstream, back
+//! through the stages that ran, and in every case to its end in `ongoing`.
+
+mod admit;
+mod ongoing;
+mod site;
+
+use std::{convert::Infallible, rc::Rc, time::Instant};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+pub use admit::refused_by_parser;
+pub use ongoing::OutgoingBody;
+pub use site::{Site, SiteRoute, SiteUnrouted, Worker};
+
+use crate::{
+    error::Failure,
+    http::{forwarded::Peer, hop},
+    pipeline::{FailureKind, Phase, ResponseHead, Verdict},
+    upstream::{self, Outgoing, Patience},
+};
+use ongoing::Ongoing;
+
+/// A client connection, as far as its exchanges care.
+pub struct Client {
+    pub worker: Rc<Worker>,
+    pub peer: Peer,
+    pub lifeline: Rc<dyn Lifeline>,
+}
+
+/// Whoever holds the connection wants to know when it is at rest.
+pub trait Lifeline {
+    fn begin_exchange(&self);
+    fn end_exchange(&self);
+}
+
+/// Answers one request. There is always a response: failures become problem details (RFC 9457).
+pub async fn handle(client: Rc<Client>, request: Request<Incoming>) -> Result<Response<OutgoingBody>, Infallible> {
+    let site = client.worker.site();
+    let mut ongoing = admit::admit(client, site, request);
+    if let Some(failure) = ongoing.failure {
+        ongoing.fail(failure, "");
+    } else {
+        process(&mut ongoing).await;
+    }
+    Ok(ongoing.respond())
+}
+
+/// The request has a route.
+async fn process(ongoing: &mut Ongoing) {
+    let site = ongoing.site.clone();
+    let pipeline = ongoing.pipeline(&site);
+    let passed = pipeline.request(&mut ongoing.slot).await;
+    ongoing.plugins_us = passed.micros;
+    match passed.verdict {
+        Verdict::Forward => forward(ongoing, &site).await,
+        Verdict::Reply(reply) => ongoing.reply(reply),
+        Verdict::Failed(kind) => {
+            let failure = plugin_failure(ongoing, kind);
+            ongoing.fail(failure, "");
+        }
+    }
+    ongoing.slot.phase = Phase::Response;
+    match pipeline.response(passed.ran, &mut ongoing.slot).await {
+        Ok(micros) => ongoing.plugins_us += micros,
+        Err(kind) => {
+            let failure = plugin_failure(ongoing, kind);
+            ongoing.fail(failure, "");
+        }
+    }
+}
+
+/// To the upstream, and back with the head of its response.
+async fn forward(ongoing: &mut Ongoing, site: &Site) {
+    let Some(route) = ongoing.route.map(|index| &site.routes[index]) else {
+        return ongoing.fail(Failure::Internal, "no route at forwarding");
+    };
+    let exchange = &mut *ongoing.slot;
+    // Whoever still wants to see the request gets to see it whole; otherwise its headers move on.
+    let headers = if route.pipeline.has_response_stages() || route.pipeline.has_observers() {
+        exchange.request.headers.clone()
+    } else {
+        std::mem::take(&mut exchange.request.headers)
+    };
+    let outgoing = Outgoing {
+        method: exchange.request.method.clone(),
+        target: exchange.request.target.clone(),
+        headers,
+        authority: exchange.request.authority.clone(),
+        body: std::mem::take(&mut exchange.request_body),
+    };
+    let patience = Patience { response: route.model.timeout, body: site.config.timeouts.body };
+    ongoing.upstream = Some(route.upstream.model.name.clone());
+    let began = Instant::now();
+    let sent = upstream::send(&route.upstream, outgoing, &exchange.traffic, patience).await;
+    ongoing.upstream_us = Some(began.elapsed().as_micros() as u64);
+    match sent {
+        Ok(sent) => {
+            let mut headers = sent.response.headers;
+            hop::strip(&mut headers);
+            exchange.response = Some(ResponseHead { status: sent.response.status, headers });
+            exchange.response_body = sent.body;
+        }
+        Err(refused) => ongoing.fail(refused.failure, &refused.cause),
+    }
+}
+
+fn plugin_failure(ongoing: &Ongoing, kind: FailureKind) -> Failure {
+    let traffic = &ongoing.slot.traffic;
+    match kind {
+        // The plugin could not help it: the client's body was at fault.
+        _ if traffic.overflow.get() => Failure::BodyTooLarge,
+        _ if traffic.stalled.get() => Failure::BodyTimeout,
+        FailureKind::Busy => Failure::PluginBusy,
+        FailureKind::Error | FailureKind::Trap | FailureKind::Timeout | FailureKind::Memory => Failure::PluginFailed,
+    }
+}

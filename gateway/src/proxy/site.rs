@@ -1,0 +1,64 @@
+//! What a worker serves by: one configuration, made ready for one thread.
+
+use std::{cell::RefCell, rc::Rc, sync::Arc};
+
+use crate::{
+    config::model::{Config, Route},
+    http::request_id::RequestIds,
+    pipeline::{Bounds, Pipeline},
+    route::Table,
+    telemetry::metrics::{Metrics, RouteMetrics},
+    timers::Timers,
+    upstream::{Upstream, Upstreams},
+};
+
+/// One worker's share of the gateway. Its site changes at a reload; exchanges under way keep theirs.
+pub struct Worker {
+    pub timers: Timers,
+    pub request_ids: RequestIds,
+    site: RefCell<Rc<Site>>,
+}
+
+/// A configuration in force.
+pub struct Site {
+    pub config: Arc<Config>,
+    pub table: Arc<Table>,
+    /// In the table's order.
+    pub routes: Vec<SiteRoute>,
+    /// Where no route matches: only the global plugins' observers matter.
+    pub unrouted: SiteUnrouted,
+    pub upstreams: Rc<Upstreams>,
+    pub metrics: Metrics,
+}
+
+/// A route with everything that its exchanges need.
+pub struct SiteRoute {
+    pub model: Arc<Route>,
+    pub pipeline: Pipeline,
+    pub upstream: Rc<Upstream>,
+    pub bounds: Rc<Bounds>,
+    pub metrics: Arc<RouteMetrics>,
+}
+
+/// What exchanges without a route need.
+pub struct SiteUnrouted {
+    pub name: Arc<str>,
+    pub pipeline: Pipeline,
+    pub bounds: Rc<Bounds>,
+    pub metrics: Arc<RouteMetrics>,
+}
+
+impl Worker {
+    pub fn new(timers: Timers, site: Rc<Site>) -> Self {
+        Self { timers, request_ids: RequestIds::new(), site: RefCell::new(site) }
+    }
+
+    pub fn site(&self) -> Rc<Site> {
+        self.site.borrow().clone()
+    }
+
+    /// From the next request on.
+    pub fn install(&self, site: Rc<Site>) {
+        drop(self.site.replace(site));
+    }
+}

@@ -1,0 +1,200 @@
+//! One client connection from its first byte to its last: TLS, the choice between HTTP/1.1 and HTTP/2, and
+//! hyper under our own time-outs and drain.
+
+use std::{io, net::SocketAddr, pin::pin, rc::Rc, sync::Arc, task::Poll};
+
+use hyper::{
+    Request,
+    body::Incoming,
+    rt::Executor,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use rustls::ServerConfig;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::Server;
+use super::{
+    rewind::Rewind,
+    state::{ConnectionState, Expired},
+    wire::Wire,
+};
+use crate::{
+    error::Failure,
+    http::{forwarded::Peer, reply},
+    proxy::{self, Client},
+};
+
+/// What an HTTP/2 client with prior knowledge sends first (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Resets that a client may have in flight before the connection is given up (CVE-2023-44487).
+const MAX_PENDING_RESETS: usize = 32;
+/// What HTTP/2 keeps of one stream's response while the client does not take it.
+const MAX_SEND_BUFFER: usize = 256 * 1024;
+
+/// Serves a connection until it ends. Whatever goes wrong on it concerns nobody else.
+pub(super) async fn serve(server: Rc<Server>, stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>) {
+    let site = server.worker.site();
+    if site.metrics.connections() >= site.config.limits.connections as u64 {
+        return refuse(&server, stream, peer, tls.is_some()).await;
+    }
+    let _open = site.metrics.connection();
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "connection lost");
+        return;
+    }
+    let timeouts = site.config.timeouts.clone();
+    drop(site);
+    let state = ConnectionState::new(server.clone(), peer, tls.is_some(), timeouts.clone());
+    let _registered = server.register(&state);
+    let served = match tls {
+        None => match tokio::time::timeout(timeouts.idle, sniff(stream)).await {
+            Ok(Ok((stream, true))) => serve_http2(stream, state).await,
+            Ok(Ok((stream, false))) => serve_http1(stream, state).await,
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Ok(()),
+        },
+        Some(config) => {
+            let handshake = TlsAcceptor::from(config).accept(stream);
+            match tokio::time::timeout(timeouts.header_read, handshake).await {
+                Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => serve_http2(stream, state).await,
+                Ok(Ok(stream)) => serve_http1(stream, state).await,
+                Ok(Err(error)) => Err(error.into()),
+                Err(_) => Err("no TLS handshake in time".into()),
+            }
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%peer, %error, "connection ended");
+    }
+}
+
+type Served = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// Tells HTTP/2 with prior knowledge from HTTP/1.1 by the first bytes, which are kept for whoever parses them.
+async fn sniff(mut stream: TcpStream) -> io::Result<(Rewind<TcpStream>, bool)> {
+    let mut start = [0; PREFACE.len()];
+    let mut filled = 0;
+    while filled < PREFACE.len() && PREFACE.starts_with(&start[..filled]) {
+        match stream.read(&mut start[filled..]).await? {
+            0 => break,
+            n => filled += n,
+        }
+    }
+    let start = &start[..filled];
+    Ok((Rewind::new(start.to_vec(), stream), start == PREFACE))
+}
+
+async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Rc<ConnectionState>) -> Served {
+    let limits = state.server.worker.site().config.limits.clone();
+    let wire = Wire::new(stream, state.clone());
+    let client = client(&state);
+    let service = service_fn(move |request: Request<Incoming>| proxy::handle(client.clone(), request));
+    let mut builder = http1::Builder::new();
+    // The request line is part of what hyper counts.
+    builder.max_headers(limits.header_count).max_header_size(limits.header_bytes + limits.uri_bytes);
+    let mut connection = pin!(builder.serve_connection(wire, service));
+    let mut draining = false;
+    std::future::poll_fn(|cx| {
+        state.register(cx.waker());
+        if state.server.is_draining() && !draining {
+            draining = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        loop {
+            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+                return Poll::Ready(result.map_err(Into::into));
+            }
+            match state.poll_expired(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Expired::Blocked) => return Poll::Ready(Err("the client takes no response".into())),
+                Poll::Ready(Expired::Idle) if draining => return Poll::Ready(Ok(())),
+                Poll::Ready(Expired::Idle) => {
+                    draining = true;
+                    state.last_words();
+                    connection.as_mut().graceful_shutdown();
+                }
+                // Once more: the wire answers 408 at hyper's next read.
+                Poll::Ready(Expired::Head) => {}
+            }
+        }
+    })
+    .await
+}
+
+async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Rc<ConnectionState>) -> Served {
+    let limits = state.server.worker.site().config.limits.clone();
+    state.set_multiplexed();
+    let wire = Wire::new(stream, state.clone());
+    let client = client(&state);
+    let service = service_fn(move |request: Request<Incoming>| proxy::handle(client.clone(), request));
+    let mut builder = http2::Builder::new(LocalExecutor);
+    builder
+        .max_concurrent_streams(limits.streams)
+        .max_header_list_size(u32::try_from(limits.header_bytes + limits.uri_bytes).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
+        .max_send_buf_size(MAX_SEND_BUFFER);
+    let mut connection = pin!(builder.serve_connection(wire, service));
+    let mut draining = false;
+    std::future::poll_fn(|cx| {
+        state.register(cx.waker());
+        if state.server.is_draining() && !draining {
+            draining = true;
+            connection.as_mut().graceful_shutdown();
+        }
+        loop {
+            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
+                return Poll::Ready(result.map_err(Into::into));
+            }
+            match state.poll_expired(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Expired::Blocked) => return Poll::Ready(Err("the client takes nothing".into())),
+                Poll::Ready(_) if draining => return Poll::Ready(Ok(())),
+                Poll::Ready(_) => {
+                    draining = true;
+                    state.last_words();
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    })
+    .await
+}
+
+fn client(state: &Rc<ConnectionState>) -> Rc<Client> {
+    let worker = state.server.worker.clone();
+    let peer = Peer::new(state.peer.ip(), state.secure, &worker.site().config.trusted_proxies);
+    Rc::new(Client { worker, peer, lifeline: state.clone() })
+}
+
+/// Over the limit of connections: one short answer, no reading, no waiting.
+async fn refuse(server: &Server, mut stream: TcpStream, peer: SocketAddr, secure: bool) {
+    tracing::debug!(%peer, "too many connections");
+    let id = server.worker.request_ids.next();
+    proxy::refused_by_parser(&server.worker, peer.ip(), Failure::TooManyConnections, &id);
+    if !secure {
+        // It fits into a new connection's send buffer; whoever does not take it has gone.
+        if stream.try_write(&reply::problem_http1(Failure::TooManyConnections, &id)).is_ok() {
+            let _ = stream.shutdown().await;
+        }
+    }
+}
+
+/// Runs HTTP/2's streams as tasks of the worker.
+#[derive(Clone, Copy)]
+struct LocalExecutor;
+
+impl<F> Executor<F> for LocalExecutor
+where
+    F: Future + 'static,
+{
+    fn execute(&self, future: F) {
+        tokio::task::spawn_local(async move {
+            future.await;
+        });
+    }
+}

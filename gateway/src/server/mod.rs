@@ -1,0 +1,137 @@
+//! Client connections of one worker: accepting, counting, draining.
+
+mod connection;
+pub mod listener;
+mod rewind;
+mod state;
+pub mod tls;
+mod wire;
+
+use std::{
+    cell::{Cell, RefCell},
+    net::TcpListener as StdListener,
+    rc::{Rc, Weak},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustls::ServerConfig;
+use tokio::{net::TcpListener, sync::Notify, task::AbortHandle};
+
+use crate::proxy::Worker;
+use state::ConnectionState;
+
+/// After an accept that failed for want of something that connections in flight will free.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// The serving side of one worker.
+pub struct Server {
+    pub worker: Rc<Worker>,
+    connections: RefCell<Vec<Option<Weak<ConnectionState>>>>,
+    free: RefCell<Vec<usize>>,
+    open: Cell<usize>,
+    draining: Cell<bool>,
+    at_rest: Notify,
+}
+
+/// A listening socket being served. Its TLS can change under way; dropping it stops accepting.
+pub struct Listening {
+    tls: Rc<RefCell<Option<Arc<ServerConfig>>>>,
+    task: AbortHandle,
+}
+
+impl Server {
+    pub fn new(worker: Rc<Worker>) -> Rc<Self> {
+        Rc::new(Self {
+            worker,
+            connections: RefCell::default(),
+            free: RefCell::default(),
+            open: Cell::new(0),
+            draining: Cell::new(false),
+            at_rest: Notify::new(),
+        })
+    }
+
+    /// Accepts connections from now on. Must be called within the worker's `LocalSet`.
+    pub fn listen(self: &Rc<Self>, socket: StdListener, tls: Option<Arc<ServerConfig>>) -> std::io::Result<Listening> {
+        let listener = TcpListener::from_std(socket)?;
+        let tls = Rc::new(RefCell::new(tls));
+        let task = tokio::task::spawn_local(accept(self.clone(), listener, tls.clone())).abort_handle();
+        Ok(Listening { tls, task })
+    }
+
+    /// Connections at rest close, the others after the response under way.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        let connections: Vec<_> = self.connections.borrow().iter().flatten().filter_map(Weak::upgrade).collect();
+        connections.iter().for_each(|connection| connection.wake());
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Ends when no connection is open any more.
+    pub async fn at_rest(&self) {
+        while self.open.get() > 0 {
+            self.at_rest.notified().await;
+        }
+    }
+
+    fn register(self: &Rc<Self>, state: &Rc<ConnectionState>) -> Registered {
+        let mut connections = self.connections.borrow_mut();
+        let index = self.free.borrow_mut().pop().unwrap_or_else(|| {
+            connections.push(None);
+            connections.len() - 1
+        });
+        connections[index] = Some(Rc::downgrade(state));
+        self.open.set(self.open.get() + 1);
+        Registered { server: self.clone(), index }
+    }
+}
+
+impl Listening {
+    pub fn set_tls(&self, tls: Option<Arc<ServerConfig>>) {
+        *self.tls.borrow_mut() = tls;
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// A connection's place in the list of those that a drain must reach.
+struct Registered {
+    server: Rc<Server>,
+    index: usize,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.server.connections.borrow_mut()[self.index] = None;
+        self.server.free.borrow_mut().push(self.index);
+        self.server.open.set(self.server.open.get() - 1);
+        if self.server.open.get() == 0 {
+            self.server.at_rest.notify_waiters();
+            self.server.at_rest.notify_one();
+        }
+    }
+}
+
+async fn accept(server: Rc<Server>, listener: TcpListener, tls: Rc<RefCell<Option<Arc<ServerConfig>>>>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let tls = tls.borrow().clone();
+                tokio::task::spawn_local(connection::serve(server.clone(), stream, peer, tls));
+            }
+            Err(error) => {
+                // A client that left between SYN and accept is nothing; running out of descriptors passes.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}

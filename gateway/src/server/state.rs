@@ -1,0 +1,186 @@
+//! Where a client connection is between its requests, and how long it may stay there.
+
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    rc::Rc,
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use super::Server;
+use crate::{
+    config::model::Timeouts,
+    error::Failure,
+    http::reply,
+    proxy::{self, Lifeline},
+    timers::Timer,
+};
+
+/// Shared by a connection's task, its wire, and the exchanges on it; all on one worker.
+pub(super) struct ConnectionState {
+    pub(super) server: Rc<Server>,
+    pub(super) peer: SocketAddr,
+    pub(super) secure: bool,
+    timeouts: Timeouts,
+    timer: Timer,
+    stage: Cell<Stage>,
+    /// Exchanges under way: at most one on HTTP/1.1.
+    exchanges: Cell<usize>,
+    /// The client takes nothing.
+    blocked: Cell<bool>,
+    multiplexed: Cell<bool>,
+    waker: RefCell<Option<Waker>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Stage {
+    /// All that was said has been sent; the client's turn.
+    Idle,
+    /// Part of a head has come.
+    Head,
+    /// A request is being answered.
+    Exchange,
+    /// The response is complete, but not all of it has been flushed.
+    Flushing,
+    /// The head did not come in time.
+    HeadTimedOut,
+}
+
+/// How long a connection may take to close.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// What a connection that has been silent for too long deserves.
+pub(super) enum Expired {
+    /// Nothing was asked: it is closed without a word.
+    Idle,
+    /// Part of a head came: 408.
+    Head,
+    /// The client does not take its response.
+    Blocked,
+}
+
+impl ConnectionState {
+    pub(super) fn new(server: Rc<Server>, peer: SocketAddr, secure: bool, timeouts: Timeouts) -> Rc<Self> {
+        let timer = server.worker.timers.timer();
+        timer.arm(timeouts.idle);
+        Rc::new(Self {
+            server,
+            peer,
+            secure,
+            timeouts,
+            timer,
+            stage: Cell::new(Stage::Idle),
+            exchanges: Cell::new(0),
+            blocked: Cell::new(false),
+            multiplexed: Cell::new(false),
+            waker: RefCell::new(None),
+        })
+    }
+
+    /// The connection speaks HTTP/2: hyper answers what it cannot parse with frames of its own.
+    pub(super) fn set_multiplexed(&self) {
+        self.multiplexed.set(true);
+    }
+
+    pub(super) fn on_read(&self) {
+        if self.stage.get() == Stage::Idle && !self.multiplexed.get() {
+            self.stage.set(Stage::Head);
+            self.timer.arm(self.timeouts.header_read);
+        }
+    }
+
+    pub(super) fn on_write(&self, progress: bool) {
+        if progress {
+            if self.blocked.replace(false) {
+                self.timer.disarm();
+            }
+        } else if !self.blocked.replace(true) {
+            self.timer.arm(self.timeouts.body);
+        }
+    }
+
+    pub(super) fn on_flush(&self) {
+        if self.stage.get() == Stage::Flushing {
+            self.rest();
+        }
+    }
+
+    fn rest(&self) {
+        self.stage.set(Stage::Idle);
+        if !self.blocked.get() {
+            self.timer.arm(self.timeouts.idle);
+        }
+    }
+
+    /// Whatever hyper writes now is a response that it made by itself.
+    pub(super) fn between_exchanges(&self) -> bool {
+        matches!(self.stage.get(), Stage::Idle | Stage::Head) && !self.multiplexed.get()
+    }
+
+    pub(super) fn head_timed_out(&self) -> bool {
+        self.stage.get() == Stage::HeadTimedOut
+    }
+
+    /// Ready when the connection has been silent for too long.
+    pub(super) fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<Expired> {
+        self.timer.poll_expired(cx).map(|()| {
+            self.timer.disarm();
+            if self.blocked.get() {
+                return Expired::Blocked;
+            }
+            if self.stage.get() == Stage::Head {
+                self.stage.set(Stage::HeadTimedOut);
+                return Expired::Head;
+            }
+            Expired::Idle
+        })
+    }
+
+    /// The client gets a moment to see that the connection is closing.
+    pub(super) fn last_words(&self) {
+        self.timer.arm(LINGER);
+    }
+
+    /// A complete HTTP/1.1 response for a request that hyper or a time-out refused.
+    pub(super) fn problem(&self, failure: Failure) -> Vec<u8> {
+        let id = self.server.worker.request_ids.next();
+        proxy::refused_by_parser(&self.server.worker, self.peer.ip(), failure, &id);
+        reply::problem_http1(failure, &id)
+    }
+
+    /// Lets `wake` reach the connection's task.
+    pub(super) fn register(&self, waker: &Waker) {
+        let mut slot = self.waker.borrow_mut();
+        if !slot.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *slot = Some(waker.clone());
+        }
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(waker) = self.waker.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Lifeline for ConnectionState {
+    /// Hyper has parsed a request.
+    fn begin_exchange(&self) {
+        self.exchanges.set(self.exchanges.get() + 1);
+        self.stage.set(Stage::Exchange);
+        if !self.blocked.get() {
+            self.timer.disarm();
+        }
+    }
+
+    /// Hyper has let go of a response's body.
+    fn end_exchange(&self) {
+        let left = self.exchanges.get().saturating_sub(1);
+        self.exchanges.set(left);
+        if left > 0 {
+            return;
+        }
+        if self.multiplexed.get() { self.rest() } else { self.stage.set(Stage::Flushing) }
+    }
+}

@@ -1,0 +1,115 @@
+//! What lies between a socket and hyper: it notes when bytes move, so that time-outs know what they wait for,
+//! and it rewrites the one kind of response that hyper makes by itself, that to a request which it cannot
+//! parse, into the gateway's own form.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::state::ConnectionState;
+use crate::error::Failure;
+
+/// A socket, or TLS over one, as hyper sees it.
+pub(super) struct Wire<S> {
+    io: TokioIo<S>,
+    state: Rc<ConnectionState>,
+    /// A response of ours that is on its way out instead of hyper's.
+    substitute: Option<Substitute>,
+}
+
+struct Substitute {
+    bytes: Vec<u8>,
+    written: usize,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    pub(super) fn new(io: S, state: Rc<ConnectionState>) -> Self {
+        Self { io: TokioIo::new(io), state, substitute: None }
+    }
+
+    /// Writes a response of the gateway's own, once, however often it is polled.
+    fn poll_problem(&mut self, failure: Failure, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let state = &self.state;
+        let substitute =
+            self.substitute.get_or_insert_with(|| Substitute { bytes: state.problem(failure), written: 0 });
+        while substitute.written < substitute.bytes.len() {
+            let rest = &substitute.bytes[substitute.written..];
+            let n = ready!(Pin::new(&mut self.io).poll_write(cx, rest))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            substitute.written += n;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Read for Wire<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        if self.state.head_timed_out() {
+            // Hyper has nothing of its own to write: it has had no request since its last response.
+            ready!(self.poll_problem(Failure::HeadTimeout, cx))?;
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        self.state.on_read();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Write for Wire<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.state.between_exchanges() {
+            ready!(self.poll_problem(failure_of(buf), cx))?;
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let result = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.state.on_write(result.is_ready());
+        result
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.state.between_exchanges() {
+            let first = bufs.iter().find(|buf| !buf.is_empty()).map_or(&[][..], |buf| buf);
+            ready!(self.poll_problem(failure_of(first), cx))?;
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
+        let result = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.state.on_write(result.is_ready());
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        self.state.on_flush();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
+
+/// Hyper says why it refuses a head only by the status line of its own response.
+fn failure_of(head: &[u8]) -> Failure {
+    match head.get(9..12) {
+        Some(b"414") => Failure::UriTooLong,
+        Some(b"431") => Failure::HeadTooLarge,
+        _ => Failure::MalformedRequest,
+    }
+}

@@ -1,0 +1,45 @@
+//! The store behind plugins' `store` import: values, counters and quotas, shared by all workers.
+//!
+//! There is one backend, the process's memory. A second one would wait for the network, and its face would
+//! then have to be another than this synchronous one; until it exists there is no trait to pretend otherwise.
+
+pub mod clock;
+pub mod memory;
+pub mod quota;
+mod shard;
+
+use std::fmt;
+
+pub use clock::{Clock, Monotonic};
+pub use memory::{Bounds, MemoryStore};
+pub use quota::{Quota, Verdict};
+
+/// The longest key, with the name of its bucket.
+pub const MAX_KEY_BYTES: usize = 1024;
+
+/// The longest value.
+pub const MAX_VALUE_BYTES: usize = 1024 * 1024;
+
+/// Why nothing was stored. To a plugin all of these are `too-large`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreError {
+    KeyTooLarge,
+    ValueTooLarge,
+    /// `increment` found something else than a decimal number.
+    NotANumber,
+    /// `increment` would leave the range of 64 bits; the number stays as it was.
+    OutOfRange,
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::KeyTooLarge => write!(f, "bucket and key are over {MAX_KEY_BYTES} bytes"),
+            Self::ValueTooLarge => write!(f, "value is over {MAX_VALUE_BYTES} bytes or over the store's own limit"),
+            Self::NotANumber => f.write_str("value is not a decimal number"),
+            Self::OutOfRange => f.write_str("sum is out of range"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}

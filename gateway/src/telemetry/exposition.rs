@@ -1,0 +1,221 @@
+//! What a scrape sees: every number of `Metrics`, added up over the workers and put into words.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet},
+    metrics::MetricType,
+};
+
+use super::{
+    cells::{Durations, Histogram, total},
+    metrics::{CALL_FAILURES, CLASSES, Inner, METHODS, Metrics, PHASES, name},
+    series::{Kind, Value},
+};
+use crate::error::Failure;
+
+impl Collector for Metrics {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut page = Page(encoder);
+        let inner = &*self.0;
+        process(inner, &mut page)?;
+        routes(inner, &mut page)?;
+        upstreams(inner, &mut page)?;
+        plugins(inner, &mut page)?;
+        sinks(inner, &mut page)?;
+        made_by_plugins(inner, &mut page)
+    }
+}
+
+/// One number with its labels.
+type Sample<'a> = (Vec<(&'a str, &'a str)>, u64);
+
+struct Page<'a>(DescriptorEncoder<'a>);
+
+impl Page<'_> {
+    fn counters<'a>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = Sample<'a>>) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (labels, value) in samples {
+            if labels.is_empty() {
+                family.encode_counter::<NoLabelSet, u64, f64>(&value, None)?;
+            } else {
+                counter(&mut family, &labels, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn gauges<'a>(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = Sample<'a>>) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (labels, value) in samples {
+            if labels.is_empty() {
+                family.encode_gauge(&value)?;
+            } else {
+                family.encode_family(&labels)?.encode_gauge(&value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn histograms<'a>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (Vec<(&'a str, &'a str)>, Histogram)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        for (labels, value) in samples {
+            histogram(&mut family, &labels, &value)?;
+        }
+        Ok(())
+    }
+}
+
+fn counter(family: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
+    family.encode_family(labels)?.encode_counter::<NoLabelSet, u64, f64>(&value, None)
+}
+
+fn histogram(family: &mut MetricEncoder<'_>, labels: &impl EncodeLabelSet, value: &Histogram) -> fmt::Result {
+    let mut encoder = family.encode_family(labels)?;
+    encoder.encode_histogram::<NoLabelSet>(value.sum, value.count, &value.buckets, None)
+}
+
+fn one(value: &AtomicU64) -> [Sample<'static>; 1] {
+    [(Vec::new(), value.load(Relaxed))]
+}
+
+fn process(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
+    page.0
+        .encode_descriptor(name::BUILD, "The gateway's version", None, MetricType::Info)?
+        .encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
+    let failures = Failure::ALL.iter().map(|failure| vec![("reason", failure.reason())]);
+    let failures = failures.zip(&inner.failures).map(|(labels, count)| (labels, count.load(Relaxed)));
+    page.counters(name::FAILURES, "Exchanges and connections that the gateway ended by itself", failures)?;
+    page.gauges(name::CONNECTIONS, "Open client connections", one(&inner.connections))?;
+    page.counters(name::CONNECTIONS_ACCEPTED, "Client connections accepted", one(&inner.accepted))?;
+    let reloads = ["failed", "ok"].into_iter().zip(&inner.reloads);
+    let reloads = reloads.map(|(result, count)| (vec![("result", result)], count.load(Relaxed)));
+    page.counters(name::RELOADS, "Reloads of the configuration", reloads)?;
+    let ok = u64::from(!inner.last_reload_failed.load(Relaxed));
+    page.gauges(name::RELOAD_OK, "1 unless the last reload failed", [(Vec::new(), ok)])?;
+    page.gauges(name::CONFIG_LOADED, "When the configuration that serves was put to work", one(&inner.loaded))?;
+    let dropped = inner.log_dropped.get().map_or(0, |counter| counter.dropped_lines() as u64);
+    page.counters(name::LOG_DROPPED, "Lines of the log dropped because its reader was slow", [(Vec::new(), dropped)])
+}
+
+fn routes(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
+    let routes = inner.routes.all();
+    let mut requests = Vec::new();
+    for (route, cells) in &routes {
+        for (m, method) in METHODS.into_iter().enumerate() {
+            for (c, class) in CLASSES.into_iter().enumerate() {
+                let count = total(cells, |cells| &cells.requests[m][c]);
+                // A route rarely sees all combinations; those that never happened are left out.
+                if count > 0 {
+                    requests.push((vec![("route", &**route), ("method", method), ("status", class)], count));
+                }
+            }
+        }
+    }
+    page.counters(name::REQUESTS, "Exchanges by route, method and class of status", requests)?;
+    let durations = routes
+        .iter()
+        .map(|(route, cells)| (vec![("route", &**route)], Durations::sum(cells.iter().map(|cells| &cells.duration))));
+    let help = "From the head of a request to the last byte of the response";
+    page.histograms(name::REQUEST_DURATION, help, durations)
+}
+
+fn upstreams(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
+    let upstreams = inner.upstreams.all();
+    let mut requests = Vec::new();
+    for (upstream, cells) in &upstreams {
+        for (c, class) in CLASSES.into_iter().enumerate() {
+            let count = total(cells, |cells| &cells.responses[c]);
+            if count > 0 {
+                requests.push((vec![("upstream", &**upstream), ("status", class)], count));
+            }
+        }
+    }
+    page.counters(name::UPSTREAM_REQUESTS, "Requests to an upstream by class of status", requests)?;
+    let durations = upstreams.iter().map(|(upstream, cells)| {
+        (vec![("upstream", &**upstream)], Durations::sum(cells.iter().map(|cells| &cells.duration)))
+    });
+    page.histograms(name::UPSTREAM_DURATION, "From a request to the head of its response", durations)?;
+    let open =
+        upstreams.iter().map(|(upstream, cells)| (vec![("upstream", &**upstream)], total(cells, |cells| &cells.open)));
+    page.gauges(name::UPSTREAM_CONNECTIONS, "Open connections to an upstream", open)?;
+    let connects = upstreams.iter().flat_map(|(upstream, cells)| {
+        [
+            (vec![("upstream", &**upstream), ("result", "ok")], total(cells, |cells| &cells.connects)),
+            (vec![("upstream", &**upstream), ("result", "failed")], total(cells, |cells| &cells.failed_connects)),
+        ]
+    });
+    page.counters(name::UPSTREAM_CONNECTS, "Attempts to connect to an upstream", connects)
+}
+
+fn plugins(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
+    let plugins = inner.plugins.all();
+    let by_phase = plugins.iter().flat_map(|(plugin, cells)| {
+        PHASES.into_iter().enumerate().map(move |(p, phase)| {
+            (vec![("plugin", &**plugin), ("phase", phase)], total(cells, |cells| &cells.calls[p]))
+        })
+    });
+    page.counters(name::WASM_CALLS, "Calls of plugins", by_phase)?;
+    let mut seconds =
+        page.0.encode_descriptor(name::WASM_SECONDS, "Time in calls of plugins", None, MetricType::Counter)?;
+    for (plugin, cells) in &plugins {
+        for (p, phase) in PHASES.into_iter().enumerate() {
+            let value = total(cells, |cells| &cells.nanos[p]) as f64 / 1e9;
+            let labels = [("plugin", &**plugin), ("phase", phase)];
+            seconds.encode_family(&labels)?.encode_counter::<NoLabelSet, f64, f64>(&value, None)?;
+        }
+    }
+    let failures = plugins.iter().flat_map(|(plugin, cells)| {
+        CALL_FAILURES.into_iter().enumerate().map(move |(f, kind)| {
+            (vec![("plugin", &**plugin), ("kind", kind)], total(cells, |cells| &cells.failures[f]))
+        })
+    });
+    page.counters(name::WASM_FAILURES, "Calls of plugins that failed", failures)?;
+    let instances =
+        plugins.iter().map(|(plugin, cells)| (vec![("plugin", &**plugin)], total(cells, |cells| &cells.instances)));
+    page.gauges(name::WASM_INSTANCES, "Instances of plugins", instances)?;
+    let created =
+        plugins.iter().map(|(plugin, cells)| (vec![("plugin", &**plugin)], total(cells, |cells| &cells.created)));
+    page.counters(name::WASM_INSTANCES_CREATED, "Instances of plugins ever made", created)?;
+    let dropped = inner.series.dropped();
+    let dropped = dropped.iter().map(|(plugin, count)| (vec![("plugin", &**plugin)], *count));
+    page.counters(name::WASM_METRICS_DROPPED, "Metrics of plugins dropped: invalid, or too many series", dropped)
+}
+
+fn sinks(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
+    let sinks = inner.sinks.all();
+    let lines = sinks.iter().flat_map(|(sink, cells)| {
+        [
+            (vec![("sink", &**sink), ("result", "accepted")], total(cells, |cells| &cells.accepted)),
+            (vec![("sink", &**sink), ("result", "dropped")], total(cells, |cells| &cells.dropped)),
+        ]
+    });
+    page.counters(name::SINK_LINES, "Lines written to a sink", lines)
+}
+
+fn made_by_plugins(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
+    for (name, (kind, samples)) in inner.series.samples() {
+        let name = format!("{}{name}", name::PLUGIN_PREFIX);
+        let metric_type = match kind {
+            Kind::Counter => MetricType::Counter,
+            Kind::Histogram => MetricType::Histogram,
+        };
+        let mut family = page.0.encode_descriptor(&name, "Made by a plugin", None, metric_type)?;
+        for sample in samples {
+            match &sample.value {
+                Value::Counter(value) => counter(&mut family, &sample.labels, *value)?,
+                Value::Histogram(value) => histogram(&mut family, &sample.labels, value)?,
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,381 @@
+//! Every metric of the gateway, by name, and the handles through which it is counted.
+//!
+//! A worker finds its handles once, when a configuration is put to work; counting is then an addition to
+//! numbers of its own, without a lock or a look-up. Names follow Prometheus; counters get `_total` on output.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use http::Method;
+use prometheus_client::{encoding::text, registry::Registry};
+use tracing_appender::non_blocking::ErrorCounter;
+
+use super::{
+    cells::{Cells, Durations},
+    series::{AllSeries, Series},
+};
+use crate::error::Failure;
+
+pub(super) mod name {
+    pub(in crate::telemetry) const REQUESTS: &str = "gateway_requests";
+    pub(in crate::telemetry) const REQUEST_DURATION: &str = "gateway_request_duration_seconds";
+    pub(in crate::telemetry) const FAILURES: &str = "gateway_failures";
+    pub(in crate::telemetry) const CONNECTIONS: &str = "gateway_connections";
+    pub(in crate::telemetry) const CONNECTIONS_ACCEPTED: &str = "gateway_connections_accepted";
+    pub(in crate::telemetry) const UPSTREAM_REQUESTS: &str = "gateway_upstream_requests";
+    pub(in crate::telemetry) const UPSTREAM_DURATION: &str = "gateway_upstream_duration_seconds";
+    pub(in crate::telemetry) const UPSTREAM_CONNECTIONS: &str = "gateway_upstream_connections";
+    pub(in crate::telemetry) const UPSTREAM_CONNECTS: &str = "gateway_upstream_connects";
+    pub(in crate::telemetry) const WASM_CALLS: &str = "gateway_wasm_calls";
+    pub(in crate::telemetry) const WASM_SECONDS: &str = "gateway_wasm_call_seconds";
+    pub(in crate::telemetry) const WASM_FAILURES: &str = "gateway_wasm_failures";
+    pub(in crate::telemetry) const WASM_INSTANCES: &str = "gateway_wasm_instances";
+    pub(in crate::telemetry) const WASM_INSTANCES_CREATED: &str = "gateway_wasm_instances_created";
+    /// What a plugin calls `x`.
+    pub(in crate::telemetry) const PLUGIN_PREFIX: &str = "gateway_plugin_";
+    pub(in crate::telemetry) const WASM_METRICS_DROPPED: &str = "gateway_wasm_metrics_dropped";
+    pub(in crate::telemetry) const SINK_LINES: &str = "gateway_sink_lines";
+    pub(in crate::telemetry) const LOG_DROPPED: &str = "gateway_log_dropped";
+    pub(in crate::telemetry) const RELOADS: &str = "gateway_config_reloads";
+    pub(in crate::telemetry) const RELOAD_OK: &str = "gateway_config_last_reload_successful";
+    pub(in crate::telemetry) const CONFIG_LOADED: &str = "gateway_config_loaded_timestamp_seconds";
+    pub(in crate::telemetry) const BUILD: &str = "gateway_build";
+}
+
+/// What `render` returns.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// All metrics of the process; clones count in the same numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics(pub(super) Arc<Inner>);
+
+#[derive(Debug, Default)]
+pub(super) struct Inner {
+    pub(super) routes: Cells<RouteMetrics>,
+    pub(super) upstreams: Cells<UpstreamMetrics>,
+    pub(super) plugins: Cells<PluginCells>,
+    pub(super) series: AllSeries,
+    pub(super) sinks: Cells<SinkMetrics>,
+    pub(super) failures: [AtomicU64; Failure::ALL.len()],
+    pub(super) accepted: AtomicU64,
+    pub(super) connections: Arc<AtomicU64>,
+    pub(super) log_dropped: OnceLock<ErrorCounter>,
+    pub(super) reloads: [AtomicU64; 2],
+    pub(super) last_reload_failed: AtomicBool,
+    pub(super) loaded: AtomicU64,
+}
+
+impl Metrics {
+    /// A worker's handle for the exchanges of a route; the empty name is for those that match none.
+    pub fn route(&self, worker: usize, route: &str) -> Arc<RouteMetrics> {
+        self.0.routes.of(worker, route)
+    }
+
+    pub fn upstream(&self, worker: usize, upstream: &str) -> Arc<UpstreamMetrics> {
+        self.0.upstreams.of(worker, upstream)
+    }
+
+    pub fn plugin(&self, worker: usize, plugin: &str) -> PluginMetrics {
+        PluginMetrics { cells: self.0.plugins.of(worker, plugin), series: self.0.series.of(plugin) }
+    }
+
+    pub(super) fn sink(&self, sink: &str) -> Arc<SinkMetrics> {
+        self.0.sinks.of(0, sink)
+    }
+
+    /// The gateway ended an exchange or a connection by itself.
+    pub fn failed(&self, failure: Failure) {
+        self.0.failures[failure as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Counts a client's connection, which is open until the guard is dropped.
+    pub fn connection(&self) -> Held {
+        self.0.accepted.fetch_add(1, Relaxed);
+        Held::count(&self.0.connections)
+    }
+
+    /// Client connections that are open now.
+    pub fn connections(&self) -> u64 {
+        self.0.connections.load(Relaxed)
+    }
+
+    /// The first configuration was put to work.
+    pub fn config_loaded(&self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.0.loaded.store(now.as_secs(), Relaxed);
+    }
+
+    /// A reload ended; `ok` if the new configuration serves now.
+    pub fn reloaded(&self, ok: bool) {
+        self.0.reloads[usize::from(ok)].fetch_add(1, Relaxed);
+        self.0.last_reload_failed.store(!ok, Relaxed);
+        if ok {
+            self.config_loaded();
+        }
+    }
+
+    pub(super) fn watch_log(&self, dropped: ErrorCounter) {
+        // There is one log, so that a second counter could only be the same.
+        let _ = self.0.log_dropped.set(dropped);
+    }
+
+    /// Everything in OpenMetrics text, which Prometheus reads too; of type `CONTENT_TYPE`.
+    pub fn render(&self) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(self.clone()));
+        let mut out = String::new();
+        text::encode(&mut out, &registry).expect("writing to a string does not fail");
+        out
+    }
+}
+
+/// One of the things that a gauge counts: an open connection, a living instance. It counts until dropped.
+#[derive(Debug)]
+pub struct Held(Arc<AtomicU64>);
+
+impl Held {
+    fn count(gauge: &Arc<AtomicU64>) -> Self {
+        gauge.fetch_add(1, Relaxed);
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The methods that have a label of their own; every other is `other`, because clients make them up.
+pub(super) const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "other"];
+
+/// Status classes; `none` is for clients that left before a response began.
+pub(super) const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+fn method_index(method: &Method) -> usize {
+    let last = METHODS.len() - 1;
+    METHODS[..last].iter().position(|name| *name == method.as_str()).unwrap_or(last)
+}
+
+fn class_index(status: Option<u16>) -> usize {
+    status.map_or(0, |status| usize::from(status / 100).min(CLASSES.len() - 1))
+}
+
+/// The exchanges of one route on one worker.
+#[derive(Debug, Default)]
+pub struct RouteMetrics {
+    pub(super) requests: [[AtomicU64; CLASSES.len()]; METHODS.len()],
+    pub(super) duration: Durations,
+}
+
+impl RouteMetrics {
+    /// An exchange ended. The method is the client's, before any plugin's edit.
+    pub fn finished(&self, method: &Method, status: Option<u16>, duration_us: u64) {
+        self.requests[method_index(method)][class_index(status)].fetch_add(1, Relaxed);
+        self.duration.observe(duration_us);
+    }
+}
+
+/// The traffic of one worker with one upstream.
+#[derive(Debug, Default)]
+pub struct UpstreamMetrics {
+    pub(super) responses: [AtomicU64; CLASSES.len()],
+    pub(super) duration: Durations,
+    pub(super) connects: AtomicU64,
+    pub(super) failed_connects: AtomicU64,
+    pub(super) open: Arc<AtomicU64>,
+}
+
+impl UpstreamMetrics {
+    /// A response's head arrived so long after the request was sent.
+    pub fn responded(&self, status: u16, head_us: u64) {
+        self.responses[class_index(Some(status))].fetch_add(1, Relaxed);
+        self.duration.observe(head_us);
+    }
+
+    /// A request was sent and no response came.
+    pub fn failed(&self) {
+        self.responses[class_index(None)].fetch_add(1, Relaxed);
+    }
+
+    /// A connection was opened, and is open until the guard is dropped.
+    pub fn connected(&self) -> Held {
+        self.connects.fetch_add(1, Relaxed);
+        Held::count(&self.open)
+    }
+
+    pub fn connect_failed(&self) {
+        self.failed_connects.fetch_add(1, Relaxed);
+    }
+}
+
+/// The phase that a plugin was called in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallPhase {
+    Request,
+    Response,
+    Complete,
+}
+
+/// Why a call of a plugin failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallFailure {
+    Error,
+    Trap,
+    Timeout,
+    Memory,
+    Busy,
+}
+
+pub(super) const PHASES: [&str; 3] = ["request", "response", "complete"];
+pub(super) const CALL_FAILURES: [&str; 5] = ["error", "trap", "timeout", "memory", "busy"];
+
+#[derive(Debug, Default)]
+pub(super) struct PluginCells {
+    pub(super) calls: [AtomicU64; PHASES.len()],
+    pub(super) nanos: [AtomicU64; PHASES.len()],
+    pub(super) failures: [AtomicU64; CALL_FAILURES.len()],
+    pub(super) created: AtomicU64,
+    pub(super) instances: Arc<AtomicU64>,
+}
+
+/// One plugin on one worker, and the series that the plugin itself makes.
+#[derive(Debug, Clone)]
+pub struct PluginMetrics {
+    cells: Arc<PluginCells>,
+    series: Arc<Series>,
+}
+
+impl PluginMetrics {
+    /// A call ended, well or not.
+    pub fn called(&self, phase: CallPhase, nanos: u64) {
+        self.cells.calls[phase as usize].fetch_add(1, Relaxed);
+        self.cells.nanos[phase as usize].fetch_add(nanos, Relaxed);
+    }
+
+    /// A call failed, or none could be made.
+    pub fn failed(&self, failure: CallFailure) {
+        self.cells.failures[failure as usize].fetch_add(1, Relaxed);
+    }
+
+    /// An instance was made, and is there until the guard is dropped.
+    pub fn instance(&self) -> Held {
+        self.cells.created.fetch_add(1, Relaxed);
+        Held::count(&self.cells.instances)
+    }
+
+    /// The plugin's own counter `gateway_plugin_NAME_total`. What is not valid or over the bound is dropped and
+    /// counted.
+    pub fn add(&self, counter: &str, by: u64, labels: &[(String, String)]) {
+        self.series.add(counter, by, labels);
+    }
+
+    /// The plugin's own histogram `gateway_plugin_NAME`.
+    pub fn observe(&self, histogram: &str, value: f64, labels: &[(String, String)]) {
+        self.series.observe(histogram, value, labels);
+    }
+}
+
+/// What became of the lines for one sink.
+#[derive(Debug, Default)]
+pub struct SinkMetrics {
+    /// Taken into the buffer.
+    pub(super) accepted: AtomicU64,
+    /// Refused because the buffer was full, or the line too long.
+    pub(super) dropped: AtomicU64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line<'a>(text: &'a str, start: &str) -> &'a str {
+        let found = text.lines().find(|line| line.starts_with(start));
+        found.unwrap_or_else(|| panic!("no line starts with {start:?} in:\n{text}"))
+    }
+
+    #[test]
+    fn workers_are_added_up() {
+        let metrics = Metrics::default();
+        for worker in 0..3 {
+            metrics.route(worker, "users").finished(&Method::GET, Some(200), 700);
+        }
+        metrics.route(0, "users").finished(&Method::GET, Some(404), 700);
+        let text = metrics.render();
+        let requests = "gateway_requests_total{route=\"users\",method=\"GET\",status=\"2xx\"} 3";
+        assert_eq!(line(&text, "gateway_requests_total{route=\"users\",method=\"GET\",status=\"2xx\""), requests);
+        line(&text, "gateway_request_duration_seconds_count{route=\"users\"} 4");
+        line(&text, "gateway_request_duration_seconds_bucket{le=\"0.0005\",route=\"users\"} 0");
+        line(&text, "gateway_request_duration_seconds_bucket{le=\"0.001\",route=\"users\"} 4");
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn made_up_methods_and_odd_statuses_share_a_label() {
+        let metrics = Metrics::default();
+        let route = metrics.route(0, "");
+        for method in ["BREW", "get", "WHEN"] {
+            route.finished(&Method::from_bytes(method.as_bytes()).unwrap(), None, 0);
+        }
+        route.finished(&Method::GET, Some(999), 0);
+        let text = metrics.render();
+        line(&text, "gateway_requests_total{route=\"\",method=\"other\",status=\"none\"} 3");
+        line(&text, "gateway_requests_total{route=\"\",method=\"GET\",status=\"5xx\"} 1");
+    }
+
+    #[test]
+    fn what_is_held_is_counted_until_it_is_let_go() {
+        let metrics = Metrics::default();
+        let (client, upstream) = (metrics.connection(), metrics.upstream(0, "users").connected());
+        let instance = metrics.plugin(0, "jwt").instance();
+        let text = metrics.render();
+        line(&text, "gateway_connections 1");
+        line(&text, "gateway_upstream_connections{upstream=\"users\"} 1");
+        line(&text, "gateway_wasm_instances{plugin=\"jwt\"} 1");
+        drop((client, upstream, instance));
+        let text = metrics.render();
+        line(&text, "gateway_connections 0");
+        line(&text, "gateway_connections_accepted_total 1");
+        line(&text, "gateway_upstream_connections{upstream=\"users\"} 0");
+        line(&text, "gateway_wasm_instances_created_total{plugin=\"jwt\"} 1");
+    }
+
+    #[test]
+    fn failures_are_counted_by_reason() {
+        let metrics = Metrics::default();
+        metrics.failed(Failure::Internal);
+        metrics.failed(Failure::MalformedRequest);
+        let text = metrics.render();
+        line(&text, "gateway_failures_total{reason=\"internal\"} 1");
+        line(&text, "gateway_failures_total{reason=\"malformed-request\"} 1");
+        line(&text, "gateway_failures_total{reason=\"no-route\"} 0");
+    }
+
+    #[test]
+    fn a_plugins_own_series_carry_its_name_and_no_label_breaks_the_text() {
+        let metrics = Metrics::default();
+        let plugin = metrics.plugin(0, "geo");
+        plugin.add("hits", 2, &[("city".into(), "a\"b\n}".into())]);
+        plugin.observe("seconds", 0.2, &[]);
+        let text = metrics.render();
+        line(&text, "gateway_plugin_hits_total{plugin=\"geo\",city=\"a\\\"b\\n}\"} 2");
+        line(&text, "gateway_plugin_seconds_bucket{le=\"0.5\",plugin=\"geo\"} 1");
+    }
+
+    #[test]
+    fn a_failed_reload_shows_until_one_succeeds() {
+        let metrics = Metrics::default();
+        line(&metrics.render(), "gateway_config_last_reload_successful 1");
+        metrics.reloaded(false);
+        line(&metrics.render(), "gateway_config_last_reload_successful 0");
+        metrics.reloaded(true);
+        let text = metrics.render();
+        line(&text, "gateway_config_last_reload_successful 1");
+        line(&text, "gateway_config_reloads_total{result=\"failed\"} 1");
+    }
+}

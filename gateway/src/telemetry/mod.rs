@@ -1,0 +1,14 @@
+//! What the gateway tells about itself: its log, its metrics, and the sinks that plugins write lines to.
+//! Nothing here makes a request wait.
+
+mod cells;
+mod exposition;
+pub mod logging;
+pub mod metrics;
+mod series;
+pub mod sinks;
+mod writer;
+
+pub use logging::Logging;
+pub use metrics::Metrics;
+pub use sinks::Sinks;

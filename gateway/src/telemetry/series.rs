@@ -1,0 +1,282 @@
+//! Metrics that plugins make up while they run: checked, bounded, and marked with the plugin's name.
+
+use std::{
+    collections::{BTreeMap, HashMap, btree_map::Entry as KindEntry},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use ahash::RandomState;
+use smallvec::SmallVec;
+
+use super::cells::Histogram;
+
+/// Series of one plugin.
+pub const MAX_SERIES: usize = 1_000;
+
+const MAX_NAME_BYTES: usize = 100;
+const MAX_LABELS: usize = 10;
+const MAX_LABEL_VALUE_BYTES: usize = 200;
+
+/// A plugin's unit is not known, so the buckets span much.
+const BOUNDS: [f64; 15] =
+    [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1_000.0, 5_000.0, 10_000.0];
+
+/// What a name is: one kind for all plugins, whoever came first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Counter,
+    Histogram,
+}
+
+/// All plugins' series.
+#[derive(Debug, Default)]
+pub(super) struct AllSeries {
+    plugins: Mutex<BTreeMap<Arc<str>, Arc<Series>>>,
+    kinds: Arc<Mutex<BTreeMap<String, Kind>>>,
+}
+
+/// The series of one plugin, shared by its instances on all workers.
+#[derive(Debug, Default)]
+pub(super) struct Series {
+    values: Mutex<HashMap<Box<str>, Value, RandomState>>,
+    kinds: Arc<Mutex<BTreeMap<String, Kind>>>,
+    dropped: AtomicU64,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    Counter(u64),
+    Histogram(Histogram),
+}
+
+/// One series for a scrape: labels and value.
+pub(super) struct Sample {
+    pub(super) labels: Vec<(String, String)>,
+    pub(super) value: Value,
+}
+
+impl AllSeries {
+    pub(super) fn of(&self, plugin: &str) -> Arc<Series> {
+        let mut plugins = lock(&self.plugins);
+        let new = || Arc::new(Series { kinds: self.kinds.clone(), ..Series::default() });
+        plugins.entry(plugin.into()).or_insert_with(new).clone()
+    }
+
+    /// For a scrape: each name, what it is, and its series of all plugins.
+    pub(super) fn samples(&self) -> BTreeMap<String, (Kind, Vec<Sample>)> {
+        let plugins = lock(&self.plugins).clone();
+        let mut samples: BTreeMap<_, _> =
+            lock(&self.kinds).iter().map(|(name, kind)| (name.clone(), (*kind, Vec::new()))).collect();
+        for (plugin, series) in plugins {
+            for (key, value) in lock(&series.values).iter() {
+                let mut parts = key.split(SEPARATOR).map(str::to_owned);
+                let Some((_, into)) = parts.next().and_then(|name| samples.get_mut(&name)) else { continue };
+                let mut labels = vec![("plugin".to_owned(), plugin.to_string())];
+                while let (Some(name), Some(value)) = (parts.next(), parts.next()) {
+                    labels.push((name, value));
+                }
+                into.push(Sample { labels, value: value.clone() });
+            }
+        }
+        for (_, series) in samples.values_mut() {
+            series.sort_by(|a, b| a.labels.cmp(&b.labels));
+        }
+        samples
+    }
+
+    pub(super) fn dropped(&self) -> Vec<(Arc<str>, u64)> {
+        lock(&self.plugins).iter().map(|(plugin, series)| (plugin.clone(), series.dropped.load(Relaxed))).collect()
+    }
+}
+
+impl Series {
+    pub(super) fn add(&self, name: &str, by: u64, labels: &[(String, String)]) {
+        // The suffix is added on output; authors write names both ways.
+        let name = name.strip_suffix("_total").unwrap_or(name);
+        self.update(name, Kind::Counter, labels, |value| {
+            if let Value::Counter(sum) = value {
+                *sum = sum.wrapping_add(by);
+            }
+        });
+    }
+
+    pub(super) fn observe(&self, name: &str, observed: f64, labels: &[(String, String)]) {
+        if !observed.is_finite() {
+            self.dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        self.update(name, Kind::Histogram, labels, |value| {
+            if let Value::Histogram(histogram) = value {
+                histogram.sum += observed;
+                histogram.count += 1;
+                histogram.buckets[BOUNDS.partition_point(|&bound| bound < observed)].1 += 1;
+            }
+        });
+    }
+
+    fn update(&self, name: &str, kind: Kind, labels: &[(String, String)], change: impl FnOnce(&mut Value)) {
+        let updated = compose(name, labels).is_some_and(|key| {
+            let mut values = lock(&self.values);
+            if let Some(value) = values.get_mut(key.as_str()) {
+                // The name is part of the key, but it may be another kind's.
+                let same = matches!(value, Value::Counter(_)) == (kind == Kind::Counter);
+                if same {
+                    change(value);
+                }
+                return same;
+            }
+            if values.len() >= MAX_SERIES || !self.claim(name, kind) {
+                return false;
+            }
+            change(values.entry(key.into_boxed_str()).or_insert_with(|| kind.zero()));
+            true
+        });
+        if !updated {
+            self.dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Whether the name is of that kind, now if not before.
+    fn claim(&self, name: &str, kind: Kind) -> bool {
+        match lock(&self.kinds).entry(name.to_owned()) {
+            KindEntry::Occupied(entry) => *entry.get() == kind,
+            KindEntry::Vacant(entry) => *entry.insert(kind) == kind,
+        }
+    }
+}
+
+impl Kind {
+    fn zero(self) -> Value {
+        match self {
+            Self::Counter => Value::Counter(0),
+            Self::Histogram => Value::Histogram(Histogram {
+                sum: 0.0,
+                count: 0,
+                buckets: BOUNDS.iter().chain([&f64::INFINITY]).map(|&bound| (bound, 0)).collect(),
+            }),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Cannot be in a valid name, and is not let into a value.
+const SEPARATOR: char = '\0';
+
+/// Name and labels as one key, the labels sorted: their order does not make another series. `None` if a name
+/// is not valid, there is too much of something, or a label is there twice.
+fn compose(name: &str, labels: &[(String, String)]) -> Option<String> {
+    if !is_name(name) || RESERVED_SUFFIXES.iter().any(|suffix| name.ends_with(suffix)) || labels.len() > MAX_LABELS {
+        return None;
+    }
+    let mut sorted: SmallVec<[&(String, String); MAX_LABELS]> = labels.iter().collect();
+    sorted.sort_unstable();
+    if sorted.windows(2).any(|pair| pair[0].0 == pair[1].0) {
+        return None;
+    }
+    let mut key = name.to_owned();
+    for (label, value) in sorted {
+        let reserved = label.starts_with("__") || RESERVED_LABELS.contains(&label.as_str());
+        if reserved || !is_name(label) || value.len() > MAX_LABEL_VALUE_BYTES || value.contains(SEPARATOR) {
+            return None;
+        }
+        key.push(SEPARATOR);
+        key.push_str(label);
+        key.push(SEPARATOR);
+        key.push_str(value);
+    }
+    Some(key)
+}
+
+/// Suffixes with a meaning of their own: with them, one plugin's name could run into another's series.
+const RESERVED_SUFFIXES: [&str; 6] = ["_total", "_count", "_sum", "_bucket", "_created", "_info"];
+
+const RESERVED_LABELS: [&str; 3] = ["plugin", "le", "quantile"];
+
+/// `[a-zA-Z_][a-zA-Z0-9_]*`, the names that every version of Prometheus takes.
+fn is_name(name: &str) -> bool {
+    let starts = |b: u8| b.is_ascii_alphabetic() || b == b'_';
+    name.len() <= MAX_NAME_BYTES
+        && name.bytes().next().is_some_and(starts)
+        && name.bytes().all(|b| starts(b) || b.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn counter(all: &AllSeries, name: &str, index: usize) -> u64 {
+        match all.samples()[name].1[index].value {
+            Value::Counter(value) => value,
+            Value::Histogram(_) => panic!("{name} is a histogram"),
+        }
+    }
+
+    #[test]
+    fn the_order_of_labels_makes_no_other_series() {
+        let all = AllSeries::default();
+        all.of("p").add("hits", 1, &labels(&[("a", "1"), ("b", "2")]));
+        all.of("p").add("hits_total", 2, &labels(&[("b", "2"), ("a", "1")]));
+        assert_eq!(all.samples()["hits"].1.len(), 1);
+        assert_eq!(counter(&all, "hits", 0), 3);
+    }
+
+    #[test]
+    fn plugins_do_not_share_series_of_the_same_name() {
+        let all = AllSeries::default();
+        all.of("p").add("hits", 1, &[]);
+        all.of("q").add("hits", 2, &[]);
+        assert_eq!((counter(&all, "hits", 0), counter(&all, "hits", 1)), (1, 2));
+    }
+
+    #[test]
+    fn a_name_stays_what_it_was_first_for_every_plugin() {
+        let all = AllSeries::default();
+        all.of("p").add("x", 1, &[]);
+        all.of("p").observe("x", 1.0, &[]);
+        all.of("q").observe("x", 1.0, &[]);
+        assert_eq!(all.dropped(), [("p".into(), 1), ("q".into(), 1)]);
+        assert_eq!(all.samples()["x"].1.len(), 1);
+    }
+
+    #[test]
+    fn series_are_bounded_and_the_surplus_is_counted() {
+        let all = AllSeries::default();
+        let plugin = all.of("p");
+        for n in 0..MAX_SERIES + 7 {
+            plugin.add("hits", 1, &labels(&[("n", &n.to_string())]));
+        }
+        plugin.add("hits", 1, &labels(&[("n", "0")]));
+        assert_eq!(all.samples()["hits"].1.len(), MAX_SERIES);
+        assert_eq!(all.dropped(), [("p".into(), 7)]);
+    }
+
+    #[test]
+    fn names_and_labels_that_could_confuse_a_scrape_are_dropped() {
+        let all = AllSeries::default();
+        let plugin = all.of("p");
+        let bad_names = ["", "1x", "a-b", "a b", "ä", "x_count", "x_total_total", &"x".repeat(101)];
+        for name in bad_names {
+            plugin.add(name, 1, &[]);
+        }
+        let long = "v".repeat(MAX_LABEL_VALUE_BYTES + 1);
+        let bad_labels = [("plugin", "x"), ("le", "1"), ("__a", "1"), ("", "1"), ("a", "\0"), ("a", &*long)];
+        for label in bad_labels {
+            plugin.add("hits", 1, &labels(&[label]));
+        }
+        plugin.add("hits", 1, &labels(&[("a", "1"), ("a", "2")]));
+        plugin.observe("seconds", f64::NAN, &[]);
+        assert!(all.samples().is_empty());
+        let expected = bad_names.len() + bad_labels.len() + 2;
+        assert_eq!(all.dropped(), [("p".into(), expected as u64)]);
+    }
+}

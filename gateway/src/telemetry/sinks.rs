@@ -1,0 +1,280 @@
+//! Where plugins write lines to: standard output, standard error, files. Writing never waits: what does not
+//! fit into the buffer is dropped and counted.
+
+use std::{
+    collections::BTreeMap,
+    fmt, fs, io,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use super::{
+    metrics::{Metrics, SinkMetrics},
+    writer::{Output, Writer},
+};
+use crate::config::model::SinkTarget;
+
+/// The longest line.
+pub const MAX_LINE_BYTES: usize = 64 * 1024;
+
+/// The sinks of one configuration. Those of the next are made from these, so that a target keeps its thread
+/// and loses no line.
+#[derive(Default)]
+pub struct Sinks {
+    sinks: BTreeMap<String, Sink>,
+    /// One for each target, even if several sinks name it.
+    writers: Vec<(SinkTarget, Arc<Writer>)>,
+}
+
+/// One sink; a handle that can be kept.
+#[derive(Clone)]
+pub struct Sink {
+    writer: Arc<Writer>,
+    metrics: Arc<SinkMetrics>,
+}
+
+/// Why a line was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// There is no sink of that name.
+    Unknown,
+    /// The buffer is full, or the line is over `MAX_LINE_BYTES`.
+    Dropped,
+}
+
+/// A sink's target cannot be opened.
+#[derive(Debug)]
+pub struct OpenError {
+    pub sink: String,
+    pub target: String,
+    pub error: io::Error,
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sink {:?}: {} cannot be opened for writing: {}", self.sink, self.target, self.error)
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+impl Sinks {
+    /// Opens every target.
+    pub fn open(targets: &BTreeMap<String, SinkTarget>, metrics: &Metrics) -> Result<Self, OpenError> {
+        Self::default().next(targets, metrics)
+    }
+
+    /// The sinks of the next configuration. Files are opened anew, so that a rotated one is let go; if one
+    /// cannot be, these sinks stay as they are.
+    pub fn next(&self, targets: &BTreeMap<String, SinkTarget>, metrics: &Metrics) -> Result<Self, OpenError> {
+        let mut next = Self::default();
+        let mut replacements = Vec::new();
+        for (name, target) in targets {
+            let writer = match (next.writer(target), self.writer(target)) {
+                (Some(writer), _) => writer,
+                (None, Some(writer)) => {
+                    let output = open(target).map_err(|error| failed(name, target, error))?;
+                    replacements.push((writer.clone(), output));
+                    writer
+                }
+                (None, None) => {
+                    let started = open(target).and_then(|output| Writer::start(describe(target), output));
+                    Arc::new(started.map_err(|error| failed(name, target, error))?)
+                }
+            };
+            next.writers.retain(|(known, _)| known != target);
+            next.writers.push((target.clone(), writer.clone()));
+            next.sinks.insert(name.clone(), Sink { writer, metrics: metrics.sink(name) });
+        }
+        for (writer, output) in replacements {
+            writer.replace(output);
+        }
+        Ok(next)
+    }
+
+    pub fn get(&self, name: &str) -> Option<&Sink> {
+        self.sinks.get(name)
+    }
+
+    /// Writes one line; the line feed is added.
+    pub fn write(&self, name: &str, line: &[u8]) -> Result<(), Refused> {
+        self.get(name).ok_or(Refused::Unknown)?.write(line)
+    }
+
+    /// Waits until every line is written; false if that took longer than allowed.
+    pub fn flush(&self, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        self.writers.iter().fold(true, |all, (_, writer)| writer.flush(deadline) && all)
+    }
+
+    fn writer(&self, target: &SinkTarget) -> Option<Arc<Writer>> {
+        self.writers.iter().find(|(known, _)| known == target).map(|(_, writer)| writer.clone())
+    }
+}
+
+impl Sink {
+    /// Writes one line; the line feed is added, and those within become spaces.
+    pub fn write(&self, line: &[u8]) -> Result<(), Refused> {
+        if line.len() <= MAX_LINE_BYTES && self.writer.push(line) {
+            self.metrics.accepted.fetch_add(1, Relaxed);
+            return Ok(());
+        }
+        self.metrics.dropped.fetch_add(1, Relaxed);
+        Err(Refused::Dropped)
+    }
+}
+
+fn open(target: &SinkTarget) -> io::Result<Output> {
+    Ok(match target {
+        SinkTarget::Stdout => Output::Stdout,
+        SinkTarget::Stderr => Output::Stderr,
+        SinkTarget::File(path) => Output::File(fs::OpenOptions::new().create(true).append(true).open(path)?),
+    })
+}
+
+fn describe(target: &SinkTarget) -> String {
+    match target {
+        SinkTarget::Stdout => "stdout".into(),
+        SinkTarget::Stderr => "stderr".into(),
+        SinkTarget::File(path) => path.display().to_string(),
+    }
+}
+
+fn failed(sink: &str, target: &SinkTarget, error: io::Error) -> OpenError {
+    OpenError { sink: sink.to_owned(), target: describe(target), error }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write,
+        path::{Path, PathBuf},
+        sync::mpsc,
+    };
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A directory of its own for one test, gone afterwards.
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(test: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("gateway-sinks-{}-{test}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn to_file(name: &str, path: &Path) -> BTreeMap<String, SinkTarget> {
+        BTreeMap::from([(name.to_owned(), SinkTarget::File(path.to_owned()))])
+    }
+
+    #[test]
+    fn lines_arrive_in_order_and_stay_lines() {
+        let scratch = Scratch::new("order");
+        let path = scratch.0.join("log");
+        let sinks = Sinks::open(&to_file("access", &path), &Metrics::default()).unwrap();
+        sinks.write("access", b"one").unwrap();
+        sinks.write("access", b"two\r\nforged").unwrap();
+        assert!(sinks.flush(PATIENCE));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo  forged\n");
+        assert_eq!(sinks.write("other", b"x"), Err(Refused::Unknown));
+    }
+
+    #[test]
+    fn a_rotated_file_is_let_go_by_the_next_configuration() {
+        let scratch = Scratch::new("rotation");
+        let (path, rotated) = (scratch.0.join("log"), scratch.0.join("log.1"));
+        let targets = to_file("access", &path);
+        let old = Sinks::open(&targets, &Metrics::default()).unwrap();
+        old.write("access", b"before").unwrap();
+        assert!(old.flush(PATIENCE));
+        fs::rename(&path, &rotated).unwrap();
+        let new = old.next(&targets, &Metrics::default()).unwrap();
+        old.write("access", b"an exchange that began before").unwrap();
+        new.write("access", b"after").unwrap();
+        assert!(new.flush(PATIENCE));
+        assert_eq!(fs::read_to_string(&rotated).unwrap(), "before\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "an exchange that began before\nafter\n");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_names_itself_and_changes_nothing() {
+        let scratch = Scratch::new("unopenable");
+        let path = scratch.0.join("log");
+        let old = Sinks::open(&to_file("access", &path), &Metrics::default()).unwrap();
+        let bad = to_file("audit", &scratch.0.join("no/such/dir"));
+        let error = old.next(&bad, &Metrics::default()).err().expect("the directory does not exist");
+        assert!(error.to_string().starts_with("sink \"audit\": "), "{error}");
+        old.write("access", b"still here").unwrap();
+        assert!(old.flush(PATIENCE));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "still here\n");
+    }
+
+    #[test]
+    fn sinks_of_the_same_target_share_a_writer() {
+        let scratch = Scratch::new("shared");
+        let target = SinkTarget::File(scratch.0.join("log"));
+        let targets = BTreeMap::from([("a".to_owned(), target.clone()), ("b".to_owned(), target)]);
+        let sinks = Sinks::open(&targets, &Metrics::default()).unwrap();
+        assert_eq!(sinks.writers.len(), 1);
+    }
+
+    #[test]
+    fn lines_are_written_also_when_the_sinks_are_dropped_at_once() {
+        struct Report(mpsc::Sender<Vec<u8>>);
+        impl Write for Report {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let _ = self.0.send(bytes.to_vec());
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (sender, receiver) = mpsc::channel();
+        let writer = Writer::start("test".into(), Output::Test(Box::new(Report(sender)))).unwrap();
+        assert!(writer.push(b"last words"));
+        drop(writer);
+        assert_eq!(receiver.recv_timeout(PATIENCE).unwrap(), b"last words\n");
+        assert_eq!(receiver.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected));
+    }
+
+    #[test]
+    fn a_target_that_blocks_drops_lines_and_holds_up_nobody() {
+        struct Blocked(mpsc::Receiver<()>);
+        impl Write for Blocked {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let _ = self.0.recv();
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (unblock, blocked) = mpsc::channel();
+        let metrics = Metrics::default();
+        let writer = Writer::start("test".into(), Output::Test(Box::new(Blocked(blocked)))).unwrap();
+        let sink = Sink { writer: Arc::new(writer), metrics: metrics.sink("slow") };
+        let line = [b'x'; MAX_LINE_BYTES];
+        // Two buffers can be full: the one that is being written, and the one that fills behind it.
+        let taken = (0..1_000).filter(|_| sink.write(&line).is_ok()).count();
+        assert!((60..=130).contains(&taken), "{taken} lines were taken");
+        assert!(!sink.writer.flush(Instant::now()));
+        let text = metrics.render();
+        assert!(
+            text.contains(&format!("gateway_sink_lines_total{{sink=\"slow\",result=\"dropped\"}} {}", 1_000 - taken))
+        );
+        drop(unblock);
+        assert!(sink.writer.flush(Instant::now() + PATIENCE));
+        assert_eq!(sink.write(&[b'x'; MAX_LINE_BYTES + 1]), Err(Refused::Dropped));
+    }
+}

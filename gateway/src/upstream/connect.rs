@@ -1,0 +1,79 @@
+//! Opening a connection to an endpoint: name, TCP, TLS, HTTP/1.1.
+
+use std::{io, net::SocketAddr};
+
+use http::Uri;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::tls::ClientTls;
+use crate::{config::model::UpstreamTls, http::body::Body};
+
+/// The most that the head of an upstream's response may have.
+const MAX_RESPONSE_HEAD: usize = 256 * 1024;
+const MAX_RESPONSE_FIELDS: usize = 256;
+
+/// Where an endpoint is and how it is spoken to.
+pub(super) struct Address {
+    host: String,
+    port: u16,
+    /// Set where the host is an address, so that nothing is looked up.
+    fixed: Option<SocketAddr>,
+    tls: Option<(ClientTls, Result<ServerName<'static>, String>)>,
+}
+
+impl Address {
+    pub(super) fn new(url: &Uri, settings: &UpstreamTls, tls: Option<&ClientTls>) -> Self {
+        let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let secure = url.scheme_str() == Some("https");
+        let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let fixed = host.parse().ok().map(|ip| SocketAddr::new(ip, port));
+        let name = settings.server_name.as_deref().unwrap_or(&host);
+        let name = ServerName::try_from(name.to_owned()).map_err(|_| format!("`{name}` is not a server name"));
+        Self { port, fixed, tls: tls.filter(|_| secure).map(|tls| (tls.clone(), name)), host }
+    }
+
+    pub(super) fn tls(&self) -> Option<&ClientTls> {
+        self.tls.as_ref().map(|(tls, _)| tls)
+    }
+
+    /// A new connection, driven by a task of this worker until it closes.
+    pub(super) async fn connect(&self) -> io::Result<SendRequest<Body>> {
+        let stream = self.open().await?;
+        stream.set_nodelay(true)?;
+        match &self.tls {
+            None => handshake(TokioIo::new(stream)).await,
+            Some((tls, name)) => {
+                let name = name.clone().map_err(io::Error::other)?;
+                let stream = TlsConnector::from(tls.config.clone()).connect(name, stream).await?;
+                handshake(TokioIo::new(stream)).await
+            }
+        }
+    }
+
+    async fn open(&self) -> io::Result<TcpStream> {
+        match self.fixed {
+            Some(address) => TcpStream::connect(address).await,
+            None => TcpStream::connect((self.host.as_str(), self.port)).await,
+        }
+    }
+}
+
+async fn handshake<T>(io: T) -> io::Result<SendRequest<Body>>
+where
+    T: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
+{
+    let mut builder = http1::Builder::new();
+    builder.max_headers(MAX_RESPONSE_FIELDS).max_header_size(MAX_RESPONSE_HEAD);
+    let (sender, connection) = builder.handshake(io).await.map_err(io::Error::other)?;
+    tokio::task::spawn_local(async move {
+        // What goes wrong also reaches the request that was under way, which reports it.
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "upstream connection ended");
+        }
+    });
+    Ok(sender)
+}

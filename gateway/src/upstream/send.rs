@@ -1,0 +1,196 @@
+//! Sending one request: an idle connection or a new one, another endpoint where none can be reached, once
+//! more where the upstream closed an idle connection just as we used it.
+
+use std::{io, rc::Rc, time::Duration};
+
+use http::{HeaderValue, Method, Request, Response, Uri, header, uri::PathAndQuery};
+use hyper::{body::Incoming, client::conn::http1::SendRequest};
+
+use super::{
+    Upstream,
+    endpoint::Endpoint,
+    response::{Lease, UpstreamBody},
+};
+use crate::{
+    config::model::HostHeader,
+    error::Failure,
+    http::body::{Body, Traffic},
+};
+
+/// A request as the upstream shall see it, less what depends on the endpoint.
+pub struct Outgoing {
+    pub method: Method,
+    pub target: PathAndQuery,
+    pub headers: http::HeaderMap,
+    /// What `Host` says where the upstream preserves it.
+    pub authority: HeaderValue,
+    pub body: Body,
+}
+
+/// A response has begun.
+pub struct Sent {
+    pub response: http::response::Parts,
+    pub body: Body,
+}
+
+/// No response will come.
+#[derive(Debug)]
+pub struct Refused {
+    pub failure: Failure,
+    /// For the log.
+    pub cause: String,
+}
+
+/// How long each part may take.
+pub struct Patience {
+    /// Until the response's head is there.
+    pub response: Duration,
+    /// Between two parts of the response's body.
+    pub body: Duration,
+}
+
+/// Sends a request and waits for the head of the response. Dropping the future cancels the request.
+pub async fn send(
+    upstream: &Upstream,
+    outgoing: Outgoing,
+    traffic: &Traffic,
+    patience: Patience,
+) -> Result<Sent, Refused> {
+    let timer = upstream.timers.timer();
+    timer.arm(patience.response);
+    let exchange = timer.limit(exchange(upstream, outgoing, traffic)).await;
+    let (response, lease) = exchange.unwrap_or_else(|| {
+        Err(Refused { failure: Failure::UpstreamTimeout, cause: format!("no response within {:?}", patience.response) })
+    })?;
+    let (response, incoming) = response.into_parts();
+    Ok(Sent { response, body: UpstreamBody::wrap(incoming, lease, timer, patience.body) })
+}
+
+async fn exchange(
+    upstream: &Upstream,
+    outgoing: Outgoing,
+    traffic: &Traffic,
+) -> Result<(Response<Incoming>, Lease), Refused> {
+    let mut endpoint = &upstream.endpoints[upstream.turns.next()];
+    let preserve_host = upstream.model.host == HostHeader::Preserve;
+    let mut request = build(outgoing, endpoint, preserve_host);
+    let mut retried = false;
+    loop {
+        let (mut sender, reused) = match endpoint.take_idle() {
+            Some(sender) => (sender, true),
+            None => {
+                let (sender, at) = connect(upstream, endpoint).await?;
+                if !Rc::ptr_eq(endpoint, at) && !preserve_host {
+                    request.headers_mut().insert(header::HOST, at.authority.clone());
+                }
+                endpoint = at;
+                (sender, false)
+            }
+        };
+        // An idle connection may have been closed by the upstream an instant ago, which is no failure of
+        // the request: RFC 9110 §9.2.2 lets an idempotent one be sent again.
+        let spare = if reused && !retried { replay(&request) } else { None };
+        let error = match sender.try_send_request(request).await {
+            Ok(response) => return Ok((response, Lease { sender, endpoint: endpoint.clone() })),
+            Err(error) => error,
+        };
+        let mut error = error;
+        match error.take_message() {
+            // Nothing of it was written.
+            Some(unsent) if reused => request = unsent,
+            _ => {
+                let error = error.into_error();
+                let spare = spare.filter(|_| !error.is_parse() && !error.is_user());
+                request = spare.ok_or_else(|| refused(&error, traffic))?;
+                retried = true;
+            }
+        }
+    }
+}
+
+fn build(outgoing: Outgoing, endpoint: &Endpoint, preserve_host: bool) -> Request<Body> {
+    let Outgoing { method, target, headers, authority, body } = outgoing;
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = Uri::from(target);
+    *request.headers_mut() = headers;
+    let host = if preserve_host && !authority.is_empty() { authority } else { endpoint.authority.clone() };
+    let chunked = http_body::Body::size_hint(request.body()).exact().is_none();
+    let headers = request.headers_mut();
+    headers.insert(header::HOST, host);
+    if chunked {
+        // Said here, because hyper assumes that a GET of unknown length has no body.
+        headers.remove(header::CONTENT_LENGTH);
+        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
+    request
+}
+
+/// The request once more, if it may be sent twice.
+fn replay(request: &Request<Body>) -> Option<Request<Body>> {
+    let body = match request.body() {
+        Body::Empty => Body::Empty,
+        Body::Full(bytes) => Body::Full(bytes.clone()),
+        Body::Client(_) | Body::Stream(_) => return None,
+    };
+    if !request.method().is_idempotent() {
+        return None;
+    }
+    let mut again = Request::new(body);
+    *again.method_mut() = request.method().clone();
+    *again.uri_mut() = request.uri().clone();
+    *again.headers_mut() = request.headers().clone();
+    Some(again)
+}
+
+/// A new connection to the endpoint or, where it cannot be reached, to another one: nothing has been sent yet.
+async fn connect<'a>(
+    upstream: &'a Upstream,
+    first: &'a Rc<Endpoint>,
+) -> Result<(SendRequest<Body>, &'a Rc<Endpoint>), Refused> {
+    let others = upstream.endpoints.iter().filter(|other| !Rc::ptr_eq(other, first));
+    let mut refused = None;
+    for endpoint in std::iter::once(first).chain(others) {
+        let attempt = tokio::time::timeout(upstream.model.connect_timeout, endpoint.address.connect()).await;
+        let (failure, cause) = match attempt {
+            Ok(Ok(sender)) => return Ok((sender, endpoint)),
+            Ok(Err(error)) => (Failure::UpstreamUnreachable, describe(&error)),
+            Err(_) => (Failure::UpstreamConnectTimeout, format!("within {:?}", upstream.model.connect_timeout)),
+        };
+        let name = String::from_utf8_lossy(endpoint.authority.as_bytes());
+        refused = Some(Refused { failure, cause: format!("cannot connect to {name}: {cause}") });
+    }
+    Err(refused.unwrap_or(Refused { failure: Failure::NoEndpoint, cause: "no endpoint".into() }))
+}
+
+fn describe(error: &io::Error) -> String {
+    chain(error)
+}
+
+/// An error with its causes, each of which prints only its own level.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+/// Whose fault it was: the body's sender is asked first, since its failure breaks the upstream's side too.
+fn refused(error: &hyper::Error, traffic: &Traffic) -> Refused {
+    let failure = if traffic.overflow.get() {
+        Failure::BodyTooLarge
+    } else if traffic.stalled.get() {
+        Failure::BodyTimeout
+    } else if traffic.broken.get() {
+        Failure::MalformedRequest
+    } else if error.is_parse() {
+        Failure::UpstreamProtocol
+    } else {
+        Failure::UpstreamClosed
+    };
+    Refused { failure, cause: chain(error) }
+}

@@ -1,0 +1,33 @@
+//! What the tests are written with.
+
+pub mod client;
+pub mod gateway;
+pub mod raw;
+pub mod upstream;
+
+pub use client::{Client, Response};
+pub use gateway::TestGateway;
+pub use upstream::{RawUpstream, Upstream};
+
+use std::time::Duration;
+
+/// No test waits longer than this for anything: a hang becomes a failure. It is not a measure of speed.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Fails the test instead of hanging it.
+pub async fn in_time<F: Future>(what: &str, future: F) -> F::Output {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(output) => output,
+        Err(_) => panic!("{what} took longer than {PATIENCE:?}"),
+    }
+}
+
+/// Asks again until it holds; for what another thread brings about.
+pub async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    in_time(what, async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}

@@ -1,0 +1,49 @@
+//! What developers do with this project: `cargo xtask test`, `demo`, `bench`.
+
+mod bench;
+mod demo;
+mod shell;
+mod test;
+mod tidy;
+mod toolchain;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test                            formatting, tidiness, clippy, all tests, licences; what CI runs
+  tidy                            only the tidiness check
+  demo [ARGS...]                  build everything and start `gateway demo ARGS...`
+  bench [--quick] [--json FILE]   CPU time per request beside nginx, on this machine
+
+`test` and `demo` install the target wasm32-wasip2 if it is missing.";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = match args.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    let result = match (command, rest) {
+        ("test", []) => test::run(),
+        ("tidy", []) => tidy::run(),
+        ("demo", args) => demo::run(args),
+        ("bench", args) => bench::run(args),
+        ("help" | "--help" | "-h", _) => {
+            println!("{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        _ => {
+            eprintln!("cannot understand: {}\n\n{HELP}", args.join(" "));
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

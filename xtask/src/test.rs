@@ -1,0 +1,64 @@
+//! `cargo xtask test`: everything that must hold before a change is merged.
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::{
+    shell::{self, cargo, find},
+    tidy,
+    toolchain::ensure_wasm_target,
+};
+
+pub fn run() -> Result<()> {
+    ensure_wasm_target()?;
+    let mut steps = Steps::default();
+    steps.step("formatting", || shell::run(cargo().args(["fmt", "--all", "--check"])));
+    steps.step("tidiness", tidy::run);
+    steps.step("clippy", || {
+        shell::run(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
+    });
+    steps.step("tests", || shell::run(cargo().args(["test", "--workspace", "--locked", "--no-fail-fast"])));
+    if find("cargo-deny").is_some() {
+        steps.step("licences", || shell::run(cargo().args(["deny", "check", "bans", "licenses", "sources"])));
+    } else {
+        steps.skip("licences", "cargo-deny is not installed: cargo install cargo-deny");
+    }
+    steps.finish()
+}
+
+/// Steps run to the last one, so that one run shows every problem.
+#[derive(Default)]
+struct Steps {
+    lines: Vec<String>,
+    failed: usize,
+}
+
+impl Steps {
+    fn step(&mut self, name: &str, work: impl FnOnce() -> Result<()>) {
+        println!("== {name}");
+        let began = Instant::now();
+        let result = work();
+        let seconds = began.elapsed().as_secs_f64();
+        match result {
+            Ok(()) => self.lines.push(format!("ok       {name} ({seconds:.1} s)")),
+            Err(error) => {
+                eprintln!("{error:#}");
+                self.failed += 1;
+                self.lines.push(format!("FAILED   {name} ({seconds:.1} s): {error:#}"));
+            }
+        }
+    }
+
+    fn skip(&mut self, name: &str, why: &str) {
+        self.lines.push(format!("skipped  {name}: {why}"));
+    }
+
+    fn finish(self) -> Result<()> {
+        println!("\n{}", self.lines.join("\n"));
+        if self.failed > 0 {
+            bail!("{} of the steps failed", self.failed);
+        }
+        Ok(())
+    }
+}
