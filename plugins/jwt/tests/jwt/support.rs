@@ -116,12 +116,14 @@ pub fn refused(exchange: TestExchange, status: u16, reason: &str) -> Reply {
     reply
 }
 
+type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
+
 /// A key pair of any kind.
 pub struct Signer {
     pub alg: &'static str,
     /// SubjectPublicKeyInfo.
     pub public: Vec<u8>,
-    sign: Box<dyn Fn(&[u8]) -> Vec<u8>>,
+    sign: Sign,
 }
 
 impl Signer {
