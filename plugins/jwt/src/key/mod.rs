@@ -10,7 +10,7 @@ mod pem;
 use plugin_sdk::{
     Pointer, Problems,
     crypto::{Algorithm, CryptoError, verify},
-    secrets,
+    secrets::{self, SecretError},
 };
 use serde_json::{Map, Value};
 
@@ -122,10 +122,9 @@ impl Reader<'_> {
         };
         let (place, jwk) = match (secret, secret_name, public_key, jwk) {
             (Some(secret), None, None, None) => (at.then("secret"), Ok(Jwk::new(Material::secret(secret.into())))),
-            (None, Some(name), None, None) => (
-                at.then("secret-name"),
-                secrets::get(&name).map(|secret| Jwk::new(Material::secret(secret))).map_err(|e| e.to_string()),
-            ),
+            (None, Some(name), None, None) => {
+                (at.then("secret-name"), named_secret(&name).map(|secret| Jwk::new(Material::secret(secret))))
+            }
             (None, None, Some(pem), None) => (at.then("public-key"), pem::read(&pem).map(Jwk::new)),
             (None, None, None, Some(jwk)) => {
                 let place = at.then("jwk");
@@ -174,7 +173,7 @@ impl Reader<'_> {
     /// A set in a gateway secret.
     fn secret_set(&mut self, name: &str) {
         let at = Pointer::from("/jwks-secret");
-        let Some(document) = self.problems.note(&at, secrets::get(name)) else { return };
+        let Some(document) = self.problems.note(&at, named_secret(name)) else { return };
         let keys = json::object(&document).and_then(|mut set| match set.remove("keys")? {
             Value::Array(keys) => keys.into_iter().map(object).collect::<Option<Vec<_>>>(),
             _ => None,
@@ -206,4 +205,13 @@ fn object(value: Value) -> Option<Map<String, Value>> {
         Value::Object(object) => Some(object),
         _ => None,
     }
+}
+
+fn named_secret(name: &str) -> Result<Vec<u8>, String> {
+    secrets::get(name).map_err(|error| match error {
+        SecretError::Denied(_) => {
+            format!("needs a secret `{name}`, and `grants: {{ secrets: [{name}] }}` for the plugin")
+        }
+        SecretError::Missing => error.to_string(),
+    })
 }

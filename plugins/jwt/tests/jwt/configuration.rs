@@ -149,7 +149,10 @@ fn a_key_in_a_set_is_named_by_its_place() {
     host.set_secret("JWKS", jwks.to_string());
     assert_eq!(secret_problems(), format!("/jwks-secret: key 1 `n` {message}"));
     host.deny("JWKS");
-    assert_eq!(secret_problems(), "/jwks-secret: secret denied: `JWKS` is not granted");
+    assert_eq!(
+        secret_problems(),
+        "/jwks-secret: needs a secret `JWKS`, and `grants: { secrets: [JWKS] }` for the plugin"
+    );
 }
 
 #[test]
