@@ -3,7 +3,7 @@
 use plugin_sdk::testkit::TestRequest;
 use serde_json::json;
 
-use crate::support::{accepted, bearer, config_with, plugin, refused, token};
+use super::support::{accepted, bearer, config_with, plugin, refused, token};
 
 #[test]
 fn claims_become_headers_and_attributes() {

@@ -3,7 +3,7 @@
 use plugin_sdk::testkit::{TestExchange, TestRequest};
 use serde_json::{Value, json};
 
-use crate::support::{
+use super::support::{
     NOW, SECRET, Signer, accepted, bearer, claims, config, config_with, encode, mac, plugin, refused, sealed, signed,
     signed_text, token,
 };

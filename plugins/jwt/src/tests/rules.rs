@@ -3,7 +3,7 @@
 use plugin_sdk::testkit::TestExchange;
 use serde_json::{Value, json};
 
-use crate::support::{NOW, accepted, bearer, claims, config_with, plugin, refused, signed, token};
+use super::support::{NOW, accepted, bearer, claims, config_with, plugin, refused, signed, token};
 
 fn send(options: Value, more: Value) -> TestExchange {
     plugin(config_with(options)).1.request(bearer(&token(more)))

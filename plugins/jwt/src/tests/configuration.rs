@@ -1,10 +1,10 @@
 //! What is wrong with a configuration is told with its place.
 
-use plugin_jwt::Jwt;
+use crate::Jwt;
 use plugin_sdk::testkit::{TestHost, config_schema};
 use serde_json::{Value, json};
 
-use crate::support::{Signer, config_with, encode, pem};
+use super::support::{Signer, config_with, encode, pem};
 
 /// The problems of a configuration, one in each line.
 fn problems(config: Value) -> String {

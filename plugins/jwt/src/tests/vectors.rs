@@ -5,7 +5,7 @@ use std::time::Duration;
 use plugin_sdk::testkit::TestExchange;
 use serde_json::{Value, json};
 
-use crate::support::{accepted, bearer, plugin, refused};
+use super::support::{accepted, bearer, plugin, refused};
 
 /// `{"iss":"joe","exp":1300819380,"http://example.com/is_root":true}`, in the RFC's own white space.
 const CLAIMS: &str = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";

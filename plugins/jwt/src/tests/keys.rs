@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Signer, accepted, bearer, claims, encode, plugin, refused, signed, token};
+use super::support::{Signer, accepted, bearer, claims, encode, plugin, refused, signed, token};
 
 /// The public members of a signer's key: the coordinates, or modulus and exponent, are at the end of its DER.
 fn jwk(signer: &Signer) -> Value {
@@ -31,7 +31,7 @@ fn every_algorithm_verifies_with_pem_and_with_jwk() {
 #[test]
 fn an_rsa_key_may_be_in_its_older_form() {
     let signer = Signer::rsa("RS256", &aws_lc_rs::signature::RSA_PKCS1_SHA256);
-    let pem = crate::support::pem("RSA PUBLIC KEY", &signer.public[24..]);
+    let pem = super::support::pem("RSA PUBLIC KEY", &signer.public[24..]);
     let (_, mut plugin) = plugin(json!({ "keys": [{ "public-key": pem }] }));
     accepted(plugin.request(bearer(&signer.token(json!({})))));
 }
@@ -54,8 +54,8 @@ fn longer_hashes_need_longer_secrets() {
 #[test]
 fn a_secret_comes_from_the_gateway_by_name() {
     let host = plugin_sdk::testkit::TestHost::new();
-    host.set_secret("HMAC", crate::support::SECRET);
-    let mut plugin = host.plugin::<plugin_jwt::Jwt>(json!({ "keys": [{ "secret-name": "HMAC" }] })).unwrap();
+    host.set_secret("HMAC", super::support::SECRET);
+    let mut plugin = host.plugin::<crate::Jwt>(json!({ "keys": [{ "secret-name": "HMAC" }] })).unwrap();
     accepted(plugin.request(bearer(&token(json!({})))));
 }
 
@@ -71,7 +71,7 @@ fn a_key_set_comes_inline_or_from_a_secret() {
     let host = plugin_sdk::testkit::TestHost::new();
     host.set_secret("JWKS", jwks.to_string());
     for config in [json!({ "jwks": jwks }), json!({ "jwks-secret": "JWKS" })] {
-        let mut plugin = host.plugin::<plugin_jwt::Jwt>(config).unwrap();
+        let mut plugin = host.plugin::<crate::Jwt>(config).unwrap();
         accepted(plugin.request(bearer(&one.token(json!({ "kid": "one" })))));
         accepted(plugin.request(bearer(&two.token(json!({ "kid": "two" })))));
         accepted(plugin.request(bearer(&two.token(json!({})))));
@@ -115,7 +115,7 @@ fn the_identifier_selects_and_keys_without_one_are_for_the_rest() {
 fn a_token_without_an_identifier_is_tried_with_a_few_keys_only() {
     let keys: Vec<_> = (0..9)
         .map(|i| json!({ "secret": format!("{i}").repeat(32) }))
-        .chain([json!({ "secret": crate::support::SECRET, "kid": "k" })])
+        .chain([json!({ "secret": super::support::SECRET, "kid": "k" })])
         .collect();
     let (_, mut plugin) = plugin(json!({ "keys": keys }));
     refused(plugin.request(bearer(&token(json!({})))), 401, "signature");

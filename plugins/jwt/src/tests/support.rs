@@ -1,5 +1,6 @@
 //! Tokens in one line, and what became of a request in another.
 
+use crate::Jwt;
 use aws_lc_rs::{
     encoding::{AsDer, PublicKeyX509Der},
     hmac,
@@ -7,7 +8,6 @@ use aws_lc_rs::{
     rsa::KeySize,
     signature::{self, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair},
 };
-use plugin_jwt::Jwt;
 use plugin_sdk::{
     Reply,
     testkit::{TestExchange, TestHost, TestPlugin, TestRequest},
@@ -15,31 +15,31 @@ use plugin_sdk::{
 use serde_json::{Value, json};
 
 /// The clock of a fresh [`TestHost`].
-pub const NOW: i64 = 1_767_225_600;
+pub(crate) const NOW: i64 = 1_767_225_600;
 
-pub const SECRET: &str = "a secret of no less than 32 bytes";
+pub(crate) const SECRET: &str = "a secret of no less than 32 bytes";
 
 /// Accepts what [`token`] makes.
-pub fn config() -> Value {
+pub(crate) fn config() -> Value {
     json!({ "keys": [{ "secret": SECRET }] })
 }
 
 /// A configuration with further options.
-pub fn config_with(options: Value) -> Value {
+pub(crate) fn config_with(options: Value) -> Value {
     let mut config = config();
     let Value::Object(options) = options else { panic!("options are an object") };
     config.as_object_mut().unwrap().extend(options);
     config
 }
 
-pub fn plugin(config: Value) -> (TestHost, TestPlugin<Jwt>) {
+pub(crate) fn plugin(config: Value) -> (TestHost, TestPlugin<Jwt>) {
     let host = TestHost::new();
     let plugin = host.plugin(config).unwrap_or_else(|problems| panic!("{problems}"));
     (host, plugin)
 }
 
 /// Claims that are valid for another minute.
-pub fn claims(more: Value) -> Value {
+pub(crate) fn claims(more: Value) -> Value {
     let mut claims = json!({ "sub": "anna", "exp": NOW + 60 });
     let Value::Object(more) = more else { panic!("claims are an object") };
     claims.as_object_mut().unwrap().extend(more);
@@ -47,31 +47,31 @@ pub fn claims(more: Value) -> Value {
 }
 
 /// A token with these claims beside `sub` and `exp`, signed with [`SECRET`].
-pub fn token(more: Value) -> String {
+pub(crate) fn token(more: Value) -> String {
     signed(&json!({ "alg": "HS256", "typ": "JWT" }), &claims(more))
 }
 
 /// A token signed with [`SECRET`].
-pub fn signed(header: &Value, claims: &Value) -> String {
+pub(crate) fn signed(header: &Value, claims: &Value) -> String {
     signed_text(&header.to_string(), &claims.to_string())
 }
 
 /// A token of whatever texts, signed with [`SECRET`].
-pub fn signed_text(header: &str, claims: &str) -> String {
+pub(crate) fn signed_text(header: &str, claims: &str) -> String {
     sealed(&format!("{}.{}", encode(header), encode(claims)))
 }
 
 /// What is already encoded, signed with [`SECRET`].
-pub fn sealed(message: &str) -> String {
+pub(crate) fn sealed(message: &str) -> String {
     format!("{message}.{}", encode(mac(SECRET.as_bytes(), message)))
 }
 
-pub fn mac(key: &[u8], message: &str) -> Vec<u8> {
+pub(crate) fn mac(key: &[u8], message: &str) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message.as_bytes()).as_ref().to_vec()
 }
 
 /// Base64url without padding.
-pub fn encode(bytes: impl AsRef<[u8]>) -> String {
+pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
     let standard = encode_padded(bytes.as_ref());
     standard.trim_end_matches('=').replace('+', "-").replace('/', "_")
 }
@@ -89,26 +89,26 @@ fn encode_padded(bytes: &[u8]) -> String {
     text
 }
 
-pub fn pem(label: &str, der: &[u8]) -> String {
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let lines: Vec<_> =
         encode_padded(der).as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line).into_owned()).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
-pub fn bearer(token: &str) -> TestRequest {
+pub(crate) fn bearer(token: &str) -> TestRequest {
     TestRequest::get("/").header("authorization", format!("Bearer {token}"))
 }
 
 /// Asserts that the request goes on.
 #[track_caller]
-pub fn accepted(exchange: TestExchange) -> TestExchange {
+pub(crate) fn accepted(exchange: TestExchange) -> TestExchange {
     assert_eq!(exchange.reply(), None, "refused: {:?}", exchange.attribute("jwt.error"));
     exchange
 }
 
 /// Asserts that the request is turned away for this reason, as `jwt.error` has it.
 #[track_caller]
-pub fn refused(exchange: TestExchange, status: u16, reason: &str) -> Reply {
+pub(crate) fn refused(exchange: TestExchange, status: u16, reason: &str) -> Reply {
     assert_eq!(exchange.attribute("jwt.error"), Some(reason));
     let reply = exchange.reply().expect("refused").clone();
     assert_eq!(reply.status, status);
@@ -119,16 +119,16 @@ pub fn refused(exchange: TestExchange, status: u16, reason: &str) -> Reply {
 type Sign = Box<dyn Fn(&[u8]) -> Vec<u8>>;
 
 /// A key pair of any kind.
-pub struct Signer {
-    pub alg: &'static str,
+pub(crate) struct Signer {
+    pub(crate) alg: &'static str,
     /// SubjectPublicKeyInfo.
-    pub public: Vec<u8>,
+    pub(crate) public: Vec<u8>,
     sign: Sign,
 }
 
 impl Signer {
     /// One for each algorithm with public keys.
-    pub fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         vec![
             Self::rsa("RS256", &signature::RSA_PKCS1_SHA256),
             Self::rsa("RS384", &signature::RSA_PKCS1_SHA384),
@@ -142,7 +142,7 @@ impl Signer {
         ]
     }
 
-    pub fn rsa(alg: &'static str, padding: &'static dyn signature::RsaEncoding) -> Self {
+    pub(crate) fn rsa(alg: &'static str, padding: &'static dyn signature::RsaEncoding) -> Self {
         let pair = RsaKeyPair::generate(KeySize::Rsa2048).unwrap();
         let public = der(pair.public_key());
         let sign = move |message: &[u8]| {
@@ -153,25 +153,25 @@ impl Signer {
         Self { alg, public, sign: Box::new(sign) }
     }
 
-    pub fn ec(alg: &'static str, curve: &'static signature::EcdsaSigningAlgorithm) -> Self {
+    pub(crate) fn ec(alg: &'static str, curve: &'static signature::EcdsaSigningAlgorithm) -> Self {
         let pair = EcdsaKeyPair::generate(curve).unwrap();
         let public = der(pair.public_key());
         let sign = move |message: &[u8]| pair.sign(&SystemRandom::new(), message).unwrap().as_ref().to_vec();
         Self { alg, public, sign: Box::new(sign) }
     }
 
-    pub fn ed25519() -> Self {
+    pub(crate) fn ed25519() -> Self {
         let pair = Ed25519KeyPair::generate().unwrap();
         let public = der(pair.public_key());
         Self { alg: "EdDSA", public, sign: Box::new(move |message| pair.sign(message).as_ref().to_vec()) }
     }
 
-    pub fn pem(&self) -> String {
+    pub(crate) fn pem(&self) -> String {
         pem("PUBLIC KEY", &self.public)
     }
 
     /// A token with this header beside `alg`.
-    pub fn token(&self, mut header: Value) -> String {
+    pub(crate) fn token(&self, mut header: Value) -> String {
         header["alg"] = self.alg.into();
         let message = format!("{}.{}", encode(header.to_string()), encode(claims(json!({})).to_string()));
         let signature = (self.sign)(message.as_bytes());

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use plugin_jwt::Jwt;
+use crate::Jwt;
 use plugin_sdk::testkit::{TestPlugin, TestRequest};
 use serde_json::json;
 
-use crate::support::{NOW, accepted, bearer, config_with, plugin, refused, token};
+use super::support::{NOW, accepted, bearer, config_with, plugin, refused, token};
 
 #[test]
 fn a_remembered_token_stops_working_when_it_expires() {

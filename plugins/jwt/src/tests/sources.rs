@@ -3,7 +3,7 @@
 use plugin_sdk::testkit::TestRequest;
 use serde_json::{Value, json};
 
-use crate::support::{accepted, bearer, config_with, plugin, refused, token};
+use super::support::{accepted, bearer, config_with, plugin, refused, token};
 
 fn from(sources: Value) -> Value {
     config_with(json!({ "from": sources, "forward": false, "required": false }))

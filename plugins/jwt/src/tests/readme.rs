@@ -1,6 +1,6 @@
 //! The README is right.
 
-use plugin_jwt::Jwt;
+use crate::Jwt;
 use plugin_sdk::testkit::{TestHost, config_schema};
 use serde_json::Value;
 
