@@ -9,5 +9,7 @@ mod examples;
 mod forwarding;
 mod http2;
 mod lifecycle;
+mod rate_limit;
 mod routing;
+mod shown;
 mod tls;

@@ -1,4 +1,4 @@
-//! Builds the guests beside this crate, and the example plugins, as components.
+//! Builds the guests beside this crate, and the plugins among the examples, as components.
 
 use std::{error::Error, path::Path, process::ExitCode};
 
