@@ -406,6 +406,19 @@ async fn what_changes_only_at_the_next_start_is_warned_of() {
 }
 
 #[tokio::test]
+async fn the_logs_level_changes_by_reload_and_its_format_at_the_next_start() {
+    let upstream = Upstream::echo().await;
+    let mut gateway = Running::start_with(&to(upstream.address()), &["--no-watch"]).await;
+    fs::write(&gateway.file, with(upstream.address(), "log: { level: debug, format: json }")).unwrap();
+    gateway.process.signal("HUP");
+    gateway.process.logged("`log.format` changes at the next start").await;
+    gateway.process.logged("configuration reloaded").await;
+    // A client that talks nonsense is worth a word at this level.
+    raw::exchange(gateway.address, b"nonsense\r\n\r\n").await;
+    gateway.process.logged("DEBUG gateway::").await;
+}
+
+#[tokio::test]
 async fn a_port_in_use_is_said_clearly_and_exits_with_1() {
     let upstream = Upstream::echo().await;
     let gateway = Running::start(&to(upstream.address())).await;

@@ -214,7 +214,9 @@ impl Core {
             tracing::warn!("`admin` changes at the next start");
         }
         let sockets = self.bind_new(&snapshot, count)?;
+        let old = self.snapshot.clone();
         self.install(snapshot, sockets)?;
+        self.shared.change_log(&old.config.log, &self.snapshot.config.log);
         if let Some(source) = new_source {
             self.source = source;
         }
