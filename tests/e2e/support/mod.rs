@@ -1,8 +1,12 @@
 //! What the tests are written with.
 
 pub mod client;
+pub mod counted;
+pub mod feed;
+pub mod frames;
 pub mod gateway;
 pub mod raw;
+pub mod strict;
 pub mod upstream;
 
 pub use client::{Client, Response};
