@@ -16,6 +16,7 @@ pub mod crypto;
 pub mod http_client;
 pub mod log;
 pub mod metrics;
+pub mod query;
 pub mod secrets;
 pub mod sinks;
 pub mod store;

@@ -1,6 +1,6 @@
 //! The request, as plugins see it.
 
-use crate::{BodyError, EditError, host};
+use crate::{BodyError, EditError, host, query};
 
 /// The request, lent to the plugin for the length of one call.
 ///
@@ -44,10 +44,8 @@ impl Request {
     /// not UTF-8 then are replaced by U+FFFD.
     pub fn query_parameter(&self, name: &str) -> Option<String> {
         let query = self.query()?;
-        query.split('&').find_map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(key) == name).then(|| decode(value))
-        })
+        query::pairs(&query)
+            .find_map(|(key, value)| (query::decode(key) == name).then(|| query::decode(value).into_owned()))
     }
 
     /// Path and query as they were when the request phase began, before any plugin's edit.
@@ -185,43 +183,4 @@ impl Request {
 /// Valid UTF-8 costs no copy.
 pub(crate) fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
-}
-
-/// `application/x-www-form-urlencoded`, which is what queries are by custom.
-fn decode(encoded: &str) -> String {
-    if !encoded.contains(['%', '+']) {
-        return encoded.to_owned();
-    }
-    let mut bytes = Vec::with_capacity(encoded.len());
-    let mut rest = encoded.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let octet = match (first, tail) {
-            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)).map(|(high, low)| high << 4 | low),
-            _ => None,
-        };
-        rest = if octet.is_some() { &tail[2..] } else { tail };
-        bytes.push(octet.unwrap_or(if first == b'+' { b' ' } else { first }));
-    }
-    text(bytes)
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::decode;
-
-    #[test]
-    fn a_percent_sign_without_two_digits_stays_as_it_is() {
-        assert_eq!(decode("%41+b%4"), "A b%4");
-        assert_eq!(decode("100%"), "100%");
-        assert_eq!(decode("%zz%20"), "%zz ");
-    }
-
-    #[test]
-    fn octets_that_are_not_text_are_replaced() {
-        assert_eq!(decode("%ff"), "\u{fffd}");
-    }
 }

@@ -4,10 +4,7 @@
 use std::{
     collections::HashMap,
     net::{SocketAddr, TcpListener as StdListener},
-    sync::{
-        Arc,
-        atomic::Ordering,
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -27,7 +24,10 @@ use super::{
 use crate::server::listener;
 
 pub(super) enum Order {
-    Reload { new_source: Option<Source>, reply: oneshot::Sender<Result<(), StartError>> },
+    Reload {
+        new_source: Option<Source>,
+        reply: oneshot::Sender<Result<(), StartError>>,
+    },
     /// Ends well.
     Drain,
     /// Ends at once.
@@ -226,8 +226,7 @@ impl Core {
     ) -> Result<Vec<(ListenerKey, SocketAddr, Vec<StdListener>)>, StartError> {
         let new = snapshot.listeners.iter().filter(|(key, _)| !self.bound.contains_key(key));
         new.map(|(key, _)| {
-            let sockets =
-                listener::bind(key.address, count).map_err(|error| StartError::Bind(key.address, error))?;
+            let sockets = listener::bind(key.address, count).map_err(|error| StartError::Bind(key.address, error))?;
             let address = sockets.first().and_then(|s| s.local_addr().ok()).unwrap_or(key.address);
             Ok((*key, address, sockets))
         })

@@ -28,7 +28,10 @@ use control::{Control, Order};
 use shared::Shared;
 
 use crate::{
-    config::{self, model::{Config, LogFormat}},
+    config::{
+        self,
+        model::{Config, LogFormat},
+    },
     plugin::{Facts, builtin},
 };
 

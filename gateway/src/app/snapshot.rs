@@ -5,7 +5,6 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt, fs, io,
     net::SocketAddr,
-    path::Path,
     rc::Rc,
     sync::Arc,
 };
@@ -22,7 +21,7 @@ use super::{
 use crate::{
     config::{
         self, Problems,
-        model::{Config, OnError, PluginUse, SecretSource},
+        model::{Config, OnError, PluginUse, SecretSource, Upstream},
     },
     pipeline::{Bounds, Entry, Pipeline},
     plugin::{Pools, Prepared, services},
@@ -65,8 +64,6 @@ struct Used {
 pub enum StartError {
     /// The configuration is not valid.
     Config(Problems),
-    /// The file cannot be read.
-    Unreadable(std::path::PathBuf, io::Error),
     Bind(SocketAddr, io::Error),
     Io(io::Error),
 }
@@ -75,7 +72,6 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(problems) => problems.fmt(f),
-            Self::Unreadable(path, error) => write!(f, "cannot read {}: {error}", path.display()),
             Self::Bind(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
                 write!(f, "cannot listen on {address}: another process does already")
             }
@@ -95,19 +91,12 @@ impl From<io::Error> for StartError {
 
 /// Everything that `check` does: what is left to go wrong is the network's.
 pub(super) fn read<'a>(source: &Source, shared: &'a Shared) -> Result<(Config, Components<'a>), StartError> {
-    let (text, path) = match source {
-        Source::File(path) => {
-            (fs::read_to_string(path).map_err(|error| StartError::Unreadable(path.clone(), error))?, path.clone())
-        }
-        Source::Text { text, base } => (text.clone(), base.join("configuration")),
-    };
-    check(&text, &path, shared)
-}
-
-fn check<'a>(text: &str, path: &Path, shared: &'a Shared) -> Result<(Config, Components<'a>), StartError> {
     let mut components = Components::new(&shared.runtime, Arc::new(shared.for_trying()));
-    let config = config::check(text, path, &mut components).map_err(StartError::Config)?;
-    Ok((config, components))
+    let config = match source {
+        Source::File(path) => config::load(path, &mut components),
+        Source::Text { text, base } => config::check(text, &base.join("configuration"), &mut components),
+    };
+    Ok((config.map_err(StartError::Config)?, components))
 }
 
 impl Snapshot {
@@ -148,9 +137,10 @@ impl Snapshot {
     /// One worker's site. What has not changed since `old` keeps its connections and its instances.
     pub(super) fn site(&self, worker: usize, timers: &Timers, pools: &Pools, old: Option<&Site>) -> Site {
         let config = &self.config;
-        let models = config.upstreams.values().map(|upstream| {
-            (upstream.clone(), self.upstream_tls.get(&upstream.name).cloned().flatten())
-        });
+        let models = config
+            .upstreams
+            .values()
+            .map(|upstream| (upstream.clone(), self.upstream_tls.get(&upstream.name).cloned().flatten()));
         let upstreams = Rc::new(Upstreams::new(models, old.map(|old| &*old.upstreams), timers));
         let services = Rc::new(services::Services {
             shared: Arc::new(services::Shared {
@@ -163,7 +153,13 @@ impl Snapshot {
         });
         let pipeline = |own: &[Arc<Used>]| {
             let used = self.global.iter().chain(own);
-            Pipeline::new(used.map(|used| Entry { stage: used.prepared.stage(pools, &services), skip_on_error: used.skip_on_error }).collect())
+            Pipeline::new(
+                used.map(|used| Entry {
+                    stage: used.prepared.stage(pools, &services),
+                    skip_on_error: used.skip_on_error,
+                })
+                .collect(),
+            )
         };
         let bounds = |buffer_bytes| {
             Rc::new(Bounds {
@@ -217,7 +213,7 @@ fn listeners(config: &Config) -> Result<Vec<(ListenerKey, Option<Arc<ServerConfi
 }
 
 fn upstream_tls(config: &Config) -> Result<BTreeMap<Arc<str>, Option<ClientTls>>, StartError> {
-    let load = |upstream: &Arc<crate::config::model::Upstream>| {
+    let load = |upstream: &Arc<Upstream>| {
         let secure = upstream.endpoints.iter().any(|endpoint| endpoint.url.scheme_str() == Some("https"));
         let tls = secure.then(|| ClientTls::load(upstream.tls.ca.as_deref())).transpose();
         let named = |error| io::Error::other(format!("upstream `{}`: {error}", upstream.name));

@@ -62,9 +62,9 @@ impl Signals {
         let open = || -> std::io::Result<_> {
             Ok([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?])
         };
-        let signals = enabled.then(open).and_then(|signals| {
-            signals.inspect_err(|error| tracing::warn!(%error, "cannot listen to signals")).ok()
-        });
+        let signals = enabled
+            .then(open)
+            .and_then(|signals| signals.inspect_err(|error| tracing::warn!(%error, "cannot listen to signals")).ok());
         Self(signals)
     }
 

@@ -66,16 +66,13 @@ impl WorkerHandle {
     pub(super) fn spawn(index: usize) -> io::Result<Self> {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let runtime = tokio::runtime::Builder::new_current_thread();
-        let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || work(index, runtime, inbox))?;
+        let thread =
+            thread::Builder::new().name(format!("worker-{index}")).spawn(move || work(index, runtime, inbox))?;
         Ok(Self { commands, thread })
     }
 
     /// Blocks only if the worker is behind with earlier commands.
-    pub(super) fn install(
-        &self,
-        snapshot: Arc<Snapshot>,
-        sockets: Vec<(ListenerKey, StdListener)>,
-    ) -> Installing {
+    pub(super) fn install(&self, snapshot: Arc<Snapshot>, sockets: Vec<(ListenerKey, StdListener)>) -> Installing {
         let (done, answer) = sync_mpsc::channel();
         // A worker that has gone drops its end, which the answer tells.
         let _ = self.commands.blocking_send(Command::Install { snapshot, sockets, done });

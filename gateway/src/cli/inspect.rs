@@ -18,11 +18,8 @@ pub(super) fn inspect(args: &InspectArgs) -> Result<(), Failed> {
 }
 
 fn phases(facts: &Facts) -> Vec<&'static str> {
-    let all = [
-        ("request", facts.phases.request),
-        ("response", facts.phases.response),
-        ("complete", facts.phases.complete),
-    ];
+    let all =
+        [("request", facts.phases.request), ("response", facts.phases.response), ("complete", facts.phases.complete)];
     all.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
 }
 
@@ -53,7 +50,8 @@ fn as_text(facts: &Facts) -> String {
     let _ = writeln!(text, "\nsize     {} KiB", facts.size.div_ceil(1024));
     let _ = writeln!(text, "sha256   {}", facts.digest);
     let _ = writeln!(text, "phases   {}", phases(facts).join(", "));
-    let calls = if facts.waits { "on a fiber, since it can wait" } else { "direct, since it imports nothing that waits" };
+    let calls =
+        if facts.waits { "on a fiber, since it can wait" } else { "direct, since it imports nothing that waits" };
     let _ = writeln!(text, "calls    {calls}");
     let _ = writeln!(text, "\nIt can:");
     for (interface, functions) in &facts.imports {
@@ -68,7 +66,8 @@ fn as_text(facts: &Facts) -> String {
         ("secrets", facts.wants.secrets),
         ("sinks", facts.wants.sinks),
     ];
-    let wanted: Vec<_> = wants.into_iter().filter(|(_, wanted)| *wanted).map(|(name, _)| format!("{name}: [NAME]")).collect();
+    let wanted: Vec<_> =
+        wants.into_iter().filter(|(_, wanted)| *wanted).map(|(name, _)| format!("{name}: [NAME]")).collect();
     match wanted.as_slice() {
         [] => text.push_str("\nIt needs no grants.\n"),
         wanted => {

@@ -301,12 +301,12 @@ pub(super) struct ConfiguredUse {
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-#[schemars(extend("required" = ["name", "match", "upstream"]))]
+#[schemars(extend("required" = ["name", "upstream"]))]
 pub(super) struct Route {
     /// In logs, metrics and messages.
     #[schemars(with = "Name")]
     pub name: Part<String>,
-    /// All conditions must hold.
+    /// All conditions must hold; every request matches if left out.
     #[serde(rename = "match")]
     pub matches: Part<Match>,
     /// In this order for the request, backwards for the response.

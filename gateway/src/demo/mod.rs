@@ -42,9 +42,20 @@ impl Demo {
         let mut text = format!("\nThe gateway listens on http://{address}, in front of an echo service. Try:\n\n");
         let token = &self.token;
         let lines = [
-            ("a request passes through; the response tells what the service saw", format!("curl http://{address}/echo/hello?x=1")),
-            ("`transform` renames, adds and removes, with values from the path", format!("curl -i http://{address}/users/42")),
-            ("`rate-limit` answers 429 from the sixth request in ten seconds on", format!("for i in 1 2 3 4 5 6; do curl -s -o /dev/null -w '%{{http_code}}\\n' http://{address}/limited; done")),
+            (
+                "a request passes through; the response tells what the service saw",
+                format!("curl http://{address}/echo/hello?x=1"),
+            ),
+            (
+                "`transform` renames, adds and removes, with values from the path",
+                format!("curl -i http://{address}/users/42"),
+            ),
+            (
+                "`rate-limit` answers 429 from the sixth request in ten seconds on",
+                format!(
+                    "for i in 1 2 3 4 5 6; do curl -s -o /dev/null -w '%{{http_code}}\\n' http://{address}/limited; done"
+                ),
+            ),
             ("`jwt` wants a token", format!("curl -i http://{address}/private")),
             ("and hands its claims on", format!("curl http://{address}/private -H 'authorization: Bearer {token}'")),
             ("nothing is there", format!("curl -i http://{address}/nowhere")),

@@ -29,6 +29,11 @@ impl RunClock {
         Duration::from_nanos(self.ran.load(Relaxed) + present)
     }
 
+    /// The running time of the last future, once it has ended.
+    pub(super) fn ran(&self) -> Duration {
+        Duration::from_nanos(self.ran.load(Relaxed))
+    }
+
     /// Runs a future to its end, counting from zero.
     pub(super) async fn run<F: Future>(&self, future: F) -> F::Output {
         self.ran.store(0, Relaxed);
@@ -36,10 +41,8 @@ impl RunClock {
         std::future::poll_fn(|cx| {
             self.since.store(self.now(), Relaxed);
             let poll = future.as_mut().poll(cx);
-            if poll.is_pending() {
-                let ran = self.now().saturating_sub(self.since.load(Relaxed));
-                self.ran.fetch_add(ran, Relaxed);
-            }
+            let ran = self.now().saturating_sub(self.since.load(Relaxed));
+            self.ran.fetch_add(ran, Relaxed);
             poll
         })
         .await

@@ -11,10 +11,13 @@ use wasmtime::{
 use super::{
     bindings::{ConfigProblem, Decision, Manifest, Outcome, Request, Response},
     engine::TICK,
-    services::{PluginMeter, Services},
+    services::Services,
     state::{Identity, Mode, State, at_deadline},
 };
-use crate::pipeline::{FailureKind, Slot, StageFailure};
+use crate::{
+    pipeline::{FailureKind, Slot, StageFailure},
+    telemetry::metrics::{Held, PluginMetrics},
+};
 
 /// What a guest may hand over in one host call or as a result, unless its exchange may have larger bodies.
 const HANDED_OVER_BYTES: usize = 8 * 1024 * 1024;
@@ -55,7 +58,7 @@ pub(super) struct Functions {
 /// Whose instance it is and what bounds it.
 pub(super) struct Terms {
     pub(super) identity: Arc<Identity>,
-    pub(super) meter: Arc<dyn PluginMeter>,
+    pub(super) metrics: PluginMetrics,
     pub(super) memory: usize,
 }
 
@@ -63,6 +66,7 @@ pub(super) struct Instance {
     store: Store<State>,
     functions: Functions,
     calls: u64,
+    _counted: Held,
 }
 
 /// What a call is given, and for how long it may run.
@@ -104,8 +108,8 @@ impl Instance {
     }
 
     fn made(store: Store<State>, functions: Functions) -> Self {
-        store.data().meter.instances(1);
-        Self { store, functions, calls: 0 }
+        let _counted = store.data().metrics.instance();
+        Self { store, functions, calls: 0, _counted }
     }
 
     pub(super) fn functions(&self) -> &Functions {
@@ -168,15 +172,14 @@ impl Instance {
         Ok(result.err().unwrap_or_default())
     }
 
-    /// Whether it may serve once more. `max_calls` of 0 is no limit.
+    /// How long the last call on a fiber ran.
+    pub(super) fn ran(&self) -> Duration {
+        self.store.data().clock.ran()
+    }
+
+    /// Whether it is better replaced. `max_calls` of 0 is no limit.
     pub(super) fn is_worn(&self, max_calls: u64) -> bool {
         (max_calls != 0 && self.calls >= max_calls) || self.store.data().limiter.is_nearly_full()
-    }
-}
-
-impl Drop for Instance {
-    fn drop(&mut self) {
-        self.store.data().meter.instances(-1);
     }
 }
 
@@ -193,7 +196,7 @@ impl Functions {
 }
 
 fn new_store(blueprint: &Blueprint, terms: Terms) -> Store<State> {
-    let state = State::new(terms.identity, terms.meter, terms.memory);
+    let state = State::new(terms.identity, terms.metrics, terms.memory);
     let mut store = Store::new(blueprint.pre.engine(), state);
     store.limiter(|state| &mut state.limiter);
     store.epoch_deadline_callback(at_deadline);

@@ -237,15 +237,15 @@ fn exports(engine: &Engine, component: &Component) -> Result<Exports, LoadError>
 fn describe(blueprint: &Blueprint) -> Result<facts::CheckedManifest, LoadError> {
     let terms = |services: &Services| Terms {
         identity: Arc::new(Identity { name: "(not yet configured)".into(), grants: Grants::default() }),
-        meter: services.shared.metrics.meter(""),
+        metrics: services.shared.metrics.plugin(services.worker, ""),
         memory: DESCRIBE_MEMORY,
     };
     let ask = || -> Result<_, StageFailure> {
-        let services = Rc::new(Services::detached());
+        let services = Rc::new(Services::without_worker(Arc::default()));
         let loan = || Loan { slot: None, services: &services, time: DESCRIBE_TIME };
         if blueprint.waits {
             on_own_runtime(async || {
-                let services = Rc::new(Services::detached());
+                let services = Rc::new(Services::without_worker(Arc::default()));
                 let loan = || Loan { slot: None, services: &services, time: DESCRIBE_TIME };
                 let mut instance = Instance::create_on_fiber(blueprint, terms(&services), loan()).await?;
                 instance.describe_on_fiber(loan()).await

@@ -27,6 +27,8 @@ mod reply;
 pub mod services;
 mod stage;
 mod state;
+#[cfg(test)]
+mod tests;
 mod threads;
 
 pub use engine::CodeCache;

@@ -3,10 +3,7 @@
 
 use tracing::Level;
 
-use super::{
-    bindings::log,
-    services::{Dropped, PluginMeter},
-};
+use super::bindings::log;
 
 /// Log lines taken from one call.
 const LINES: u32 = 100;
@@ -84,8 +81,8 @@ impl Output {
         (!text.is_empty()).then_some(text)
     }
 
-    /// Ends a call: what was printed goes to the log, what was too much is said and counted.
-    pub(super) fn finish(&mut self, speaker: Speaker<'_>, meter: &dyn PluginMeter) {
+    /// Ends a call: what was printed goes to the log, and how much of it was too much.
+    pub(super) fn finish(&mut self, speaker: Speaker<'_>) {
         for (level, buffer) in [(Level::INFO, &mut self.stdout), (Level::WARN, &mut self.stderr)] {
             if buffer.is_empty() {
                 continue;
@@ -99,8 +96,6 @@ impl Output {
         let lines = std::mem::take(&mut self.lines_dropped);
         let bytes = std::mem::take(&mut self.bytes_dropped);
         if lines > 0 || bytes > 0 {
-            meter.dropped(Dropped::LogLines, lines);
-            meter.dropped(Dropped::OutputBytes, bytes);
             tracing::warn!(
                 plugin = speaker.plugin,
                 request = speaker.request,

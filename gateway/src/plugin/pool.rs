@@ -14,9 +14,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::{
     instance::Instance,
     prepared::{Key, Prepared},
-    services::{CallEnd, PluginMeter, Services},
+    services::Services,
 };
-use crate::pipeline::{FailureKind, StageFailure};
+use crate::{
+    pipeline::{FailureKind, StageFailure},
+    telemetry::metrics::{CallFailure, PluginMetrics},
+};
 
 /// Calls that may wait for an instance, in each pool.
 const QUEUE: usize = 256;
@@ -43,7 +46,7 @@ impl Pools {
 
 pub(super) struct Pool {
     pub(super) prepared: Arc<Prepared>,
-    pub(super) meter: Arc<dyn PluginMeter>,
+    pub(super) metrics: PluginMetrics,
     idle: RefCell<Vec<Instance>>,
     permits: Arc<Semaphore>,
     waiting: Cell<usize>,
@@ -54,7 +57,7 @@ pub(super) struct Pool {
 impl Pool {
     fn new(prepared: Arc<Prepared>, services: &Services) -> Self {
         Self {
-            meter: services.shared.metrics.meter(&prepared.identity.name),
+            metrics: services.shared.metrics.plugin(services.worker, &prepared.identity.name),
             idle: RefCell::default(),
             permits: Arc::new(Semaphore::new(prepared.instances.min(Semaphore::MAX_PERMITS))),
             waiting: Cell::new(0),
@@ -79,7 +82,7 @@ impl Pool {
             return Ok(permit);
         }
         let busy = |detail: &str| {
-            self.meter.called(CallEnd::Busy);
+            self.metrics.failed(CallFailure::Busy);
             StageFailure { kind: FailureKind::Busy, detail: detail.to_owned() }
         };
         if self.waiting.get() >= QUEUE {
@@ -101,7 +104,7 @@ impl Pool {
     }
 
     pub(super) fn create(&self, services: &Rc<Services>) -> Result<Instance, StageFailure> {
-        let made = self.prepared.instance(Arc::clone(&self.meter), services);
+        let made = self.prepared.instance(self.metrics.clone(), services);
         made.map_err(|refusal| self.failed(refusal.into()))
     }
 
@@ -114,7 +117,7 @@ impl Pool {
     }
 
     pub(super) async fn create_on_fiber(&self, services: &Rc<Services>) -> Result<Instance, StageFailure> {
-        let made = self.prepared.instance_on_fiber(Arc::clone(&self.meter), services).await;
+        let made = self.prepared.instance_on_fiber(self.metrics.clone(), services).await;
         made.map_err(|refusal| self.failed(refusal.into()))
     }
 
@@ -131,12 +134,12 @@ impl Pool {
 
     /// Counts a failure, and learns from it.
     pub(super) fn failed(&self, failure: StageFailure) -> StageFailure {
-        self.meter.called(match failure.kind {
-            FailureKind::Error => CallEnd::Failed,
-            FailureKind::Trap => CallEnd::Trapped,
-            FailureKind::Timeout => CallEnd::TimedOut,
-            FailureKind::Memory => CallEnd::OutOfMemory,
-            FailureKind::Busy => CallEnd::Busy,
+        self.metrics.failed(match failure.kind {
+            FailureKind::Error => CallFailure::Error,
+            FailureKind::Trap => CallFailure::Trap,
+            FailureKind::Timeout => CallFailure::Timeout,
+            FailureKind::Memory => CallFailure::Memory,
+            FailureKind::Busy => CallFailure::Busy,
         });
         if failure.kind == FailureKind::Timeout {
             self.suspect.set(true);

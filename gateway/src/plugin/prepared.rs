@@ -9,7 +9,7 @@ use super::{
     instance::{Instance, Loan, Terms},
     load::Loaded,
     pool::Pools,
-    services::{PluginMeter, Secrets, Services, Shared},
+    services::{Secrets, Services, Shared},
     stage::PluginStage,
     state::Identity,
     threads::on_own_runtime,
@@ -17,6 +17,7 @@ use super::{
 use crate::{
     config::model::{Grants, Isolation, PluginLimits},
     pipeline::{FailureKind, Stage, StageFailure},
+    telemetry::metrics::PluginMetrics,
 };
 
 /// What a `configure` may take if its plugin's limit for calls is less. It runs once for each instance, and
@@ -71,12 +72,12 @@ impl Prepared {
     /// Configures an instance as the workers will. Upstreams cannot be called in it. Compiled code runs, so
     /// this can take a while; not for workers.
     pub fn try_configure(&self, shared: &Arc<Shared>) -> Result<(), Vec<Problem>> {
-        let meter = || shared.metrics.meter(&self.identity.name);
-        let services = || Rc::new(Services::without_upstreams(Arc::clone(shared)));
+        let services = || Rc::new(Services::without_worker(Arc::clone(shared)));
+        let metrics = || shared.metrics.plugin(0, &self.identity.name);
         let result = if self.loaded.blueprint.waits {
-            on_own_runtime(async || self.instance_on_fiber(meter(), &services()).await.map(drop))
+            on_own_runtime(async || self.instance_on_fiber(metrics(), &services()).await.map(drop))
         } else {
-            self.instance(meter(), &services()).map(drop)
+            self.instance(metrics(), &services()).map(drop)
         };
         result.map_err(|refusal| match refusal {
             Refusal::Problems(problems) => problems,
@@ -91,9 +92,9 @@ impl Prepared {
     }
 
     /// A configured instance of a component that cannot wait.
-    pub(super) fn instance(&self, meter: Arc<dyn PluginMeter>, services: &Rc<Services>) -> Result<Instance, Refusal> {
+    pub(super) fn instance(&self, metrics: PluginMetrics, services: &Rc<Services>) -> Result<Instance, Refusal> {
         let loan = || Loan { slot: None, services, time: self.limits.time.max(CONFIGURE_TIME) };
-        let mut instance = Instance::create(&self.loaded.blueprint, self.terms(meter), loan())?;
+        let mut instance = Instance::create(&self.loaded.blueprint, self.terms(metrics), loan())?;
         let problems = instance.configure(&self.config, loan())?;
         accepted(instance, problems)
     }
@@ -101,17 +102,17 @@ impl Prepared {
     /// A configured instance, made on a fiber.
     pub(super) async fn instance_on_fiber(
         &self,
-        meter: Arc<dyn PluginMeter>,
+        metrics: PluginMetrics,
         services: &Rc<Services>,
     ) -> Result<Instance, Refusal> {
         let loan = || Loan { slot: None, services, time: self.limits.time.max(CONFIGURE_TIME) };
-        let mut instance = Instance::create_on_fiber(&self.loaded.blueprint, self.terms(meter), loan()).await?;
+        let mut instance = Instance::create_on_fiber(&self.loaded.blueprint, self.terms(metrics), loan()).await?;
         let problems = instance.configure_on_fiber(&self.config, loan()).await?;
         accepted(instance, problems)
     }
 
-    fn terms(&self, meter: Arc<dyn PluginMeter>) -> Terms {
-        Terms { identity: Arc::clone(&self.identity), meter, memory: self.limits.memory }
+    fn terms(&self, metrics: PluginMetrics) -> Terms {
+        Terms { identity: Arc::clone(&self.identity), metrics, memory: self.limits.memory }
     }
 
     /// Instances remember what they read when they were configured, so secrets are part of it.

@@ -1,6 +1,10 @@
 //! A plugin as a stage of the pipeline.
 
-use std::{any::Any, rc::Rc};
+use std::{
+    any::Any,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::{ComponentNamedList, Lift, Lower, Resource, TypedFunc};
@@ -10,11 +14,12 @@ use super::{
     instance::{Functions, Instance, Loan},
     pool::Pool,
     reply,
-    services::{CallEnd, Services},
+    services::Services,
 };
 use crate::{
     config::model::Isolation,
     pipeline::{Decision, Exchange, FailureKind, Outcome, Phases, Slot, Stage, StageFailure, Step},
+    telemetry::metrics::CallPhase,
 };
 
 pub(super) struct PluginStage {
@@ -96,7 +101,10 @@ impl PluginStage {
     fn call<H: Hook>(&self, hook: &H, slot: &mut Slot, instance: &mut Instance) -> Result<H::Return, StageFailure> {
         let function = hook.function(instance.functions())?;
         let params = hook.params(slot);
-        instance.call(function, params, self.loan(slot)).map_err(|failure| self.pool.failed(failure))
+        let began = Instant::now();
+        let result = instance.call(function, params, self.loan(slot));
+        self.count::<H>(began.elapsed());
+        result.map_err(|failure| self.pool.failed(failure))
     }
 
     async fn call_on_fiber<H: Hook>(
@@ -107,9 +115,8 @@ impl PluginStage {
     ) -> Result<H::Return, StageFailure> {
         let function = hook.function(instance.functions())?;
         let params = hook.params(slot);
-        let mut cancelled = Cancelled { pool: &self.pool, armed: true };
         let result = instance.call_on_fiber(function, params, self.loan(slot)).await;
-        cancelled.armed = false;
+        self.count::<H>(instance.ran());
         result.map_err(|failure| self.pool.failed(failure))
     }
 
@@ -119,9 +126,12 @@ impl PluginStage {
 
     /// The call went well; what it returned may still be a failure.
     fn conclude<H: Hook>(&self, hook: &H, slot: &Slot, result: H::Return) -> Result<H::Answer, StageFailure> {
-        let answer = hook.answer(result, slot).map_err(|failure| self.pool.failed(failure))?;
-        self.pool.meter.called(CallEnd::Done);
-        Ok(answer)
+        hook.answer(result, slot).map_err(|failure| self.pool.failed(failure))
+    }
+
+    /// Counts a call and its running time.
+    fn count<H: Hook>(&self, ran: Duration) {
+        self.pool.metrics.called(H::PHASE, u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// A new instance for one exchange; `None` if one has to wait for it.
@@ -180,22 +190,9 @@ impl Tenant {
     }
 }
 
-/// Counts a call that nobody waits for any more.
-struct Cancelled<'a> {
-    pool: &'a Pool,
-    armed: bool,
-}
-
-impl Drop for Cancelled<'_> {
-    fn drop(&mut self) {
-        if self.armed {
-            self.pool.meter.called(CallEnd::Cancelled);
-        }
-    }
-}
-
 /// What differs between the phases.
 trait Hook {
+    const PHASE: CallPhase;
     type Params: ComponentNamedList + Lower + Send + Sync + 'static;
     type Return: ComponentNamedList + Lift + Send + Sync + 'static;
     type Answer;
@@ -223,6 +220,7 @@ fn reported(message: String) -> StageFailure {
 struct OnRequest;
 
 impl Hook for OnRequest {
+    const PHASE: CallPhase = CallPhase::Request;
     type Params = (Resource<bindings::Request>,);
     type Return = (Result<bindings::Decision, String>,);
     type Answer = Decision;
@@ -251,6 +249,7 @@ impl Hook for OnRequest {
 struct OnResponse;
 
 impl Hook for OnResponse {
+    const PHASE: CallPhase = CallPhase::Response;
     type Params = (Resource<bindings::Request>, Resource<bindings::Response>);
     type Return = (Result<(), String>,);
     type Answer = ();
@@ -271,6 +270,7 @@ impl Hook for OnResponse {
 struct OnComplete<'a>(&'a Outcome);
 
 impl Hook for OnComplete<'_> {
+    const PHASE: CallPhase = CallPhase::Complete;
     type Params = (Resource<bindings::Request>, Option<Resource<bindings::Response>>, bindings::Outcome);
     type Return = ();
     type Answer = ();

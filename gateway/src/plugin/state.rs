@@ -12,9 +12,9 @@ use super::{
     host::crypto::KeyCache,
     limiter::Limiter,
     output::{Output, Speaker},
-    services::{PluginMeter, Services},
+    services::Services,
 };
-use crate::{config::model::Grants, pipeline::Exchange};
+use crate::{config::model::Grants, pipeline::Exchange, telemetry::metrics::PluginMetrics};
 
 /// Resources that a guest may hold at a time, of those that WASI makes.
 const RESOURCES: usize = 256;
@@ -39,7 +39,7 @@ pub(super) enum Mode {
 /// The data of a guest's store.
 pub(super) struct State {
     pub(super) identity: Arc<Identity>,
-    pub(super) meter: Arc<dyn PluginMeter>,
+    pub(super) metrics: PluginMetrics,
     pub(super) limiter: Limiter,
     pub(super) output: Output,
     pub(super) keys: KeyCache,
@@ -59,12 +59,12 @@ struct Lent {
 }
 
 impl State {
-    pub(super) fn new(identity: Arc<Identity>, meter: Arc<dyn PluginMeter>, memory: usize) -> Self {
+    pub(super) fn new(identity: Arc<Identity>, metrics: PluginMetrics, memory: usize) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES);
         Self {
             identity,
-            meter,
+            metrics,
             limiter: Limiter::new(memory),
             output: Output::default(),
             keys: KeyCache::default(),
@@ -86,7 +86,7 @@ impl State {
     pub(super) fn give_back(&mut self) -> Option<Box<Exchange>> {
         let lent = std::mem::take(&mut *self.lent);
         let request = lent.exchange.as_ref().and_then(|exchange| exchange.id.to_str().ok()).unwrap_or_default();
-        self.output.finish(Speaker { plugin: &self.identity.name, request }, &*self.meter);
+        self.output.finish(Speaker { plugin: &self.identity.name, request });
         lent.exchange
     }
 

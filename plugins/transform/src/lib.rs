@@ -1,35 +1,69 @@
-//! Sets request headers.
+//! Edits the heads of requests and responses by configuration.
+//!
+//! All values of a phase are computed before its first edit, so that the order of the edits does not decide
+//! what a template sees.
 
-use std::collections::BTreeMap;
+mod config;
+mod headers;
+mod target;
+mod template;
 
-use plugin_sdk::{Decision, Error, Plugin, Problems, Request, RequestFilter, export_plugin};
+use plugin_sdk::{Decision, Error, Plugin, Problems, Request, RequestFilter, Response, ResponseFilter, export_plugin};
 
-/// Headers to set.
-#[derive(serde::Deserialize, schemars::JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Config {
-    /// Name and value of each header.
-    set_headers: BTreeMap<String, String>,
+use crate::{
+    config::Config,
+    headers::HeaderEdits,
+    target::TargetEdits,
+    template::{Scope, Values},
+};
+
+struct Transform {
+    request: HeaderEdits,
+    target: TargetEdits,
+    response: HeaderEdits,
+    /// Where values are computed; kept, so that a warm instance does not allocate for them.
+    values: Values,
 }
-
-/// The plugin.
-pub struct Transform(Config);
 
 impl Plugin for Transform {
     type Config = Config;
 
     fn new(config: Config) -> Result<Self, Problems> {
-        Ok(Self(config))
+        let mut problems = Problems::default();
+        let request = HeaderEdits::new(&config.request.headers(), Scope::Request, "/request", &mut problems);
+        let target = TargetEdits::new(&config.request, &mut problems);
+        let response = HeaderEdits::new(&config.response.headers(), Scope::Response, "/response", &mut problems);
+        if problems.is_empty() && request.is_empty() && target.is_empty() && response.is_empty() {
+            problems.add("", "says nothing to do: give `request` or `response` some edits");
+        }
+        problems.or(Self { request, target, response, values: Values::default() })
     }
 }
 
 impl RequestFilter for Transform {
     fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
-        for (name, value) in &self.0.set_headers {
-            request.set_header(name, value)?;
+        self.values.clear();
+        self.request.compute(request, None, &mut self.values);
+        let target = self.target.compute(request)?;
+        self.request.apply(request, &self.values)?;
+        if let Some(target) = target {
+            request
+                .set_path_with_query(&target)
+                .map_err(|error| Error::new(format!("cannot make `{target}` the target: {error}")))?;
         }
         Ok(Decision::Next)
     }
 }
 
-export_plugin!(Transform: request);
+impl ResponseFilter for Transform {
+    fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
+        self.values.clear();
+        self.response.compute(request, Some(response), &mut self.values);
+        self.response.apply(response, &self.values)
+    }
+}
+
+export_plugin!(Transform: request, response);
+
+#[cfg(test)]
+mod tests;

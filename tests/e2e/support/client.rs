@@ -80,7 +80,13 @@ impl Client {
         let (head, body) = response.into_parts();
         let body = in_time("the response's body", body.collect()).await?;
         let trailers = body.trailers().cloned();
-        Ok(Response { status: head.status, version: head.version, headers: head.headers, body: body.to_bytes(), trailers })
+        Ok(Response {
+            status: head.status,
+            version: head.version,
+            headers: head.headers,
+            body: body.to_bytes(),
+            trailers,
+        })
     }
 
     /// Sends a request and waits for the head of the response only.
@@ -124,8 +130,7 @@ async fn http2<S>(stream: S) -> http2::SendRequest<Body>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, connection) =
-        http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("a handshake");
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.expect("a handshake");
     tokio::spawn(connection);
     sender
 }

@@ -65,13 +65,12 @@ fn literal(segment: &str, last: bool, rule: PathRule) -> Result<Segment, String>
     if normal != segment {
         return Err(format!("`{segment}` never matches: paths are normalised before routing; write `{normal}`"));
     }
-    let never = match rule.encoded_slashes {
-        EncodedSlashes::Keep => false,
-        EncodedSlashes::Reject => normal.contains("%2F") || normal.contains("%5C"),
-        EncodedSlashes::Decode => normal.contains("%2F"),
-    };
-    if never {
+    let encoded_slash = normal.contains("%2F") || normal.contains("%5C");
+    if encoded_slash && rule.encoded_slashes != EncodedSlashes::Keep {
         return Err(format!("`{segment}` never matches because of `paths.encoded-slashes`"));
+    }
+    if is_rejected(&normal) {
+        return Err(format!("`{segment}` never matches: requests for such a path are rejected"));
     }
     Ok(Segment::Literal(normal))
 }
@@ -99,6 +98,15 @@ fn normal_form(segment: &str) -> Result<String, String> {
         }
     }
     Ok(normal)
+}
+
+/// Control characters, and dot segments that an upstream might find where the gateway finds none.
+fn is_rejected(normal: &str) -> bool {
+    let control = |escape: &str| matches!(escape.as_bytes(), [b'0' | b'1', ..]) || escape.starts_with("7F");
+    let is_dots = |part: &str| matches!(part, "." | "..");
+    normal.split('%').skip(1).any(control)
+        || normal.split_once(';').is_some_and(|(name, _)| is_dots(name))
+        || normal.split("%2F").flat_map(|part| part.split("%5C")).any(|part| part == "..")
 }
 
 /// Reads a host pattern: a name, an address, or `*.` and a name.
@@ -179,6 +187,11 @@ mod tests {
             ("/a%2fb", "`a%2Fb`"),
             ("/a%2", "hexadecimal"),
             ("/a b", "`a%20b`"),
+            ("/a%00b", "rejected"),
+            ("/a%7fb", "`a%7Fb`"),
+            ("/a%7Fb", "rejected"),
+            ("/..;a/b", "rejected"),
+            ("/a%2F../b", "rejected"),
             ("/static/*", "{*rest}"),
             ("/a{id}", "whole segment"),
             ("/{id", "whole segment"),
@@ -201,7 +214,28 @@ mod tests {
         assert!(path("/a//b", reject).is_ok());
         let decode = PathRule { encoded_slashes: EncodedSlashes::Decode, merge_slashes: true };
         assert!(path("/a%2Fb", decode).is_err());
-        assert!(path("/a%5Cb", decode).is_ok());
+        assert!(path("/a%5Cb", decode).is_err());
+    }
+
+    #[test]
+    fn the_gateway_leaves_literals_as_they_are() {
+        // Every octet in every spelling: what is accepted here must survive the normalisation of requests.
+        let octets =
+            (0..=255u8).flat_map(|b| [format!("a%{b:02X}b"), format!("a%{b:02x}b"), char::from(b).to_string()]);
+        let dots = ["..", ".", "...", ".a", "a..", "..;x", ".;x", "a;..", "..%2F", "a%2F..", ".%5C.", "a%2F.%2Fb"];
+        for segment in octets.chain(dots.map(str::to_owned)) {
+            for encoded_slashes in [EncodedSlashes::Keep, EncodedSlashes::Reject, EncodedSlashes::Decode] {
+                let rule = PathRule { encoded_slashes, merge_slashes: true };
+                let text = format!("/{segment}/end");
+                let Ok(target) = text.parse() else { continue };
+                let normal = crate::http::path::normalise(&target, &http::Method::GET, rule);
+                let arrives = normal.is_ok_and(|normal| normal.as_str() == text);
+                let accepted = path(&text, rule).is_ok();
+                if !text.contains(['{', '}', '*', '?']) {
+                    assert_eq!(accepted, arrives, "{text} {rule:?}");
+                }
+            }
+        }
     }
 
     #[test]

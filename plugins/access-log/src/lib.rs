@@ -1,0 +1,91 @@
+//! Writes one line for each exchange to a sink, whatever ended it.
+//!
+//! Whatever clients, upstreams and plugins choose is escaped where it is written (`escape`), so that one exchange
+//! is one line and no value can pass for another.
+
+mod common;
+mod config;
+mod escape;
+mod json;
+mod source;
+mod time;
+
+use plugin_sdk::{
+    Observer, Outcome, Plugin, Problems, Request, Response, export_plugin,
+    sinks::{self, SinkError},
+    warn,
+};
+
+use crate::{
+    common::Common,
+    config::{Config, Format},
+    json::Json,
+};
+
+struct AccessLog {
+    sink: String,
+    layout: Layout,
+    /// The line under construction; kept, so that a warm instance does not allocate for it.
+    line: Vec<u8>,
+    /// A sink that is not there is said once, not once a request.
+    warned: bool,
+}
+
+enum Layout {
+    Json(Json),
+    Common(Common),
+}
+
+/// What an exchange was and how it ended.
+struct Facts<'a> {
+    request: &'a Request,
+    response: Option<&'a Response>,
+    outcome: &'a Outcome,
+}
+
+impl Facts<'_> {
+    /// The status, or nginx's 499 for a client that left before there was one.
+    fn status(&self) -> u16 {
+        self.outcome.status.unwrap_or(499)
+    }
+}
+
+impl Plugin for AccessLog {
+    type Config = Config;
+
+    fn new(config: Config) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        if config.sink.is_empty() {
+            problems.add("/sink", "names no sink");
+        }
+        let layout = match config.format {
+            Format::Json => Layout::Json(Json::new(&config, &mut problems)),
+            Format::Common => Layout::Common(Common::new(&config, false, &mut problems)),
+            Format::Combined => Layout::Common(Common::new(&config, true, &mut problems)),
+        };
+        problems.or(Self { sink: config.sink, layout, line: Vec::with_capacity(512), warned: false })
+    }
+}
+
+impl Observer for AccessLog {
+    fn on_complete(&mut self, request: &Request, response: Option<&Response>, outcome: &Outcome) {
+        self.line.clear();
+        let facts = Facts { request, response, outcome };
+        match &self.layout {
+            Layout::Json(json) => json.write(&facts, &mut self.line),
+            Layout::Common(common) => common.write(&facts, &mut self.line),
+        }
+        // A full sink is counted by the gateway.
+        if let Err(error @ SinkError::Denied(_)) = sinks::write(&self.sink, &self.line)
+            && !self.warned
+        {
+            self.warned = true;
+            warn!("nothing is logged: {error}");
+        }
+    }
+}
+
+export_plugin!(AccessLog: observe);
+
+#[cfg(test)]
+mod tests;

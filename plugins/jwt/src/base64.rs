@@ -1,0 +1,102 @@
+//! Base64 as strict as JOSE wants it: one text for each sequence of bytes, so that nobody can write a token
+//! that is known under another spelling.
+
+const INVALID: u8 = 0xff;
+
+/// RFC 4648 §5.
+const VALUES: [u8; 256] = {
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut values = [INVALID; 256];
+    let mut i = 0;
+    while i < alphabet.len() {
+        values[alphabet[i] as usize] = i as u8;
+        i += 1;
+    }
+    values
+};
+
+/// Decodes base64url without padding (RFC 7515 §2). White space, padding, other characters and bits that belong
+/// to no byte (RFC 4648 §3.5) are refused.
+pub(crate) fn decode_url(text: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
+    for group in text.chunks(4) {
+        let mut bits = 0_u32;
+        for &character in group {
+            let value = VALUES[usize::from(character)];
+            if value == INVALID {
+                return None;
+            }
+            bits = bits << 6 | u32::from(value);
+        }
+        let (left, spare) = match group.len() {
+            4 => (bits, 0),
+            3 => (bits << 6, 8),
+            2 => (bits << 12, 16),
+            _ => return None,
+        };
+        if left & ((1 << spare) - 1) != 0 {
+            return None;
+        }
+        let [_, all @ ..] = left.to_be_bytes();
+        bytes.extend_from_slice(&all[..3 - spare / 8]);
+    }
+    Some(bytes)
+}
+
+/// Decodes the padded base64 of PEM (RFC 7468 §2), in which white space may be anywhere.
+pub(crate) fn decode_pem(text: &str) -> Option<Vec<u8>> {
+    let mut url: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    if !url.len().is_multiple_of(4) {
+        return None;
+    }
+    for _ in 0..2 {
+        url.pop_if(|last| *last == b'=');
+    }
+    for character in &mut url {
+        *character = match *character {
+            b'+' => b'-',
+            b'/' => b'_',
+            b'-' | b'_' => return None,
+            other => other,
+        };
+    }
+    decode_url(&url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{decode_pem, decode_url};
+
+    #[test]
+    fn the_examples_of_rfc_4648_decode() {
+        let examples: [(&str, &[u8]); 7] = [
+            ("", b""),
+            ("Zg", b"f"),
+            ("Zm8", b"fo"),
+            ("Zm9v", b"foo"),
+            ("Zm9vYg", b"foob"),
+            ("Zm9vYmE", b"fooba"),
+            ("Zm9vYmFy", b"foobar"),
+        ];
+        for (text, bytes) in examples {
+            assert_eq!(decode_url(text.as_bytes()).as_deref(), Some(bytes), "{text}");
+        }
+        assert_eq!(decode_url(b"-_-_"), Some(vec![0xfb, 0xff, 0xbf]));
+    }
+
+    #[test]
+    fn there_is_one_spelling_only() {
+        for text in ["Z", "Zm9vY", "Zg==", "Zh", "Zm9", "Zm 8", "Zm8\n", "+/+/", "Zm8.", "Zm\u{e9}"] {
+            assert_eq!(decode_url(text.as_bytes()), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn pem_is_padded_and_may_be_broken_into_lines() {
+        assert_eq!(decode_pem("Zm9v\r\nYg==\n").as_deref(), Some(&b"foob"[..]));
+        assert_eq!(decode_pem("+/+/"), Some(vec![0xfb, 0xff, 0xbf]));
+        for text in ["Zg", "Zg=", "Zg===", "-_-_", "Z===", "===="] {
+            assert_eq!(decode_pem(text), None, "{text}");
+        }
+    }
+}

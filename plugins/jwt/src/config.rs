@@ -1,0 +1,252 @@
+//! The configuration, as it is typed.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, de};
+use serde_json::{Map, Value};
+
+/// Which tokens are accepted, where they are looked for, and what becomes of their claims.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Config {
+    /// The keys that tokens may be signed with.
+    #[serde(default)]
+    pub(crate) keys: Vec<KeyConfig>,
+    /// A JSON Web Key Set (RFC 7517 §5), as an identity provider publishes it. Keys in it that are not for
+    /// verifying signatures, or of an unknown kind, are ignored.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Jwks")]
+    pub(crate) jwks: Option<Jwks>,
+    /// The name of a gateway secret whose value is a JSON Web Key Set; this is the way to a set in a file.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "String")]
+    pub(crate) jwks_secret: Option<String>,
+
+    /// Who may have issued the token: its `iss` must be one of these. Any issuer if left out, so leave it out
+    /// only if the keys sign for nobody else.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "OneOrMany")]
+    pub(crate) issuer: Option<OneOrMany>,
+    /// For whom the token must be: one of these must be in its `aud`. If left out, a token that names an audience
+    /// is refused (RFC 7519 §4.1.3).
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "OneOrMany")]
+    pub(crate) audience: Option<OneOrMany>,
+    /// Accept tokens for whomever they are. A token that the same issuer made for another service is then
+    /// accepted here.
+    #[serde(default)]
+    pub(crate) any_audience: bool,
+    /// What the token must say it is, in its `typ`: `at+jwt` for access tokens of RFC 9068. Not looked at if left out.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "OneOrMany")]
+    pub(crate) typ: Option<OneOrMany>,
+    /// How far the clocks of the issuer and the gateway may be apart, at most `10m`.
+    #[serde(default)]
+    pub(crate) leeway: Span,
+    /// How long after its `iat` a token is accepted, whatever its `exp` says. The token must then have an `iat`.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Span")]
+    pub(crate) max_age: Option<Span>,
+    /// Whether a token must have an `exp`. One without is valid for ever.
+    #[serde(default = "yes")]
+    pub(crate) require_expiry: bool,
+    /// Scopes that the token must all have, in its `scope` or `scp`. A token without them is answered with 403.
+    #[serde(default)]
+    pub(crate) scopes: Vec<String>,
+    /// What else the token must say. One that does not is answered with 403.
+    #[serde(default)]
+    pub(crate) claims: Vec<ClaimConfig>,
+
+    /// Where the token is looked for. Found in more than one place it is refused with 400.
+    #[serde(default = "authorization")]
+    pub(crate) from: Vec<SourceConfig>,
+    /// Whether a request without a token is answered with 401. If not it goes on as anonymous; a token that is not
+    /// valid is refused all the same.
+    #[serde(default = "yes")]
+    pub(crate) required: bool,
+    /// Whether the token goes on to the upstream.
+    #[serde(default = "yes")]
+    pub(crate) forward: bool,
+    /// Request headers and the claims they get, such as `x-user: sub`. What the client sent under these names
+    /// is always removed. A claim is named as in `claims`.
+    #[serde(default)]
+    pub(crate) claims_to_headers: BTreeMap<String, String>,
+    /// Attributes of the exchange and the claims they get, such as `jwt.tenant: /org/id`. `jwt.sub` and `jwt.iss`
+    /// are always set. A claim is named as in `claims`.
+    #[serde(default)]
+    pub(crate) claims_to_attributes: BTreeMap<String, String>,
+
+    /// The protection space that clients are told in `WWW-Authenticate`.
+    #[serde(default = "realm")]
+    pub(crate) realm: String,
+    /// The longest token that is looked at, 64 to 65536 bytes.
+    #[serde(default = "max_token_bytes")]
+    #[schemars(range(min = 64, max = 65536))]
+    pub(crate) max_token_bytes: usize,
+    /// How many verified tokens each instance remembers until they expire, at most 100000; 0 for none.
+    #[serde(default = "remember")]
+    #[schemars(range(max = 100_000))]
+    pub(crate) remember: usize,
+}
+
+/// A key: exactly one of `secret`, `secret-name`, `public-key` and `jwk`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct KeyConfig {
+    /// The key's identifier: tokens that name another one are not checked against this key. A key without one is
+    /// tried for every token whose identifier no other key has.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "String")]
+    pub(crate) kid: Option<String>,
+    /// The one algorithm that the key is for. If left out: what the `jwk` says, otherwise HS256 for a secret, RS256
+    /// for RSA, ES256 for P-256, ES384 for P-384, EdDSA for Ed25519.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "String", extend("enum" = [
+        "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA",
+    ]))]
+    pub(crate) alg: Option<String>,
+    /// An HMAC secret: these very characters.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "String")]
+    pub(crate) secret: Option<String>,
+    /// The name of a gateway secret whose value is the HMAC secret.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "String")]
+    pub(crate) secret_name: Option<String>,
+    /// A public key in PEM: `-----BEGIN PUBLIC KEY-----` or `-----BEGIN RSA PUBLIC KEY-----`.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "String")]
+    pub(crate) public_key: Option<String>,
+    /// A JSON Web Key (RFC 7517); of kind `oct` for a secret that is not text.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Map<String, Value>")]
+    pub(crate) jwk: Option<Map<String, Value>>,
+}
+
+/// A JSON Web Key Set.
+#[derive(Deserialize, JsonSchema)]
+pub(crate) struct Jwks {
+    /// The keys. Members beside `keys` are ignored.
+    pub(crate) keys: Vec<Map<String, Value>>,
+}
+
+/// What one claim must be: at most one of `equals`, `one-of` and `all-of`. With none of them it must be there, and
+/// not be null.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct ClaimConfig {
+    /// The claim's name, or a JSON Pointer (RFC 6901) to a value inside a claim: `/realm_access/roles`.
+    pub(crate) claim: String,
+    /// The claim is this value.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Value")]
+    pub(crate) equals: Option<Value>,
+    /// The claim is one of these values, or a list that has one of them.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Vec<Value>")]
+    pub(crate) one_of: Option<Vec<Value>>,
+    /// The claim is a list that has all of these values.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Vec<Value>")]
+    pub(crate) all_of: Option<Vec<Value>>,
+}
+
+/// A place of the token: exactly one of `header`, `cookie` and `query`.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct SourceConfig {
+    /// A request header.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "String")]
+    pub(crate) header: Option<String>,
+    /// The word before the token in the header, in upper or lower case: `Bearer` for `authorization`, none for others,
+    /// if left out.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "String")]
+    pub(crate) scheme: Option<String>,
+    /// A cookie.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "String")]
+    pub(crate) cookie: Option<String>,
+    /// A query parameter. Whoever logs the target then logs the token.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "String")]
+    pub(crate) query: Option<String>,
+}
+
+/// One text, or a list of which each will do.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged, expecting = "expected a string or a list of strings")]
+pub(crate) enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    pub(crate) fn into_vec(self) -> Vec<String> {
+        match self {
+            Self::One(one) => vec![one],
+            Self::Many(many) => many,
+        }
+    }
+}
+
+/// A duration as the gateway writes them: `500ms`, `30s`, `5m`, `1h`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) millis: i64,
+}
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+        let (number, unit) = text.split_at(end);
+        let factor = match unit {
+            "ms" => Some(1),
+            "s" => Some(1_000),
+            "m" => Some(60_000),
+            "h" => Some(3_600_000),
+            _ => None,
+        };
+        let millis = factor.zip(number.parse::<i64>().ok()).and_then(|(factor, number)| number.checked_mul(factor));
+        let millis = millis.ok_or_else(|| de::Error::custom("expected a duration such as 500ms, 30s, 5m or 1h"))?;
+        Ok(Self { millis })
+    }
+}
+
+impl JsonSchema for Span {
+    fn schema_name() -> Cow<'static, str> {
+        "Span".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" })
+    }
+}
+
+/// Refuses `null`, which YAML makes of a key without a value: a check must not be lost by a slip.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn authorization() -> Vec<SourceConfig> {
+    vec![SourceConfig { header: Some("authorization".into()), ..SourceConfig::default() }]
+}
+
+fn realm() -> String {
+    "gateway".into()
+}
+
+fn max_token_bytes() -> usize {
+    8 * 1024
+}
+
+fn remember() -> usize {
+    1000
+}

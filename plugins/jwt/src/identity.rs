@@ -1,0 +1,103 @@
+//! Who the client is, as later plugins and the upstream are told: claims as headers and attributes.
+
+use std::collections::BTreeMap;
+
+use plugin_sdk::{EditError, Pointer, Problems, Request};
+use serde_json::{Map, Value};
+
+use crate::{
+    claim::{ClaimPath, text},
+    names,
+    refusal::Refusal,
+};
+
+/// Which claims are passed on, and under which names.
+pub(crate) struct Mapping {
+    headers: Vec<(String, ClaimPath)>,
+    attributes: Vec<(String, ClaimPath)>,
+}
+
+/// The claims of one token as they are passed on, in the order of the mapping.
+pub(crate) struct Identity {
+    headers: Box<[Option<Box<str>>]>,
+    attributes: Box<[Option<Box<str>>]>,
+}
+
+impl Mapping {
+    pub(crate) fn read(
+        headers: BTreeMap<String, String>,
+        attributes: BTreeMap<String, String>,
+        problems: &mut Problems,
+    ) -> Self {
+        let at = Pointer::from("/claims-to-headers");
+        let mut mapping = Self { headers: Vec::new(), attributes: Vec::new() };
+        for (name, claim) in headers {
+            let at = at.then(&name);
+            if let Err(message) = names::check_settable_header(&name) {
+                problems.add(&at, message);
+            }
+            let name = name.to_ascii_lowercase();
+            if mapping.header_names().any(|other| other == name) {
+                problems.add(&at, "names the same header as another entry");
+            }
+            mapping.headers.extend(ClaimPath::read(&claim, &at, problems).map(|path| (name, path)));
+        }
+        let at = Pointer::from("/claims-to-attributes");
+        for (name, claim) in attributes {
+            let at = at.then(&name);
+            if let Err(message) = names::check_attribute(&name) {
+                problems.add(&at, message);
+            }
+            mapping.attributes.extend(ClaimPath::read(&claim, &at, problems).map(|path| (name, path)));
+        }
+        for claim in ["sub", "iss"] {
+            let name = format!("jwt.{claim}");
+            if mapping.attributes.iter().all(|(other, _)| *other != name) {
+                mapping.attributes.push((name, ClaimPath::Name(claim.into())));
+            }
+        }
+        mapping
+    }
+
+    pub(crate) fn header_names(&self) -> impl Iterator<Item = &str> {
+        self.headers.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Renders what is passed on of a token.
+    pub(crate) fn identity(&self, claims: &Map<String, Value>) -> Result<Identity, Refusal> {
+        let render = |pairs: &[(String, ClaimPath)]| {
+            let texts = pairs.iter().map(|(_, path)| path.find(claims).map(text).transpose());
+            texts.map(|text| Ok(text?.map(String::into_boxed_str))).collect::<Result<_, Refusal>>()
+        };
+        Ok(Identity { headers: render(&self.headers)?, attributes: render(&self.attributes)? })
+    }
+
+    /// Tells later plugins and the upstream who the client is. What the client itself said about it is gone after.
+    pub(crate) fn announce(&self, identity: &Identity, request: &Request) -> Result<(), EditError> {
+        for ((name, _), value) in self.headers.iter().zip(&identity.headers) {
+            match value {
+                Some(value) => request.set_header(name, value.as_bytes())?,
+                None => request.remove_header(name)?,
+            }
+        }
+        for ((name, _), value) in self.attributes.iter().zip(&identity.attributes) {
+            if let Some(value) = value {
+                request.set_attribute(name, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what a client without a token said about itself.
+    pub(crate) fn announce_nobody(&self, request: &Request) -> Result<(), EditError> {
+        self.header_names().try_for_each(|name| request.remove_header(name))
+    }
+}
+
+impl Identity {
+    /// Bytes of text in it.
+    pub(crate) fn size(&self) -> usize {
+        let texts = self.headers.iter().chain(&self.attributes);
+        texts.map(|text| size_of_val(text) + text.as_deref().map_or(0, str::len)).sum()
+    }
+}

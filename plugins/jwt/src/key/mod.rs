@@ -1,0 +1,195 @@
+//! The keys that tokens may be signed with, and which of them a token is checked against.
+//!
+//! Each key is for exactly one algorithm (RFC 8725 §3.1). What a token says about its algorithm only has to agree.
+
+mod der;
+mod jwk;
+mod material;
+mod pem;
+
+use plugin_sdk::{
+    Pointer, Problems,
+    crypto::{Algorithm, CryptoError, verify},
+    secrets,
+};
+use serde_json::{Map, Value};
+
+use crate::config::{Jwks, KeyConfig};
+use jwk::{Jwk, JwkError};
+use material::Material;
+
+/// More keys than any issuer has.
+const MAX_KEYS: usize = 100;
+
+/// What one token may cost, where many keys fit because it names none.
+const MAX_ATTEMPTS: usize = 8;
+
+struct Key {
+    kid: Option<String>,
+    algorithm: Algorithm,
+    /// In the form that [`verify`] takes.
+    bytes: Vec<u8>,
+}
+
+/// All keys.
+pub(crate) struct Keys(Vec<Key>);
+
+/// What the keys say to a signature.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Good,
+    Bad,
+    /// No key has that identifier and that algorithm.
+    NoKey,
+}
+
+impl Keys {
+    /// Checks a signature with the keys of this identifier, or with those that have none if there are no such; for
+    /// a token without identifier with all, as long as they are for this algorithm.
+    pub(crate) fn verify(
+        &self,
+        algorithm: Algorithm,
+        kid: Option<&str>,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<Verdict, CryptoError> {
+        let named = kid.is_some_and(|kid| self.0.iter().any(|key| key.kid.as_deref() == Some(kid)));
+        let candidates = self.0.iter().filter(|key| match kid {
+            Some(kid) if named => key.kid.as_deref() == Some(kid),
+            Some(_) => key.kid.is_none(),
+            None => true,
+        });
+        let mut verdict = Verdict::NoKey;
+        for key in candidates.filter(|key| key.algorithm == algorithm).take(MAX_ATTEMPTS) {
+            if verify(algorithm, &key.bytes, message, signature)? {
+                return Ok(Verdict::Good);
+            }
+            verdict = Verdict::Bad;
+        }
+        Ok(verdict)
+    }
+
+    /// Reads every key of the configuration.
+    pub(crate) fn read(
+        keys: Vec<KeyConfig>,
+        jwks: Option<Jwks>,
+        jwks_secret: Option<String>,
+        problems: &mut Problems,
+    ) -> Self {
+        let mut reader = Reader { keys: Vec::new(), problems };
+        let nothing = keys.is_empty() && jwks.is_none() && jwks_secret.is_none();
+        for (i, key) in keys.into_iter().enumerate() {
+            reader.entry(&Pointer::from("/keys").then(i), key);
+        }
+        if let Some(jwks) = jwks {
+            reader.set(jwks, &|i| Pointer::from("/jwks/keys").then(i), "", &Pointer::from("/jwks/keys"));
+        }
+        if let Some(name) = jwks_secret {
+            reader.secret_set(&name);
+        }
+        if nothing {
+            reader.problems.add(Pointer::root(), "has no key, needs one of `keys`, `jwks` and `jwks-secret`");
+        }
+        if reader.keys.len() > MAX_KEYS {
+            reader.problems.add(Pointer::root(), format!("has {} keys, more than {MAX_KEYS}", reader.keys.len()));
+        }
+        Self(reader.keys)
+    }
+}
+
+struct Reader<'a> {
+    keys: Vec<Key>,
+    problems: &'a mut Problems,
+}
+
+impl Reader<'_> {
+    /// An entry of `keys`.
+    fn entry(&mut self, at: &Pointer, config: KeyConfig) {
+        let KeyConfig { kid, alg, secret, secret_name, public_key, jwk } = config;
+        let algorithm = match alg {
+            Some(name) => {
+                let unknown = format!("`{name}` is no known signature algorithm");
+                let Some(known) = self.problems.note(at.then("alg"), name.parse().map_err(|_: CryptoError| unknown))
+                else {
+                    return;
+                };
+                Some(known)
+            }
+            None => None,
+        };
+        let (place, jwk) = match (secret, secret_name, public_key, jwk) {
+            (Some(secret), None, None, None) => (at.then("secret"), Ok(Jwk::new(Material::secret(secret.into())))),
+            (None, Some(name), None, None) => (
+                at.then("secret-name"),
+                secrets::get(&name).map(|secret| Jwk::new(Material::secret(secret))).map_err(|e| e.to_string()),
+            ),
+            (None, None, Some(pem), None) => (at.then("public-key"), pem::read(&pem).map(Jwk::new)),
+            (None, None, None, Some(jwk)) => {
+                let place = at.then("jwk");
+                match jwk::read(&jwk) {
+                    Ok(jwk) => (place, Ok(jwk)),
+                    Err(error) => (member(&place, error.member), Err(error.message)),
+                }
+            }
+            _ => {
+                return self.problems.add(at, "needs exactly one of `secret`, `secret-name`, `public-key` and `jwk`");
+            }
+        };
+        let Some(mut jwk) = self.problems.note(&place, jwk) else { return };
+        if let (Some(ours), Some(its)) = (algorithm, jwk.algorithm)
+            && ours != its
+        {
+            return self.problems.add(at.then("alg"), format!("is {ours}, but the key's own `alg` is {its}"));
+        }
+        jwk.algorithm = algorithm.or(jwk.algorithm);
+        jwk.kid = kid.or(jwk.kid);
+        self.keep(&place, "", jwk);
+    }
+
+    /// A set of keys; `prefix` tells a key in a message where a pointer cannot.
+    fn set(&mut self, jwks: Jwks, at: &dyn Fn(usize) -> Pointer, prefix: &str, whole: &Pointer) {
+        let before = (self.keys.len(), self.problems.iter().count());
+        for (i, jwk) in jwks.keys.iter().enumerate() {
+            let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix} {i} ") };
+            self.member_of_set(&at(i), &prefix, jwk);
+        }
+        if before == (self.keys.len(), self.problems.iter().count()) {
+            self.problems.add(whole, "has no key for verifying signatures");
+        }
+    }
+
+    fn member_of_set(&mut self, at: &Pointer, prefix: &str, jwk: &Map<String, Value>) {
+        match jwk::read(jwk) {
+            Ok(jwk) => self.keep(at, prefix, jwk),
+            Err(JwkError { foreign: true, .. }) => {}
+            Err(JwkError { member: "", message, .. }) => self.problems.add(at, format!("{prefix}{message}")),
+            Err(error) if prefix.is_empty() => self.problems.add(at.then(error.member), error.message),
+            Err(error) => self.problems.add(at, format!("{prefix}`{}` {}", error.member, error.message)),
+        }
+    }
+
+    /// A set in a gateway secret.
+    fn secret_set(&mut self, name: &str) {
+        let at = Pointer::from("/jwks-secret");
+        let Some(document) = self.problems.note(&at, secrets::get(name)) else { return };
+        // Without the cause: it might quote the secret.
+        let read = serde_json::from_slice(&document).map_err(|_| "is not a JSON Web Key Set: `{\"keys\": [...]}`");
+        if let Some(jwks) = self.problems.note(&at, read) {
+            self.set(jwks, &|_| at.clone(), "key", &at);
+        }
+    }
+
+    fn keep(&mut self, at: &Pointer, prefix: &str, Jwk { kid, algorithm, material }: Jwk) {
+        let algorithm = algorithm.unwrap_or_else(|| material.default_algorithm());
+        let checked = material.check_algorithm(algorithm).and_then(|()| material.check_strength(algorithm));
+        match checked {
+            Ok(()) => self.keys.push(Key { kid, algorithm, bytes: material.into_bytes() }),
+            Err(message) => self.problems.add(at, format!("{prefix}{message}")),
+        }
+    }
+}
+
+/// The place of a member, or of the whole key.
+fn member(at: &Pointer, member: &str) -> Pointer {
+    if member.is_empty() { at.clone() } else { at.then(member) }
+}

@@ -1,0 +1,134 @@
+//! Verified tokens, remembered until they expire, so that a client's second request costs a look-up.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+    rc::Rc,
+};
+
+use crate::{identity::Identity, refusal::Refusal, rules::Validity};
+
+/// What was found out about a token whose signature is good.
+pub(crate) struct Passport {
+    pub(crate) validity: Validity,
+    /// Whose it is, or what it lacks.
+    pub(crate) rights: Result<Identity, Refusal>,
+}
+
+/// What all remembered tokens may take, beside their number: an instance has a few tens of MiB.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// A token of the memory, a slot of the clock.
+struct Slot {
+    token: Box<[u8]>,
+    passport: Rc<Passport>,
+    /// Asked for since the hand was here.
+    used: bool,
+}
+
+/// A bounded map from tokens to passports. When it is full, the hand of a clock goes round, takes who has expired
+/// or was not asked for since it last came by, and spares the others once.
+pub(crate) struct Memory {
+    slots: Vec<Slot>,
+    /// Fingerprints of tokens and their slots. Only verified tokens get here, so nobody fills it with rubbish; and
+    /// what is found is compared as a whole, so two tokens of one fingerprint only displace each other.
+    index: HashMap<u64, usize, BuildHasherDefault<AsItIs>>,
+    hand: usize,
+    bytes: usize,
+    capacity: usize,
+}
+
+impl Memory {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { slots: Vec::new(), index: HashMap::default(), hand: 0, bytes: 0, capacity }
+    }
+
+    pub(crate) fn get(&mut self, token: &[u8]) -> Option<Rc<Passport>> {
+        let slot = self.slots.get_mut(*self.index.get(&fingerprint(token))?)?;
+        if *slot.token != *token {
+            return None;
+        }
+        slot.used = true;
+        Some(Rc::clone(&slot.passport))
+    }
+
+    pub(crate) fn insert(&mut self, token: &[u8], passport: Rc<Passport>, now: i64) {
+        let slot = Slot { token: token.into(), passport, used: false };
+        let size = slot.size();
+        if self.capacity == 0 || size > MAX_BYTES {
+            return;
+        }
+        let fingerprint = fingerprint(token);
+        if let Some(old) = self.index.get(&fingerprint) {
+            self.remove(*old);
+        }
+        while self.slots.len() >= self.capacity || self.bytes + size > MAX_BYTES {
+            self.evict(now);
+        }
+        self.bytes += size;
+        self.index.insert(fingerprint, self.slots.len());
+        self.slots.push(slot);
+    }
+
+    /// Moves the hand until a slot is free: at most once round and one further.
+    fn evict(&mut self, now: i64) {
+        loop {
+            self.hand = if self.hand < self.slots.len() { self.hand } else { 0 };
+            let Some(slot) = self.slots.get_mut(self.hand) else { return };
+            if !slot.used || slot.passport.validity.is_over(now) {
+                return self.remove(self.hand);
+            }
+            slot.used = false;
+            self.hand += 1;
+        }
+    }
+
+    fn remove(&mut self, position: usize) {
+        let slot = self.slots.swap_remove(position);
+        self.bytes -= slot.size();
+        self.index.remove(&fingerprint(&slot.token));
+        if let Some(moved) = self.slots.get(position) {
+            self.index.insert(fingerprint(&moved.token), position);
+        }
+    }
+}
+
+impl Slot {
+    fn size(&self) -> usize {
+        size_of::<Self>()
+            + size_of::<Passport>()
+            + self.token.len()
+            + self.passport.rights.as_ref().map_or(0, Identity::size)
+    }
+}
+
+/// Mixes the last 32 bytes, which are of the signature and so as good as random, and the length.
+fn fingerprint(token: &[u8]) -> u64 {
+    let tail = &token[token.len().saturating_sub(32)..];
+    tail.chunks(8).fold(token.len() as u64, |hash, chunk| {
+        let mut bytes = [0; 8];
+        bytes[..chunk.len()].copy_from_slice(chunk);
+        // The constant is 2^64 by the golden ratio: base64 leaves two bits of each byte unused.
+        let mixed = (hash.rotate_left(23) ^ u64::from_le_bytes(bytes)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ mixed >> 32
+    })
+}
+
+/// Fingerprints need no further hashing. It also keeps the random numbers that the standard hasher wants
+/// out of the component's imports.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = fingerprint(bytes);
+    }
+
+    fn write_u64(&mut self, fingerprint: u64) {
+        self.0 = fingerprint;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

@@ -1,0 +1,238 @@
+//! Where the token of a request is, and taking it away from there.
+
+use plugin_sdk::{EditError, Pointer, Problems, Request};
+
+use crate::{config::SourceConfig, names, refusal::Refusal};
+
+/// A place that may hold a token.
+pub(crate) enum Source {
+    /// With the scheme before the token, if there must be one.
+    Header {
+        name: String,
+        scheme: Option<String>,
+    },
+    Cookie(String),
+    Query(String),
+}
+
+/// The text that a request carries as its token.
+pub(crate) struct Found {
+    bytes: Vec<u8>,
+    /// Where it begins in `bytes`.
+    start: usize,
+    /// Position of its source.
+    source: usize,
+}
+
+impl Found {
+    pub(crate) fn token(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+}
+
+/// All places that are looked at.
+pub(crate) struct Sources(Vec<Source>);
+
+impl Sources {
+    pub(crate) fn read(config: Vec<SourceConfig>, problems: &mut Problems) -> Self {
+        if config.is_empty() {
+            problems.add("/from", "must not be empty, leave it out for `authorization`");
+        }
+        let sources = config.into_iter().enumerate();
+        Self(
+            sources.filter_map(|(i, source)| Source::read(source, &Pointer::from("/from").then(i), problems)).collect(),
+        )
+    }
+
+    pub(crate) fn has_header(&self, name: &str) -> bool {
+        let is = |other: &str| other.eq_ignore_ascii_case(name);
+        self.0.iter().any(|source| match source {
+            Source::Header { name, .. } => is(name),
+            Source::Cookie(_) => is("cookie"),
+            Source::Query(_) => false,
+        })
+    }
+
+    /// Looks in all places: of two tokens the upstream might take the one that was not verified (RFC 6750 §2).
+    pub(crate) fn find(&self, request: &Request) -> Result<Option<Found>, Refusal> {
+        let mut found = None;
+        for (i, source) in self.0.iter().enumerate() {
+            let Some((bytes, start)) = source.find(request)? else { continue };
+            if found.is_some() {
+                return Err(Refusal::Ambiguous);
+            }
+            found = Some(Found { bytes, start, source: i });
+        }
+        Ok(found)
+    }
+
+    /// Takes the token away from the request.
+    pub(crate) fn remove(&self, found: &Found, request: &Request) -> Result<(), EditError> {
+        self.0.get(found.source).map_or(Ok(()), |source| source.remove(request))
+    }
+}
+
+impl Source {
+    fn read(config: SourceConfig, at: &Pointer, problems: &mut Problems) -> Option<Self> {
+        let SourceConfig { header, scheme, cookie, query } = config;
+        let (place, name, source) = match (header, cookie, query) {
+            (Some(name), None, None) => {
+                let bearer = name.eq_ignore_ascii_case("authorization").then(|| "Bearer".to_owned());
+                if let Some(scheme) = &scheme {
+                    problems.note(at.then("scheme"), names::check_token(scheme));
+                }
+                ("header", name.clone(), Self::Header { name, scheme: scheme.or(bearer) })
+            }
+            (None, Some(name), None) if scheme.is_none() => ("cookie", name.clone(), Self::Cookie(name)),
+            (None, None, Some(name)) if scheme.is_none() => ("query", name.clone(), Self::Query(name)),
+            _ => {
+                problems
+                    .add(at, "needs exactly one of `header`, `cookie` and `query`; `scheme` goes with `header` only");
+                return None;
+            }
+        };
+        let legal = match &source {
+            Self::Query(name) if name.is_empty() => Err("must not be empty"),
+            Self::Query(_) => Ok(()),
+            Self::Header { .. } if name.eq_ignore_ascii_case("cookie") => Err("is written `cookie: NAME`"),
+            Self::Header { .. } => names::check_settable_header(&name),
+            Self::Cookie(name) => names::check_token(name),
+        };
+        problems.note(at.then(place), legal).map(|()| source)
+    }
+
+    /// The bytes in which the token is, and where it begins in them.
+    fn find(&self, request: &Request) -> Result<Option<(Vec<u8>, usize)>, Refusal> {
+        match self {
+            Self::Header { name, scheme } => {
+                let values = request.header_values(name).into_iter();
+                only(values.filter_map(|value| {
+                    let start = scheme.as_ref().map_or(Some(0), |scheme| after_scheme(&value, scheme))?;
+                    Some((value, start))
+                }))
+            }
+            Self::Cookie(name) => {
+                let lines = request.header_values("cookie");
+                let values = lines.iter().flat_map(|line| cookies(line)).filter_map(|pair| cookie_value(pair, name));
+                only(values.map(|value| (value.to_vec(), 0)))
+            }
+            Self::Query(name) => {
+                let query = request.query().unwrap_or_default();
+                let pairs = query.split('&').map(key_and_value).filter(|(key, _)| is_encoded(key, name));
+                only(pairs.map(|(_, value)| (value.as_bytes().to_vec(), 0)))
+            }
+        }
+    }
+
+    fn remove(&self, request: &Request) -> Result<(), EditError> {
+        match self {
+            Self::Header { name, .. } => request.remove_header(name),
+            Self::Cookie(name) => {
+                let lines = request.header_values("cookie");
+                let others =
+                    lines.iter().flat_map(|line| cookies(line)).filter(|pair| cookie_value(pair, name).is_none());
+                let others: Vec<_> = others.collect();
+                if others.is_empty() {
+                    return request.remove_header("cookie");
+                }
+                request.set_header("cookie", others.join(&b"; "[..]))
+            }
+            Self::Query(name) => {
+                let query = request.query().unwrap_or_default();
+                let others: Vec<_> = query.split('&').filter(|pair| !is_encoded(key_and_value(pair).0, name)).collect();
+                let question_mark = if others.is_empty() { "" } else { "?" };
+                request.set_path_with_query(&format!("{}{question_mark}{}", request.path(), others.join("&")))
+            }
+        }
+    }
+}
+
+/// The one item that there may be.
+fn only<T>(mut items: impl Iterator<Item = T>) -> Result<Option<T>, Refusal> {
+    let first = items.next();
+    if items.next().is_some() { Err(Refusal::Ambiguous) } else { Ok(first) }
+}
+
+/// Where credentials of this scheme begin (RFC 9110 §11.4); `None` for another scheme.
+fn after_scheme(value: &[u8], scheme: &str) -> Option<usize> {
+    let (found, rest) = value.split_at_checked(scheme.len())?;
+    if !found.eq_ignore_ascii_case(scheme.as_bytes()) || rest.first().is_some_and(|byte| *byte != b' ') {
+        return None;
+    }
+    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    Some(scheme.len() + spaces)
+}
+
+/// The pairs of a cookie header (RFC 6265 §5.4).
+fn cookies(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|byte| *byte == b';').map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty())
+}
+
+/// The value, without quotation marks, if the cookie is of this name.
+fn cookie_value<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let end = pair.iter().position(|byte| *byte == b'=')?;
+    let (key, value) = (pair[..end].trim_ascii(), pair[end + 1..].trim_ascii());
+    let unquoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+    (key == name.as_bytes()).then_some(unquoted.unwrap_or(value))
+}
+
+fn key_and_value(pair: &str) -> (&str, &str) {
+    pair.split_once('=').unwrap_or((pair, ""))
+}
+
+/// Whether a percent-encoded key is this name: an upstream would decode it, so the gateway must.
+fn is_encoded(key: &str, name: &str) -> bool {
+    let mut rest = key.as_bytes();
+    let matched = name.bytes().all(|expected| {
+        let (octet, length) = match rest {
+            [b'%', high, low, ..] => match (hex(*high), hex(*low)) {
+                (Some(high), Some(low)) => (high << 4 | low, 3),
+                _ => (b'%', 1),
+            },
+            [b'+', ..] => (b' ', 1),
+            [octet, ..] => (*octet, 1),
+            [] => return false,
+        };
+        rest = &rest[length..];
+        octet == expected
+    });
+    matched && rest.is_empty()
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{after_scheme, cookie_value, cookies, is_encoded};
+
+    #[test]
+    fn the_scheme_is_read_in_any_case_and_ends_at_a_space() {
+        assert_eq!(after_scheme(b"Bearer x", "Bearer"), Some(7));
+        assert_eq!(after_scheme(b"bEARER   x", "Bearer"), Some(9));
+        assert_eq!(after_scheme(b"Bearer", "Bearer"), Some(6));
+        assert_eq!(after_scheme(b"Basic x", "Bearer"), None);
+        assert_eq!(after_scheme(b"Bearerx", "Bearer"), None);
+        assert_eq!(after_scheme(b"", "Bearer"), None);
+    }
+
+    #[test]
+    fn a_cookie_is_found_among_others() {
+        let value = |line: &'static [u8]| cookies(line).find_map(|pair| cookie_value(pair, "t"));
+        assert_eq!(value(b"a=b; t=x.y.z;tt=c"), Some(&b"x.y.z"[..]));
+        assert_eq!(value(b"t=\"x\""), Some(&b"x"[..]));
+        assert_eq!(value(b"T=x; tt=x; t"), None);
+    }
+
+    #[test]
+    fn a_key_of_the_query_is_the_same_however_it_is_encoded() {
+        for key in ["a_b", "%61_b", "a%5fb", "a%5F%62"] {
+            assert!(is_encoded(key, "a_b"), "{key}");
+        }
+        for key in ["", "a_", "a_bc", "a%5", "A_b", "a%5gb"] {
+            assert!(!is_encoded(key, "a_b"), "{key}");
+        }
+        assert!(is_encoded("a+b", "a b") && is_encoded("a%", "a%"));
+    }
+}

@@ -1,0 +1,193 @@
+//! What the operator writes, and what it means once checked.
+
+use std::num::NonZeroU32;
+
+use plugin_sdk::{Pointer, Problems};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    headers::HeaderStyle,
+    key::{Key, KeyRule, Missing, NAME_EXPECTED, Part, Scope, is_name},
+    policy::Policy,
+    span::Span,
+};
+
+/// How many requests each client may make in a time: `limit` and `per`, or several `limits`.
+#[derive(Debug, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Config {
+    /// Units that a client gets back in each period; a request takes `cost` of them.
+    limit: Option<NonZeroU32>,
+    /// The period: `1s`, `1m`, `1h`, `1d`.
+    per: Option<Span>,
+    /// Units that a client can take at once after a rest; `limit` if left out.
+    burst: Option<NonZeroU32>,
+    /// The limit's name in headers, attributes and metrics; `default` if left out.
+    name: Option<String>,
+    /// Several limits, which must all allow a request; instead of the four options above.
+    #[serde(default)]
+    #[schemars(length(max = 8))]
+    limits: Vec<Limit>,
+    /// What tells clients apart; `client-address` if left out.
+    #[serde(default = "client_address")]
+    key: Key,
+    /// What becomes of a request that lacks the header, attribute or path parameter of the key.
+    #[serde(default)]
+    missing: Missing,
+    /// IPv4 clients with so many leading bits in common are one client.
+    #[serde(default = "whole_ipv4")]
+    #[schemars(range(min = 1, max = 32))]
+    ipv4_prefix: u8,
+    /// IPv6 clients with so many leading bits in common are one client: one customer has at least a /64.
+    #[serde(default = "customer_ipv6")]
+    #[schemars(range(min = 1, max = 128))]
+    ipv6_prefix: u8,
+    /// Which requests share a count, beyond the key.
+    #[serde(default)]
+    scope: Scope,
+    /// Units that a request takes.
+    #[serde(default = "one")]
+    cost: NonZeroU32,
+    /// Which headers tell clients about their limits.
+    #[serde(default)]
+    headers: HeaderStyle,
+    /// The bucket of the store in which the counts are; it must be granted to the plugin.
+    #[serde(default = "own_bucket")]
+    bucket: String,
+    /// What becomes of requests while the store cannot be reached.
+    #[serde(default)]
+    on_store_failure: OnStoreFailure,
+}
+
+/// One of several limits.
+#[derive(Debug, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Limit {
+    /// Units that a client gets back in each period; a request takes `cost` of them.
+    limit: NonZeroU32,
+    /// The period: `1s`, `1m`, `1h`, `1d`.
+    per: Span,
+    /// Units that a client can take at once after a rest; `limit` if left out.
+    burst: Option<NonZeroU32>,
+    /// The limit's name in headers, attributes and metrics; such as `10-per-1s` if left out.
+    name: Option<String>,
+}
+
+/// What becomes of requests while the store cannot be reached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum OnStoreFailure {
+    /// They pass without being counted, and the log says so.
+    #[default]
+    Allow,
+    /// They are answered with 503.
+    Deny,
+}
+
+/// A configuration that has been checked.
+pub(crate) struct Settings {
+    /// At least one; the one that recovers soonest first.
+    pub(crate) policies: Vec<Policy>,
+    pub(crate) key: KeyRule,
+    pub(crate) cost: u32,
+    pub(crate) headers: HeaderStyle,
+    pub(crate) bucket: String,
+    pub(crate) on_store_failure: OnStoreFailure,
+}
+
+const MAX_LIMITS: usize = 8;
+
+impl Config {
+    pub(crate) fn check(self) -> Result<Settings, Problems> {
+        let mut problems = Problems::default();
+        let root = Pointer::root();
+        let alone = self.limit.is_some() || self.per.is_some() || self.burst.is_some() || self.name.is_some();
+        let limits: Vec<(Pointer, Limit)> = if self.limits.is_empty() {
+            match (self.limit, self.per) {
+                (Some(limit), Some(per)) => {
+                    let name = self.name.or_else(|| Some("default".to_owned()));
+                    vec![(root.clone(), Limit { limit, per, burst: self.burst, name })]
+                }
+                (Some(_), None) => return Err(Problems::one(&root, "`limit` needs `per`, such as `per: 1m`")),
+                (None, Some(_)) => return Err(Problems::one(&root, "`per` needs `limit`, such as `limit: 100`")),
+                (None, None) => return Err(Problems::one(&root, "needs `limit` and `per`, or `limits`")),
+            }
+        } else {
+            if alone {
+                problems.add(root.then("limits"), "cannot stand beside `limit`, `per`, `burst` or `name`");
+            }
+            if self.limits.len() > MAX_LIMITS {
+                problems.add(root.then("limits"), format!("has more than {MAX_LIMITS} limits"));
+            }
+            let at = root.then("limits");
+            self.limits.into_iter().enumerate().map(|(i, limit)| (at.then(i), limit)).collect()
+        };
+
+        let mut policies = Vec::<Policy>::with_capacity(limits.len());
+        for (at, limit) in limits {
+            let policy = limit.check(&at, self.cost, &mut problems);
+            if policies.iter().any(|other| other.name == policy.name) {
+                problems.add(
+                    at.then("name"),
+                    format!("`{}` is the name of another limit: give this one its own", policy.name),
+                );
+            }
+            policies.push(policy);
+        }
+        policies.sort_by_key(Policy::recovery_nanos);
+
+        if !is_name(&self.bucket) {
+            problems.add(root.then("bucket"), NAME_EXPECTED);
+        }
+        let prefixes = (self.ipv4_prefix, self.ipv6_prefix);
+        let key = KeyRule::check(self.key, self.missing, self.scope, prefixes, &mut problems);
+        problems.or(Settings {
+            policies,
+            key,
+            cost: self.cost.get(),
+            headers: self.headers,
+            bucket: self.bucket,
+            on_store_failure: self.on_store_failure,
+        })
+    }
+}
+
+impl Limit {
+    fn check(self, at: &Pointer, cost: NonZeroU32, problems: &mut Problems) -> Policy {
+        let name = self.name.unwrap_or_else(|| format!("{}-per-{}", self.limit, self.per));
+        if !is_name(&name) {
+            problems.add(at.then("name"), NAME_EXPECTED);
+        }
+        if self.per.0.is_zero() || self.per > Span::MAX {
+            problems.add(at.then("per"), format!("must be 1ms to {}", Span::MAX));
+        }
+        let burst = self.burst.unwrap_or(self.limit);
+        if cost > burst {
+            let message =
+                format!("is more than the burst of {burst} of the limit `{name}`: no request would ever pass");
+            problems.add(Pointer::root().then("cost"), message);
+        }
+        Policy::new(name, self.limit.get(), self.per, burst.get())
+    }
+}
+
+fn client_address() -> Key {
+    Key::One(Part::ClientAddress)
+}
+
+fn whole_ipv4() -> u8 {
+    32
+}
+
+fn customer_ipv6() -> u8 {
+    64
+}
+
+fn one() -> NonZeroU32 {
+    NonZeroU32::MIN
+}
+
+fn own_bucket() -> String {
+    "rate-limit".to_owned()
+}

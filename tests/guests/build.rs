@@ -1,0 +1,24 @@
+//! Builds the guests beside this crate as components.
+
+use std::{error::Error, path::Path, process::ExitCode};
+
+fn main() -> ExitCode {
+    match build() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cannot build the tests' guests: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build() -> Result<(), Box<dyn Error>> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let workspace = here.ancestors().nth(2).ok_or("this crate lies two folders deep in its workspace")?;
+    component_build::rerun_if_changed(workspace, &["tests/guests", "plugin-sdk", "wit"]);
+    let packages = component_build::packages_below(here)?;
+    let components = component_build::build(workspace, &packages)?;
+    let entries: Vec<_> = packages.into_iter().map(|package| package.name).zip(components).collect();
+    component_build::write_table("guests.rs", &entries)?;
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! Does what its configuration says, in the phase that it says, and a header's worth of nothing otherwise. It
+//! imports nothing that can wait.
+
+use std::hint::black_box;
+
+use plugin_sdk::{
+    Decision, Error, Observer, Outcome, Plugin, Problems, Reply, Request, RequestFilter, Response, ResponseFilter,
+    export_plugin, metrics, secrets, sinks, store::Bucket,
+};
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Config {
+    #[serde(rename = "do")]
+    deed: Deed,
+    #[serde(default)]
+    phase: Phase,
+    /// Only for requests that have this header.
+    when: Option<String>,
+    /// What the deed is done to or with: a header, a bucket, a secret, a sink, text.
+    #[serde(default)]
+    with: String,
+}
+
+#[derive(Clone, Copy, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Deed {
+    /// Reads `x-in` and sets `x-out` to it.
+    Mark,
+    Loop,
+    /// Allocates without end.
+    Grow,
+    /// Keeps ten megabytes more after each call.
+    Leak,
+    Trap,
+    Panic,
+    Exit,
+    Err,
+    /// Sets a header whose value has a line end.
+    IllegalHeader,
+    /// Sets `transfer-encoding`.
+    OwnedHeader,
+    /// Sets more headers than fit.
+    ManyHeaders,
+    /// Answers 200 with `with` as its text.
+    Respond,
+    IllegalReply,
+    HugeReply,
+    /// Logs without end.
+    LogForever,
+    Print,
+    PrintForever,
+    /// Sets `x-out`, an attribute and a path, and then traps.
+    EditThenTrap,
+    EditThenErr,
+    /// Says in `x-calls` how often this instance was called.
+    Count,
+    /// Increments `calls` in the bucket `with` and says the sum in `x-out`.
+    Store,
+    /// Says the secret `with` in `x-out`.
+    Secret,
+    /// Writes the request's path to the sink `with`.
+    Sink,
+    Metric,
+    /// Logs `with`.
+    Log,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Phase {
+    Configure,
+    #[default]
+    Request,
+    Response,
+    Complete,
+}
+
+struct Naughty {
+    config: Config,
+    calls: u32,
+    hoard: Vec<Vec<u8>>,
+}
+
+impl Plugin for Naughty {
+    type Config = Config;
+
+    fn new(config: Config) -> Result<Self, Problems> {
+        let is_now = config.phase == Phase::Configure;
+        let mut naughty = Self { config, calls: 0, hoard: Vec::new() };
+        if is_now && let Err(error) = naughty.misbehave(&|_, _| Ok(())) {
+            return Err(Problems::one("/with", error));
+        }
+        Ok(naughty)
+    }
+}
+
+impl RequestFilter for Naughty {
+    fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
+        self.calls += 1;
+        if !self.is_meant(Phase::Request, request) {
+            return Ok(Decision::Next);
+        }
+        match self.config.deed {
+            Deed::Respond => return Ok(Reply::new(200).with_text(self.config.with.clone()).into()),
+            Deed::IllegalReply => return Ok(Reply::new(200).with_header("x-out", "a\r\nset-cookie: b").into()),
+            Deed::HugeReply => return Ok(Reply::new(200).with_body("text/plain", vec![b'x'; 24 << 20]).into()),
+            Deed::Mark => {
+                let value = request.header_bytes("x-in").unwrap_or_default();
+                request.set_header("x-out", value)?;
+            }
+            Deed::EditThenTrap | Deed::EditThenErr => {
+                request.set_path_with_query("/elsewhere")?;
+                request.set_attribute("naughty", "yes")?;
+            }
+            Deed::Sink => {
+                let _ = sinks::write(&self.config.with, request.path().as_bytes());
+            }
+            _ => {}
+        }
+        self.misbehave(&|name, value| Ok(request.set_header(name, value)?))?;
+        Ok(Decision::Next)
+    }
+}
+
+impl ResponseFilter for Naughty {
+    fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
+        self.calls += 1;
+        if !self.is_meant(Phase::Response, request) {
+            return Ok(());
+        }
+        if matches!(self.config.deed, Deed::EditThenTrap | Deed::EditThenErr) {
+            response.set_status(418)?;
+        }
+        self.misbehave(&|name, value| Ok(response.set_header(name, value)?))
+    }
+}
+
+impl Observer for Naughty {
+    fn on_complete(&mut self, request: &Request, response: Option<&Response>, outcome: &Outcome) {
+        self.calls += 1;
+        if !self.is_meant(Phase::Complete, request) {
+            return;
+        }
+        if matches!(self.config.deed, Deed::Log) {
+            let status = outcome.status.unwrap_or_default();
+            let seen = response.map_or(0, Response::status);
+            plugin_sdk::info!("complete {status} {seen}");
+        }
+        // Too late for any edit, which the gateway has to see to.
+        let edited = self.misbehave(&|name, value| Ok(request.set_header(name, value)?));
+        if let Err(error) = edited {
+            plugin_sdk::warn!("{error}");
+        }
+    }
+}
+
+type Set<'a> = &'a dyn Fn(&str, &[u8]) -> Result<(), Error>;
+
+impl Naughty {
+    fn is_meant(&self, phase: Phase, request: &Request) -> bool {
+        self.config.phase == phase && self.config.when.as_ref().is_none_or(|name| request.header(name).is_some())
+    }
+
+    /// What can be done in any phase; `set` sets a header of the message at hand.
+    fn misbehave(&mut self, set: Set<'_>) -> Result<(), Error> {
+        let with = &*self.config.with;
+        match self.config.deed {
+            Deed::Loop => {
+                let mut turns = 0_u64;
+                loop {
+                    turns = black_box(turns.wrapping_add(1));
+                }
+            }
+            Deed::Grow => loop {
+                self.hoard.push(black_box(vec![1; 1 << 20]));
+            },
+            Deed::Leak => self.hoard.push(black_box(vec![1; 10 << 20])),
+            Deed::Trap => trap(),
+            Deed::Panic => panic!("the plugin's own words"),
+            Deed::Exit => std::process::exit(3),
+            Deed::Err => return Err(Error::new("failed on purpose")),
+            Deed::IllegalHeader => set("x-out", b"a\r\nset-cookie: b")?,
+            Deed::OwnedHeader => set("transfer-encoding", b"chunked")?,
+            Deed::ManyHeaders => {
+                for number in 0..100_000 {
+                    set(&format!("x-{number}"), &[b'x'; 100])?;
+                }
+            }
+            Deed::LogForever => loop {
+                plugin_sdk::info!("again");
+            },
+            Deed::Print => {
+                println!("printed to stdout");
+                eprintln!("printed to stderr");
+            }
+            Deed::PrintForever => loop {
+                println!("again");
+            },
+            Deed::EditThenTrap => {
+                set("x-out", b"edited")?;
+                trap();
+            }
+            Deed::EditThenErr => {
+                set("x-out", b"edited")?;
+                return Err(Error::new("failed after an edit"));
+            }
+            Deed::Count => set("x-calls", self.calls.to_string().as_bytes())?,
+            Deed::Store => match Bucket::new(with).increment("calls", 1, None) {
+                Ok(sum) => set("x-out", sum.to_string().as_bytes())?,
+                Err(error) => set("x-out", error.to_string().as_bytes())?,
+            },
+            Deed::Secret => match secrets::get(with) {
+                Ok(secret) => set("x-out", &secret)?,
+                Err(error) => set("x-out", error.to_string().as_bytes())?,
+            },
+            Deed::Metric => {
+                metrics::add("naughty_deeds", 1, &[("kind", "metric")]);
+                metrics::observe("naughty_seconds", 0.5, &[]);
+            }
+            Deed::Log => plugin_sdk::info!("{with}"),
+            Deed::Mark | Deed::Respond | Deed::IllegalReply | Deed::HugeReply | Deed::Sink => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(target_family = "wasm")]
+fn trap() -> ! {
+    core::arch::wasm32::unreachable()
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn trap() -> ! {
+    std::process::abort()
+}
+
+export_plugin!(Naughty: request, response, observe);
