@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::{Client, Site};
@@ -143,6 +143,9 @@ impl Ongoing {
             }
         }
         headers.entry(X_REQUEST_ID).or_insert_with(|| self.slot.id.clone());
+        if self.slot.protocol <= Version::HTTP_11 && self.failure.is_some_and(Failure::ends_connection) {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         self.status = Some(status);
         self.whole = body.is_end_stream();
         let mut response = Response::new(OutgoingBody { body, ongoing: self });
