@@ -218,7 +218,8 @@ impl HttpBody for OutgoingBody {
                     let sent = &this.ongoing.slot.traffic.sent;
                     sent.set(sent.get() + data.len() as u64);
                 }
-                this.ongoing.whole = this.body.is_end_stream();
+                // After trailers nothing follows, and hyper does not ask once more.
+                this.ongoing.whole = frame.is_trailers() || this.body.is_end_stream();
             }
             Some(Err(error)) => {
                 let failure = match error {

@@ -65,7 +65,8 @@ impl HttpBody for UpstreamBody {
         };
         self.stall.disarm();
         let ended = match &frame {
-            Some(Ok(_)) => self.incoming.is_end_stream(),
+            // After trailers nothing follows, and hyper does not ask once more.
+            Some(Ok(frame)) => frame.is_trailers() || self.incoming.is_end_stream(),
             Some(Err(_)) => {
                 self.lease = None;
                 false
