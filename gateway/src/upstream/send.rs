@@ -76,7 +76,9 @@ async fn exchange(
     let mut request = build(outgoing, endpoint, preserve_host);
     let mut retried = false;
     loop {
-        let (mut sender, reused) = match endpoint.take_idle() {
+        // After one idle connection turned out to be closed, the others are not believed either.
+        let idle = if retried { None } else { endpoint.take_idle() };
+        let (mut sender, reused) = match idle {
             Some(sender) => (sender, true),
             None => {
                 let (sender, at) = connect(upstream, endpoint).await?;
@@ -89,9 +91,14 @@ async fn exchange(
         };
         // An idle connection may have been closed by the upstream an instant ago, which is no failure of
         // the request: RFC 9110 §9.2.2 lets an idempotent one be sent again.
-        let spare = if reused && !retried { replay(&request) } else { None };
+        let spare = if reused { replay(&request) } else { None };
         let error = match sender.try_send_request(request).await {
-            Ok(response) => return Ok((response, Lease { sender, endpoint: endpoint.clone() })),
+            Ok(response) => {
+                // To a server of HTTP/1.0 hyper would say the next request in HTTP/1.0, which has no chunks:
+                // a body of unknown length would be lost.
+                let reusable = response.version() >= Version::HTTP_11;
+                return Ok((response, Lease { sender, endpoint: endpoint.clone(), reusable }));
+            }
             Err(error) => error,
         };
         let mut error = error;
