@@ -62,7 +62,8 @@ pub async fn send(
     let (response, lease) = exchange.unwrap_or_else(|| {
         Err(Refused { failure: Failure::UpstreamTimeout, cause: format!("no response within {:?}", patience.response) })
     })?;
-    let (response, incoming) = response.into_parts();
+    let (mut response, incoming) = response.into_parts();
+    head::judge(&mut response).map_err(|cause| Refused { failure: Failure::UpstreamProtocol, cause: cause.into() })?;
     Ok(Sent { response, body: UpstreamBody::wrap(incoming, lease, timer, patience.body) })
 }
 
