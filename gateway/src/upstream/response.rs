@@ -30,11 +30,15 @@ pub(super) struct UpstreamBody {
 pub(super) struct Lease {
     pub(super) sender: SendRequest<Body>,
     pub(super) endpoint: Rc<Endpoint>,
+    /// Whether another request may follow on it.
+    pub(super) reusable: bool,
 }
 
 impl Lease {
     pub(super) fn give_back(self) {
-        self.endpoint.put_idle(self.sender);
+        if self.reusable {
+            self.endpoint.put_idle(self.sender);
+        }
     }
 }
 

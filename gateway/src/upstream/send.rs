@@ -3,7 +3,7 @@
 
 use std::{io, rc::Rc, time::Duration};
 
-use http::{HeaderValue, Method, Request, Response, Uri, header, uri::PathAndQuery};
+use http::{HeaderValue, Method, Request, Response, Uri, Version, header, uri::PathAndQuery};
 use hyper::{body::Incoming, client::conn::http1::SendRequest};
 
 use super::{
