@@ -126,6 +126,10 @@ fn build(outgoing: Outgoing, endpoint: &Endpoint, preserve_host: bool) -> Reques
     let chunked = http_body::Body::size_hint(request.body()).exact().is_none();
     let headers = request.headers_mut();
     headers.insert(header::HOST, host);
+    if headers.contains_key(header::TE) {
+        // What is left of it is for this hop (RFC 9110 §10.1.4).
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
     if chunked {
         // Said here, because hyper assumes that a GET of unknown length has no body.
         headers.remove(header::CONTENT_LENGTH);
