@@ -174,6 +174,7 @@ impl Drop for Ongoing {
             self.failure = Some(Failure::ClientClosed);
         }
         let outcome = self.outcome();
+        let request_is_whole = self.slot.traffic.complete.get();
         self.metrics().finished(&self.method, outcome.status, outcome.duration_us);
         if let Some(failure) = self.failure {
             self.site.metrics.failed(failure);
@@ -183,7 +184,7 @@ impl Drop for Ongoing {
             observe(self.site.clone(), self.route, Slot(exchange), outcome);
         }
         if let Some(client) = &self.client {
-            client.lifeline.end_exchange();
+            client.lifeline.end_exchange(request_is_whole);
         }
     }
 }
