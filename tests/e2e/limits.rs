@@ -87,14 +87,16 @@ async fn what_is_not_http_is_a_bad_request() {
 
 #[tokio::test]
 async fn what_no_route_matches_is_not_found() {
-    let gateway = TestGateway::start(&strict(Upstream::echo().await.address(), "")).await;
+    let upstream = Upstream::echo().await;
+    let gateway = TestGateway::start(&strict(upstream.address(), "")).await;
     is_problem(&gateway.get("/").await, 404);
     failed(&gateway, "no-route", 1).await;
 }
 
 #[tokio::test]
 async fn another_method_is_not_allowed() {
-    let gateway = TestGateway::start(&strict(Upstream::echo().await.address(), "")).await;
+    let upstream = Upstream::echo().await;
+    let gateway = TestGateway::start(&strict(upstream.address(), "")).await;
     let response = gateway.send(Request::new(Method::DELETE, "/").header("host", "a.example")).await;
     is_problem(&response, 405);
     assert_eq!(response.header("allow"), "GET, POST");
@@ -115,7 +117,8 @@ async fn a_head_that_does_not_come_in_time_is_answered_with_408() {
 
 #[tokio::test]
 async fn a_head_that_trickles_in_is_late_as_a_whole() {
-    let gateway = TestGateway::start(&strict(Upstream::echo().await.address(), QUICK)).await;
+    let upstream = Upstream::echo().await;
+    let gateway = TestGateway::start(&strict(upstream.address(), QUICK)).await;
     let mut client = RawClient::connect(gateway.address()).await;
     client.say("GET / HTTP/1.1\r\n").await;
     let response = loop {
@@ -131,7 +134,8 @@ async fn a_head_that_trickles_in_is_late_as_a_whole() {
 
 #[tokio::test]
 async fn the_second_head_on_a_connection_has_to_come_in_time_too() {
-    let gateway = TestGateway::start(&strict(Upstream::echo().await.address(), QUICK)).await;
+    let upstream = Upstream::echo().await;
+    let gateway = TestGateway::start(&strict(upstream.address(), QUICK)).await;
     let mut client = RawClient::connect(gateway.address()).await;
     client.say("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
     assert_eq!(client.response().await.status(), 200);
@@ -142,7 +146,8 @@ async fn the_second_head_on_a_connection_has_to_come_in_time_too() {
 
 #[tokio::test]
 async fn a_connection_without_a_request_closes_silently() {
-    let gateway = TestGateway::start(&strict(Upstream::echo().await.address(), QUICK)).await;
+    let upstream = Upstream::echo().await;
+    let gateway = TestGateway::start(&strict(upstream.address(), QUICK)).await;
     RawClient::connect(gateway.address()).await.is_closed().await;
     let mut used = RawClient::connect(gateway.address()).await;
     used.say("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
@@ -200,7 +205,8 @@ async fn a_body_without_length_is_refused_when_it_goes_over_its_limit() {
 
 #[tokio::test]
 async fn a_body_of_exactly_the_limit_passes() {
-    let gateway = TestGateway::start(&strict(Upstream::echo().await.address(), "")).await;
+    let upstream = Upstream::echo().await;
+    let gateway = TestGateway::start(&strict(upstream.address(), "")).await;
     let body = "x".repeat(64 * 1024);
     let response = gateway.send(Request::post("/", body.clone()).header("host", "a.example")).await;
     assert_eq!(response.status, 200);
@@ -252,7 +258,8 @@ async fn too_many_headers_are_too_large() {
 
 #[tokio::test]
 async fn http_2_headers_far_over_their_limit_cost_the_stream_only() {
-    let gateway = TestGateway::start(&strict(Upstream::echo().await.address(), "")).await;
+    let upstream = Upstream::echo().await;
+    let gateway = TestGateway::start(&strict(upstream.address(), "")).await;
     let mut client = FrameClient::connect(gateway.address()).await;
     let usual = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a.example")];
     let large = "x".repeat(10_000);
@@ -265,10 +272,9 @@ async fn http_2_headers_far_over_their_limit_cost_the_stream_only() {
 
 #[tokio::test]
 async fn connections_over_their_limit_are_turned_away() {
-    let gateway = TestGateway::start(
-        &strict(Upstream::echo().await.address(), "").replace("limits: {", "limits: { connections: 2,"),
-    )
-    .await;
+    let upstream = Upstream::echo().await;
+    let config = strict(upstream.address(), "").replace("limits: {", "limits: { connections: 2,");
+    let gateway = TestGateway::start(&config).await;
     let mut first = Client::connect(gateway.address()).await;
     let mut second = Client::connect(gateway.address()).await;
     assert_eq!(first.send(get("/")).await.status, 200);

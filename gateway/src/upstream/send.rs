@@ -9,6 +9,7 @@ use hyper::{body::Incoming, client::conn::http1::SendRequest};
 use super::{
     Upstream,
     endpoint::Endpoint,
+    head,
     response::{Lease, UpstreamBody},
 };
 use crate::{
