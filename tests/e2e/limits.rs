@@ -9,7 +9,7 @@ use crate::support::{
     client::Request,
     counted::{failed, failures},
     feed::feed,
-    frames::{self, Fate, FrameClient},
+    frames::{self, Fate, Frames},
     strict::{End, Message, RawClient},
 };
 
@@ -153,7 +153,7 @@ async fn a_connection_without_a_request_closes_silently() {
     used.say("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
     assert_eq!(used.response().await.status(), 200);
     used.is_closed().await;
-    let mut http2 = FrameClient::connect(gateway.address()).await;
+    let mut http2 = Frames::connect(gateway.address()).await;
     http2.is_ended().await;
     assert_eq!(failures(&gateway, "head-timeout").await, 0);
 }
@@ -260,13 +260,13 @@ async fn too_many_headers_are_too_large() {
 async fn http_2_headers_far_over_their_limit_cost_the_stream_only() {
     let upstream = Upstream::echo().await;
     let gateway = TestGateway::start(&strict(upstream.address(), "")).await;
-    let mut client = FrameClient::connect(gateway.address()).await;
+    let mut client = Frames::connect(gateway.address()).await;
     let usual = [(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "a.example")];
     let large = "x".repeat(10_000);
     let fields: Vec<_> = usual.into_iter().chain([("x-a", &*large)]).collect();
-    client.send(&frames::headers(1, frames::END_STREAM, &fields)).await;
+    client.try_send(&frames::headers(1, frames::END_STREAM, &fields)).await;
     assert_eq!(client.fate(1).await, Fate::Answered(431));
-    client.send(&frames::headers(3, frames::END_STREAM, &usual)).await;
+    client.try_send(&frames::headers(3, frames::END_STREAM, &usual)).await;
     assert_eq!(client.fate(3).await, Fate::Answered(200));
 }
 

@@ -4,5 +4,12 @@
 mod support;
 
 mod basics;
+mod cli;
+mod examples;
+mod forwarding;
+mod http2;
+mod lifecycle;
 mod limits;
+mod routing;
 mod smuggling;
+mod tls;

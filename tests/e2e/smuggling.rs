@@ -4,7 +4,7 @@
 use crate::support::{
     TestGateway,
     client::Request,
-    frames::{self, Fate, FrameClient},
+    frames::{self, Fate, Frames},
     strict::{End, Message, RawClient, StrictUpstream},
 };
 
@@ -509,9 +509,9 @@ fn h2_post(more: &[(&str, &str)]) -> Vec<u8> {
 }
 
 async fn h2_fate(scene: &Scene, frames: &[Vec<u8>]) -> Fate {
-    let mut client = FrameClient::connect(scene.gateway.address()).await;
+    let mut client = Frames::connect(scene.gateway.address()).await;
     for frame in frames {
-        client.send(frame).await;
+        client.try_send(frame).await;
     }
     client.fate(1).await
 }

@@ -17,8 +17,8 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::Server;
 use super::{
+    Open, Server,
     rewind::Rewind,
     state::{ConnectionState, Expired},
     wire::Wire,
@@ -37,7 +37,8 @@ const MAX_PENDING_RESETS: usize = 32;
 const MAX_SEND_BUFFER: usize = 256 * 1024;
 
 /// Serves a connection until it ends. Whatever goes wrong on it concerns nobody else.
-pub(super) async fn serve(server: Rc<Server>, stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>) {
+pub(super) async fn serve(open: Open, stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>) {
+    let server = open.server();
     let site = server.worker.site();
     if site.metrics.connections() >= site.config.limits.connections as u64 {
         return refuse(&server, stream, peer, tls.is_some()).await;
@@ -113,13 +114,15 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Rc<Con
     let mut draining = false;
     std::future::poll_fn(|cx| {
         state.register(cx.waker());
-        if state.server.is_draining() && !draining {
-            draining = true;
-            connection.as_mut().graceful_shutdown();
-        }
         loop {
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 return Poll::Ready(result.map_err(Into::into));
+            }
+            // Only now: what the client had sent by then has been read, and is answered.
+            if state.server.is_draining() && !draining {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+                continue;
             }
             match state.poll_expired(cx) {
                 Poll::Pending => return Poll::Pending,
@@ -155,13 +158,15 @@ async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Rc<Con
     let mut draining = false;
     std::future::poll_fn(|cx| {
         state.register(cx.waker());
-        if state.server.is_draining() && !draining {
-            draining = true;
-            connection.as_mut().graceful_shutdown();
-        }
         loop {
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 return Poll::Ready(result.map_err(Into::into));
+            }
+            // Only now: what the client had sent by then has been read, and is answered.
+            if state.server.is_draining() && !draining {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+                continue;
             }
             match state.poll_expired(cx) {
                 Poll::Pending => return Poll::Pending,

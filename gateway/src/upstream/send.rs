@@ -1,7 +1,11 @@
 //! Sending one request: an idle connection or a new one, another endpoint where none can be reached, once
 //! more where the upstream closed an idle connection just as we used it.
 
-use std::{io, rc::Rc, time::Duration};
+use std::{
+    io,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderValue, Method, Request, Response, Uri, Version, header, uri::PathAndQuery};
 use hyper::{body::Incoming, client::conn::http1::SendRequest};
@@ -57,12 +61,17 @@ pub async fn send(
     traffic: &Traffic,
     patience: Patience,
 ) -> Result<Sent, Refused> {
+    let began = Instant::now();
     let timer = upstream.timers.timer();
     timer.arm(patience.response);
     let exchange = timer.limit(exchange(upstream, outgoing, traffic)).await;
-    let (response, lease) = exchange.unwrap_or_else(|| {
-        Err(Refused { failure: Failure::UpstreamTimeout, cause: format!("no response within {:?}", patience.response) })
-    })?;
+    let (response, lease) = exchange
+        .unwrap_or_else(|| {
+            let cause = format!("no response within {:?}", patience.response);
+            Err(Refused { failure: Failure::UpstreamTimeout, cause })
+        })
+        .inspect_err(|_| upstream.metrics.failed())?;
+    upstream.metrics.responded(response.status().as_u16(), began.elapsed().as_micros() as u64);
     let (mut response, incoming) = response.into_parts();
     head::judge(&mut response).map_err(|cause| Refused { failure: Failure::UpstreamProtocol, cause: cause.into() })?;
     Ok(Sent { response, body: UpstreamBody::wrap(incoming, lease, timer, patience.body) })
@@ -124,14 +133,17 @@ fn build(outgoing: Outgoing, endpoint: &Endpoint, preserve_host: bool) -> Reques
     *request.uri_mut() = Uri::from(target);
     *request.headers_mut() = headers;
     let host = if preserve_host && !authority.is_empty() { authority } else { endpoint.authority.clone() };
-    let chunked = http_body::Body::size_hint(request.body()).exact().is_none();
+    let streams = matches!(request.body(), Body::Client(_) | Body::Stream(_));
+    let known = http_body::Body::size_hint(request.body()).exact().is_some();
     let headers = request.headers_mut();
     headers.insert(header::HOST, host);
     if headers.contains_key(header::TE) {
         // What is left of it is for this hop (RFC 9110 §10.1.4).
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
     }
-    if chunked {
+    // HTTP/2 has trailers behind a body of known length too; HTTP/1.1 only behind a chunked one (RFC 9112 §7.1.2).
+    let announces_trailers = streams && headers.contains_key(header::TRAILER);
+    if !known || announces_trailers {
         // Said here, because hyper assumes that a GET of unknown length has no body.
         headers.remove(header::CONTENT_LENGTH);
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -164,12 +176,14 @@ async fn connect<'a>(
     let others = upstream.endpoints.iter().filter(|other| !Rc::ptr_eq(other, first));
     let mut refused = None;
     for endpoint in std::iter::once(first).chain(others) {
-        let attempt = tokio::time::timeout(upstream.model.connect_timeout, endpoint.address.connect()).await;
+        let connecting = endpoint.address.connect(&upstream.metrics);
+        let attempt = tokio::time::timeout(upstream.model.connect_timeout, connecting).await;
         let (failure, cause) = match attempt {
             Ok(Ok(sender)) => return Ok((sender, endpoint)),
             Ok(Err(error)) => (Failure::UpstreamUnreachable, describe(&error)),
             Err(_) => (Failure::UpstreamConnectTimeout, format!("within {:?}", upstream.model.connect_timeout)),
         };
+        upstream.metrics.connect_failed();
         let name = String::from_utf8_lossy(endpoint.authority.as_bytes());
         refused = Some(Refused { failure, cause: format!("cannot connect to {name}: {cause}") });
     }
