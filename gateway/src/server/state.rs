@@ -163,8 +163,8 @@ impl ConnectionState {
         self.unread.get() && !self.multiplexed.get()
     }
 
-    /// Runs a future until it is done or the connection has been silent for too long; a drain counts as that
-    /// as long as nothing has been asked.
+    /// Runs a future until it is done or the connection has been silent for too long; a drain counts as that:
+    /// who has asked nothing until then must not hold it up.
     pub(super) async fn until_expired<F: Future>(&self, future: F) -> Result<F::Output, Expired> {
         let mut future = pin!(future);
         std::future::poll_fn(|cx| {
@@ -172,8 +172,8 @@ impl ConnectionState {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
                 return Poll::Ready(Ok(output));
             }
-            if self.server.is_draining() && self.stage.get() == Stage::Idle {
-                return Poll::Ready(Err(Expired::Idle));
+            if self.server.is_draining() {
+                return Poll::Ready(Err(Expired::Closed));
             }
             self.poll_expired(cx).map(Err)
         })
