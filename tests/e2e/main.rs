@@ -13,3 +13,4 @@ mod limits;
 mod routing;
 mod smuggling;
 mod tls;
+mod upstreams;
