@@ -4,6 +4,7 @@
 mod support;
 
 mod basics;
+mod bodies;
 mod cli;
 mod examples;
 mod forwarding;
