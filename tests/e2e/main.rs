@@ -3,6 +3,7 @@
 
 mod support;
 
+mod abuse;
 mod basics;
 mod bodies;
 mod cli;

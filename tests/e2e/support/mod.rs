@@ -7,6 +7,7 @@ pub mod feed;
 pub mod frames;
 pub mod gate;
 pub mod gateway;
+pub mod panics;
 pub mod process;
 pub mod raw;
 pub mod strict;
