@@ -3,13 +3,18 @@
 
 mod support;
 
+mod abuse;
 mod basics;
+mod bodies;
 mod cli;
 mod examples;
 mod forwarding;
 mod http2;
 mod lifecycle;
+mod limits;
 mod rate_limit;
 mod routing;
 mod shown;
+mod smuggling;
 mod tls;
+mod upstreams;

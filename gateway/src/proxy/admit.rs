@@ -71,7 +71,10 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
         failure = Some(Failure::BodyTooLarge);
     }
     let request_body = match failure {
-        Some(_) => Body::Empty,
+        Some(_) => {
+            traffic.complete.set(incoming.is_end_stream());
+            Body::Empty
+        }
         None => Body::from_client(incoming, limit, traffic.clone(), &client.worker.timers, site.config.timeouts.body),
     };
     let mut exchange = Exchange::new(Start {

@@ -32,7 +32,8 @@ pub struct Client {
 /// Whoever holds the connection wants to know when it is at rest.
 pub trait Lifeline {
     fn begin_exchange(&self);
-    fn end_exchange(&self);
+    /// `request_is_whole` unless part of the request's body is left on the connection.
+    fn end_exchange(&self, request_is_whole: bool);
 }
 
 /// Answers one request. There is always a response: failures become problem details (RFC 9457).

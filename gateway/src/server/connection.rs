@@ -53,11 +53,11 @@ pub(super) async fn serve(open: Open, stream: TcpStream, peer: SocketAddr, tls: 
     let state = ConnectionState::new(server.clone(), peer, tls.is_some(), timeouts.clone());
     let _registered = server.register(&state);
     let served = match tls {
-        None => match unless_draining(&state, tokio::time::timeout(timeouts.idle, sniff(stream))).await {
-            Some(Ok(Ok((stream, true)))) => serve_http2(stream, state).await,
-            Some(Ok(Ok((stream, false)))) => serve_http1(stream, state).await,
-            Some(Ok(Err(error))) => Err(error.into()),
-            Some(Err(_)) | None => Ok(()),
+        None => match sniff(stream, &state).await {
+            Ok(Some((stream, true))) => serve_http2(stream, state).await,
+            Ok(Some((stream, false))) => serve_http1(stream, state).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error.into()),
         },
         Some(config) => {
             let handshake = TlsAcceptor::from(config).accept(stream);
@@ -76,32 +76,30 @@ pub(super) async fn serve(open: Open, stream: TcpStream, peer: SocketAddr, tls: 
 
 type Served = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
-/// Waits for what a client says first, but not while the gateway goes down: who has asked nothing until then
-/// must not hold it up. `None` if that came first.
-async fn unless_draining<T>(state: &ConnectionState, first: impl Future<Output = T>) -> Option<T> {
-    let mut first = pin!(first);
-    std::future::poll_fn(|cx| {
-        if let Poll::Ready(output) = first.as_mut().poll(cx) {
-            return Poll::Ready(Some(output));
-        }
-        state.register(cx.waker());
-        if state.server.is_draining() { Poll::Ready(None) } else { Poll::Pending }
-    })
-    .await
-}
-
 /// Tells HTTP/2 with prior knowledge from HTTP/1.1 by the first bytes, which are kept for whoever parses them.
-async fn sniff(mut stream: TcpStream) -> io::Result<(Rewind<TcpStream>, bool)> {
+/// `None` if they do not come.
+async fn sniff(mut stream: TcpStream, state: &ConnectionState) -> io::Result<Option<(Rewind<TcpStream>, bool)>> {
     let mut start = [0; PREFACE.len()];
     let mut filled = 0;
     while filled < PREFACE.len() && PREFACE.starts_with(&start[..filled]) {
-        match stream.read(&mut start[filled..]).await? {
-            0 => break,
-            n => filled += n,
+        match state.until_expired(stream.read(&mut start[filled..])).await {
+            Ok(read) => match read? {
+                0 => break,
+                n => {
+                    filled += n;
+                    state.on_read();
+                }
+            },
+            Err(expired) => {
+                if matches!(expired, Expired::Head) && stream.try_write(&state.problem(Failure::HeadTimeout)).is_ok() {
+                    stream.shutdown().await?;
+                }
+                return Ok(None);
+            }
         }
     }
     let start = &start[..filled];
-    Ok((Rewind::new(start.to_vec(), stream), start == PREFACE))
+    Ok(Some((Rewind::new(start.to_vec(), stream), start == PREFACE)))
 }
 
 async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Rc<ConnectionState>) -> Served {
@@ -129,6 +127,7 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Rc<Con
             match state.poll_expired(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Expired::Blocked) => return Poll::Ready(Err("the client takes no response".into())),
+                Poll::Ready(Expired::Closed) => return Poll::Ready(Ok(())),
                 Poll::Ready(Expired::Idle) if draining => return Poll::Ready(Ok(())),
                 Poll::Ready(Expired::Idle) => {
                     draining = true;

@@ -5,6 +5,7 @@
 mod balance;
 mod connect;
 mod endpoint;
+mod head;
 mod response;
 mod send;
 pub mod tls;

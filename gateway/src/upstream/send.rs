@@ -7,12 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Method, Request, Response, Uri, header, uri::PathAndQuery};
+use http::{HeaderValue, Method, Request, Response, Uri, Version, header, uri::PathAndQuery};
 use hyper::{body::Incoming, client::conn::http1::SendRequest};
 
 use super::{
     Upstream,
     endpoint::Endpoint,
+    head,
     response::{Lease, UpstreamBody},
 };
 use crate::{
@@ -71,7 +72,8 @@ pub async fn send(
         })
         .inspect_err(|_| upstream.metrics.failed())?;
     upstream.metrics.responded(response.status().as_u16(), began.elapsed().as_micros() as u64);
-    let (response, incoming) = response.into_parts();
+    let (mut response, incoming) = response.into_parts();
+    head::judge(&mut response).map_err(|cause| Refused { failure: Failure::UpstreamProtocol, cause: cause.into() })?;
     Ok(Sent { response, body: UpstreamBody::wrap(incoming, lease, timer, patience.body) })
 }
 
@@ -85,7 +87,9 @@ async fn exchange(
     let mut request = build(outgoing, endpoint, preserve_host);
     let mut retried = false;
     loop {
-        let (mut sender, reused) = match endpoint.take_idle() {
+        // After one idle connection turned out to be closed, the others are not believed either.
+        let idle = if retried { None } else { endpoint.take_idle() };
+        let (mut sender, reused) = match idle {
             Some(sender) => (sender, true),
             None => {
                 let (sender, at) = connect(upstream, endpoint).await?;
@@ -98,9 +102,14 @@ async fn exchange(
         };
         // An idle connection may have been closed by the upstream an instant ago, which is no failure of
         // the request: RFC 9110 §9.2.2 lets an idempotent one be sent again.
-        let spare = if reused && !retried { replay(&request) } else { None };
+        let spare = if reused { replay(&request) } else { None };
         let error = match sender.try_send_request(request).await {
-            Ok(response) => return Ok((response, Lease { sender, endpoint: endpoint.clone() })),
+            Ok(response) => {
+                // To a server of HTTP/1.0 hyper would say the next request in HTTP/1.0, which has no chunks:
+                // a body of unknown length would be lost.
+                let reusable = response.version() >= Version::HTTP_11;
+                return Ok((response, Lease { sender, endpoint: endpoint.clone(), reusable }));
+            }
             Err(error) => error,
         };
         let mut error = error;
@@ -128,6 +137,10 @@ fn build(outgoing: Outgoing, endpoint: &Endpoint, preserve_host: bool) -> Reques
     let known = http_body::Body::size_hint(request.body()).exact().is_some();
     let headers = request.headers_mut();
     headers.insert(header::HOST, host);
+    if headers.contains_key(header::TE) {
+        // What is left of it is for this hop (RFC 9110 §10.1.4).
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
     // HTTP/2 has trailers behind a body of known length too; HTTP/1.1 only behind a chunked one (RFC 9112 §7.1.2).
     let announces_trailers = streams && headers.contains_key(header::TRAILER);
     if !known || announces_trailers {

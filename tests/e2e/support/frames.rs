@@ -15,14 +15,24 @@ pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
+pub const CONTINUATION: u8 = 9;
 
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub const END_STREAM: u8 = 1;
+pub const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
 
 /// A client that has sent its preface. It acknowledges what must be, and shows every frame.
 pub struct Frames {
     stream: TcpStream,
+}
+
+/// What became of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Answered(u16),
+    Reset,
+    /// The whole connection was given up.
+    Ended,
 }
 
 #[derive(Debug)]
@@ -43,12 +53,12 @@ impl Frames {
     }
 
     pub async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        let length = u32::try_from(payload.len()).expect("a frame is short").to_be_bytes();
-        let mut bytes = length[1..].to_vec();
-        bytes.extend([kind, flags]);
-        bytes.extend(stream.to_be_bytes());
-        bytes.extend(payload);
-        self.stream.write_all(&bytes).await.expect("the frame is taken");
+        self.stream.write_all(&frame(kind, flags, stream, payload)).await.expect("the frame is taken");
+    }
+
+    /// Sends several frames at once; `false` if the gateway has given up, which shows when reading.
+    pub async fn try_send(&mut self, bytes: &[u8]) -> bool {
+        in_time("taking frames", self.stream.write_all(bytes)).await.is_ok()
     }
 
     /// A GET of `/` with further fields, by the static table and literals that are not indexed (RFC 7541 §6.2.2).
@@ -68,8 +78,8 @@ impl Frames {
     pub async fn next(&mut self) -> Option<Frame> {
         let frame = in_time("a frame", self.read()).await?;
         match frame.kind {
-            SETTINGS if frame.flags & ACK == 0 => self.send(SETTINGS, ACK, 0, &[]).await,
-            PING if frame.flags & ACK == 0 => self.send(PING, ACK, 0, &frame.payload).await,
+            SETTINGS if frame.flags & ACK == 0 => _ = self.try_send(&self::frame(SETTINGS, ACK, 0, &[])).await,
+            PING if frame.flags & ACK == 0 => _ = self.try_send(&self::frame(PING, ACK, 0, &frame.payload)).await,
             _ => {}
         }
         Some(frame)
@@ -84,6 +94,26 @@ impl Frames {
                 None => panic!("the connection ended before a frame of type {kind}"),
             }
         }
+    }
+
+    /// Waits for what becomes of a stream.
+    pub async fn fate(&mut self, stream: u32) -> Fate {
+        loop {
+            match self.next().await {
+                Some(frame) if frame.kind == HEADERS && frame.stream == stream => {
+                    return Fate::Answered(status(&frame.payload));
+                }
+                Some(frame) if frame.kind == RST_STREAM && frame.stream == stream => return Fate::Reset,
+                Some(frame) if frame.kind == GOAWAY && frame.error() != 0 => return Fate::Ended,
+                Some(_) => {}
+                None => return Fate::Ended,
+            }
+        }
+    }
+
+    /// Reads until the gateway closes.
+    pub async fn is_ended(&mut self) {
+        while self.next().await.is_some() {}
     }
 
     async fn read(&mut self) -> Option<Frame> {
@@ -122,9 +152,73 @@ impl Frame {
     }
 }
 
-/// Not Huffman-coded; shorter than 127 octets.
+/// The bytes of a frame.
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("a frame is short").to_be_bytes();
+    let mut bytes = length[1..].to_vec();
+    bytes.extend([kind, flags]);
+    bytes.extend(stream.to_be_bytes());
+    bytes.extend(payload);
+    bytes
+}
+
+/// A whole header section in one frame.
+pub fn headers(stream: u32, flags: u8, fields: &[(&str, &str)]) -> Vec<u8> {
+    frame(HEADERS, flags | END_HEADERS, stream, &block(fields))
+}
+
+/// RST_STREAM with CANCEL.
+pub fn reset(stream: u32) -> Vec<u8> {
+    frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())
+}
+
+/// Literals that are not indexed (RFC 7541 §6.2.2).
+pub fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        push_string(&mut block, name);
+        push_string(&mut block, value);
+    }
+    block
+}
+
+/// Not Huffman-coded; the length as RFC 7541 §5.1 has it.
 fn push_string(block: &mut Vec<u8>, text: &str) {
-    assert!(text.len() < 127, "needs a longer integer");
-    block.push(text.len() as u8);
+    let mut length = text.len();
+    if length < 127 {
+        block.push(length as u8);
+    } else {
+        block.push(127);
+        length -= 127;
+        while length >= 128 {
+            block.push((length % 128 + 128) as u8);
+            length /= 128;
+        }
+        block.push(length as u8);
+    }
     block.extend(text.as_bytes());
+}
+
+/// The status comes first: from the static table (RFC 7541, appendix A), or as a literal with its name from it.
+fn status(block: &[u8]) -> u16 {
+    match block {
+        [indexed @ 0x88..=0x8e, ..] => [200, 204, 206, 304, 400, 404, 500][usize::from(indexed - 0x88)],
+        // Three digits in Huffman coding are two or three octets.
+        [_, 0x82, a, b, ..] => digits(u32::from_be_bytes([*a, *b, 0, 0])),
+        [_, 0x83, a, b, c, ..] => digits(u32::from_be_bytes([*a, *b, *c, 0])),
+        _ => panic!("no status in {block:?}"),
+    }
+}
+
+/// Three digits from the top bits: 0 to 2 are five bits, the others six (RFC 7541, appendix B).
+fn digits(mut bits: u32) -> u16 {
+    let mut number = 0;
+    for _ in 0..3 {
+        let short = bits >> 27;
+        let (digit, used) = if short < 3 { (short, 5) } else { ((bits >> 26) - 0b01_1001 + 3, 6) };
+        number = number * 10 + digit as u16;
+        bits <<= used;
+    }
+    number
 }

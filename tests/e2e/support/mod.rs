@@ -2,11 +2,15 @@
 
 pub mod certs;
 pub mod client;
+pub mod counted;
+pub mod feed;
 pub mod frames;
 pub mod gate;
 pub mod gateway;
+pub mod panics;
 pub mod process;
 pub mod raw;
+pub mod strict;
 pub mod upstream;
 
 pub use certs::Authority;
