@@ -4,8 +4,12 @@
 mod support;
 
 mod basics;
+mod endurance;
 mod forwarding;
 mod http2;
 mod lifecycle;
+mod misbehaving;
+mod pipeline;
+mod plugins;
 mod routing;
 mod tls;

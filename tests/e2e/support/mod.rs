@@ -5,8 +5,11 @@ pub mod client;
 pub mod frames;
 pub mod gate;
 pub mod gateway;
+pub mod guests;
 pub mod process;
 pub mod raw;
+pub mod token;
+pub mod traffic;
 pub mod upstream;
 
 pub use certs::Authority;
@@ -14,6 +17,7 @@ pub use client::{Client, Response};
 pub use gate::Gate;
 pub use gateway::TestGateway;
 pub use process::Process;
+pub use traffic::Traffic;
 pub use upstream::{RawUpstream, Upstream};
 
 use std::time::Duration;
