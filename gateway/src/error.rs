@@ -99,6 +99,12 @@ impl Failure {
         self.facts().2
     }
 
+    /// Whether it is unknown, or not worth reading on to find out, where the next request on the connection
+    /// would begin (RFC 9112 §9.6).
+    pub fn ends_connection(self) -> bool {
+        matches!(self, Self::MalformedRequest | Self::BodyTimeout | Self::BodyTooLarge)
+    }
+
     fn facts(self) -> (&'static str, u16, &'static str) {
         match self {
             Self::MalformedRequest => ("malformed-request", 400, "the request is not valid HTTP"),

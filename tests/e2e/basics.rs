@@ -6,7 +6,7 @@ use crate::support::{Client, TestGateway, Upstream, client::Request};
 pub fn everything_to(upstream: std::net::SocketAddr) -> String {
     format!(
         "upstreams: {{ echo: {{ endpoints: ['http://{upstream}'] }} }}
-routes: [{{ name: all, upstream: echo }}]
+routes: [{{ name: all, match: {{ path: '/{{*rest}}' }}, upstream: echo }}]
 "
     )
 }

@@ -3,5 +3,23 @@
 
 mod support;
 
+mod abuse;
 mod basics;
+mod bodies;
+mod cli;
+mod endurance;
+mod examples;
+mod forwarding;
+mod http2;
+mod lifecycle;
+mod limits;
+mod misbehaving;
+mod pipeline;
+mod plugins;
+mod rate_limit;
 mod regressions;
+mod routing;
+mod shown;
+mod smuggling;
+mod tls;
+mod upstreams;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use tokio::{
+    runtime::Runtime,
     sync::{mpsc, oneshot},
     task::{AbortHandle, LocalSet},
 };
@@ -39,7 +40,8 @@ const FLUSH: Duration = Duration::from_secs(5);
 
 pub(super) struct Control {
     core: Core,
-    options: Options,
+    signals: watch::Signals,
+    changes: watch::Changes,
     facts: Arc<ControlFacts>,
     admin: Option<(SocketAddr, StdListener)>,
 }
@@ -55,7 +57,14 @@ struct Core {
 }
 
 impl Control {
-    pub(super) fn start(options: Options) -> Result<Self, StartError> {
+    /// The runtime is the one that `run` will be given.
+    pub(super) fn start(options: Options, runtime: &Runtime) -> Result<Self, StartError> {
+        let file = match &options.source {
+            Source::File(path) if options.watch => Some(path.as_path()),
+            _ => None,
+        };
+        // Before the file is read: what changes from then on is noticed.
+        let changes = watch::Changes::of(file);
         let shared = Shared::new(options.code_cache)?;
         let snapshot = Arc::new(Snapshot::load(&options.source, &shared, None)?);
         if let Some(overrides) = &options.logging {
@@ -77,12 +86,17 @@ impl Control {
         };
         let count = snapshot.config.workers;
         let sockets = core.bind_new(&snapshot, count)?;
+        // Before anybody can know that we serve: a signal that nobody listens to ends the process.
+        let signals = {
+            let _entered = runtime.enter();
+            watch::Signals::new(options.signals)
+        };
         core.workers = (0..count).map(WorkerHandle::spawn).collect::<Result<_, _>>().map_err(StartError::Io)?;
         core.install(snapshot, sockets)?;
         core.shared.metrics.config_loaded();
         let facts = Arc::new(ControlFacts::new(core.shared.clone()));
         facts.ready.store(true, Ordering::Release);
-        Ok(Self { core, options, facts, admin })
+        Ok(Self { core, signals, changes, facts, admin })
     }
 
     /// In the order of the configuration.
@@ -95,30 +109,19 @@ impl Control {
     }
 
     /// Until it is told to end, or nobody can tell it any more.
-    pub(super) fn run(self, inbox: mpsc::Receiver<Order>) {
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(error) => return tracing::error!(%error, "cannot start the control thread"),
-        };
+    pub(super) fn run(self, runtime: &Runtime, inbox: mpsc::Receiver<Order>) {
         let shared = self.core.shared.clone();
-        LocalSet::new().block_on(&runtime, self.watch_over(inbox));
+        LocalSet::new().block_on(runtime, self.watch_over(inbox));
         shared.finish_log();
     }
 
     async fn watch_over(self, mut inbox: mpsc::Receiver<Order>) {
-        let Self { mut core, options, facts, admin } = self;
+        let Self { mut core, mut signals, mut changes, facts, admin } = self;
         let _admin = admin.map(|(_, socket)| serve_admin(socket, facts.clone()));
-        let (nudge, mut nudges) = mpsc::channel(1);
-        let file = match &options.source {
-            Source::File(path) if options.watch => Some(path.as_path()),
-            _ => None,
-        };
-        let _watcher = watch::file(file, nudge.clone());
-        let mut signals = watch::Signals::new(options.signals);
         loop {
             let order = tokio::select! {
                 order = inbox.recv() => order.unwrap_or(Order::Stop),
-                Some(()) = nudges.recv() => watch::settled(&mut nudges).await,
+                () = changes.noticed() => changes.settled().await,
                 order = signals.next() => order,
             };
             match order {
@@ -211,7 +214,9 @@ impl Core {
             tracing::warn!("`admin` changes at the next start");
         }
         let sockets = self.bind_new(&snapshot, count)?;
+        let old = self.snapshot.clone();
         self.install(snapshot, sockets)?;
+        self.shared.change_log(&old.config.log, &self.snapshot.config.log);
         if let Some(source) = new_source {
             self.source = source;
         }

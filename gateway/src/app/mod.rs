@@ -20,7 +20,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{mpsc as async_mpsc, oneshot};
+use tokio::{
+    runtime::Runtime,
+    sync::{mpsc as async_mpsc, oneshot},
+};
 
 pub use snapshot::StartError;
 
@@ -74,6 +77,12 @@ pub struct Gateway {
     admin: Option<SocketAddr>,
 }
 
+/// Everything is served when this returns.
+fn prepare(options: Options) -> Result<(Control, Runtime), StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    Ok((Control::start(options, &runtime)?, runtime))
+}
+
 /// How many orders may wait; they come from operators only.
 const ORDERS: usize = 16;
 
@@ -84,11 +93,11 @@ impl Gateway {
         let (started, starting) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("control".into())
-            .spawn(move || match Control::start(options) {
-                Ok(control) => {
+            .spawn(move || match prepare(options) {
+                Ok((control, runtime)) => {
                     // Whoever started us may have gone; then the inbox is closed too and we end.
                     let _ = started.send(Ok((control.addresses(), control.admin_address())));
-                    control.run(inbox);
+                    control.run(&runtime, inbox);
                 }
                 Err(error) => {
                     let _ = started.send(Err(error));

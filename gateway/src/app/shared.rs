@@ -18,7 +18,7 @@ pub(super) struct Shared {
     pub(super) runtime: Runtime,
     pub(super) metrics: Metrics,
     pub(super) store: Arc<MemoryStore>,
-    log: Mutex<Option<Logging>>,
+    log: Mutex<Option<(Logging, LogOverrides)>>,
 }
 
 impl Shared {
@@ -38,8 +38,23 @@ impl Shared {
             level: overrides.level.clone().unwrap_or_else(|| log.level.clone()),
         };
         let logging = Logging::start(&log, &self.metrics).map_err(io::Error::other)?;
-        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = Some(logging);
+        *self.log.lock().unwrap_or_else(PoisonError::into_inner) = Some((logging, overrides.clone()));
         Ok(())
+    }
+
+    /// Takes over what a reload says about the log, as far as the command line did not say it.
+    pub(super) fn change_log(&self, old: &Log, new: &Log) {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((logging, overrides)) = &*log else { return };
+        if new.format != old.format && overrides.format.is_none() {
+            tracing::warn!("`log.format` changes at the next start");
+        }
+        if new.level != old.level
+            && overrides.level.is_none()
+            && let Err(error) = logging.set_level(&new.level)
+        {
+            tracing::warn!("the log's level stays as it is: {error}");
+        }
     }
 
     /// Writes out what is buffered.

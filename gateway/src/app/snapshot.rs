@@ -141,7 +141,8 @@ impl Snapshot {
             .upstreams
             .values()
             .map(|upstream| (upstream.clone(), self.upstream_tls.get(&upstream.name).cloned().flatten()));
-        let upstreams = Rc::new(Upstreams::new(models, old.map(|old| &*old.upstreams), timers));
+        let upstreams =
+            Rc::new(Upstreams::new(models, old.map(|old| &*old.upstreams), timers, &self.shared.metrics, worker));
         let services = Rc::new(services::Services {
             worker,
             shared: Arc::new(services::Shared {

@@ -18,9 +18,39 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The link that Kubernetes turns to a new version of a mounted folder.
 const MOUNTED: &str = "..data";
 
+/// The changes of the configuration file, if it is watched.
+pub(super) struct Changes {
+    nudges: mpsc::Receiver<()>,
+    _watcher: Option<RecommendedWatcher>,
+}
+
+impl Changes {
+    pub(super) fn of(file: Option<&Path>) -> Self {
+        let (nudge, nudges) = mpsc::channel(1);
+        Self { nudges, _watcher: watch(file, nudge) }
+    }
+
+    /// Waits for a change; for ever, if nothing is watched.
+    pub(super) async fn noticed(&mut self) {
+        if self.nudges.recv().await.is_none() {
+            std::future::pending().await
+        }
+    }
+
+    /// Waits until the changes have come to rest, then asks for a reload.
+    pub(super) async fn settled(&mut self) -> Order {
+        let nudges = &mut self.nudges;
+        let rest =
+            async { while tokio::time::timeout(SETTLE, nudges.recv()).await.is_ok_and(|nudge| nudge.is_some()) {} };
+        let _ = tokio::time::timeout(PATIENCE, rest).await;
+        let (reply, _) = oneshot::channel();
+        Order::Reload { new_source: None, reply }
+    }
+}
+
 /// Nudges at every change of the file, as long as the watcher lives. Its folder is watched, because editors
 /// and Kubernetes replace the file instead of writing to it; other files in there do not count.
-pub(super) fn file(path: Option<&Path>, nudge: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+fn watch(path: Option<&Path>, nudge: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
     let path = path?;
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let name = path.file_name()?.to_owned();
@@ -44,14 +74,6 @@ pub(super) fn file(path: Option<&Path>, nudge: mpsc::Sender<()>) -> Option<Recom
             None
         }
     }
-}
-
-/// Waits until the changes have come to rest, then asks for a reload.
-pub(super) async fn settled(nudges: &mut mpsc::Receiver<()>) -> Order {
-    let rest = async { while tokio::time::timeout(SETTLE, nudges.recv()).await.is_ok_and(|nudge| nudge.is_some()) {} };
-    let _ = tokio::time::timeout(PATIENCE, rest).await;
-    let (reply, _) = oneshot::channel();
-    Order::Reload { new_source: None, reply }
 }
 
 /// The process's signals, if it listens to them.

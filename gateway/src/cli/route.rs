@@ -5,15 +5,21 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, uri::PathAnd
 use super::{Failed, RouteArgs};
 use crate::{
     app::{self, Source},
-    http::path::normalise,
+    error::Failure,
+    http::path::{Rejected, normalise},
     route::{Query, Table},
 };
 
 pub(super) fn route(args: &RouteArgs) -> Result<(), Failed> {
     let config = app::check(&Source::File(args.config.config.clone()))?;
     let request = Request::parse(args).map_err(Failed::Stopped)?;
-    let target = normalise(&request.target, &request.method, config.paths)
-        .map_err(|why| Failed::Stopped(format!("the gateway answers 400: {why}")))?;
+    let target = match normalise(&request.target, &request.method, config.paths) {
+        Ok(target) => target,
+        Err(why) => {
+            println!("{} {} is answered by no route: {}, {why}", request.method, request.target, status(why));
+            return Err(Failed::NoRoute);
+        }
+    };
     if target != request.target {
         println!("normalised to {target}");
     }
@@ -39,6 +45,10 @@ pub(super) fn route(args: &RouteArgs) -> Result<(), Failed> {
     }
     println!("upstream: {}", route.upstream.name);
     Ok(())
+}
+
+fn status(why: Rejected) -> u16 {
+    Failure::from(why).status().as_u16()
 }
 
 struct Request {

@@ -16,6 +16,9 @@ pub(super) fn run(args: &RunArgs, logging: &Logging) -> Result<(), Failed> {
         logging: Some(overrides(logging)),
     };
     let gateway = Gateway::start(options)?;
+    if let Some(admin) = gateway.admin_address() {
+        tracing::info!("admin on {admin}");
+    }
     let addresses: Vec<_> = gateway.addresses().iter().map(ToString::to_string).collect();
     tracing::info!("listening on {}", addresses.join(", "));
     gateway.wait();

@@ -14,6 +14,7 @@ use http::Version;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
+use super::trailers;
 use crate::timers::{Timer, Timers};
 
 /// A body that the gateway forwards. Streams are polled only as fast as the receiver takes them.
@@ -130,15 +131,16 @@ impl HttpBody for Body {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut *self {
-            Self::Empty => Poll::Ready(None),
+        let frame = match &mut *self {
+            Self::Empty => None,
             Self::Full(_) => {
                 let Self::Full(bytes) = std::mem::take(&mut *self) else { unreachable!("matched above") };
-                Poll::Ready(Some(Ok(Frame::data(bytes))))
+                Some(Ok(Frame::data(bytes)))
             }
-            Self::Client(metered) => Pin::new(metered).poll_frame(cx),
-            Self::Stream(stream) => stream.as_mut().poll_frame(cx),
-        }
+            Self::Client(metered) => ready!(Pin::new(metered).poll_frame(cx)),
+            Self::Stream(stream) => ready!(stream.as_mut().poll_frame(cx)),
+        };
+        Poll::Ready(frame.map(|frame| frame.map(clean)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -167,6 +169,16 @@ fn is_malformed(error: &hyper::Error) -> bool {
     source.is_some_and(|error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
 }
 
+fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            trailers::clean(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(data) => data,
+    }
+}
+
 impl HttpBody for Metered {
     type Data = Bytes;
     type Error = BodyError;
@@ -192,6 +204,10 @@ impl HttpBody for Metered {
                         self.traffic.overflow.set(true);
                         return Poll::Ready(Some(Err(BodyError::TooLarge(self.limit))));
                     }
+                }
+                // Nobody has to ask again to learn that this was the end.
+                if frame.is_trailers() || self.inner.is_end_stream() {
+                    self.traffic.complete.set(true);
                 }
                 Some(Ok(frame))
             }

@@ -6,3 +6,4 @@ pub mod hop;
 pub mod path;
 pub mod reply;
 pub mod request_id;
+pub mod trailers;

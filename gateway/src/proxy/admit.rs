@@ -71,7 +71,10 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
         failure = Some(Failure::BodyTooLarge);
     }
     let request_body = match failure {
-        Some(_) => Body::Empty,
+        Some(_) => {
+            traffic.complete.set(incoming.is_end_stream());
+            Body::Empty
+        }
         None => {
             let patience = site.config.timeouts.body;
             Body::from_client(incoming, head.version, limit, traffic.clone(), &client.worker.timers, patience)

@@ -37,7 +37,8 @@ pub trait Lifeline {
     /// The timer by which the client has to take each part of the response, where the connection as a whole
     /// cannot tell whether it does.
     fn begin_exchange(&self) -> Option<Rc<Timer>>;
-    fn end_exchange(&self);
+    /// `request_is_whole` unless part of the request's body is left on the connection.
+    fn end_exchange(&self, request_is_whole: bool);
 }
 
 /// Answers one request. There is always a response: failures become problem details (RFC 9457).

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode, header};
+use http::{HeaderValue, Method, Response, StatusCode, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::{Client, Site, Worker, observing::observe};
@@ -153,6 +153,9 @@ impl Ongoing {
             }
         }
         headers.entry(X_REQUEST_ID).or_insert_with(|| self.slot.id.clone());
+        if self.slot.protocol <= Version::HTTP_11 && self.failure.is_some_and(Failure::ends_connection) {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         self.status = Some(status);
         self.whole = body.is_end_stream();
         let mut response = Response::new(OutgoingBody { body, rest: Bytes::new(), ongoing: self });
@@ -182,6 +185,7 @@ impl Drop for Ongoing {
             self.failure = Some(if is_over { Failure::Draining } else { Failure::ClientClosed });
         }
         let outcome = self.outcome();
+        let request_is_whole = self.slot.traffic.complete.get();
         self.metrics().finished(&self.method, outcome.status, outcome.duration_us);
         if let Some(failure) = self.failure {
             self.site.metrics.failed(failure);
@@ -191,7 +195,7 @@ impl Drop for Ongoing {
             observe(&self.worker, self.site.clone(), self.route, Slot(exchange), outcome);
         }
         if let Some(client) = &self.client {
-            client.lifeline.end_exchange();
+            client.lifeline.end_exchange(request_is_whole);
         }
     }
 }
@@ -252,7 +256,8 @@ impl HttpBody for OutgoingBody {
                     let sent = &ongoing.slot.traffic.sent;
                     sent.set(sent.get() + data.len() as u64);
                 }
-                ongoing.whole = is_end_stream;
+                // After trailers nothing follows, and hyper does not ask once more.
+                ongoing.whole = frame.is_trailers() || is_end_stream;
             }
             Some(Err(error)) => {
                 let failure = match error {

@@ -17,8 +17,8 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::Server;
 use super::{
+    Open, Server,
     rewind::Rewind,
     state::{ConnectionState, Expired},
     wire::Wire,
@@ -37,7 +37,8 @@ const MAX_PENDING_RESETS: usize = 32;
 const MAX_SEND_BUFFER: usize = 256 * 1024;
 
 /// Serves a connection until it ends. Whatever goes wrong on it concerns nobody else.
-pub(super) async fn serve(server: Rc<Server>, stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>) {
+pub(super) async fn serve(open: Open, stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>) {
+    let server = open.server();
     let site = server.worker.site();
     if site.metrics.connections() >= site.config.limits.connections as u64 {
         return refuse(&server, stream, peer, tls.is_some()).await;
@@ -52,11 +53,11 @@ pub(super) async fn serve(server: Rc<Server>, stream: TcpStream, peer: SocketAdd
     let state = ConnectionState::new(server.clone(), peer, tls.is_some(), timeouts.clone());
     let _registered = server.register(&state);
     let served = match tls {
-        None => match tokio::time::timeout(timeouts.idle, sniff(stream)).await {
-            Ok(Ok((stream, true))) => serve_http2(stream, state).await,
-            Ok(Ok((stream, false))) => serve_http1(stream, state).await,
-            Ok(Err(error)) => Err(error.into()),
-            Err(_) => Ok(()),
+        None => match sniff(stream, &state).await {
+            Ok(Some((stream, true))) => serve_http2(stream, state).await,
+            Ok(Some((stream, false))) => serve_http1(stream, state).await,
+            Ok(None) => Ok(()),
+            Err(error) => Err(error.into()),
         },
         Some(config) => {
             let handshake = TlsAcceptor::from(config).accept(stream);
@@ -76,17 +77,29 @@ pub(super) async fn serve(server: Rc<Server>, stream: TcpStream, peer: SocketAdd
 type Served = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// Tells HTTP/2 with prior knowledge from HTTP/1.1 by the first bytes, which are kept for whoever parses them.
-async fn sniff(mut stream: TcpStream) -> io::Result<(Rewind<TcpStream>, bool)> {
+/// `None` if they do not come.
+async fn sniff(mut stream: TcpStream, state: &ConnectionState) -> io::Result<Option<(Rewind<TcpStream>, bool)>> {
     let mut start = [0; PREFACE.len()];
     let mut filled = 0;
     while filled < PREFACE.len() && PREFACE.starts_with(&start[..filled]) {
-        match stream.read(&mut start[filled..]).await? {
-            0 => break,
-            n => filled += n,
+        match state.until_expired(stream.read(&mut start[filled..])).await {
+            Ok(read) => match read? {
+                0 => break,
+                n => {
+                    filled += n;
+                    state.on_read();
+                }
+            },
+            Err(expired) => {
+                if matches!(expired, Expired::Head) && stream.try_write(&state.problem(Failure::HeadTimeout)).is_ok() {
+                    stream.shutdown().await?;
+                }
+                return Ok(None);
+            }
         }
     }
     let start = &start[..filled];
-    Ok((Rewind::new(start.to_vec(), stream), start == PREFACE))
+    Ok(Some((Rewind::new(start.to_vec(), stream), start == PREFACE)))
 }
 
 async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Rc<ConnectionState>) -> Served {
@@ -101,17 +114,20 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Rc<Con
     let mut draining = false;
     std::future::poll_fn(|cx| {
         state.register(cx.waker());
-        if state.server.is_draining() && !draining {
-            draining = true;
-            connection.as_mut().graceful_shutdown();
-        }
         loop {
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 return Poll::Ready(result.map_err(Into::into));
             }
+            // Only now: what the client had sent by then has been read, and is answered.
+            if state.server.is_draining() && !draining {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+                continue;
+            }
             match state.poll_expired(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Expired::Blocked) => return Poll::Ready(Err("the client takes no response".into())),
+                Poll::Ready(Expired::Closed) => return Poll::Ready(Ok(())),
                 Poll::Ready(Expired::Idle) if draining => return Poll::Ready(Ok(())),
                 Poll::Ready(Expired::Idle) => {
                     draining = true;
@@ -142,14 +158,15 @@ async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Rc<Con
     let mut draining = false;
     std::future::poll_fn(|cx| {
         state.register(cx.waker());
-        if state.server.is_draining() && !draining {
-            draining = true;
-            state.begin_drain();
-            connection.as_mut().graceful_shutdown();
-        }
         loop {
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
                 return Poll::Ready(result.map_err(Into::into));
+            }
+            // Only now: what the client had sent by then has been read, and is answered.
+            if state.server.is_draining() && !draining {
+                draining = true;
+                connection.as_mut().graceful_shutdown();
+                continue;
             }
             match state.poll_expired(cx) {
                 Poll::Pending => return Poll::Pending,

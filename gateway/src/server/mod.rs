@@ -78,6 +78,12 @@ impl Server {
         }
     }
 
+    /// A connection has been accepted.
+    fn arrive(self: &Rc<Self>) -> Open {
+        self.open.set(self.open.get() + 1);
+        Open(self.clone())
+    }
+
     fn register(self: &Rc<Self>, state: &Rc<ConnectionState>) -> Registered {
         let mut connections = self.connections.borrow_mut();
         let index = self.free.borrow_mut().pop().unwrap_or_else(|| {
@@ -85,7 +91,6 @@ impl Server {
             connections.len() - 1
         });
         connections[index] = Some(Rc::downgrade(state));
-        self.open.set(self.open.get() + 1);
         Registered { server: self.clone(), index }
     }
 }
@@ -102,6 +107,26 @@ impl Drop for Listening {
     }
 }
 
+/// A connection that a drain waits for, from its acceptance on until this is dropped.
+struct Open(Rc<Server>);
+
+impl Open {
+    fn server(&self) -> Rc<Server> {
+        self.0.clone()
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        let server = &self.0;
+        server.open.set(server.open.get() - 1);
+        if server.open.get() == 0 {
+            server.at_rest.notify_waiters();
+            server.at_rest.notify_one();
+        }
+    }
+}
+
 /// A connection's place in the list of those that a drain must reach.
 struct Registered {
     server: Rc<Server>,
@@ -112,11 +137,6 @@ impl Drop for Registered {
     fn drop(&mut self) {
         self.server.connections.borrow_mut()[self.index] = None;
         self.server.free.borrow_mut().push(self.index);
-        self.server.open.set(self.server.open.get() - 1);
-        if self.server.open.get() == 0 {
-            self.server.at_rest.notify_waiters();
-            self.server.at_rest.notify_one();
-        }
     }
 }
 
@@ -125,7 +145,7 @@ async fn accept(server: Rc<Server>, listener: TcpListener, tls: Rc<RefCell<Optio
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let tls = tls.borrow().clone();
-                tokio::task::spawn_local(connection::serve(server.clone(), stream, peer, tls));
+                tokio::task::spawn_local(connection::serve(server.arrive(), stream, peer, tls));
             }
             Err(error) => {
                 // A client that left between SYN and accept is nothing; running out of descriptors passes.

@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     net::SocketAddr,
+    pin::pin,
     rc::Rc,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -30,6 +31,10 @@ pub(super) struct ConnectionState {
     /// The client takes nothing.
     blocked: Cell<bool>,
     multiplexed: Cell<bool>,
+    /// Part of what the client sends will not be read.
+    unread: Cell<bool>,
+    /// Nothing more will be said; only the end of the connection is awaited.
+    closing: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     /// That of the HTTP/2 stream which is polled just now.
     delivery: RefCell<Option<Rc<Timer>>>,
@@ -60,6 +65,8 @@ pub(super) enum Expired {
     Head,
     /// The client does not take its response.
     Blocked,
+    /// The client had its moment to see that the connection is closing.
+    Closed,
 }
 
 impl ConnectionState {
@@ -76,6 +83,8 @@ impl ConnectionState {
             exchanges: Cell::new(0),
             blocked: Cell::new(false),
             multiplexed: Cell::new(false),
+            unread: Cell::new(false),
+            closing: Cell::new(false),
             waker: RefCell::new(None),
             delivery: RefCell::new(None),
         })
@@ -84,6 +93,7 @@ impl ConnectionState {
     /// The connection speaks HTTP/2: hyper answers what it cannot parse with frames of its own.
     pub(super) fn set_multiplexed(&self) {
         self.multiplexed.set(true);
+        self.rest();
     }
 
     pub(super) fn on_read(&self) {
@@ -149,6 +159,9 @@ impl ConnectionState {
     pub(super) fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<Expired> {
         self.timer.poll_expired(cx).map(|()| {
             self.timer.disarm();
+            if self.closing.get() {
+                return Expired::Closed;
+            }
             if self.blocked.get() {
                 return Expired::Blocked;
             }
@@ -164,11 +177,37 @@ impl ConnectionState {
 
     /// The client gets a moment to see that the connection is closing.
     pub(super) fn last_words(&self) {
-        self.timer.arm(LINGER);
+        if !self.closing.replace(true) {
+            self.timer.arm(LINGER);
+        }
+    }
+
+    /// Whether the client is still sending what nobody reads. To close on it would be a reset, which takes the
+    /// response away from a client that has not read it yet (RFC 9112 §9.6).
+    pub(super) fn leaves_unread(&self) -> bool {
+        self.unread.get() && !self.multiplexed.get()
+    }
+
+    /// Runs a future until it is done or the connection has been silent for too long; a drain counts as that:
+    /// who has asked nothing until then must not hold it up.
+    pub(super) async fn until_expired<F: Future>(&self, future: F) -> Result<F::Output, Expired> {
+        let mut future = pin!(future);
+        std::future::poll_fn(|cx| {
+            self.register(cx.waker());
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            if self.server.is_draining() {
+                return Poll::Ready(Err(Expired::Closed));
+            }
+            self.poll_expired(cx).map(Err)
+        })
+        .await
     }
 
     /// A complete HTTP/1.1 response for a request that hyper or a time-out refused.
     pub(super) fn problem(&self, failure: Failure) -> Vec<u8> {
+        self.unread.set(true);
         let id = self.server.worker.request_ids.next();
         proxy::refused_by_parser(&self.server.worker, self.peer.ip(), failure, &id);
         reply::problem_http1(failure, &id)
@@ -207,6 +246,7 @@ impl Lifeline for ConnectionState {
     fn begin_exchange(&self) -> Option<Rc<Timer>> {
         self.exchanges.set(self.exchanges.get() + 1);
         self.stage.set(Stage::Exchange);
+        self.unread.set(false);
         if !self.blocked.get() {
             self.timer.disarm();
         }
@@ -214,7 +254,8 @@ impl Lifeline for ConnectionState {
     }
 
     /// Hyper has let go of a response's body.
-    fn end_exchange(&self) {
+    fn end_exchange(&self, request_is_whole: bool) {
+        self.unread.set(!request_is_whole);
         let left = self.exchanges.get().saturating_sub(1);
         self.exchanges.set(left);
         if left > 0 {

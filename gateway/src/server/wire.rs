@@ -4,17 +4,21 @@
 
 use std::{
     io::{self, IoSlice},
+    mem::MaybeUninit,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
 };
 
-use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::state::ConnectionState;
 use crate::error::Failure;
+
+/// How much is thrown away at a time.
+const DISCARD: usize = 4096;
 
 /// A socket, or TLS over one, as hyper sees it.
 pub(super) struct Wire<S> {
@@ -22,6 +26,8 @@ pub(super) struct Wire<S> {
     state: Rc<ConnectionState>,
     /// A response of ours that is on its way out instead of hyper's.
     substitute: Option<Substitute>,
+    /// Nothing more will be written.
+    shut_down: bool,
 }
 
 struct Substitute {
@@ -31,7 +37,20 @@ struct Substitute {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn new(io: S, state: Rc<ConnectionState>) -> Self {
-        Self { io: TokioIo::new(io), state, substitute: None }
+        Self { io: TokioIo::new(io), state, substitute: None, shut_down: false }
+    }
+
+    /// Takes what the client still sends, until it closes too. The connection's timer limits this.
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut space = [MaybeUninit::uninit(); DISCARD];
+        loop {
+            let mut buf = ReadBuf::uninit(&mut space);
+            match ready!(Pin::new(&mut self.io).poll_read(cx, buf.unfilled())) {
+                Ok(()) if !buf.filled().is_empty() => {}
+                // A reset is an end, too.
+                _ => return Poll::Ready(Ok(())),
+            }
+        }
     }
 
     /// Writes a response of the gateway's own, once, however often it is polled.
@@ -104,7 +123,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Write for Wire<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        if !self.shut_down {
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            self.shut_down = true;
+            self.state.last_words();
+        }
+        if self.state.leaves_unread() { self.poll_discard(cx) } else { Poll::Ready(Ok(())) }
     }
 }
 

@@ -10,7 +10,11 @@ use tokio::{net::TcpStream, task::AbortHandle};
 use tokio_rustls::TlsConnector;
 
 use super::tls::ClientTls;
-use crate::{config::model::UpstreamTls, http::body::Body};
+use crate::{
+    config::model::UpstreamTls,
+    http::body::Body,
+    telemetry::metrics::{Held, UpstreamMetrics},
+};
 
 /// The most that the head of an upstream's response may have.
 const MAX_RESPONSE_HEAD: usize = 256 * 1024;
@@ -57,15 +61,15 @@ impl Address {
     }
 
     /// A new connection, driven by a task of this worker until it closes.
-    pub(super) async fn connect(&self) -> io::Result<Connection> {
+    pub(super) async fn connect(&self, metrics: &UpstreamMetrics) -> io::Result<Connection> {
         let stream = self.open().await?;
         stream.set_nodelay(true)?;
         match &self.tls {
-            None => handshake(TokioIo::new(stream)).await,
+            None => handshake(TokioIo::new(stream), metrics.connected()).await,
             Some((tls, name)) => {
                 let name = name.clone().map_err(io::Error::other)?;
                 let stream = TlsConnector::from(tls.config.clone()).connect(name, stream).await?;
-                handshake(TokioIo::new(stream)).await
+                handshake(TokioIo::new(stream), metrics.connected()).await
             }
         }
     }
@@ -78,7 +82,7 @@ impl Address {
     }
 }
 
-async fn handshake<T>(io: T) -> io::Result<Connection>
+async fn handshake<T>(io: T, open: Held) -> io::Result<Connection>
 where
     T: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
 {
@@ -90,6 +94,7 @@ where
         if let Err(error) = connection.await {
             tracing::debug!(%error, "upstream connection ended");
         }
+        drop(open);
     });
     Ok(Connection { sender, task: task.abort_handle() })
 }

@@ -5,6 +5,7 @@
 mod balance;
 mod connect;
 mod endpoint;
+mod head;
 mod response;
 mod send;
 pub mod tls;
@@ -13,7 +14,11 @@ use std::{collections::HashMap, rc::Rc, sync::Arc};
 
 pub use send::{Outgoing, Patience, Refused, Sent, send};
 
-use crate::{config::model, timers::Timers};
+use crate::{
+    config::model,
+    telemetry::metrics::{Metrics, UpstreamMetrics},
+    timers::Timers,
+};
 
 use balance::RoundRobin;
 use endpoint::Endpoint;
@@ -27,18 +32,25 @@ pub struct Upstream {
     endpoints: Vec<Rc<Endpoint>>,
     turns: RoundRobin,
     timers: Timers,
+    metrics: Arc<UpstreamMetrics>,
 }
 
 impl Upstreams {
-    /// Upstreams that are as they were in `old` keep their connections.
+    /// Upstreams that are as they were in `old` keep their connections. Metrics are counted as this worker's.
     pub fn new(
         models: impl IntoIterator<Item = (Arc<model::Upstream>, Option<tls::ClientTls>)>,
         old: Option<&Self>,
         timers: &Timers,
+        metrics: &Metrics,
+        worker: usize,
     ) -> Self {
         let build = |(model, tls): (Arc<model::Upstream>, Option<tls::ClientTls>)| {
             let kept = old.and_then(|old| old.0.get(&model.name)).filter(|kept| kept.is_same(&model, tls.as_ref()));
-            let upstream = kept.cloned().unwrap_or_else(|| Rc::new(Upstream::new(model.clone(), tls, timers.clone())));
+            let new = || {
+                let metrics = metrics.upstream(worker, &model.name);
+                Rc::new(Upstream::new(model.clone(), tls, timers.clone(), metrics))
+            };
+            let upstream = kept.cloned().unwrap_or_else(new);
             (model.name.clone(), upstream)
         };
         Self(models.into_iter().map(build).collect())
@@ -59,11 +71,16 @@ impl Upstreams {
 }
 
 impl Upstream {
-    fn new(model: Arc<model::Upstream>, tls: Option<tls::ClientTls>, timers: Timers) -> Self {
+    fn new(
+        model: Arc<model::Upstream>,
+        tls: Option<tls::ClientTls>,
+        timers: Timers,
+        metrics: Arc<UpstreamMetrics>,
+    ) -> Self {
         let endpoints: Vec<_> =
             model.endpoints.iter().map(|e| Rc::new(Endpoint::new(e, &model, tls.as_ref()))).collect();
         let turns = RoundRobin::new(model.endpoints.iter().map(|e| e.weight));
-        Self { model, endpoints, turns, timers }
+        Self { model, endpoints, turns, timers, metrics }
     }
 
     fn is_same(&self, model: &model::Upstream, tls: Option<&tls::ClientTls>) -> bool {

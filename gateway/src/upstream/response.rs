@@ -30,11 +30,15 @@ pub(super) struct UpstreamBody {
 pub(super) struct Lease {
     pub(super) connection: Connection,
     pub(super) endpoint: Rc<Endpoint>,
+    /// Whether another request may follow on it.
+    pub(super) reusable: bool,
 }
 
 impl Lease {
     pub(super) fn give_back(self) {
-        self.endpoint.put_idle(self.connection);
+        if self.reusable {
+            self.endpoint.put_idle(self.connection);
+        }
     }
 }
 
@@ -65,7 +69,8 @@ impl HttpBody for UpstreamBody {
         };
         self.stall.disarm();
         let ended = match &frame {
-            Some(Ok(_)) => self.incoming.is_end_stream(),
+            // After trailers nothing follows, and hyper does not ask once more.
+            Some(Ok(frame)) => frame.is_trailers() || self.incoming.is_end_stream(),
             Some(Err(_)) => {
                 self.lease = None;
                 false

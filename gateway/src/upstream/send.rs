@@ -1,15 +1,20 @@
 //! Sending one request: an idle connection or a new one, another endpoint where none can be reached, once
 //! more where the upstream closed an idle connection just as we used it.
 
-use std::{io, rc::Rc, time::Duration};
+use std::{
+    io,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
-use http::{HeaderValue, Method, Request, Response, Uri, header, uri::PathAndQuery};
+use http::{HeaderValue, Method, Request, Response, Uri, Version, header, uri::PathAndQuery};
 use hyper::body::Incoming;
 
 use super::{
     Upstream,
     connect::Connection,
     endpoint::Endpoint,
+    head,
     response::{Lease, UpstreamBody},
 };
 use crate::{
@@ -57,11 +62,16 @@ pub async fn send(
     traffic: &Traffic,
     patience: Patience,
 ) -> Result<Sent, Refused> {
+    let began = Instant::now();
     let timer = upstream.timers.timer();
     timer.arm(patience.response);
     let exchange = timer.limit(exchange(upstream, outgoing, traffic)).await;
-    let (response, lease) = exchange.unwrap_or_else(|| Err(timed_out(traffic, patience.response)))?;
-    let (response, incoming) = response.into_parts();
+    let (response, lease) = exchange
+        .unwrap_or_else(|| Err(timed_out(traffic, patience.response)))
+        .inspect_err(|_| upstream.metrics.failed())?;
+    upstream.metrics.responded(response.status().as_u16(), began.elapsed().as_micros() as u64);
+    let (mut response, incoming) = response.into_parts();
+    head::judge(&mut response).map_err(|cause| Refused { failure: Failure::UpstreamProtocol, cause: cause.into() })?;
     Ok(Sent { response, body: UpstreamBody::wrap(incoming, lease, timer, patience.body) })
 }
 
@@ -84,7 +94,9 @@ async fn exchange(
     let mut request = build(outgoing, endpoint, preserve_host);
     let mut retried = false;
     loop {
-        let (mut connection, reused) = match endpoint.take_idle() {
+        // After one idle connection turned out to be closed, the others are not believed either.
+        let idle = if retried { None } else { endpoint.take_idle() };
+        let (mut connection, reused) = match idle {
             Some(connection) => (connection, true),
             None => {
                 let (connection, at) = connect(upstream, endpoint).await?;
@@ -97,9 +109,14 @@ async fn exchange(
         };
         // An idle connection may have been closed by the upstream an instant ago, which is no failure of
         // the request: RFC 9110 §9.2.2 lets an idempotent one be sent again.
-        let spare = if reused && !retried { replay(&request) } else { None };
+        let spare = if reused { replay(&request) } else { None };
         let error = match connection.sender.try_send_request(request).await {
-            Ok(response) => return Ok((response, Lease { connection, endpoint: endpoint.clone() })),
+            Ok(response) => {
+                // To a server of HTTP/1.0 hyper would say the next request in HTTP/1.0, which has no chunks:
+                // a body of unknown length would be lost.
+                let reusable = response.version() >= Version::HTTP_11;
+                return Ok((response, Lease { connection, endpoint: endpoint.clone(), reusable }));
+            }
             Err(error) => error,
         };
         let mut error = error;
@@ -123,10 +140,17 @@ fn build(outgoing: Outgoing, endpoint: &Endpoint, preserve_host: bool) -> Reques
     *request.uri_mut() = Uri::from(target);
     *request.headers_mut() = headers;
     let host = if preserve_host && !authority.is_empty() { authority } else { endpoint.authority.clone() };
-    let chunked = http_body::Body::size_hint(request.body()).exact().is_none();
+    let streams = matches!(request.body(), Body::Client(_) | Body::Stream(_));
+    let known = http_body::Body::size_hint(request.body()).exact().is_some();
     let headers = request.headers_mut();
     headers.insert(header::HOST, host);
-    if chunked {
+    if headers.contains_key(header::TE) {
+        // What is left of it is for this hop (RFC 9110 §10.1.4).
+        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
+    }
+    // HTTP/2 has trailers behind a body of known length too; HTTP/1.1 only behind a chunked one (RFC 9112 §7.1.2).
+    let announces_trailers = streams && headers.contains_key(header::TRAILER);
+    if !known || announces_trailers {
         // Said here, because hyper assumes that a GET of unknown length has no body.
         headers.remove(header::CONTENT_LENGTH);
         headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -159,12 +183,14 @@ async fn connect<'a>(
     let others = upstream.endpoints.iter().filter(|other| !Rc::ptr_eq(other, first));
     let mut refused = None;
     for endpoint in std::iter::once(first).chain(others) {
-        let attempt = tokio::time::timeout(upstream.model.connect_timeout, endpoint.address.connect()).await;
+        let connecting = endpoint.address.connect(&upstream.metrics);
+        let attempt = tokio::time::timeout(upstream.model.connect_timeout, connecting).await;
         let (failure, cause) = match attempt {
             Ok(Ok(connection)) => return Ok((connection, endpoint)),
             Ok(Err(error)) => (Failure::UpstreamUnreachable, describe(&error)),
             Err(_) => (Failure::UpstreamConnectTimeout, format!("within {:?}", upstream.model.connect_timeout)),
         };
+        upstream.metrics.connect_failed();
         let name = String::from_utf8_lossy(endpoint.authority.as_bytes());
         refused = Some(Refused { failure, cause: format!("cannot connect to {name}: {cause}") });
     }

@@ -70,6 +70,12 @@ impl Client {
         Ok(Self { sender, authority: name.to_owned(), scheme: "https" })
     }
 
+    /// Another handle to the same connection, for requests at the same time; HTTP/2 only.
+    pub fn share(&self) -> Self {
+        let Sender::Http2(sender) = &self.sender else { panic!("HTTP/1.1 carries one request at a time") };
+        Self { sender: Sender::Http2(sender.clone()), authority: self.authority.clone(), scheme: self.scheme }
+    }
+
     /// Sends a request and waits for the whole response.
     pub async fn send(&mut self, request: Request) -> Response {
         self.try_send(request).await.expect("a whole response")
@@ -177,5 +183,22 @@ impl Response {
 
     pub fn header_values(&self, name: &str) -> Vec<&str> {
         self.headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("not text")).collect()
+    }
+
+    /// The values of a request header as the echoing upstream saw them.
+    pub fn upstream_saw(&self, name: &str) -> Vec<String> {
+        let seen = self.json();
+        let headers = seen["headers"].as_array().unwrap_or_else(|| panic!("no echo: {}", self.text()));
+        let of_name = headers.iter().filter(|header| header[0] == name);
+        of_name.map(|header| header[1].as_str().expect("text").to_owned()).collect()
+    }
+
+    /// The gateway's own problem details (RFC 9457), checked for what all of them have in common.
+    pub fn problem(&self) -> serde_json::Value {
+        assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.text());
+        let problem = self.json();
+        assert_eq!(problem["status"], self.status.as_u16());
+        assert_eq!(problem["request-id"], self.header("x-request-id"));
+        problem
     }
 }

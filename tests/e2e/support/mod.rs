@@ -1,12 +1,27 @@
 //! What the tests are written with.
 
+pub mod certs;
 pub mod client;
+pub mod counted;
+pub mod feed;
+pub mod frames;
+pub mod gate;
 pub mod gateway;
+pub mod guests;
+pub mod panics;
+pub mod process;
 pub mod raw;
+pub mod strict;
+pub mod token;
+pub mod traffic;
 pub mod upstream;
 
+pub use certs::Authority;
 pub use client::{Client, Response};
+pub use gate::Gate;
 pub use gateway::TestGateway;
+pub use process::Process;
+pub use traffic::Traffic;
 pub use upstream::{RawUpstream, Upstream};
 
 use std::time::Duration;

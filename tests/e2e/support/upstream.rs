@@ -183,6 +183,11 @@ impl RawUpstream {
         String::from_utf8_lossy(&self.received.lock().expect("no panic")).into_owned()
     }
 
+    /// The same, byte by byte.
+    pub fn received_bytes(&self) -> Vec<u8> {
+        self.received.lock().expect("no panic").clone()
+    }
+
     /// Waits until some connection of the gateway has been closed.
     pub async fn closed(&self) {
         in_time("the gateway closing its connection", self.closed.notified()).await;

@@ -1,0 +1,396 @@
+//! The binary as people and scripts use it: what it prints where, and its exit codes.
+
+use std::{fs, path::Path};
+
+use tempfile::TempDir;
+
+use crate::support::{
+    Client, Process, Upstream,
+    client::Request,
+    in_time,
+    process::{Ended, run},
+};
+
+const VALID: &str = "\
+listeners: [{ address: '127.0.0.1:0' }]
+admin: { address: '127.0.0.1:0' }
+upstreams:
+  users: { endpoints: ['http://127.0.0.1:9'] }
+  others: { endpoints: ['http://127.0.0.1:9'] }
+sinks: { access: stderr }
+global-plugins: [{ name: access-log, config: { sink: access } }]
+routes:
+  - name: user
+    match: { host: api.example.com, path: '/users/{id}', methods: [GET] }
+    plugins:
+      - name: rate-limit
+        config: { limit: 100, per: 1m }
+    upstream: users
+  - { name: rest, match: { path: '/other/{*rest}' }, upstream: others }
+";
+
+/// Two mistakes, on lines 4 and 7.
+const BROKEN: &str = "\
+listeners: [{ address: '127.0.0.1:0' }]
+upstreams:
+  users:
+    endpoint: [http://127.0.0.1:9]
+routes:
+  - name: user
+    upstream: user
+    match: { path: /users }
+";
+
+/// A folder with `valid.yaml` and `broken.yaml`.
+fn folder() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("valid.yaml"), VALID).unwrap();
+    fs::write(folder.path().join("broken.yaml"), BROKEN).unwrap();
+    folder
+}
+
+fn assert_plain(ended: &Ended) {
+    assert!(!ended.stdout.contains('\u{1b}') && !ended.stderr.contains('\u{1b}'), "colours in a pipe: {ended:?}");
+}
+
+#[tokio::test]
+async fn help_names_the_commands_and_the_exit_codes() {
+    let folder = folder();
+    let ended = run(folder.path(), ["--help"]).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+    assert_plain(&ended);
+    let commands: Vec<&str> =
+        section(&ended.stdout, "Commands:").filter_map(|line| line.split_whitespace().next()).collect();
+    assert_eq!(commands, ["run", "check", "demo", "schema", "route", "plugin", "help"]);
+    let codes: Vec<&str> = section(&ended.stdout, "Exit codes:").map(|line| line.trim().split_at(1).0).collect();
+    assert_eq!(codes, ["0", "1", "2", "3", "4"]);
+    for option in ["--log-format", "--log-level", "--version"] {
+        assert!(ended.stdout.contains(option), "{}", ended.stdout);
+    }
+}
+
+/// The indented lines under a heading, those that continue an entry left out.
+fn section<'a>(text: &'a str, heading: &str) -> impl Iterator<Item = &'a str> {
+    let lines = text.lines().skip_while(move |line| *line != heading).skip(1);
+    lines.take_while(|line| line.starts_with("  ")).filter(|line| !line.starts_with("    "))
+}
+
+#[tokio::test]
+async fn every_command_has_help() {
+    let folder = folder();
+    for command in ["run", "check", "demo", "schema", "route", "plugin"] {
+        let ended = run(folder.path(), [command, "--help"]).await;
+        assert_eq!(ended.code, 0);
+        assert!(ended.stdout.contains("Usage: gateway "), "{}", ended.stdout);
+    }
+}
+
+#[tokio::test]
+async fn a_command_line_that_is_not_understood_exits_with_2_and_says_what_was_meant() {
+    let folder = folder();
+    let cases: [(&[&str], &str); 5] = [
+        (&["check", "--confg", "x"], "--config"),
+        (&["chekc"], "check"),
+        (&["run"], "--config"),
+        (&["route", "-c", "valid.yaml", "GET"], "<URL>"),
+        (&["demo", "--port", "many"], "--port"),
+    ];
+    for (args, expected) in cases {
+        let ended = run(folder.path(), args).await;
+        assert_eq!((ended.code, ended.stdout.as_str()), (2, ""), "{args:?}");
+        assert!(ended.stderr.contains(expected), "{args:?}: {}", ended.stderr);
+        assert_plain(&ended);
+    }
+    assert_eq!(run::<&str>(folder.path(), []).await.code, 2, "nothing at all");
+}
+
+#[tokio::test]
+async fn check_says_that_all_is_well() {
+    let folder = folder();
+    let ended = run(folder.path(), ["check", "-c", "valid.yaml"]).await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(ended.stdout.starts_with("valid.yaml: ok: 1 listener, 2 routes, 2 upstreams"), "{}", ended.stdout);
+    assert_eq!(ended.stderr, "");
+}
+
+#[tokio::test]
+async fn check_reports_every_problem_with_its_place_and_exits_with_3() {
+    let folder = folder();
+    let ended = run(folder.path(), ["check", "-c", "broken.yaml"]).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (3, ""), "{}", ended.stderr);
+    assert_plain(&ended);
+    let problems: Vec<&str> = ended.stderr.lines().filter(|line| line.starts_with("broken.yaml:")).collect();
+    let places: Vec<String> = problems.iter().map(|line| place(line)).collect();
+    assert!(places.contains(&"4:5".to_owned()) && places.contains(&"7:15".to_owned()), "{}", ended.stderr);
+    assert!(ended.stderr.contains("did you mean `endpoints`?"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("did you mean `users`?"), "{}", ended.stderr);
+    assert!(ended.stderr.trim_end().ends_with("problems"), "{}", ended.stderr);
+}
+
+/// `4:5` of `FILE:4:5: message`.
+fn place(line: &str) -> String {
+    let parts: Vec<&str> = line.splitn(4, ':').collect();
+    assert_eq!(parts.len(), 4, "FILE:LINE:COLUMN: message, found {line}");
+    format!("{}:{}", parts[1], parts[2])
+}
+
+#[tokio::test]
+async fn check_sees_mistakes_in_a_plugins_configuration() {
+    let folder = folder();
+    let broken = VALID.replace("limit: 100", "limit: many");
+    fs::write(folder.path().join("plugin.yaml"), broken).unwrap();
+    let ended = run(folder.path(), ["check", "-c", "plugin.yaml"]).await;
+    assert_eq!(ended.code, 3, "{}", ended.stderr);
+    assert!(ended.stderr.contains("plugin.yaml:13:"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_there_is_said_clearly() {
+    let folder = folder();
+    for command in ["check", "run"] {
+        let ended = run(folder.path(), [command, "-c", "nowhere.yaml"]).await;
+        assert_eq!(ended.code, 3, "{}", ended.stderr);
+        assert!(ended.stderr.starts_with("nowhere.yaml: cannot read the configuration"), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn check_does_not_listen() {
+    let folder = folder();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = VALID.replacen("127.0.0.1:0", &taken.local_addr().unwrap().to_string(), 1);
+    fs::write(folder.path().join("taken.yaml"), config).unwrap();
+    assert_eq!(run(folder.path(), ["check", "-c", "taken.yaml"]).await.code, 0);
+}
+
+#[tokio::test]
+async fn the_schema_is_one_and_accepts_the_examples() {
+    let folder = folder();
+    let ended = run(folder.path(), ["schema"]).await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let schema: serde_json::Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    jsonschema::meta::validate(&schema).expect("a JSON Schema");
+    let validator = jsonschema::validator_for(&schema).expect("a JSON Schema");
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let mut accepted = 0;
+    for entry in fs::read_dir(examples).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "yaml") {
+            let instance = yaml(&fs::read_to_string(&path).unwrap());
+            let errors: Vec<_> =
+                validator.iter_errors(&instance).map(|error| format!("{}: {error}", error.instance_path())).collect();
+            assert!(errors.is_empty(), "{}: {errors:#?}", path.display());
+            accepted += 1;
+        }
+    }
+    assert!(accepted >= 4, "the examples were not found");
+    // And it would notice.
+    let mut typo = yaml(VALID);
+    typo["routs"] = typo["routes"].take();
+    assert!(!validator.is_valid(&typo), "an unknown key is accepted");
+    let mut wrong = yaml(VALID);
+    wrong["routes"][0]["plugins"][0]["config"]["limit"] = "many".into();
+    assert!(!validator.is_valid(&wrong), "a plugin's configuration is not looked at");
+}
+
+fn yaml(text: &str) -> serde_json::Value {
+    serde_yaml::from_str(text).expect("YAML")
+}
+
+#[tokio::test]
+async fn route_shows_which_route_answers_why_and_with_which_plugins() {
+    let folder = folder();
+    let ended = run(folder.path(), ["route", "-c", "valid.yaml", "GET", "http://api.example.com/users/7"]).await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(ended.stdout.starts_with("GET api.example.com/users/7 is answered by route user\n"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("plugins: access-log → rate-limit\n"), "{}", ended.stdout);
+    assert!(ended.stdout.ends_with("upstream: users"), "{}", ended.stdout);
+    assert_plain(&ended);
+    // The host can also come as a header, as with curl.
+    let args = ["route", "-c", "valid.yaml", "GET", "/users/7", "-H", "Host: api.example.com"];
+    assert!(run(folder.path(), args).await.stdout.contains("answered by route user"));
+}
+
+#[tokio::test]
+async fn route_exits_with_4_and_says_why_no_route_answers() {
+    let folder = folder();
+    let cases = [
+        (["POST", "http://api.example.com/users/7"], "405, Allow: GET"),
+        (["GET", "http://api.example.com/"], "404"),
+        (["GET", "http://www.example.com/users/7"], "on another host"),
+    ];
+    for ([method, url], expected) in cases {
+        let ended = run(folder.path(), ["route", "-c", "valid.yaml", method, url]).await;
+        assert_eq!(ended.code, 4, "{}", ended.stderr);
+        assert!(ended.stdout.contains(expected), "{method} {url}: {}", ended.stdout);
+    }
+}
+
+#[tokio::test]
+async fn route_normalises_as_the_gateway_does() {
+    let folder = folder();
+    let url = "http://api.example.com/x/..//users/%37";
+    let ended = run(folder.path(), ["route", "-c", "valid.yaml", "GET", url]).await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(ended.stdout.starts_with("normalised to /users/7\n"), "{}", ended.stdout);
+    let ended = run(folder.path(), ["route", "-c", "valid.yaml", "GET", "/../x"]).await;
+    assert_eq!(ended.code, 4, "{}", ended.stderr);
+    assert_eq!(ended.stdout, "GET /../x is answered by no route: 400, the path leads above the root");
+}
+
+#[tokio::test]
+async fn inspect_shows_what_a_standard_plugin_is_and_may() {
+    let folder = folder();
+    let ended = run(folder.path(), ["plugin", "inspect", "jwt"]).await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_plain(&ended);
+    for part in ["jwt ", "phases   request", "size ", "gateway:plugin/crypto@0.1.0", "\"properties\""] {
+        assert!(ended.stdout.contains(part), "{part} is not in\n{}", ended.stdout);
+    }
+    let ended = run(folder.path(), ["plugin", "inspect", "jwt", "--json"]).await;
+    let facts: serde_json::Value = serde_json::from_str(&ended.stdout).expect("JSON");
+    assert_eq!(facts["name"], "jwt");
+    assert_eq!(facts["phases"][0], "request");
+    assert!(facts["config-schema"].is_object() && facts["size"].as_u64() > Some(1000), "{facts}");
+}
+
+#[tokio::test]
+async fn inspect_reads_files_and_says_what_is_no_plugin() {
+    let folder = folder();
+    fs::write(folder.path().join("waiter.wasm"), test_guests::WAITER).unwrap();
+    let ended = run(folder.path(), ["plugin", "inspect", "waiter.wasm"]).await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(ended.stdout.contains("gateway:plugin/http-client@0.1.0"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("upstreams: [NAME]"), "{}", ended.stdout);
+
+    fs::write(folder.path().join("text.wasm"), "not a component").unwrap();
+    // The head of a core module, which is no component.
+    fs::write(folder.path().join("module.wasm"), b"\0asm\x01\0\0\0").unwrap();
+    for file in ["text.wasm", "module.wasm", "nowhere.wasm"] {
+        let ended = run(folder.path(), ["plugin", "inspect", file]).await;
+        assert_eq!((ended.code, ended.stdout.as_str()), (3, ""), "{file}: {}", ended.stderr);
+        assert!(ended.stderr.starts_with(file), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn log_format_json_makes_every_line_json() {
+    let folder = folder();
+    let args = ["run", "-c", "valid.yaml", "--log-format", "json"];
+    let mut gateway = Process::start(folder.path(), args);
+    let line = gateway.logged("listening on").await;
+    let event: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+    assert_eq!(event["level"], "INFO");
+    assert!(event["message"].as_str().unwrap().starts_with("listening on 127.0.0.1:"), "{line}");
+    // A failure, so that there are fields of the event's own; and a signal.
+    let text = event["message"].as_str().unwrap();
+    let address = text["listening on ".len()..].parse().expect("an address");
+    assert_eq!(Client::connect(address).await.send(Request::get("/other/x")).await.status, 502);
+    gateway.signal("TERM");
+    let ended = gateway.ended().await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, ""));
+    let mut failures = 0;
+    for line in ended.stderr.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        if event["reason"] == "upstream-unreachable" {
+            assert_eq!((&event["level"], &event["route"]), (&"WARN".into(), &"rest".into()));
+            failures += 1;
+        }
+    }
+    assert_eq!(failures, 1, "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_log_into_a_pipe_has_no_colours_and_the_level_can_be_set() {
+    let folder = folder();
+    let mut gateway = Process::start(folder.path(), ["run", "-c", "valid.yaml"]);
+    gateway.logged("listening on").await;
+    gateway.signal("TERM");
+    let ended = gateway.ended().await;
+    assert_plain(&ended);
+    assert!(ended.stderr.contains(" INFO "), "{}", ended.stderr);
+
+    // By the environment; quiet but for warnings, so that another way to know that it serves is needed.
+    let upstream = Upstream::named("one").await;
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let config = VALID.replace("127.0.0.1:9'", &format!("{}'", upstream.address()));
+    fs::write(folder.path().join("quiet.yaml"), config.replacen("127.0.0.1:0", &address.to_string(), 1)).unwrap();
+    let gateway = Process::start_with(folder.path(), ["run", "-c", "quiet.yaml"], &[("GATEWAY_LOG", "warn")]);
+    crate::support::eventually("it serves", async || tokio::net::TcpStream::connect(address).await.is_ok()).await;
+    gateway.signal("TERM");
+    let ended = gateway.ended().await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+}
+
+/// A line of the demo's welcome, run by a shell as a user would.
+async fn shell(line: &str) -> Option<String> {
+    let running = tokio::process::Command::new("sh").arg("-c").arg(line).env("NO_PROXY", "*").output();
+    let output = in_time(line, running).await.expect("a shell");
+    if output.status.code() == Some(127) {
+        return None;
+    }
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[tokio::test]
+async fn the_demos_lines_answer_as_told() {
+    let folder = folder();
+    let mut demo = Process::start(folder.path(), ["demo", "--port", "0"]);
+    let address = demo.printed("The gateway listens on http://127.0.0.1:").await;
+    assert!(!address.contains("127.0.0.1:0,"), "{address}");
+    demo.printed("Ctrl-C ends it").await;
+    let welcome = demo.output();
+    let lines: Vec<&str> = welcome.lines().map(str::trim).filter(|line| line.contains("curl ")).collect();
+    assert!(lines.len() >= 6, "{welcome}");
+    let line =
+        |part: &str| *lines.iter().find(|line| line.contains(part)).unwrap_or_else(|| panic!("{part}: {welcome}"));
+
+    let Some(echoed) = shell(line("/echo/hello?x=1")).await else {
+        return eprintln!("skipped: there is no curl");
+    };
+    let seen: serde_json::Value = serde_json::from_str(&echoed).unwrap_or_else(|error| panic!("{error}: {echoed}"));
+    assert!(seen["target"].as_str().unwrap().ends_with("?x=1"), "{echoed}");
+    let transformed = shell(line("/users/42")).await.unwrap();
+    assert!(transformed.starts_with("HTTP/1.1 200") && transformed.contains("x-served-by: gateway"), "{transformed}");
+    assert!(transformed.contains("/internal/accounts/42") && !transformed.contains("x-powered-by"), "{transformed}");
+    let limited = shell(line("/limited")).await.unwrap();
+    assert_eq!(limited.split_whitespace().collect::<Vec<_>>(), ["200", "200", "200", "200", "200", "429"]);
+    let private = lines.iter().filter(|line| line.contains("/private")).collect::<Vec<_>>();
+    let [without, with] = private[..] else { panic!("two lines for /private: {welcome}") };
+    let refused = shell(without).await.unwrap();
+    assert!(refused.starts_with("HTTP/1.1 401") && refused.to_lowercase().contains("www-authenticate"), "{refused}");
+    let let_in = shell(with).await.unwrap();
+    assert!(let_in.contains(r#""x-user": "ada""#), "the claims are handed on: {let_in}");
+    let nowhere = shell(line("/nowhere")).await.unwrap();
+    assert!(nowhere.starts_with("HTTP/1.1 404") && nowhere.contains("application/problem+json"), "{nowhere}");
+
+    // The access log is on standard output too.
+    demo.printed("\"GET /nowhere HTTP/1.1\" 404").await;
+    demo.signal("INT");
+    let ended = demo.ended().await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert_plain(&ended);
+}
+
+#[tokio::test]
+async fn the_demos_configuration_can_be_printed_and_is_valid() {
+    let folder = folder();
+    let ended = run(folder.path(), ["demo", "--print-config"]).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+    fs::write(folder.path().join("demo.yaml"), &ended.stdout).unwrap();
+    let checked = run(folder.path(), ["check", "-c", "demo.yaml"]).await;
+    assert_eq!(checked.code, 0, "{}", checked.stderr);
+}
+
+#[tokio::test]
+async fn the_demo_says_that_its_port_is_taken() {
+    let folder = folder();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port().to_string();
+    let ended = run(folder.path(), ["demo", "--port", &port]).await;
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("cannot listen"), "{}", ended.stderr);
+}

@@ -1,0 +1,49 @@
+//! The standard plugins as they are embedded in the gateway, each over real sockets.
+
+mod access_log;
+mod jwt;
+mod rate_limit;
+mod transform;
+
+use serde_json::Value;
+
+use crate::support::{Response, TestGateway, Upstream, client::Request};
+
+/// A gateway with one route, on which these plugins run before an upstream that tells what it saw.
+struct Behind {
+    gateway: TestGateway,
+    upstream: Upstream,
+}
+
+impl Behind {
+    /// One plugin with its configuration.
+    async fn plugin(name: &str, config: &Value) -> Self {
+        Self::with(&format!("[{{ name: {name}, config: {config} }}]"), "").await
+    }
+
+    /// A list of plugins as in YAML, and more top-level keys.
+    async fn with(plugins: &str, more: &str) -> Self {
+        let upstream = Upstream::echo().await;
+        let gateway = TestGateway::start(&yaml(&upstream, plugins, more)).await;
+        Self { gateway, upstream }
+    }
+
+    async fn send(&self, request: Request) -> Response {
+        self.gateway.send(request).await
+    }
+
+    async fn get(&self, target: &str) -> Response {
+        self.gateway.get(target).await
+    }
+}
+
+/// The configuration of `Behind`.
+fn yaml(upstream: &Upstream, plugins: &str, more: &str) -> String {
+    format!(
+        "upstreams: {{ echo: {{ endpoints: ['http://{}'] }} }}
+routes: [{{ name: all, plugins: {plugins}, upstream: echo }}]
+{more}
+",
+        upstream.address()
+    )
+}

@@ -1,0 +1,71 @@
+//! An authority of the test's own, its certificates as files, and clients that believe it.
+
+use std::{io, net::SocketAddr, path::Path, sync::Arc};
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::{
+    ClientConfig, RootCertStore, SupportedProtocolVersion,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, ServerName},
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::in_time;
+
+/// Signs certificates, each of which is written where a configuration can name it.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: rcgen::Certificate,
+}
+
+impl Authority {
+    pub fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names are valid names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "the test's authority");
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        Self { issuer: Issuer::new(params, key), certificate }
+    }
+
+    /// Writes `FILE.pem` and `FILE.key` for these names, and returns the certificate.
+    pub fn issue(&self, folder: &Path, file: &str, names: &[&str]) -> CertificateDer<'static> {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(names).expect("valid names");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        std::fs::write(folder.join(file).with_extension("pem"), certificate.pem()).expect("a file");
+        std::fs::write(folder.join(file).with_extension("key"), key.serialize_pem()).expect("a file");
+        certificate.der().clone()
+    }
+
+    /// For clients that read files.
+    pub fn write(&self, file: &Path) {
+        std::fs::write(file, self.certificate.pem()).expect("a file");
+    }
+
+    /// A client that believes this authority and offers these protocols.
+    pub fn client(&self, alpn: &[&str]) -> ClientConfig {
+        self.client_of_versions(alpn, rustls::ALL_VERSIONS)
+    }
+
+    pub fn client_of_versions(&self, alpn: &[&str], versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.der().clone()).expect("a root certificate");
+        let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_protocol_versions(versions)
+            .expect("versions that fit the provider")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        config
+    }
+}
+
+/// A handshake without a request, for looking at what was agreed. An address as the name sends no SNI.
+pub async fn handshake(address: SocketAddr, name: &str, config: ClientConfig) -> io::Result<TlsStream<TcpStream>> {
+    let stream = TcpStream::connect(address).await?;
+    let name = ServerName::try_from(name.to_owned()).expect("a server name");
+    in_time("the TLS handshake", TlsConnector::from(Arc::new(config)).connect(name, stream)).await
+}

@@ -1,0 +1,36 @@
+//! The tests' guests as files, for configurations to name.
+
+use std::fs;
+
+use tempfile::TempDir;
+use test_guests::{NAUGHTY, WAITER};
+
+/// A folder with `naughty.wasm`, `waiter.wasm` and the secret in `own.txt`.
+pub fn folder() -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (name, bytes) in [("naughty.wasm", NAUGHTY), ("waiter.wasm", WAITER), ("own.txt", b"whispered\n")] {
+        fs::write(folder.path().join(name), bytes).expect("the folder takes files");
+    }
+    folder
+}
+
+/// `naughty` with all the grants that it wants to be loaded; the bucket, secret and sink are called `own`. More
+/// of the plugin's settings may follow.
+pub fn naughty(settings: &str) -> String {
+    let comma = if settings.is_empty() { "" } else { ", " };
+    format!(
+        "naughty: {{ component: naughty.wasm, grants: {{ store: [own], secrets: [own], sinks: [own] }}{comma}{settings} }}"
+    )
+}
+
+/// `waiter` with its grants, and more settings.
+pub fn waiter(grants: &str, settings: &str) -> String {
+    let comma = if settings.is_empty() { "" } else { ", " };
+    format!("waiter: {{ component: waiter.wasm, grants: {{ {grants} }}{comma}{settings} }}")
+}
+
+/// What `naughty`'s grants speak of.
+pub const OWN: &str = "\
+secrets: { own: { file: own.txt } }
+sinks: { own: { file: own.log } }
+";

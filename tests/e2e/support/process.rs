@@ -1,0 +1,149 @@
+//! The real binary, as a shell would start it.
+
+use std::{ffi::OsStr, net::SocketAddr, path::Path, process::Stdio};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::{Child, Command},
+    sync::watch,
+    task::JoinHandle,
+};
+
+use super::in_time;
+
+/// A running gateway, of which every line is kept. Dropping it kills it.
+pub struct Process {
+    child: Child,
+    stdout: Lines,
+    stderr: Lines,
+}
+
+/// What a process that has ended left behind.
+#[derive(Debug)]
+pub struct Ended {
+    /// -1 if a signal ended it.
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// The lines of one stream so far, read by a task.
+struct Lines {
+    lines: watch::Receiver<Vec<String>>,
+    reader: JoinHandle<()>,
+}
+
+impl Process {
+    /// Starts `gateway` with arguments, in a folder.
+    pub fn start<A: AsRef<OsStr>>(folder: &Path, args: impl IntoIterator<Item = A>) -> Self {
+        Self::start_with(folder, args, &[])
+    }
+
+    /// The same, with variables in its environment.
+    pub fn start_with<A: AsRef<OsStr>>(
+        folder: &Path,
+        args: impl IntoIterator<Item = A>,
+        variables: &[(&str, &str)],
+    ) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
+            .args(args)
+            .current_dir(folder)
+            .env_remove("GATEWAY_LOG")
+            .env_remove("NO_COLOR")
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the binary starts");
+        let stdout = Lines::of(child.stdout.take().expect("piped"));
+        let stderr = Lines::of(child.stderr.take().expect("piped"));
+        Self { child, stdout, stderr }
+    }
+
+    /// Waits until the log has a line with this text, and returns the line.
+    pub async fn logged(&mut self, text: &str) -> String {
+        self.stderr.wait_for(text).await
+    }
+
+    /// The same for standard output.
+    pub async fn printed(&mut self, text: &str) -> String {
+        self.stdout.wait_for(text).await
+    }
+
+    /// All that has been printed so far.
+    pub fn output(&self) -> String {
+        self.stdout.lines.borrow().join("\n")
+    }
+
+    /// Where `run` says that it listens: the listeners in order.
+    pub async fn addresses(&mut self) -> Vec<SocketAddr> {
+        addresses(&self.logged("listening on ").await, "listening on ")
+    }
+
+    /// Where `run` says that the operator's listener is.
+    pub async fn admin(&mut self) -> SocketAddr {
+        addresses(&self.logged("admin on ").await, "admin on ")[0]
+    }
+
+    /// Sends a signal by its name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().expect("it still runs");
+        let sent = std::process::Command::new("sh").arg("-c").arg(format!("kill -{name} {id}")).status();
+        assert!(sent.expect("a shell").success(), "the signal could not be sent");
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child of ours").is_none()
+    }
+
+    /// Waits until it has ended by itself.
+    pub async fn ended(mut self) -> Ended {
+        let status = in_time("the gateway's end", self.child.wait()).await.expect("a child of ours");
+        let stdout = self.stdout.all().await;
+        let stderr = self.stderr.all().await;
+        Ended { code: status.code().unwrap_or(-1), stdout, stderr }
+    }
+}
+
+/// Runs `gateway` to its end.
+pub async fn run<A: AsRef<OsStr>>(folder: &Path, args: impl IntoIterator<Item = A>) -> Ended {
+    Process::start(folder, args).ended().await
+}
+
+impl Lines {
+    fn of(stream: impl AsyncRead + Unpin + Send + 'static) -> Self {
+        let (sender, lines) = watch::channel(Vec::new());
+        let reader = tokio::spawn(async move {
+            let mut stream = BufReader::new(stream);
+            let mut line = Vec::new();
+            while let Ok(1..) = stream.read_until(b'\n', &mut line).await {
+                let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line)).into_owned();
+                sender.send_modify(|lines| lines.push(text));
+                line.clear();
+            }
+        });
+        Self { lines, reader }
+    }
+
+    async fn wait_for(&mut self, text: &str) -> String {
+        let has = |lines: &Vec<String>| lines.iter().any(|line| line.contains(text));
+        let found =
+            in_time(&format!("a line with {text:?}"), self.lines.wait_for(has)).await.map(|lines| lines.clone());
+        match found {
+            Ok(lines) => lines.into_iter().find(|line| line.contains(text)).expect("it was there a moment ago"),
+            Err(_) => panic!("the stream ended without {text:?}:\n{}", self.lines.borrow().join("\n")),
+        }
+    }
+
+    async fn all(self) -> String {
+        in_time("the end of a stream", self.reader).await.expect("no panic");
+        self.lines.borrow().join("\n")
+    }
+}
+
+fn addresses(line: &str, after: &str) -> Vec<SocketAddr> {
+    let (_, list) = line.split_once(after).expect("the line was found by this text");
+    list.split(", ").filter_map(|address| address.trim().parse().ok()).collect()
+}
