@@ -97,7 +97,9 @@ impl ConnectionState {
     }
 
     pub(super) fn on_read(&self) {
-        if self.stage.get() == Stage::Idle && !self.multiplexed.get() {
+        // After an early response, what comes is the rest of its request.
+        let expects_head = self.stage.get() == Stage::Idle && !self.unread.get();
+        if expects_head && !self.multiplexed.get() {
             self.stage.set(Stage::Head);
             self.time_stage();
         }
