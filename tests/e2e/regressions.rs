@@ -190,3 +190,14 @@ async fn the_rest_of_a_request_that_was_answered_early_is_not_taken_for_the_next
     // Nothing more is said: neither 408 nor anything else.
     assert_eq!(raw::read_to_close(&mut client).await, "");
 }
+
+#[tokio::test]
+async fn a_head_over_the_limits_is_a_problem_with_an_identifier_on_http2_too() {
+    let upstream = Upstream::echo().await;
+    let yaml = format!("limits: {{ header-bytes: 4KiB, uri-bytes: 1KiB }}\n{}", everything_to(upstream.address()));
+    let gateway = TestGateway::start(&yaml).await;
+    let mut client = Client::connect_http2(gateway.address()).await;
+    let response = client.send(Request::get("/").header("x-long", &"x".repeat(5100))).await;
+    assert_eq!(response.status, 431);
+    assert_eq!(response.json()["request-id"], response.header("x-request-id"));
+}

@@ -40,6 +40,10 @@ use crate::{
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Resets that a client may have in flight before the connection is given up (CVE-2023-44487).
 const MAX_PENDING_RESETS: usize = 32;
+/// So many fields hyper parses without allocating for it; fewer are counted when the request is admitted.
+const FIELDS_INLINE: usize = 100;
+/// What hyper reads of an HTTP/1.1 message at most before it is taken, if it is not told otherwise.
+const READ_BUFFER: usize = 8192 + 4096 * 100;
 /// What HTTP/2 keeps of one stream's response while the client does not take it.
 const MAX_SEND_BUFFER: usize = 256 * 1024;
 
@@ -116,7 +120,11 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Rc<Con
     let service = service_fn(move |request: Request<Incoming>| proxy::handle(client.clone(), request));
     let mut builder = http1::Builder::new();
     // The request line is part of what hyper counts.
-    builder.max_headers(limits.header_count).max_header_size(limits.header_bytes + limits.uri_bytes);
+    let head_bytes = limits.header_bytes + limits.uri_bytes;
+    builder.max_header_size(head_bytes).max_buf_size(head_bytes.max(READ_BUFFER));
+    if limits.header_count > FIELDS_INLINE {
+        builder.max_headers(limits.header_count);
+    }
     drive(pin!(builder.serve_connection(wire, service)), http1::Connection::graceful_shutdown, &state).await
 }
 
@@ -129,7 +137,8 @@ async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Rc<Con
     let mut builder = http2::Builder::new(Streams(state.clone()));
     builder
         .max_concurrent_streams(limits.streams)
-        .max_header_list_size(u32::try_from(limits.header_bytes + limits.uri_bytes).unwrap_or(u32::MAX))
+        // Counted otherwise than by us, and refused with a bare 431: the usual excess is left to `framing`.
+        .max_header_list_size(u32::try_from(2 * (limits.header_bytes + limits.uri_bytes)).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .max_send_buf_size(MAX_SEND_BUFFER);
     drive(pin!(builder.serve_connection(wire, service)), http2::Connection::graceful_shutdown, &state).await
