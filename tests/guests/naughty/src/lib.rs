@@ -42,6 +42,8 @@ enum Deed {
     OwnedHeader,
     /// Sets more headers than fit.
     ManyHeaders,
+    /// Sets the method to `with`.
+    Method,
     /// Answers 200 with `with` as its text.
     Respond,
     IllegalReply,
@@ -113,6 +115,7 @@ impl RequestFilter for Naughty {
                 request.set_path_with_query("/elsewhere")?;
                 request.set_attribute("naughty", "yes")?;
             }
+            Deed::Method => request.set_method(&self.config.with)?,
             Deed::Sink => {
                 let _ = sinks::write(&self.config.with, request.path().as_bytes());
             }
@@ -219,7 +222,7 @@ impl Naughty {
                 metrics::observe("naughty_seconds", 0.5, &[]);
             }
             Deed::Log => plugin_sdk::info!("{with}"),
-            Deed::Mark | Deed::Respond | Deed::IllegalReply | Deed::HugeReply | Deed::Sink => {}
+            Deed::Mark | Deed::Method | Deed::Respond | Deed::IllegalReply | Deed::HugeReply | Deed::Sink => {}
         }
         Ok(())
     }
