@@ -1,11 +1,16 @@
 //! The plugins that configurations can name, as the configuration room asks about them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use super::secrets;
 
 use crate::{
     config::{
         self, Catalog, PluginFacts, PluginProblem,
-        model::{ComponentSource, Plugin},
+        model::{ComponentSource, Plugin, SecretSource},
     },
     plugin::{self, Loaded, Prepared, Runtime, Settings, builtin, services::Shared},
 };
@@ -13,13 +18,14 @@ use crate::{
 /// Loads what a configuration names and remembers it for when the configuration comes into force.
 pub(super) struct Components<'a> {
     runtime: &'a Runtime,
+    /// What plugins find while they are configured: no state, sinks that lead nowhere, the secrets.
     shared: Arc<Shared>,
     loaded: HashMap<ComponentSource, Arc<Loaded>>,
 }
 
 impl<'a> Components<'a> {
-    pub(super) fn new(runtime: &'a Runtime, shared: Arc<Shared>) -> Self {
-        Self { runtime, shared, loaded: HashMap::new() }
+    pub(super) fn new(runtime: &'a Runtime) -> Self {
+        Self { runtime, shared: Arc::default(), loaded: HashMap::new() }
     }
 
     /// What one of the sources that were opened has become.
@@ -66,6 +72,12 @@ impl Catalog for Components<'_> {
             let told = |plugin::Problem { pointer, message }| PluginProblem { pointer, message };
             problems.into_iter().map(told).collect()
         })
+    }
+
+    fn secrets(&mut self, secrets: &BTreeMap<String, SecretSource>) {
+        // What cannot be read is a problem of its own, which has its place in the file.
+        let values = secrets.iter().filter_map(|(name, source)| Some((name.clone(), secrets::read(source).ok()?)));
+        self.shared = Arc::new(Shared { secrets: values.collect(), ..Shared::default() });
     }
 
     fn builtins(&self) -> Vec<String> {

@@ -2,10 +2,11 @@
 //! hands it to the workers (`worker`), and keeps watch over reload and drain (`control`).
 
 mod admin;
+mod calls;
 mod catalog;
 mod control;
 mod facts;
-mod services;
+mod secrets;
 mod shared;
 mod snapshot;
 mod watch;
@@ -14,7 +15,7 @@ mod worker;
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
+    sync::mpsc,
     thread,
     time::Duration,
 };
@@ -164,7 +165,7 @@ pub fn check(source: &Source) -> Result<Config, StartError> {
 /// The JSON Schema (2020-12) of the configuration file, the standard plugins' configuration included.
 pub fn schema() -> Result<serde_json::Value, StartError> {
     let shared = Shared::new(true)?;
-    let mut components = catalog::Components::new(&shared.runtime, Arc::new(shared.for_trying()));
+    let mut components = catalog::Components::new(&shared.runtime);
     config::schema(&mut components).map_err(|error| StartError::Io(std::io::Error::other(error)))
 }
 

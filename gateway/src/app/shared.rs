@@ -5,13 +5,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{
-    LogOverrides, StartError,
-    services::{Meters, Store},
-};
+use super::{LogOverrides, StartError};
 use crate::{
     config::model::Log,
-    plugin::{CodeCache, Runtime, services},
+    plugin::{CodeCache, Runtime},
     state::{Bounds, MemoryStore},
     telemetry::{Logging, Metrics},
 };
@@ -20,12 +17,9 @@ use crate::{
 pub(super) struct Shared {
     pub(super) runtime: Runtime,
     pub(super) metrics: Metrics,
-    store: Arc<MemoryStore>,
+    pub(super) store: Arc<MemoryStore>,
     log: Mutex<Option<Logging>>,
 }
-
-/// The control thread counts as a worker of its own.
-const CONTROL: usize = usize::MAX;
 
 impl Shared {
     pub(super) fn new(code_cache: bool) -> Result<Arc<Self>, StartError> {
@@ -36,20 +30,6 @@ impl Shared {
             store: Arc::new(MemoryStore::new(Bounds::default())),
             log: Mutex::new(None),
         }))
-    }
-
-    pub(super) fn store(&self) -> Arc<dyn services::Store> {
-        Arc::new(Store(self.store.clone()))
-    }
-
-    /// For configuring a plugin to see whether it takes its configuration: it may keep state meanwhile, and say
-    /// so in its metrics, but writes nothing.
-    pub(super) fn for_trying(&self) -> services::Shared {
-        services::Shared {
-            store: self.store(),
-            metrics: Arc::new(Meters { metrics: self.metrics.clone(), worker: CONTROL }),
-            ..services::Shared::detached()
-        }
     }
 
     pub(super) fn start_log(&self, log: &Log, overrides: &LogOverrides) -> Result<(), StartError> {

@@ -3,25 +3,25 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt, fs, io,
+    fmt, io,
     net::SocketAddr,
     rc::Rc,
     sync::Arc,
 };
 
-use bytes::Bytes;
 use rustls::ServerConfig;
 
 use super::{
     Source,
+    calls::Calls,
     catalog::{Components, settings},
-    services::{Calls, Meters, PluginSinks},
+    secrets,
     shared::Shared,
 };
 use crate::{
     config::{
         self, Problems,
-        model::{Config, OnError, PluginUse, SecretSource, Upstream},
+        model::{Config, OnError, PluginUse, Upstream},
     },
     pipeline::{Bounds, Entry, Pipeline},
     plugin::{Pools, Prepared, services},
@@ -91,7 +91,7 @@ impl From<io::Error> for StartError {
 
 /// Everything that `check` does: what is left to go wrong is the network's.
 pub(super) fn read<'a>(source: &Source, shared: &'a Shared) -> Result<(Config, Components<'a>), StartError> {
-    let mut components = Components::new(&shared.runtime, Arc::new(shared.for_trying()));
+    let mut components = Components::new(&shared.runtime);
     let config = match source {
         Source::File(path) => config::load(path, &mut components),
         Source::Text { text, base } => config::check(text, &base.join("configuration"), &mut components),
@@ -120,7 +120,7 @@ impl Snapshot {
             None => Sinks::open(&config.sinks, &shared.metrics),
         };
         let sinks = Arc::new(sinks.map_err(io::Error::other)?);
-        let secrets = secrets(&config)?;
+        let secrets = secrets::read_all(&config.secrets)?;
         Ok(Self {
             table: Arc::new(Table::new(&config.routes)),
             config: Arc::new(config),
@@ -143,10 +143,11 @@ impl Snapshot {
             .map(|upstream| (upstream.clone(), self.upstream_tls.get(&upstream.name).cloned().flatten()));
         let upstreams = Rc::new(Upstreams::new(models, old.map(|old| &*old.upstreams), timers));
         let services = Rc::new(services::Services {
+            worker,
             shared: Arc::new(services::Shared {
-                store: self.shared.store(),
-                sinks: Arc::new(PluginSinks(self.sinks.clone())),
-                metrics: Arc::new(Meters { metrics: self.shared.metrics.clone(), worker }),
+                store: self.shared.store.clone(),
+                sinks: self.sinks.clone(),
+                metrics: self.shared.metrics.clone(),
                 secrets: self.secrets.clone(),
             }),
             upstreams: Rc::new(Calls(upstreams.clone())),
@@ -220,30 +221,4 @@ fn upstream_tls(config: &Config) -> Result<BTreeMap<Arc<str>, Option<ClientTls>>
         Ok((upstream.name.clone(), tls.map_err(named)?))
     };
     config.upstreams.values().map(load).collect()
-}
-
-/// Read once for each configuration: a reload reads them anew.
-fn secrets(config: &Config) -> Result<services::Secrets, StartError> {
-    let read = |(name, source): (&String, &SecretSource)| {
-        let value = match source {
-            SecretSource::Env(variable) => std::env::var_os(variable)
-                .map(|value| value.into_encoded_bytes())
-                .ok_or_else(|| io::Error::other(format!("secret `{name}`: `{variable}` is not set"))),
-            SecretSource::File(path) => fs::read(path)
-                .map(without_line_end)
-                .map_err(|error| io::Error::other(format!("secret `{name}`: {}: {error}", path.display()))),
-        };
-        Ok((name.clone(), Bytes::from(value?)))
-    };
-    config.secrets.iter().map(read).collect()
-}
-
-fn without_line_end(mut bytes: Vec<u8>) -> Vec<u8> {
-    if bytes.ends_with(b"\n") {
-        bytes.pop();
-        if bytes.ends_with(b"\r") {
-            bytes.pop();
-        }
-    }
-    bytes
 }

@@ -1,16 +1,19 @@
 //! What this room asks about plugins, so that it need not know how they run.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
-use super::model::{ComponentSource, Plugin};
+use super::model::{ComponentSource, Plugin, SecretSource};
 use crate::pipeline::Phases;
 
 /// The plugins that a configuration can name.
 pub trait Catalog {
     /// Loads a component and reads what it says about itself. The error says what is wrong and how to cure it.
     fn open(&mut self, source: &ComponentSource) -> Result<Arc<PluginFacts>, String>;
+
+    /// Told before any plugin is asked: what a plugin may read while it is configured.
+    fn secrets(&mut self, secrets: &BTreeMap<String, SecretSource>);
 
     /// Asks the plugin itself about a configuration that has passed its JSON Schema.
     fn configure(&mut self, plugin: &Plugin, config: &Value) -> Result<(), Vec<PluginProblem>>;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     catalog::{Catalog, PluginFacts, PluginProblem, Wants},
-    model::{ComponentSource, Plugin},
+    model::{ComponentSource, Plugin, SecretSource},
 };
 use crate::pipeline::Phases;
 
@@ -94,6 +94,8 @@ impl Catalog for Fake {
     }
 
     /// Refuses every text `refuse-me` under the configuration's first level.
+    fn secrets(&mut self, _: &BTreeMap<String, SecretSource>) {}
+
     fn configure(&mut self, _: &Plugin, config: &Value) -> Result<(), Vec<PluginProblem>> {
         self.asked += 1;
         let refused = config.as_object().into_iter().flatten().filter(|(_, value)| *value == "refuse-me");

@@ -126,6 +126,7 @@ fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> O
     let limits = settings::limits(file, report);
     let timeouts = settings::timeouts(file, report);
     let secrets = settings::secrets(file, report);
+    catalog.secrets(&secrets);
     let sinks = settings::sinks(file, report);
     let upstreams = upstreams::upstreams(file, report);
     let mut plugins = Plugins::new(file, catalog, report);

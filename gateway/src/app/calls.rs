@@ -1,0 +1,50 @@
+//! The upstreams as plugins call them.
+
+use std::rc::Rc;
+
+use http::HeaderValue;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use crate::{
+    http::{body::Traffic, hop},
+    pipeline::Reply,
+    plugin::services::{self, CallError, LocalFuture, UpstreamCall},
+    upstream::{self, Outgoing, Patience, Upstreams},
+};
+
+/// One worker's upstreams, for its plugins.
+pub(super) struct Calls(pub(super) Rc<Upstreams>);
+
+impl services::Upstreams for Calls {
+    fn call(&self, call: UpstreamCall) -> LocalFuture<'_, Result<Reply, CallError>> {
+        Box::pin(async move {
+            let upstream = self.0.get(&call.upstream).ok_or(CallError::Unknown)?.clone();
+            let (timeout, limit) = (call.timeout, call.limit);
+            let exchange = async {
+                let outgoing = Outgoing {
+                    method: call.method,
+                    target: call.target,
+                    headers: call.headers,
+                    // Nobody's but the endpoint's own.
+                    authority: HeaderValue::from_static(""),
+                    body: Vec::from(call.body).into(),
+                };
+                let patience = Patience { response: timeout, body: timeout };
+                let sent = upstream::send(&upstream, outgoing, &Traffic::default(), patience)
+                    .await
+                    .map_err(|refused| CallError::Unreachable(refused.cause))?;
+                let mut headers = sent.response.headers;
+                hop::strip(&mut headers);
+                let body = Limited::new(sent.body, limit).collect().await.map_err(|error| {
+                    if error.is::<LengthLimitError>() {
+                        CallError::TooLarge
+                    } else {
+                        CallError::Unreachable(error.to_string())
+                    }
+                })?;
+                Ok(Reply { status: sent.response.status, headers, body: body.to_bytes() })
+            };
+            tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(CallError::Timeout))
+        })
+    }
+}
