@@ -14,5 +14,5 @@ pub mod route;
 pub mod server;
 pub mod state;
 pub mod telemetry;
-pub mod timers;
+mod timers;
 pub mod upstream;

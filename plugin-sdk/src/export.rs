@@ -3,7 +3,7 @@
 /// Makes a type the plugin of this crate, with the phases that are named: `request`, `response`, `observe`.
 ///
 /// The gateway calls a plugin only in the phases that its component exports, so name those that the type
-/// implements and no others. The crate must be a `cdylib`; off WebAssembly the macro only checks that the
+/// implements and no others. The crate must be a `cdylib`, and no `rlib` beside it (cargo would leave LTO out); off WebAssembly the macro only checks that the
 /// traits are there, so that the same crate can be tested natively.
 ///
 /// ```

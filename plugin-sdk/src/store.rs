@@ -94,7 +94,8 @@ pub struct Verdict {
     pub remaining: u32,
     /// Until the whole burst is there again.
     pub reset_after: Duration,
-    /// Until this step would be allowed; zero if it was.
+    /// Until this step would be allowed; zero if it was, and `u64::MAX` milliseconds if it never will be, because it
+    /// costs more than the burst.
     pub retry_after: Duration,
 }
 

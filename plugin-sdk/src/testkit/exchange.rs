@@ -281,7 +281,9 @@ impl TestExchange {
     #[track_caller]
     pub(super) fn set_reply(&mut self, reply: Reply) {
         assert!(head::status(reply.status).is_ok(), "the gateway would refuse a reply with status {}", reply.status);
-        for (name, value) in &reply.headers {
+        // Its length is the gateway's affair; it takes no offence at a plugin that names one.
+        let headers = reply.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
+        for (name, value) in headers {
             let legal = head::field(name, value).and_then(|(name, _)| head::refuse_owned(&name));
             assert!(legal.is_ok(), "the gateway would refuse a reply with the header `{name}`");
         }

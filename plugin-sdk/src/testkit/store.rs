@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use crate::store::{Quota, StoreError, Verdict};
+use crate::store::{Quota, StoreError, Verdict, millis};
 
 const MAX_KEY: usize = 1024;
 const MAX_VALUE: usize = 1024 * 1024;
@@ -10,8 +10,7 @@ const MAX_VALUE: usize = 1024 * 1024;
 #[derive(Default)]
 pub(crate) struct Store {
     entries: HashMap<(String, String), Entry>,
-    /// Theoretical arrival times of the cell rate algorithm, in nanoseconds since the epoch.
-    arrivals: HashMap<(String, String), u128>,
+    levels: HashMap<(String, String), Level>,
 }
 
 struct Entry {
@@ -19,8 +18,15 @@ struct Entry {
     expires: Option<Duration>,
 }
 
+/// What was taken of a quota and has not come back yet: nanoseconds of the period for each unit.
+#[derive(Clone, Copy)]
+struct Level {
+    level: u128,
+    at: u128,
+}
+
 fn address(bucket: &str, key: &str) -> Result<(String, String), StoreError> {
-    if key.len() > MAX_KEY { Err(StoreError::TooLarge) } else { Ok((bucket.to_owned(), key.to_owned())) }
+    if bucket.len() + key.len() > MAX_KEY { Err(StoreError::TooLarge) } else { Ok((bucket.to_owned(), key.to_owned())) }
 }
 
 impl Store {
@@ -74,8 +80,8 @@ impl Store {
         Ok(sum)
     }
 
-    /// One step of the generic cell rate algorithm: a key's arrival time runs ahead of the clock by one
-    /// interval for each unit taken, and by no more than the burst.
+    /// One step of the generic cell rate algorithm, as a bucket that each unit fills by one period and that
+    /// drains `limit` times as fast as the clock runs: so nothing is rounded.
     pub(crate) fn take(
         &mut self,
         bucket: &str,
@@ -85,26 +91,36 @@ impl Store {
         now: Duration,
     ) -> Result<Verdict, StoreError> {
         let address = address(bucket, key)?;
-        let now = now.as_nanos();
-        let interval = (quota.period.as_nanos() / u128::from(quota.limit.max(1))).max(1);
-        let capacity = interval * u128::from(if quota.limit == 0 { 0 } else { quota.burst });
-        let arrival = self.arrivals.get(&address).copied().unwrap_or(0).max(now);
-        let after = arrival + interval * u128::from(cost);
-        let allowed = after - now <= capacity;
-        let ahead = if allowed { after } else { arrival } - now;
-        if allowed {
-            self.arrivals.insert(address, after);
+        let never = Duration::from_millis(u64::MAX);
+        if quota.limit == 0 || quota.burst == 0 {
+            return Ok(Verdict { allowed: false, remaining: 0, reset_after: never, retry_after: never });
         }
+        let now = now.as_nanos();
+        let period = u128::from(millis(quota.period).max(1)) * NANOS_PER_MILLI;
+        let limit = u128::from(quota.limit);
+        let full = u128::from(quota.burst) * period;
+        let before = self.levels.get(&address).copied().unwrap_or(Level { level: 0, at: now });
+        let level = before.level.saturating_sub(now.saturating_sub(before.at) * limit);
+        let risen = level + u128::from(cost) * period;
+        let allowed = risen <= full;
+        let after = if allowed { risen } else { level };
+        self.levels.insert(address, Level { level: after, at: now });
         Ok(Verdict {
             allowed,
-            remaining: u32::try_from(capacity.saturating_sub(ahead) / interval).unwrap_or(u32::MAX),
-            reset_after: millis_up(ahead),
-            retry_after: if allowed { Duration::ZERO } else { millis_up(after - now - capacity) },
+            remaining: u32::try_from(full.saturating_sub(after) / period).unwrap_or(quota.burst),
+            reset_after: drained(after, limit),
+            retry_after: match (allowed, cost > quota.burst) {
+                (true, _) => Duration::ZERO,
+                (false, true) => never,
+                (false, false) => drained(risen - full, limit),
+            },
         })
     }
 }
 
-/// Whole milliseconds, rounded up, so that who waits so long has waited long enough.
-fn millis_up(nanos: u128) -> Duration {
-    Duration::from_millis(u64::try_from(nanos.div_ceil(1_000_000)).unwrap_or(u64::MAX))
+const NANOS_PER_MILLI: u128 = 1_000_000;
+
+/// Until so much has drained: whole milliseconds, rounded up, so that who waits so long has waited long enough.
+fn drained(level: u128, limit: u128) -> Duration {
+    Duration::from_millis(u64::try_from(level.div_ceil(limit * NANOS_PER_MILLI)).unwrap_or(u64::MAX))
 }

@@ -1,9 +1,12 @@
 //! The configuration, as it is typed.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, de};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, SeqAccess, Visitor},
+};
 use serde_json::{Map, Value};
 
 /// Which tokens are accepted, where they are looked for, and what becomes of their claims.
@@ -71,10 +74,12 @@ pub struct Config {
     /// Request headers and the claims they get, such as `x-user: sub`. What the client sent under these names
     /// is always removed. A claim is named as in `claims`.
     #[serde(default)]
+    #[schemars(schema_with = "texts")]
     pub(crate) claims_to_headers: BTreeMap<String, String>,
     /// Attributes of the exchange and the claims they get, such as `jwt.tenant: /org/id`. `jwt.sub` and `jwt.iss`
     /// are always set. A claim is named as in `claims`.
     #[serde(default)]
+    #[schemars(schema_with = "texts")]
     pub(crate) claims_to_attributes: BTreeMap<String, String>,
 
     /// The protection space that clients are told in `WWW-Authenticate`.
@@ -120,7 +125,7 @@ pub(crate) struct KeyConfig {
     pub(crate) public_key: Option<String>,
     /// A JSON Web Key (RFC 7517); of kind `oct` for a secret that is not text.
     #[serde(default, deserialize_with = "given")]
-    #[schemars(with = "Map<String, Value>")]
+    #[schemars(schema_with = "object")]
     pub(crate) jwk: Option<Map<String, Value>>,
 }
 
@@ -128,6 +133,7 @@ pub(crate) struct KeyConfig {
 #[derive(Deserialize, JsonSchema)]
 pub(crate) struct Jwks {
     /// The keys. Members beside `keys` are ignored.
+    #[schemars(schema_with = "objects")]
     pub(crate) keys: Vec<Map<String, Value>>,
 }
 
@@ -176,19 +182,44 @@ pub(crate) struct SourceConfig {
 }
 
 /// One text, or a list of which each will do.
-#[derive(Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "expected a string or a list of strings")]
-pub(crate) enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
+pub(crate) struct OneOrMany(pub(crate) Vec<String>);
+
+/// By hand, because an untagged enum says only that nothing matched.
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Texts;
+
+        impl<'de> Visitor<'de> for Texts {
+            type Value = OneOrMany;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a list of strings")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<OneOrMany, E> {
+                Ok(OneOrMany(vec![text.to_owned()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<OneOrMany, A::Error> {
+                let mut texts = Vec::new();
+                while let Some(text) = list.next_element()? {
+                    texts.push(text);
+                }
+                Ok(OneOrMany(texts))
+            }
+        }
+
+        deserializer.deserialize_any(Texts)
+    }
 }
 
-impl OneOrMany {
-    pub(crate) fn into_vec(self) -> Vec<String> {
-        match self {
-            Self::One(one) => vec![one],
-            Self::Many(many) => many,
-        }
+impl JsonSchema for OneOrMany {
+    fn schema_name() -> Cow<'static, str> {
+        "OneOrMany".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": ["string", "array"], "items": { "type": "string" } })
     }
 }
 
@@ -229,6 +260,20 @@ impl JsonSchema for Span {
 /// Refuses `null`, which YAML makes of a key without a value: a check must not be lost by a slip.
 fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
+}
+
+// Short forms of schemas for which the general way is long.
+
+fn object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object" })
+}
+
+fn objects(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": { "type": "object" } })
+}
+
+fn texts(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "additionalProperties": { "type": "string" } })
 }
 
 fn yes() -> bool {

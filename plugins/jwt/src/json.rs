@@ -16,7 +16,8 @@ const MAX_DEPTH: usize = 16;
 
 /// Reads an object.
 pub(crate) fn object(json: &[u8]) -> Option<Map<String, Value>> {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    // As text, like the configuration: for bytes the parser would be in the component a second time.
+    let mut deserializer = serde_json::Deserializer::from_str(std::str::from_utf8(json).ok()?);
     let value = Strict { depth: 0 }.deserialize(&mut deserializer).ok()?;
     deserializer.end().ok()?;
     match value {

@@ -13,6 +13,8 @@ mod names;
 mod refusal;
 mod rules;
 mod source;
+#[cfg(test)]
+mod tests;
 mod token;
 
 use std::rc::Rc;

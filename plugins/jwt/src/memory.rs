@@ -132,3 +132,71 @@ impl Hasher for AsItIs {
         self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::{MAX_BYTES, Memory, Passport};
+    use crate::{refusal::Refusal, rules::Validity};
+
+    fn passport(until: i64) -> Rc<Passport> {
+        Rc::new(Passport { validity: Validity::new(0, until), rights: Err(Refusal::Claim) })
+    }
+
+    fn memory_of(capacity: usize, tokens: &[&str]) -> Memory {
+        let mut memory = Memory::new(capacity);
+        tokens.iter().for_each(|token| memory.insert(token.as_bytes(), passport(100), 0));
+        memory
+    }
+
+    fn knows(memory: &mut Memory, token: &str) -> bool {
+        memory.get(token.as_bytes()).is_some()
+    }
+
+    #[test]
+    fn who_came_again_is_spared_when_room_is_needed() {
+        let mut memory = memory_of(3, &["a", "b", "c"]);
+        assert!(knows(&mut memory, "a") && knows(&mut memory, "c"));
+        memory.insert(b"d", passport(100), 0);
+        assert!(!knows(&mut memory, "b"));
+        assert!(["a", "c", "d"].iter().all(|token| knows(&mut memory, token)));
+    }
+
+    #[test]
+    fn who_has_expired_is_not_spared() {
+        let mut memory = memory_of(2, &["a"]);
+        memory.insert(b"b", passport(1000), 0);
+        assert!(knows(&mut memory, "a") && knows(&mut memory, "b"));
+        memory.insert(b"c", passport(1000), 100);
+        assert!(!knows(&mut memory, "a") && knows(&mut memory, "b") && knows(&mut memory, "c"));
+    }
+
+    #[test]
+    fn a_token_is_kept_once_and_compared_as_a_whole() {
+        let tail = "the last 32 bytes are of the signature";
+        let (one, two) = (format!("1{tail}"), format!("2{tail}"));
+        let mut memory = memory_of(10, &[&one, &one]);
+        assert_eq!(memory.slots.len(), 1);
+        assert!(knows(&mut memory, &one) && !knows(&mut memory, &two));
+        memory.insert(two.as_bytes(), passport(100), 0);
+        assert!(knows(&mut memory, &two) && !knows(&mut memory, &one));
+    }
+
+    #[test]
+    fn bytes_are_bounded_and_accounted_for() {
+        let mut memory = Memory::new(100_000);
+        let long = "x".repeat(60_000);
+        for i in 0..500 {
+            memory.insert(format!("{long}{i}").as_bytes(), passport(100), 0);
+            assert!(memory.bytes <= MAX_BYTES && memory.index.len() == memory.slots.len());
+        }
+        assert!(memory.slots.len() > 60);
+        while !memory.slots.is_empty() {
+            memory.evict(100);
+        }
+        assert_eq!((memory.bytes, memory.index.len()), (0, 0));
+        memory.insert(&vec![b'x'; MAX_BYTES], passport(100), 0);
+        assert!(memory.slots.is_empty(), "one token must not displace all others");
+    }
+}

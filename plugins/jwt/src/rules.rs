@@ -39,6 +39,10 @@ pub(crate) struct Validity {
 }
 
 impl Validity {
+    pub(crate) fn new(from: i64, until: i64) -> Self {
+        Self { from, until }
+    }
+
     /// A token is no longer valid at the very moment that its `exp` names (RFC 7519 §4.1.4).
     pub(crate) fn check(self, now: i64) -> Result<(), Refusal> {
         if now < self.from {
@@ -117,7 +121,7 @@ impl Rules {
             from = from.max(issued);
             until = until.min(issued.saturating_add(max_age));
         }
-        Ok(Validity { from: from.saturating_sub(self.leeway), until: until.saturating_add(self.leeway) })
+        Ok(Validity::new(from.saturating_sub(self.leeway), until.saturating_add(self.leeway)))
     }
 }
 
@@ -210,7 +214,7 @@ fn same(a: &Value, b: &Value) -> bool {
 
 /// Texts of which one must match: at least one, and none empty.
 pub(crate) fn alternatives(config: Option<OneOrMany>, at: &str, problems: &mut Problems) -> Option<Vec<String>> {
-    let texts = config?.into_vec();
+    let OneOrMany(texts) = config?;
     if texts.is_empty() {
         problems.add(at, "must not be empty");
     }

@@ -115,10 +115,10 @@ impl Config {
             }
         } else {
             if alone {
-                problems.add(root.then("limits"), "cannot stand beside `limit`, `per`, `burst` or `name`");
+                problems.add(root.then("limits"), "`limits` cannot stand beside `limit`, `per`, `burst` or `name`");
             }
             if self.limits.len() > MAX_LIMITS {
-                problems.add(root.then("limits"), format!("has more than {MAX_LIMITS} limits"));
+                problems.add(root.then("limits"), format!("`limits` has more than {MAX_LIMITS} of them"));
             }
             let at = root.then("limits");
             self.limits.into_iter().enumerate().map(|(i, limit)| (at.then(i), limit)).collect()
@@ -160,12 +160,12 @@ impl Limit {
             problems.add(at.then("name"), NAME_EXPECTED);
         }
         if self.per.0.is_zero() || self.per > Span::MAX {
-            problems.add(at.then("per"), format!("must be 1ms to {}", Span::MAX));
+            problems.add(at.then("per"), format!("`per` must be 1ms to {}", Span::MAX));
         }
         let burst = self.burst.unwrap_or(self.limit);
         if cost > burst {
             let message =
-                format!("is more than the burst of {burst} of the limit `{name}`: no request would ever pass");
+                format!("`cost` is more than the burst of {burst} of the limit `{name}`: no request would ever pass");
             problems.add(Pointer::root().then("cost"), message);
         }
         Policy::new(name, self.limit.get(), self.per, burst.get())

@@ -102,7 +102,7 @@ impl KeyRule {
             }
             Key::All(parts) => {
                 if parts.is_empty() || parts.len() > MAX_PARTS {
-                    problems.add(&at, format!("needs 1 to {MAX_PARTS} parts"));
+                    problems.add(&at, format!("`key` needs 1 to {MAX_PARTS} parts"));
                 }
                 for (i, part) in parts.iter().enumerate() {
                     part.check(&at.then(i), problems);
@@ -117,7 +117,7 @@ impl KeyRule {
         }
         for (option, prefix, most) in [("ipv4-prefix", ipv4_prefix, 32), ("ipv6-prefix", ipv6_prefix, 128)] {
             if prefix == 0 || prefix > most {
-                problems.add(Pointer::root().then(option), format!("must be 1 to {most}"));
+                problems.add(Pointer::root().then(option), format!("`{option}` must be 1 to {most}"));
             }
         }
         Self { parts, missing, scope, ipv4_prefix, ipv6_prefix }

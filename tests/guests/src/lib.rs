@@ -8,6 +8,9 @@ pub const NAUGHTY: &[u8] = guest("guest-naughty");
 /// Waits for bodies, upstreams and clocks as its configuration says (`waiter/src/lib.rs`).
 pub const WAITER: &[u8] = guest("guest-waiter");
 
+/// The example to copy (`examples/plugins/hello-rust/src/lib.rs`).
+pub const HELLO: &[u8] = guest("example-hello");
+
 const fn guest(name: &str) -> &'static [u8] {
     let mut index = 0;
     while index < GUESTS.len() {
@@ -16,7 +19,7 @@ const fn guest(name: &str) -> &'static [u8] {
         }
         index += 1;
     }
-    panic!("each guest has a folder here")
+    panic!("each guest has a folder here or among the examples")
 }
 
 const fn same(a: &str, b: &str) -> bool {

@@ -10,11 +10,14 @@ mod pem;
 use plugin_sdk::{
     Pointer, Problems,
     crypto::{Algorithm, CryptoError, verify},
-    secrets,
+    secrets::{self, SecretError},
 };
 use serde_json::{Map, Value};
 
-use crate::config::{Jwks, KeyConfig};
+use crate::{
+    config::{Jwks, KeyConfig},
+    json,
+};
 use jwk::{Jwk, JwkError};
 use material::Material;
 
@@ -82,7 +85,7 @@ impl Keys {
             reader.entry(&Pointer::from("/keys").then(i), key);
         }
         if let Some(jwks) = jwks {
-            reader.set(jwks, &|i| Pointer::from("/jwks/keys").then(i), "", &Pointer::from("/jwks/keys"));
+            reader.set(&jwks.keys, &|i| Pointer::from("/jwks/keys").then(i), "", &Pointer::from("/jwks/keys"));
         }
         if let Some(name) = jwks_secret {
             reader.secret_set(&name);
@@ -119,10 +122,9 @@ impl Reader<'_> {
         };
         let (place, jwk) = match (secret, secret_name, public_key, jwk) {
             (Some(secret), None, None, None) => (at.then("secret"), Ok(Jwk::new(Material::secret(secret.into())))),
-            (None, Some(name), None, None) => (
-                at.then("secret-name"),
-                secrets::get(&name).map(|secret| Jwk::new(Material::secret(secret))).map_err(|e| e.to_string()),
-            ),
+            (None, Some(name), None, None) => {
+                (at.then("secret-name"), named_secret(&name).map(|secret| Jwk::new(Material::secret(secret))))
+            }
             (None, None, Some(pem), None) => (at.then("public-key"), pem::read(&pem).map(Jwk::new)),
             (None, None, None, Some(jwk)) => {
                 let place = at.then("jwk");
@@ -147,9 +149,9 @@ impl Reader<'_> {
     }
 
     /// A set of keys; `prefix` tells a key in a message where a pointer cannot.
-    fn set(&mut self, jwks: Jwks, at: &dyn Fn(usize) -> Pointer, prefix: &str, whole: &Pointer) {
+    fn set(&mut self, keys: &[Map<String, Value>], at: &dyn Fn(usize) -> Pointer, prefix: &str, whole: &Pointer) {
         let before = (self.keys.len(), self.problems.iter().count());
-        for (i, jwk) in jwks.keys.iter().enumerate() {
+        for (i, jwk) in keys.iter().enumerate() {
             let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix} {i} ") };
             self.member_of_set(&at(i), &prefix, jwk);
         }
@@ -171,11 +173,15 @@ impl Reader<'_> {
     /// A set in a gateway secret.
     fn secret_set(&mut self, name: &str) {
         let at = Pointer::from("/jwks-secret");
-        let Some(document) = self.problems.note(&at, secrets::get(name)) else { return };
+        let Some(document) = self.problems.note(&at, named_secret(name)) else { return };
+        let keys = json::object(&document).and_then(|mut set| match set.remove("keys")? {
+            Value::Array(keys) => keys.into_iter().map(object).collect::<Option<Vec<_>>>(),
+            _ => None,
+        });
         // Without the cause: it might quote the secret.
-        let read = serde_json::from_slice(&document).map_err(|_| "is not a JSON Web Key Set: `{\"keys\": [...]}`");
-        if let Some(jwks) = self.problems.note(&at, read) {
-            self.set(jwks, &|_| at.clone(), "key", &at);
+        let keys = keys.ok_or("is not a JSON Web Key Set: `{\"keys\": [...]}`");
+        if let Some(keys) = self.problems.note(&at, keys) {
+            self.set(&keys, &|_| at.clone(), "key", &at);
         }
     }
 
@@ -192,4 +198,20 @@ impl Reader<'_> {
 /// The place of a member, or of the whole key.
 fn member(at: &Pointer, member: &str) -> Pointer {
     if member.is_empty() { at.clone() } else { at.then(member) }
+}
+
+fn object(value: Value) -> Option<Map<String, Value>> {
+    match value {
+        Value::Object(object) => Some(object),
+        _ => None,
+    }
+}
+
+fn named_secret(name: &str) -> Result<Vec<u8>, String> {
+    secrets::get(name).map_err(|error| match error {
+        SecretError::Denied(_) => {
+            format!("needs a secret `{name}`, and `grants: {{ secrets: [{name}] }}` for the plugin")
+        }
+        SecretError::Missing => error.to_string(),
+    })
 }

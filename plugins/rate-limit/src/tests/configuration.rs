@@ -16,8 +16,8 @@ fn a_limit_needs_its_period() {
     assert_eq!(problems(json!({})), [": needs `limit` and `per`, or `limits`"]);
     assert_eq!(problems(json!({ "limit": 1 })), [": `limit` needs `per`, such as `per: 1m`"]);
     assert_eq!(problems(json!({ "per": "1m" })), [": `per` needs `limit`, such as `limit: 100`"]);
-    assert_eq!(problems(json!({ "limit": 1, "per": "0s" })), ["/per: must be 1ms to 366d"]);
-    assert_eq!(problems(json!({ "limit": 1, "per": "367d" })), ["/per: must be 1ms to 366d"]);
+    assert_eq!(problems(json!({ "limit": 1, "per": "0s" })), ["/per: `per` must be 1ms to 366d"]);
+    assert_eq!(problems(json!({ "limit": 1, "per": "367d" })), ["/per: `per` must be 1ms to 366d"]);
     assert!(problems(json!({ "limit": 1, "per": "1 minute" }))[0].starts_with("/per: invalid value: "));
 }
 
@@ -28,15 +28,21 @@ fn numbers_are_at_least_one() {
         config[option] = json!(0);
         assert!(problems(config)[0].starts_with(&format!("/{option}: ")), "{option}");
     }
-    assert_eq!(problems(json!({ "limit": 1, "per": "1m", "ipv4-prefix": 33 })), ["/ipv4-prefix: must be 1 to 32"]);
-    assert_eq!(problems(json!({ "limit": 1, "per": "1m", "ipv6-prefix": 0 })), ["/ipv6-prefix: must be 1 to 128"]);
+    assert_eq!(
+        problems(json!({ "limit": 1, "per": "1m", "ipv4-prefix": 33 })),
+        ["/ipv4-prefix: `ipv4-prefix` must be 1 to 32"]
+    );
+    assert_eq!(
+        problems(json!({ "limit": 1, "per": "1m", "ipv6-prefix": 0 })),
+        ["/ipv6-prefix: `ipv6-prefix` must be 1 to 128"]
+    );
 }
 
 #[test]
 fn a_request_that_could_never_pass_is_a_mistake() {
     assert_eq!(
         problems(json!({ "limit": 100, "per": "1m", "burst": 5, "cost": 6 })),
-        ["/cost: is more than the burst of 5 of the limit `default`: no request would ever pass"]
+        ["/cost: `cost` is more than the burst of 5 of the limit `default`: no request would ever pass"]
     );
 }
 
@@ -45,7 +51,7 @@ fn one_limit_and_several_exclude_each_other() {
     let limits = json!([{ "limit": 1, "per": "1s" }]);
     assert_eq!(
         problems(json!({ "limit": 1, "per": "1m", "limits": limits })),
-        ["/limits: cannot stand beside `limit`, `per`, `burst` or `name`"]
+        ["/limits: `limits` cannot stand beside `limit`, `per`, `burst` or `name`"]
     );
 }
 
@@ -72,8 +78,8 @@ fn every_problem_is_told_at_once() {
         problems(config),
         [
             format!("/limits/0/name: {name}"),
-            "/limits/0/per: must be 1ms to 366d".to_owned(),
-            "/cost: is more than the burst of 1 of the limit `a b`: no request would ever pass".to_owned(),
+            "/limits/0/per: `per` must be 1ms to 366d".to_owned(),
+            "/cost: `cost` is more than the burst of 1 of the limit `a b`: no request would ever pass".to_owned(),
             format!("/bucket: {name}"),
             "/key/1/header: `x api key` is not the name of a header of up to 100 bytes".to_owned(),
             format!("/scope/shared: {name}"),
@@ -83,9 +89,9 @@ fn every_problem_is_told_at_once() {
 
 #[test]
 fn a_key_has_one_to_four_parts() {
-    assert_eq!(problems(json!({ "limit": 1, "per": "1m", "key": [] })), ["/key: needs 1 to 4 parts"]);
+    assert_eq!(problems(json!({ "limit": 1, "per": "1m", "key": [] })), ["/key: `key` needs 1 to 4 parts"]);
     let five = ["route"; 5];
-    assert_eq!(problems(json!({ "limit": 1, "per": "1m", "key": five })), ["/key: needs 1 to 4 parts"]);
+    assert_eq!(problems(json!({ "limit": 1, "per": "1m", "key": five })), ["/key: `key` needs 1 to 4 parts"]);
     let wrong = problems(json!({ "limit": 1, "per": "1m", "key": { "cookie": "a" } }));
     assert!(wrong[0].starts_with("/key: expected `client-address`, `route`, "), "{wrong:?}");
 }

@@ -1,0 +1,278 @@
+//! The fake gateway keeps the real one's promises.
+
+use std::time::Duration;
+
+use plugin_sdk::{
+    BodyError, Decision, EditError, Error, Observer, Outcome, Plugin, Problem, Problems, Reply, Request, RequestFilter,
+    Response, ResponseFilter,
+    crypto::{self, Algorithm, CryptoError},
+    http_client::{Call, CallError},
+    log::Level,
+    metrics, secrets,
+    serde_json::{Value, json},
+    store::{Bucket, Quota, StoreError},
+    testkit::{TestExchange, TestHost, TestPlugin, TestRequest, TestResponse, config_schema},
+};
+
+/// Does in each phase what it is told.
+struct Puppet {
+    on_request: fn(&Request) -> Result<Decision, Error>,
+}
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Config {
+    /// What it does.
+    #[serde(default)]
+    acts: Vec<Act>,
+}
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Act {
+    /// How often.
+    #[serde(rename = "how-often")]
+    _how_often: u8,
+}
+
+impl Plugin for Puppet {
+    type Config = Config;
+
+    fn new(config: Config) -> Result<Self, Problems> {
+        if config.acts.len() > 1 {
+            return Err(Problems::one("/acts", "one act is enough"));
+        }
+        Ok(Self { on_request: |_| Ok(Decision::Next) })
+    }
+}
+
+impl RequestFilter for Puppet {
+    fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
+        (self.on_request)(request)
+    }
+}
+
+impl ResponseFilter for Puppet {
+    fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
+        assert_eq!(request.set_header("a", "b"), Err(EditError::Forbidden));
+        assert_eq!(request.read_body(), Err(BodyError::Unavailable));
+        request.set_attribute("late", "1")?;
+        assert_eq!(response.set_status(100), Err(EditError::InvalidSyntax));
+        response.set_status(203)?;
+        response.append_header("via", "x")?;
+        let body = response.read_body()?;
+        Ok(response.replace_body([body, b"!".to_vec()].concat())?)
+    }
+}
+
+impl Observer for Puppet {
+    fn on_complete(&mut self, request: &Request, response: Option<&Response>, outcome: &Outcome) {
+        assert_eq!(request.set_attribute("too-late", "1"), Err(EditError::Forbidden));
+        if let Some(response) = response {
+            assert_eq!(response.set_header("a", "b"), Err(EditError::Forbidden));
+        }
+        metrics::add("seen", 1, &[("status", &outcome.status.unwrap_or(0).to_string())]);
+        metrics::observe("seconds", outcome.duration.as_secs_f64(), &[]);
+    }
+}
+
+fn puppet(host: &TestHost, on_request: fn(&Request) -> Result<Decision, Error>) -> TestPlugin<Puppet> {
+    let mut puppet: TestPlugin<Puppet> = host.plugin(json!({})).expect("it needs nothing");
+    puppet.inner().on_request = on_request;
+    puppet
+}
+
+fn refusal(config: Value) -> (String, String) {
+    let result: Result<TestPlugin<Puppet>, Problems> = TestHost::new().plugin(config);
+    let problem = result.err().expect("the configuration is refused").into_iter().next().expect("with a problem");
+    (problem.pointer, problem.message)
+}
+
+#[test]
+fn a_problem_of_the_configuration_points_to_its_place() {
+    assert_eq!(refusal(json!({ "acts": [{ "how-often": 1 }, { "how-often": 300 }] })).0, "/acts/1/how-often");
+    assert_eq!(refusal(json!({ "acts": [{ "how-often": "1" }] })).0, "/acts/0/how-often");
+    assert_eq!(refusal(json!({ "acts": [{}] })), ("/acts/0".to_owned(), "missing field `how-often`".to_owned()));
+    assert_eq!(refusal(json!({ "acts": [{ "how-often": 1 }, { "how-often": 1 }] })).0, "/acts");
+    let (pointer, message) = refusal(json!({ "act": [] }));
+    assert_eq!(pointer, "/act");
+    assert!(message.starts_with("unknown field `act`") && !message.contains("line"), "{message}");
+}
+
+#[test]
+fn doc_comments_and_types_become_the_schema() {
+    let schema = config_schema::<Puppet>();
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert_eq!(schema["properties"]["acts"]["description"], "What it does.");
+    assert_eq!(schema["additionalProperties"], false);
+}
+
+#[test]
+fn edits_of_the_request_follow_the_gateways_rules() {
+    let host = TestHost::new();
+    let mut plugin = puppet(&host, |request| {
+        assert_eq!(request.set_header("a b", "x"), Err(EditError::InvalidSyntax));
+        assert_eq!(request.set_header("a", "x\r\ny"), Err(EditError::InvalidSyntax));
+        assert_eq!(request.set_header("Content-Length", "1"), Err(EditError::Forbidden));
+        assert_eq!(request.remove_header("host"), Err(EditError::Forbidden));
+        assert_eq!(request.set_header("host", "user@host"), Err(EditError::InvalidSyntax));
+        assert_eq!(request.set_method("CONNECT"), Err(EditError::Forbidden));
+        for target in ["a", "/a/../b", "/a/%2e%2E", "/a b", "/a#b"] {
+            assert_eq!(request.set_path_with_query(target), Err(EditError::InvalidSyntax), "{target}");
+        }
+        assert_eq!(request.set_header("a", "x".repeat(70_000)), Err(EditError::TooLarge));
+        assert_eq!(request.set_attribute("a b", "x"), Err(EditError::InvalidSyntax));
+        request.set_header("host", "other:80")?;
+        request.set_header("X-A", b"\xff")?;
+        request.append_header("x-a", "2")?;
+        request.set_path_with_query("/new?q=..")?;
+        assert_eq!(request.header("x-A").as_deref(), Some("\u{fffd}"));
+        assert_eq!(request.header_bytes("x-a").as_deref(), Some(&b"\xff"[..]));
+        assert_eq!((request.original_target(), request.query_parameter("q")), ("/old".into(), Some("..".into())));
+        request.replace_body("new")?;
+        Ok(Decision::Next)
+    });
+    let exchange = plugin.request(TestRequest::post("/old").header("content-length", "3").body("old"));
+    assert_eq!((exchange.authority(), exchange.target()), ("other:80", "/new?q=.."));
+    assert_eq!(exchange.header_values("x-a"), [&b"\xff"[..], b"2"]);
+    assert_eq!((exchange.body(), exchange.header("content-length")), (&b"new"[..], None));
+}
+
+#[test]
+fn an_exchange_goes_through_all_phases() {
+    let host = TestHost::new();
+    let mut plugin = puppet(&host, |_| Ok(Decision::Next));
+    let mut exchange = plugin.request(TestRequest::get("/"));
+    plugin.response(&mut exchange, TestResponse::new(200).header("via", "y").body("hi"));
+    assert_eq!((exchange.status(), exchange.response_body()), (Some(203), &b"hi!"[..]));
+    assert_eq!(exchange.response_header_values("via"), [b"y", b"x"]);
+    assert_eq!(exchange.attribute("late"), Some("1"));
+    let outcome = Outcome { status: Some(203), duration: Duration::from_millis(250), ..Outcome::default() };
+    plugin.complete(&mut exchange, &outcome);
+    plugin.complete(&mut TestExchange::new(TestRequest::get("/")), &outcome);
+    assert_eq!(host.counter("seen", &[("status", "203")]), 2);
+    assert_eq!(host.observations("seconds", &[]), [0.25, 0.25]);
+}
+
+#[test]
+fn a_failure_is_not_an_answer() {
+    let host = TestHost::new();
+    let mut plugin = puppet(&host, |_| Err(Error::new("broken")));
+    let error = plugin.try_request(TestRequest::get("/")).expect_err("it fails");
+    assert_eq!(error.to_string(), "broken");
+}
+
+#[test]
+#[should_panic(expected = "the gateway would refuse a reply with the header `connection`")]
+fn a_reply_that_the_gateway_would_refuse_fails_the_test() {
+    let mut plugin = puppet(&TestHost::new(), |_| Ok(Reply::new(200).with_header("connection", "close").into()));
+    plugin.request(TestRequest::get("/"));
+}
+
+#[test]
+fn replies_are_text_json_or_problems() {
+    let reply = Reply::new(200).with_json(&json!({ "a": 1 })).expect("it is JSON").with_text("a");
+    assert_eq!(reply.headers, [("content-type".to_owned(), b"text/plain; charset=utf-8".to_vec())]);
+    let reply = Reply::from(Problem::new(429).with_header("retry-after", "3").title("Slow down"));
+    assert_eq!(reply.header("Retry-After").as_deref(), Some("3"));
+    assert_eq!(
+        reply.json::<Value>().expect("it is JSON"),
+        json!({ "type": "about:blank", "title": "Slow down", "status": 429 }),
+    );
+}
+
+#[test]
+fn entries_of_the_store_expire() {
+    let host = TestHost::new();
+    host.run(|| {
+        let bucket = Bucket::new("b");
+        bucket.set("a", b"1", Some(Duration::from_secs(1)))?;
+        assert_eq!(bucket.increment("n", 2, Some(Duration::from_secs(1)))?, 2);
+        host.advance(Duration::from_millis(600));
+        assert_eq!(bucket.increment("n", 2, Some(Duration::from_secs(1)))?, 4);
+        assert_eq!(bucket.get("a")?.as_deref(), Some(&b"1"[..]));
+        host.advance(Duration::from_millis(400));
+        assert_eq!((bucket.get("a")?, bucket.get("n")?), (None, None), "from the entry's creation on");
+        bucket.set("a", b"x", None)?;
+        assert_eq!(bucket.increment("a", 1, None), Err(StoreError::TooLarge));
+        bucket.delete("a")?;
+        assert_eq!(Bucket::new("other").get("a")?, None);
+        host.set_store_available(false);
+        assert!(matches!(bucket.get("a"), Err(StoreError::Unavailable(_))));
+        host.deny("b");
+        assert!(matches!(bucket.get("a"), Err(StoreError::Denied(_))));
+        Ok::<(), StoreError>(())
+    })
+    .expect("the store is there");
+}
+
+#[test]
+fn a_quota_lets_a_burst_through_and_then_its_rate() {
+    let host = TestHost::new();
+    let quota = Quota { limit: 10, period: Duration::from_secs(1), burst: 2 };
+    let take = |cost| host.run(|| Bucket::new("b").take("k", &quota, cost)).expect("the store is there");
+    let first = take(1);
+    assert_eq!((first.allowed, first.remaining, first.reset_after), (true, 1, Duration::from_millis(100)));
+    assert_eq!((take(1).remaining, take(0).allowed), (0, true));
+    let refused = take(1);
+    assert_eq!((refused.allowed, refused.remaining), (false, 0));
+    assert_eq!((refused.retry_after, refused.reset_after), (Duration::from_millis(100), Duration::from_millis(200)));
+    host.advance(Duration::from_millis(99));
+    assert_eq!(take(1).retry_after, Duration::from_millis(1));
+    host.advance(Duration::from_millis(1));
+    assert!(take(1).allowed);
+    host.advance(Duration::from_secs(9));
+    let never = take(3);
+    assert_eq!((never.allowed, never.retry_after), (false, Duration::from_millis(u64::MAX)), "more than the burst");
+    assert!(take(2).allowed);
+}
+
+#[test]
+fn calls_get_the_answers_of_the_test() {
+    let host = TestHost::new();
+    let ask = || host.run(|| Call::get("users", "/7").with_header("a", "b").send());
+    assert!(matches!(ask(), Err(CallError::Unreachable(_))));
+    host.answer_calls(|call| {
+        if call.path_with_query == "/7" { Ok(Reply::new(200).with_text("anna")) } else { Err(CallError::Timeout) }
+    });
+    assert_eq!(ask().map(Reply::into_text), Ok("anna".to_owned()));
+    assert_eq!(host.calls().len(), 2);
+    host.deny("users");
+    assert!(matches!(ask(), Err(CallError::Denied(_))));
+}
+
+#[test]
+fn signatures_are_really_checked() {
+    TestHost::new().run(|| {
+        // RFC 4231 §4.3.
+        let tag: Vec<u8> = (0..64)
+            .step_by(2)
+            .map(|i| &"5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"[i..i + 2])
+            .map(|octet| u8::from_str_radix(octet, 16).expect("it is hexadecimal"))
+            .collect();
+        let message = b"what do ya want for nothing?";
+        assert_eq!(crypto::verify(Algorithm::Hs256, b"Jefe", message, &tag), Ok(true));
+        assert_eq!(crypto::verify(Algorithm::Hs256, b"Jefe", b"nothing", &tag), Ok(false));
+        assert!(matches!(
+            crypto::verify(Algorithm::Es256, b"no key", message, &tag),
+            Err(CryptoError::MalformedKey(_)),
+        ));
+        assert_eq!("EdDSA".parse(), Ok(Algorithm::EdDsa));
+        assert_eq!("none".parse::<Algorithm>(), Err(CryptoError::Unsupported));
+    });
+}
+
+#[test]
+fn secrets_and_the_log_are_at_hand() {
+    let host = TestHost::new();
+    host.set_secret("TOKEN", "s3cret");
+    host.run(|| {
+        assert_eq!(secrets::get("TOKEN"), Ok(b"s3cret".to_vec()));
+        assert!(secrets::get("OTHER").is_err());
+        let attempts = 3;
+        plugin_sdk::warn!("after {attempts} of {}", 5; user = "anna", attempts = attempts);
+    });
+    let line = host.log().remove(0);
+    assert_eq!((line.level, line.message.as_str()), (Level::Warn, "after 3 of 5"));
+    assert_eq!(line.fields, [("user".into(), "anna".into()), ("attempts".into(), "3".into())]);
+}
