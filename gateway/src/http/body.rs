@@ -162,13 +162,6 @@ impl HttpBody for Body {
     }
 }
 
-/// Whether a body cannot be read, rather than having ended early. Hyper's decoder says the one with these kinds,
-/// the other with `UnexpectedEof`; HTTP/2 tells neither apart, but there the client has gone in both cases.
-fn is_malformed(error: &hyper::Error) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
-    source.is_some_and(|error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
-}
-
 fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
@@ -177,6 +170,13 @@ fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
         }
         Err(data) => data,
     }
+}
+
+/// Whether a body cannot be read, rather than having ended early. Hyper's decoder says the one with these kinds,
+/// the other with `UnexpectedEof`; HTTP/2 tells neither apart, but there the client has gone in both cases.
+fn is_malformed(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
 }
 
 impl HttpBody for Metered {

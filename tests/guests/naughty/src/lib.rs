@@ -28,6 +28,8 @@ enum Deed {
     /// Reads `x-in` and sets `x-out` to it.
     Mark,
     Loop,
+    /// Calls itself without end.
+    Recurse,
     /// Allocates without end.
     Grow,
     /// Keeps ten megabytes more after each call.
@@ -175,6 +177,9 @@ impl Naughty {
                     turns = black_box(turns.wrapping_add(1));
                 }
             }
+            Deed::Recurse => {
+                black_box(recurse(1));
+            }
             Deed::Grow => loop {
                 self.hoard.push(black_box(vec![1; 1 << 20]));
             },
@@ -226,6 +231,11 @@ impl Naughty {
         }
         Ok(())
     }
+}
+
+#[expect(unconditional_recursion, reason = "to find the end of the stack")]
+fn recurse(depth: u64) -> u64 {
+    black_box(recurse(black_box(depth + 1)) + depth)
 }
 
 #[cfg(target_family = "wasm")]
