@@ -68,12 +68,11 @@ async fn process(ongoing: &mut Ongoing) {
         }
     }
     ongoing.slot.phase = Phase::Response;
-    match pipeline.response(passed.ran, &mut ongoing.slot).await {
-        Ok(micros) => ongoing.plugins_us += micros,
-        Err(kind) => {
-            let failure = plugin_failure(ongoing, kind);
-            ongoing.fail(failure, "");
-        }
+    let returned = pipeline.response(passed.ran, &mut ongoing.slot).await;
+    ongoing.plugins_us += returned.micros;
+    if let Some(kind) = returned.failed {
+        let failure = plugin_failure(ongoing, kind);
+        ongoing.fail(failure, "");
     }
 }
 
