@@ -91,6 +91,10 @@ impl HttpBody for Replay {
 
     fn size_hint(&self) -> SizeHint {
         let mut hint = SizeHint::new();
+        if self.broken.is_some() {
+            // It will not end, so it has no length; what the head announces stays unfulfilled.
+            return hint;
+        }
         let rest = self.rest.size_hint();
         hint.set_lower(rest.lower() + self.kept_bytes as u64);
         if let Some(upper) = rest.upper() {
