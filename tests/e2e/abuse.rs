@@ -307,7 +307,11 @@ async fn garbage_breaks_nothing() {
     let sized = b"PUT http://a/%2e%2e/x HTTP/1.1\r\nHost: b\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\nhello";
     let mut http2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     http2.extend(frames::frame(frames::SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255]));
-    http2.extend(frames::headers(1, 0, &[(":method", "POST"), (":scheme", "http"), (":path", "/x"), (":authority", "a")]));
+    http2.extend(frames::headers(
+        1,
+        0,
+        &[(":method", "POST"), (":scheme", "http"), (":path", "/x"), (":authority", "a")],
+    ));
     http2.extend(frames::frame(frames::DATA, 0, 1, b"hello"));
     http2.extend(frames::headers(1, frames::END_STREAM, &[("x", "y")]));
     http2.extend(frames::headers(3, frames::END_STREAM, &GET));

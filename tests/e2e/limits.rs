@@ -191,8 +191,7 @@ async fn a_body_without_length_is_refused_when_it_goes_over_its_limit() {
     let gateway = TestGateway::start(&strict(upstream.address(), "")).await;
     for http2 in [false, true] {
         let address = gateway.address();
-        let mut client =
-            if http2 { Client::connect_http2(address).await } else { Client::connect(address).await };
+        let mut client = if http2 { Client::connect_http2(address).await } else { Client::connect(address).await };
         let (body, streamed) = feed();
         let sending = tokio::spawn(async move { while body.data(vec![b'x'; 16 * 1024]).await {} });
         let request = Request::post("/", "").header("host", "a.example").body(streamed);
@@ -306,7 +305,8 @@ async fn an_upstream_that_does_not_answer_in_time_is_a_gateway_timeout() {
 #[tokio::test]
 async fn a_routes_own_time_out_counts() {
     let upstream = RawUpstream::answering(b"").await;
-    let config = strict(upstream.address(), "").replace("upstream: echo }", "upstream: echo, timeouts: { request: 300ms } }");
+    let config =
+        strict(upstream.address(), "").replace("upstream: echo }", "upstream: echo, timeouts: { request: 300ms } }");
     let gateway = TestGateway::start(&config).await;
     is_problem(&gateway.send(get("/")).await, 504);
 }

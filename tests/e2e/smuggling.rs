@@ -173,7 +173,8 @@ async fn http_1_0_has_no_transfer_codings() {
 async fn a_name_that_only_looks_like_transfer_encoding_frames_nothing() {
     let scene = Scene::new().await;
     // As some servers would read it: the body is what `Content-Length` says, to everyone who gets it from here.
-    let request = "POST /x HTTP/1.1\r\nHost: a.example\r\nTransfer_Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n";
+    let request =
+        "POST /x HTTP/1.1\r\nHost: a.example\r\nTransfer_Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n";
     let expected = "POST /x HTTP/1.1\ncontent-length: 5\ntransfer_encoding: chunked\nhost: a.example\n\n0\r\n\r\n";
     scene.forwards(request, expected).await;
 }
@@ -486,8 +487,9 @@ async fn a_body_where_none_is_usual_is_framed_all_the_same() {
         let request = format!("{method} /x HTTP/1.1\r\nHost: a.example\r\nContent-Length: {length}\r\n\r\n{body}");
         let expected = format!("{method} /x HTTP/1.1\ncontent-length: {length}\nhost: a.example\n\n{body}");
         scene.forwards(request, &expected).await;
-        let request =
-            format!("{method} /x HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+        let request = format!(
+            "{method} /x HTTP/1.1\r\nHost: a.example\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+        );
         let expected = format!("{method} /x HTTP/1.1\nhost: a.example\ntransfer-encoding: chunked\n\nhello");
         scene.forwards(request, &expected).await;
     }

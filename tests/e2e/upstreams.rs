@@ -354,10 +354,8 @@ async fn idle_connections_that_the_upstream_closed_are_not_used() {
 
 #[tokio::test]
 async fn a_server_of_http_1_0_gets_every_body_whole() {
-    let upstream = StrictUpstream::answering(
-        b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nok",
-    )
-    .await;
+    let upstream =
+        StrictUpstream::answering(b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nok").await;
     let gateway = gateway_to(upstream.address()).await;
     let mut client = RawClient::connect(gateway.address()).await;
     for _ in 0..3 {

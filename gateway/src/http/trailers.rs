@@ -74,7 +74,8 @@ mod tests {
 
     #[test]
     fn what_belongs_into_the_head_may_not() {
-        let names = ["content-length", "host", "connection", "authorization", "cookie", "x-forwarded-for", "x-request-id"];
+        let names =
+            ["content-length", "host", "connection", "authorization", "cookie", "x-forwarded-for", "x-request-id"];
         assert!(left(&names).is_empty());
         assert_eq!(left(&["te", "x-a", "x-a", "if-match"]), ["x-a"]);
     }
