@@ -17,6 +17,7 @@ mod misbehaving;
 mod pipeline;
 mod plugins;
 mod rate_limit;
+mod regressions;
 mod routing;
 mod shown;
 mod smuggling;

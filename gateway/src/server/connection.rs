@@ -148,7 +148,7 @@ async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Rc<Con
     let wire = Wire::new(stream, state.clone());
     let client = client(&state);
     let service = service_fn(move |request: Request<Incoming>| proxy::handle(client.clone(), request));
-    let mut builder = http2::Builder::new(LocalExecutor);
+    let mut builder = http2::Builder::new(Streams(state.clone()));
     builder
         .max_concurrent_streams(limits.streams)
         .max_header_list_size(u32::try_from(limits.header_bytes + limits.uri_bytes).unwrap_or(u32::MAX))
@@ -165,6 +165,7 @@ async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Rc<Con
             // Only now: what the client had sent by then has been read, and is answered.
             if state.server.is_draining() && !draining {
                 draining = true;
+                state.begin_drain();
                 connection.as_mut().graceful_shutdown();
                 continue;
             }
@@ -202,17 +203,25 @@ async fn refuse(server: &Server, mut stream: TcpStream, peer: SocketAddr, secure
     }
 }
 
-/// Runs HTTP/2's streams as tasks of the worker.
-#[derive(Clone, Copy)]
-struct LocalExecutor;
+/// Runs HTTP/2's streams as tasks of the worker, and ends a stream of which the client takes nothing: a window
+/// that stays closed holds up only this stream, so that nothing else would notice.
+#[derive(Clone)]
+struct Streams(Rc<ConnectionState>);
 
-impl<F> Executor<F> for LocalExecutor
+impl<F> Executor<F> for Streams
 where
     F: Future + 'static,
 {
     fn execute(&self, future: F) {
+        let state = self.0.clone();
         tokio::task::spawn_local(async move {
-            future.await;
+            let delivery = state.new_delivery();
+            let mut future = pin!(future);
+            std::future::poll_fn(|cx| {
+                let done = state.during(&delivery, || future.as_mut().poll(cx)).map(drop);
+                if done.is_ready() { done } else { delivery.poll_expired(cx) }
+            })
+            .await;
         });
     }
 }
