@@ -92,7 +92,8 @@ async fn exchange(
         let (mut connection, reused) = match idle {
             Some(connection) => (connection, true),
             None => {
-                let (connection, at) = connect(upstream, endpoint).await?;
+                // Boxed, because a handshake is large, rare, and would make every exchange's future as large.
+                let (connection, at) = Box::pin(connect(upstream, endpoint)).await?;
                 endpoint = at;
                 (connection, false)
             }
