@@ -7,31 +7,31 @@ use tokio::{
 
 use crate::{
     basics::everything_to,
-    support::{Client, RawUpstream, TestGateway, Upstream, client::Request, eventually, in_time, raw, upstream::full},
+    support::{
+        Client, RawUpstream, TestGateway, Upstream, client::Request, eventually, guests, in_time, raw, upstream::full,
+    },
 };
 
-/// A gateway on which the guest `naughty` is on every route, with this configuration.
-async fn with_naughty(upstream: std::net::SocketAddr, config: &str) -> TestGateway {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    std::fs::write(folder.path().join("naughty.wasm"), test_guests::NAUGHTY).expect("the folder takes files");
-    std::fs::write(folder.path().join("own.txt"), "own").expect("the folder takes files");
+/// A gateway with one use of a guest on every route; more of the configuration may go before.
+async fn with_guest(upstream: std::net::SocketAddr, guest: &str, plugin: &str, before: &str) -> TestGateway {
     let yaml = format!(
-        "secrets: {{ own: {{ file: own.txt }} }}
-sinks: {{ own: {{ file: own.log }} }}
-plugins:
-  naughty: {{ component: naughty.wasm, grants: {{ store: [own], secrets: [own], sinks: [own] }} }}
-global-plugins: [{{ name: naughty, config: {config} }}]
+        "{before}
+{}
+plugins: {{ {guest} }}
+global-plugins: [{plugin}]
 {}",
+        guests::OWN,
         everything_to(upstream)
     );
-    TestGateway::start_in(folder, &yaml).await
+    TestGateway::start_in(guests::folder(), &yaml).await
 }
 
 #[tokio::test]
 async fn whether_a_response_has_a_body_depends_on_the_clients_method_and_not_on_a_plugins() {
     let upstream = Upstream::serving(|_| async { http::Response::new(full("hello")) }).await;
     for (theirs, plugins, body) in [("GET", "HEAD", ""), ("HEAD", "GET", "")] {
-        let gateway = with_naughty(upstream.address(), &format!("{{ do: method, with: {plugins} }}")).await;
+        let plugin = format!("{{ name: naughty, config: {{ do: method, with: {plugins} }} }}");
+        let gateway = with_guest(upstream.address(), &guests::naughty(""), &plugin, "").await;
         for mut client in [Client::connect(gateway.address()).await, Client::connect_http2(gateway.address()).await] {
             for _ in 0..2 {
                 let response = client.send(Request::new(theirs.parse().unwrap(), "/")).await;
@@ -208,4 +208,17 @@ async fn a_command_whose_output_nobody_reads_to_the_end_does_not_panic() {
     let command = format!("{{ {gateway} schema; echo \"code $?\" >&2; }} | head -c 1");
     let output = std::process::Command::new("sh").arg("-c").arg(command).output().expect("a shell");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "code 0\n");
+}
+
+#[tokio::test]
+async fn a_plugin_that_waits_waits_no_longer_than_the_request_may_take() {
+    let upstream = Upstream::echo().await;
+    let guest = guests::waiter("upstreams: [echo]", "");
+    let time = "timeouts: { request: 300ms }";
+    let reads = with_guest(upstream.address(), &guest, "{ name: waiter, config: { do: read-request } }", time).await;
+    let half = reads.raw(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf").await;
+    assert!(half.starts_with("HTTP/1.1 408 "), "{half}");
+    let sleep = "{ name: waiter, config: { do: sleep, timeout-ms: 1000000 } }";
+    let sleeps = with_guest(upstream.address(), &guest, sleep, time).await;
+    assert_eq!(sleeps.get("/").await.status, 500);
 }
