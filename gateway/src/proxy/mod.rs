@@ -2,6 +2,7 @@
 //! through the stages that ran, and in every case to its end in `ongoing`.
 
 mod admit;
+mod client;
 mod observing;
 mod ongoing;
 mod site;
@@ -12,25 +13,19 @@ use http::{Method, Request, Response, header};
 use hyper::body::Incoming;
 
 pub use admit::refused_by_parser;
+pub use client::Client;
 pub use observing::Observing;
 pub use ongoing::OutgoingBody;
 pub use site::{Site, SiteRoute, SiteUnrouted, Worker};
 
 use crate::{
     error::Failure,
-    http::{forwarded::Peer, hop},
+    http::hop,
     pipeline::{FailureKind, Phase, ResponseHead, Verdict},
     timers::Timer,
     upstream::{self, Outgoing, Patience},
 };
 use ongoing::Ongoing;
-
-/// A client connection, as far as its exchanges care.
-pub struct Client {
-    pub worker: Rc<Worker>,
-    pub peer: Peer,
-    pub lifeline: Rc<dyn Lifeline>,
-}
 
 /// Whoever holds the connection wants to know when it is at rest.
 pub trait Lifeline {
