@@ -64,6 +64,7 @@ pub(super) struct Terms {
 pub(super) struct Instance {
     store: Store<State>,
     functions: Functions,
+    /// For exchanges: what wears it. Getting ready does not.
     calls: u64,
     _counted: Held,
 }
@@ -159,6 +160,7 @@ impl Instance {
     /// Configures the instance; the list holds what the plugin has against the configuration.
     pub(super) fn configure(&mut self, json: &str, loan: Loan<'_>) -> Result<Vec<ConfigProblem>, StageFailure> {
         let (result,) = self.call(self.functions.configure, (json.to_owned(),), loan)?;
+        self.calls = 0;
         Ok(result.err().unwrap_or_default())
     }
 
@@ -168,6 +170,7 @@ impl Instance {
         loan: Loan<'_>,
     ) -> Result<Vec<ConfigProblem>, StageFailure> {
         let (result,) = self.call_on_fiber(self.functions.configure, (json.to_owned(),), loan).await?;
+        self.calls = 0;
         Ok(result.err().unwrap_or_default())
     }
 
