@@ -16,7 +16,6 @@ mod limits;
 mod misbehaving;
 mod pipeline;
 mod plugins;
-mod rate_limit;
 mod regressions;
 mod routing;
 mod shown;

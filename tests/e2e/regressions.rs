@@ -7,7 +7,7 @@ use tokio::{
 
 use crate::{
     basics::everything_to,
-    support::{Client, RawUpstream, TestGateway, Upstream, client::Request, eventually, in_time, upstream::full},
+    support::{Client, RawUpstream, TestGateway, Upstream, client::Request, eventually, in_time, raw, upstream::full},
 };
 
 /// A gateway on which the guest `naughty` is on every route, with this configuration.
@@ -176,4 +176,28 @@ global-plugins: [{{ name: access-log, config: {{ sink: access, fields: [path, fa
     in_time("the drain", gateway.drain()).await.expect("no panic");
     let line = std::fs::read_to_string(log).expect("a log");
     assert_eq!(line, "{\"path\":\"/endless\",\"failure\":\"draining\"}\n");
+}
+
+#[tokio::test]
+async fn the_rest_of_a_request_that_was_answered_early_is_not_taken_for_the_next_head() {
+    let upstream = RawUpstream::answering(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nearly").await;
+    let yaml = format!("timeouts: {{ header-read: 100ms, idle: 1s }}\n{}", everything_to(upstream.address()));
+    let gateway = TestGateway::start(&yaml).await;
+    let mut client = TcpStream::connect(gateway.address()).await.expect("a connection");
+    client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n").await.expect("it is taken");
+    raw::read_until(&mut client, "early").await;
+    client.write_all(b"half").await.expect("it is taken");
+    // Nothing more is said: neither 408 nor anything else.
+    assert_eq!(raw::read_to_close(&mut client).await, "");
+}
+
+#[tokio::test]
+async fn a_head_over_the_limits_is_a_problem_with_an_identifier_on_http2_too() {
+    let upstream = Upstream::echo().await;
+    let yaml = format!("limits: {{ header-bytes: 4KiB, uri-bytes: 1KiB }}\n{}", everything_to(upstream.address()));
+    let gateway = TestGateway::start(&yaml).await;
+    let mut client = Client::connect_http2(gateway.address()).await;
+    let response = client.send(Request::get("/").header("x-long", &"x".repeat(5100))).await;
+    assert_eq!(response.status, 431);
+    assert_eq!(response.json()["request-id"], response.header("x-request-id"));
 }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use http::HeaderValue;
+use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::{
@@ -35,6 +36,10 @@ impl services::Upstreams for Calls {
                     .map_err(|refused| CallError::Unreachable(refused.cause))?;
                 let mut headers = sent.response.headers;
                 hop::strip(&mut headers);
+                // One that announces too much is not waited for.
+                if sent.body.size_hint().lower() > limit as u64 {
+                    return Err(CallError::TooLarge);
+                }
                 let body = Limited::new(sent.body, limit).collect().await.map_err(|error| {
                     if error.is::<LengthLimitError>() {
                         CallError::TooLarge

@@ -10,9 +10,8 @@ use wasmtime::{
 
 use super::{
     bindings::{ConfigProblem, Decision, Manifest, Outcome, Request, Response},
-    engine::TICK,
     services::Services,
-    state::{Identity, Mode, State, at_deadline},
+    state::{Identity, Mode, State, at_deadline, ticks},
 };
 use crate::{
     pipeline::{FailureKind, Slot, StageFailure},
@@ -65,6 +64,7 @@ pub(super) struct Terms {
 pub(super) struct Instance {
     store: Store<State>,
     functions: Functions,
+    /// For exchanges: what wears it. Getting ready does not.
     calls: u64,
     _counted: Held,
 }
@@ -160,6 +160,7 @@ impl Instance {
     /// Configures the instance; the list holds what the plugin has against the configuration.
     pub(super) fn configure(&mut self, json: &str, loan: Loan<'_>) -> Result<Vec<ConfigProblem>, StageFailure> {
         let (result,) = self.call(self.functions.configure, (json.to_owned(),), loan)?;
+        self.calls = 0;
         Ok(result.err().unwrap_or_default())
     }
 
@@ -169,6 +170,7 @@ impl Instance {
         loan: Loan<'_>,
     ) -> Result<Vec<ConfigProblem>, StageFailure> {
         let (result,) = self.call_on_fiber(self.functions.configure, (json.to_owned(),), loan).await?;
+        self.calls = 0;
         Ok(result.err().unwrap_or_default())
     }
 
@@ -226,10 +228,9 @@ impl<'a> Lent<'a> {
         state.lend(exchange, Rc::clone(loan.services));
         match way {
             Way::Direct => {
-                state.mode = Mode::Direct;
-                let ticks = loan.time.as_nanos().div_ceil(TICK.as_nanos());
+                state.mode = Mode::Direct { limit: loan.time, watched: None };
                 // The present tick is already under way.
-                store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX / 4).min(u64::MAX / 4) + 1);
+                store.set_epoch_deadline(ticks(loan.time / 2) + 1);
             }
             Way::Fiber => {
                 state.mode = Mode::Fiber { limit: loan.time };

@@ -91,9 +91,16 @@ impl HttpBody for Replay {
 
     fn size_hint(&self) -> SizeHint {
         let mut hint = SizeHint::new();
+        if self.broken.is_some() {
+            // It will not end, so it has no length; what the head announces stays unfulfilled.
+            return hint;
+        }
         let rest = self.rest.size_hint();
         hint.set_lower(rest.lower() + self.kept_bytes as u64);
-        if let Some(upper) = rest.upper() {
+        // With a length, the half of a body would be framed as a whole one, and the error never be met.
+        if self.broken.is_none()
+            && let Some(upper) = rest.upper()
+        {
             hint.set_upper(upper + self.kept_bytes as u64);
         }
         hint
@@ -140,6 +147,7 @@ mod tests {
         replay.keep(Frame::data(Bytes::from_static(b"half")));
         replay.break_off(BodyError::Stalled);
         let mut body = replay.into_body();
+        assert_eq!(body.size_hint().exact(), None, "half a body has no length");
         assert!(body.frame().await.unwrap().is_ok());
         assert!(matches!(body.frame().await, Some(Err(BodyError::Stalled))));
     }

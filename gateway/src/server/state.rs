@@ -97,7 +97,9 @@ impl ConnectionState {
     }
 
     pub(super) fn on_read(&self) {
-        if self.stage.get() == Stage::Idle && !self.multiplexed.get() {
+        // After an early response, what comes is the rest of its request.
+        let expects_head = self.stage.get() == Stage::Idle && !self.unread.get();
+        if expects_head && !self.multiplexed.get() {
             self.stage.set(Stage::Head);
             self.time_stage();
         }
@@ -131,7 +133,7 @@ impl ConnectionState {
     fn time_stage(&self) {
         match self.stage.get() {
             // On HTTP/1.1 a drain closes at once; on HTTP/2 the client has a say in it.
-            Stage::Idle if self.server.is_draining() => self.timer.arm(LINGER),
+            Stage::Idle if self.closing.get() || self.server.is_draining() => self.timer.arm(LINGER),
             Stage::Idle => self.timer.arm(self.timeouts.idle),
             Stage::Head => self.timer.arm(self.timeouts.header_read),
             Stage::HeadTimedOut => self.timer.arm(LINGER),

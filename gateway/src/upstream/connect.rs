@@ -16,9 +16,9 @@ use crate::{
     telemetry::metrics::{Held, UpstreamMetrics},
 };
 
-/// The most that the head of an upstream's response may have.
+/// The most bytes that the head of an upstream's response may have. The most fields are hyper's default, 100, up
+/// to which it parses without allocating.
 const MAX_RESPONSE_HEAD: usize = 256 * 1024;
-const MAX_RESPONSE_FIELDS: usize = 256;
 
 /// A connection of which the next request can make use, if it is at rest. Dropped at rest, it is closed in good
 /// order; dropped while a request or its response is under way, it ends at once, so that an upstream that takes
@@ -87,7 +87,7 @@ where
     T: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
 {
     let mut builder = http1::Builder::new();
-    builder.max_headers(MAX_RESPONSE_FIELDS).max_header_size(MAX_RESPONSE_HEAD);
+    builder.max_header_size(MAX_RESPONSE_HEAD);
     let (sender, connection) = builder.handshake(io).await.map_err(io::Error::other)?;
     let task = tokio::task::spawn_local(async move {
         // What goes wrong also reaches the request that was under way, which reports it.

@@ -53,7 +53,7 @@ impl RequestFilter for Jwt {
             Err(Stop::Refused(refusal)) => {
                 // For the access log only; where there is no room for it, the answer is still the right one.
                 let _ = request.set_attribute("jwt.error", refusal.code());
-                Ok(self.challenge.reply(refusal).into())
+                Ok(self.challenge.reply(refusal, &request.id()).into())
             }
             Err(Stop::Failed(error)) => Err(error),
         }

@@ -102,10 +102,11 @@ impl Challenge {
         Self { realm, scope: scopes.join(" ") }
     }
 
-    pub(crate) fn reply(&self, refusal: Refusal) -> Reply {
+    /// `request` is the identifier by which the operator finds the exchange.
+    pub(crate) fn reply(&self, refusal: Refusal, request: &str) -> Reply {
         let (status, error) = refusal.status();
         let detail = refusal.detail();
-        let problem = Problem::new(status).detail(detail);
+        let problem = Problem::new(status).detail(detail).member("request-id", request);
         if refusal == Refusal::NoRoom {
             return problem.into();
         }

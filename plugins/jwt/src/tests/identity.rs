@@ -43,11 +43,11 @@ fn what_the_client_says_about_itself_is_removed() {
 #[test]
 fn a_request_without_a_token_is_challenged() {
     let (_, mut plugin) = plugin(config_with(json!({ "realm": "orders" })));
-    let reply = refused(plugin.request(TestRequest::get("/")), 401, "missing");
+    let reply = refused(plugin.request(TestRequest::get("/").id("r-1")), 401, "missing");
     assert_eq!(reply.header("www-authenticate").as_deref(), Some(r#"Bearer realm="orders""#));
     assert_eq!(
         reply.into_text(),
-        r#"{"type":"about:blank","title":"Unauthorized","status":401,"detail":"a token is required"}"#,
+        r#"{"type":"about:blank","title":"Unauthorized","status":401,"detail":"a token is required","request-id":"r-1"}"#,
     );
 }
 
