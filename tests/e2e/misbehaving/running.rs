@@ -17,9 +17,9 @@ struct Town {
 }
 
 impl Town {
-    async fn with(guest: &str, config: &Value) -> Self {
+    async fn with(guest: &str, config: &Value, limits: &str) -> Self {
         let upstream = Upstream::echo().await;
-        let limits = "limits: { time: 25ms, memory: 32MiB }";
+        let limits = &format!("limits: {limits}");
         let yaml = format!(
             "{own}plugins:
   {naughty}
@@ -59,8 +59,8 @@ routes:
 }
 
 /// The guest does its deed in a phase; each request to it has this outcome, and other traffic none.
-async fn costs_its_own_call(guest: &str, config: Value, status: u16, failures: &str) {
-    let town = Town::with(guest, &config).await;
+async fn costs_its_own_call((guest, limits): (&str, &str), config: Value, status: u16, failures: &str) {
+    let town = Town::with(guest, &config, limits).await;
     let others = Traffic::start(town.gateway.address(), "/good").await;
     let before = town.upstream.requests();
     let answers = town.provoke().await;
@@ -85,6 +85,13 @@ async fn costs_its_own_call(guest: &str, config: Value, status: u16, failures: &
     }
 }
 
+/// For those who would go on for ever.
+const BRIEF: (&str, &str) = ("naughty", "{ time: 25ms }");
+/// For those who want all the memory there is.
+const SMALL: (&str, &str) = ("naughty", "{ time: 10s, memory: 16MiB }");
+/// For those who do something else that is wrong, however slow the machine is today.
+const PATIENT: (&str, &str) = ("naughty", "{ time: 10s, memory: 128MiB }");
+
 fn doing(deed: &str, phase: &str) -> Value {
     json!({ "do": deed, "phase": phase })
 }
@@ -92,20 +99,20 @@ fn doing(deed: &str, phase: &str) -> Value {
 #[tokio::test]
 async fn an_endless_loop_ends_at_its_time_limit() {
     for phase in ["request", "response"] {
-        costs_its_own_call("naughty", doing("loop", phase), 500, "timeout").await;
+        costs_its_own_call(BRIEF, doing("loop", phase), 500, "timeout").await;
     }
-    costs_its_own_call("waiter", json!({ "do": "loop" }), 500, "timeout").await;
+    costs_its_own_call(("waiter", "{ time: 25ms }"), json!({ "do": "loop" }), 500, "timeout").await;
 }
 
 #[tokio::test]
 async fn an_endless_loop_when_all_is_over_holds_up_nobody() {
-    costs_its_own_call("naughty", doing("loop", "complete"), 200, "").await;
+    costs_its_own_call(BRIEF, doing("loop", "complete"), 200, "").await;
 }
 
 #[tokio::test]
 async fn memory_without_end_ends_at_its_limit() {
     for phase in ["request", "response"] {
-        costs_its_own_call("naughty", doing("grow", phase), 500, "memory").await;
+        costs_its_own_call(SMALL, doing("grow", phase), 500, "memory").await;
     }
 }
 
@@ -113,17 +120,17 @@ async fn memory_without_end_ends_at_its_limit() {
 async fn a_trap_a_panic_and_an_exit_cost_one_call_each() {
     for deed in ["trap", "panic", "exit"] {
         for phase in ["request", "response"] {
-            costs_its_own_call("naughty", doing(deed, phase), 500, "trap").await;
+            costs_its_own_call(PATIENT, doing(deed, phase), 500, "trap").await;
         }
     }
-    costs_its_own_call("waiter", json!({ "do": "replace-then-trap" }), 500, "trap").await;
+    costs_its_own_call(("waiter", "{ time: 10s }"), json!({ "do": "replace-then-trap" }), 500, "trap").await;
 }
 
 #[tokio::test]
 async fn illegal_headers_reach_nobody() {
     for deed in ["illegal-header", "owned-header", "many-headers"] {
         for phase in ["request", "response"] {
-            costs_its_own_call("naughty", doing(deed, phase), 500, "error").await;
+            costs_its_own_call(PATIENT, doing(deed, phase), 500, "error").await;
         }
     }
 }
@@ -131,7 +138,7 @@ async fn illegal_headers_reach_nobody() {
 #[tokio::test]
 async fn an_illegal_and_a_huge_reply_are_not_sent() {
     for deed in ["illegal-reply", "huge-reply"] {
-        costs_its_own_call("naughty", doing(deed, "request"), 500, "trap").await;
+        costs_its_own_call(PATIENT, doing(deed, "request"), 500, "trap").await;
     }
 }
 
@@ -139,7 +146,7 @@ async fn an_illegal_and_a_huge_reply_are_not_sent() {
 async fn words_without_end_are_cut_off() {
     for deed in ["log-forever", "print-forever"] {
         for phase in ["request", "response"] {
-            costs_its_own_call("naughty", doing(deed, phase), 500, "timeout").await;
+            costs_its_own_call(BRIEF, doing(deed, phase), 500, "timeout").await;
         }
     }
 }
@@ -147,5 +154,5 @@ async fn words_without_end_are_cut_off() {
 #[tokio::test]
 async fn who_sleeps_holds_up_nobody() {
     // Longer than it may run: waiting is not running.
-    costs_its_own_call("waiter", json!({ "do": "sleep", "timeout-ms": 100 }), 200, "").await;
+    costs_its_own_call(("waiter", "{ time: 90ms }"), json!({ "do": "sleep", "timeout-ms": 100 }), 200, "").await;
 }

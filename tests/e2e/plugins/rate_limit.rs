@@ -146,13 +146,8 @@ async fn counts_survive_a_reload() {
 #[tokio::test]
 async fn a_bucket_that_is_not_granted_stops_the_start() {
     let upstream = Upstream::echo().await;
-    let text = format!(
-        "plugins: {{ rate-limit: {{ grants: {{ store: [other] }} }} }}
-upstreams: {{ echo: {{ endpoints: ['http://{}'] }} }}
-routes: [{{ name: all, upstream: echo, plugins: [{{ name: rate-limit, config: {{ limit: 1, per: 1m }} }}] }}]
-",
-        upstream.address()
-    );
-    let problems = TestGateway::try_start(&text).await.err().expect("it should not start").to_string();
+    let grants = "plugins: { rate-limit: { grants: { store: [other] } } }";
+    let yaml = yaml(&upstream, "[{ name: rate-limit, config: { limit: 1, per: 1m } }]", grants);
+    let problems = TestGateway::try_start(&yaml).await.err().expect("it should not start").to_string();
     assert!(problems.contains("the bucket `rate-limit` is not granted"), "{problems}");
 }
