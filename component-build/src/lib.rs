@@ -6,6 +6,7 @@ use std::{
     env, fmt,
     fmt::Write as _,
     fs,
+    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
     process::Command,
 };
@@ -56,7 +57,7 @@ pub fn build(workspace: &Path, packages: &[Package]) -> Result<Vec<PathBuf>, Err
         return Ok(Vec::new());
     }
     require_target()?;
-    let target_dir = target_dir()?;
+    let target_dir = target_dir(workspace)?;
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .current_dir(workspace)
@@ -152,12 +153,16 @@ fn require_target() -> Result<(), Error> {
 }
 
 /// A folder of its own below the workspace's target folder: the one outside is locked by the cargo that runs us.
-/// All profiles and build scripts share it, so that a component is compiled once.
-fn target_dir() -> Result<PathBuf, Error> {
+/// All profiles and build scripts share it, so that a component is compiled once. Another checkout that is built
+/// into the same target folder has another one: cargo gives a component's file the same name for both.
+fn target_dir(workspace: &Path) -> Result<PathBuf, Error> {
     let out = out_dir()?;
     let build = out.ancestors().find(|path| path.file_name().is_some_and(|name| name == "build"));
     let profile = build.and_then(Path::parent).and_then(Path::parent);
-    profile.map(|path| path.join("components")).ok_or_else(|| Error(format!("unforeseen OUT_DIR {}", out.display())))
+    let target = profile.ok_or_else(|| Error(format!("unforeseen OUT_DIR {}", out.display())))?;
+    let mut hasher = DefaultHasher::new();
+    workspace.hash(&mut hasher);
+    Ok(target.join("components").join(format!("{:016x}", hasher.finish())))
 }
 
 fn out_dir() -> Result<PathBuf, Error> {

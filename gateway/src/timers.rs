@@ -1,7 +1,8 @@
 //! Deadlines of one worker: thousands of them, armed and disarmed at every request, nearly none of which
 //! ever passes. A timer here costs a store to a slab; one sweep every `TICK` finds the few that are due.
 //!
-//! Deadlines are therefore late by up to two ticks, and never early. What must be exact uses tokio.
+//! Deadlines are therefore late by up to two ticks, and never early: the time counts from the first sweep after
+//! a timer was armed, however late that sweep comes. What must be exact uses tokio.
 
 use std::{
     cell::{Cell, RefCell},
@@ -15,8 +16,6 @@ use tokio::time::Instant;
 /// How often due timers are looked for.
 pub const TICK: Duration = Duration::from_millis(20);
 
-const NEVER: u64 = u64::MAX;
-
 /// The timers of one worker.
 #[derive(Clone, Default)]
 pub struct Timers(Rc<Shared>);
@@ -24,8 +23,6 @@ pub struct Timers(Rc<Shared>);
 #[derive(Default)]
 struct Shared {
     slab: RefCell<Slab>,
-    /// Ticks since the sweeper first ran, as of its last sweep.
-    now: Cell<u64>,
     sweeping: Cell<bool>,
 }
 
@@ -37,8 +34,18 @@ struct Slab {
 }
 
 struct Entry {
-    due: u64,
+    due: Due,
     waker: Option<Waker>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Never,
+    /// So long after the next sweep.
+    After(Duration),
+    /// So long after the sweeper began.
+    At(Duration),
+    Passed,
 }
 
 /// One deadline that can be moved at almost no cost. Not armed at first.
@@ -50,7 +57,7 @@ pub struct Timer {
 impl Timers {
     pub fn timer(&self) -> Timer {
         let mut slab = self.0.slab.borrow_mut();
-        let entry = Entry { due: NEVER, waker: None };
+        let entry = Entry { due: Due::Never, waker: None };
         let index = match slab.free.pop() {
             Some(index) => {
                 slab.entries[index] = entry;
@@ -69,39 +76,40 @@ impl Timer {
     /// Sets the deadline, counted from now. Must be called within the worker's `LocalSet`.
     pub fn arm(&self, after: Duration) {
         self.shared.ensure_sweeper();
-        let ticks = after.as_nanos().div_ceil(TICK.as_nanos());
-        // The current tick has partly passed already, hence one more.
-        let due = self.shared.now.get().saturating_add(u64::try_from(ticks).unwrap_or(NEVER)).saturating_add(1);
-        self.set(due.min(NEVER - 1));
+        self.set(Due::After(after));
     }
 
     pub fn disarm(&self) {
-        self.set(NEVER);
+        self.set(Due::Never);
     }
 
     pub fn is_armed(&self) -> bool {
-        self.shared.slab.borrow().entries[self.index].due != NEVER
+        self.shared.slab.borrow().entries[self.index].due != Due::Never
     }
 
-    fn set(&self, due: u64) {
+    fn set(&self, due: Due) {
         let mut slab = self.shared.slab.borrow_mut();
         let old = std::mem::replace(&mut slab.entries[self.index].due, due);
-        slab.armed = slab.armed + usize::from(due != NEVER) - usize::from(old != NEVER);
+        slab.armed = slab.armed + usize::from(due.is_counted()) - usize::from(old.is_counted());
     }
 
     /// Ready once the deadline has passed, and until it is moved.
     pub fn poll_expired(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut slab = self.shared.slab.borrow_mut();
-        let entry = &mut slab.entries[self.index];
-        if entry.due == NEVER {
-            return Poll::Pending;
-        }
-        if entry.due <= self.shared.now.get() {
-            return Poll::Ready(());
-        }
-        if !entry.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
-            entry.waker = Some(cx.waker().clone());
-        }
+        let old = {
+            let mut slab = self.shared.slab.borrow_mut();
+            let entry = &mut slab.entries[self.index];
+            match entry.due {
+                Due::Never => return Poll::Pending,
+                Due::Passed => return Poll::Ready(()),
+                Due::After(_) | Due::At(_) => {}
+            }
+            if entry.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                return Poll::Pending;
+            }
+            entry.waker.replace(cx.waker().clone())
+        };
+        // Outside the borrow: the last reference to a task may own timers.
+        drop(old);
         Poll::Pending
     }
 
@@ -118,9 +126,16 @@ impl Timer {
     }
 }
 
+impl Due {
+    /// Whether a sweep has to look at it.
+    fn is_counted(self) -> bool {
+        matches!(self, Self::After(_) | Self::At(_))
+    }
+}
+
 impl Drop for Timer {
     fn drop(&mut self) {
-        self.set(NEVER);
+        self.set(Due::Never);
         let waker = {
             let mut slab = self.shared.slab.borrow_mut();
             slab.free.push(self.index);
@@ -128,6 +143,24 @@ impl Drop for Timer {
         };
         // Outside the borrow: the last reference to a task may own timers.
         drop(waker);
+    }
+}
+
+impl Slab {
+    /// Collects the wakers of those that are due, and says how many are left.
+    fn sweep(&mut self, now: Duration, due: &mut Vec<Waker>) -> usize {
+        for entry in &mut self.entries {
+            match entry.due {
+                Due::After(after) => entry.due = Due::At(now.saturating_add(after)),
+                Due::At(at) if at <= now => {
+                    entry.due = Due::Passed;
+                    self.armed -= 1;
+                    due.extend(entry.waker.take());
+                }
+                Due::At(_) | Due::Passed | Due::Never => {}
+            }
+        }
+        self.armed
     }
 }
 
@@ -139,18 +172,11 @@ impl Shared {
         }
         let shared = self.clone();
         tokio::task::spawn_local(async move {
-            let origin = Instant::now();
-            let first = shared.now.get();
+            let began = Instant::now();
             let mut due = Vec::new();
             loop {
                 tokio::time::sleep(TICK).await;
-                let now = first + u64::try_from(origin.elapsed().as_nanos() / TICK.as_nanos()).unwrap_or(0);
-                shared.now.set(now);
-                let armed = {
-                    let mut slab = shared.slab.borrow_mut();
-                    due.extend(slab.entries.iter_mut().filter(|e| e.due <= now).filter_map(|e| e.waker.take()));
-                    slab.armed
-                };
+                let armed = shared.slab.borrow_mut().sweep(began.elapsed(), &mut due);
                 due.drain(..).for_each(Waker::wake);
                 if armed == 0 {
                     shared.sweeping.set(false);
@@ -208,6 +234,24 @@ mod tests {
             let began = Instant::now();
             timer.limit(std::future::pending::<()>()).await;
             assert!(began.elapsed() >= Duration::from_millis(100));
+        });
+    }
+
+    #[test]
+    fn a_deadline_is_not_early_where_the_sweeper_was_held_up() {
+        on_a_paused_clock(async {
+            let timers = Timers::default();
+            let other = timers.timer();
+            other.arm(Duration::from_secs(60));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            // As a guest does that keeps its worker for so long: time goes on, and nothing else runs.
+            let held_up = std::pin::pin!(tokio::time::advance(Duration::from_millis(400)));
+            let _ = held_up.poll(&mut Context::from_waker(Waker::noop()));
+            let timer = timers.timer();
+            timer.arm(Duration::from_millis(300));
+            let began = Instant::now();
+            timer.limit(std::future::pending::<()>()).await;
+            assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
         });
     }
 

@@ -16,6 +16,7 @@ mod limits;
 mod misbehaving;
 mod pipeline;
 mod plugins;
+mod regressions;
 mod routing;
 mod shown;
 mod smuggling;

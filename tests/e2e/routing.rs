@@ -51,7 +51,7 @@ fn answer(response: Response) -> String {
 }
 
 /// The same request twice: one for each order.
-fn case<'a>(request: impl Fn() -> Request, expected: &'a str) -> (Request, Request, &'a str) {
+fn case(request: impl Fn() -> Request, expected: &str) -> (Request, Request, &str) {
     (request(), request(), expected)
 }
 

@@ -13,7 +13,10 @@ use crate::support::{Authority, Process};
 
 const FRAGMENT: &str = "<!-- fragment -->";
 /// The variables that examples take secrets from.
-const VARIABLES: [(&str, &str); 1] = [("ORDERS_JWT_SECRET", "an example secret that everybody knows")];
+const VARIABLES: [(&str, &str); 2] = [
+    ("JWT_SECRET", "an example secret that everybody knows"),
+    ("ORDERS_JWT_SECRET", "an example secret that everybody knows"),
+];
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the gateway lies in a workspace").to_owned()

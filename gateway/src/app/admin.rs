@@ -1,6 +1,8 @@
 //! The operator's listener: is the process alive, does it want traffic, what does it count.
 
-use std::{convert::Infallible, io, net::SocketAddr, net::TcpListener as StdListener, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible, io, net::SocketAddr, net::TcpListener as StdListener, pin::pin, sync::Arc, time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -12,6 +14,9 @@ use tokio::{net::TcpListener, sync::Semaphore};
 /// Operators are few: more connections than this wait in the backlog.
 const MAX_CONNECTIONS: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection may be used for so long; then it finishes the response under way, for which it has `HEAD_TIMEOUT`.
+/// So none of the few connections is held for ever, not even by a client that reads nothing.
+const LIFETIME: Duration = Duration::from_secs(300);
 
 /// What the pages say; asked at every request.
 pub(super) trait Facts: Send + Sync + 'static {
@@ -48,12 +53,18 @@ pub(super) async fn serve(socket: StdListener, facts: Arc<dyn Facts>) -> io::Res
                 let response = answer(&request, &*facts);
                 async move { Ok::<_, Infallible>(response) }
             });
-            let served = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEAD_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-            if let Err(error) = served {
+            let mut connection = pin!(
+                http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEAD_TIMEOUT)
+                    .serve_connection(TokioIo::new(stream), service)
+            );
+            let mut served = tokio::time::timeout(LIFETIME, connection.as_mut()).await;
+            if served.is_err() {
+                connection.as_mut().graceful_shutdown();
+                served = tokio::time::timeout(HEAD_TIMEOUT, connection).await;
+            }
+            if let Ok(Err(error)) = served {
                 tracing::debug!(%error, "operator's connection ended");
             }
             drop(place);

@@ -36,7 +36,7 @@ use crate::{
 /// A configuration that could be put in force.
 pub(super) struct Snapshot {
     pub(super) config: Arc<Config>,
-    pub(super) listeners: Vec<(ListenerKey, Option<Arc<ServerConfig>>)>,
+    pub(super) listeners: Vec<ListenerSettings>,
     pub(super) sinks: Arc<Sinks>,
     table: Arc<Table>,
     global: Vec<Arc<Used>>,
@@ -46,6 +46,9 @@ pub(super) struct Snapshot {
     secrets: services::Secrets,
     shared: Arc<Shared>,
 }
+
+/// A listener and its TLS, if it has any.
+type ListenerSettings = (ListenerKey, Option<Arc<ServerConfig>>);
 
 /// A listener across reloads: the same address stays the same socket. Several may ask for port 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -197,7 +200,7 @@ impl Snapshot {
     }
 }
 
-fn listeners(config: &Config) -> Result<Vec<(ListenerKey, Option<Arc<ServerConfig>>)>, StartError> {
+fn listeners(config: &Config) -> Result<Vec<ListenerSettings>, StartError> {
     let mut seen: HashMap<SocketAddr, usize> = HashMap::new();
     let key = |address: SocketAddr, seen: &mut HashMap<_, usize>| {
         let count = seen.entry(address).or_default();

@@ -131,7 +131,13 @@ async fn obey(index: usize, mut inbox: mpsc::Receiver<Command>) {
                 listening.borrow_mut().clear();
                 if let Some(server) = &server {
                     server.drain();
-                    let _ = tokio::time::timeout(deadline, server.at_rest()).await;
+                    let at_rest = async {
+                        server.at_rest().await;
+                        server.worker.observing.at_rest().await;
+                    };
+                    if tokio::time::timeout(deadline, at_rest).await.is_err() {
+                        server.worker.end();
+                    }
                 }
                 let _ = done.send(());
                 return;

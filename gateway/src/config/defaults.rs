@@ -23,7 +23,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             header_bytes: Size::kib(64),
-            header_count: 128,
+            header_count: 100,
             uri_bytes: Size::kib(16),
             body_bytes: Size::mib(10),
             buffer_bytes: Size::mib(1),

@@ -60,7 +60,7 @@ fn the_smallest_file_has_all_the_defaults() {
     let mib = 1024 * 1024;
     let limits = Limits {
         header_bytes: 65_536,
-        header_count: 128,
+        header_count: 100,
         uri_bytes: 16_384,
         body_bytes: 10 * mib,
         buffer_bytes: mib as usize,

@@ -1,6 +1,6 @@
 //! A service that answers every request with what it saw.
 
-use std::{convert::Infallible, io, net::SocketAddr, thread};
+use std::{convert::Infallible, io, net::SocketAddr, thread, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
@@ -11,6 +11,7 @@ use tokio::{net::TcpListener, sync::oneshot, task::LocalSet};
 
 /// What it takes of a body.
 const MAX_BODY: usize = 64 * 1024;
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Ends when dropped.
 pub(super) struct EchoUpstream {
@@ -48,7 +49,11 @@ impl EchoUpstream {
 async fn serve(socket: std::net::TcpListener) -> io::Result<()> {
     let listener = TcpListener::from_std(socket)?;
     loop {
-        let (stream, _) = listener.accept().await?;
+        let Ok((stream, _)) = listener.accept().await else {
+            // The gateway left before it was accepted, or descriptors ran out, which passes.
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
         tokio::task::spawn_local(async move {
             // A connection that breaks off is the gateway's affair.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(echo)).await;

@@ -2,7 +2,7 @@
 
 use std::{
     cell::Cell,
-    fmt,
+    fmt, io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::Version;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -37,6 +38,8 @@ pub enum BodyError {
     Stalled,
     /// The sender broke off.
     Interrupted(hyper::Error),
+    /// The sender took back what it had begun (RFC 9113 §8.1).
+    Withdrawn,
 }
 
 impl fmt::Display for BodyError {
@@ -45,6 +48,7 @@ impl fmt::Display for BodyError {
             Self::TooLarge(limit) => write!(f, "body is over {limit} bytes"),
             Self::Stalled => f.write_str("body stalled"),
             Self::Interrupted(_) => f.write_str("body was interrupted"),
+            Self::Withdrawn => f.write_str("body was withdrawn"),
         }
     }
 }
@@ -67,10 +71,14 @@ pub struct Traffic {
     pub sent: Cell<u64>,
     /// The client's body went over its limit.
     pub overflow: Cell<bool>,
-    /// The client's body broke off or was malformed.
+    /// The client's body was malformed.
     pub broken: Cell<bool>,
+    /// The client's body broke off: most likely nobody is there any more.
+    pub left: Cell<bool>,
     /// No byte of the client's body came for too long.
     pub stalled: Cell<bool>,
+    /// The client's body is wanted, and has not come yet.
+    pub awaited: Cell<bool>,
     /// The client's body has arrived whole.
     pub complete: Cell<bool>,
 }
@@ -78,6 +86,8 @@ pub struct Traffic {
 /// A client's body, counted and cut off at the route's limit.
 pub struct Metered {
     inner: Incoming,
+    /// Whether it comes by HTTP/2, where the end of a body is always said.
+    multiplexed: bool,
     limit: u64,
     traffic: Rc<Traffic>,
     /// Armed while nothing comes.
@@ -88,12 +98,20 @@ pub struct Metered {
 impl Body {
     /// A client's body; `Empty` where the framing says so, so that nothing is polled for it.
     /// `patience` bounds the time between two parts of it.
-    pub fn from_client(inner: Incoming, limit: u64, traffic: Rc<Traffic>, timers: &Timers, patience: Duration) -> Self {
+    pub fn from_client(
+        inner: Incoming,
+        version: Version,
+        limit: u64,
+        traffic: Rc<Traffic>,
+        timers: &Timers,
+        patience: Duration,
+    ) -> Self {
         if inner.is_end_stream() {
             traffic.complete.set(true);
             return Self::Empty;
         }
-        Self::Client(Metered { inner, limit, traffic, stall: timers.timer(), patience })
+        let multiplexed = version >= Version::HTTP_2;
+        Self::Client(Metered { inner, multiplexed, limit, traffic, stall: timers.timer(), patience })
     }
 
     /// Whether the whole body is at hand.
@@ -154,6 +172,13 @@ fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
     }
 }
 
+/// Whether a body cannot be read, rather than having ended early. Hyper's decoder says the one with these kinds,
+/// the other with `UnexpectedEof`; HTTP/2 tells neither apart, but there the client has gone in both cases.
+fn is_malformed(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+    source.is_some_and(|error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
+}
+
 impl HttpBody for Metered {
     type Data = Bytes;
     type Error = BodyError;
@@ -163,11 +188,13 @@ impl HttpBody for Metered {
             if !self.stall.is_armed() {
                 self.stall.arm(self.patience);
             }
+            self.traffic.awaited.set(true);
             ready!(self.stall.poll_expired(cx));
             self.traffic.stalled.set(true);
             return Poll::Ready(Some(Err(BodyError::Stalled)));
         };
         self.stall.disarm();
+        self.traffic.awaited.set(false);
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
@@ -185,8 +212,14 @@ impl HttpBody for Metered {
                 Some(Ok(frame))
             }
             Some(Err(error)) => {
-                self.traffic.broken.set(true);
+                let blame = if is_malformed(&error) { &self.traffic.broken } else { &self.traffic.left };
+                blame.set(true);
                 Some(Err(BodyError::Interrupted(error)))
+            }
+            // Hyper takes RST_STREAM with NO_ERROR for an end; it is none if the client did not say END_STREAM.
+            None if self.multiplexed && !self.inner.is_end_stream() => {
+                self.traffic.left.set(true);
+                Some(Err(BodyError::Withdrawn))
             }
             None => {
                 self.traffic.complete.set(true);

@@ -375,8 +375,8 @@ fn field_name(name: &str) -> Result<HeaderName, EditError> {
 }
 
 /// Connection management and framing are the gateway's (RFC 9110 §7.6.1, RFC 9112 §6).
-fn refuse_owned(name: &HeaderName) -> Result<(), EditError> {
-    let owned = matches!(
+pub fn is_owned_by_the_gateway(name: &HeaderName) -> bool {
+    matches!(
         name.as_str(),
         "connection"
             | "keep-alive"
@@ -386,8 +386,11 @@ fn refuse_owned(name: &HeaderName) -> Result<(), EditError> {
             | "transfer-encoding"
             | "upgrade"
             | "content-length"
-    );
-    if owned { Err(EditError::Forbidden) } else { Ok(()) }
+    )
+}
+
+fn refuse_owned(name: &HeaderName) -> Result<(), EditError> {
+    if is_owned_by_the_gateway(name) { Err(EditError::Forbidden) } else { Ok(()) }
 }
 
 fn refuse_host(name: &HeaderName) -> Result<(), EditError> {

@@ -63,7 +63,7 @@ mod tests {
     #[test]
     fn time_spent_waiting_does_not_count() {
         let clock = RunClock::new();
-        let wait = Duration::from_millis(30);
+        let wait = Duration::from_millis(300);
         let mut waited = false;
         let waiting = std::future::poll_fn(|_| {
             if std::mem::replace(&mut waited, true) { Poll::Ready(clock.running()) } else { Poll::Pending }

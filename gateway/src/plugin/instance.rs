@@ -10,9 +10,8 @@ use wasmtime::{
 
 use super::{
     bindings::{ConfigProblem, Decision, Manifest, Outcome, Request, Response},
-    engine::TICK,
     services::Services,
-    state::{Identity, Mode, State, at_deadline},
+    state::{Identity, Mode, State, at_deadline, ticks},
 };
 use crate::{
     pipeline::{FailureKind, Slot, StageFailure},
@@ -229,10 +228,9 @@ impl<'a> Lent<'a> {
         state.lend(exchange, Rc::clone(loan.services));
         match way {
             Way::Direct => {
-                state.mode = Mode::Direct;
-                let ticks = loan.time.as_nanos().div_ceil(TICK.as_nanos());
+                state.mode = Mode::Direct { limit: loan.time, watched: None };
                 // The present tick is already under way.
-                store.set_epoch_deadline(u64::try_from(ticks).unwrap_or(u64::MAX / 4).min(u64::MAX / 4) + 1);
+                store.set_epoch_deadline(ticks(loan.time / 2) + 1);
             }
             Way::Fiber => {
                 state.mode = Mode::Fiber { limit: loan.time };

@@ -22,14 +22,12 @@ use super::{
     facts::{self, Facts, Wants},
     host::{self, wasi},
     instance::{Blueprint, Exports, Instance, Loan, Terms},
+    prepared::no_thread,
     services::Services,
     state::{Identity, State},
     threads::on_own_runtime,
 };
-use crate::{
-    config::model::Grants,
-    pipeline::{Phases, StageFailure},
-};
+use crate::{config::model::Grants, pipeline::Phases};
 
 const COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
 /// For instantiating a component and asking it about itself. Generous: this is not on any request's way.
@@ -240,21 +238,23 @@ fn describe(blueprint: &Blueprint) -> Result<facts::CheckedManifest, LoadError> 
         metrics: services.shared.metrics.plugin(services.worker, ""),
         memory: DESCRIBE_MEMORY,
     };
-    let ask = || -> Result<_, StageFailure> {
-        let services = Rc::new(Services::without_worker(Arc::default()));
+    let services = || Rc::new(Services::without_worker(Arc::default()));
+    let at_once = || {
+        let services = services();
         let loan = || Loan { slot: None, services: &services, time: DESCRIBE_TIME };
-        if blueprint.waits {
-            on_own_runtime(async || {
-                let services = Rc::new(Services::without_worker(Arc::default()));
-                let loan = || Loan { slot: None, services: &services, time: DESCRIBE_TIME };
-                let mut instance = Instance::create_on_fiber(blueprint, terms(&services), loan()).await?;
-                instance.describe_on_fiber(loan()).await
-            })
-        } else {
-            Instance::create(blueprint, terms(&services), loan())?.describe(loan())
-        }
+        Instance::create(blueprint, terms(&services), loan())?.describe(loan())
     };
-    let manifest = ask().map_err(|failure| LoadError::Describe(failure.detail))?;
+    let on_fiber = async || {
+        let services = services();
+        let loan = || Loan { slot: None, services: &services, time: DESCRIBE_TIME };
+        let mut instance = Instance::create_on_fiber(blueprint, terms(&services), loan()).await?;
+        instance.describe_on_fiber(loan()).await
+    };
+    let manifest = match blueprint.waits {
+        true => on_own_runtime(on_fiber).unwrap_or_else(|error| Err(no_thread(&error))),
+        false => at_once(),
+    };
+    let manifest = manifest.map_err(|failure| LoadError::Describe(failure.detail))?;
     facts::checked(manifest).map_err(LoadError::Manifest)
 }
 

@@ -97,7 +97,9 @@ impl Pool {
 
     /// A warm instance, or a new one. Only while direct.
     pub(super) fn take(&self, services: &Rc<Services>) -> Result<Instance, StageFailure> {
-        match self.idle.borrow_mut().pop() {
+        // Not within the `match`, where the list would stay borrowed while a guest runs.
+        let warm = self.idle.borrow_mut().pop();
+        match warm {
             Some(instance) => Ok(instance),
             None => self.create(services),
         }

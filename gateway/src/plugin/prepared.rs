@@ -1,6 +1,6 @@
 //! A plugin with its configuration: made once, shared by all workers.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{io, rc::Rc, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest;
 
@@ -76,6 +76,7 @@ impl Prepared {
         let metrics = || shared.metrics.plugin(0, &self.identity.name);
         let result = if self.loaded.blueprint.waits {
             on_own_runtime(async || self.instance_on_fiber(metrics(), &services()).await.map(drop))
+                .unwrap_or_else(|error| Err(Refusal::Failure(no_thread(&error))))
         } else {
             self.instance(metrics(), &services()).map(drop)
         };
@@ -170,6 +171,10 @@ fn accepted(instance: Instance, problems: Vec<ConfigProblem>) -> Result<Instance
     Err(Refusal::Problems(
         problems.map(|problem| Problem { pointer: shown(problem.pointer), message: shown(problem.message) }).collect(),
     ))
+}
+
+pub(super) fn no_thread(error: &io::Error) -> StageFailure {
+    StageFailure { kind: FailureKind::Busy, detail: format!("no thread to run it on: {error}") }
 }
 
 fn explain(failure: &StageFailure) -> String {

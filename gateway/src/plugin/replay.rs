@@ -91,12 +91,13 @@ impl HttpBody for Replay {
 
     fn size_hint(&self) -> SizeHint {
         let mut hint = SizeHint::new();
+        if self.broken.is_some() {
+            // It will not end, so it has no length; what the head announces stays unfulfilled.
+            return hint;
+        }
         let rest = self.rest.size_hint();
         hint.set_lower(rest.lower() + self.kept_bytes as u64);
-        // With a length, the half of a body would be framed as a whole one, and the error never be met.
-        if self.broken.is_none()
-            && let Some(upper) = rest.upper()
-        {
+        if let Some(upper) = rest.upper() {
             hint.set_upper(upper + self.kept_bytes as u64);
         }
         hint

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::bindings;
-use crate::pipeline::{Bounds, Reply};
+use crate::pipeline::{Bounds, Reply, exchange::is_owned_by_the_gateway};
 
 /// Takes over a reply, or says what is illegal about it. `content-length` is the gateway's and left out.
 pub(super) fn checked(reply: bindings::Reply, bounds: &Bounds) -> Result<Reply, String> {
@@ -30,21 +30,6 @@ pub(super) fn checked(reply: bindings::Reply, bounds: &Bounds) -> Result<Reply, 
         headers.append(lower, value);
     }
     Ok(Reply { status, headers, body: reply.body.into() })
-}
-
-/// Connection management and framing (RFC 9110 §7.6.1, RFC 9112 §6).
-pub(super) fn is_owned_by_the_gateway(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-            | "content-length"
-    )
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::{
     clock::RunClock,
+    engine::TICK,
     host::crypto::KeyCache,
     limiter::Limiter,
     output::{Output, Speaker},
@@ -30,8 +31,9 @@ pub(super) struct Identity {
 /// How the present call runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// On the worker's own stack, until it ends.
-    Direct,
+    /// On the worker's own stack, until it ends. `watched` is the thread's CPU time when the call was first
+    /// found to take long.
+    Direct { limit: Duration, watched: Option<Duration> },
     /// On a fiber, with a pause at each tick, for at most so long.
     Fiber { limit: Duration },
 }
@@ -68,7 +70,7 @@ impl State {
             limiter: Limiter::new(memory),
             output: Output::default(),
             keys: KeyCache::default(),
-            mode: Mode::Direct,
+            mode: Mode::Direct { limit: Duration::ZERO, watched: None },
             clock: Arc::new(RunClock::new()),
             lent: SendWrapper::new(Lent::default()),
             table,
@@ -107,15 +109,39 @@ impl State {
     }
 }
 
-/// Decides what becomes of a call at its deadline. Without a fiber that is the end: nothing else could run
-/// on the worker before it.
-pub(super) fn at_deadline(store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
-    let state = store.data();
+/// Decides what becomes of a call at its deadline.
+///
+/// Without a fiber nothing else runs on the worker, and only the wall clock is watched at first, since it costs
+/// nothing. A call that takes half of its time is watched by the thread's CPU time from then on: on a machine
+/// that is short of CPUs, a call that did not get to run is not at fault.
+pub(super) fn at_deadline(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
+    let state = store.data_mut();
     Ok(match state.mode {
-        Mode::Direct => UpdateDeadline::Interrupt,
+        Mode::Direct { limit, watched } => {
+            let used = thread_cpu_time();
+            match watched {
+                Some(since) if used.saturating_sub(since) >= limit / 4 => UpdateDeadline::Interrupt,
+                _ => {
+                    state.mode = Mode::Direct { limit, watched: watched.or(Some(used)) };
+                    UpdateDeadline::Continue(ticks(limit / 2))
+                }
+            }
+        }
         Mode::Fiber { limit } if state.clock.running() >= limit => UpdateDeadline::Interrupt,
         Mode::Fiber { .. } => UpdateDeadline::Yield(1),
     })
+}
+
+/// Epochs in which so much time has surely passed.
+pub(super) fn ticks(time: Duration) -> u64 {
+    let ticks = time.as_nanos().div_ceil(TICK.as_nanos());
+    // Far enough from the end that the epoch can be added to it.
+    u64::try_from(ticks).unwrap_or(u64::MAX).clamp(1, u64::MAX / 4)
+}
+
+fn thread_cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 impl WasiView for State {

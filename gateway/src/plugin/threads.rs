@@ -1,16 +1,13 @@
 //! Calls that can wait, from where no worker runs.
 
-use std::thread;
+use std::{io, thread};
 
 /// Runs a future on a thread and a runtime of its own, and waits for it. A worker must not: it would wait as
-/// long.
-pub(super) fn on_own_runtime<T: Send>(make: impl AsyncFnOnce() -> T + Send) -> T {
-    let run = || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("the system has a thread's resources to spare").block_on(make())
-    };
-    thread::scope(|scope| match scope.spawn(run).join() {
-        Ok(result) => result,
-        Err(panic) => std::panic::resume_unwind(panic),
+/// long. An error means that the system has no thread or no descriptors to spare.
+pub(super) fn on_own_runtime<T: Send>(make: impl AsyncFnOnce() -> T + Send) -> io::Result<T> {
+    let run = || Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(make()));
+    thread::scope(|scope| {
+        let thread = thread::Builder::new().name("plugin-trial".to_owned()).spawn_scoped(scope, run)?;
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }

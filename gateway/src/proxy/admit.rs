@@ -75,7 +75,10 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
             traffic.complete.set(incoming.is_end_stream());
             Body::Empty
         }
-        None => Body::from_client(incoming, limit, traffic.clone(), &client.worker.timers, site.config.timeouts.body),
+        None => {
+            let patience = site.config.timeouts.body;
+            Body::from_client(incoming, head.version, limit, traffic.clone(), &client.worker.timers, patience)
+        }
     };
     let mut exchange = Exchange::new(Start {
         id,
@@ -125,7 +128,7 @@ pub fn refused_by_parser(worker: &Rc<Worker>, client: IpAddr, failure: Failure, 
         received: SystemTime::now(),
         started: Instant::now(),
     });
-    Ongoing::refused(site, Slot::new(exchange), failure);
+    Ongoing::refused(worker.clone(), site, Slot::new(exchange), failure);
 }
 
 /// What the request addresses, with its path in the one form that everyone sees.

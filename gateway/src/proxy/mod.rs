@@ -2,15 +2,17 @@
 //! through the stages that ran, and in every case to its end in `ongoing`.
 
 mod admit;
+mod observing;
 mod ongoing;
 mod site;
 
 use std::{convert::Infallible, rc::Rc, time::Instant};
 
-use http::{Request, Response};
+use http::{Method, Request, Response, header};
 use hyper::body::Incoming;
 
 pub use admit::refused_by_parser;
+pub use observing::Observing;
 pub use ongoing::OutgoingBody;
 pub use site::{Site, SiteRoute, SiteUnrouted, Worker};
 
@@ -18,6 +20,7 @@ use crate::{
     error::Failure,
     http::{forwarded::Peer, hop},
     pipeline::{FailureKind, Phase, ResponseHead, Verdict},
+    timers::Timer,
     upstream::{self, Outgoing, Patience},
 };
 use ongoing::Ongoing;
@@ -31,7 +34,9 @@ pub struct Client {
 
 /// Whoever holds the connection wants to know when it is at rest.
 pub trait Lifeline {
-    fn begin_exchange(&self);
+    /// The timer by which the client has to take each part of the response, where the connection as a whole
+    /// cannot tell whether it does.
+    fn begin_exchange(&self) -> Option<Rc<Timer>>;
     /// `request_is_whole` unless part of the request's body is left on the connection.
     fn end_exchange(&self, request_is_whole: bool);
 }
@@ -91,15 +96,21 @@ async fn forward(ongoing: &mut Ongoing, site: &Site) {
         authority: exchange.request.authority.clone(),
         body: std::mem::take(&mut exchange.request_body),
     };
-    let patience = Patience { response: route.model.timeout, body: site.config.timeouts.body };
-    ongoing.upstream = Some(route.upstream.model.name.clone());
     let began = Instant::now();
+    // The route's time counts from the head of the request, stages included.
+    let left = route.model.timeout.saturating_sub(began.saturating_duration_since(exchange.started));
+    let patience = Patience { response: left, body: site.config.timeouts.body };
+    ongoing.upstream = Some(route.upstream.model.name.clone());
     let sent = upstream::send(&route.upstream, outgoing, &exchange.traffic, patience).await;
     ongoing.upstream_us = Some(began.elapsed().as_micros() as u64);
     match sent {
         Ok(sent) => {
             let mut headers = sent.response.headers;
             hop::strip(&mut headers);
+            if exchange.request.method == Method::HEAD && ongoing.method != Method::HEAD {
+                // A plugin asked for the head only: the length of the body that was left out is nobody's now.
+                headers.remove(header::CONTENT_LENGTH);
+            }
             exchange.response = Some(ResponseHead { status: sent.response.status, headers });
             exchange.response_body = sent.body;
         }
@@ -113,6 +124,8 @@ fn plugin_failure(ongoing: &Ongoing, kind: FailureKind) -> Failure {
         // The plugin could not help it: the client's body was at fault.
         _ if traffic.overflow.get() => Failure::BodyTooLarge,
         _ if traffic.stalled.get() => Failure::BodyTimeout,
+        _ if traffic.broken.get() => Failure::MalformedRequest,
+        _ if traffic.left.get() => Failure::ClientClosed,
         FailureKind::Busy => Failure::PluginBusy,
         FailureKind::Error | FailureKind::Trap | FailureKind::Timeout | FailureKind::Memory => Failure::PluginFailed,
     }

@@ -5,14 +5,14 @@ use std::{
     pin::Pin,
     rc::Rc,
     sync::Arc,
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use super::{Client, Site};
+use super::{Client, Site, Worker, observing::observe};
 use crate::{
     error::Failure,
     http::{
@@ -22,17 +22,24 @@ use crate::{
     },
     pipeline::{Outcome, Pipeline, Reply, ResponseHead, Slot},
     telemetry::metrics::RouteMetrics,
+    timers::Timer,
 };
 
+/// The most that is handed over at once to a client that has to take it by a deadline: so that a slow one is
+/// not mistaken for one that takes nothing.
+const PART: usize = 16 * 1024;
+
 pub(super) struct Ongoing {
+    worker: Rc<Worker>,
     /// Absent where hyper never had a request.
     client: Option<Rc<Client>>,
+    delivery: Option<Rc<Timer>>,
     pub(super) site: Rc<Site>,
     /// The position among the site's routes.
     pub(super) route: Option<usize>,
     pub(super) slot: Slot,
     /// As the client sent it.
-    method: Method,
+    pub(super) method: Method,
     pub(super) failure: Option<Failure>,
     pub(super) upstream: Option<Arc<str>>,
     pub(super) upstream_us: Option<u64>,
@@ -45,10 +52,12 @@ pub(super) struct Ongoing {
 
 impl Ongoing {
     pub(super) fn new(client: Rc<Client>, site: Rc<Site>, route: Option<usize>, slot: Slot) -> Box<Self> {
-        client.lifeline.begin_exchange();
+        let delivery = client.lifeline.begin_exchange();
         let method = slot.request.method.clone();
         Box::new(Self {
+            worker: client.worker.clone(),
             client: Some(client),
+            delivery,
             site,
             route,
             slot,
@@ -63,10 +72,12 @@ impl Ongoing {
     }
 
     /// An exchange that has ended before it began.
-    pub(super) fn refused(site: Rc<Site>, slot: Slot, failure: Failure) {
+    pub(super) fn refused(worker: Rc<Worker>, site: Rc<Site>, slot: Slot, failure: Failure) {
         let method = slot.request.method.clone();
         drop(Self {
+            worker,
             client: None,
+            delivery: None,
             site,
             route: None,
             slot,
@@ -107,7 +118,9 @@ impl Ongoing {
             );
         }
         let allow = self.slot.response.take().filter(|_| failure == Failure::MethodNotAllowed);
-        let problem = reply::problem(failure, &self.slot.id);
+        // A client that closed only its own direction may still read that its request was not whole.
+        let told = if failure == Failure::ClientClosed { Failure::MalformedRequest } else { failure };
+        let problem = reply::problem(told, &self.slot.id);
         let (problem, body) = problem.into_parts();
         let mut headers = problem.headers;
         if let Some(allow) = allow.as_ref().and_then(|head| head.headers.get(header::ALLOW)) {
@@ -131,10 +144,7 @@ impl Ongoing {
             None => (StatusCode::INTERNAL_SERVER_ERROR, http::HeaderMap::new()),
         };
         let mut body = std::mem::take(&mut self.slot.response_body);
-        if status == StatusCode::NO_CONTENT
-            || status == StatusCode::NOT_MODIFIED
-            || self.slot.request.method == Method::HEAD
-        {
+        if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED || self.method == Method::HEAD {
             // RFC 9110 §6.4.1: these have no body, whatever a plugin or an upstream says. A stream that is
             // dropped here gives up its connection.
             body = Body::Empty;
@@ -148,7 +158,7 @@ impl Ongoing {
         }
         self.status = Some(status);
         self.whole = body.is_end_stream();
-        let mut response = Response::new(OutgoingBody { body, ongoing: self });
+        let mut response = Response::new(OutgoingBody { body, rest: Bytes::new(), ongoing: self });
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response
@@ -171,7 +181,8 @@ impl Ongoing {
 impl Drop for Ongoing {
     fn drop(&mut self) {
         if !self.whole && self.failure.is_none() {
-            self.failure = Some(Failure::ClientClosed);
+            let is_over = self.worker.is_over();
+            self.failure = Some(if is_over { Failure::Draining } else { Failure::ClientClosed });
         }
         let outcome = self.outcome();
         let request_is_whole = self.slot.traffic.complete.get();
@@ -181,7 +192,7 @@ impl Drop for Ongoing {
         }
         if self.pipeline(&self.site).has_observers() {
             let exchange = self.slot.0.take();
-            observe(self.site.clone(), self.route, Slot(exchange), outcome);
+            observe(&self.worker, self.site.clone(), self.route, Slot(exchange), outcome);
         }
         if let Some(client) = &self.client {
             client.lifeline.end_exchange(request_is_whole);
@@ -189,21 +200,44 @@ impl Drop for Ongoing {
     }
 }
 
-/// Runs the observers: at once as far as they do not wait, the rest as a task, for which nobody waits.
-fn observe(site: Rc<Site>, route: Option<usize>, mut slot: Slot, outcome: Outcome) {
-    let mut observing = Box::pin(async move {
-        let pipeline = route.map_or(&site.unrouted.pipeline, |index| &site.routes[index].pipeline);
-        pipeline.complete(&mut slot, &outcome).await;
-    });
-    if observing.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
-        tokio::task::spawn_local(observing);
-    }
-}
-
 /// The body of a response on its way to the client.
 pub struct OutgoingBody {
     body: Body,
+    /// Of the body's last part, what was too much at once.
+    rest: Bytes,
     ongoing: Box<Ongoing>,
+}
+
+impl OutgoingBody {
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if !self.rest.is_empty() {
+            let part = self.rest.split_to(PART.min(self.rest.len()));
+            return Poll::Ready(Some(Ok(Frame::data(part))));
+        }
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if self.ongoing.delivery.is_none() {
+            return Poll::Ready(frame);
+        }
+        Poll::Ready(frame.map(|frame| {
+            frame.map(|frame| match frame.into_data() {
+                Ok(mut data) if data.len() > PART => {
+                    self.rest = data.split_off(PART);
+                    Frame::data(data)
+                }
+                Ok(data) => Frame::data(data),
+                Err(frame) => frame,
+            })
+        }))
+    }
+
+    /// Whoever asks for the next part has got rid of the last one.
+    fn time_delivery(&self, handed_over: bool) {
+        match &self.ongoing.delivery {
+            Some(timer) if handed_over => timer.arm(self.ongoing.site.config.timeouts.body),
+            Some(timer) => timer.disarm(),
+            None => {}
+        }
+    }
 }
 
 impl HttpBody for OutgoingBody {
@@ -211,36 +245,41 @@ impl HttpBody for OutgoingBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        let this = &mut *self;
+        let frame = self.poll_part(cx);
+        self.time_delivery(matches!(frame, Poll::Ready(Some(Ok(_)))));
+        let frame = ready!(frame);
+        let is_end_stream = self.is_end_stream();
+        let ongoing = &mut self.ongoing;
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    let sent = &this.ongoing.slot.traffic.sent;
+                    let sent = &ongoing.slot.traffic.sent;
                     sent.set(sent.get() + data.len() as u64);
                 }
                 // After trailers nothing follows, and hyper does not ask once more.
-                this.ongoing.whole = frame.is_trailers() || this.body.is_end_stream();
+                ongoing.whole = frame.is_trailers() || is_end_stream;
             }
             Some(Err(error)) => {
                 let failure = match error {
                     BodyError::Stalled => Failure::UpstreamTimeout,
-                    BodyError::Interrupted(_) | BodyError::TooLarge(_) => Failure::UpstreamClosed,
+                    BodyError::Interrupted(_) | BodyError::Withdrawn | BodyError::TooLarge(_) => {
+                        Failure::UpstreamClosed
+                    }
                 };
-                this.ongoing.failure = Some(failure);
+                ongoing.failure = Some(failure);
                 tracing::warn!(
-                    request = this.ongoing.slot.id.to_str().unwrap_or_default(),
+                    request = ongoing.slot.id.to_str().unwrap_or_default(),
                     reason = failure.reason(),
                     "the response was cut off: {error}"
                 );
             }
-            None => this.ongoing.whole = true,
+            None => ongoing.whole = true,
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

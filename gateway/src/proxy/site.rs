@@ -1,7 +1,12 @@
 //! What a worker serves by: one configuration, made ready for one thread.
 
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
 
+use super::Observing;
 use crate::{
     config::model::{Config, Route},
     http::request_id::RequestIds,
@@ -16,7 +21,9 @@ use crate::{
 pub struct Worker {
     pub timers: Timers,
     pub request_ids: RequestIds,
+    pub observing: Observing,
     site: RefCell<Rc<Site>>,
+    over: Cell<bool>,
 }
 
 /// A configuration in force.
@@ -50,7 +57,23 @@ pub struct SiteUnrouted {
 
 impl Worker {
     pub fn new(timers: Timers, site: Rc<Site>) -> Self {
-        Self { timers, request_ids: RequestIds::new(), site: RefCell::new(site) }
+        Self {
+            timers,
+            request_ids: RequestIds::new(),
+            observing: Observing::default(),
+            site: RefCell::new(site),
+            over: Cell::new(false),
+        }
+    }
+
+    /// A drain's deadline has passed: what is not finished now never will be.
+    pub fn end(&self) {
+        self.over.set(true);
+    }
+
+    /// Whether exchanges that end early do so because of the gateway.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.get()
     }
 
     pub fn site(&self) -> Rc<Site> {

@@ -1,7 +1,14 @@
 //! One client connection from its first byte to its last: TLS, the choice between HTTP/1.1 and HTTP/2, and
 //! hyper under our own time-outs and drain.
 
-use std::{io, net::SocketAddr, pin::pin, rc::Rc, sync::Arc, task::Poll};
+use std::{
+    io,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::Arc,
+    task::{Poll, ready},
+};
 
 use hyper::{
     Request,
@@ -33,6 +40,10 @@ use crate::{
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Resets that a client may have in flight before the connection is given up (CVE-2023-44487).
 const MAX_PENDING_RESETS: usize = 32;
+/// So many fields hyper parses without allocating for it; fewer are counted when the request is admitted.
+const FIELDS_INLINE: usize = 100;
+/// What hyper reads of an HTTP/1.1 message at most before it is taken, if it is not told otherwise.
+const READ_BUFFER: usize = 8192 + 4096 * 100;
 /// What HTTP/2 keeps of one stream's response while the client does not take it.
 const MAX_SEND_BUFFER: usize = 256 * 1024;
 
@@ -109,37 +120,12 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Rc<Con
     let service = service_fn(move |request: Request<Incoming>| proxy::handle(client.clone(), request));
     let mut builder = http1::Builder::new();
     // The request line is part of what hyper counts.
-    builder.max_headers(limits.header_count).max_header_size(limits.header_bytes + limits.uri_bytes);
-    let mut connection = pin!(builder.serve_connection(wire, service));
-    let mut draining = false;
-    std::future::poll_fn(|cx| {
-        state.register(cx.waker());
-        loop {
-            if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-                return Poll::Ready(result.map_err(Into::into));
-            }
-            // Only now: what the client had sent by then has been read, and is answered.
-            if state.server.is_draining() && !draining {
-                draining = true;
-                connection.as_mut().graceful_shutdown();
-                continue;
-            }
-            match state.poll_expired(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Expired::Blocked) => return Poll::Ready(Err("the client takes no response".into())),
-                Poll::Ready(Expired::Closed) => return Poll::Ready(Ok(())),
-                Poll::Ready(Expired::Idle) if draining => return Poll::Ready(Ok(())),
-                Poll::Ready(Expired::Idle) => {
-                    draining = true;
-                    state.last_words();
-                    connection.as_mut().graceful_shutdown();
-                }
-                // Once more: the wire answers 408 at hyper's next read.
-                Poll::Ready(Expired::Head) => {}
-            }
-        }
-    })
-    .await
+    let head_bytes = limits.header_bytes + limits.uri_bytes;
+    builder.max_header_size(head_bytes).max_buf_size(head_bytes.max(READ_BUFFER));
+    if limits.header_count > FIELDS_INLINE {
+        builder.max_headers(limits.header_count);
+    }
+    drive(pin!(builder.serve_connection(wire, service)), http1::Connection::graceful_shutdown, &state).await
 }
 
 async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Rc<ConnectionState>) -> Served {
@@ -148,14 +134,23 @@ async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Rc<Con
     let wire = Wire::new(stream, state.clone());
     let client = client(&state);
     let service = service_fn(move |request: Request<Incoming>| proxy::handle(client.clone(), request));
-    let mut builder = http2::Builder::new(LocalExecutor);
+    let mut builder = http2::Builder::new(Streams(state.clone()));
     builder
         .max_concurrent_streams(limits.streams)
-        .max_header_list_size(u32::try_from(limits.header_bytes + limits.uri_bytes).unwrap_or(u32::MAX))
+        // Counted otherwise than by us, and refused with a bare 431: the usual excess is left to `framing`.
+        .max_header_list_size(u32::try_from(2 * (limits.header_bytes + limits.uri_bytes)).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .max_send_buf_size(MAX_SEND_BUFFER);
-    let mut connection = pin!(builder.serve_connection(wire, service));
-    let mut draining = false;
+    drive(pin!(builder.serve_connection(wire, service)), http2::Connection::graceful_shutdown, &state).await
+}
+
+/// Runs hyper's side of a connection until it ends, is silent for too long, or the gateway goes down. `close`
+/// lets it finish what is under way and begin nothing.
+async fn drive<C>(mut connection: Pin<&mut C>, close: impl Fn(Pin<&mut C>), state: &ConnectionState) -> Served
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut closing = false;
     std::future::poll_fn(|cx| {
         state.register(cx.waker());
         loop {
@@ -163,19 +158,22 @@ async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Rc<Con
                 return Poll::Ready(result.map_err(Into::into));
             }
             // Only now: what the client had sent by then has been read, and is answered.
-            if state.server.is_draining() && !draining {
-                draining = true;
-                connection.as_mut().graceful_shutdown();
+            if state.server.is_draining() && !closing {
+                closing = true;
+                state.begin_drain();
+                close(connection.as_mut());
                 continue;
             }
-            match state.poll_expired(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Expired::Blocked) => return Poll::Ready(Err("the client takes nothing".into())),
-                Poll::Ready(_) if draining => return Poll::Ready(Ok(())),
-                Poll::Ready(_) => {
-                    draining = true;
+            match ready!(state.poll_expired(cx)) {
+                Expired::Blocked => return Poll::Ready(Err("the client takes nothing".into())),
+                // Once more: the wire answers 408 at hyper's next read.
+                Expired::Head => {}
+                Expired::Closed => return Poll::Ready(Ok(())),
+                Expired::Idle if closing => return Poll::Ready(Ok(())),
+                Expired::Idle => {
+                    closing = true;
                     state.last_words();
-                    connection.as_mut().graceful_shutdown();
+                    close(connection.as_mut());
                 }
             }
         }
@@ -202,17 +200,25 @@ async fn refuse(server: &Server, mut stream: TcpStream, peer: SocketAddr, secure
     }
 }
 
-/// Runs HTTP/2's streams as tasks of the worker.
-#[derive(Clone, Copy)]
-struct LocalExecutor;
+/// Runs HTTP/2's streams as tasks of the worker, and ends a stream of which the client takes nothing: a window
+/// that stays closed holds up only this stream, so that nothing else would notice.
+#[derive(Clone)]
+struct Streams(Rc<ConnectionState>);
 
-impl<F> Executor<F> for LocalExecutor
+impl<F> Executor<F> for Streams
 where
     F: Future + 'static,
 {
     fn execute(&self, future: F) {
+        let state = self.0.clone();
         tokio::task::spawn_local(async move {
-            future.await;
+            let delivery = state.new_delivery();
+            let mut future = pin!(future);
+            std::future::poll_fn(|cx| {
+                let done = state.during(&delivery, || future.as_mut().poll(cx)).map(drop);
+                if done.is_ready() { done } else { delivery.poll_expired(cx) }
+            })
+            .await;
         });
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct ConnectionState {
     /// Nothing more will be said; only the end of the connection is awaited.
     closing: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    /// That of the HTTP/2 stream which is polled just now.
+    delivery: RefCell<Option<Rc<Timer>>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,6 +86,7 @@ impl ConnectionState {
             unread: Cell::new(false),
             closing: Cell::new(false),
             waker: RefCell::new(None),
+            delivery: RefCell::new(None),
         })
     }
 
@@ -94,16 +97,19 @@ impl ConnectionState {
     }
 
     pub(super) fn on_read(&self) {
-        if self.stage.get() == Stage::Idle && !self.multiplexed.get() {
+        // After an early response, what comes is the rest of its request.
+        let expects_head = self.stage.get() == Stage::Idle && !self.unread.get();
+        if expects_head && !self.multiplexed.get() {
             self.stage.set(Stage::Head);
-            self.timer.arm(self.timeouts.header_read);
+            self.time_stage();
         }
     }
 
+    /// The client takes what it is sent, or for now it does not.
     pub(super) fn on_write(&self, progress: bool) {
         if progress {
             if self.blocked.replace(false) {
-                self.timer.disarm();
+                self.time_stage();
             }
         } else if !self.blocked.replace(true) {
             self.timer.arm(self.timeouts.body);
@@ -119,7 +125,26 @@ impl ConnectionState {
     fn rest(&self) {
         self.stage.set(Stage::Idle);
         if !self.blocked.get() {
-            self.timer.arm(self.timeouts.idle);
+            self.time_stage();
+        }
+    }
+
+    /// Arms the timer for what is waited for, where it is not the client's taking.
+    fn time_stage(&self) {
+        match self.stage.get() {
+            // On HTTP/1.1 a drain closes at once; on HTTP/2 the client has a say in it.
+            Stage::Idle if self.closing.get() || self.server.is_draining() => self.timer.arm(LINGER),
+            Stage::Idle => self.timer.arm(self.timeouts.idle),
+            Stage::Head => self.timer.arm(self.timeouts.header_read),
+            Stage::HeadTimedOut => self.timer.arm(LINGER),
+            Stage::Exchange | Stage::Flushing => self.timer.disarm(),
+        }
+    }
+
+    /// The server goes down: a connection that asks nothing is not waited for.
+    pub(super) fn begin_drain(&self) {
+        if self.stage.get() == Stage::Idle && !self.blocked.get() {
+            self.timer.arm(LINGER);
         }
     }
 
@@ -144,6 +169,8 @@ impl ConnectionState {
             }
             if self.stage.get() == Stage::Head {
                 self.stage.set(Stage::HeadTimedOut);
+                // The client may not take the answer either.
+                self.timer.arm(LINGER);
                 return Expired::Head;
             }
             Expired::Idle
@@ -188,6 +215,19 @@ impl ConnectionState {
         reply::problem_http1(failure, &id)
     }
 
+    /// A timer for what one HTTP/2 stream hands to the client.
+    pub(super) fn new_delivery(&self) -> Rc<Timer> {
+        Rc::new(self.server.worker.timers.timer())
+    }
+
+    /// An exchange that begins while this runs belongs to the stream with this timer.
+    pub(super) fn during<T>(&self, delivery: &Rc<Timer>, poll: impl FnOnce() -> T) -> T {
+        self.delivery.replace(Some(delivery.clone()));
+        let result = poll();
+        self.delivery.take();
+        result
+    }
+
     /// Lets `wake` reach the connection's task.
     pub(super) fn register(&self, waker: &Waker) {
         let mut slot = self.waker.borrow_mut();
@@ -205,13 +245,14 @@ impl ConnectionState {
 
 impl Lifeline for ConnectionState {
     /// Hyper has parsed a request.
-    fn begin_exchange(&self) {
+    fn begin_exchange(&self) -> Option<Rc<Timer>> {
         self.exchanges.set(self.exchanges.get() + 1);
         self.stage.set(Stage::Exchange);
         self.unread.set(false);
         if !self.blocked.get() {
             self.timer.disarm();
         }
+        self.delivery.borrow().clone()
     }
 
     /// Hyper has let go of a response's body.

@@ -114,7 +114,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Write for Wire<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.io).poll_flush(cx))?;
+        let result = Pin::new(&mut self.io).poll_flush(cx);
+        // TLS takes more than it can send on: whether the client takes it shows only here.
+        self.state.on_write(result.is_ready());
+        ready!(result)?;
         self.state.on_flush();
         Poll::Ready(Ok(()))
     }

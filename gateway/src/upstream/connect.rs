@@ -6,7 +6,7 @@ use http::Uri;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, task::AbortHandle};
 use tokio_rustls::TlsConnector;
 
 use super::tls::ClientTls;
@@ -16,9 +16,25 @@ use crate::{
     telemetry::metrics::{Held, UpstreamMetrics},
 };
 
-/// The most that the head of an upstream's response may have.
+/// The most bytes that the head of an upstream's response may have. The most fields are hyper's default, 100, up
+/// to which it parses without allocating.
 const MAX_RESPONSE_HEAD: usize = 256 * 1024;
-const MAX_RESPONSE_FIELDS: usize = 256;
+
+/// A connection of which the next request can make use, if it is at rest. Dropped at rest, it is closed in good
+/// order; dropped while a request or its response is under way, it ends at once, so that an upstream that takes
+/// no more of a request than it cared to answer cannot keep it.
+pub(super) struct Connection {
+    pub(super) sender: SendRequest<Body>,
+    task: AbortHandle,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if !self.sender.is_ready() {
+            self.task.abort();
+        }
+    }
+}
 
 /// Where an endpoint is and how it is spoken to.
 pub(super) struct Address {
@@ -45,7 +61,7 @@ impl Address {
     }
 
     /// A new connection, driven by a task of this worker until it closes.
-    pub(super) async fn connect(&self, metrics: &UpstreamMetrics) -> io::Result<SendRequest<Body>> {
+    pub(super) async fn connect(&self, metrics: &UpstreamMetrics) -> io::Result<Connection> {
         let stream = self.open().await?;
         stream.set_nodelay(true)?;
         match &self.tls {
@@ -66,19 +82,19 @@ impl Address {
     }
 }
 
-async fn handshake<T>(io: T, open: Held) -> io::Result<SendRequest<Body>>
+async fn handshake<T>(io: T, open: Held) -> io::Result<Connection>
 where
     T: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
 {
     let mut builder = http1::Builder::new();
-    builder.max_headers(MAX_RESPONSE_FIELDS).max_header_size(MAX_RESPONSE_HEAD);
+    builder.max_header_size(MAX_RESPONSE_HEAD);
     let (sender, connection) = builder.handshake(io).await.map_err(io::Error::other)?;
-    tokio::task::spawn_local(async move {
+    let task = tokio::task::spawn_local(async move {
         // What goes wrong also reaches the request that was under way, which reports it.
         if let Err(error) = connection.await {
             tracing::debug!(%error, "upstream connection ended");
         }
         drop(open);
     });
-    Ok(sender)
+    Ok(Connection { sender, task: task.abort_handle() })
 }

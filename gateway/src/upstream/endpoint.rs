@@ -3,11 +3,13 @@
 use std::{cell::RefCell, collections::VecDeque, time::Duration};
 
 use http::HeaderValue;
-use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
-use super::{connect::Address, tls::ClientTls};
-use crate::{config::model, http::body::Body};
+use super::{
+    connect::{Address, Connection},
+    tls::ClientTls,
+};
+use crate::config::model;
 
 pub(super) struct Endpoint {
     pub(super) address: Address,
@@ -19,7 +21,7 @@ pub(super) struct Endpoint {
 }
 
 struct Idle {
-    sender: SendRequest<Body>,
+    connection: Connection,
     since: Instant,
 }
 
@@ -45,24 +47,25 @@ impl Endpoint {
 
     /// A connection that can take a request at once: the one used last, since it is the least likely to be
     /// closed by the upstream meanwhile.
-    pub(super) fn take_idle(&self) -> Option<SendRequest<Body>> {
+    pub(super) fn take_idle(&self) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         let mut index = idle.len();
         while index > 0 {
             index -= 1;
-            if idle[index].sender.is_ready() {
-                return idle.remove(index).map(|idle| idle.sender);
+            if idle[index].connection.sender.is_ready() {
+                return idle.remove(index).map(|idle| idle.connection);
             }
-            if idle[index].sender.is_closed() {
+            if idle[index].connection.sender.is_closed() {
                 idle.remove(index);
             }
-            // Neither ready nor closed: its task has not yet seen the end of the last response.
+            // Neither ready nor closed: its task has not yet seen the end of the last response, or the upstream
+            // answered before it had the whole request, the rest of which is still on its way.
         }
         None
     }
 
-    pub(super) fn put_idle(&self, sender: SendRequest<Body>) {
-        if sender.is_closed() {
+    pub(super) fn put_idle(&self, connection: Connection) {
+        if connection.sender.is_closed() {
             return;
         }
         let mut idle = self.idle.borrow_mut();
@@ -70,11 +73,11 @@ impl Endpoint {
             idle.pop_front();
         }
         if self.capacity > 0 {
-            idle.push_back(Idle { sender, since: Instant::now() });
+            idle.push_back(Idle { connection, since: Instant::now() });
         }
     }
 
     pub(super) fn close_idle(&self, after: Duration) {
-        self.idle.borrow_mut().retain(|idle| idle.since.elapsed() < after && !idle.sender.is_closed());
+        self.idle.borrow_mut().retain(|idle| idle.since.elapsed() < after && !idle.connection.sender.is_closed());
     }
 }

@@ -9,9 +9,9 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::{body::Incoming, client::conn::http1::SendRequest};
+use hyper::body::Incoming;
 
-use super::endpoint::Endpoint;
+use super::{connect::Connection, endpoint::Endpoint};
 use crate::{
     http::body::{Body, BodyError},
     timers::Timer,
@@ -28,7 +28,7 @@ pub(super) struct UpstreamBody {
 
 /// A connection in use and where it goes back to.
 pub(super) struct Lease {
-    pub(super) sender: SendRequest<Body>,
+    pub(super) connection: Connection,
     pub(super) endpoint: Rc<Endpoint>,
     /// Whether another request may follow on it.
     pub(super) reusable: bool,
@@ -37,7 +37,7 @@ pub(super) struct Lease {
 impl Lease {
     pub(super) fn give_back(self) {
         if self.reusable {
-            self.endpoint.put_idle(self.sender);
+            self.endpoint.put_idle(self.connection);
         }
     }
 }

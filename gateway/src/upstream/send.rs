@@ -8,10 +8,11 @@ use std::{
 };
 
 use http::{HeaderValue, Method, Request, Response, Uri, Version, header, uri::PathAndQuery};
-use hyper::{body::Incoming, client::conn::http1::SendRequest};
+use hyper::body::Incoming;
 
 use super::{
     Upstream,
+    connect::Connection,
     endpoint::Endpoint,
     head,
     response::{Lease, UpstreamBody},
@@ -66,15 +67,21 @@ pub async fn send(
     timer.arm(patience.response);
     let exchange = timer.limit(exchange(upstream, outgoing, traffic)).await;
     let (response, lease) = exchange
-        .unwrap_or_else(|| {
-            let cause = format!("no response within {:?}", patience.response);
-            Err(Refused { failure: Failure::UpstreamTimeout, cause })
-        })
+        .unwrap_or_else(|| Err(timed_out(traffic, patience.response)))
         .inspect_err(|_| upstream.metrics.failed())?;
     upstream.metrics.responded(response.status().as_u16(), began.elapsed().as_micros() as u64);
     let (mut response, incoming) = response.into_parts();
     head::judge(&mut response).map_err(|cause| Refused { failure: Failure::UpstreamProtocol, cause: cause.into() })?;
     Ok(Sent { response, body: UpstreamBody::wrap(incoming, lease, timer, patience.body) })
+}
+
+/// Whoever had the turn when the time was over was too slow.
+fn timed_out(traffic: &Traffic, patience: Duration) -> Refused {
+    if traffic.awaited.get() {
+        Refused { failure: Failure::BodyTimeout, cause: format!("no whole request within {patience:?}") }
+    } else {
+        Refused { failure: Failure::UpstreamTimeout, cause: format!("no response within {patience:?}") }
+    }
 }
 
 async fn exchange(
@@ -89,26 +96,26 @@ async fn exchange(
     loop {
         // After one idle connection turned out to be closed, the others are not believed either.
         let idle = if retried { None } else { endpoint.take_idle() };
-        let (mut sender, reused) = match idle {
-            Some(sender) => (sender, true),
+        let (mut connection, reused) = match idle {
+            Some(connection) => (connection, true),
             None => {
-                let (sender, at) = connect(upstream, endpoint).await?;
+                let (connection, at) = connect(upstream, endpoint).await?;
                 if !Rc::ptr_eq(endpoint, at) && !preserve_host {
                     request.headers_mut().insert(header::HOST, at.authority.clone());
                 }
                 endpoint = at;
-                (sender, false)
+                (connection, false)
             }
         };
         // An idle connection may have been closed by the upstream an instant ago, which is no failure of
         // the request: RFC 9110 §9.2.2 lets an idempotent one be sent again.
         let spare = if reused { replay(&request) } else { None };
-        let error = match sender.try_send_request(request).await {
+        let error = match connection.sender.try_send_request(request).await {
             Ok(response) => {
                 // To a server of HTTP/1.0 hyper would say the next request in HTTP/1.0, which has no chunks:
                 // a body of unknown length would be lost.
                 let reusable = response.version() >= Version::HTTP_11;
-                return Ok((response, Lease { sender, endpoint: endpoint.clone(), reusable }));
+                return Ok((response, Lease { connection, endpoint: endpoint.clone(), reusable }));
             }
             Err(error) => error,
         };
@@ -172,14 +179,14 @@ fn replay(request: &Request<Body>) -> Option<Request<Body>> {
 async fn connect<'a>(
     upstream: &'a Upstream,
     first: &'a Rc<Endpoint>,
-) -> Result<(SendRequest<Body>, &'a Rc<Endpoint>), Refused> {
+) -> Result<(Connection, &'a Rc<Endpoint>), Refused> {
     let others = upstream.endpoints.iter().filter(|other| !Rc::ptr_eq(other, first));
     let mut refused = None;
     for endpoint in std::iter::once(first).chain(others) {
         let connecting = endpoint.address.connect(&upstream.metrics);
         let attempt = tokio::time::timeout(upstream.model.connect_timeout, connecting).await;
         let (failure, cause) = match attempt {
-            Ok(Ok(sender)) => return Ok((sender, endpoint)),
+            Ok(Ok(connection)) => return Ok((connection, endpoint)),
             Ok(Err(error)) => (Failure::UpstreamUnreachable, describe(&error)),
             Err(_) => (Failure::UpstreamConnectTimeout, format!("within {:?}", upstream.model.connect_timeout)),
         };
@@ -214,6 +221,8 @@ fn refused(error: &hyper::Error, traffic: &Traffic) -> Refused {
         Failure::BodyTimeout
     } else if traffic.broken.get() {
         Failure::MalformedRequest
+    } else if traffic.left.get() {
+        Failure::ClientClosed
     } else if error.is_parse() {
         Failure::UpstreamProtocol
     } else {

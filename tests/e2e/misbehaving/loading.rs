@@ -46,7 +46,7 @@ fn folder(component: &[u8], yaml: &str) -> TempDir {
 fn refusal(component: &[u8], yaml: &str) -> String {
     let folder = folder(component, yaml);
     let file = Source::File(folder.path().join("gateway.yaml"));
-    let said = app::check(&file).err().expect("a problem").to_string();
+    let said = app::check(&file).expect_err("a problem").to_string();
     said.replace(&format!("{}/", folder.path().display()), "")
 }
 

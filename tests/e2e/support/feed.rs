@@ -35,16 +35,6 @@ impl<E> Feed<E> {
     pub async fn trailers(self, trailers: HeaderMap) {
         let _ = self.0.send(Ok(Frame::trailers(trailers))).await;
     }
-
-    /// Breaks off.
-    pub async fn fail(self, error: E) {
-        let _ = self.0.send(Err(error)).await;
-    }
-
-    /// Waits until nobody wants the body any more.
-    pub async fn cancelled(&self) {
-        super::in_time("cancelling the body", self.0.closed()).await;
-    }
 }
 
 struct Fed<E> {

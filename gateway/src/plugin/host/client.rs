@@ -7,13 +7,12 @@ use send_wrapper::SendWrapper;
 use wasmtime::Result;
 
 use crate::{
-    pipeline,
+    pipeline::{self, exchange::is_owned_by_the_gateway},
     plugin::{
         bindings::{
             Reply,
             http_client::{Call, CallError, Host},
         },
-        reply::is_owned_by_the_gateway,
         services::{self, UpstreamCall},
         state::State,
     },

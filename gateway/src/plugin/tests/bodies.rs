@@ -84,7 +84,7 @@ async fn a_broken_body_does_not_pass_as_whole() {
     assert!(matches!(bytes(&mut slot.request_body).await, Err(BodyError::Stalled)));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_cancelled_read_loses_nothing() {
     let mut slot = slot_with(parts(vec!["half"], End::Hangs));
     let world = Use::of(WAITER, json!({ "do": "read-request" })).world();

@@ -77,6 +77,22 @@ async fn an_isolated_exchange_keeps_its_own_instance_through_its_phases() {
 }
 
 #[test]
+fn many_instances_can_be_there_at_once() {
+    let mut used = naughty("count");
+    used.isolation = Isolation::Request;
+    used.limits.instances = 500;
+    let world = used.world();
+    let stage = world.stage();
+    let mut slots: Vec<_> = std::iter::repeat_with(slot).take(500).collect();
+    for slot in &mut slots {
+        at_once(&stage, slot).unwrap();
+    }
+    assert_eq!(world.metric("gateway_wasm_instances{plugin=\"tested\"}"), "500");
+    let mut one_more = slot();
+    assert!(matches!(stage.on_request(0, &mut one_more), Step::Wait(_)));
+}
+
+#[test]
 fn stages_of_the_same_making_share_their_instances() {
     let world = naughty("count").world();
     let old = world.stage();

@@ -46,6 +46,14 @@ fn a_guest_cannot_end_the_process() {
     at_once(&stage, &mut slot()).unwrap();
 }
 
+#[tokio::test]
+async fn the_end_of_the_stack_is_a_trap() {
+    let (failure, stage) = deed_and_after(when_told("recurse"));
+    assert_eq!(failure.kind, FailureKind::Trap);
+    assert!(failure.detail.contains("call stack exhausted"), "{}", failure.detail);
+    at_once(&stage, &mut slot()).unwrap();
+}
+
 #[test]
 fn an_error_is_not_a_trap() {
     let (failure, _) = deed_and_after(when_told("err"));
@@ -119,7 +127,7 @@ fn what_a_guest_prints_is_logged_with_its_name_and_the_request() {
 
 #[tokio::test]
 async fn a_runaway_is_stopped_and_then_watched() {
-    let world = naughty_with(json!({ "do": "loop", "when": "x-deed" })).time(30).world();
+    let world = naughty_with(json!({ "do": "loop", "when": "x-deed" })).time(200).world();
     let stage = world.stage();
     let bad = || {
         let mut slot = slot();
@@ -158,7 +166,7 @@ async fn a_runaway_among_those_that_can_wait_is_stopped() {
 
 #[tokio::test]
 async fn time_spent_waiting_is_not_running_time() {
-    let stage = Use::of(WAITER, json!({ "do": "sleep", "timeout-ms": 200 })).time(50).stage();
+    let stage = Use::of(WAITER, json!({ "do": "sleep", "timeout-ms": 600 })).time(300).stage();
     in_time(&stage, &mut slot()).await.unwrap();
 }
 

@@ -55,6 +55,22 @@ fn the_same_bytes_are_compiled_once() {
 }
 
 #[test]
+fn compiled_code_is_kept_on_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = CodeCache::At(folder.path().to_owned());
+    Runtime::new(&cache).unwrap().load(WAITER).unwrap();
+    assert!(std::fs::read_dir(folder.path()).unwrap().count() > 0);
+    Runtime::new(&cache).unwrap().load(WAITER).unwrap();
+}
+
+#[test]
+fn a_cache_that_cannot_be_had_is_done_without() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let log = logged(|| drop(Runtime::new(&CodeCache::At(file.path().join("below"))).unwrap()));
+    assert!(log.contains("no cache for compiled plugins"), "{log}");
+}
+
+#[test]
 fn the_standard_plugins_can_be_loaded() {
     for (name, bytes) in crate::plugin::builtin::builtins() {
         let loaded = runtime().load(bytes).unwrap_or_else(|error| panic!("{name}: {error}"));

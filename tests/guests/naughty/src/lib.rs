@@ -28,6 +28,8 @@ enum Deed {
     /// Reads `x-in` and sets `x-out` to it.
     Mark,
     Loop,
+    /// Calls itself without end.
+    Recurse,
     /// Allocates without end.
     Grow,
     /// Keeps ten megabytes more after each call.
@@ -42,6 +44,8 @@ enum Deed {
     OwnedHeader,
     /// Sets more headers than fit.
     ManyHeaders,
+    /// Sets the method to `with`.
+    Method,
     /// Answers 200 with `with` as its text.
     Respond,
     IllegalReply,
@@ -113,6 +117,7 @@ impl RequestFilter for Naughty {
                 request.set_path_with_query("/elsewhere")?;
                 request.set_attribute("naughty", "yes")?;
             }
+            Deed::Method => request.set_method(&self.config.with)?,
             Deed::Sink => {
                 let _ = sinks::write(&self.config.with, request.path().as_bytes());
             }
@@ -172,6 +177,9 @@ impl Naughty {
                     turns = black_box(turns.wrapping_add(1));
                 }
             }
+            Deed::Recurse => {
+                black_box(recurse(1));
+            }
             Deed::Grow => loop {
                 self.hoard.push(black_box(vec![1; 1 << 20]));
             },
@@ -219,10 +227,15 @@ impl Naughty {
                 metrics::observe("naughty_seconds", 0.5, &[]);
             }
             Deed::Log => plugin_sdk::info!("{with}"),
-            Deed::Mark | Deed::Respond | Deed::IllegalReply | Deed::HugeReply | Deed::Sink => {}
+            Deed::Mark | Deed::Method | Deed::Respond | Deed::IllegalReply | Deed::HugeReply | Deed::Sink => {}
         }
         Ok(())
     }
+}
+
+#[expect(unconditional_recursion, reason = "to find the end of the stack")]
+fn recurse(depth: u64) -> u64 {
+    black_box(recurse(black_box(depth + 1)) + depth)
 }
 
 #[cfg(target_family = "wasm")]

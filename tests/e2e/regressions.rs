@@ -1,0 +1,203 @@
+//! One test for each defect that was found by reading; its name says what is right.
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::{
+    basics::everything_to,
+    support::{Client, RawUpstream, TestGateway, Upstream, client::Request, eventually, in_time, raw, upstream::full},
+};
+
+/// A gateway on which the guest `naughty` is on every route, with this configuration.
+async fn with_naughty(upstream: std::net::SocketAddr, config: &str) -> TestGateway {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(folder.path().join("naughty.wasm"), test_guests::NAUGHTY).expect("the folder takes files");
+    std::fs::write(folder.path().join("own.txt"), "own").expect("the folder takes files");
+    let yaml = format!(
+        "secrets: {{ own: {{ file: own.txt }} }}
+sinks: {{ own: {{ file: own.log }} }}
+plugins:
+  naughty: {{ component: naughty.wasm, grants: {{ store: [own], secrets: [own], sinks: [own] }} }}
+global-plugins: [{{ name: naughty, config: {config} }}]
+{}",
+        everything_to(upstream)
+    );
+    TestGateway::start_in(folder, &yaml).await
+}
+
+#[tokio::test]
+async fn whether_a_response_has_a_body_depends_on_the_clients_method_and_not_on_a_plugins() {
+    let upstream = Upstream::serving(|_| async { http::Response::new(full("hello")) }).await;
+    for (theirs, plugins, body) in [("GET", "HEAD", ""), ("HEAD", "GET", "")] {
+        let gateway = with_naughty(upstream.address(), &format!("{{ do: method, with: {plugins} }}")).await;
+        for mut client in [Client::connect(gateway.address()).await, Client::connect_http2(gateway.address()).await] {
+            for _ in 0..2 {
+                let response = client.send(Request::new(theirs.parse().unwrap(), "/")).await;
+                assert_eq!((response.status.as_u16(), response.text().as_str()), (200, body), "{theirs}");
+            }
+        }
+        let metrics = gateway.metrics().await;
+        assert!(metrics.contains("gateway_failures_total{reason=\"client-closed\"} 0"), "{theirs}: {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_whole_when_its_time_is_over_is_the_clients_fault() {
+    let upstream = Upstream::echo().await;
+    let yaml = format!("timeouts: {{ request: 300ms }}\n{}", everything_to(upstream.address()));
+    let gateway = TestGateway::start(&yaml).await;
+    let half = gateway.raw(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf").await;
+    assert!(half.starts_with("HTTP/1.1 408 "), "{half}");
+}
+
+/// HTTP/2 by hand (RFC 9113 §4.1): a preface, settings, and `GET /` on stream 1. What comes is left unread.
+async fn get_over_http2(gateway: &TestGateway, settings: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(gateway.address()).await.expect("a connection");
+    let length = u8::try_from(settings.len()).expect("few settings");
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend([0, 0, length, 4, 0, 0, 0, 0, 0]);
+    bytes.extend(settings);
+    // `:method: GET`, `:scheme: http`, `:path: /` and `:authority: a` (RFC 7541 appendix A).
+    bytes.extend([0, 0, 6, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x84, 0x01, 1, b'a']);
+    stream.write_all(&bytes).await.expect("the bytes are taken");
+    stream
+}
+
+#[tokio::test]
+async fn an_http2_stream_whose_window_stays_closed_does_not_hold_its_upstream_for_ever() {
+    let upstream = RawUpstream::answering(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\nbeginning").await;
+    let yaml = format!("timeouts: {{ body: 300ms }}\n{}", everything_to(upstream.address()));
+    let gateway = TestGateway::start(&yaml).await;
+    // SETTINGS_INITIAL_WINDOW_SIZE is 0.
+    let mut stream = get_over_http2(&gateway, &[0, 4, 0, 0, 0, 0]).await;
+    let mut seen = Vec::new();
+    in_time("a reset", async {
+        // RST_STREAM on stream 1.
+        while !seen.windows(9).any(|frame| frame == [0, 0, 4, 3, 0, 0, 0, 0, 1]) {
+            assert!(stream.read_buf(&mut seen).await.expect("the connection stays open") > 0);
+        }
+    })
+    .await;
+    upstream.closed().await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_answers_early_and_reads_no_further_cannot_keep_the_connection() {
+    let upstream = RawUpstream::on_head(|mut stream| async move {
+        let answer = b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n";
+        stream.write_all(answer).await.expect("the answer is taken");
+        // It neither reads nor closes; when the gateway does, there is an error on the socket.
+        in_time("the gateway giving up", async {
+            while stream.take_error().expect("a socket").is_none() && stream.write_all(b" ").await.is_ok() {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        })
+        .await;
+        None
+    })
+    .await;
+    let yaml = format!(
+        "upstreams:
+  echo: {{ endpoints: ['http://{}'], timeouts: {{ idle: 100ms }} }}
+routes: [{{ name: all, upstream: echo }}]
+",
+        upstream.address()
+    );
+    let gateway = TestGateway::start(&yaml).await;
+    let mut client = TcpStream::connect(gateway.address()).await.expect("a connection");
+    client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9000000\r\n\r\n").await.expect("it is taken");
+    let (mut reader, mut writer) = client.split();
+    let (_, head) = tokio::join!(
+        async {
+            // More than any socket keeps; ends with an error when the gateway gives up.
+            let _ = writer.write_all(&vec![b'x'; 9_000_000]).await;
+        },
+        async {
+            let mut head = [0; 12];
+            in_time("the answer", reader.read_exact(&mut head)).await.map(|_| head)
+        }
+    );
+    assert_eq!(&head.expect("an answer"), b"HTTP/1.1 403");
+    upstream.closed().await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_in_the_middle_of_its_request_has_left_and_sent_nothing_malformed() {
+    let upstream = RawUpstream::on_head(|stream| async { Some(stream) }).await;
+    let gateway = TestGateway::start(&everything_to(upstream.address())).await;
+    let mut client = TcpStream::connect(gateway.address()).await.expect("a connection");
+    client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf").await.expect("it is taken");
+    eventually("the request reaching the upstream", async || upstream.received().contains("half")).await;
+    drop(client);
+    upstream.closed().await;
+    eventually("the failure", async || {
+        gateway.metrics().await.contains("gateway_failures_total{reason=\"client-closed\"} 1")
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_body_that_an_http2_client_takes_back_does_not_reach_the_upstream_as_if_it_were_whole() {
+    let upstream = RawUpstream::on_head(|stream| async { Some(stream) }).await;
+    let gateway = TestGateway::start(&everything_to(upstream.address())).await;
+    let mut client = TcpStream::connect(gateway.address()).await.expect("a connection");
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend([0, 0, 0, 4, 0, 0, 0, 0, 0]);
+    // `:method: POST`, and no END_STREAM; then DATA.
+    bytes.extend([0, 0, 6, 1, 4, 0, 0, 0, 1, 0x83, 0x86, 0x84, 0x01, 1, b'a']);
+    bytes.extend([0, 0, 4, 0, 0, 0, 0, 0, 1]);
+    bytes.extend(b"half");
+    client.write_all(&bytes).await.expect("the bytes are taken");
+    eventually("the request reaching the upstream", async || upstream.received().contains("half")).await;
+    // RST_STREAM with NO_ERROR.
+    client.write_all(&[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 0]).await.expect("the bytes are taken");
+    upstream.closed().await;
+    assert!(!upstream.received().ends_with("0\r\n\r\n"), "{}", upstream.received());
+}
+
+#[tokio::test]
+async fn what_a_drains_deadline_cuts_off_is_observed_and_is_not_the_clients_doing() {
+    let upstream = RawUpstream::on_head(|stream| async { Some(stream) }).await;
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let log = folder.path().join("access.log");
+    let yaml = format!(
+        "timeouts: {{ drain: 200ms }}
+sinks: {{ access: {{ file: access.log }} }}
+global-plugins: [{{ name: access-log, config: {{ sink: access, fields: [path, failure] }} }}]
+{}",
+        everything_to(upstream.address())
+    );
+    let mut gateway = TestGateway::start_in(folder, &yaml).await;
+    let mut client = TcpStream::connect(gateway.address()).await.expect("a connection");
+    client.write_all(b"GET /endless HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("it is taken");
+    eventually("the request reaching the upstream", async || upstream.received().contains("endless")).await;
+    in_time("the drain", gateway.drain()).await.expect("no panic");
+    let line = std::fs::read_to_string(log).expect("a log");
+    assert_eq!(line, "{\"path\":\"/endless\",\"failure\":\"draining\"}\n");
+}
+
+#[tokio::test]
+async fn the_rest_of_a_request_that_was_answered_early_is_not_taken_for_the_next_head() {
+    let upstream = RawUpstream::answering(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nearly").await;
+    let yaml = format!("timeouts: {{ header-read: 100ms, idle: 1s }}\n{}", everything_to(upstream.address()));
+    let gateway = TestGateway::start(&yaml).await;
+    let mut client = TcpStream::connect(gateway.address()).await.expect("a connection");
+    client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\n").await.expect("it is taken");
+    raw::read_until(&mut client, "early").await;
+    client.write_all(b"half").await.expect("it is taken");
+    // Nothing more is said: neither 408 nor anything else.
+    assert_eq!(raw::read_to_close(&mut client).await, "");
+}
+
+#[tokio::test]
+async fn a_head_over_the_limits_is_a_problem_with_an_identifier_on_http2_too() {
+    let upstream = Upstream::echo().await;
+    let yaml = format!("limits: {{ header-bytes: 4KiB, uri-bytes: 1KiB }}\n{}", everything_to(upstream.address()));
+    let gateway = TestGateway::start(&yaml).await;
+    let mut client = Client::connect_http2(gateway.address()).await;
+    let response = client.send(Request::get("/").header("x-long", &"x".repeat(5100))).await;
+    assert_eq!(response.status, 431);
+    assert_eq!(response.json()["request-id"], response.header("x-request-id"));
+}

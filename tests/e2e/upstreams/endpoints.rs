@@ -1,0 +1,71 @@
+//! Several endpoints: whose turn it is, and who stands in for whom.
+
+use std::collections::HashMap;
+
+use super::{balanced, configured, is_problem, nobody};
+use crate::support::{Client, TestGateway, Upstream, client::Request, counted::failed, strict::StrictUpstream};
+
+/// How many of so many requests each name answered.
+async fn answers(gateway: &TestGateway, requests: usize) -> HashMap<String, usize> {
+    let mut counts = HashMap::new();
+    let mut client = Client::connect(gateway.address()).await;
+    for _ in 0..requests {
+        *counts.entry(client.send(Request::get("/")).await.text()).or_default() += 1;
+    }
+    counts
+}
+
+#[tokio::test]
+async fn endpoints_take_turns_by_their_weights() {
+    let (a, b, c) = (Upstream::named("a").await, Upstream::named("b").await, Upstream::named("c").await);
+    let endpoints = format!(
+        "'http://{}', {{ url: 'http://{}', weight: 2 }}, {{ url: 'http://{}', weight: 3 }}",
+        a.address(),
+        b.address(),
+        c.address()
+    );
+    let gateway = TestGateway::start(&configured(&endpoints, "")).await;
+    let expected = [("a", 10), ("b", 20), ("c", 30)].map(|(name, count)| (name.to_owned(), count));
+    assert_eq!(answers(&gateway, 60).await, HashMap::from(expected));
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_down_is_passed_over() {
+    let alive = Upstream::named("alive").await;
+    let gateway = TestGateway::start(&balanced(&[nobody().await, alive.address(), nobody().await], "")).await;
+    assert_eq!(answers(&gateway, 30).await, HashMap::from([("alive".to_owned(), 30)]));
+    assert_eq!(gateway.send(Request::post("/", "a body that is not lost")).await.text(), "alive");
+}
+
+#[tokio::test]
+async fn an_endpoint_gets_its_own_name_also_when_it_stands_in_for_another() {
+    let alive = StrictUpstream::start().await;
+    let config = balanced(&[nobody().await, alive.address()], "host: endpoint");
+    let gateway = TestGateway::start(&config).await;
+    for _ in 0..4 {
+        assert_eq!(gateway.get("/").await.status, 200);
+    }
+    for request in alive.take_seen() {
+        assert_eq!(request.expect("a request").value("host"), alive.address().to_string());
+    }
+}
+
+#[tokio::test]
+async fn all_endpoints_down_is_a_bad_gateway() {
+    let gateway = TestGateway::start(&balanced(&[nobody().await, nobody().await], "")).await;
+    is_problem(&gateway.get("/").await, 502);
+    failed(&gateway, "upstream-unreachable", 1).await;
+}
+
+#[tokio::test]
+async fn the_host_is_the_clients_or_the_endpoints() {
+    for (setting, is_clients) in [("host: preserve", true), ("host: endpoint", false)] {
+        let upstream = StrictUpstream::start().await;
+        let gateway = TestGateway::start(&balanced(&[upstream.address()], setting)).await;
+        gateway.send(Request::get("/").header("host", "www.example:8080")).await;
+        let request = upstream.take_seen().remove(0).expect("a request");
+        let expected = if is_clients { "www.example:8080".to_owned() } else { upstream.address().to_string() };
+        assert_eq!(request.value("host"), expected);
+        assert_eq!(request.value("x-forwarded-host"), "www.example:8080");
+    }
+}

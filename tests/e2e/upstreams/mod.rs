@@ -1,0 +1,48 @@
+//! Upstreams that fail, lie, or say more than they should: each has one right outcome, and no client is told
+//! anything that was not said.
+
+mod connections;
+mod endpoints;
+mod responses;
+mod tls;
+
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+
+use crate::support::{Response, TestGateway};
+
+/// Everything to these endpoints.
+fn balanced(endpoints: &[SocketAddr], settings: &str) -> String {
+    let endpoints: Vec<_> = endpoints.iter().map(|address| format!("'http://{address}'")).collect();
+    configured(&endpoints.join(", "), settings)
+}
+
+/// One worker, so that turns and idle connections are what they seem.
+fn configured(endpoints: &str, settings: &str) -> String {
+    format!(
+        "workers: 1
+listeners: [{{ address: '127.0.0.1:0' }}]
+admin: {{ address: '127.0.0.1:0' }}
+timeouts: {{ request: 5s }}
+upstreams: {{ it: {{ endpoints: [{endpoints}], {settings} }} }}
+routes: [{{ name: all, match: {{ path: '/{{*rest}}' }}, upstream: it }}]
+"
+    )
+}
+
+async fn gateway_to(upstream: SocketAddr) -> TestGateway {
+    TestGateway::start(&balanced(&[upstream], "")).await
+}
+
+/// An address on which nobody listens.
+async fn nobody() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address")
+}
+
+fn is_problem(response: &Response, status: u16) {
+    assert_eq!(response.status, status, "{}", response.text());
+    assert_eq!(response.header("content-type"), "application/problem+json");
+    assert_eq!(response.json()["request-id"], response.header("x-request-id"));
+    assert!(!response.text().contains("127.0.0.1"), "{}", response.text());
+}
