@@ -234,16 +234,3 @@ async fn whom_a_reload_no_longer_trusts_is_not_trusted_on_an_open_connection_eit
     gateway.reload(&everything_to(upstream.address())).await.expect("a valid configuration");
     assert_eq!(client.send(request()).await.upstream_saw("x-forwarded-for"), ["127.0.0.1"]);
 }
-
-#[tokio::test]
-async fn a_response_carries_the_identifier_under_which_the_gateway_knows_it_and_no_other() {
-    let upstream = RawUpstream::answering(
-        b"HTTP/1.1 200 OK\r\nx-request-id: theirs\r\nx-request-id: too\r\ncontent-length: 0\r\n\r\n",
-    )
-    .await;
-    let gateway = TestGateway::start(&everything_to(upstream.address())).await;
-    let response = gateway.get("/").await;
-    let sent = upstream.received();
-    let id = sent.lines().find_map(|line| line.strip_prefix("x-request-id: ")).expect("an identifier");
-    assert_eq!(response.header_values("x-request-id"), [id]);
-}

@@ -158,8 +158,7 @@ impl Ongoing {
                 headers.remove(header::CONTENT_LENGTH);
             }
         }
-        // Not an upstream's own: by this one the client's question finds its line in the log.
-        headers.insert(X_REQUEST_ID, self.slot.id.clone());
+        headers.entry(X_REQUEST_ID).or_insert_with(|| self.slot.id.clone());
         if self.slot.protocol <= Version::HTTP_11 && self.failure.is_some_and(Failure::ends_connection) {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
