@@ -8,7 +8,8 @@ use tokio::{
 use crate::{
     basics::everything_to,
     support::{
-        Client, RawUpstream, TestGateway, Upstream, client::Request, eventually, guests, in_time, raw, upstream::full,
+        Authority, Client, RawUpstream, TestGateway, Upstream, certs, client::Request, eventually, guests, in_time,
+        raw, upstream::full,
     },
 };
 
@@ -233,4 +234,40 @@ async fn whom_a_reload_no_longer_trusts_is_not_trusted_on_an_open_connection_eit
     assert_eq!(client.send(request()).await.upstream_saw("x-forwarded-for"), ["192.0.2.7, 127.0.0.1"]);
     gateway.reload(&everything_to(upstream.address())).await.expect("a valid configuration");
     assert_eq!(client.send(request()).await.upstream_saw("x-forwarded-for"), ["127.0.0.1"]);
+}
+
+#[tokio::test]
+async fn a_tls_client_that_leaves_the_last_bytes_of_its_response_is_not_waited_for() {
+    let body = bytes::Bytes::from(vec![b'x'; 4 << 20]);
+    let upstream = Upstream::serving(move |request| {
+        let length: usize = request.uri().path()[1..].parse().expect("a length");
+        let part = body.slice(..length);
+        async move { http::Response::new(full(part)) }
+    })
+    .await;
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    authority.issue(folder.path(), "a", &["a.example"]);
+    let yaml = format!(
+        "listeners: [{{ address: '127.0.0.1:0', tls: {{ certificates: [{{ cert: a.pem, key: a.key }}] }} }}]
+admin: {{ address: '127.0.0.1:0' }}
+timeouts: {{ body: 300ms, idle: 300ms }}
+{}",
+        everything_to(upstream.address())
+    );
+    let gateway = TestGateway::start_in(folder, &yaml).await;
+    // What sockets keep differs from machine to machine; TLS keeps up to 64 KiB more, so one of these lengths ends
+    // in there.
+    let mut clients = Vec::new();
+    for length in (1..=100).map(|n| n * 40_000) {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a small buffer");
+        let stream = socket.connect(gateway.address()).await.expect("a connection");
+        let mut client = certs::handshake_on(stream, "a.example", authority.client(&["http/1.1"])).await.expect("TLS");
+        let request = format!("GET /{length} HTTP/1.1\r\nhost: a.example\r\n\r\n");
+        client.write_all(request.as_bytes()).await.expect("it is taken");
+        client.flush().await.expect("it is taken");
+        clients.push(client);
+    }
+    eventually("the connections ending", async || gateway.metrics().await.contains("gateway_connections 0\n")).await;
 }
