@@ -70,6 +70,12 @@ impl Control {
         if let Some(overrides) = &options.logging {
             shared.start_log(&snapshot.config.log, overrides)?;
         }
+        // Before a socket listens, by which anybody can know that we serve: a signal that nobody listens to ends
+        // the process.
+        let signals = {
+            let _entered = runtime.enter();
+            watch::Signals::new(options.signals)
+        };
         let admin = match snapshot.config.admin {
             Some(address) => {
                 let socket = admin::bind(address).map_err(|error| StartError::Bind(address, error))?;
@@ -86,11 +92,6 @@ impl Control {
         };
         let count = snapshot.config.workers;
         let sockets = core.bind_new(&snapshot, count)?;
-        // Before anybody can know that we serve: a signal that nobody listens to ends the process.
-        let signals = {
-            let _entered = runtime.enter();
-            watch::Signals::new(options.signals)
-        };
         core.workers = (0..count).map(WorkerHandle::spawn).collect::<Result<_, _>>().map_err(StartError::Io)?;
         core.install(snapshot, sockets)?;
         core.shared.metrics.config_loaded();
