@@ -286,3 +286,12 @@ async fn gateway_route_knows_the_methods_that_are_not_forwarded_and_what_is_no_r
     assert_eq!(route("GET", "http://[/").await.code, 2);
     assert_eq!(route("G E T", "/").await.code, 2);
 }
+
+#[tokio::test]
+async fn cookies_that_http2_sent_apart_reach_the_upstream_as_one() {
+    let upstream = Upstream::echo().await;
+    let gateway = TestGateway::start(&everything_to(upstream.address())).await;
+    let mut client = Client::connect_http2(gateway.address()).await;
+    let response = client.send(Request::get("/").header("cookie", "a=1").header("cookie", "b=2")).await;
+    assert_eq!(response.upstream_saw("cookie"), ["a=1; b=2"]);
+}

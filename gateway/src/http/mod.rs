@@ -1,5 +1,6 @@
 //! Reading, changing and writing HTTP messages.
 pub mod body;
+pub mod cookies;
 pub mod forwarded;
 pub mod framing;
 pub mod hop;

@@ -16,7 +16,7 @@ use crate::{
     error::Failure,
     http::{
         body::{Body, Traffic},
-        framing, hop,
+        cookies, framing, hop,
         path::normalise,
     },
     pipeline::{Exchange, RequestHead, ResponseHead, Slot, Start},
@@ -34,6 +34,9 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
         Err(failure) => (unjudged(&head), Some(failure)),
     };
     hop::strip(&mut head.headers);
+    if head.version >= Version::HTTP_2 {
+        cookies::join(&mut head.headers);
+    }
     // Hyper asks for the body, with 100 Continue, when somebody reads it: the upstream need not be asked.
     head.headers.remove(header::EXPECT);
     let trusted = &site.config.trusted_proxies;
