@@ -201,3 +201,11 @@ async fn a_head_over_the_limits_is_a_problem_with_an_identifier_on_http2_too() {
     assert_eq!(response.status, 431);
     assert_eq!(response.json()["request-id"], response.header("x-request-id"));
 }
+
+#[tokio::test]
+async fn a_command_whose_output_nobody_reads_to_the_end_does_not_panic() {
+    let gateway = env!("CARGO_BIN_EXE_gateway");
+    let command = format!("{{ {gateway} schema; echo \"code $?\" >&2; }} | head -c 1");
+    let output = std::process::Command::new("sh").arg("-c").arg(command).output().expect("a shell");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "code 0\n");
+}

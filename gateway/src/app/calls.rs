@@ -1,6 +1,6 @@
 //! The upstreams as plugins call them.
 
-use std::rc::Rc;
+use std::{rc::Rc, time::Instant};
 
 use http::HeaderValue;
 use http_body::Body as _;
@@ -21,16 +21,18 @@ impl services::Upstreams for Calls {
         Box::pin(async move {
             let upstream = self.0.get(&call.upstream).ok_or(CallError::Unknown)?.clone();
             let (timeout, limit) = (call.timeout, call.limit);
+            let mut headers = call.headers;
             let exchange = async {
                 let outgoing = Outgoing {
-                    method: call.method,
-                    target: call.target,
-                    headers: call.headers,
+                    method: &call.method,
+                    target: &call.target,
+                    headers: &mut headers,
+                    keep_headers: false,
                     // Nobody's but the endpoint's own.
-                    authority: HeaderValue::from_static(""),
+                    authority: &HeaderValue::from_static(""),
                     body: Vec::from(call.body).into(),
                 };
-                let patience = Patience { response: timeout, body: timeout };
+                let patience = Patience { since: Instant::now(), response: timeout, body: timeout };
                 let sent = upstream::send(&upstream, outgoing, &Traffic::default(), patience)
                     .await
                     .map_err(|refused| CallError::Unreachable(refused.cause))?;

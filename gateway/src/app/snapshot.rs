@@ -174,15 +174,16 @@ impl Snapshot {
                 buffer_bytes,
             })
         };
-        let routes = config.routes.iter().zip(&self.routes).filter_map(|(route, own)| {
-            Some(SiteRoute {
+        let routes = config.routes.iter().zip(&self.routes).map(|(route, own)| {
+            let upstream = upstreams.get(&route.upstream.name);
+            SiteRoute {
                 model: route.clone(),
                 pipeline: pipeline(own),
-                // `check` has made sure that it is there.
-                upstream: upstreams.get(&route.upstream.name)?.clone(),
+                // None may be left out: the table knows routes by their positions.
+                upstream: upstream.expect("a route's upstream is one of the configuration's").clone(),
                 bounds: bounds(route.buffer_bytes),
                 metrics: self.shared.metrics.route(worker, &route.name),
-            })
+            }
         });
         Site {
             config: config.clone(),

@@ -1,18 +1,17 @@
 //! `gateway check`.
 
-use super::{ConfigArgs, Failed};
+use super::{ConfigArgs, Failed, print};
 use crate::app::{self, Source};
 
 pub(super) fn check(args: &ConfigArgs) -> Result<(), Failed> {
     let config = app::check(&Source::File(args.config.clone()))?;
     let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
-    println!(
+    print(format_args!(
         "{}: ok: {}, {}, {}, {}",
         args.config.display(),
         count(config.listeners.len(), "listener"),
         count(config.routes.len(), "route"),
         count(config.upstreams.len(), "upstream"),
         count(config.plugins.len(), "plugin"),
-    );
-    Ok(())
+    ))
 }

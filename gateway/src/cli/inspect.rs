@@ -4,17 +4,12 @@ use std::fmt::Write;
 
 use serde_json::json;
 
-use super::{Failed, InspectArgs};
+use super::{Failed, InspectArgs, print};
 use crate::{app, plugin::Facts};
 
 pub(super) fn inspect(args: &InspectArgs) -> Result<(), Failed> {
     let facts = app::inspect(&args.file).map_err(Failed::Invalid)?;
-    if args.json {
-        println!("{:#}", as_json(&facts));
-    } else {
-        print!("{}", as_text(&facts));
-    }
-    Ok(())
+    if args.json { print(format_args!("{:#}", as_json(&facts))) } else { print(as_text(&facts).trim_end()) }
 }
 
 fn phases(facts: &Facts) -> Vec<&'static str> {

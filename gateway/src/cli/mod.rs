@@ -6,7 +6,12 @@ mod route;
 mod run;
 mod schema;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    fmt::Display,
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -157,13 +162,27 @@ pub fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed::Stopped(why)) => {
-            eprintln!("gateway: {why}");
+            complain(format_args!("gateway: {why}"));
             ExitCode::from(1)
         }
         Err(Failed::Invalid(why)) => {
-            eprintln!("{}", why.trim_end());
+            complain(format_args!("{}", why.trim_end()));
             ExitCode::from(3)
         }
         Err(Failed::NoRoute) => ExitCode::from(4),
     }
+}
+
+/// Prints to standard output. That nobody reads it to its end, as `head` does not, is no failure.
+fn print(text: impl Display) -> Result<(), Failed> {
+    let mut out = io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// Prints to standard error; if that fails, there is nobody left to tell.
+fn complain(text: impl Display) {
+    let _ = writeln!(io::stderr(), "{text}");
 }

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, uri::PathAndQuery};
 
-use super::{Failed, RouteArgs};
+use super::{Failed, RouteArgs, print};
 use crate::{
     app::{self, Source},
     error::Failure,
@@ -16,12 +16,17 @@ pub(super) fn route(args: &RouteArgs) -> Result<(), Failed> {
     let target = match normalise(&request.target, &request.method, config.paths) {
         Ok(target) => target,
         Err(why) => {
-            println!("{} {} is answered by no route: {}, {why}", request.method, request.target, status(why));
+            print(format_args!(
+                "{} {} is answered by no route: {}, {why}",
+                request.method,
+                request.target,
+                status(why)
+            ))?;
             return Err(Failed::NoRoute);
         }
     };
     if target != request.target {
-        println!("normalised to {target}");
+        print(format_args!("normalised to {target}"))?;
     }
     let table = Table::new(&config.routes);
     let explanation = table.explain(&Query {
@@ -31,7 +36,7 @@ pub(super) fn route(args: &RouteArgs) -> Result<(), Failed> {
         method: &request.method,
         headers: &request.headers,
     });
-    println!("{explanation}");
+    print(format_args!("{explanation}"))?;
     let Some(winner) = explanation.winner else { return Err(Failed::NoRoute) };
     let Some(route) = explanation.candidates.iter().find(|candidate| candidate.index == winner) else {
         return Err(Failed::NoRoute);
@@ -40,10 +45,10 @@ pub(super) fn route(args: &RouteArgs) -> Result<(), Failed> {
     let plugins: Vec<_> =
         config.global_plugins.iter().chain(&route.plugins).map(|used| used.plugin.name.to_string()).collect();
     match plugins.as_slice() {
-        [] => println!("plugins: none"),
-        plugins => println!("plugins: {}", plugins.join(" → ")),
+        [] => print("plugins: none")?,
+        plugins => print(format_args!("plugins: {}", plugins.join(" → ")))?,
     }
-    println!("upstream: {}", route.upstream.name);
+    print(format_args!("upstream: {}", route.upstream.name))?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! `gateway run` and `gateway demo`.
 
-use super::{DemoArgs, Failed, LogFormat, Logging, RunArgs};
+use super::{DemoArgs, Failed, LogFormat, Logging, RunArgs, print};
 use crate::{
     app::{Gateway, Options, Source},
     config::model,
@@ -27,8 +27,7 @@ pub(super) fn run(args: &RunArgs, logging: &Logging) -> Result<(), Failed> {
 
 pub(super) fn demo(args: &DemoArgs, logging: &Logging) -> Result<(), Failed> {
     if args.print_config {
-        print!("{}", demo::CONFIG);
-        return Ok(());
+        return print(demo::CONFIG.trim_end());
     }
     let demo = demo::Demo::start(args.port)?;
     let options = Options {
@@ -40,7 +39,7 @@ pub(super) fn demo(args: &DemoArgs, logging: &Logging) -> Result<(), Failed> {
     };
     let gateway = Gateway::start(options)?;
     if let Some(address) = gateway.addresses().first() {
-        print!("{}", demo.welcome(*address));
+        print(demo.welcome(*address).trim_end())?;
     }
     gateway.wait();
     Ok(())

@@ -1,10 +1,10 @@
 //! `gateway schema`.
 
-use super::Failed;
+use super::{Failed, print};
 use crate::app;
 
 pub(super) fn schema() -> Result<(), Failed> {
     let schema = app::schema()?;
-    println!("{}", serde_json::to_string_pretty(&schema).map_err(|error| Failed::Stopped(error.to_string()))?);
+    print(serde_json::to_string_pretty(&schema).map_err(|error| Failed::Stopped(error.to_string()))?)?;
     Ok(())
 }

@@ -48,6 +48,14 @@ pub enum Verdict {
     Failed(FailureKind),
 }
 
+/// What came of the response phase.
+#[derive(Debug)]
+pub struct Returned {
+    pub failed: Option<FailureKind>,
+    /// Time in the stages, in microseconds.
+    pub micros: u64,
+}
+
 impl Pipeline {
     pub fn new(entries: Vec<Entry>) -> Self {
         let positions = |wants: fn(Phases) -> bool| -> Vec<usize> {
@@ -114,11 +122,10 @@ impl Pipeline {
         Passed { ran: self.entries.len(), verdict: Verdict::Forward, micros: micros(began) }
     }
 
-    /// Runs the response phase backwards over the stages before `ran`. The time is in microseconds; a
-    /// failure that is not skipped ends the phase.
-    pub async fn response(&self, ran: usize, slot: &mut Slot) -> Result<u64, FailureKind> {
+    /// Runs the response phase backwards over the stages before `ran`. A failure that is not skipped ends it.
+    pub async fn response(&self, ran: usize, slot: &mut Slot) -> Returned {
         if self.response.is_empty() {
-            return Ok(0);
+            return Returned { failed: None, micros: 0 };
         }
         let began = Instant::now();
         for &position in self.response.iter().filter(|&&position| position < ran) {
@@ -133,14 +140,14 @@ impl Pipeline {
             if let Err(failure) = result {
                 report(entry, &failure, slot);
                 if !entry.skip_on_error {
-                    return Err(failure.kind);
+                    return Returned { failed: Some(failure.kind), micros: micros(began) };
                 }
             }
             if entry.skip_on_error {
                 slot.commit();
             }
         }
-        Ok(micros(began))
+        Returned { failed: None, micros: micros(began) }
     }
 
     /// Tells every observing stage how the exchange ended. Failures are only logged.

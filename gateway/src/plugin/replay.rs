@@ -97,10 +97,7 @@ impl HttpBody for Replay {
         }
         let rest = self.rest.size_hint();
         hint.set_lower(rest.lower() + self.kept_bytes as u64);
-        // With a length, the half of a body would be framed as a whole one, and the error never be met.
-        if self.broken.is_none()
-            && let Some(upper) = rest.upper()
-        {
+        if let Some(upper) = rest.upper() {
             hint.set_upper(upper + self.kept_bytes as u64);
         }
         hint

@@ -68,12 +68,11 @@ async fn process(ongoing: &mut Ongoing) {
         }
     }
     ongoing.slot.phase = Phase::Response;
-    match pipeline.response(passed.ran, &mut ongoing.slot).await {
-        Ok(micros) => ongoing.plugins_us += micros,
-        Err(kind) => {
-            let failure = plugin_failure(ongoing, kind);
-            ongoing.fail(failure, "");
-        }
+    let returned = pipeline.response(passed.ran, &mut ongoing.slot).await;
+    ongoing.plugins_us += returned.micros;
+    if let Some(kind) = returned.failed {
+        let failure = plugin_failure(ongoing, kind);
+        ongoing.fail(failure, "");
     }
 }
 
@@ -83,28 +82,24 @@ async fn forward(ongoing: &mut Ongoing, site: &Site) {
         return ongoing.fail(Failure::Internal, "no route at forwarding");
     };
     let exchange = &mut *ongoing.slot;
-    // Whoever still wants to see the request gets to see it whole; otherwise its headers move on.
-    let headers = if route.pipeline.has_response_stages() || route.pipeline.has_observers() {
-        exchange.request.headers.clone()
-    } else {
-        std::mem::take(&mut exchange.request.headers)
-    };
     let outgoing = Outgoing {
-        method: exchange.request.method.clone(),
-        target: exchange.request.target.clone(),
-        headers,
-        authority: exchange.request.authority.clone(),
+        method: &exchange.request.method,
+        target: &exchange.request.target,
+        headers: &mut exchange.request.headers,
+        // Whoever still wants to see the request gets to see it whole.
+        keep_headers: route.pipeline.has_response_stages() || route.pipeline.has_observers(),
+        authority: &exchange.request.authority,
         body: std::mem::take(&mut exchange.request_body),
     };
-    let began = Instant::now();
+    let since = Instant::now();
     // The route's time counts from the head of the request, stages included.
-    let left = route.model.timeout.saturating_sub(began.saturating_duration_since(exchange.started));
-    let patience = Patience { response: left, body: site.config.timeouts.body };
+    let left = route.model.timeout.saturating_sub(since.saturating_duration_since(exchange.started));
+    let patience = Patience { since, response: left, body: site.config.timeouts.body };
     ongoing.upstream = Some(route.upstream.model.name.clone());
     let sent = upstream::send(&route.upstream, outgoing, &exchange.traffic, patience).await;
-    ongoing.upstream_us = Some(began.elapsed().as_micros() as u64);
     match sent {
         Ok(sent) => {
+            ongoing.upstream_us = Some(sent.head_us);
             let mut headers = sent.response.headers;
             hop::strip(&mut headers);
             if exchange.request.method == Method::HEAD && ongoing.method != Method::HEAD {

@@ -6,13 +6,15 @@ mod balance;
 mod connect;
 mod endpoint;
 mod head;
+mod request;
 mod response;
 mod send;
 pub mod tls;
 
 use std::{collections::HashMap, rc::Rc, sync::Arc};
 
-pub use send::{Outgoing, Patience, Refused, Sent, send};
+pub use request::Outgoing;
+pub use send::{Patience, Refused, Sent, send};
 
 use crate::{
     config::model,

@@ -2,12 +2,11 @@
 //! more where the upstream closed an idle connection just as we used it.
 
 use std::{
-    io,
     rc::Rc,
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Method, Request, Response, Uri, Version, header, uri::PathAndQuery};
+use http::{Response, Version};
 use hyper::body::Incoming;
 
 use super::{
@@ -15,6 +14,7 @@ use super::{
     connect::Connection,
     endpoint::Endpoint,
     head,
+    request::Outgoing,
     response::{Lease, UpstreamBody},
 };
 use crate::{
@@ -23,19 +23,11 @@ use crate::{
     http::body::{Body, Traffic},
 };
 
-/// A request as the upstream shall see it, less what depends on the endpoint.
-pub struct Outgoing {
-    pub method: Method,
-    pub target: PathAndQuery,
-    pub headers: http::HeaderMap,
-    /// What `Host` says where the upstream preserves it.
-    pub authority: HeaderValue,
-    pub body: Body,
-}
-
 /// A response has begun.
 pub struct Sent {
     pub response: http::response::Parts,
+    /// How long it took until the head was there, in microseconds.
+    pub head_us: u64,
     pub body: Body,
 }
 
@@ -49,6 +41,8 @@ pub struct Refused {
 
 /// How long each part may take.
 pub struct Patience {
+    /// Now.
+    pub since: Instant,
     /// Until the response's head is there.
     pub response: Duration,
     /// Between two parts of the response's body.
@@ -58,21 +52,21 @@ pub struct Patience {
 /// Sends a request and waits for the head of the response. Dropping the future cancels the request.
 pub async fn send(
     upstream: &Upstream,
-    outgoing: Outgoing,
+    outgoing: Outgoing<'_>,
     traffic: &Traffic,
     patience: Patience,
 ) -> Result<Sent, Refused> {
-    let began = Instant::now();
     let timer = upstream.timers.timer();
     timer.arm(patience.response);
     let exchange = timer.limit(exchange(upstream, outgoing, traffic)).await;
     let (response, lease) = exchange
         .unwrap_or_else(|| Err(timed_out(traffic, patience.response)))
         .inspect_err(|_| upstream.metrics.failed())?;
-    upstream.metrics.responded(response.status().as_u16(), began.elapsed().as_micros() as u64);
+    let head_us = patience.since.elapsed().as_micros() as u64;
+    upstream.metrics.responded(response.status().as_u16(), head_us);
     let (mut response, incoming) = response.into_parts();
     head::judge(&mut response).map_err(|cause| Refused { failure: Failure::UpstreamProtocol, cause: cause.into() })?;
-    Ok(Sent { response, body: UpstreamBody::wrap(incoming, lease, timer, patience.body) })
+    Ok(Sent { response, head_us, body: UpstreamBody::wrap(incoming, lease, timer, patience.body) })
 }
 
 /// Whoever had the turn when the time was over was too slow.
@@ -86,12 +80,11 @@ fn timed_out(traffic: &Traffic, patience: Duration) -> Refused {
 
 async fn exchange(
     upstream: &Upstream,
-    outgoing: Outgoing,
+    mut outgoing: Outgoing<'_>,
     traffic: &Traffic,
 ) -> Result<(Response<Incoming>, Lease), Refused> {
     let mut endpoint = &upstream.endpoints[upstream.turns.next()];
     let preserve_host = upstream.model.host == HostHeader::Preserve;
-    let mut request = build(outgoing, endpoint, preserve_host);
     let mut retried = false;
     loop {
         // After one idle connection turned out to be closed, the others are not believed either.
@@ -99,18 +92,18 @@ async fn exchange(
         let (mut connection, reused) = match idle {
             Some(connection) => (connection, true),
             None => {
-                let (connection, at) = connect(upstream, endpoint).await?;
-                if !Rc::ptr_eq(endpoint, at) && !preserve_host {
-                    request.headers_mut().insert(header::HOST, at.authority.clone());
-                }
+                // Boxed, because a handshake is large, rare, and would make every exchange's future as large.
+                let (connection, at) = Box::pin(connect(upstream, endpoint)).await?;
                 endpoint = at;
                 (connection, false)
             }
         };
         // An idle connection may have been closed by the upstream an instant ago, which is no failure of
-        // the request: RFC 9110 §9.2.2 lets an idempotent one be sent again.
-        let spare = if reused { replay(&request) } else { None };
-        let error = match connection.sender.try_send_request(request).await {
+        // the request.
+        let spare = if reused { outgoing.spare() } else { None };
+        let keep_headers = outgoing.keep_headers || spare.is_some();
+        let request = outgoing.request(endpoint, preserve_host, keep_headers);
+        let mut error = match connection.sender.try_send_request(request).await {
             Ok(response) => {
                 // To a server of HTTP/1.0 hyper would say the next request in HTTP/1.0, which has no chunks:
                 // a body of unknown length would be lost.
@@ -119,60 +112,17 @@ async fn exchange(
             }
             Err(error) => error,
         };
-        let mut error = error;
         match error.take_message() {
             // Nothing of it was written.
-            Some(unsent) if reused => request = unsent,
+            Some(unsent) if reused => outgoing.take_back(unsent, keep_headers),
             _ => {
                 let error = error.into_error();
                 let spare = spare.filter(|_| !error.is_parse() && !error.is_user());
-                request = spare.ok_or_else(|| refused(&error, traffic))?;
+                outgoing.body = spare.ok_or_else(|| refused(&error, traffic))?;
                 retried = true;
             }
         }
     }
-}
-
-fn build(outgoing: Outgoing, endpoint: &Endpoint, preserve_host: bool) -> Request<Body> {
-    let Outgoing { method, target, headers, authority, body } = outgoing;
-    let mut request = Request::new(body);
-    *request.method_mut() = method;
-    *request.uri_mut() = Uri::from(target);
-    *request.headers_mut() = headers;
-    let host = if preserve_host && !authority.is_empty() { authority } else { endpoint.authority.clone() };
-    let streams = matches!(request.body(), Body::Client(_) | Body::Stream(_));
-    let known = http_body::Body::size_hint(request.body()).exact().is_some();
-    let headers = request.headers_mut();
-    headers.insert(header::HOST, host);
-    if headers.contains_key(header::TE) {
-        // What is left of it is for this hop (RFC 9110 §10.1.4).
-        headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
-    }
-    // HTTP/2 has trailers behind a body of known length too; HTTP/1.1 only behind a chunked one (RFC 9112 §7.1.2).
-    let announces_trailers = streams && headers.contains_key(header::TRAILER);
-    if !known || announces_trailers {
-        // Said here, because hyper assumes that a GET of unknown length has no body.
-        headers.remove(header::CONTENT_LENGTH);
-        headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    request
-}
-
-/// The request once more, if it may be sent twice.
-fn replay(request: &Request<Body>) -> Option<Request<Body>> {
-    let body = match request.body() {
-        Body::Empty => Body::Empty,
-        Body::Full(bytes) => Body::Full(bytes.clone()),
-        Body::Client(_) | Body::Stream(_) => return None,
-    };
-    if !request.method().is_idempotent() {
-        return None;
-    }
-    let mut again = Request::new(body);
-    *again.method_mut() = request.method().clone();
-    *again.uri_mut() = request.uri().clone();
-    *again.headers_mut() = request.headers().clone();
-    Some(again)
 }
 
 /// A new connection to the endpoint or, where it cannot be reached, to another one: nothing has been sent yet.
@@ -187,7 +137,7 @@ async fn connect<'a>(
         let attempt = tokio::time::timeout(upstream.model.connect_timeout, connecting).await;
         let (failure, cause) = match attempt {
             Ok(Ok(connection)) => return Ok((connection, endpoint)),
-            Ok(Err(error)) => (Failure::UpstreamUnreachable, describe(&error)),
+            Ok(Err(error)) => (Failure::UpstreamUnreachable, chain(&error)),
             Err(_) => (Failure::UpstreamConnectTimeout, format!("within {:?}", upstream.model.connect_timeout)),
         };
         upstream.metrics.connect_failed();
@@ -195,10 +145,6 @@ async fn connect<'a>(
         refused = Some(Refused { failure, cause: format!("cannot connect to {name}: {cause}") });
     }
     Err(refused.unwrap_or(Refused { failure: Failure::NoEndpoint, cause: "no endpoint".into() }))
-}
-
-fn describe(error: &io::Error) -> String {
-    chain(error)
 }
 
 /// An error with its causes, each of which prints only its own level.

@@ -112,3 +112,20 @@ async fn the_list_of_a_reload_is_in_force_with_the_next_request() {
         assert_eq!(client.send(Request::get("/")).await.upstream_saw("x-passed"), *names);
     }
 }
+
+#[tokio::test]
+async fn a_status_that_a_plugin_set_has_the_body_that_goes_with_it() {
+    for (status, body) in [("204", false), ("304", false), ("599", true)] {
+        let list = format!("[{{ name: naughty, config: {{ do: status, phase: response, with: '{status}' }} }}]");
+        let piped = Piped::through(&list).await;
+        let address = piped.gateway.address();
+        for mut client in [Client::connect(address).await, Client::connect_http2(address).await] {
+            for _ in 0..2 {
+                let response = client.send(Request::get("/")).await;
+                assert_eq!(response.status.as_str(), status);
+                assert_eq!(!response.body.is_empty(), body, "{status}: {}", response.text());
+                assert!(status != "204" || response.header("content-length").is_empty());
+            }
+        }
+    }
+}

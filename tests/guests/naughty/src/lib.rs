@@ -57,6 +57,8 @@ enum Deed {
     /// Sets `x-out`, an attribute and a path, and then traps.
     EditThenTrap,
     EditThenErr,
+    /// Sets the response's status to `with`.
+    Status,
     /// Says in `x-calls` how often this instance was called.
     Count,
     /// Increments `calls` in the bucket `with` and says the sum in `x-out`.
@@ -134,8 +136,10 @@ impl ResponseFilter for Naughty {
         if !self.is_meant(Phase::Response, request) {
             return Ok(());
         }
-        if matches!(self.config.deed, Deed::EditThenTrap | Deed::EditThenErr) {
-            response.set_status(418)?;
+        match self.config.deed {
+            Deed::EditThenTrap | Deed::EditThenErr => response.set_status(418)?,
+            Deed::Status => response.set_status(self.config.with.parse()?)?,
+            _ => {}
         }
         self.misbehave(&|name, value| Ok(response.set_header(name, value)?))
     }
@@ -227,7 +231,13 @@ impl Naughty {
                 metrics::observe("naughty_seconds", 0.5, &[]);
             }
             Deed::Log => plugin_sdk::info!("{with}"),
-            Deed::Mark | Deed::Method | Deed::Respond | Deed::IllegalReply | Deed::HugeReply | Deed::Sink => {}
+            Deed::Mark
+            | Deed::Method
+            | Deed::Status
+            | Deed::Respond
+            | Deed::IllegalReply
+            | Deed::HugeReply
+            | Deed::Sink => {}
         }
         Ok(())
     }
