@@ -7,31 +7,32 @@ use tokio::{
 
 use crate::{
     basics::everything_to,
-    support::{Client, RawUpstream, TestGateway, Upstream, client::Request, eventually, in_time, raw, upstream::full},
+    support::{
+        Authority, Client, RawUpstream, TestGateway, Upstream, certs, client::Request, eventually, guests, in_time,
+        raw, upstream::full,
+    },
 };
 
-/// A gateway on which the guest `naughty` is on every route, with this configuration.
-async fn with_naughty(upstream: std::net::SocketAddr, config: &str) -> TestGateway {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    std::fs::write(folder.path().join("naughty.wasm"), test_guests::NAUGHTY).expect("the folder takes files");
-    std::fs::write(folder.path().join("own.txt"), "own").expect("the folder takes files");
+/// A gateway with one use of a guest on every route; more of the configuration may go before.
+async fn with_guest(upstream: std::net::SocketAddr, guest: &str, plugin: &str, before: &str) -> TestGateway {
     let yaml = format!(
-        "secrets: {{ own: {{ file: own.txt }} }}
-sinks: {{ own: {{ file: own.log }} }}
-plugins:
-  naughty: {{ component: naughty.wasm, grants: {{ store: [own], secrets: [own], sinks: [own] }} }}
-global-plugins: [{{ name: naughty, config: {config} }}]
+        "{before}
+{}
+plugins: {{ {guest} }}
+global-plugins: [{plugin}]
 {}",
+        guests::OWN,
         everything_to(upstream)
     );
-    TestGateway::start_in(folder, &yaml).await
+    TestGateway::start_in(guests::folder(), &yaml).await
 }
 
 #[tokio::test]
 async fn whether_a_response_has_a_body_depends_on_the_clients_method_and_not_on_a_plugins() {
     let upstream = Upstream::serving(|_| async { http::Response::new(full("hello")) }).await;
     for (theirs, plugins, body) in [("GET", "HEAD", ""), ("HEAD", "GET", "")] {
-        let gateway = with_naughty(upstream.address(), &format!("{{ do: method, with: {plugins} }}")).await;
+        let plugin = format!("{{ name: naughty, config: {{ do: method, with: {plugins} }} }}");
+        let gateway = with_guest(upstream.address(), &guests::naughty(""), &plugin, "").await;
         for mut client in [Client::connect(gateway.address()).await, Client::connect_http2(gateway.address()).await] {
             for _ in 0..2 {
                 let response = client.send(Request::new(theirs.parse().unwrap(), "/")).await;
@@ -208,4 +209,65 @@ async fn a_command_whose_output_nobody_reads_to_the_end_does_not_panic() {
     let command = format!("{{ {gateway} schema; echo \"code $?\" >&2; }} | head -c 1");
     let output = std::process::Command::new("sh").arg("-c").arg(command).output().expect("a shell");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "code 0\n");
+}
+
+#[tokio::test]
+async fn a_plugin_that_waits_waits_no_longer_than_the_request_may_take() {
+    let upstream = Upstream::echo().await;
+    let guest = guests::waiter("upstreams: [echo]", "");
+    let time = "timeouts: { request: 300ms }";
+    let reads = with_guest(upstream.address(), &guest, "{ name: waiter, config: { do: read-request } }", time).await;
+    let half = reads.raw(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf").await;
+    assert!(half.starts_with("HTTP/1.1 408 "), "{half}");
+    let sleep = "{ name: waiter, config: { do: sleep, timeout-ms: 1000000 } }";
+    let sleeps = with_guest(upstream.address(), &guest, sleep, time).await;
+    assert_eq!(sleeps.get("/").await.status, 500);
+}
+
+#[tokio::test]
+async fn whom_a_reload_no_longer_trusts_is_not_trusted_on_an_open_connection_either() {
+    let upstream = Upstream::echo().await;
+    let trusting = format!("trusted-proxies: [127.0.0.0/8]\n{}", everything_to(upstream.address()));
+    let mut gateway = TestGateway::start(&trusting).await;
+    let mut client = Client::connect(gateway.address()).await;
+    let request = || Request::get("/").header("x-forwarded-for", "192.0.2.7");
+    assert_eq!(client.send(request()).await.upstream_saw("x-forwarded-for"), ["192.0.2.7, 127.0.0.1"]);
+    gateway.reload(&everything_to(upstream.address())).await.expect("a valid configuration");
+    assert_eq!(client.send(request()).await.upstream_saw("x-forwarded-for"), ["127.0.0.1"]);
+}
+
+#[tokio::test]
+async fn a_tls_client_that_leaves_the_last_bytes_of_its_response_is_not_waited_for() {
+    let body = bytes::Bytes::from(vec![b'x'; 4 << 20]);
+    let upstream = Upstream::serving(move |request| {
+        let length: usize = request.uri().path()[1..].parse().expect("a length");
+        let part = body.slice(..length);
+        async move { http::Response::new(full(part)) }
+    })
+    .await;
+    let authority = Authority::new();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    authority.issue(folder.path(), "a", &["a.example"]);
+    let yaml = format!(
+        "listeners: [{{ address: '127.0.0.1:0', tls: {{ certificates: [{{ cert: a.pem, key: a.key }}] }} }}]
+admin: {{ address: '127.0.0.1:0' }}
+timeouts: {{ body: 300ms, idle: 300ms }}
+{}",
+        everything_to(upstream.address())
+    );
+    let gateway = TestGateway::start_in(folder, &yaml).await;
+    // What sockets keep differs from machine to machine; TLS keeps up to 64 KiB more, so one of these lengths ends
+    // in there.
+    let mut clients = Vec::new();
+    for length in (1..=100).map(|n| n * 40_000) {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a small buffer");
+        let stream = socket.connect(gateway.address()).await.expect("a connection");
+        let mut client = certs::handshake_on(stream, "a.example", authority.client(&["http/1.1"])).await.expect("TLS");
+        let request = format!("GET /{length} HTTP/1.1\r\nhost: a.example\r\n\r\n");
+        client.write_all(request.as_bytes()).await.expect("it is taken");
+        client.flush().await.expect("it is taken");
+        clients.push(client);
+    }
+    eventually("the connections ending", async || gateway.metrics().await.contains("gateway_connections 0\n")).await;
 }

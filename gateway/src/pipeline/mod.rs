@@ -89,8 +89,8 @@ impl Pipeline {
         !self.complete.is_empty()
     }
 
-    /// Runs the request phase until a stage answers or fails.
-    pub async fn request(&self, slot: &mut Slot) -> Passed {
+    /// Runs the request phase until a stage answers or fails. No stage waits for longer than `until`.
+    pub async fn request(&self, slot: &mut Slot, until: Instant) -> Passed {
         if self.request.is_empty() {
             return Passed { ran: self.entries.len(), verdict: Verdict::Forward, micros: 0 };
         }
@@ -100,10 +100,7 @@ impl Pipeline {
             if entry.skip_on_error {
                 slot.begin_transaction();
             }
-            let result = match entry.stage.on_request(position, slot) {
-                Step::Done(result) => result,
-                Step::Wait(future) => future.await,
-            };
+            let result = finish(entry.stage.on_request(position, slot), until).await;
             let verdict = match result {
                 Ok(Decision::Next) => None,
                 Ok(Decision::Respond(reply)) => Some(Verdict::Reply(reply)),
@@ -123,7 +120,8 @@ impl Pipeline {
     }
 
     /// Runs the response phase backwards over the stages before `ran`. A failure that is not skipped ends it.
-    pub async fn response(&self, ran: usize, slot: &mut Slot) -> Returned {
+    /// No stage waits for longer than `until`.
+    pub async fn response(&self, ran: usize, slot: &mut Slot, until: Instant) -> Returned {
         if self.response.is_empty() {
             return Returned { failed: None, micros: 0 };
         }
@@ -133,10 +131,7 @@ impl Pipeline {
             if entry.skip_on_error {
                 slot.begin_transaction();
             }
-            let result = match entry.stage.on_response(position, slot) {
-                Step::Done(result) => result,
-                Step::Wait(future) => future.await,
-            };
+            let result = finish(entry.stage.on_response(position, slot), until).await;
             if let Err(failure) = result {
                 report(entry, &failure, slot);
                 if !entry.skip_on_error {
@@ -150,18 +145,27 @@ impl Pipeline {
         Returned { failed: None, micros: micros(began) }
     }
 
-    /// Tells every observing stage how the exchange ended. Failures are only logged.
-    pub async fn complete(&self, slot: &mut Slot, outcome: &Outcome) {
+    /// Tells every observing stage how the exchange ended. Failures are only logged. No stage
+    /// waits for longer than `until`.
+    pub async fn complete(&self, slot: &mut Slot, outcome: &Outcome, until: Instant) {
         slot.phase = Phase::Complete;
         for &position in &self.complete {
             let entry = &self.entries[position];
-            let result = match entry.stage.on_complete(position, slot, outcome) {
-                Step::Done(result) => result,
-                Step::Wait(future) => future.await,
-            };
+            let result = finish(entry.stage.on_complete(position, slot, outcome), until).await;
             if let Err(failure) = result {
                 report(entry, &failure, slot);
             }
+        }
+    }
+}
+
+/// What a stage waits for has limits of its own where it is an upstream; a slow client's body, or a clock, has none.
+async fn finish<T>(step: Step<'_, Result<T, StageFailure>>, until: Instant) -> Result<T, StageFailure> {
+    match step {
+        Step::Done(result) => result,
+        Step::Wait(future) => {
+            let late = |_| StageFailure { kind: FailureKind::Timeout, detail: "it waited for too long".to_owned() };
+            tokio::time::timeout_at(until.into(), future).await.map_err(late)?
         }
     }
 }

@@ -37,8 +37,9 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
     // Hyper asks for the body, with 100 Continue, when somebody reads it: the upstream need not be asked.
     head.headers.remove(header::EXPECT);
     let trusted = &site.config.trusted_proxies;
-    let id = client.worker.request_ids.assign(&mut head.headers, client.peer.is_trusted());
-    let from = client.peer.announce(&mut head.headers, &address.authority, trusted);
+    let peer = client.peer(&site.config);
+    let id = client.worker.request_ids.assign(&mut head.headers, peer.is_trusted());
+    let from = peer.announce(&mut head.headers, &address.authority, trusted);
 
     let mut route = None;
     let mut parameters = Parameters::new();

@@ -2,6 +2,7 @@
 //! through the stages that ran, and in every case to its end in `ongoing`.
 
 mod admit;
+mod client;
 mod observing;
 mod ongoing;
 mod site;
@@ -12,25 +13,19 @@ use http::{Method, Request, Response, header};
 use hyper::body::Incoming;
 
 pub use admit::refused_by_parser;
+pub use client::Client;
 pub use observing::Observing;
 pub use ongoing::OutgoingBody;
 pub use site::{Site, SiteRoute, SiteUnrouted, Worker};
 
 use crate::{
     error::Failure,
-    http::{forwarded::Peer, hop},
+    http::hop,
     pipeline::{FailureKind, Phase, ResponseHead, Verdict},
     timers::Timer,
     upstream::{self, Outgoing, Patience},
 };
 use ongoing::Ongoing;
-
-/// A client connection, as far as its exchanges care.
-pub struct Client {
-    pub worker: Rc<Worker>,
-    pub peer: Peer,
-    pub lifeline: Rc<dyn Lifeline>,
-}
 
 /// Whoever holds the connection wants to know when it is at rest.
 pub trait Lifeline {
@@ -57,10 +52,11 @@ pub async fn handle(client: Rc<Client>, request: Request<Incoming>) -> Result<Re
 async fn process(ongoing: &mut Ongoing) {
     let site = ongoing.site.clone();
     let pipeline = ongoing.pipeline(&site);
-    let passed = pipeline.request(&mut ongoing.slot).await;
+    let until = ongoing.slot.started + ongoing.timeout();
+    let passed = pipeline.request(&mut ongoing.slot, until).await;
     ongoing.plugins_us = passed.micros;
     match passed.verdict {
-        Verdict::Forward => forward(ongoing, &site).await,
+        Verdict::Forward => forward(ongoing, &site, until).await,
         Verdict::Reply(reply) => ongoing.reply(reply),
         Verdict::Failed(kind) => {
             let failure = plugin_failure(ongoing, kind);
@@ -68,7 +64,7 @@ async fn process(ongoing: &mut Ongoing) {
         }
     }
     ongoing.slot.phase = Phase::Response;
-    let returned = pipeline.response(passed.ran, &mut ongoing.slot).await;
+    let returned = pipeline.response(passed.ran, &mut ongoing.slot, until).await;
     ongoing.plugins_us += returned.micros;
     if let Some(kind) = returned.failed {
         let failure = plugin_failure(ongoing, kind);
@@ -77,7 +73,7 @@ async fn process(ongoing: &mut Ongoing) {
 }
 
 /// To the upstream, and back with the head of its response.
-async fn forward(ongoing: &mut Ongoing, site: &Site) {
+async fn forward(ongoing: &mut Ongoing, site: &Site, until: Instant) {
     let Some(route) = ongoing.route.map(|index| &site.routes[index]) else {
         return ongoing.fail(Failure::Internal, "no route at forwarding");
     };
@@ -92,9 +88,8 @@ async fn forward(ongoing: &mut Ongoing, site: &Site) {
         body: std::mem::take(&mut exchange.request_body),
     };
     let since = Instant::now();
-    // The route's time counts from the head of the request, stages included.
-    let left = route.model.timeout.saturating_sub(since.saturating_duration_since(exchange.started));
-    let patience = Patience { since, response: left, body: site.config.timeouts.body };
+    let patience =
+        Patience { since, response: until.saturating_duration_since(since), body: site.config.timeouts.body };
     ongoing.upstream = Some(route.upstream.model.name.clone());
     let sent = upstream::send(&route.upstream, outgoing, &exchange.traffic, patience).await;
     match sent {
@@ -121,6 +116,8 @@ fn plugin_failure(ongoing: &Ongoing, kind: FailureKind) -> Failure {
         _ if traffic.stalled.get() => Failure::BodyTimeout,
         _ if traffic.broken.get() => Failure::MalformedRequest,
         _ if traffic.left.get() => Failure::ClientClosed,
+        // It waited for a body that kept coming, too slowly.
+        FailureKind::Timeout if traffic.awaited.get() => Failure::BodyTimeout,
         FailureKind::Busy => Failure::PluginBusy,
         FailureKind::Error | FailureKind::Trap | FailureKind::Timeout | FailureKind::Memory => Failure::PluginFailed,
     }

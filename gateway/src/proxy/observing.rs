@@ -4,6 +4,7 @@ use std::{
     cell::Cell,
     rc::Rc,
     task::{Context, Waker},
+    time::Duration,
 };
 
 use tokio::sync::Notify;
@@ -30,9 +31,10 @@ impl Observing {
 /// Runs the observers: at once as far as they do not wait, the rest as a task. Must be called within the
 /// worker's `LocalSet`; when that is being dropped, the rest is dropped as well.
 pub(super) fn observe(worker: &Rc<Worker>, site: Rc<Site>, route: Option<usize>, mut slot: Slot, outcome: Outcome) {
+    let until = slot.started + Duration::from_micros(outcome.duration_us) + site.config.timeouts.request;
     let mut observing = Box::pin(async move {
         let pipeline = route.map_or(&site.unrouted.pipeline, |index| &site.routes[index].pipeline);
-        pipeline.complete(&mut slot, &outcome).await;
+        pipeline.complete(&mut slot, &outcome, until).await;
     });
     if observing.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
         let task = Task::of(worker.clone());

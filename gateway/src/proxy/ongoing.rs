@@ -6,6 +6,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -93,6 +94,11 @@ impl Ongoing {
 
     pub(super) fn pipeline<'a>(&self, site: &'a Site) -> &'a Pipeline {
         self.route.map_or(&site.unrouted.pipeline, |index| &site.routes[index].pipeline)
+    }
+
+    /// From the head of the request to the head of the response.
+    pub(super) fn timeout(&self) -> Duration {
+        self.route.map_or(self.site.config.timeouts.request, |index| self.site.routes[index].model.timeout)
     }
 
     fn metrics(&self) -> &RouteMetrics {

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::{
     error::Failure,
-    http::{forwarded::Peer, reply},
+    http::reply,
     proxy::{self, Client},
 };
 
@@ -182,9 +182,7 @@ where
 }
 
 fn client(state: &Rc<ConnectionState>) -> Rc<Client> {
-    let worker = state.server.worker.clone();
-    let peer = Peer::new(state.peer.ip(), state.secure, &worker.site().config.trusted_proxies);
-    Rc::new(Client { worker, peer, lifeline: state.clone() })
+    Rc::new(Client::new(state.server.worker.clone(), state.clone(), state.peer.ip(), state.secure))
 }
 
 /// Over the limit of connections: one short answer, no reading, no waiting.

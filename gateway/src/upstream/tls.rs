@@ -3,7 +3,7 @@
 use std::{io, path::Path, sync::Arc};
 
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
+use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::CertificateDer};
 
 /// What it takes to open TLS connections to one upstream; the same for all workers.
 #[derive(Clone)]
@@ -25,7 +25,12 @@ impl ClientTls {
         if added == 0 && ca.is_some() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "holds no usable certificate"));
         }
-        let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        // Named, because the default depends on what else is linked.
+        let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(io::Error::other)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self { config: Arc::new(config), roots: certificates.iter().map(|c| c.to_vec()).collect() })
     }

@@ -65,7 +65,11 @@ impl Authority {
 
 /// A handshake without a request, for looking at what was agreed. An address as the name sends no SNI.
 pub async fn handshake(address: SocketAddr, name: &str, config: ClientConfig) -> io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(address).await?;
+    handshake_on(TcpStream::connect(address).await?, name, config).await
+}
+
+/// The same on a connection of the test's making.
+pub async fn handshake_on(stream: TcpStream, name: &str, config: ClientConfig) -> io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from(name.to_owned()).expect("a server name");
     in_time("the TLS handshake", TlsConnector::from(Arc::new(config)).connect(name, stream)).await
 }

@@ -176,7 +176,7 @@ async fn a_skipped_plugin_leaves_no_trace() {
         let entry = crate::pipeline::Entry { stage: naughty(deed).stage(), skip_on_error: true };
         let pipeline = Pipeline::new(vec![entry]);
         let mut slot = slot();
-        let passed = pipeline.request(&mut slot).await;
+        let passed = pipeline.request(&mut slot, later()).await;
         assert!(matches!(passed.verdict, Verdict::Forward));
         assert_eq!(slot.request.target, "/path?query");
         assert_eq!(slot.attribute("naughty"), None);
@@ -189,7 +189,7 @@ async fn a_trap_in_the_response_phase_leaves_the_response_alone() {
     let stage = naughty_with(json!({ "do": "edit-then-trap", "phase": "response" })).stage();
     let pipeline = Pipeline::new(vec![crate::pipeline::Entry { stage, skip_on_error: true }]);
     let mut slot = answered(slot(), full("body"));
-    assert!(pipeline.response(1, &mut slot).await.failed.is_none());
+    assert!(pipeline.response(1, &mut slot, later()).await.failed.is_none());
     let response = slot.response.as_ref().unwrap();
     assert_eq!(response.status, 200);
     assert!(response.headers.is_empty());
@@ -210,6 +210,6 @@ async fn a_failing_observer_is_only_logged() {
         plugins_us: 0,
     };
     let mut slot = slot();
-    pipeline.complete(&mut slot, &outcome).await;
+    pipeline.complete(&mut slot, &outcome, later()).await;
     assert!(slot.0.is_some());
 }

@@ -187,6 +187,11 @@ async fn finish<T>(step: Step<'_, T>) -> T {
     }
 }
 
+/// A deadline that no test reaches.
+fn later() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
 fn header<'a>(slot: &'a Slot, name: &str) -> &'a str {
     slot.request.headers.get(name).map_or("", |value| value.to_str().unwrap())
 }

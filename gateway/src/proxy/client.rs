@@ -1,0 +1,35 @@
+//! A client connection, as far as its exchanges care.
+
+use std::{cell::RefCell, net::IpAddr, rc::Rc, sync::Arc};
+
+use super::{Lifeline, Worker};
+use crate::{config::model::Config, http::forwarded::Peer};
+
+/// Who is at the other end, for all exchanges of one connection.
+pub struct Client {
+    pub worker: Rc<Worker>,
+    pub(super) lifeline: Rc<dyn Lifeline>,
+    address: IpAddr,
+    secure: bool,
+    /// What the peer is to a configuration, since whom to trust can change under an open connection.
+    peer: RefCell<Option<(Arc<Config>, Rc<Peer>)>>,
+}
+
+impl Client {
+    /// `secure` where the connection has TLS.
+    pub fn new(worker: Rc<Worker>, lifeline: Rc<dyn Lifeline>, address: IpAddr, secure: bool) -> Self {
+        Self { worker, lifeline, address, secure, peer: RefCell::new(None) }
+    }
+
+    pub(super) fn peer(&self, config: &Arc<Config>) -> Rc<Peer> {
+        let mut known = self.peer.borrow_mut();
+        match &*known {
+            Some((of, peer)) if Arc::ptr_eq(of, config) => peer.clone(),
+            _ => {
+                let peer = Rc::new(Peer::new(self.address, self.secure, &config.trusted_proxies));
+                *known = Some((config.clone(), peer.clone()));
+                peer
+            }
+        }
+    }
+}
