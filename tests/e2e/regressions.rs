@@ -9,7 +9,7 @@ use crate::{
     basics::everything_to,
     support::{
         Authority, Client, RawUpstream, TestGateway, Upstream, certs, client::Request, eventually, guests, in_time,
-        raw, upstream::full,
+        process, raw, upstream::full,
     },
 };
 
@@ -270,4 +270,19 @@ timeouts: {{ body: 300ms, idle: 300ms }}
         clients.push(client);
     }
     eventually("the connections ending", async || gateway.metrics().await.contains("gateway_connections 0\n")).await;
+}
+
+#[tokio::test]
+async fn gateway_route_knows_the_methods_that_are_not_forwarded_and_what_is_no_request_at_all() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let yaml = format!("listeners: [{{ address: '127.0.0.1:0' }}]\n{}", everything_to("127.0.0.1:9".parse().unwrap()));
+    std::fs::write(folder.path().join("all.yaml"), yaml).expect("a file");
+    let route = |method, url| process::run(folder.path(), ["route", "-c", "all.yaml", method, url]);
+    let trace = route("TRACE", "/").await;
+    assert_eq!(
+        (trace.code, trace.stdout.as_str()),
+        (4, "TRACE / is answered by no route: 501, the method is not forwarded")
+    );
+    assert_eq!(route("GET", "http://[/").await.code, 2);
+    assert_eq!(route("G E T", "/").await.code, 2);
 }

@@ -4,6 +4,8 @@
 use std::{
     collections::HashMap,
     net::{SocketAddr, TcpListener as StdListener},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -70,6 +72,12 @@ impl Control {
         if let Some(overrides) = &options.logging {
             shared.start_log(&snapshot.config.log, overrides)?;
         }
+        // Before a socket listens, by which anybody can know that we serve: a signal that nobody listens to ends
+        // the process.
+        let signals = {
+            let _entered = runtime.enter();
+            watch::Signals::new(options.signals)
+        };
         let admin = match snapshot.config.admin {
             Some(address) => {
                 let socket = admin::bind(address).map_err(|error| StartError::Bind(address, error))?;
@@ -86,11 +94,6 @@ impl Control {
         };
         let count = snapshot.config.workers;
         let sockets = core.bind_new(&snapshot, count)?;
-        // Before anybody can know that we serve: a signal that nobody listens to ends the process.
-        let signals = {
-            let _entered = runtime.enter();
-            watch::Signals::new(options.signals)
-        };
         core.workers = (0..count).map(WorkerHandle::spawn).collect::<Result<_, _>>().map_err(StartError::Io)?;
         core.install(snapshot, sockets)?;
         core.shared.metrics.config_loaded();
@@ -118,18 +121,31 @@ impl Control {
     async fn watch_over(self, mut inbox: mpsc::Receiver<Order>) {
         let Self { mut core, mut signals, mut changes, facts, admin } = self;
         let _admin = admin.map(|(_, socket)| serve_admin(socket, facts.clone()));
+        let mut asked_to_end = false;
         loop {
             let order = tokio::select! {
+                biased;
+                () = std::future::ready(()), if asked_to_end => Order::Drain,
                 order = inbox.recv() => order.unwrap_or(Order::Stop),
                 () = changes.noticed() => changes.settled().await,
                 order = signals.next() => order,
             };
             match order {
                 Order::Reload { new_source, reply } => {
-                    let (back, result) = reload(core, new_source).await;
+                    let mut reloading = pin!(reload(core, new_source));
+                    let (back, result) = loop {
+                        tokio::select! {
+                            done = &mut reloading => break done,
+                            // It cannot be broken off, but no more traffic is wanted from now on.
+                            () = signals.asked_to_end(), if !asked_to_end => {
+                                asked_to_end = true;
+                                facts.ready.store(false, Ordering::Release);
+                            }
+                        }
+                    };
                     match back {
                         Some(back) => core = back,
-                        None => return tracing::error!("a reload ended in a panic; the gateway ends"),
+                        None => return tracing::error!("the runtime is ending, and so does the gateway"),
                     }
                     facts.reloaded(result.is_ok());
                     // Whoever asked may not want to know any more.
@@ -167,7 +183,10 @@ fn serve_admin(socket: StdListener, facts: Arc<ControlFacts>) -> AbortHandle {
 /// Compiling takes its time: health and metrics answer meanwhile.
 async fn reload(mut core: Core, new_source: Option<Source>) -> (Option<Core>, Result<(), StartError>) {
     let task = tokio::task::spawn_blocking(move || {
-        let result = core.reload(new_source);
+        // Nothing is in force before everything is ready, so that a defect in what reads or compiles does no harm.
+        let reload = AssertUnwindSafe(|| core.reload(new_source));
+        let panicked = |_| Err(StartError::Io(std::io::Error::other("a defect of the gateway; see above")));
+        let result = catch_unwind(reload).unwrap_or_else(panicked);
         (core, result)
     });
     match task.await {

@@ -105,6 +105,17 @@ impl Signals {
         }
     }
 
+    /// As `next`, for the signals that end the gateway only: others wait for `next`.
+    pub(super) async fn asked_to_end(&mut self) {
+        match &mut self.0 {
+            Some([terminate, interrupt, _]) => tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            },
+            None => std::future::pending().await,
+        }
+    }
+
     /// A second request to end.
     pub(super) async fn impatient(&mut self) {
         while !matches!(self.next().await, Order::Drain) {}

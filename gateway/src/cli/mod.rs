@@ -127,6 +127,8 @@ enum LogFormat {
 enum Failed {
     /// 1
     Stopped(String),
+    /// 2
+    Misunderstood(String),
     /// 3
     Invalid(String),
     /// 4
@@ -164,6 +166,10 @@ pub fn main() -> ExitCode {
         Err(Failed::Stopped(why)) => {
             complain(format_args!("gateway: {why}"));
             ExitCode::from(1)
+        }
+        Err(Failed::Misunderstood(why)) => {
+            complain(format_args!("gateway: {why}"));
+            ExitCode::from(2)
         }
         Err(Failed::Invalid(why)) => {
             complain(format_args!("{}", why.trim_end()));

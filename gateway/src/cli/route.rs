@@ -1,29 +1,31 @@
 //! `gateway route`: the table's decision for one request, without sending it.
 
+use std::fmt::Display;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, uri::PathAndQuery};
 
 use super::{Failed, RouteArgs, print};
 use crate::{
     app::{self, Source},
     error::Failure,
-    http::path::{Rejected, normalise},
+    http::{framing::is_carried, path::normalise},
     route::{Query, Table},
 };
 
 pub(super) fn route(args: &RouteArgs) -> Result<(), Failed> {
     let config = app::check(&Source::File(args.config.config.clone()))?;
-    let request = Request::parse(args).map_err(Failed::Stopped)?;
+    let request = Request::parse(args).map_err(Failed::Misunderstood)?;
+    let refused = |failure: Failure, why: &dyn Display| {
+        let (method, target, status) = (&request.method, &request.target, failure.status().as_u16());
+        print(format_args!("{method} {target} is answered by no route: {status}, {why}"))?;
+        Err(Failed::NoRoute)
+    };
+    if !is_carried(&request.method) {
+        return refused(Failure::MethodNotImplemented, &"the method is not forwarded");
+    }
     let target = match normalise(&request.target, &request.method, config.paths) {
         Ok(target) => target,
-        Err(why) => {
-            print(format_args!(
-                "{} {} is answered by no route: {}, {why}",
-                request.method,
-                request.target,
-                status(why)
-            ))?;
-            return Err(Failed::NoRoute);
-        }
+        Err(why) => return refused(why.into(), &why),
     };
     if target != request.target {
         print(format_args!("normalised to {target}"))?;
@@ -50,10 +52,6 @@ pub(super) fn route(args: &RouteArgs) -> Result<(), Failed> {
     }
     print(format_args!("upstream: {}", route.upstream.name))?;
     Ok(())
-}
-
-fn status(why: Rejected) -> u16 {
-    Failure::from(why).status().as_u16()
 }
 
 struct Request {

@@ -32,8 +32,7 @@ pub struct Address {
 /// Judges a head and takes `Host` out of it: from here on the authority says what is asked for.
 pub fn admit(head: &mut request::Parts, limits: &Limits) -> Result<Address, Failure> {
     check_limits(head, limits)?;
-    // TRACE would send back what plugins add for the upstream, credentials perhaps (RFC 9110 §9.3.8).
-    if head.method == Method::CONNECT || head.method == Method::TRACE {
+    if !is_carried(&head.method) {
         return Err(Failure::MethodNotImplemented);
     }
     check_framing(&head.headers, head.version)?;
@@ -42,6 +41,12 @@ pub fn admit(head: &mut request::Parts, limits: &Limits) -> Result<Address, Fail
     let authority = authority(&head.uri, &head.headers, head.version)?;
     head.headers.remove(header::HOST);
     Ok(Address { authority, target })
+}
+
+/// Whether requests with this method are forwarded at all. TRACE would send back what plugins add for the
+/// upstream, credentials perhaps (RFC 9110 §9.3.8).
+pub fn is_carried(method: &Method) -> bool {
+    *method != Method::CONNECT && *method != Method::TRACE
 }
 
 fn check_limits(head: &request::Parts, limits: &Limits) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ mod site;
 
 use std::{convert::Infallible, rc::Rc, time::Instant};
 
-use http::{Method, Request, Response, header};
+use http::{Request, Response};
 use hyper::body::Incoming;
 
 pub use admit::refused_by_parser;
@@ -97,10 +97,6 @@ async fn forward(ongoing: &mut Ongoing, site: &Site, until: Instant) {
             ongoing.upstream_us = Some(sent.head_us);
             let mut headers = sent.response.headers;
             hop::strip(&mut headers);
-            if exchange.request.method == Method::HEAD && ongoing.method != Method::HEAD {
-                // A plugin asked for the head only: the length of the body that was left out is nobody's now.
-                headers.remove(header::CONTENT_LENGTH);
-            }
             exchange.response = Some(ResponseHead { status: sent.response.status, headers });
             exchange.response_body = sent.body;
         }

@@ -40,7 +40,7 @@ pub(super) struct Ongoing {
     pub(super) route: Option<usize>,
     pub(super) slot: Slot,
     /// As the client sent it.
-    pub(super) method: Method,
+    method: Method,
     pub(super) failure: Option<Failure>,
     pub(super) upstream: Option<Arc<str>>,
     pub(super) upstream_us: Option<u64>,
@@ -157,6 +157,9 @@ impl Ongoing {
             if status == StatusCode::NO_CONTENT {
                 headers.remove(header::CONTENT_LENGTH);
             }
+        } else if body.is_end_stream() && headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0") {
+            // The length of a body that was left out: a plugin made HEAD of the method, or 200 of a 304.
+            headers.remove(header::CONTENT_LENGTH);
         }
         headers.entry(X_REQUEST_ID).or_insert_with(|| self.slot.id.clone());
         if self.slot.protocol <= Version::HTTP_11 && self.failure.is_some_and(Failure::ends_connection) {
