@@ -44,7 +44,7 @@ impl Demo {
         let lines = [
             (
                 "a request passes through; the response tells what the service saw",
-                format!("curl http://{address}/echo/hello?x=1"),
+                format!("curl 'http://{address}/echo/hello?x=1'"),
             ),
             (
                 "`transform` renames, adds and removes, with values from the path",

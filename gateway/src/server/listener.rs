@@ -5,7 +5,8 @@ use std::{io, net::SocketAddr, net::TcpListener as StdListener};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-const BACKLOG: i32 = 4096;
+/// Connections that may wait to be accepted.
+pub(super) const BACKLOG: usize = 4096;
 
 /// `count` sockets on one address. Port 0 is chosen by the system, the same for all.
 pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
@@ -25,7 +26,7 @@ fn listen(address: SocketAddr) -> io::Result<StdListener> {
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(i32::try_from(BACKLOG).unwrap_or(i32::MAX))?;
     Ok(socket.into())
 }
 

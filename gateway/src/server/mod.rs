@@ -16,7 +16,12 @@ use std::{
 };
 
 use rustls::ServerConfig;
-use tokio::{net::TcpListener, sync::Notify, task::AbortHandle};
+use socket2::SockRef;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Notify,
+    task::AbortHandle,
+};
 
 use crate::proxy::Worker;
 use state::ConnectionState;
@@ -36,6 +41,8 @@ pub struct Server {
 
 /// A listening socket being served. Its TLS can change under way; dropping it stops accepting.
 pub struct Listening {
+    listener: Rc<TcpListener>,
+    server: Rc<Server>,
     tls: Rc<RefCell<Option<Arc<ServerConfig>>>>,
     task: AbortHandle,
 }
@@ -54,10 +61,10 @@ impl Server {
 
     /// Accepts connections from now on. Must be called within the worker's `LocalSet`.
     pub fn listen(self: &Rc<Self>, socket: StdListener, tls: Option<Arc<ServerConfig>>) -> std::io::Result<Listening> {
-        let listener = TcpListener::from_std(socket)?;
+        let listener = Rc::new(TcpListener::from_std(socket)?);
         let tls = Rc::new(RefCell::new(tls));
-        let task = tokio::task::spawn_local(accept(self.clone(), listener, tls.clone())).abort_handle();
-        Ok(Listening { tls, task })
+        let task = tokio::task::spawn_local(accept(self.clone(), listener.clone(), tls.clone())).abort_handle();
+        Ok(Listening { listener, server: self.clone(), tls, task })
     }
 
     /// Connections at rest close, the others after the response under way.
@@ -102,8 +109,19 @@ impl Listening {
 }
 
 impl Drop for Listening {
+    /// Clients whose connections the kernel has set up already are served: closing the socket would reset them.
     fn drop(&mut self) {
         self.task.abort();
+        let socket = SockRef::from(&*self.listener);
+        // The socket does not block, so this ends when nobody is waiting, and after a full backlog at the latest.
+        for (stream, peer) in std::iter::from_fn(|| socket.accept().ok()).take(listener::BACKLOG) {
+            let Some(peer) = peer.as_socket() else { continue };
+            let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream.into()));
+            if let Ok(stream) = stream {
+                let tls = self.tls.borrow().clone();
+                tokio::task::spawn_local(connection::serve(self.server.arrive(), stream, peer, tls));
+            }
+        }
     }
 }
 
@@ -140,7 +158,7 @@ impl Drop for Registered {
     }
 }
 
-async fn accept(server: Rc<Server>, listener: TcpListener, tls: Rc<RefCell<Option<Arc<ServerConfig>>>>) {
+async fn accept(server: Rc<Server>, listener: Rc<TcpListener>, tls: Rc<RefCell<Option<Arc<ServerConfig>>>>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
