@@ -295,3 +295,29 @@ async fn cookies_that_http2_sent_apart_reach_the_upstream_as_one() {
     let response = client.send(Request::get("/").header("cookie", "a=1").header("cookie", "b=2")).await;
     assert_eq!(response.upstream_saw("cookie"), ["a=1; b=2"]);
 }
+
+#[tokio::test]
+async fn who_was_connected_before_a_drain_and_had_asked_is_answered() {
+    let upstream = Upstream::named("answered").await;
+    // The loop keeps the only worker busy, so that the next client and the drain come at the same time for it.
+    let guest = guests::naughty("limits: { time: 700ms }");
+    let plugin = "{ name: naughty, config: { do: loop, when: x-loop }, on-error: skip }";
+    let mut gateway = with_guest(
+        upstream.address(),
+        &guest,
+        plugin,
+        "workers: 1\nlisteners: [{ address: '127.0.0.1:0' }]\nadmin: { address: '127.0.0.1:0' }",
+    )
+    .await;
+    let mut busy = TcpStream::connect(gateway.address()).await.expect("a connection");
+    busy.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nx-loop: 1\r\n\r\n").await.expect("it is taken");
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    let mut waiting = TcpStream::connect(gateway.address()).await.expect("a connection");
+    waiting.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("it is taken");
+    let drained = gateway.drain();
+    for mut client in [busy, waiting] {
+        let response = raw::read_to_close(&mut client).await;
+        assert!(response.starts_with("HTTP/1.1 200 ") && response.ends_with("answered"), "{response}");
+    }
+    in_time("the drain", drained).await.expect("no panic");
+}

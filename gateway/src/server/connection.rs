@@ -72,11 +72,14 @@ pub(super) async fn serve(open: Open, stream: TcpStream, peer: SocketAddr, tls: 
         },
         Some(config) => {
             let handshake = TlsAcceptor::from(config).accept(stream);
-            match tokio::time::timeout(timeouts.header_read, handshake).await {
-                Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => serve_http2(stream, state).await,
-                Ok(Ok(stream)) => serve_http1(stream, state).await,
-                Ok(Err(error)) => Err(error.into()),
-                Err(_) => Err("no TLS handshake in time".into()),
+            let handshake = tokio::time::timeout(timeouts.header_read, handshake);
+            match state.until_expired(handshake).await {
+                Ok(Ok(Ok(stream))) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
+                    serve_http2(stream, state).await
+                }
+                Ok(Ok(Ok(stream))) => serve_http1(stream, state).await,
+                Ok(Ok(Err(error))) => Err(error.into()),
+                Ok(Err(_)) | Err(_) => Err("no TLS handshake in time".into()),
             }
         }
     };

@@ -57,6 +57,9 @@ enum Stage {
 /// How long a connection may take to close.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// How long it may take at most until the system tells us what has arrived on a new connection.
+const NOTICE: Duration = Duration::from_millis(100);
+
 /// What a connection that has been silent for too long deserves.
 pub(super) enum Expired {
     /// Nothing was asked: it is closed without a word.
@@ -190,8 +193,8 @@ impl ConnectionState {
         self.unread.get() && !self.multiplexed.get()
     }
 
-    /// Runs a future until it is done or the connection has been silent for too long; a drain counts as that:
-    /// who has asked nothing until then must not hold it up.
+    /// Runs a future until it is done or the connection has been silent for too long. A drain gives it a moment
+    /// only, in which what has arrived already is noticed: who asks nothing must not hold it up.
     pub(super) async fn until_expired<F: Future>(&self, future: F) -> Result<F::Output, Expired> {
         let mut future = pin!(future);
         std::future::poll_fn(|cx| {
@@ -199,8 +202,8 @@ impl ConnectionState {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
                 return Poll::Ready(Ok(output));
             }
-            if self.server.is_draining() {
-                return Poll::Ready(Err(Expired::Closed));
+            if self.server.is_draining() && !self.closing.replace(true) {
+                self.timer.arm(if self.secure { LINGER } else { NOTICE });
             }
             self.poll_expired(cx).map(Err)
         })
