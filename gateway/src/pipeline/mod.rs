@@ -4,11 +4,13 @@
 //! Invariant: this room does not know WebAssembly exists.
 
 pub mod exchange;
+mod fields;
 pub mod stage;
 
 use std::{rc::Rc, time::Instant};
 
 pub use exchange::{Bounds, EditError, Exchange, Phase, RequestHead, ResponseHead, Start};
+pub use fields::is_owned_by_the_gateway;
 pub use stage::{Decision, FailureKind, Outcome, Phases, Reply, Slot, Stage, StageFailure, Step};
 
 /// A route's stages, the global ones first.
@@ -68,19 +70,6 @@ impl Pipeline {
         Self { entries, request, response, complete }
     }
 
-    /// The names of the stages, in order.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().map(|entry| entry.stage.name())
-    }
-
-    pub fn len(&self) -> usize {
-        self.entries.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
-    }
-
     pub fn has_response_stages(&self) -> bool {
         !self.response.is_empty()
     }
@@ -106,6 +95,7 @@ impl Pipeline {
                 Ok(Decision::Respond(reply)) => Some(Verdict::Reply(reply)),
                 Err(failure) => {
                     report(entry, &failure, slot);
+                    slot.skipped.push(position);
                     (!entry.skip_on_error).then_some(Verdict::Failed(failure.kind))
                 }
             };
@@ -127,6 +117,9 @@ impl Pipeline {
         }
         let began = Instant::now();
         for &position in self.response.iter().filter(|&&position| position < ran) {
+            if slot.skipped.contains(&position) {
+                continue;
+            }
             let entry = &self.entries[position];
             if entry.skip_on_error {
                 slot.begin_transaction();
@@ -189,3 +182,6 @@ fn report(entry: &Entry, failure: &StageFailure, slot: &mut Slot) {
         slot.roll_back();
     }
 }
+
+#[cfg(test)]
+mod tests;

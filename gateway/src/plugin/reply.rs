@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::bindings;
-use crate::pipeline::{Bounds, Reply, exchange::is_owned_by_the_gateway};
+use crate::pipeline::{Bounds, Reply, is_owned_by_the_gateway};
 
 /// Takes over a reply, or says what is illegal about it. `content-length` is the gateway's and left out.
 pub(super) fn checked(reply: bindings::Reply, bounds: &Bounds) -> Result<Reply, String> {

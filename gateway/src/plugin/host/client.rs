@@ -7,7 +7,7 @@ use send_wrapper::SendWrapper;
 use wasmtime::Result;
 
 use crate::{
-    pipeline::{self, exchange::is_owned_by_the_gateway},
+    pipeline::{self, is_owned_by_the_gateway},
     plugin::{
         bindings::{
             Reply,

@@ -1,0 +1,89 @@
+//! What may be done to fields, whoever asks: names and values that are valid, none of the gateway's own, none
+//! over the bounds.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use super::exchange::{Bounds, EditError};
+
+pub(super) fn field(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), EditError> {
+    let value = HeaderValue::from_bytes(value).map_err(|_| EditError::InvalidSyntax)?;
+    Ok((field_name(name)?, value))
+}
+
+pub(super) fn field_name(name: &str) -> Result<HeaderName, EditError> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| EditError::InvalidSyntax)
+}
+
+/// Connection management and framing are the gateway's (RFC 9110 §7.6.1, RFC 9112 §6).
+pub fn is_owned_by_the_gateway(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "content-length"
+    )
+}
+
+pub(super) fn refuse_owned(name: &HeaderName) -> Result<(), EditError> {
+    if is_owned_by_the_gateway(name) { Err(EditError::Forbidden) } else { Ok(()) }
+}
+
+pub(super) fn refuse_host(name: &HeaderName) -> Result<(), EditError> {
+    if name == header::HOST { Err(EditError::Forbidden) } else { Ok(()) }
+}
+
+pub(super) fn insert(
+    headers: &mut HeaderMap,
+    name: HeaderName,
+    value: HeaderValue,
+    bounds: &Bounds,
+) -> Result<(), EditError> {
+    let new = name.as_str().len() + value.len() + 4;
+    let old: usize = headers.get_all(&name).iter().map(|v| name.as_str().len() + v.len() + 4).sum();
+    let old_count = headers.get_all(&name).iter().count();
+    // Only an edit that adds is refused: a head may arrive at its limit and be trimmed.
+    if new > old && section_bytes(headers) - old + new > bounds.header_bytes {
+        return Err(EditError::TooLarge);
+    }
+    if old_count == 0 && headers.len() >= bounds.header_count {
+        return Err(EditError::TooLarge);
+    }
+    headers.try_insert(name, value).map_err(|_| EditError::TooLarge)?;
+    Ok(())
+}
+
+pub(super) fn append(
+    headers: &mut HeaderMap,
+    name: HeaderName,
+    value: HeaderValue,
+    bounds: &Bounds,
+) -> Result<(), EditError> {
+    let new = name.as_str().len() + value.len() + 4;
+    if section_bytes(headers) + new > bounds.header_bytes || headers.len() >= bounds.header_count {
+        return Err(EditError::TooLarge);
+    }
+    headers.try_append(name, value).map_err(|_| EditError::TooLarge)?;
+    Ok(())
+}
+
+/// The size of a header section as HTTP/1.1 writes it: `name: value` and a line end for each field.
+pub fn section_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+pub(super) fn is_dot_segment(segment: &str) -> bool {
+    let plain = segment.replace("%2e", ".").replace("%2E", ".");
+    plain == "." || plain == ".."
+}
+
+/// `host` or `host:port`, without user information (RFC 9110 §7.2).
+pub(super) fn is_authority(value: &HeaderValue) -> bool {
+    value
+        .to_str()
+        .is_ok_and(|text| !text.is_empty() && !text.contains('@') && text.parse::<http::uri::Authority>().is_ok())
+}
