@@ -12,7 +12,7 @@ use crate::EditError;
 
 /// The gateway's defaults.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
-const MAX_HEADER_COUNT: usize = 128;
+const MAX_HEADER_COUNT: usize = 100;
 const MAX_URI_BYTES: usize = 16 * 1024;
 const MAX_ATTRIBUTES: usize = 128;
 const MAX_ATTRIBUTE_BYTES: usize = 32 * 1024;
