@@ -105,6 +105,12 @@ impl Failure {
         matches!(self, Self::MalformedRequest | Self::BodyTimeout | Self::BodyTooLarge)
     }
 
+    /// Whether it speaks against the endpoint that was asked. That none could be reached is said where it is
+    /// known of each.
+    pub fn is_the_endpoints(self) -> bool {
+        matches!(self, Self::UpstreamTimeout | Self::UpstreamClosed | Self::UpstreamProtocol)
+    }
+
     fn facts(self) -> (&'static str, u16, &'static str) {
         match self {
             Self::MalformedRequest => ("malformed-request", 400, "the request is not valid HTTP"),

@@ -170,6 +170,21 @@ async fn limits_and_timeouts_yaml_refuses_what_is_too_much() {
 }
 
 #[tokio::test]
+async fn resilience_yaml_loses_no_request_to_the_endpoint_that_is_down() {
+    let upstream = Upstream::echo().await;
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = example("resilience.yaml", &upstream).replace("127.0.0.1:9002", &nobody.to_string());
+    let gateway = TestGateway::start(&text).await;
+    for _ in 0..20 {
+        assert_eq!(gateway.get("/").await.status, 200);
+    }
+    eventually("the one that is down being found out", async || {
+        gateway.metrics().await.contains("gateway_upstream_endpoints{upstream=\"users\",state=\"fit\"} 1")
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn secrets_yaml_keeps_the_keys_of_two_issuers_apart() {
     let upstream = Upstream::echo().await;
     let folder = tempfile::tempdir().unwrap();

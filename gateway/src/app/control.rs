@@ -24,7 +24,7 @@ use super::{
     watch,
     worker::WorkerHandle,
 };
-use crate::server::listener;
+use crate::{server::listener, upstream::Watch};
 
 pub(super) enum Order {
     Reload {
@@ -53,6 +53,7 @@ struct Core {
     source: Source,
     shared: Arc<Shared>,
     snapshot: Arc<Snapshot>,
+    watch: Watch,
     workers: Vec<WorkerHandle>,
     /// The address that each configured listener has really got.
     bound: HashMap<ListenerKey, SocketAddr>,
@@ -90,10 +91,12 @@ impl Control {
             workers: Vec::new(),
             bound: HashMap::new(),
             snapshot: snapshot.clone(),
+            watch: Watch::start()?,
             shared,
         };
         let count = snapshot.config.workers;
         let sockets = core.bind_new(&snapshot, count)?;
+        core.watch.follow(snapshot.groups.clone(), snapshot.config.dns.clone());
         core.workers = (0..count).map(WorkerHandle::spawn).collect::<Result<_, _>>().map_err(StartError::Io)?;
         core.install(snapshot, sockets)?;
         core.shared.metrics.config_loaded();
@@ -233,6 +236,7 @@ impl Core {
             tracing::warn!("`admin` changes at the next start");
         }
         let sockets = self.bind_new(&snapshot, count)?;
+        self.watch.follow(snapshot.groups.clone(), snapshot.config.dns.clone());
         let old = self.snapshot.clone();
         self.install(snapshot, sockets)?;
         self.shared.change_log(&old.config.log, &self.snapshot.config.log);

@@ -1,13 +1,7 @@
 //! A configuration made ready for all workers: read, checked, compiled, certificates loaded. Nothing of it is
 //! in force yet, so whatever is wrong ends here.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fmt, io,
-    net::SocketAddr,
-    rc::Rc,
-    sync::Arc,
-};
+use std::{collections::HashMap, fmt, io, net::SocketAddr, rc::Rc, sync::Arc};
 
 use rustls::ServerConfig;
 
@@ -30,7 +24,7 @@ use crate::{
     server::tls,
     telemetry::Sinks,
     timers::Timers,
-    upstream::{Upstreams, tls::ClientTls},
+    upstream::{Group, Upstreams, tls::ClientTls},
 };
 
 /// A configuration that could be put in force.
@@ -42,7 +36,7 @@ pub(super) struct Snapshot {
     global: Vec<Arc<Used>>,
     /// In the order of the configuration's routes.
     routes: Vec<Vec<Arc<Used>>>,
-    upstream_tls: BTreeMap<Arc<str>, Option<ClientTls>>,
+    pub(super) groups: Vec<Arc<Group>>,
     secrets: services::Secrets,
     shared: Arc<Shared>,
 }
@@ -117,7 +111,7 @@ impl Snapshot {
         let routes = config.routes.iter().map(|route| all(&route.plugins)).collect::<Result<Vec<_>, _>>()?;
 
         let listeners = listeners(&config)?;
-        let upstream_tls = upstream_tls(&config)?;
+        let groups = groups(&config, old, shared)?;
         let sinks = match old {
             Some(old) => old.sinks.next(&config.sinks, &shared.metrics),
             None => Sinks::open(&config.sinks, &shared.metrics),
@@ -131,7 +125,7 @@ impl Snapshot {
             sinks,
             global,
             routes,
-            upstream_tls,
+            groups,
             secrets,
             shared: shared.clone(),
         })
@@ -140,12 +134,8 @@ impl Snapshot {
     /// One worker's site. What has not changed since `old` keeps its connections and its instances.
     pub(super) fn site(&self, worker: usize, timers: &Timers, pools: &Pools, old: Option<&Site>) -> Site {
         let config = &self.config;
-        let models = config
-            .upstreams
-            .values()
-            .map(|upstream| (upstream.clone(), self.upstream_tls.get(&upstream.name).cloned().flatten()));
-        let upstreams =
-            Rc::new(Upstreams::new(models, old.map(|old| &*old.upstreams), timers, &self.shared.metrics, worker));
+        let old = old.map(|old| &*old.upstreams);
+        let upstreams = Rc::new(Upstreams::new(&self.groups, old, timers, &self.shared.metrics, worker));
         let services = Rc::new(services::Services {
             worker,
             shared: Arc::new(services::Shared {
@@ -218,12 +208,14 @@ fn listeners(config: &Config) -> Result<Vec<ListenerSettings>, StartError> {
         .collect()
 }
 
-fn upstream_tls(config: &Config) -> Result<BTreeMap<Arc<str>, Option<ClientTls>>, StartError> {
+/// What is known of endpoints that stay is kept.
+fn groups(config: &Config, old: Option<&Snapshot>, shared: &Shared) -> Result<Vec<Arc<Group>>, StartError> {
     let load = |upstream: &Arc<Upstream>| {
         let secure = upstream.endpoints.iter().any(|endpoint| endpoint.url.scheme_str() == Some("https"));
         let tls = secure.then(|| ClientTls::load(upstream.tls.ca.as_deref())).transpose();
         let named = |error| io::Error::other(format!("upstream `{}`: {error}", upstream.name));
-        Ok((upstream.name.clone(), tls.map_err(named)?))
+        let old = old.and_then(|old| old.groups.iter().find(|group| group.model.name == upstream.name));
+        Ok(Group::new(upstream.clone(), tls.map_err(named)?, old, &shared.metrics))
     };
     config.upstreams.values().map(load).collect()
 }

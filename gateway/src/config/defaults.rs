@@ -1,10 +1,13 @@
 //! What holds where the file says nothing; a type whose default is not here is empty or its first variant.
 
 use super::{
-    file::{Limits, Log, Paths, PluginLimits, Timeouts, Upstream, UpstreamTimeouts},
-    model::{EncodedSlashes, LogFormat},
+    file::{
+        ActiveHealth, Balance, Health, Limits, Log, PassiveHealth, Paths, PlainBalance, PluginLimits, Statuses,
+        Timeouts, Upstream, UpstreamTimeouts,
+    },
+    model::{EncodedSlashes, LogFormat, Percent},
     part::Part,
-    units::{Size, Span},
+    units::{Share, Size, Span},
 };
 
 impl Default for Log {
@@ -49,10 +52,51 @@ impl Default for Upstream {
     fn default() -> Self {
         Self {
             endpoints: Vec::new(),
+            balance: Part::default(),
+            health: Part::default(),
             tls: None,
             host: Part::default(),
             timeouts: Part::default(),
             idle_connections: Part(Ok(256)),
+        }
+    }
+}
+
+impl Default for Balance {
+    fn default() -> Self {
+        Self::Plain(PlainBalance::RoundRobin)
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { active: None, passive: None, panic_threshold: Share(Percent(30)) }
+    }
+}
+
+impl Default for ActiveHealth {
+    fn default() -> Self {
+        Self {
+            path: String::new(),
+            expect: vec![Part(Ok(Statuses::Range("200-299".to_owned())))],
+            interval: Span::secs(5),
+            timeout: Span::secs(1),
+            unhealthy_after: 3,
+            healthy_after: 2,
+        }
+    }
+}
+
+impl Default for PassiveHealth {
+    fn default() -> Self {
+        Self {
+            consecutive_failures: 5,
+            failure_rate: None,
+            minimum_requests: 20,
+            window: Span::secs(10),
+            eject_for: Span::secs(30),
+            eject_for_at_most: Span::secs(300),
+            max_ejected: Share(Percent(50)),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The file as it was typed. The doc comments here are what editors show: they become the descriptions of
 //! the JSON Schema.
 
+mod upstream;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
@@ -8,10 +10,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    model::{EncodedSlashes, HostHeader, Isolation, LogFormat, OnError, TlsVersion},
+    model::{EncodedSlashes, Isolation, LogFormat, OnError, TlsVersion},
     part::{Anything, Name, Part},
     units::{Size, Span},
 };
+
+pub(super) use upstream::*;
 
 /// The configuration of the gateway.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -43,6 +47,8 @@ pub(super) struct File {
     /// Where plugins write lines, by name: `stdout`, `stderr` or a file.
     #[schemars(extend("propertyNames" = Name::schema()))]
     pub sinks: BTreeMap<String, Part<Sink>>,
+    /// How the names of endpoints are looked up.
+    pub dns: Part<Dns>,
     /// The services behind the gateway, by name.
     #[schemars(extend("propertyNames" = Name::schema()))]
     pub upstreams: BTreeMap<String, Part<Upstream>>,
@@ -184,60 +190,6 @@ pub(super) struct FileSink {
     pub file: String,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-#[schemars(extend("required" = ["endpoints"]))]
-pub(super) struct Upstream {
-    /// Requests go to them in turn.
-    #[schemars(length(min = 1))]
-    pub endpoints: Vec<Part<Endpoint>>,
-    /// For `https` endpoints.
-    pub tls: Option<Part<UpstreamTls>>,
-    /// The `Host` that the endpoint sees: the client's (`preserve`) or its own (`endpoint`).
-    pub host: Part<HostHeader>,
-    pub timeouts: Part<UpstreamTimeouts>,
-    /// Unused connections kept to each endpoint, for each worker.
-    #[schemars(range(max = 65_536))]
-    pub idle_connections: Part<usize>,
-}
-
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub(super) struct UpstreamTimeouts {
-    /// TCP and TLS.
-    pub connect: Span,
-    /// How long an unused connection is kept.
-    pub idle: Span,
-}
-
-/// A URL, or a URL with a weight.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub(super) enum Endpoint {
-    Url(String),
-    Weighted(WeightedEndpoint),
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) struct WeightedEndpoint {
-    /// `http://HOST:PORT` or `https://HOST:PORT`.
-    pub url: String,
-    /// Its share of the requests, relative to the others.
-    #[serde(default = "one")]
-    #[schemars(range(min = 1, max = 1_000))]
-    pub weight: u32,
-}
-
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub(super) struct UpstreamTls {
-    /// PEM file with the authorities that are believed; the system's if left out.
-    pub ca: Option<String>,
-    /// The name that is asked for and verified; the endpoint's host if left out.
-    pub server_name: Option<String>,
-}
-
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(super) struct Plugin {
@@ -354,8 +306,4 @@ pub(super) struct RouteLimits {
 pub(super) struct RouteTimeouts {
     /// From the head of the request to the head of the response.
     pub request: Option<Span>,
-}
-
-fn one() -> u32 {
-    1
 }

@@ -1,6 +1,8 @@
 //! What a configuration means, after every check: types that cannot be wrong. The rest of the gateway sees
 //! only these, never what was typed. (The enumerations that are typed as they are can be read and described.)
 
+mod upstream;
+
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
@@ -9,10 +11,12 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderName, HeaderValue, Method, Uri};
+use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use upstream::*;
 
 /// A whole configuration.
 #[derive(Debug, Clone)]
@@ -30,6 +34,7 @@ pub struct Config {
     pub timeouts: Timeouts,
     pub secrets: BTreeMap<String, SecretSource>,
     pub sinks: BTreeMap<String, SinkTarget>,
+    pub dns: Dns,
     pub upstreams: BTreeMap<String, Arc<Upstream>>,
     /// Every plugin that some route or the global list uses, by the name that YAML gives it.
     pub plugins: BTreeMap<String, Arc<Plugin>>,
@@ -146,48 +151,6 @@ pub enum SinkTarget {
     Stderr,
     /// Appended to; opened anew on reload, for rotation.
     File(PathBuf),
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub struct Upstream {
-    pub name: Arc<str>,
-    /// At least one.
-    pub endpoints: Vec<Endpoint>,
-    pub tls: UpstreamTls,
-    pub host: HostHeader,
-    /// TCP and TLS.
-    pub connect_timeout: Duration,
-    /// How long an unused connection is kept.
-    pub idle_timeout: Duration,
-    /// Unused connections kept to each endpoint, for each worker.
-    pub idle_connections: usize,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// `http` or `https`, authority, no path.
-    pub url: Uri,
-    /// At least 1.
-    pub weight: u32,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UpstreamTls {
-    /// PEM of the authorities believed; the system's if absent.
-    pub ca: Option<PathBuf>,
-    /// The name sent as SNI and verified; the endpoint's host if absent.
-    pub server_name: Option<String>,
-}
-
-/// What `Host` the upstream sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum HostHeader {
-    /// The client's.
-    #[default]
-    Preserve,
-    /// The endpoint's authority.
-    Endpoint,
 }
 
 #[derive(Debug, PartialEq)]

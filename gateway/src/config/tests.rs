@@ -77,6 +77,9 @@ fn the_smallest_file_has_all_the_defaults() {
     let upstream = &config.upstreams["users"];
     assert_eq!((upstream.connect_timeout, upstream.idle_timeout), (secs(5), secs(60)));
     assert_eq!((upstream.idle_connections, upstream.host), (256, HostHeader::Preserve));
+    assert_eq!(upstream.balance, Balance::RoundRobin);
+    assert_eq!(upstream.health, Health { active: None, passive: None, panic_threshold: Percent(30) });
+    assert_eq!(config.dns.servers, []);
     let route = &config.routes[0];
     assert_eq!(route.matches.path.segments, [Segment::Rest("rest".to_owned())]);
     assert_eq!((route.body_bytes, route.buffer_bytes, route.timeout), (10 * mib, mib as usize, secs(60)));
@@ -106,6 +109,38 @@ fn everything_that_can_be_set_arrives() {
     let headers: Vec<_> = route.matches.headers.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(headers, ["x-a", "x-b"]);
     assert_eq!((route.body_bytes, route.buffer_bytes, route.timeout), (5, 1024, Duration::from_secs(3)));
+}
+
+#[test]
+fn what_is_said_of_upstreams_arrives() {
+    let config = good("everything.yaml");
+    let secs = Duration::from_secs;
+    assert_eq!(config.dns.servers, ["10.0.0.2:53".parse().unwrap(), "[::1]:5353".parse().unwrap()]);
+    let users = &config.upstreams["users"];
+    assert_eq!(users.balance, Balance::Hash(HashKey::Header("x-user".parse().unwrap())));
+    let active = ActiveHealth {
+        path: "/healthz?deep=1".parse().unwrap(),
+        expect: vec![(200, 200), (300, 399)],
+        interval: secs(2),
+        timeout: Duration::from_millis(500),
+        unhealthy_after: 1,
+        healthy_after: 4,
+    };
+    let passive = PassiveHealth {
+        consecutive_failures: 7,
+        failure_rate: Some(Percent(50)),
+        minimum_requests: 3,
+        window: secs(60),
+        eject_for: secs(10),
+        eject_for_at_most: secs(120),
+        max_ejected: Percent(20),
+    };
+    let health = Health { active: Some(active), passive: Some(passive), panic_threshold: Percent(0) };
+    assert_eq!(users.health, health);
+    let orders = &config.upstreams["orders"];
+    assert_eq!(orders.balance, Balance::LeastRequests);
+    assert_eq!(orders.health.passive.as_ref().unwrap().consecutive_failures, 5);
+    assert_eq!(orders.health.panic_threshold, Percent(30));
 }
 
 #[test]

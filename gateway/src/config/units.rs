@@ -8,6 +8,8 @@ use serde::{
     de::{self, Visitor},
 };
 
+use super::model::Percent;
+
 /// Bytes: `64KiB`, or a plain number. What is more than 64 bits hold becomes the largest, which no range allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Size(pub u64);
@@ -15,6 +17,10 @@ pub(super) struct Size(pub u64);
 /// `500ms`, `10s`, `1m`, `2h`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Span(pub Duration);
+
+/// A percentage: `50%`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Share(pub Percent);
 
 /// From the largest to the smallest, so that the first that divides is the shortest way to write a value.
 const SIZES: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
@@ -118,6 +124,43 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0.0)
+    }
+}
+
+impl Serialize for Share {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Share {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        let percent = parse(&text, &[("%", 1)]).and_then(|n| u8::try_from(n).ok()).filter(|n| *n <= 100);
+        let expected = "a percentage such as `50%`";
+        let percent = percent.ok_or_else(|| de::Error::invalid_value(de::Unexpected::Str(&text), &expected))?;
+        Ok(Self(Percent(percent)))
+    }
+}
+
+impl JsonSchema for Share {
+    fn schema_name() -> Cow<'static, str> {
+        "Percentage".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A percentage: `50%`.",
+            "pattern": "^(100|[0-9]{1,2})%$",
+            "errorMessage": "expected a percentage from `0%` to `100%`",
+        })
+    }
+}
+
 impl JsonSchema for Size {
     fn schema_name() -> Cow<'static, str> {
         "Size".into()
@@ -165,6 +208,17 @@ mod tests {
         assert_eq!(from_value::<Size>(json!("99999999999999999999GiB")).unwrap(), Size(u64::MAX));
         for wrong in [json!("64KB"), json!("KiB"), json!("-1B"), json!("1.5MiB"), json!(-1), json!(null), json!("5")] {
             assert!(from_value::<Size>(wrong.clone()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn percentages_are_read_and_written() {
+        for (text, percent) in [("0%", 0), ("7%", 7), ("100%", 100)] {
+            assert_eq!(from_value::<Share>(json!(text)).unwrap(), Share(Percent(percent)));
+            assert_eq!(Share(Percent(percent)).to_string(), text);
+        }
+        for wrong in [json!("101%"), json!("50"), json!(50), json!("%"), json!("-1%"), json!("1.5%")] {
+            assert!(from_value::<Share>(wrong.clone()).is_err(), "{wrong}");
         }
     }
 

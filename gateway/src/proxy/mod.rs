@@ -2,6 +2,7 @@
 //! through the stages that ran, and in every case to its end in `ongoing`.
 
 mod admit;
+mod affinity;
 mod client;
 mod observing;
 mod ongoing;
@@ -78,6 +79,7 @@ async fn forward(ongoing: &mut Ongoing, site: &Site, until: Instant) {
         return ongoing.fail(Failure::Internal, "no route at forwarding");
     };
     let exchange = &mut *ongoing.slot;
+    let key = affinity::key(&route.upstream.model.balance, exchange);
     let outgoing = Outgoing {
         method: &exchange.request.method,
         target: &exchange.request.target,
@@ -85,6 +87,7 @@ async fn forward(ongoing: &mut Ongoing, site: &Site, until: Instant) {
         // Whoever still wants to see the request gets to see it whole.
         keep_headers: route.pipeline.has_response_stages() || route.pipeline.has_observers(),
         authority: &exchange.request.authority,
+        key,
         body: std::mem::take(&mut exchange.request_body),
     };
     let since = Instant::now();

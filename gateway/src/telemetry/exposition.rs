@@ -13,7 +13,7 @@ use prometheus_client::{
 
 use super::{
     cells::{Durations, Histogram, total},
-    metrics::{CALL_FAILURES, CLASSES, Inner, METHODS, Metrics, PHASES, name},
+    metrics::{CALL_FAILURES, CLASSES, Inner, METHODS, Metrics, PHASES, STANDINGS, name},
     series::{Kind, Value},
 };
 use crate::error::Failure;
@@ -154,7 +154,30 @@ fn upstreams(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
             (vec![("upstream", &**upstream), ("result", "failed")], total(cells, |cells| &cells.failed_connects)),
         ]
     });
-    page.counters(name::UPSTREAM_CONNECTS, "Attempts to connect to an upstream", connects)
+    page.counters(name::UPSTREAM_CONNECTS, "Attempts to connect to an upstream", connects)?;
+    endpoints(inner, page)
+}
+
+fn endpoints(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
+    let standings = inner.standings();
+    let counts = standings.iter().flat_map(|(upstream, counts)| {
+        let states = STANDINGS.into_iter().zip(counts);
+        states.map(move |(state, count)| (vec![("upstream", &**upstream), ("state", state)], *count))
+    });
+    page.gauges(name::UPSTREAM_ENDPOINTS, "Endpoints of an upstream by their state", counts)?;
+    let upstreams = inner.upstreams.all();
+    let ejections = upstreams
+        .iter()
+        .map(|(upstream, cells)| (vec![("upstream", &**upstream)], total(cells, |cells| &cells.ejections)));
+    page.counters(name::UPSTREAM_EJECTIONS, "Endpoints ejected for how requests fared", ejections)?;
+    let checks = upstreams.iter().flat_map(|(upstream, cells)| {
+        let count = |good: usize| total(cells, |cells| &cells.checks[good]);
+        ["failed", "ok"]
+            .into_iter()
+            .enumerate()
+            .map(move |(good, result)| (vec![("upstream", &**upstream), ("result", result)], count(good)))
+    });
+    page.counters(name::HEALTH_CHECKS, "Active health checks of an upstream's endpoints", checks)
 }
 
 fn plugins(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {

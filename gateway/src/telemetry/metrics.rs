@@ -4,8 +4,9 @@
 //! numbers of its own, without a lock or a look-up. Names follow Prometheus; counters get `_total` on output.
 
 use std::{
+    collections::BTreeMap,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{SystemTime, UNIX_EPOCH},
@@ -31,6 +32,9 @@ pub(super) mod name {
     pub(in crate::telemetry) const UPSTREAM_DURATION: &str = "gateway_upstream_duration_seconds";
     pub(in crate::telemetry) const UPSTREAM_CONNECTIONS: &str = "gateway_upstream_connections";
     pub(in crate::telemetry) const UPSTREAM_CONNECTS: &str = "gateway_upstream_connects";
+    pub(in crate::telemetry) const UPSTREAM_ENDPOINTS: &str = "gateway_upstream_endpoints";
+    pub(in crate::telemetry) const UPSTREAM_EJECTIONS: &str = "gateway_upstream_ejections";
+    pub(in crate::telemetry) const HEALTH_CHECKS: &str = "gateway_upstream_health_checks";
     pub(in crate::telemetry) const WASM_CALLS: &str = "gateway_wasm_calls";
     pub(in crate::telemetry) const WASM_SECONDS: &str = "gateway_wasm_call_seconds";
     pub(in crate::telemetry) const WASM_FAILURES: &str = "gateway_wasm_failures";
@@ -58,6 +62,7 @@ pub struct Metrics(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     pub(super) routes: Cells<RouteMetrics>,
     pub(super) upstreams: Cells<UpstreamMetrics>,
+    standings: Mutex<BTreeMap<Arc<str>, Weak<dyn Standings>>>,
     pub(super) plugins: Cells<PluginCells>,
     pub(super) series: AllSeries,
     pub(super) sinks: Cells<SinkMetrics>,
@@ -78,6 +83,13 @@ impl Metrics {
 
     pub fn upstream(&self, worker: usize, upstream: &str) -> Arc<UpstreamMetrics> {
         self.0.upstreams.of(worker, upstream)
+    }
+
+    /// From now on the upstream's endpoints are counted by asking.
+    pub fn watch_upstream(&self, upstream: &Arc<str>, standings: Weak<dyn Standings>) {
+        let mut all = self.0.standings.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|_, standings| standings.strong_count() > 0);
+        all.insert(upstream.clone(), standings);
     }
 
     pub fn plugin(&self, worker: usize, plugin: &str) -> PluginMetrics {
@@ -131,6 +143,24 @@ impl Metrics {
         let mut out = String::new();
         text::encode(&mut out, &registry).expect("writing to a string does not fail");
         out
+    }
+}
+
+/// In place of a worker, for what is counted for all of them.
+pub const PROCESS: usize = usize::MAX;
+
+/// How many endpoints of an upstream are in each of `STANDINGS`.
+pub trait Standings: std::fmt::Debug + Send + Sync {
+    fn standings(&self) -> [u64; STANDINGS.len()];
+}
+
+pub const STANDINGS: [&str; 3] = ["fit", "ejected", "unhealthy"];
+
+impl Inner {
+    /// The upstreams of the configurations that are in force.
+    pub(super) fn standings(&self) -> Vec<(Arc<str>, [u64; STANDINGS.len()])> {
+        let all = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter_map(|(name, group)| Some((name.clone(), group.upgrade()?.standings()))).collect()
     }
 }
 
@@ -189,9 +219,22 @@ pub struct UpstreamMetrics {
     pub(super) connects: AtomicU64,
     pub(super) failed_connects: AtomicU64,
     pub(super) open: Arc<AtomicU64>,
+    pub(super) ejections: AtomicU64,
+    /// Bad ones, good ones.
+    pub(super) checks: [AtomicU64; 2],
 }
 
 impl UpstreamMetrics {
+    /// An endpoint was ejected.
+    pub fn ejected(&self) {
+        self.ejections.fetch_add(1, Relaxed);
+    }
+
+    /// An endpoint was asked how it is, and gave a good answer or not.
+    pub fn health_checked(&self, good: bool) {
+        self.checks[usize::from(good)].fetch_add(1, Relaxed);
+    }
+
     /// A response's head arrived so long after the request was sent.
     pub fn responded(&self, status: u16, head_us: u64) {
         self.responses[class_index(Some(status))].fetch_add(1, Relaxed);

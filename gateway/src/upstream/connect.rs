@@ -38,51 +38,51 @@ impl Drop for Connection {
 
 /// Where an endpoint is and how it is spoken to.
 pub(super) struct Address {
-    host: String,
-    port: u16,
-    /// Set where the host is an address, so that nothing is looked up.
-    fixed: Option<SocketAddr>,
+    socket: SocketAddr,
     tls: Option<(ClientTls, Result<ServerName<'static>, String>)>,
 }
 
 impl Address {
-    pub(super) fn new(url: &Uri, settings: &UpstreamTls, tls: Option<&ClientTls>) -> Self {
-        let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_owned();
+    pub(super) fn new(url: &Uri, socket: SocketAddr, settings: &UpstreamTls, tls: Option<&ClientTls>) -> Self {
         let secure = url.scheme_str() == Some("https");
-        let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let fixed = host.parse().ok().map(|ip| SocketAddr::new(ip, port));
-        let name = settings.server_name.as_deref().unwrap_or(&host);
-        let name = ServerName::try_from(name.to_owned()).map_err(|_| format!("`{name}` is not a server name"));
-        Self { port, fixed, tls: tls.filter(|_| secure).map(|tls| (tls.clone(), name)), host }
+        let name = || {
+            let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+            let name = settings.server_name.as_deref().unwrap_or(host);
+            ServerName::try_from(name.to_owned()).map_err(|_| format!("`{name}` is not a server name"))
+        };
+        Self { socket, tls: tls.filter(|_| secure).map(|tls| (tls.clone(), name())) }
     }
 
-    pub(super) fn tls(&self) -> Option<&ClientTls> {
-        self.tls.as_ref().map(|(tls, _)| tls)
+    pub(super) fn socket(&self) -> SocketAddr {
+        self.socket
     }
 
-    /// A new connection, driven by a task of this worker until it closes.
-    pub(super) async fn connect(&self, metrics: &UpstreamMetrics) -> io::Result<Connection> {
-        let stream = self.open().await?;
+    /// Whether connections to the one are as good as connections to the other.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let same_tls = match (&self.tls, &other.tls) {
+            (Some((mine, my_name)), Some((theirs, their_name))) => mine.is_same(theirs) && my_name == their_name,
+            (mine, theirs) => mine.is_none() && theirs.is_none(),
+        };
+        self.socket == other.socket && same_tls
+    }
+
+    /// A new connection, driven by a task of this thread until it closes.
+    pub(super) async fn connect(&self, metrics: Option<&UpstreamMetrics>) -> io::Result<Connection> {
+        let stream = TcpStream::connect(self.socket).await?;
         stream.set_nodelay(true)?;
+        let open = || metrics.map(UpstreamMetrics::connected);
         match &self.tls {
-            None => handshake(TokioIo::new(stream), metrics.connected()).await,
+            None => handshake(TokioIo::new(stream), open()).await,
             Some((tls, name)) => {
                 let name = name.clone().map_err(io::Error::other)?;
                 let stream = TlsConnector::from(tls.config.clone()).connect(name, stream).await?;
-                handshake(TokioIo::new(stream), metrics.connected()).await
+                handshake(TokioIo::new(stream), open()).await
             }
-        }
-    }
-
-    async fn open(&self) -> io::Result<TcpStream> {
-        match self.fixed {
-            Some(address) => TcpStream::connect(address).await,
-            None => TcpStream::connect((self.host.as_str(), self.port)).await,
         }
     }
 }
 
-async fn handshake<T>(io: T, open: Held) -> io::Result<Connection>
+async fn handshake<T>(io: T, open: Option<Held>) -> io::Result<Connection>
 where
     T: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
 {

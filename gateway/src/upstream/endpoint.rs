@@ -1,23 +1,35 @@
-//! One endpoint and its unused connections.
+//! One endpoint and its unused connections, for one worker.
 
-use std::{cell::RefCell, collections::VecDeque, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    ops::Deref,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
-use http::HeaderValue;
+use http::{HeaderValue, Uri};
 use tokio::time::Instant;
 
 use super::{
     connect::{Address, Connection},
-    tls::ClientTls,
+    group::Member,
+    standing::Standing,
 };
 use crate::config::model;
 
 pub(super) struct Endpoint {
+    pub(super) url: Uri,
     pub(super) address: Address,
     /// What `Host` names it by.
     pub(super) authority: HeaderValue,
+    pub(super) standing: Arc<Standing>,
+    /// Requests of this worker of which the response has not ended.
+    under_way: Cell<u32>,
     /// The longest unused in front.
     idle: RefCell<VecDeque<Idle>>,
-    capacity: usize,
+    capacity: Cell<usize>,
 }
 
 struct Idle {
@@ -26,23 +38,28 @@ struct Idle {
 }
 
 impl Endpoint {
-    pub(super) fn new(endpoint: &model::Endpoint, upstream: &model::Upstream, tls: Option<&ClientTls>) -> Self {
-        let authority = endpoint.url.authority().map_or("", |a| a.as_str());
+    pub(super) fn new(upstream: &model::Upstream, member: &Member, address: Address) -> Self {
+        let url = upstream.endpoints[member.origin].url.clone();
+        let authority = url.authority().map_or("", |a| a.as_str());
         Self {
-            address: Address::new(&endpoint.url, &upstream.tls, tls),
             // A URL's authority has no octet that a header value may not have.
             authority: HeaderValue::from_str(authority).unwrap_or_else(|_| HeaderValue::from_static("")),
+            url,
+            address,
+            standing: member.standing.clone(),
+            under_way: Cell::new(0),
             idle: RefCell::default(),
-            capacity: upstream.idle_connections,
+            capacity: Cell::new(upstream.idle_connections),
         }
     }
 
-    pub(super) fn has_tls(&self, tls: Option<&ClientTls>) -> bool {
-        match (self.address.tls(), tls) {
-            (Some(mine), Some(theirs)) => mine.is_same(theirs),
-            (None, _) => true,
-            (Some(_), None) => false,
-        }
+    /// Whether its connections are those that one at this address would have.
+    pub(super) fn is_at(&self, address: &Address, standing: &Arc<Standing>) -> bool {
+        Arc::ptr_eq(&self.standing, standing) && self.address.is_same(address)
+    }
+
+    pub(super) fn under_way(&self) -> u32 {
+        self.under_way.get()
     }
 
     /// A connection that can take a request at once: the one used last, since it is the least likely to be
@@ -69,15 +86,51 @@ impl Endpoint {
             return;
         }
         let mut idle = self.idle.borrow_mut();
-        if idle.len() >= self.capacity {
+        if idle.len() >= self.capacity.get() {
             idle.pop_front();
         }
-        if self.capacity > 0 {
+        if self.capacity.get() > 0 {
             idle.push_back(Idle { connection, since: Instant::now() });
         }
     }
 
     pub(super) fn close_idle(&self, after: Duration) {
         self.idle.borrow_mut().retain(|idle| idle.since.elapsed() < after && !idle.connection.sender.is_closed());
+    }
+
+    /// A reload may allow more or fewer.
+    pub(super) fn keep_at_most(&self, capacity: usize) {
+        self.capacity.set(capacity);
+        let mut idle = self.idle.borrow_mut();
+        let surplus = idle.len().saturating_sub(capacity);
+        idle.drain(..surplus);
+    }
+}
+
+/// An endpoint with a request under way, until dropped.
+pub(super) struct Busy(Rc<Endpoint>);
+
+impl Busy {
+    pub(super) fn new(endpoint: &Rc<Endpoint>) -> Self {
+        endpoint.under_way.set(endpoint.under_way.get() + 1);
+        Self(endpoint.clone())
+    }
+
+    pub(super) fn endpoint(&self) -> &Rc<Endpoint> {
+        &self.0
+    }
+}
+
+impl Deref for Busy {
+    type Target = Endpoint;
+
+    fn deref(&self) -> &Endpoint {
+        &self.0
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.under_way.set(self.0.under_way.get() - 1);
     }
 }

@@ -5,16 +5,35 @@
 mod balance;
 mod connect;
 mod endpoint;
+mod group;
 mod head;
+mod moment;
+mod names;
+mod probe;
+mod rendezvous;
 mod request;
 mod response;
 mod send;
+mod standing;
 pub mod tls;
+mod view;
+mod watch;
+mod window;
 
-use std::{collections::HashMap, rc::Rc, sync::Arc};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+    time::Instant,
+};
 
+pub use group::Group;
+pub use rendezvous::hash_of;
 pub use request::Outgoing;
 pub use send::{Patience, Refused, Sent, send};
+
+pub use watch::Watch;
 
 use crate::{
     config::model,
@@ -22,8 +41,8 @@ use crate::{
     timers::Timers,
 };
 
-use balance::RoundRobin;
-use endpoint::Endpoint;
+use endpoint::{Busy, Endpoint};
+use view::View;
 
 /// The upstreams of one configuration, for one worker.
 pub struct Upstreams(HashMap<Arc<str>, Rc<Upstream>>);
@@ -31,31 +50,38 @@ pub struct Upstreams(HashMap<Arc<str>, Rc<Upstream>>);
 /// One upstream's endpoints with their idle connections.
 pub struct Upstream {
     pub model: Arc<model::Upstream>,
-    endpoints: Vec<Rc<Endpoint>>,
-    turns: RoundRobin,
+    group: Arc<Group>,
+    /// Of the view, where a look costs least.
+    version: Cell<u64>,
+    until: Cell<Option<Instant>>,
+    view: RefCell<View>,
     timers: Timers,
     metrics: Arc<UpstreamMetrics>,
 }
 
 impl Upstreams {
-    /// Upstreams that are as they were in `old` keep their connections. Metrics are counted as this worker's.
-    pub fn new(
-        models: impl IntoIterator<Item = (Arc<model::Upstream>, Option<tls::ClientTls>)>,
+    /// Endpoints that are as they were in `old` keep their connections. Metrics are counted as this worker's.
+    pub fn new<'a>(
+        groups: impl IntoIterator<Item = &'a Arc<Group>>,
         old: Option<&Self>,
         timers: &Timers,
         metrics: &Metrics,
         worker: usize,
     ) -> Self {
-        let build = |(model, tls): (Arc<model::Upstream>, Option<tls::ClientTls>)| {
-            let kept = old.and_then(|old| old.0.get(&model.name)).filter(|kept| kept.is_same(&model, tls.as_ref()));
-            let new = || {
-                let metrics = metrics.upstream(worker, &model.name);
-                Rc::new(Upstream::new(model.clone(), tls, timers.clone(), metrics))
+        let build = |group: &Arc<Group>| {
+            let name = group.model.name.clone();
+            let kept = old.and_then(|old| old.0.get(&name));
+            let upstream = match kept {
+                Some(kept) if Arc::ptr_eq(&kept.group, group) => kept.clone(),
+                _ => {
+                    let kept = kept.map_or(Vec::new(), |kept| kept.view.borrow().endpoints.clone());
+                    let metrics = metrics.upstream(worker, &name);
+                    Rc::new(Upstream::new(group.clone(), &kept, timers.clone(), metrics))
+                }
             };
-            let upstream = kept.cloned().unwrap_or_else(new);
-            (model.name.clone(), upstream)
+            (name, upstream)
         };
-        Self(models.into_iter().map(build).collect())
+        Self(groups.into_iter().map(build).collect())
     }
 
     pub fn get(&self, name: &str) -> Option<&Rc<Upstream>> {
@@ -65,7 +91,7 @@ impl Upstreams {
     /// Closes connections that were idle for too long. To be called now and then.
     pub fn close_idle(&self) {
         for upstream in self.0.values() {
-            for endpoint in &upstream.endpoints {
+            for endpoint in &upstream.view.borrow().endpoints {
                 endpoint.close_idle(upstream.model.idle_timeout);
             }
         }
@@ -73,20 +99,47 @@ impl Upstreams {
 }
 
 impl Upstream {
-    fn new(
-        model: Arc<model::Upstream>,
-        tls: Option<tls::ClientTls>,
-        timers: Timers,
-        metrics: Arc<UpstreamMetrics>,
-    ) -> Self {
-        let endpoints: Vec<_> =
-            model.endpoints.iter().map(|e| Rc::new(Endpoint::new(e, &model, tls.as_ref()))).collect();
-        let turns = RoundRobin::new(model.endpoints.iter().map(|e| e.weight));
-        Self { model, endpoints, turns, timers, metrics }
+    fn new(group: Arc<Group>, kept: &[Rc<Endpoint>], timers: Timers, metrics: Arc<UpstreamMetrics>) -> Self {
+        let view = View::new(&group, Instant::now(), kept);
+        for endpoint in &view.endpoints {
+            endpoint.keep_at_most(group.model.idle_connections);
+        }
+        Self {
+            model: group.model.clone(),
+            group,
+            version: Cell::new(view.version),
+            until: Cell::new(view.until),
+            view: RefCell::new(view),
+            timers,
+            metrics,
+        }
     }
 
-    fn is_same(&self, model: &model::Upstream, tls: Option<&tls::ClientTls>) -> bool {
-        // Certificates may have changed under the same file names: then the loaded configuration differs.
-        *self.model == *model && self.endpoints.iter().all(|endpoint| endpoint.has_tls(tls))
+    /// The endpoint for a request that begins now.
+    fn pick(&self, key: Option<u64>, now: Instant) -> Option<Busy> {
+        if self.group.version() != self.version.get() || self.until.get().is_some_and(|until| now >= until) {
+            self.look_again(now);
+        }
+        self.view.borrow().pick(key)
+    }
+
+    /// An endpoint that has not been tried for this request, if there is one.
+    fn another(&self, tried: &[Rc<Endpoint>]) -> Option<Busy> {
+        self.view.borrow().another(tried)
+    }
+
+    #[cold]
+    fn look_again(&self, now: Instant) {
+        let view = View::new(&self.group, now, &self.view.borrow().endpoints);
+        self.version.set(view.version);
+        self.until.set(view.until);
+        drop(self.view.replace(view));
+    }
+
+    /// How a request to an endpoint fared.
+    fn observe(&self, endpoint: &Endpoint, failed: bool, now: Instant) {
+        if let Some(policy) = &self.model.health.passive {
+            self.group.observe(policy, &endpoint.standing, failed, now);
+        }
     }
 }

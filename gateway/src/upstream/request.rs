@@ -16,6 +16,8 @@ pub struct Outgoing<'a> {
     pub keep_headers: bool,
     /// What `Host` says where the upstream preserves it.
     pub authority: &'a HeaderValue,
+    /// What a hash over the request balances by (`hash_of`).
+    pub key: Option<u64>,
     pub body: Body,
 }
 

@@ -2,7 +2,6 @@
 
 use std::{
     pin::Pin,
-    rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -11,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{connect::Connection, endpoint::Endpoint};
+use super::{connect::Connection, endpoint::Busy};
 use crate::{
     http::body::{Body, BodyError},
     timers::Timer,
@@ -29,7 +28,7 @@ pub(super) struct UpstreamBody {
 /// A connection in use and where it goes back to.
 pub(super) struct Lease {
     pub(super) connection: Connection,
-    pub(super) endpoint: Rc<Endpoint>,
+    pub(super) endpoint: Busy,
     /// Whether another request may follow on it.
     pub(super) reusable: bool,
 }

@@ -8,11 +8,12 @@ use std::{
 
 use http::{Response, Version};
 use hyper::body::Incoming;
+use smallvec::SmallVec;
 
 use super::{
     Upstream,
     connect::Connection,
-    endpoint::Endpoint,
+    endpoint::{Busy, Endpoint},
     head,
     request::Outgoing,
     response::{Lease, UpstreamBody},
@@ -58,14 +59,30 @@ pub async fn send(
 ) -> Result<Sent, Refused> {
     let timer = upstream.timers.timer();
     timer.arm(patience.response);
-    let exchange = timer.limit(exchange(upstream, outgoing, traffic)).await;
-    let (response, lease) = exchange
-        .unwrap_or_else(|| Err(timed_out(traffic, patience.response)))
-        .inspect_err(|_| upstream.metrics.failed())?;
-    let head_us = patience.since.elapsed().as_micros() as u64;
+    let Some(mut endpoint) = upstream.pick(outgoing.key, patience.since) else {
+        upstream.metrics.failed();
+        return Err(Refused { failure: Failure::NoEndpoint, cause: "no endpoint is known".into() });
+    };
+    let exchange = timer.limit(exchange(upstream, &mut endpoint, outgoing, traffic)).await;
+    let exchange = exchange.unwrap_or_else(|| Err(timed_out(traffic, patience.response)));
+    let (response, connection, reusable) = match exchange {
+        Ok(exchange) => exchange,
+        Err(refused) => {
+            upstream.metrics.failed();
+            if refused.failure.is_the_endpoints() {
+                upstream.observe(&endpoint, true, Instant::now());
+            }
+            return Err(refused);
+        }
+    };
+    let now = Instant::now();
+    let head_us = now.saturating_duration_since(patience.since).as_micros() as u64;
     upstream.metrics.responded(response.status().as_u16(), head_us);
     let (mut response, incoming) = response.into_parts();
-    head::judge(&mut response).map_err(|cause| Refused { failure: Failure::UpstreamProtocol, cause: cause.into() })?;
+    let judged = head::judge(&mut response);
+    upstream.observe(&endpoint, judged.is_err() || response.status.is_server_error(), now);
+    judged.map_err(|cause| Refused { failure: Failure::UpstreamProtocol, cause: cause.into() })?;
+    let lease = Lease { connection, endpoint, reusable };
     Ok(Sent { response, head_us, body: UpstreamBody::wrap(incoming, lease, timer, patience.body) })
 }
 
@@ -78,12 +95,14 @@ fn timed_out(traffic: &Traffic, patience: Duration) -> Refused {
     }
 }
 
+/// The head of a response, its connection, and whether another request may follow on that. `endpoint` is the one to
+/// begin with; it becomes the one that was asked.
 async fn exchange(
     upstream: &Upstream,
+    endpoint: &mut Busy,
     mut outgoing: Outgoing<'_>,
     traffic: &Traffic,
-) -> Result<(Response<Incoming>, Lease), Refused> {
-    let mut endpoint = &upstream.endpoints[upstream.turns.next()];
+) -> Result<(Response<Incoming>, Connection, bool), Refused> {
     let preserve_host = upstream.model.host == HostHeader::Preserve;
     let mut retried = false;
     loop {
@@ -91,12 +110,8 @@ async fn exchange(
         let idle = if retried { None } else { endpoint.take_idle() };
         let (mut connection, reused) = match idle {
             Some(connection) => (connection, true),
-            None => {
-                // Boxed, because a handshake is large, rare, and would make every exchange's future as large.
-                let (connection, at) = Box::pin(connect(upstream, endpoint)).await?;
-                endpoint = at;
-                (connection, false)
-            }
+            // Boxed, because a handshake is large, rare, and would make every exchange's future as large.
+            None => (Box::pin(connect(upstream, endpoint)).await?, false),
         };
         // An idle connection may have been closed by the upstream an instant ago, which is no failure of
         // the request.
@@ -108,7 +123,7 @@ async fn exchange(
                 // To a server of HTTP/1.0 hyper would say the next request in HTTP/1.0, which has no chunks:
                 // a body of unknown length would be lost.
                 let reusable = response.version() >= Version::HTTP_11;
-                return Ok((response, Lease { connection, endpoint: endpoint.clone(), reusable }));
+                return Ok((response, connection, reusable));
             }
             Err(error) => error,
         };
@@ -125,26 +140,29 @@ async fn exchange(
     }
 }
 
-/// A new connection to the endpoint or, where it cannot be reached, to another one: nothing has been sent yet.
-async fn connect<'a>(
-    upstream: &'a Upstream,
-    first: &'a Rc<Endpoint>,
-) -> Result<(Connection, &'a Rc<Endpoint>), Refused> {
-    let others = upstream.endpoints.iter().filter(|other| !Rc::ptr_eq(other, first));
-    let mut refused = None;
-    for endpoint in std::iter::once(first).chain(others) {
-        let connecting = endpoint.address.connect(&upstream.metrics);
+/// A new connection to the endpoint or, where it cannot be reached, to another one, which takes its place: nothing
+/// has been sent yet.
+async fn connect(upstream: &Upstream, endpoint: &mut Busy) -> Result<Connection, Refused> {
+    let mut tried: SmallVec<[Rc<Endpoint>; 4]> = SmallVec::new();
+    loop {
+        let connecting = endpoint.address.connect(Some(&upstream.metrics));
         let attempt = tokio::time::timeout(upstream.model.connect_timeout, connecting).await;
         let (failure, cause) = match attempt {
-            Ok(Ok(connection)) => return Ok((connection, endpoint)),
+            Ok(Ok(connection)) => return Ok(connection),
             Ok(Err(error)) => (Failure::UpstreamUnreachable, chain(&error)),
             Err(_) => (Failure::UpstreamConnectTimeout, format!("within {:?}", upstream.model.connect_timeout)),
         };
         upstream.metrics.connect_failed();
-        let name = String::from_utf8_lossy(endpoint.authority.as_bytes());
-        refused = Some(Refused { failure, cause: format!("cannot connect to {name}: {cause}") });
+        upstream.observe(endpoint, true, Instant::now());
+        tried.push(endpoint.endpoint().clone());
+        match upstream.another(&tried) {
+            Some(other) => *endpoint = other,
+            None => {
+                let name = String::from_utf8_lossy(endpoint.authority.as_bytes());
+                return Err(Refused { failure, cause: format!("cannot connect to {name}: {cause}") });
+            }
+        }
     }
-    Err(refused.unwrap_or(Refused { failure: Failure::NoEndpoint, cause: "no endpoint".into() }))
 }
 
 /// An error with its causes, each of which prints only its own level.

@@ -3,6 +3,7 @@
 pub mod certs;
 pub mod client;
 pub mod counted;
+pub mod dns;
 pub mod feed;
 pub mod frames;
 pub mod gate;

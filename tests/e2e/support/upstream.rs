@@ -69,8 +69,17 @@ impl Upstream {
         F: Fn(Request<Incoming>) -> R + Clone + Send + 'static,
         R: Future<Output = Response<Body>> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
+        Self::serving_at(([127, 0, 0, 1], 0).into(), answer).await.expect("a port")
+    }
+
+    /// At an address, unless somebody else is there.
+    pub async fn serving_at<F, R>(address: SocketAddr, answer: F) -> std::io::Result<Self>
+    where
+        F: Fn(Request<Incoming>) -> R + Clone + Send + 'static,
+        R: Future<Output = Response<Body>> + Send + 'static,
+    {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
         let connections = Arc::new(AtomicUsize::new(0));
         let requests = Arc::new(AtomicUsize::new(0));
         let counts = (connections.clone(), requests.clone());
@@ -89,7 +98,7 @@ impl Upstream {
                 });
             }
         });
-        Self { address, connections, requests, task }
+        Ok(Self { address, connections, requests, task })
     }
 
     pub fn address(&self) -> SocketAddr {

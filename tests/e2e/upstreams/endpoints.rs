@@ -2,18 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{balanced, configured, is_problem, nobody};
-use crate::support::{Client, TestGateway, Upstream, client::Request, counted::failed, strict::StrictUpstream};
-
-/// How many of so many requests each name answered.
-async fn answers(gateway: &TestGateway, requests: usize) -> HashMap<String, usize> {
-    let mut counts = HashMap::new();
-    let mut client = Client::connect(gateway.address()).await;
-    for _ in 0..requests {
-        *counts.entry(client.send(Request::get("/")).await.text()).or_default() += 1;
-    }
-    counts
-}
+use super::{answers, balanced, configured, is_problem, nobody};
+use crate::support::{TestGateway, Upstream, client::Request, counted::failed, strict::StrictUpstream};
 
 #[tokio::test]
 async fn endpoints_take_turns_by_their_weights() {

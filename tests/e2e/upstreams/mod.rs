@@ -1,16 +1,21 @@
 //! Upstreams that fail, lie, or say more than they should: each has one right outcome, and no client is told
 //! anything that was not said.
 
+mod balancing;
 mod connections;
+mod ejection;
 mod endpoints;
+mod health;
+mod names;
+mod reload;
 mod responses;
 mod tls;
 
-use std::net::SocketAddr;
+use std::{collections::HashMap, net::SocketAddr};
 
 use tokio::net::TcpListener;
 
-use crate::support::{Response, TestGateway};
+use crate::support::{Client, Response, TestGateway, client::Request};
 
 /// Everything to these endpoints.
 fn balanced(endpoints: &[SocketAddr], settings: &str) -> String {
@@ -33,6 +38,16 @@ routes: [{{ name: all, match: {{ path: '/{{*rest}}' }}, upstream: it }}]
 
 async fn gateway_to(upstream: SocketAddr) -> TestGateway {
     TestGateway::start(&balanced(&[upstream], "")).await
+}
+
+/// How many of so many requests each name answered.
+async fn answers(gateway: &TestGateway, requests: usize) -> HashMap<String, usize> {
+    let mut counts = HashMap::new();
+    let mut client = Client::connect(gateway.address()).await;
+    for _ in 0..requests {
+        *counts.entry(client.send(Request::get("/")).await.text()).or_default() += 1;
+    }
+    counts
 }
 
 /// An address on which nobody listens.

@@ -2,7 +2,9 @@
 //! Schema; then what no schema can say. What is broken in its shape is left out of the second step, and
 //! everything else is still checked, so that one run shows all there is to mend.
 
+mod balance;
 mod files;
+mod health;
 mod listeners;
 mod names;
 mod overlap;
@@ -128,6 +130,7 @@ fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> O
     let secrets = settings::secrets(file, report);
     catalog.secrets(&secrets);
     let sinks = settings::sinks(file, report);
+    let dns = settings::dns(file, report);
     let upstreams = upstreams::upstreams(file, report);
     let mut plugins = Plugins::new(file, catalog, report);
     let global_plugins = plugins.list(&file.global_plugins, "/global-plugins", report);
@@ -150,6 +153,7 @@ fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> O
         timeouts,
         secrets,
         sinks,
+        dns: dns?,
         upstreams,
         plugins: plugins.used(),
         global_plugins,

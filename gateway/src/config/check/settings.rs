@@ -1,6 +1,12 @@
 //! What is set once for the whole gateway: log, trusted proxies, paths, limits, time-outs, secrets, sinks.
 
-use std::{collections::BTreeMap, env, ffi::OsStr, fmt::Display, net::IpAddr};
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::OsStr,
+    fmt::Display,
+    net::{IpAddr, SocketAddr},
+};
 
 use ipnet::IpNet;
 
@@ -60,6 +66,25 @@ pub(super) fn trusted_proxies(file: &File, report: &mut Report<'_>) -> Vec<IpNet
         }
     }
     networks
+}
+
+/// The port of name servers (RFC 1035 §4.2).
+const DNS_PORT: u16 = 53;
+
+pub(super) fn dns(file: &File, report: &mut Report<'_>) -> Option<model::Dns> {
+    let typed = report.part(&file.dns, "/dns")?;
+    let mut servers = Vec::new();
+    for (at, text) in report.parts(typed.servers.as_deref().unwrap_or_default(), "/dns/servers") {
+        let address = text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS_PORT));
+        match address.or_else(|_| text.parse()) {
+            Ok(address) => servers.push(address),
+            Err(_) => {
+                let expected = "expected an IP address such as `10.0.0.2`, or one with a port such as `10.0.0.2:5353`";
+                report.value(&at, format!("{expected}, found `{}`", cut(text)));
+            }
+        }
+    }
+    Some(model::Dns { servers })
 }
 
 pub(super) fn paths(file: &File, report: &mut Report<'_>) -> Option<model::PathRule> {

@@ -8,7 +8,7 @@ use std::{
 use http::{Uri, uri::Scheme};
 use rustls::pki_types::ServerName;
 
-use super::{files, names::cut, report::Report, settings::range};
+use super::{balance, files, health, names::cut, report::Report, settings::range};
 use crate::config::{
     file::{Endpoint, File, Upstream, UpstreamTimeouts, UpstreamTls},
     model,
@@ -48,9 +48,13 @@ fn upstream(name: &str, typed: &Upstream, place: &str, report: &mut Report<'_>) 
     let timeouts = report.part(&typed.timeouts, &at).unwrap_or(&defaults);
     range(timeouts.connect, (Span::millis(1), Span::secs(300)), &join(&at, "connect"), report);
     range(timeouts.idle, (Span::millis(1), Span::secs(86_400)), &join(&at, "idle"), report);
+    let balance = balance::balance(typed, &join(place, "balance"), report);
+    let health = health::health(typed, &join(place, "health"), report);
     Some(model::Upstream {
         name: name.into(),
         endpoints,
+        balance: balance?,
+        health: health?,
         tls,
         host: *report.part(&typed.host, &join(place, "host"))?,
         connect_timeout: timeouts.connect.0,

@@ -9,7 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{Found, Query, Table};
 use crate::config::model::{
-    Endpoint, HostHeader, HostPattern, Match, PathPattern, Route, Segment, Upstream, UpstreamTls,
+    Balance, Endpoint, Health, HostHeader, HostPattern, Match, PathPattern, Percent, Route, Segment, Upstream,
+    UpstreamTls,
 };
 
 /// A route that grows by what a test says about it.
@@ -64,6 +65,8 @@ fn routes(drafts: impl IntoIterator<Item = Draft>) -> Vec<Arc<Route>> {
     let upstream = Arc::new(Upstream {
         name: "somewhere".into(),
         endpoints: vec![Endpoint { url: "http://127.0.0.1:1".parse().expect("a url"), weight: 1 }],
+        balance: Balance::RoundRobin,
+        health: Health { active: None, passive: None, panic_threshold: Percent(0) },
         tls: UpstreamTls::default(),
         host: HostHeader::Preserve,
         connect_timeout: Duration::from_secs(1),

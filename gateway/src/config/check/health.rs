@@ -1,0 +1,86 @@
+//! How endpoints are found to be unfit.
+
+use http::uri::PathAndQuery;
+
+use super::{names::cut, report::Report, settings::range};
+use crate::config::{
+    file::{ActiveHealth, PassiveHealth, Statuses, Upstream},
+    model,
+    units::Span,
+    yaml::join,
+};
+
+const SPAN: (Span, Span) = (Span::millis(1), Span::secs(24 * 60 * 60));
+/// So often that a check is no attack.
+const INTERVAL: (Span, Span) = (Span::millis(50), Span::secs(24 * 60 * 60));
+
+pub(super) fn health(typed: &Upstream, place: &str, report: &mut Report<'_>) -> Option<model::Health> {
+    let typed = report.part(&typed.health, place)?;
+    let at = join(place, "active");
+    let active = typed.active.as_ref().map(|part| active(report.part(part, &at)?, &at, report));
+    let at = join(place, "passive");
+    let passive = typed.passive.as_ref().map(|part| Some(passive(report.part(part, &at)?, &at, report)));
+    // A part that is there must be good.
+    let (active, passive) =
+        (active.map_or(Some(None), |part| part.map(Some))?, passive.map_or(Some(None), |p| p.map(Some))?);
+    Some(model::Health { active, passive, panic_threshold: typed.panic_threshold.0 })
+}
+
+fn active(typed: &ActiveHealth, place: &str, report: &mut Report<'_>) -> Option<model::ActiveHealth> {
+    range(typed.interval, INTERVAL, &join(place, "interval"), report);
+    range(typed.timeout, SPAN, &join(place, "timeout"), report);
+    let path = PathAndQuery::try_from(typed.path.as_str()).ok().filter(|_| typed.path.starts_with('/'));
+    if path.is_none() {
+        report.value(&join(place, "path"), format!("expected a path such as `/healthz`, found `{}`", cut(&typed.path)));
+    }
+    let mut expect = Vec::new();
+    for (at, typed) in report.parts(&typed.expect, &join(place, "expect")) {
+        match typed {
+            Statuses::One(status) => expect.push((*status, *status)),
+            Statuses::Range(text) => match statuses(text) {
+                Some(range) => expect.push(range),
+                None => {
+                    let message = format!("expected a status or a range such as `200-299`, found `{}`", cut(text));
+                    report.value(&at, message);
+                }
+            },
+        }
+    }
+    Some(model::ActiveHealth {
+        path: path?,
+        expect,
+        interval: typed.interval.0,
+        timeout: typed.timeout.0,
+        unhealthy_after: typed.unhealthy_after,
+        healthy_after: typed.healthy_after,
+    })
+}
+
+fn statuses(text: &str) -> Option<(u16, u16)> {
+    let (least, most) = text.split_once('-')?;
+    let status = |text: &str| text.trim().parse::<u16>().ok().filter(|status| (100..600).contains(status));
+    let (least, most) = (status(least)?, status(most)?);
+    (least <= most).then_some((least, most))
+}
+
+fn passive(typed: &PassiveHealth, place: &str, report: &mut Report<'_>) -> model::PassiveHealth {
+    range(typed.window, (Span::millis(100), Span::secs(3600)), &join(place, "window"), report);
+    range(typed.eject_for, SPAN, &join(place, "eject-for"), report);
+    range(typed.eject_for_at_most, SPAN, &join(place, "eject-for-at-most"), report);
+    if typed.consecutive_failures == 0 && typed.failure_rate.is_none() {
+        let cure = "give `consecutive-failures` or `failure-rate`, or leave `passive` out";
+        report.key(place, format!("nothing here ever ejects an endpoint; {cure}"));
+    }
+    if typed.failure_rate.is_some_and(|rate| rate.0.0 == 0) {
+        report.value(&join(place, "failure-rate"), "`0%` is always reached; leave it out, or write a share");
+    }
+    model::PassiveHealth {
+        consecutive_failures: typed.consecutive_failures,
+        failure_rate: typed.failure_rate.map(|share| share.0),
+        minimum_requests: typed.minimum_requests,
+        window: typed.window.0,
+        eject_for: typed.eject_for.0,
+        eject_for_at_most: typed.eject_for_at_most.0.max(typed.eject_for.0),
+        max_ejected: typed.max_ejected.0,
+    }
+}

@@ -1,0 +1,135 @@
+//! Upstreams: where requests go, which endpoint gets the next one, and who is fit for it.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use http::{HeaderName, Uri, uri::PathAndQuery};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How names are looked up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dns {
+    /// Asked instead of the system's, if there are any.
+    pub servers: Vec<SocketAddr>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Upstream {
+    pub name: Arc<str>,
+    /// At least one.
+    pub endpoints: Vec<Endpoint>,
+    pub balance: Balance,
+    pub health: Health,
+    pub tls: UpstreamTls,
+    pub host: HostHeader,
+    /// TCP and TLS.
+    pub connect_timeout: Duration,
+    /// How long an unused connection is kept.
+    pub idle_timeout: Duration,
+    /// Unused connections kept to each endpoint, for each worker.
+    pub idle_connections: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `http` or `https`, authority, no path.
+    pub url: Uri,
+    /// At least 1.
+    pub weight: u32,
+}
+
+/// Which endpoint gets the next request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Balance {
+    #[default]
+    RoundRobin,
+    /// Of two chosen at random, the one with fewer requests under way.
+    LeastRequests,
+    Random,
+    /// The same key, the same endpoint.
+    Hash(HashKey),
+}
+
+/// What a request's key is. One that has none goes anywhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashKey {
+    Header(HeaderName),
+    Cookie(String),
+    ClientAddress,
+    /// One that a plugin set.
+    Attribute(String),
+}
+
+/// From 0 to 100.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Percent(pub u8);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    pub active: Option<ActiveHealth>,
+    pub passive: Option<PassiveHealth>,
+    /// With fewer endpoints fit than this share, all of them are used.
+    pub panic_threshold: Percent,
+}
+
+/// Asking endpoints how they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActiveHealth {
+    pub path: PathAndQuery,
+    /// Ranges of status codes, both ends included.
+    pub expect: Vec<(u16, u16)>,
+    pub interval: Duration,
+    pub timeout: Duration,
+    /// So many bad answers in a row, at least 1.
+    pub unhealthy_after: u32,
+    /// So many good answers in a row, at least 1.
+    pub healthy_after: u32,
+}
+
+/// Judging endpoints by how requests fare.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassiveHealth {
+    /// So many in a row eject; 0 for never.
+    pub consecutive_failures: u32,
+    /// Such a share of at least `minimum_requests` within `window` ejects.
+    pub failure_rate: Option<Percent>,
+    pub minimum_requests: u32,
+    pub window: Duration,
+    /// The first time; the second time in short order twice as long, and so on.
+    pub eject_for: Duration,
+    pub eject_for_at_most: Duration,
+    /// No more of the endpoints are ejected at a time.
+    pub max_ejected: Percent,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UpstreamTls {
+    /// PEM of the authorities believed; the system's if absent.
+    pub ca: Option<PathBuf>,
+    /// The name sent as SNI and verified; the endpoint's host if absent.
+    pub server_name: Option<String>,
+}
+
+/// What `Host` the upstream sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostHeader {
+    /// The client's.
+    #[default]
+    Preserve,
+    /// The endpoint's authority.
+    Endpoint,
+}
+
+impl Percent {
+    /// Whether `part` of `whole` is such a share or more.
+    pub fn is_reached(self, part: u64, whole: u64) -> bool {
+        part * 100 >= u64::from(self.0) * whole
+    }
+}
+
+impl ActiveHealth {
+    pub fn expects(&self, status: u16) -> bool {
+        self.expect.iter().any(|&(least, most)| (least..=most).contains(&status))
+    }
+}

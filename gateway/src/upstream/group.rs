@@ -1,0 +1,244 @@
+//! What the whole process knows of one upstream: its endpoints at present and how they fare. Each worker has a
+//! view of its own (`view`) and looks here again only when the version has changed.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use http::Uri;
+use tokio::sync::Notify;
+
+use super::{
+    connect::Address,
+    moment::{self, micros},
+    standing::Standing,
+    tls::ClientTls,
+};
+use crate::{
+    config::model,
+    telemetry::metrics::{Metrics, PROCESS, Standings, UpstreamMetrics},
+};
+
+/// One upstream of one configuration, for all workers.
+pub struct Group {
+    pub model: Arc<model::Upstream>,
+    tls: Option<ClientTls>,
+    /// Counts the changes of `members` and of their standing.
+    version: AtomicU64,
+    members: Mutex<Vec<Member>>,
+    /// The members have changed, for whoever checks them.
+    pub(super) changed: Notify,
+    pub(super) metrics: Arc<UpstreamMetrics>,
+}
+
+/// An endpoint at one address.
+#[derive(Clone)]
+pub(super) struct Member {
+    /// The position in the model's endpoints.
+    pub(super) origin: usize,
+    pub(super) address: SocketAddr,
+    pub(super) standing: Arc<Standing>,
+}
+
+impl Group {
+    /// What is known from `old` about endpoints that stay is kept: their standing, and the addresses of names.
+    pub fn new(
+        model: Arc<model::Upstream>,
+        tls: Option<ClientTls>,
+        old: Option<&Arc<Self>>,
+        metrics: &Metrics,
+    ) -> Arc<Self> {
+        if let Some(old) = old
+            && old.is_same(&model, tls.as_ref())
+        {
+            return old.clone();
+        }
+        let known = old.map(|old| (old.model.clone(), old.members().clone()));
+        let mut members = Vec::new();
+        for (origin, endpoint) in model.endpoints.iter().enumerate() {
+            let before = known.iter().flat_map(|(model, members)| {
+                members.iter().filter(|member| model.endpoints[member.origin].url == endpoint.url)
+            });
+            let before = before.map(|member| Member { origin, ..member.clone() }).collect::<Vec<_>>();
+            match fixed(&endpoint.url) {
+                Some(address) if before.is_empty() => members.push(Member::new(origin, address)),
+                _ => members.extend(before),
+            }
+        }
+        if model.health.active.is_none() {
+            // Nobody would ever find it healthy again.
+            for member in &members {
+                member.standing.set_unhealthy(false);
+            }
+        }
+        let group = Arc::new(Self {
+            metrics: metrics.upstream(PROCESS, &model.name),
+            model,
+            tls,
+            version: AtomicU64::new(1),
+            members: Mutex::new(members),
+            changed: Notify::new(),
+        });
+        let standings: std::sync::Weak<dyn Standings> = Arc::<Self>::downgrade(&group);
+        metrics.watch_upstream(&group.model.name, standings);
+        group
+    }
+
+    fn is_same(&self, model: &model::Upstream, tls: Option<&ClientTls>) -> bool {
+        // Certificates may have changed under the same file names: then the loaded configuration differs.
+        let same_tls = match (&self.tls, tls) {
+            (Some(mine), Some(theirs)) => mine.is_same(theirs),
+            (mine, theirs) => mine.is_none() && theirs.is_none(),
+        };
+        *self.model == *model && same_tls
+    }
+
+    /// Where names are to be looked up: positions of endpoints, and their hosts.
+    pub(super) fn names(&self) -> Vec<(usize, String)> {
+        let endpoints = self.model.endpoints.iter().enumerate();
+        endpoints
+            .filter(|(_, e)| fixed(&e.url).is_none())
+            .map(|(origin, e)| (origin, host(&e.url).to_owned()))
+            .collect()
+    }
+
+    /// Whether something has to be done for it beside sending requests.
+    pub(super) fn needs_watching(&self) -> bool {
+        self.model.health.active.is_some() || !self.names().is_empty()
+    }
+
+    /// Changes whenever `members` or their standing do. The first one is 1.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    pub(super) fn members(&self) -> MutexGuard<'_, Vec<Member>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn connect_to(&self, member: &Member) -> Address {
+        let endpoint = &self.model.endpoints[member.origin];
+        Address::new(&endpoint.url, member.address, &self.model.tls, self.tls.as_ref())
+    }
+
+    /// A name has these addresses now. Returns whether that is news.
+    pub(super) fn set_addresses(&self, origin: usize, addresses: &[IpAddr]) -> bool {
+        let port = port(&self.model.endpoints[origin].url);
+        let mut addresses: Vec<SocketAddr> = addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
+        // Name servers like to shuffle, which is no news.
+        addresses.sort();
+        addresses.dedup();
+        let mut members = self.members();
+        let old: Vec<Member> = members.iter().filter(|member| member.origin == origin).cloned().collect();
+        if old.iter().map(|member| member.address).eq(addresses.iter().copied()) {
+            return false;
+        }
+        let member = |address: SocketAddr| {
+            let known = old.iter().find(|member| member.address == address);
+            known.cloned().unwrap_or_else(|| Member::new(origin, address))
+        };
+        let new: Vec<Member> = addresses.into_iter().map(member).collect();
+        let at = members.partition_point(|member| member.origin < origin);
+        members.splice(at..at + old.len(), new);
+        drop(members);
+        self.has_changed();
+        self.changed.notify_one();
+        true
+    }
+
+    /// An active check has changed its mind.
+    pub(super) fn set_unhealthy(&self, member: &Member, unhealthy: bool) {
+        if member.standing.set_unhealthy(unhealthy) {
+            self.has_changed();
+            let (upstream, endpoint) = (&*self.model.name, member.address);
+            if unhealthy {
+                tracing::warn!(upstream, %endpoint, "an endpoint fails its health checks; no more requests go there");
+            } else {
+                tracing::info!(upstream, %endpoint, "an endpoint passes its health checks again");
+            }
+        }
+    }
+
+    /// A request to an endpoint ended. Only where there is a policy for it.
+    pub(super) fn observe(&self, policy: &model::PassiveHealth, standing: &Standing, failed: bool, at: Instant) {
+        let now = micros(at);
+        if standing.observe(policy, now, failed) {
+            self.eject(policy, standing, now);
+        }
+    }
+
+    /// One at a time, so that no more are ejected than may be.
+    fn eject(&self, policy: &model::PassiveHealth, standing: &Standing, now: u64) {
+        let members = self.members();
+        let Some(member) = members.iter().find(|member| std::ptr::eq(&*member.standing, standing)) else { return };
+        if standing.ejected_until(now).is_some() {
+            return;
+        }
+        let ejected = members.iter().filter(|member| member.standing.ejected_until(now).is_some()).count() as u64;
+        if (ejected + 1) * 100 > u64::from(policy.max_ejected.0) * members.len() as u64 {
+            return;
+        }
+        let length = Duration::from_micros(standing.eject(policy, now));
+        self.metrics.ejected();
+        tracing::warn!(upstream = &*self.model.name, endpoint = %member.address, "an endpoint is ejected for {length:?}");
+        drop(members);
+        self.has_changed();
+    }
+
+    fn has_changed(&self) {
+        self.version.fetch_add(1, Ordering::Release);
+    }
+}
+
+impl Member {
+    fn new(origin: usize, address: SocketAddr) -> Self {
+        Self { origin, address, standing: Arc::default() }
+    }
+}
+
+impl Standings for Group {
+    fn standings(&self) -> [u64; 3] {
+        let now = micros(Instant::now());
+        let mut counts = [0; 3];
+        for member in self.members().iter() {
+            let state = match &member.standing {
+                standing if standing.is_unhealthy() => 2,
+                standing if standing.ejected_until(now).is_some() => 1,
+                _ => 0,
+            };
+            counts[state] += 1;
+        }
+        counts
+    }
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group").field("name", &self.model.name).finish_non_exhaustive()
+    }
+}
+
+/// When a worker that has seen the members now must look again, because somebody's ejection ends.
+pub(super) fn looks_again(members: &[Member], at: Instant) -> Option<Instant> {
+    let now = micros(at);
+    members.iter().filter_map(|member| member.standing.ejected_until(now)).min().map(moment::instant)
+}
+
+fn host(url: &Uri) -> &str {
+    url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
+}
+
+fn port(url: &Uri) -> u16 {
+    url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 })
+}
+
+/// The address of an endpoint that is not given by name.
+fn fixed(url: &Uri) -> Option<SocketAddr> {
+    host(url).parse().ok().map(|ip| SocketAddr::new(ip, port(url)))
+}

@@ -1,0 +1,95 @@
+//! Asking one endpoint how it is, again and again.
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderValue, Request, header};
+
+use super::group::{Group, Member};
+use crate::{config::model::ActiveHealth, http::body::Body};
+
+/// For ever; ended by dropping.
+pub(super) async fn keep_asking(group: Arc<Group>, member: Member) {
+    let Some(policy) = &group.model.health.active else { return };
+    let mut streak = Streak::new(member.standing.is_unhealthy());
+    // Not all endpoints of all upstreams at once.
+    tokio::time::sleep(policy.interval.min(Duration::from_secs(1)).mul_f64(fastrand::f64())).await;
+    loop {
+        let answer = tokio::time::timeout(policy.timeout, ask(&group, &member, policy)).await;
+        let answer = answer.unwrap_or_else(|_| Err(format!("no answer within {:?}", policy.timeout)));
+        group.metrics.health_checked(answer.is_ok());
+        if let Err(reason) = &answer {
+            let (upstream, endpoint) = (&*group.model.name, member.address);
+            tracing::debug!(upstream, %endpoint, "health check failed: {reason}");
+        }
+        if let Some(unhealthy) = streak.count(policy, answer.is_ok()) {
+            group.set_unhealthy(&member, unhealthy);
+        }
+        // A tenth more or less, so that gateways and endpoints do not fall into step.
+        tokio::time::sleep(policy.interval.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
+    }
+}
+
+/// On a connection of its own: whether new ones are accepted is part of the question.
+async fn ask(group: &Group, member: &Member, policy: &ActiveHealth) -> Result<(), String> {
+    let mut connection = group.connect_to(member).connect(None).await.map_err(|error| error.to_string())?;
+    let mut request = Request::new(Body::Empty);
+    *request.uri_mut() = policy.path.clone().into();
+    let authority = group.model.endpoints[member.origin].url.authority().map_or("", |authority| authority.as_str());
+    let headers = request.headers_mut();
+    headers.insert(header::HOST, HeaderValue::from_str(authority).map_err(|error| error.to_string())?);
+    headers.insert(header::USER_AGENT, HeaderValue::from_static("gateway-health-check"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    let response = connection.sender.send_request(request).await.map_err(|error| error.to_string())?;
+    let status = response.status().as_u16();
+    if policy.expects(status) { Ok(()) } else { Err(format!("status {status}")) }
+}
+
+/// Answers of the kind that would change the verdict, in a row.
+struct Streak {
+    unhealthy: bool,
+    against: u32,
+}
+
+impl Streak {
+    fn new(unhealthy: bool) -> Self {
+        Self { unhealthy, against: 0 }
+    }
+
+    /// The new verdict, if there is one.
+    fn count(&mut self, policy: &ActiveHealth, good: bool) -> Option<bool> {
+        if good != self.unhealthy {
+            self.against = 0;
+            return None;
+        }
+        self.against += 1;
+        let needed = if self.unhealthy { policy.healthy_after } else { policy.unhealthy_after };
+        if self.against < needed {
+            return None;
+        }
+        self.against = 0;
+        self.unhealthy = !self.unhealthy;
+        Some(self.unhealthy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_takes_as_many_answers_in_a_row_as_are_configured_to_change_the_verdict() {
+        let policy = ActiveHealth {
+            path: http::uri::PathAndQuery::from_static("/"),
+            expect: vec![(200, 299)],
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            unhealthy_after: 3,
+            healthy_after: 2,
+        };
+        let mut streak = Streak::new(false);
+        let verdicts = [false, false, true, false, false, false, false, true, false, true, true, true]
+            .map(|good| streak.count(&policy, good));
+        let (none, sick, well) = (None, Some(true), Some(false));
+        assert_eq!(verdicts, [none, none, none, none, none, sick, none, none, none, none, well, none]);
+    }
+}

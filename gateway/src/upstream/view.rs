@@ -1,0 +1,79 @@
+//! One worker's view of an upstream's endpoints: which are fit, and whose turn it is. Looking for a change costs a
+//! load; only when there is one are the shared members looked at.
+
+use std::{rc::Rc, time::Instant};
+
+use super::{
+    balance::{Balancer, Candidate},
+    endpoint::{Busy, Endpoint},
+    group::{Group, looks_again},
+    moment::micros,
+    rendezvous::hash_of,
+};
+
+/// Made anew whenever members or their standing change.
+pub(super) struct View {
+    pub(super) version: u64,
+    /// Somebody's ejection ends then.
+    pub(super) until: Option<Instant>,
+    /// Those that get requests come first, in the balancer's order.
+    pub(super) endpoints: Vec<Rc<Endpoint>>,
+    fit: usize,
+    balancer: Balancer,
+}
+
+impl View {
+    /// Connections are kept of endpoints that stay.
+    pub(super) fn new(group: &Group, now: Instant, old: &[Rc<Endpoint>]) -> Self {
+        // Before the members are read: a change after that is seen next time.
+        let version = group.version();
+        let (members, until) = {
+            let members = group.members();
+            (members.clone(), looks_again(&members, now))
+        };
+        let is_fit = |standing: &super::standing::Standing| standing.is_fit(micros(now));
+        let fit = members.iter().filter(|member| is_fit(&member.standing)).count();
+        let panics = fit == 0 || {
+            let threshold = group.model.health.panic_threshold;
+            !threshold.is_reached(fit as u64, members.len() as u64)
+        };
+        let endpoints = members.iter().map(|member| {
+            let address = group.connect_to(member);
+            let kept = old.iter().find(|endpoint| endpoint.is_at(&address, &member.standing));
+            kept.cloned().unwrap_or_else(|| Rc::new(Endpoint::new(&group.model, member, address)))
+        });
+        let (mut endpoints, rest): (Vec<_>, Vec<_>) =
+            endpoints.partition(|endpoint: &Rc<Endpoint>| panics || is_fit(&endpoint.standing));
+        let candidates: Vec<Candidate> = endpoints
+            .iter()
+            .map(|endpoint| {
+                // What is typed tells endpoints apart in every gateway alike; addresses do where a name has several.
+                let identity = format!("{} {}", endpoint.url, endpoint.address.socket());
+                let weight = group.model.endpoints.iter().find(|e| e.url == endpoint.url).map_or(1, |e| e.weight);
+                Candidate { weight, identity: hash_of(identity.as_bytes()) }
+            })
+            .collect();
+        let balancer = Balancer::new(&group.model.balance, &candidates);
+        let fit = endpoints.len();
+        endpoints.extend(rest);
+        Self { version, until, endpoints, fit, balancer }
+    }
+
+    /// The endpoint for the next request; none if there is none at all.
+    pub(super) fn pick(&self, key: Option<u64>) -> Option<Busy> {
+        if self.fit == 0 {
+            return None;
+        }
+        let index = self.balancer.pick(key, |index| self.endpoints[index].under_way());
+        Some(Busy::new(&self.endpoints[index]))
+    }
+
+    /// One that has not been tried: of those that are fit if there is any, else of the others.
+    pub(super) fn another(&self, tried: &[Rc<Endpoint>]) -> Option<Busy> {
+        let (fit, rest) = self.endpoints.split_at(self.fit);
+        // From a place by lot, so that not all the load of one that is down falls on its neighbour.
+        let start = if fit.is_empty() { 0 } else { fastrand::usize(..fit.len()) };
+        let mut order = fit[start..].iter().chain(&fit[..start]).chain(rest);
+        order.find(|endpoint| !tried.iter().any(|tried| Rc::ptr_eq(tried, endpoint))).map(Busy::new)
+    }
+}
