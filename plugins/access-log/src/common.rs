@@ -1,13 +1,12 @@
 //! Common and Combined Log Format, as web servers write them:
 //! `client - user [time] "request line" status bytes "referer" "user-agent"`.
 
-use std::io::Write;
-
 use plugin_sdk::Problems;
 
 use crate::{
     Facts,
     config::Config,
+    digits::number,
     escape,
     source::{Source, Value},
     time,
@@ -52,11 +51,14 @@ impl Common {
             escape::cut(&mut part, self.max_value);
             escape::common(&part, false, out);
         }
-        // Writing to memory does not fail. No bytes are a hyphen, as Apache's `%b`.
-        let _ = match outcome.response_bytes {
-            0 => write!(out, "\" {} -", facts.status()),
-            bytes => write!(out, "\" {} {bytes}", facts.status()),
-        };
+        out.extend_from_slice(b"\" ");
+        number(facts.status().into(), out);
+        out.push(b' ');
+        match outcome.response_bytes {
+            // A hyphen, as Apache's `%b`.
+            0 => out.push(b'-'),
+            bytes => number(bytes, out),
+        }
         if self.combined {
             for name in ["referer", "user-agent"] {
                 out.extend_from_slice(b" \"");

@@ -7,6 +7,10 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 /// As the inside of a JSON string. Besides what JSON asks for, this escapes DEL and C1 controls, which terminals
 /// obey, and line separators and bidirectional controls, which make a line look like another.
 pub fn json(value: &[u8], out: &mut Vec<u8>) {
+    // Nearly every value is plain ASCII, and then no character need be decoded.
+    if value.iter().all(|&octet| matches!(octet, b' '..=b'~') && octet != b'"' && octet != b'\\') {
+        return out.extend_from_slice(value);
+    }
     for chunk in value.utf8_chunks() {
         let mut rest = chunk.valid();
         while let Some((at, c)) = rest.char_indices().find(|(_, c)| !is_plain(*c)) {

@@ -5,6 +5,7 @@
 
 mod common;
 mod config;
+mod digits;
 mod escape;
 mod json;
 mod source;

@@ -1,8 +1,12 @@
 //! What can be logged.
 
-use std::{io::Write, time::Duration};
+use std::time::Duration;
 
-use crate::{Facts, time};
+use crate::{
+    Facts,
+    digits::{number, padded},
+    time,
+};
 
 /// One thing about an exchange.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,9 +121,8 @@ impl Source {
     /// The value, which is written at once if it is the gateway's own.
     pub fn value(&self, facts: &Facts<'_>, out: &mut Vec<u8>) -> Value {
         let Facts { request, response, outcome } = facts;
-        let number = |out: &mut Vec<u8>, number: u64| {
-            // Writing to memory does not fail.
-            let _ = write!(out, "{number}");
+        let number = |out: &mut Vec<u8>, value: u64| {
+            number(value, out);
             Value::Verbatim
         };
         let text = match self {
@@ -162,7 +165,9 @@ fn bytes(value: Option<Vec<u8>>) -> Value {
 
 /// Milliseconds with the microseconds behind the point.
 fn millis(duration: Duration, out: &mut Vec<u8>) -> Value {
-    let micros = duration.as_micros();
-    let _ = write!(out, "{}.{:03}", micros / 1000, micros % 1000);
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    number(micros / 1000, out);
+    out.push(b'.');
+    padded(micros % 1000, 3, out);
     Value::Verbatim
 }

@@ -1,6 +1,6 @@
 //! Points in time as text, in UTC.
 
-use std::io::Write;
+use crate::digits::padded;
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
@@ -8,15 +8,28 @@ const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Au
 pub fn rfc3339(epoch_ms: u64, out: &mut Vec<u8>) {
     let Civil { year, month, day, hour, minute, second } = Civil::new(epoch_ms / 1000);
     let millis = epoch_ms % 1000;
-    // Writing to memory does not fail.
-    let _ = write!(out, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z");
+    for (value, width, after) in
+        [(year, 4, b'-'), (month, 2, b'-'), (day, 2, b'T'), (hour, 2, b':'), (minute, 2, b':'), (second, 2, b'.')]
+    {
+        padded(value, width, out);
+        out.push(after);
+    }
+    padded(millis, 3, out);
+    out.push(b'Z');
 }
 
 /// `31/Jan/2026:23:59:59 +0000`, as in Common Log Format.
 pub fn common(epoch_ms: u64, out: &mut Vec<u8>) {
     let Civil { year, month, day, hour, minute, second } = Civil::new(epoch_ms / 1000);
     let month = usize::try_from(month).ok().and_then(|month| MONTHS.get(month - 1)).unwrap_or(&"Jan");
-    let _ = write!(out, "{day:02}/{month}/{year:04}:{hour:02}:{minute:02}:{second:02} +0000");
+    padded(day, 2, out);
+    out.push(b'/');
+    out.extend_from_slice(month.as_bytes());
+    for (before, value, width) in [(b'/', year, 4), (b':', hour, 2), (b':', minute, 2), (b':', second, 2)] {
+        out.push(before);
+        padded(value, width, out);
+    }
+    out.extend_from_slice(b" +0000");
 }
 
 /// Date and time of day in the proleptic Gregorian calendar.

@@ -73,19 +73,17 @@ fn told(name: &str, result: Result<(), EditError>) {
 }
 
 fn standard(policies: &[Policy], standings: &[Standing]) -> Lines {
-    let policy = policies.iter().map(|Policy { name, quota }| {
-        // A window is whole seconds or none: "sub-second precision is not supported".
-        let seconds = quota.period.as_secs();
-        let whole = seconds > 0 && quota.period.subsec_nanos() == 0;
-        let window = if whole { format!(";w={seconds}") } else { String::new() };
-        format!("\"{name}\";q={}{window}", quota.limit)
-    });
-    let limit = policies
-        .iter()
-        .zip(standings)
-        .map(|(Policy { name, .. }, standing)| format!("\"{name}\";r={};t={}", standing.remaining, standing.next_s));
-    let list = |items: Vec<String>| items.join(", ");
-    vec![(POLICY, list(policy.collect())), (LIMIT, list(limit.collect()))]
+    let policy: Vec<&str> = policies.iter().map(|policy| policy.described.as_str()).collect();
+    let mut limit = String::with_capacity(32 * policies.len());
+    for (Policy { name, .. }, standing) in policies.iter().zip(standings) {
+        limit.push_str(if limit.is_empty() { "\"" } else { ", \"" });
+        limit.push_str(name);
+        limit.push_str("\";r=");
+        limit.push_str(&standing.remaining.to_string());
+        limit.push_str(";t=");
+        limit.push_str(&standing.next_s.to_string());
+    }
+    vec![(POLICY, policy.join(", ")), (LIMIT, limit)]
 }
 
 fn legacy(policies: &[Policy], standings: &[Standing]) -> Lines {

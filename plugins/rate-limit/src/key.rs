@@ -125,8 +125,8 @@ impl KeyRule {
 
     pub(crate) fn subject(&self, request: &Request) -> Subject {
         let mut key = match &self.scope {
-            Scope::Route => format!("route={}", request.route()),
-            Scope::Shared(name) => format!("shared={name}"),
+            Scope::Route => ["route=", request.route().as_str()].concat(),
+            Scope::Shared(name) => ["shared=", name.as_str()].concat(),
         };
         for part in &self.parts {
             key.push('/');
@@ -206,10 +206,15 @@ impl Part {
 
 /// What clients send may be a credential or of any length, so the store gets 128 bits of its digest.
 fn push_digest(key: &mut String, kind: &str, name: &str, value: &[u8]) {
-    // Writing to a string cannot fail.
-    let _ = write!(key, "{kind}.{name}=");
-    for byte in Sha256::digest(value).iter().take(16) {
-        let _ = write!(key, "{byte:02x}");
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    key.reserve(kind.len() + name.len() + 2 + 32);
+    key.push_str(kind);
+    key.push('.');
+    key.push_str(name);
+    key.push('=');
+    for &byte in Sha256::digest(value).iter().take(16) {
+        key.push(char::from(HEX[usize::from(byte >> 4)]));
+        key.push(char::from(HEX[usize::from(byte & 15)]));
     }
 }
 

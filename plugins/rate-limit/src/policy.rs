@@ -12,6 +12,8 @@ pub(crate) struct Policy {
     /// In headers and in the store.
     pub(crate) name: String,
     pub(crate) quota: Quota,
+    /// As `RateLimit-Policy` says it.
+    pub(crate) described: String,
 }
 
 /// What a client is told about one limit. Seconds are rounded up, as who waits so long must have waited enough.
@@ -29,12 +31,17 @@ pub(crate) struct Standing {
 
 impl Policy {
     pub(crate) fn new(name: String, limit: u32, per: Span, burst: u32) -> Self {
-        Self { name, quota: Quota { limit, period: per.0, burst } }
+        // A window is whole seconds or none: "sub-second precision is not supported".
+        let seconds = per.0.as_secs();
+        let whole = seconds > 0 && per.0.subsec_nanos() == 0;
+        let window = if whole { format!(";w={seconds}") } else { String::new() };
+        let described = format!("\"{name}\";q={limit}{window}");
+        Self { name, quota: Quota { limit, period: per.0, burst }, described }
     }
 
     /// Where the store keeps the count of this limit for a client.
     pub(crate) fn key(&self, client: &str) -> String {
-        format!("{}/{client}", self.name)
+        [self.name.as_str(), "/", client].concat()
     }
 
     /// How long an empty burst takes to come back.
@@ -46,9 +53,8 @@ impl Policy {
         // `reset_after` is when the last of the missing units is back; all but the first of them come after
         // the next one. This is never too early: the store rounds up and the division down.
         let missing = self.quota.burst.saturating_sub(verdict.remaining);
-        let later =
-            Duration::from_nanos(u64::try_from(self.refill_nanos(missing.saturating_sub(1))).unwrap_or(u64::MAX));
-        let mut next = verdict.reset_after.saturating_sub(later);
+        let later = u64::try_from(self.refill_nanos(missing.saturating_sub(1))).unwrap_or(u64::MAX);
+        let mut next = verdict.reset_after.saturating_sub(Duration::from_nanos(later));
         if !verdict.allowed {
             // The two roundings must not make the next unit later than the moment to try again.
             next = next.min(verdict.retry_after);
@@ -63,14 +69,29 @@ impl Policy {
 
     /// How long `units` take to come back, rounded down.
     fn refill_nanos(&self, units: u32) -> u128 {
-        u128::from(units) * self.quota.period.as_nanos() / u128::from(self.quota.limit.max(1))
+        let (period, limit) = (self.quota.period.as_nanos(), self.quota.limit.max(1));
+        // Division of 128 bits is a long loop in WebAssembly, and nearly nothing needs them.
+        match u64::try_from(period).ok().and_then(|period| period.checked_mul(u64::from(units))) {
+            Some(product) => u128::from(product / u64::from(limit)),
+            None => u128::from(units) * period / u128::from(limit),
+        }
     }
 }
 
 /// The standings of a request that was allowed, as text for an attribute.
 pub(crate) fn write(standings: &[Standing]) -> String {
-    let texts = standings.iter().map(|s| format!("{} {} {}", s.remaining, s.next_s, s.reset_s));
-    texts.collect::<Vec<_>>().join(",")
+    let mut text = String::with_capacity(32 * standings.len());
+    for standing in standings {
+        if !text.is_empty() {
+            text.push(',');
+        }
+        text.push_str(&standing.remaining.to_string());
+        for seconds in [standing.next_s, standing.reset_s] {
+            text.push(' ');
+            text.push_str(&seconds.to_string());
+        }
+    }
+    text
 }
 
 /// Reads what [`write`] wrote for so many limits. Another plugin may have written there too.

@@ -1,0 +1,65 @@
+//! What admitting a request's head costs, step by step as `proxy::admit` takes them.
+
+use std::hint::black_box;
+
+use criterion::{BatchSize, Criterion, criterion_group};
+use gateway::http::{forwarded::Peer, framing, hop, path::normalise, request_id::RequestIds};
+use http::{HeaderMap, HeaderValue, Method, Request, request::Parts, uri::PathAndQuery};
+
+use crate::support::{config, headers};
+
+criterion_group!(benches, steps);
+
+fn parts() -> Parts {
+    let mut request = Request::get("/orders/17?expand=lines").body(()).expect("a request");
+    *request.headers_mut() = headers(true);
+    request.into_parts().0
+}
+
+fn steps(c: &mut Criterion) {
+    let config = config(
+        "listeners: [{ address: 127.0.0.1:0 }]\nupstreams: { a: { endpoints: [http://127.0.0.1:1] } }\n\
+         routes: [{ name: a, upstream: a }]\n",
+    );
+    let ids = RequestIds::new();
+    let peer = Peer::new([192, 0, 2, 7].into(), false, &[]);
+    let plain = PathAndQuery::from_static("/orders/17?expand=lines");
+    let odd = PathAndQuery::from_static("/orders//%7Eanna/./17/../18?expand=lines");
+    let mut group = c.benchmark_group("head");
+
+    let admit = |head: &mut Parts| framing::admit(head, &config.limits).map(|address| address.authority.len());
+    assert_eq!(admit(&mut parts()).ok(), Some("api.example.com".len()));
+    group.bench_function("is it unambiguous", |b| b.iter_batched_ref(parts, admit, BatchSize::SmallInput));
+
+    let path = |target| normalise(target, &Method::GET, config.paths).expect("a path");
+    assert_eq!(path(&odd), "/orders/~anna/18?expand=lines");
+    group.bench_function("path in normal form", |b| b.iter(|| path(black_box(&plain))));
+    group.bench_function("path to be normalised", |b| b.iter(|| path(black_box(&odd))));
+
+    let strip = |headers: &mut HeaderMap| hop::strip(headers);
+    group.bench_function("hop-by-hop fields", |b| b.iter_batched_ref(|| headers(false), strip, BatchSize::SmallInput));
+
+    let assign = |headers: &mut HeaderMap| ids.assign(headers, false).len();
+    assert!(assign(&mut headers(false)) > 0);
+    group.bench_function("request id", |b| b.iter_batched_ref(|| headers(false), assign, BatchSize::SmallInput));
+
+    let authority = HeaderValue::from_static("api.example.com");
+    let announce = |headers: &mut HeaderMap| peer.announce(headers, &authority, &[]).scheme;
+    assert_eq!(announce(&mut headers(false)), "http");
+    group.bench_function("forwarding fields", |b| {
+        b.iter_batched_ref(|| headers(false), announce, BatchSize::SmallInput)
+    });
+
+    group.bench_function("all of it", |b| {
+        let all = |head: &mut Parts| {
+            let address = framing::admit(head, &config.limits).expect("a sound request");
+            let target = normalise(&address.target, &head.method, config.paths).expect("a path");
+            hop::strip(&mut head.headers);
+            let id = ids.assign(&mut head.headers, false);
+            let from = peer.announce(&mut head.headers, &address.authority, &[]);
+            (target, id, from.address)
+        };
+        b.iter_batched_ref(parts, all, BatchSize::SmallInput);
+    });
+    group.finish();
+}

@@ -1,0 +1,11 @@
+//! What the gateway's rooms cost, each by itself and without a network. Every bench asserts its answers.
+//!
+//! `cargo bench -p gateway` runs them all, `cargo bench -p gateway -- call` those whose names have `call` in them.
+
+mod heads;
+mod pipeline;
+mod plugins;
+mod routing;
+mod support;
+
+criterion::criterion_main!(heads::benches, pipeline::benches, plugins::benches, routing::benches);

@@ -1,0 +1,220 @@
+//! What a plugin costs: a call of a warm instance, each standard plugin in the phases that it has, five of them
+//! on one route, and a new instance.
+
+use std::{collections::BTreeMap, hint::black_box, rc::Rc, sync::Arc, time::Duration};
+
+use criterion::{BatchSize, Criterion, criterion_group};
+use gateway::{
+    config::model::{Grants, Isolation, Names, PluginLimits, SinkTarget},
+    pipeline::{Decision, Entry, Pipeline, Slot, Stage, Step, Verdict},
+    plugin::{
+        CodeCache, Pools, Prepared, Runtime, Settings,
+        builtin::builtin,
+        services::{NoUpstreams, Services, Shared},
+    },
+    telemetry::{Metrics, Sinks},
+};
+use serde_json::{Value, json};
+use test_guests::NAUGHTY;
+
+use crate::support::{answered, at_once, later, outcome, slot};
+
+criterion_group!(benches, calls, standard_plugins, five_together, instances);
+
+/// A worker's plugins.
+struct World {
+    runtime: Runtime,
+    pools: Pools,
+    services: Rc<Services>,
+}
+
+impl World {
+    fn new() -> Self {
+        let metrics = Metrics::default();
+        let targets = BTreeMap::from([("access".to_owned(), SinkTarget::File("/dev/null".into()))]);
+        let sinks = Sinks::open(&targets, &metrics).expect("a file that is always there");
+        let shared = Shared { sinks: Arc::new(sinks), metrics, ..Shared::default() };
+        let services = Services { worker: 0, shared: Arc::new(shared), upstreams: Rc::new(NoUpstreams) };
+        let runtime = Runtime::new(&CodeCache::Off).expect("WebAssembly");
+        Self { runtime, pools: Pools::default(), services: Rc::new(services) }
+    }
+
+    fn stage(&self, component: &[u8], config: &Value, isolation: Isolation) -> Rc<dyn Stage> {
+        let loaded = self.runtime.load(component).expect("a plugin");
+        let all = || Names::All;
+        let settings = Settings {
+            name: "benched".into(),
+            config,
+            grants: Grants { upstreams: all(), store: all(), secrets: all(), sinks: all() },
+            limits: PluginLimits { memory: 64 << 20, time: Duration::from_secs(1), instances: 4, max_calls: 0 },
+            isolation,
+            workers: 1,
+        };
+        Prepared::new(loaded, settings).stage(&self.pools, &self.services)
+    }
+
+    fn standard(&self, name: &str, config: &Value) -> Rc<dyn Stage> {
+        self.stage(builtin(name).expect("a standard plugin"), config, Isolation::Shared)
+    }
+}
+
+fn done<T>(step: Step<'_, T>) -> T {
+    match step {
+        Step::Done(value) => value,
+        Step::Wait(_) => panic!("called on a fiber"),
+    }
+}
+
+fn on_request(stage: &Rc<dyn Stage>, slot: &mut Slot) {
+    let decision = done(stage.on_request(0, slot)).expect("no failure");
+    assert!(matches!(decision, Decision::Next));
+}
+
+/// The guest of the tests that does what it is told.
+fn calls(c: &mut Criterion) {
+    let world = World::new();
+    let naughty = |config| world.stage(NAUGHTY, &config, Isolation::Shared);
+    let mut group = c.benchmark_group("call");
+
+    // Its deed is for another phase.
+    let stage = naughty(json!({ "do": "mark", "phase": "response" }));
+    let mut lent = slot();
+    group.bench_function("does nothing", |b| b.iter(|| on_request(&stage, &mut lent)));
+    assert!(!lent.request.headers.contains_key("x-out"));
+
+    let stage = naughty(json!({ "do": "mark" }));
+    let mut lent = slot();
+    group.bench_function("reads one header and sets another", |b| b.iter(|| on_request(&stage, &mut lent)));
+    assert_eq!(lent.request.headers["x-out"], "some value");
+    group.finish();
+}
+
+fn jwt() -> Value {
+    let secret = "a-secret-for-measuring-and-for-nothing-else";
+    json!({ "issuer": "bench", "audience": "api", "keys": [{ "secret": secret }] })
+}
+
+fn rate_limit() -> Value {
+    json!({ "limit": 1_000_000, "per": "1s", "key": { "attribute": "jwt.sub" } })
+}
+
+fn set_user() -> Value {
+    json!({ "request": { "set-headers": { "x-user": "{attribute.jwt.sub}" }, "remove-headers": ["x-debug"] } })
+}
+
+fn set_server() -> Value {
+    json!({ "response": { "set-headers": { "x-served-by": "gateway" }, "remove-headers": ["server"] } })
+}
+
+fn access_log() -> Value {
+    json!({ "sink": "access", "format": "json" })
+}
+
+/// Each of the five plugins of `benches/five-plugins.yaml` by itself, on an exchange that has not met it yet.
+fn standard_plugins(c: &mut Criterion) {
+    let world = World::new();
+    let mut group = c.benchmark_group("standard");
+
+    let request = |group: &mut criterion::BenchmarkGroup<'_, _>, name: &str, stage: &Rc<dyn Stage>, known: bool| {
+        let fresh = || {
+            let mut slot = slot();
+            if known {
+                slot.set_attribute("jwt.sub", "alice").expect("there is room");
+            }
+            slot
+        };
+        let mut seen = fresh();
+        on_request(stage, &mut seen);
+        group
+            .bench_function(name, |b| b.iter_batched_ref(fresh, |slot| on_request(stage, slot), BatchSize::SmallInput));
+        seen
+    };
+    let response = |group: &mut criterion::BenchmarkGroup<'_, _>, name: &str, stage: &Rc<dyn Stage>| {
+        let mut before = slot();
+        on_request(stage, &mut before);
+        let attributes: Vec<_> = before.attributes().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let fresh = || {
+            let mut slot = slot();
+            for (key, value) in &attributes {
+                slot.set_attribute(key, value).expect("there is room");
+            }
+            answered(slot)
+        };
+        let run = |slot: &mut Slot| done(stage.on_response(0, slot)).expect("no failure");
+        let mut seen = fresh();
+        run(&mut seen);
+        group.bench_function(name, |b| b.iter_batched_ref(fresh, run, BatchSize::SmallInput));
+        seen
+    };
+
+    let seen = request(&mut group, "jwt, a token that is remembered", &world.standard("jwt", &jwt()), false);
+    assert_eq!(seen.attribute("jwt.sub"), Some("alice"));
+    let seen = request(&mut group, "rate-limit, request", &world.standard("rate-limit", &rate_limit()), true);
+    assert!(seen.attribute("rate-limit.remaining").is_some());
+    let seen = response(&mut group, "rate-limit, response", &world.standard("rate-limit", &rate_limit()));
+    assert!(seen.response.as_ref().expect("a response").headers.contains_key("ratelimit"));
+    let seen = request(&mut group, "transform, request", &world.standard("transform", &set_user()), true);
+    assert_eq!(seen.request.headers["x-user"], "alice");
+    let seen = response(&mut group, "transform, response", &world.standard("transform", &set_server()));
+    assert_eq!(seen.response.as_ref().expect("a response").headers["x-served-by"], "gateway");
+
+    let stage = world.standard("access-log", &access_log());
+    let outcome = outcome();
+    let mut lent = answered(slot());
+    group.bench_function("access-log", |b| {
+        b.iter(|| done(stage.on_complete(0, &mut lent, &outcome)).expect("no failure"));
+    });
+    group.finish();
+    let metrics = world.services.shared.metrics.render();
+    let none = r#"gateway_sink_lines_total{sink="access",result="accepted"} 0"#;
+    assert!(metrics.contains("gateway_sink_lines_total") && !metrics.contains(none), "{metrics}");
+}
+
+/// All phases of one exchange, as the proxy runs them.
+fn five_together(c: &mut Criterion) {
+    let world = World::new();
+    let stages = [
+        ("access-log", access_log()),
+        ("jwt", jwt()),
+        ("rate-limit", rate_limit()),
+        ("transform", set_user()),
+        ("transform", set_server()),
+    ];
+    let entries =
+        stages.iter().map(|(name, config)| Entry { stage: world.standard(name, config), skip_on_error: false });
+    let pipeline = Pipeline::new(entries.collect());
+    let (until, outcome) = (later(), outcome());
+    let run = |slot: Slot| {
+        let mut slot = slot;
+        let passed = at_once(pipeline.request(&mut slot, until));
+        assert!(matches!(passed.verdict, Verdict::Forward));
+        let mut slot = answered(slot);
+        let returned = at_once(pipeline.response(passed.ran, &mut slot, until));
+        assert_eq!(returned.failed, None);
+        at_once(pipeline.complete(&mut slot, &outcome, until));
+        slot
+    };
+    let seen = run(slot());
+    assert_eq!(seen.request.headers["x-user"], "alice");
+    assert!(!seen.response.as_ref().expect("a response").headers.contains_key("server"));
+    c.bench_function("five standard plugins", |b| b.iter_batched(slot, run, BatchSize::SmallInput));
+}
+
+/// With `isolation: request`: made, configured, and called once.
+fn instances(c: &mut Criterion) {
+    let world = World::new();
+    let mut group = c.benchmark_group("new instance");
+    let stages = [
+        ("guest of the tests", world.stage(NAUGHTY, &json!({ "do": "mark" }), Isolation::Request)),
+        ("jwt", world.stage(builtin("jwt").expect("a standard plugin"), &jwt(), Isolation::Request)),
+    ];
+    for (name, stage) in &stages {
+        let run = |slot: &mut Slot| {
+            on_request(stage, slot);
+            black_box(slot.stash.len())
+        };
+        assert_eq!(run(&mut slot()), 1);
+        group.bench_function(*name, |b| b.iter_batched_ref(slot, run, BatchSize::SmallInput));
+    }
+    group.finish();
+}
