@@ -40,6 +40,10 @@ pub enum Failure {
     Draining,
     /// No endpoint of the upstream can be used.
     NoEndpoint,
+    /// The upstream's circuit is open: too many requests failed.
+    CircuitOpen,
+    /// Over the upstream's limits of requests or connections.
+    UpstreamBusy,
     /// No connection to the upstream, or its TLS handshake failed.
     UpstreamUnreachable,
     /// Connecting to the upstream took too long.
@@ -58,7 +62,7 @@ pub enum Failure {
 
 impl Failure {
     /// Every failure, in the order of declaration: `ALL[failure as usize] == failure`.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::MalformedRequest,
         Self::PathRejected,
         Self::HeadTimeout,
@@ -75,6 +79,8 @@ impl Failure {
         Self::TooManyConnections,
         Self::Draining,
         Self::NoEndpoint,
+        Self::CircuitOpen,
+        Self::UpstreamBusy,
         Self::UpstreamUnreachable,
         Self::UpstreamConnectTimeout,
         Self::UpstreamTimeout,
@@ -111,6 +117,12 @@ impl Failure {
         matches!(self, Self::UpstreamTimeout | Self::UpstreamClosed | Self::UpstreamProtocol)
     }
 
+    /// Whether it speaks against the upstream as a whole.
+    pub fn is_the_upstreams(self) -> bool {
+        self.is_the_endpoints()
+            || matches!(self, Self::UpstreamUnreachable | Self::UpstreamConnectTimeout | Self::NoEndpoint)
+    }
+
     fn facts(self) -> (&'static str, u16, &'static str) {
         match self {
             Self::MalformedRequest => ("malformed-request", 400, "the request is not valid HTTP"),
@@ -129,6 +141,8 @@ impl Failure {
             Self::TooManyConnections => ("too-many-connections", 503, "the gateway is too busy"),
             Self::Draining => ("draining", 503, "the gateway is shutting down"),
             Self::NoEndpoint => ("no-endpoint", 503, "the service is not available"),
+            Self::CircuitOpen => ("circuit-open", 503, "the service is not available"),
+            Self::UpstreamBusy => ("upstream-busy", 503, "the service is too busy"),
             Self::UpstreamUnreachable => ("upstream-unreachable", 502, "the service could not be reached"),
             Self::UpstreamConnectTimeout => ("upstream-connect-timeout", 504, "the service did not answer in time"),
             Self::UpstreamTimeout => ("upstream-timeout", 504, "the service did not answer in time"),

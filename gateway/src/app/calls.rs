@@ -33,7 +33,7 @@ impl services::Upstreams for Calls {
                     key: None,
                     body: Vec::from(call.body).into(),
                 };
-                let patience = Patience { since: Instant::now(), response: timeout, body: timeout };
+                let patience = Patience { since: Instant::now(), response: timeout, body: timeout, whole: None };
                 let sent = upstream::send(&upstream, outgoing, &Traffic::default(), patience)
                     .await
                     .map_err(|refused| CallError::Unreachable(refused.cause))?;

@@ -2,8 +2,9 @@
 
 use super::{
     file::{
-        ActiveHealth, Balance, Health, Limits, Log, PassiveHealth, Paths, PlainBalance, PluginLimits, Statuses,
-        Timeouts, Upstream, UpstreamTimeouts,
+        ActiveHealth, Balance, CircuitBreaker, Health, Limits, Log, PassiveHealth, Paths, PlainBalance,
+        PlainRetryCondition, PluginLimits, Retry, RetryCondition, Statuses, Timeouts, Upstream, UpstreamLimits,
+        UpstreamTimeouts,
     },
     model::{EncodedSlashes, LogFormat, Percent},
     part::Part,
@@ -54,6 +55,9 @@ impl Default for Upstream {
             endpoints: Vec::new(),
             balance: Part::default(),
             health: Part::default(),
+            retry: None,
+            circuit_breaker: None,
+            limits: Part::default(),
             tls: None,
             host: Part::default(),
             timeouts: Part::default(),
@@ -101,9 +105,42 @@ impl Default for PassiveHealth {
     }
 }
 
+impl Default for Retry {
+    fn default() -> Self {
+        let plain = [PlainRetryCondition::ConnectFailure, PlainRetryCondition::Reset].map(RetryCondition::Plain);
+        let statuses = [502, 503, 504].map(RetryCondition::Status);
+        Self {
+            attempts: 1,
+            on: plain.into_iter().chain(statuses).map(|condition| Part(Ok(condition))).collect(),
+            budget: Share(Percent(20)),
+            budget_floor: 3,
+            backoff: Span::millis(25),
+            backoff_at_most: Span::millis(250),
+        }
+    }
+}
+
+impl Default for CircuitBreaker {
+    fn default() -> Self {
+        Self {
+            failure_rate: Share(Percent(50)),
+            minimum_requests: 20,
+            window: Span::secs(10),
+            open_for: Span::secs(5),
+            probes: 3,
+        }
+    }
+}
+
+impl Default for UpstreamLimits {
+    fn default() -> Self {
+        Self { connections: None, pending: 1024, requests: None }
+    }
+}
+
 impl Default for UpstreamTimeouts {
     fn default() -> Self {
-        Self { connect: Span::secs(5), idle: Span::secs(60) }
+        Self { connect: Span::secs(5), response: None, body: None, idle: Span::secs(60) }
     }
 }
 

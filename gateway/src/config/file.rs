@@ -306,4 +306,6 @@ pub(super) struct RouteLimits {
 pub(super) struct RouteTimeouts {
     /// From the head of the request to the head of the response.
     pub request: Option<Span>,
+    /// From the head of the request to the last byte of the response; as long as it flows, if left out.
+    pub whole: Option<Span>,
 }

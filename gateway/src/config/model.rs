@@ -253,7 +253,10 @@ pub struct Route {
     pub upstream: Arc<Upstream>,
     pub body_bytes: u64,
     pub buffer_bytes: usize,
+    /// From the head of the request to the head of the response.
     pub timeout: Duration,
+    /// From the head of the request to the last byte of the response.
+    pub whole_timeout: Option<Duration>,
 }
 
 /// All conditions must hold. Lists are sorted and without repetitions.

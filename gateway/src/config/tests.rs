@@ -137,7 +137,23 @@ fn what_is_said_of_upstreams_arrives() {
     };
     let health = Health { active: Some(active), passive: Some(passive), panic_threshold: Percent(0) };
     assert_eq!(users.health, health);
+    let on = RetryOn { connect_failure: false, reset: true, timeout: true, statuses: vec![429, 503] };
+    let retry =
+        Retry { attempts: 3, on, budget: Percent(10), budget_floor: 0, backoff: secs(1), backoff_at_most: secs(1) };
+    assert_eq!(users.retry, Some(retry));
+    let breaker = CircuitBreaker {
+        failure_rate: Percent(20),
+        minimum_requests: 7,
+        window: secs(30),
+        open_for: secs(2),
+        probes: 1,
+    };
+    assert_eq!(users.circuit_breaker, Some(breaker));
+    assert_eq!(users.limits, UpstreamLimits { connections: Some(10), pending: 0, requests: Some(100) });
+    assert_eq!((users.response_timeout, users.body_timeout), (Some(secs(2)), Some(secs(3))));
+    assert_eq!(config.routes[0].whole_timeout, Some(secs(60)));
     let orders = &config.upstreams["orders"];
+    assert_eq!((&orders.retry, &orders.circuit_breaker, orders.response_timeout), (&None, &None, None));
     assert_eq!(orders.balance, Balance::LeastRequests);
     assert_eq!(orders.health.passive.as_ref().unwrap().consecutive_failures, 5);
     assert_eq!(orders.health.panic_threshold, Percent(30));

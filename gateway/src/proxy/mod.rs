@@ -91,8 +91,12 @@ async fn forward(ongoing: &mut Ongoing, site: &Site, until: Instant) {
         body: std::mem::take(&mut exchange.request_body),
     };
     let since = Instant::now();
-    let patience =
-        Patience { since, response: until.saturating_duration_since(since), body: site.config.timeouts.body };
+    let patience = Patience {
+        since,
+        response: until.saturating_duration_since(since),
+        body: site.config.timeouts.body,
+        whole: route.model.whole_timeout.map(|whole| exchange.started + whole),
+    };
     ongoing.upstream = Some(route.upstream.model.name.clone());
     let sent = upstream::send(&route.upstream, outgoing, &exchange.traffic, patience).await;
     match sent {
@@ -103,7 +107,12 @@ async fn forward(ongoing: &mut Ongoing, site: &Site, until: Instant) {
             exchange.response = Some(ResponseHead { status: sent.response.status, headers });
             exchange.response_body = sent.body;
         }
-        Err(refused) => ongoing.fail(refused.failure, &refused.cause),
+        Err(refused) => {
+            ongoing.fail(refused.failure, &refused.cause);
+            if let Some(after) = refused.retry_after {
+                ongoing.retry_after(after);
+            }
+        }
     }
 }
 

@@ -136,6 +136,14 @@ impl Ongoing {
         self.slot.response_body = Body::Full(body);
     }
 
+    /// When it is worth asking again (RFC 9110 §10.2.3).
+    pub(super) fn retry_after(&mut self, after: Duration) {
+        if let Some(response) = &mut self.slot.response {
+            let seconds = after.as_millis().div_ceil(1000).max(1);
+            response.headers.insert(header::RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)));
+        }
+    }
+
     /// The response as hyper shall send it. From here on the exchange lives in its body.
     pub(super) fn respond(mut self: Box<Self>) -> Response<OutgoingBody> {
         let head = self.slot.response.take();

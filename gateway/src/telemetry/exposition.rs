@@ -13,7 +13,7 @@ use prometheus_client::{
 
 use super::{
     cells::{Durations, Histogram, total},
-    metrics::{CALL_FAILURES, CLASSES, Inner, METHODS, Metrics, PHASES, STANDINGS, name},
+    metrics::{CALL_FAILURES, CLASSES, Inner, METHODS, Metrics, PHASES, REJECTIONS, STANDINGS, name},
     series::{Kind, Value},
 };
 use crate::error::Failure;
@@ -160,9 +160,9 @@ fn upstreams(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
 
 fn endpoints(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
     let standings = inner.standings();
-    let counts = standings.iter().flat_map(|(upstream, counts)| {
-        let states = STANDINGS.into_iter().zip(counts);
-        states.map(move |(state, count)| (vec![("upstream", &**upstream), ("state", state)], *count))
+    let counts = standings.iter().flat_map(|(upstream, group)| {
+        let states = STANDINGS.into_iter().zip(group.standings());
+        states.map(move |(state, count)| (vec![("upstream", &**upstream), ("state", state)], count))
     });
     page.gauges(name::UPSTREAM_ENDPOINTS, "Endpoints of an upstream by their state", counts)?;
     let upstreams = inner.upstreams.all();
@@ -177,7 +177,27 @@ fn endpoints(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
             .enumerate()
             .map(move |(good, result)| (vec![("upstream", &**upstream), ("result", result)], count(good)))
     });
-    page.counters(name::HEALTH_CHECKS, "Active health checks of an upstream's endpoints", checks)
+    page.counters(name::HEALTH_CHECKS, "Active health checks of an upstream's endpoints", checks)?;
+    let circuits = standings
+        .iter()
+        .filter_map(|(upstream, group)| Some((vec![("upstream", &**upstream)], u64::from(group.circuit_is_open()?))));
+    page.gauges(name::CIRCUIT_OPEN, "1 while an upstream's circuit is open or half-open", circuits)?;
+    let opened = upstreams
+        .iter()
+        .map(|(upstream, cells)| (vec![("upstream", &**upstream)], total(cells, |cells| &cells.circuits_opened)));
+    page.counters(name::CIRCUIT_OPENED, "How often an upstream's circuit opened", opened)?;
+    let retries = upstreams.iter().flat_map(|(upstream, cells)| {
+        ["refused", "sent"].into_iter().enumerate().map(move |(allowed, result)| {
+            (vec![("upstream", &**upstream), ("result", result)], total(cells, |cells| &cells.retries[allowed]))
+        })
+    });
+    page.counters(name::UPSTREAM_RETRIES, "Requests sent again, or refused that by the budget", retries)?;
+    let rejected = upstreams.iter().flat_map(|(upstream, cells)| {
+        REJECTIONS.into_iter().enumerate().map(move |(why, reason)| {
+            (vec![("upstream", &**upstream), ("reason", reason)], total(cells, |cells| &cells.rejected[why]))
+        })
+    });
+    page.counters(name::UPSTREAM_REJECTED, "Requests not sent to an upstream, to spare it", rejected)
 }
 
 fn plugins(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {

@@ -35,6 +35,10 @@ pub(super) mod name {
     pub(in crate::telemetry) const UPSTREAM_ENDPOINTS: &str = "gateway_upstream_endpoints";
     pub(in crate::telemetry) const UPSTREAM_EJECTIONS: &str = "gateway_upstream_ejections";
     pub(in crate::telemetry) const HEALTH_CHECKS: &str = "gateway_upstream_health_checks";
+    pub(in crate::telemetry) const UPSTREAM_RETRIES: &str = "gateway_upstream_retries";
+    pub(in crate::telemetry) const UPSTREAM_REJECTED: &str = "gateway_upstream_rejected";
+    pub(in crate::telemetry) const CIRCUIT_OPEN: &str = "gateway_upstream_circuit_open";
+    pub(in crate::telemetry) const CIRCUIT_OPENED: &str = "gateway_upstream_circuit_opened";
     pub(in crate::telemetry) const WASM_CALLS: &str = "gateway_wasm_calls";
     pub(in crate::telemetry) const WASM_SECONDS: &str = "gateway_wasm_call_seconds";
     pub(in crate::telemetry) const WASM_FAILURES: &str = "gateway_wasm_failures";
@@ -152,15 +156,18 @@ pub const PROCESS: usize = usize::MAX;
 /// How many endpoints of an upstream are in each of `STANDINGS`.
 pub trait Standings: std::fmt::Debug + Send + Sync {
     fn standings(&self) -> [u64; STANDINGS.len()];
+
+    /// Whether the circuit is open or half-open; none where there is no circuit breaker.
+    fn circuit_is_open(&self) -> Option<bool>;
 }
 
 pub const STANDINGS: [&str; 3] = ["fit", "ejected", "unhealthy"];
 
 impl Inner {
     /// The upstreams of the configurations that are in force.
-    pub(super) fn standings(&self) -> Vec<(Arc<str>, [u64; STANDINGS.len()])> {
+    pub(super) fn standings(&self) -> Vec<(Arc<str>, Arc<dyn Standings>)> {
         let all = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().filter_map(|(name, group)| Some((name.clone(), group.upgrade()?.standings()))).collect()
+        all.iter().filter_map(|(name, group)| Some((name.clone(), group.upgrade()?))).collect()
     }
 }
 
@@ -222,12 +229,40 @@ pub struct UpstreamMetrics {
     pub(super) ejections: AtomicU64,
     /// Bad ones, good ones.
     pub(super) checks: [AtomicU64; 2],
+    /// Those that the budget did not allow, those that were made.
+    pub(super) retries: [AtomicU64; 2],
+    pub(super) rejected: [AtomicU64; REJECTIONS.len()],
+    pub(super) circuits_opened: AtomicU64,
 }
+
+/// Why a request was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejection {
+    Circuit,
+    Requests,
+    Pending,
+}
+
+pub(super) const REJECTIONS: [&str; 3] = ["circuit", "requests", "pending"];
 
 impl UpstreamMetrics {
     /// An endpoint was ejected.
     pub fn ejected(&self) {
         self.ejections.fetch_add(1, Relaxed);
+    }
+
+    /// A request would have been sent again; `allowed` if it was.
+    pub fn retried(&self, allowed: bool) {
+        self.retries[usize::from(allowed)].fetch_add(1, Relaxed);
+    }
+
+    pub fn rejected(&self, why: Rejection) {
+        self.rejected[why as usize].fetch_add(1, Relaxed);
+    }
+
+    /// The circuit breaker stopped all requests.
+    pub fn circuit_opened(&self) {
+        self.circuits_opened.fetch_add(1, Relaxed);
     }
 
     /// An endpoint was asked how it is, and gave a good answer or not.

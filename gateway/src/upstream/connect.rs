@@ -9,7 +9,7 @@ use rustls::pki_types::ServerName;
 use tokio::{net::TcpStream, task::AbortHandle};
 use tokio_rustls::TlsConnector;
 
-use super::tls::ClientTls;
+use super::{pass::Place, tls::ClientTls};
 use crate::{
     config::model::UpstreamTls,
     http::body::Body,
@@ -67,10 +67,14 @@ impl Address {
     }
 
     /// A new connection, driven by a task of this thread until it closes.
-    pub(super) async fn connect(&self, metrics: Option<&UpstreamMetrics>) -> io::Result<Connection> {
+    pub(super) async fn connect(
+        &self,
+        metrics: Option<&UpstreamMetrics>,
+        place: Option<Place>,
+    ) -> io::Result<Connection> {
         let stream = TcpStream::connect(self.socket).await?;
         stream.set_nodelay(true)?;
-        let open = || metrics.map(UpstreamMetrics::connected);
+        let open = || (metrics.map(UpstreamMetrics::connected), place);
         match &self.tls {
             None => handshake(TokioIo::new(stream), open()).await,
             Some((tls, name)) => {
@@ -82,7 +86,7 @@ impl Address {
     }
 }
 
-async fn handshake<T>(io: T, open: Option<Held>) -> io::Result<Connection>
+async fn handshake<T>(io: T, open: (Option<Held>, Option<Place>)) -> io::Result<Connection>
 where
     T: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
 {

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::{
     connect::{Address, Connection},
     group::Member,
+    pass::Open,
     standing::Standing,
 };
 use crate::config::model;
@@ -30,6 +31,8 @@ pub(super) struct Endpoint {
     /// The longest unused in front.
     idle: RefCell<VecDeque<Idle>>,
     capacity: Cell<usize>,
+    /// Of the whole upstream.
+    open: Rc<Open>,
 }
 
 struct Idle {
@@ -38,7 +41,7 @@ struct Idle {
 }
 
 impl Endpoint {
-    pub(super) fn new(upstream: &model::Upstream, member: &Member, address: Address) -> Self {
+    pub(super) fn new(upstream: &model::Upstream, member: &Member, address: Address, open: &Rc<Open>) -> Self {
         let url = upstream.endpoints[member.origin].url.clone();
         let authority = url.authority().map_or("", |a| a.as_str());
         Self {
@@ -50,6 +53,7 @@ impl Endpoint {
             under_way: Cell::new(0),
             idle: RefCell::default(),
             capacity: Cell::new(upstream.idle_connections),
+            open: open.clone(),
         }
     }
 
@@ -91,11 +95,17 @@ impl Endpoint {
         }
         if self.capacity.get() > 0 {
             idle.push_back(Idle { connection, since: Instant::now() });
+            self.open.has_room();
         }
     }
 
     pub(super) fn close_idle(&self, after: Duration) {
         self.idle.borrow_mut().retain(|idle| idle.since.elapsed() < after && !idle.connection.sender.is_closed());
+    }
+
+    /// Closes the connection that was idle for longest, if there is one.
+    pub(super) fn close_longest_idle(&self) -> bool {
+        self.idle.borrow_mut().pop_front().is_some()
     }
 
     /// A reload may allow more or fewer.

@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use super::{
     connect::Address,
     moment::{self, micros},
+    pass::Load,
     standing::Standing,
     tls::ClientTls,
 };
@@ -34,6 +35,7 @@ pub struct Group {
     members: Mutex<Vec<Member>>,
     /// The members have changed, for whoever checks them.
     pub(super) changed: Notify,
+    pub(super) load: Arc<Load>,
     pub(super) metrics: Arc<UpstreamMetrics>,
 }
 
@@ -84,6 +86,7 @@ impl Group {
             version: AtomicU64::new(1),
             members: Mutex::new(members),
             changed: Notify::new(),
+            load: old.map_or_else(Arc::default, |old| old.load.clone()),
         });
         let standings: std::sync::Weak<dyn Standings> = Arc::<Self>::downgrade(&group);
         metrics.watch_upstream(&group.model.name, standings);
@@ -215,6 +218,10 @@ impl Standings for Group {
             counts[state] += 1;
         }
         counts
+    }
+
+    fn circuit_is_open(&self) -> Option<bool> {
+        self.model.circuit_breaker.as_ref().map(|_| self.load.breaker.is_open())
     }
 }
 

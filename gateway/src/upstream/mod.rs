@@ -3,16 +3,20 @@
 //! Everything here belongs to one worker. Connections are kept in plain lists; nothing is shared or locked.
 
 mod balance;
+mod breaker;
+mod budget;
 mod connect;
 mod endpoint;
 mod group;
 mod head;
 mod moment;
 mod names;
+mod pass;
 mod probe;
 mod rendezvous;
 mod request;
 mod response;
+mod retry;
 mod send;
 mod standing;
 pub mod tls;
@@ -41,7 +45,9 @@ use crate::{
     timers::Timers,
 };
 
+use budget::Budget;
 use endpoint::{Busy, Endpoint};
+use pass::{Open, Pass};
 use view::View;
 
 /// The upstreams of one configuration, for one worker.
@@ -55,6 +61,11 @@ pub struct Upstream {
     version: Cell<u64>,
     until: Cell<Option<Instant>>,
     view: RefCell<View>,
+    /// Something limits what may be sent.
+    guarded: bool,
+    /// For sending again.
+    budget: Budget,
+    open: Rc<Open>,
     timers: Timers,
     metrics: Arc<UpstreamMetrics>,
 }
@@ -74,9 +85,8 @@ impl Upstreams {
             let upstream = match kept {
                 Some(kept) if Arc::ptr_eq(&kept.group, group) => kept.clone(),
                 _ => {
-                    let kept = kept.map_or(Vec::new(), |kept| kept.view.borrow().endpoints.clone());
                     let metrics = metrics.upstream(worker, &name);
-                    Rc::new(Upstream::new(group.clone(), &kept, timers.clone(), metrics))
+                    Rc::new(Upstream::new(group.clone(), kept.map(|kept| &**kept), timers.clone(), metrics))
                 }
             };
             (name, upstream)
@@ -99,20 +109,41 @@ impl Upstreams {
 }
 
 impl Upstream {
-    fn new(group: Arc<Group>, kept: &[Rc<Endpoint>], timers: Timers, metrics: Arc<UpstreamMetrics>) -> Self {
-        let view = View::new(&group, Instant::now(), kept);
+    fn new(group: Arc<Group>, old: Option<&Self>, timers: Timers, metrics: Arc<UpstreamMetrics>) -> Self {
+        let open = old.map_or_else(Rc::default, |old| old.open.clone());
+        let kept = old.map_or(Vec::new(), |old| old.view.borrow().endpoints.clone());
+        let view = View::new(&group, Instant::now(), &kept, &open);
         for endpoint in &view.endpoints {
             endpoint.keep_at_most(group.model.idle_connections);
         }
+        let model = group.model.clone();
         Self {
-            model: group.model.clone(),
-            group,
             version: Cell::new(view.version),
             until: Cell::new(view.until),
             view: RefCell::new(view),
+            guarded: model.circuit_breaker.is_some() || model.limits.requests.is_some(),
+            budget: model.retry.as_ref().map_or(Budget::new(0, 0), |r| Budget::new(r.budget.0, r.budget_floor)),
+            open,
             timers,
             metrics,
+            model,
+            group,
         }
+    }
+
+    /// Leave to send a request, where anything limits that.
+    fn admit(&self, now: Instant) -> Result<Option<Pass>, Refused> {
+        if !self.guarded {
+            return Ok(None);
+        }
+        Pass::ask(&self.group, &self.metrics, now).map(Some)
+    }
+
+    /// At most one connection.
+    fn close_idle_to_others(&self, than: &Rc<Endpoint>) {
+        let view = self.view.borrow();
+        let mut others = view.endpoints.iter().filter(|other| !Rc::ptr_eq(other, than));
+        others.any(|other| other.close_longest_idle());
     }
 
     /// The endpoint for a request that begins now.
@@ -130,7 +161,7 @@ impl Upstream {
 
     #[cold]
     fn look_again(&self, now: Instant) {
-        let view = View::new(&self.group, now, &self.view.borrow().endpoints);
+        let view = View::new(&self.group, now, &self.view.borrow().endpoints, &self.open);
         self.version.set(view.version);
         self.until.set(view.until);
         drop(self.view.replace(view));

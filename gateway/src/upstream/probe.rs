@@ -31,7 +31,7 @@ pub(super) async fn keep_asking(group: Arc<Group>, member: Member) {
 
 /// On a connection of its own: whether new ones are accepted is part of the question.
 async fn ask(group: &Group, member: &Member, policy: &ActiveHealth) -> Result<(), String> {
-    let mut connection = group.connect_to(member).connect(None).await.map_err(|error| error.to_string())?;
+    let mut connection = group.connect_to(member).connect(None, None).await.map_err(|error| error.to_string())?;
     let mut request = Request::new(Body::Empty);
     *request.uri_mut() = policy.path.clone().into();
     let authority = group.model.endpoints[member.origin].url.authority().map_or("", |authority| authority.as_str());

@@ -3,14 +3,14 @@
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{connect::Connection, endpoint::Busy};
+use super::{connect::Connection, endpoint::Busy, pass::Pass};
 use crate::{
     http::body::{Body, BodyError},
     timers::Timer,
@@ -22,7 +22,28 @@ pub(super) struct UpstreamBody {
     lease: Option<Lease>,
     /// Armed while nothing comes.
     stall: Timer,
-    patience: Duration,
+    patience: BodyPatience,
+}
+
+/// How long a body may take.
+pub(super) struct BodyPatience {
+    /// From one part to the next.
+    pub(super) between: Duration,
+    /// Until its end.
+    pub(super) whole: Option<Instant>,
+}
+
+impl BodyPatience {
+    /// Whether it is over; the clock is read only where there is an end.
+    fn is_over(&self) -> bool {
+        self.whole.is_some_and(|until| Instant::now() >= until)
+    }
+
+    /// For the next part.
+    fn left(&self) -> Duration {
+        let whole = self.whole.map(|until| until.saturating_duration_since(Instant::now()));
+        whole.map_or(self.between, |left| left.min(self.between))
+    }
 }
 
 /// A connection in use and where it goes back to.
@@ -31,6 +52,7 @@ pub(super) struct Lease {
     pub(super) endpoint: Busy,
     /// Whether another request may follow on it.
     pub(super) reusable: bool,
+    pub(super) _pass: Option<Pass>,
 }
 
 impl Lease {
@@ -43,7 +65,7 @@ impl Lease {
 
 impl UpstreamBody {
     /// The body to forward; a response without one gives its connection back at once.
-    pub(super) fn wrap(incoming: Incoming, lease: Lease, stall: Timer, patience: Duration) -> Body {
+    pub(super) fn wrap(incoming: Incoming, lease: Lease, stall: Timer, patience: BodyPatience) -> Body {
         if incoming.is_end_stream() {
             lease.give_back();
             return Body::Empty;
@@ -60,13 +82,17 @@ impl HttpBody for UpstreamBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
             if !self.stall.is_armed() {
-                self.stall.arm(self.patience);
+                self.stall.arm(self.patience.left());
             }
             ready!(self.stall.poll_expired(cx));
             self.lease = None;
             return Poll::Ready(Some(Err(BodyError::Stalled)));
         };
         self.stall.disarm();
+        if self.patience.is_over() && !matches!(frame, None | Some(Err(_))) {
+            self.lease = None;
+            return Poll::Ready(Some(Err(BodyError::Stalled)));
+        }
         let ended = match &frame {
             // After trailers nothing follows, and hyper does not ask once more.
             Some(Ok(frame)) => frame.is_trailers() || self.incoming.is_end_stream(),

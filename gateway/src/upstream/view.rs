@@ -8,6 +8,7 @@ use super::{
     endpoint::{Busy, Endpoint},
     group::{Group, looks_again},
     moment::micros,
+    pass::Open,
     rendezvous::hash_of,
 };
 
@@ -24,7 +25,7 @@ pub(super) struct View {
 
 impl View {
     /// Connections are kept of endpoints that stay.
-    pub(super) fn new(group: &Group, now: Instant, old: &[Rc<Endpoint>]) -> Self {
+    pub(super) fn new(group: &Group, now: Instant, old: &[Rc<Endpoint>], open: &Rc<Open>) -> Self {
         // Before the members are read: a change after that is seen next time.
         let version = group.version();
         let (members, until) = {
@@ -40,7 +41,7 @@ impl View {
         let endpoints = members.iter().map(|member| {
             let address = group.connect_to(member);
             let kept = old.iter().find(|endpoint| endpoint.is_at(&address, &member.standing));
-            kept.cloned().unwrap_or_else(|| Rc::new(Endpoint::new(&group.model, member, address)))
+            kept.cloned().unwrap_or_else(|| Rc::new(Endpoint::new(&group.model, member, address, open)))
         });
         let (mut endpoints, rest): (Vec<_>, Vec<_>) =
             endpoints.partition(|endpoint: &Rc<Endpoint>| panics || is_fit(&endpoint.standing));

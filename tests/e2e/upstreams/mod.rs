@@ -2,6 +2,7 @@
 //! anything that was not said.
 
 mod balancing;
+mod breaker;
 mod connections;
 mod ejection;
 mod endpoints;
@@ -9,6 +10,7 @@ mod health;
 mod names;
 mod reload;
 mod responses;
+mod retries;
 mod tls;
 
 use std::{collections::HashMap, net::SocketAddr};

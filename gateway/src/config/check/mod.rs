@@ -11,6 +11,7 @@ mod overlap;
 mod paths;
 mod plugins;
 mod report;
+mod resilience;
 mod routes;
 mod settings;
 mod shape;

@@ -48,7 +48,7 @@ pub(super) fn routes(file: &File, context: &mut Context<'_, '_>, report: &mut Re
         let route = rest(file, typed, &place, context, report);
         if let (Some(name), Some(matches)) = (name, matches) {
             if let Some(route) = route {
-                let Rest { plugins, upstream, body_bytes, buffer_bytes, timeout } = route;
+                let Rest { plugins, upstream, body_bytes, buffer_bytes, timeout, whole_timeout } = route;
                 let (name, matches) = (name.into(), matches.clone());
                 routes.push(Arc::new(model::Route {
                     name,
@@ -58,6 +58,7 @@ pub(super) fn routes(file: &File, context: &mut Context<'_, '_>, report: &mut Re
                     body_bytes,
                     buffer_bytes,
                     timeout,
+                    whole_timeout,
                 }));
             }
             entries.push((name, place, matches));
@@ -74,6 +75,7 @@ struct Rest {
     body_bytes: u64,
     buffer_bytes: usize,
     timeout: Duration,
+    whole_timeout: Option<Duration>,
 }
 
 fn rest(
@@ -96,8 +98,16 @@ fn rest(
     let limits = report.part(&typed.limits, &at).map(|l| settings::route_limits(l, &at, context.limits, report));
     let at = join(place, "timeouts");
     let timeout = report.part(&typed.timeouts, &at).map(|t| settings::route_timeout(t, &at, context.timeouts, report));
+    let whole = report.part(&typed.timeouts, &at).map(|t| settings::whole_timeout(t, &at, report));
     let (body_bytes, buffer_bytes) = limits?;
-    Some(Rest { plugins, upstream: upstream?.clone(), body_bytes, buffer_bytes, timeout: timeout? })
+    Some(Rest {
+        plugins,
+        upstream: upstream?.clone(),
+        body_bytes,
+        buffer_bytes,
+        timeout: timeout?,
+        whole_timeout: whole?,
+    })
 }
 
 fn conditions(part: &Part<Match>, place: &str, rule: model::PathRule, report: &mut Report<'_>) -> Option<model::Match> {

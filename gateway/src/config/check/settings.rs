@@ -165,6 +165,17 @@ pub(super) fn route_timeout(
     })
 }
 
+pub(super) fn whole_timeout(
+    typed: &RouteTimeouts,
+    place: &str,
+    report: &mut Report<'_>,
+) -> Option<std::time::Duration> {
+    typed.whole.map(|span| {
+        range(span, WAIT, &join(place, "whole"), report);
+        span.0
+    })
+}
+
 /// Both ends included. The key is the pointer's last token.
 pub(super) fn range<T: PartialOrd + Display>(value: T, (least, most): (T, T), at: &str, report: &mut Report<'_>) {
     if value < least || value > most {

@@ -28,6 +28,12 @@ pub(in crate::config) struct Upstream {
     pub balance: Part<Balance>,
     /// How endpoints are found to be unfit.
     pub health: Part<Health>,
+    /// When a request is sent again; never, but for what was not sent at all, if left out.
+    pub retry: Option<Part<Retry>>,
+    /// Stops sending while too many requests fail.
+    pub circuit_breaker: Option<Part<CircuitBreaker>>,
+    /// What is too much for the upstream.
+    pub limits: Part<UpstreamLimits>,
     /// For `https` endpoints.
     pub tls: Option<Part<UpstreamTls>>,
     /// The `Host` that the endpoint sees: the client's (`preserve`) or its own (`endpoint`).
@@ -43,6 +49,13 @@ pub(in crate::config) struct Upstream {
 pub(in crate::config) struct UpstreamTimeouts {
     /// TCP and TLS.
     pub connect: Span,
+    /// From sending a request to the head of its response, each time that it is sent; the route's `request` bounds all
+    /// of them together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub response: Option<Span>,
+    /// A response's body of which no byte comes; the general `body` if left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<Span>,
     /// How long an unused connection is kept.
     pub idle: Span,
 }
@@ -182,6 +195,79 @@ pub(in crate::config) struct PassiveHealth {
     pub eject_for_at_most: Span,
     /// No more of the endpoints are ejected at a time.
     pub max_ejected: Share,
+}
+
+/// Only idempotent requests whose body is at hand are sent again, and those of which nothing was sent; never one whose
+/// response has begun.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(in crate::config) struct Retry {
+    /// How often a request is sent again at most.
+    #[schemars(range(min = 1, max = 10))]
+    pub attempts: u32,
+    /// `connect-failure`: no endpoint could be reached; `reset`: the connection broke before the response began;
+    /// `timeout`: the response did not begin within `timeouts.response`; and statuses.
+    #[schemars(length(min = 1))]
+    pub on: Vec<Part<RetryCondition>>,
+    /// How many retries there may be, as a share of the requests.
+    pub budget: Share,
+    /// So many retries a second are there for each worker, whatever the traffic.
+    #[schemars(range(max = 10_000))]
+    pub budget_floor: u32,
+    /// The first retry waits for up to this, each further one for up to twice as long as the one before.
+    pub backoff: Span,
+    /// None waits for longer.
+    pub backoff_at_most: Span,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(in crate::config) enum RetryCondition {
+    Plain(PlainRetryCondition),
+    Status(#[schemars(range(min = 400, max = 599))] u16),
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(in crate::config) enum PlainRetryCondition {
+    ConnectFailure,
+    Reset,
+    Timeout,
+}
+
+/// Failures are statuses of 500 and above, and requests without a response.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(in crate::config) struct CircuitBreaker {
+    /// Such a share of failures opens the circuit: requests are answered with 503 at once.
+    pub failure_rate: Share,
+    /// The share is not looked at before there were so many requests within the window.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub minimum_requests: u32,
+    /// Over what time the share is counted.
+    pub window: Span,
+    /// How long it stays open before some requests are let through to see.
+    pub open_for: Span,
+    /// So many at a time are let through then; if as many end well it closes, if one fails it stays open.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub probes: u32,
+}
+
+/// For the whole process. What is over a limit is answered with 503.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(in crate::config) struct UpstreamLimits {
+    /// Connections; a worker that has none may open one nevertheless.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub connections: Option<usize>,
+    /// Requests that wait because of `connections`.
+    #[schemars(range(max = 1_000_000))]
+    pub pending: usize,
+    /// Requests of which the response has not ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub requests: Option<usize>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

@@ -20,10 +20,17 @@ pub struct Upstream {
     pub endpoints: Vec<Endpoint>,
     pub balance: Balance,
     pub health: Health,
+    pub retry: Option<Retry>,
+    pub circuit_breaker: Option<CircuitBreaker>,
+    pub limits: UpstreamLimits,
     pub tls: UpstreamTls,
     pub host: HostHeader,
     /// TCP and TLS.
     pub connect_timeout: Duration,
+    /// From sending a request to the head of the response, each time that it is sent.
+    pub response_timeout: Option<Duration>,
+    /// Between two parts of a response's body; the general one if absent.
+    pub body_timeout: Option<Duration>,
     /// How long an unused connection is kept.
     pub idle_timeout: Duration,
     /// Unused connections kept to each endpoint, for each worker.
@@ -100,6 +107,55 @@ pub struct PassiveHealth {
     pub eject_for_at_most: Duration,
     /// No more of the endpoints are ejected at a time.
     pub max_ejected: Percent,
+}
+
+/// When a request is sent again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retry {
+    /// At most, after the first time.
+    pub attempts: u32,
+    pub on: RetryOn,
+    /// Of the upstream's requests.
+    pub budget: Percent,
+    /// Whatever the traffic: retries a second.
+    pub budget_floor: u32,
+    /// Before the first retry, at most; doubles each time.
+    pub backoff: Duration,
+    pub backoff_at_most: Duration,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RetryOn {
+    /// No endpoint could be reached.
+    pub connect_failure: bool,
+    /// The connection broke before the response began.
+    pub reset: bool,
+    /// The response did not begin in time.
+    pub timeout: bool,
+    /// Sorted.
+    pub statuses: Vec<u16>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CircuitBreaker {
+    /// Of at least `minimum_requests` within `window`.
+    pub failure_rate: Percent,
+    pub minimum_requests: u32,
+    pub window: Duration,
+    pub open_for: Duration,
+    /// Requests let through while half-open; at least 1.
+    pub probes: u32,
+}
+
+/// Of the whole process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct UpstreamLimits {
+    /// A worker without any may have one nevertheless.
+    pub connections: Option<usize>,
+    /// Requests that wait for a connection.
+    pub pending: usize,
+    /// Requests of which the response has not ended.
+    pub requests: Option<usize>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use super::{Found, Query, Table};
 use crate::config::model::{
     Balance, Endpoint, Health, HostHeader, HostPattern, Match, PathPattern, Percent, Route, Segment, Upstream,
-    UpstreamTls,
+    UpstreamLimits, UpstreamTls,
 };
 
 /// A route that grows by what a test says about it.
@@ -67,9 +67,14 @@ fn routes(drafts: impl IntoIterator<Item = Draft>) -> Vec<Arc<Route>> {
         endpoints: vec![Endpoint { url: "http://127.0.0.1:1".parse().expect("a url"), weight: 1 }],
         balance: Balance::RoundRobin,
         health: Health { active: None, passive: None, panic_threshold: Percent(0) },
+        retry: None,
+        circuit_breaker: None,
+        limits: UpstreamLimits::default(),
         tls: UpstreamTls::default(),
         host: HostHeader::Preserve,
         connect_timeout: Duration::from_secs(1),
+        response_timeout: None,
+        body_timeout: None,
         idle_timeout: Duration::from_secs(1),
         idle_connections: 1,
     });
@@ -82,6 +87,7 @@ fn routes(drafts: impl IntoIterator<Item = Draft>) -> Vec<Arc<Route>> {
             body_bytes: 0,
             buffer_bytes: 0,
             timeout: Duration::from_secs(1),
+            whole_timeout: None,
         })
     };
     drafts.into_iter().map(build).collect()
