@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_path_to_error::Segment;
 
 use crate::Plugin;
@@ -13,6 +13,16 @@ use crate::Plugin;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoConfig {}
+
+/// Deserializes an option that was given, for `#[serde(default, deserialize_with = "plugin_sdk::given")]`. Refuses
+/// `null`, which YAML makes of a key without a value: a check must not be lost by a slip.
+///
+/// # Errors
+///
+/// Those of the value.
+pub fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
 
 /// What is wrong with one value of a configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]

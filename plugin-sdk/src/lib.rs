@@ -10,12 +10,15 @@ mod plugin;
 mod reply;
 mod request;
 mod response;
+mod span;
 
 pub mod clock;
+pub mod credentials;
 pub mod crypto;
 pub mod http_client;
 pub mod log;
 pub mod metrics;
+pub mod names;
 pub mod query;
 pub mod secrets;
 pub mod sinks;
@@ -27,13 +30,14 @@ pub use schemars;
 pub use serde;
 pub use serde_json;
 
-pub use config::{ConfigProblem, NoConfig, Pointer, Problems};
+pub use config::{ConfigProblem, NoConfig, Pointer, Problems, given};
 pub use error::{BodyError, EditError, Error};
 pub use outcome::Outcome;
 pub use plugin::{Observer, Plugin, RequestFilter, ResponseFilter};
 pub use reply::{Decision, Problem, Reply};
 pub use request::Request;
 pub use response::Response;
+pub use span::Span;
 
 /// What `export_plugin!` expands to; no part of the interface.
 #[doc(hidden)]

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
+use plugin_sdk::{credentials::SourceConfig, given};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer,
@@ -158,29 +159,6 @@ pub(crate) struct ClaimConfig {
     pub(crate) all_of: Option<Vec<Value>>,
 }
 
-/// A place of the token: exactly one of `header`, `cookie` and `query`.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(crate) struct SourceConfig {
-    /// A request header.
-    #[serde(default, deserialize_with = "given")]
-    #[schemars(with = "String")]
-    pub(crate) header: Option<String>,
-    /// The word before the token in the header, in upper or lower case: `Bearer` for `authorization`, none for others,
-    /// if left out.
-    #[serde(default, deserialize_with = "given")]
-    #[schemars(with = "String")]
-    pub(crate) scheme: Option<String>,
-    /// A cookie.
-    #[serde(default, deserialize_with = "given")]
-    #[schemars(with = "String")]
-    pub(crate) cookie: Option<String>,
-    /// A query parameter. Whoever logs the target then logs the token.
-    #[serde(default, deserialize_with = "given")]
-    #[schemars(with = "String")]
-    pub(crate) query: Option<String>,
-}
-
 /// One text, or a list of which each will do.
 pub(crate) struct OneOrMany(pub(crate) Vec<String>);
 
@@ -255,11 +233,6 @@ impl JsonSchema for Span {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" })
     }
-}
-
-/// Refuses `null`, which YAML makes of a key without a value: a check must not be lost by a slip.
-fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 // Short forms of schemas for which the general way is long.

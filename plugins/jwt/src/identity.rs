@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use plugin_sdk::{EditError, Pointer, Problems, Request};
+use plugin_sdk::{EditError, Pointer, Problems, Request, names};
 use serde_json::{Map, Value};
 
 use crate::{
     claim::{ClaimPath, text},
-    names,
     refusal::Refusal,
 };
 

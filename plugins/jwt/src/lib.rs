@@ -9,10 +9,8 @@ mod identity;
 mod json;
 mod key;
 mod memory;
-mod names;
 mod refusal;
 mod rules;
-mod source;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -20,7 +18,10 @@ mod token;
 use std::rc::Rc;
 
 use plugin_sdk::{
-    Decision, EditError, Error, Plugin, Pointer, Problems, Request, RequestFilter, crypto::CryptoError, export_plugin,
+    Decision, EditError, Error, Plugin, Pointer, Problems, Request, RequestFilter,
+    credentials::{Ambiguous, Sources},
+    crypto::CryptoError,
+    export_plugin, names,
 };
 
 pub use config::Config;
@@ -30,7 +31,6 @@ use key::{Keys, Verdict};
 use memory::{Memory, Passport};
 use refusal::{Challenge, Refusal};
 use rules::{Audience, ClaimRule, Rules, alternatives};
-use source::Sources;
 use token::Token;
 
 /// The plugin.
@@ -79,11 +79,11 @@ impl Jwt {
         };
         // The arrival of this very request, and one import less than a clock.
         let now = i64::try_from(request.received_at()).unwrap_or(i64::MAX);
-        let passport = match self.memory.get(found.token()) {
+        let passport = match self.memory.get(found.credential()) {
             Some(passport) => passport,
             None => {
-                let passport = Rc::new(self.examine(found.token(), now)?);
-                self.memory.insert(found.token(), Rc::clone(&passport), now);
+                let passport = Rc::new(self.examine(found.credential(), now)?);
+                self.memory.insert(found.credential(), Rc::clone(&passport), now);
                 passport
             }
         };
@@ -122,6 +122,12 @@ impl From<Refusal> for Stop {
     }
 }
 
+impl From<Ambiguous> for Stop {
+    fn from(Ambiguous: Ambiguous) -> Self {
+        Self::Refused(Refusal::Ambiguous)
+    }
+}
+
 impl From<EditError> for Stop {
     /// Large headers are the client's doing. They must not make the plugin fail: a route may be configured to skip
     /// plugins that do.
@@ -146,7 +152,7 @@ impl Plugin for Jwt {
     fn new(config: Config) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         let keys = Keys::read(config.keys, config.jwks, config.jwks_secret, &mut problems);
-        let sources = Sources::read(config.from, &mut problems);
+        let sources = Sources::read(config.from, &Pointer::from("/from"), &mut problems);
         let mapping = Mapping::read(config.claims_to_headers, config.claims_to_attributes, &mut problems);
         for name in mapping.header_names().filter(|name| sources.has_header(name)) {
             problems.add(Pointer::from("/claims-to-headers").then(name), "is where the token is looked for");

@@ -1,8 +1,8 @@
 //! What the operator writes, and what it means once checked.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
-use plugin_sdk::{Pointer, Problems};
+use plugin_sdk::{Pointer, Problems, Span};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,6 @@ use crate::{
     headers::HeaderStyle,
     key::{Key, KeyRule, Missing, NAME_EXPECTED, Part, Scope, is_name},
     policy::Policy,
-    span::Span,
 };
 
 /// How many requests each client may make in a time: `limit` and `per`, or several `limits`.
@@ -97,6 +96,8 @@ pub(crate) struct Settings {
 }
 
 const MAX_LIMITS: usize = 8;
+/// Longer makes no sense for a rate, and keeps all arithmetic far from overflow.
+const MAX_PERIOD: Span = Span(Duration::from_secs(366 * 86_400));
 
 impl Config {
     pub(crate) fn check(self) -> Result<Settings, Problems> {
@@ -159,8 +160,8 @@ impl Limit {
         if !is_name(&name) {
             problems.add(at.then("name"), NAME_EXPECTED);
         }
-        if self.per.0.is_zero() || self.per > Span::MAX {
-            problems.add(at.then("per"), format!("`per` must be 1ms to {}", Span::MAX));
+        if self.per.0.is_zero() || self.per > MAX_PERIOD {
+            problems.add(at.then("per"), format!("`per` must be 1ms to {}", MAX_PERIOD));
         }
         let burst = self.burst.unwrap_or(self.limit);
         if cost > burst {

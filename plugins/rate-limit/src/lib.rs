@@ -8,7 +8,6 @@ mod config;
 mod headers;
 mod key;
 mod policy;
-mod span;
 #[cfg(test)]
 mod tests;
 

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use plugin_sdk::store::{Quota, Verdict};
-
-use crate::span::Span;
+use plugin_sdk::{
+    Span,
+    store::{Quota, Verdict},
+};
 
 /// A limit that has been checked.
 #[derive(Debug, Clone, PartialEq, Eq)]

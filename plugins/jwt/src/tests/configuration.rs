@@ -186,7 +186,7 @@ fn a_check_cannot_be_lost_by_a_slip() {
 #[test]
 fn names_are_checked() {
     for (options, expected) in [
-        (json!({ "from": [] }), "/from: must not be empty, leave it out for `authorization`"),
+        (json!({ "from": [] }), "/from: must not be empty, leave it out for its default"),
         (
             json!({ "from": [{ "cookie": "a", "scheme": "b" }] }),
             "/from/0: needs exactly one of `header`, `cookie` and `query`; `scheme` goes with `header` only",

@@ -1,20 +1,30 @@
-//! Durations as people write them.
+//! Durations as people write them in configurations.
 
 use std::{borrow::Cow, fmt, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 
-/// `500ms`, `10s`, `1m`, `2h`, `1d`.
+/// A duration in a configuration, written `500ms`, `10s`, `1m`, `2h` or `1d`, in whole milliseconds.
+///
+/// ```
+/// use std::time::Duration;
+/// use plugin_sdk::{Span, serde_json};
+///
+/// let span: Span = serde_json::from_str("\"90s\"").unwrap();
+/// assert_eq!(span, Span(Duration::from_secs(90)));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct Span(pub(crate) Duration);
+pub struct Span(pub Duration);
 
 /// The largest first, so that the first that divides is the shortest way to write a value.
 const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 impl Span {
-    /// Longer makes no sense for a rate, and keeps all arithmetic far from overflow.
-    pub(crate) const MAX: Self = Self(Duration::from_secs(366 * 86_400));
+    /// Its whole seconds.
+    pub fn seconds(self) -> u64 {
+        self.0.as_secs()
+    }
 
     fn parse(text: &str) -> Option<Self> {
         let end = text.find(|c: char| !c.is_ascii_digit())?;

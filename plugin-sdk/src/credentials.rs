@@ -1,12 +1,49 @@
-//! Where the token of a request is, and taking it away from there.
+//! Where the credential of a request is, such as a token or a key, and taking it away from there.
+//!
+//! ```
+//! use plugin_sdk::{Pointer, Problems, credentials::{SourceConfig, Sources}};
+//!
+//! let mut problems = Problems::default();
+//! let config = vec![SourceConfig { header: Some("x-api-key".into()), ..SourceConfig::default() }];
+//! let sources = Sources::read(config, &Pointer::from("/from"), &mut problems);
+//! assert!(problems.is_empty() && sources.has_header("X-API-Key"));
+//! ```
 
-use plugin_sdk::{EditError, Pointer, Problems, Request};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
-use crate::{config::SourceConfig, names, refusal::Refusal};
+use crate::{EditError, Pointer, Problems, Request, given, names};
 
-/// A place that may hold a token.
-pub(crate) enum Source {
-    /// With the scheme before the token, if there must be one.
+/// A place of the credential, as it is configured: exactly one of `header`, `cookie` and `query`.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SourceConfig {
+    /// A request header.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "String")]
+    pub header: Option<String>,
+    /// The word before the credential in the header, in upper or lower case: `Bearer` for `authorization`, none for
+    /// others, if left out.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "String")]
+    pub scheme: Option<String>,
+    /// A cookie.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "String")]
+    pub cookie: Option<String>,
+    /// A query parameter. Whoever logs the target then logs the credential.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "String")]
+    pub query: Option<String>,
+}
+
+/// The request carries several credentials, and which of them the upstream would take is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ambiguous;
+
+/// A place that may hold a credential.
+enum Source {
+    /// With the scheme before the credential, if there must be one.
     Header {
         name: String,
         scheme: Option<String>,
@@ -15,8 +52,8 @@ pub(crate) enum Source {
     Query(String),
 }
 
-/// The text that a request carries as its token.
-pub(crate) struct Found {
+/// The text that a request carries as its credential.
+pub struct Found {
     bytes: Vec<u8>,
     /// Where it begins in `bytes`.
     start: usize,
@@ -25,26 +62,35 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    pub(crate) fn token(&self) -> &[u8] {
+    /// The credential itself.
+    pub fn credential(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
 }
 
 /// All places that are looked at.
-pub(crate) struct Sources(Vec<Source>);
+pub struct Sources(Vec<Source>);
 
 impl Sources {
-    pub(crate) fn read(config: Vec<SourceConfig>, problems: &mut Problems) -> Self {
+    /// Checks what was configured; `at` is where.
+    pub fn read(config: Vec<SourceConfig>, at: &Pointer, problems: &mut Problems) -> Self {
         if config.is_empty() {
-            problems.add("/from", "must not be empty, leave it out for `authorization`");
+            problems.add(at, "must not be empty, leave it out for its default");
         }
         let sources = config.into_iter().enumerate();
-        Self(
-            sources.filter_map(|(i, source)| Source::read(source, &Pointer::from("/from").then(i), problems)).collect(),
-        )
+        Self(sources.filter_map(|(i, source)| Source::read(source, &at.then(i), problems)).collect())
     }
 
-    pub(crate) fn has_header(&self, name: &str) -> bool {
+    /// The first scheme that a credential must have before it, as in a challenge (RFC 9110 §11.3).
+    pub fn scheme(&self) -> Option<&str> {
+        self.0.iter().find_map(|source| match source {
+            Source::Header { scheme, .. } => scheme.as_deref(),
+            Source::Cookie(_) | Source::Query(_) => None,
+        })
+    }
+
+    /// Whether a credential may be in this header.
+    pub fn has_header(&self, name: &str) -> bool {
         let is = |other: &str| other.eq_ignore_ascii_case(name);
         self.0.iter().any(|source| match source {
             Source::Header { name, .. } => is(name),
@@ -53,21 +99,29 @@ impl Sources {
         })
     }
 
-    /// Looks in all places: of two tokens the upstream might take the one that was not verified (RFC 6750 §2).
-    pub(crate) fn find(&self, request: &Request) -> Result<Option<Found>, Refusal> {
+    /// Looks in all places: of two credentials the upstream might take the one that was not verified (RFC 6750 §2).
+    ///
+    /// # Errors
+    ///
+    /// See [`Ambiguous`].
+    pub fn find(&self, request: &Request) -> Result<Option<Found>, Ambiguous> {
         let mut found = None;
         for (i, source) in self.0.iter().enumerate() {
             let Some((bytes, start)) = source.find(request)? else { continue };
             if found.is_some() {
-                return Err(Refusal::Ambiguous);
+                return Err(Ambiguous);
             }
             found = Some(Found { bytes, start, source: i });
         }
         Ok(found)
     }
 
-    /// Takes the token away from the request.
-    pub(crate) fn remove(&self, found: &Found, request: &Request) -> Result<(), EditError> {
+    /// Takes the credential away from the request.
+    ///
+    /// # Errors
+    ///
+    /// See [`EditError`].
+    pub fn remove(&self, found: &Found, request: &Request) -> Result<(), EditError> {
         self.0.get(found.source).map_or(Ok(()), |source| source.remove(request))
     }
 }
@@ -101,8 +155,8 @@ impl Source {
         problems.note(at.then(place), legal).map(|()| source)
     }
 
-    /// The bytes in which the token is, and where it begins in them.
-    fn find(&self, request: &Request) -> Result<Option<(Vec<u8>, usize)>, Refusal> {
+    /// The bytes in which the credential is, and where it begins in them.
+    fn find(&self, request: &Request) -> Result<Option<(Vec<u8>, usize)>, Ambiguous> {
         match self {
             Self::Header { name, scheme } => {
                 let values = request.header_values(name).into_iter();
@@ -148,9 +202,9 @@ impl Source {
 }
 
 /// The one item that there may be.
-fn only<T>(mut items: impl Iterator<Item = T>) -> Result<Option<T>, Refusal> {
+fn only<T>(mut items: impl Iterator<Item = T>) -> Result<Option<T>, Ambiguous> {
     let first = items.next();
-    if items.next().is_some() { Err(Refusal::Ambiguous) } else { Ok(first) }
+    if items.next().is_some() { Err(Ambiguous) } else { Ok(first) }
 }
 
 /// Where credentials of this scheme begin (RFC 9110 §11.4); `None` for another scheme.
