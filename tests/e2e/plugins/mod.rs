@@ -1,8 +1,13 @@
 //! The standard plugins as they are embedded in the gateway, each over real sockets.
 
 mod access_log;
+mod acl;
+mod api_key;
+mod cors;
+mod ip_rules;
 mod jwt;
 mod rate_limit;
+mod security_headers;
 mod transform;
 
 use serde_json::Value;
