@@ -185,6 +185,25 @@ async fn resilience_yaml_loses_no_request_to_the_endpoint_that_is_down() {
 }
 
 #[tokio::test]
+async fn canary_yaml_splits_redirects_and_answers() {
+    let (stable, canary) = (Upstream::named("stable").await, Upstream::named("canary").await);
+    let text = example("canary.yaml", &stable).replace("127.0.0.1:9002", &canary.address().to_string());
+    let gateway = TestGateway::start(&text).await;
+    let mut client = Client::connect(gateway.address()).await;
+    for _ in 0..500 {
+        assert_eq!(client.send(Request::get("/")).await.status, 200);
+    }
+    let share = canary.requests();
+    assert!((15..=110).contains(&share), "{share} of 500, and not about 50");
+    let moved = client.send(Request::get("/old/page?id=7").header("host", "www.example")).await;
+    assert_eq!((moved.status.as_u16(), moved.header("location")), (308, "http://www.example/new/page?id=7"));
+    let robots = client.send(Request::get("/robots.txt")).await;
+    assert_eq!((robots.text().as_str(), robots.header("content-type")), ("User-agent: *\nDisallow: /\n", "text/plain"));
+    assert_eq!(client.send(Request::new(Method::HEAD, "/robots.txt")).await.text(), "");
+    assert_eq!(stable.requests() + canary.requests(), 500);
+}
+
+#[tokio::test]
 async fn secrets_yaml_keeps_the_keys_of_two_issuers_apart() {
     let upstream = Upstream::echo().await;
     let folder = tempfile::tempdir().unwrap();

@@ -15,11 +15,11 @@ use super::{
 use crate::{
     config::{
         self, Problems,
-        model::{Config, OnError, PluginUse, Upstream},
+        model::{Action, Config, OnError, PluginUse, Upstream},
     },
     pipeline::{Bounds, Entry, Pipeline},
     plugin::{Pools, Prepared, services},
-    proxy::{Site, SiteRoute, SiteUnrouted},
+    proxy::{Site, SiteRoute, SiteUnrouted, Target},
     route::Table,
     server::tls,
     telemetry::Sinks,
@@ -165,12 +165,26 @@ impl Snapshot {
             })
         };
         let routes = config.routes.iter().zip(&self.routes).map(|(route, own)| {
-            let upstream = upstreams.get(&route.upstream.name);
+            // None may be left out: the table knows routes by their positions.
+            let known = |upstream: &Upstream| {
+                upstreams.get(&upstream.name).expect("a route's upstream is one of the configuration's").clone()
+            };
+            let target = match &route.action {
+                Action::Upstream(upstream) => Target::Upstream(known(upstream)),
+                Action::Split(parts) => {
+                    let mut sum = 0_u32;
+                    let part = |(upstream, weight): &(Arc<Upstream>, u32)| {
+                        sum = sum.saturating_add(*weight);
+                        (known(upstream), sum)
+                    };
+                    Target::Split(parts.iter().map(part).collect())
+                }
+                Action::Redirect(_) | Action::Respond(_) => Target::Answer,
+            };
             SiteRoute {
                 model: route.clone(),
                 pipeline: pipeline(own),
-                // None may be left out: the table knows routes by their positions.
-                upstream: upstream.expect("a route's upstream is one of the configuration's").clone(),
+                target,
                 bounds: bounds(route.buffer_bytes),
                 metrics: self.shared.metrics.route(worker, &route.name),
             }

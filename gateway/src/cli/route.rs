@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, uri::PathAnd
 use super::{Failed, RouteArgs, print};
 use crate::{
     app::{self, Source},
+    config::model::Action,
     error::Failure,
     http::{framing::is_carried, path::normalise},
     route::{Query, Table},
@@ -50,7 +51,16 @@ pub(super) fn route(args: &RouteArgs) -> Result<(), Failed> {
         [] => print("plugins: none")?,
         plugins => print(format_args!("plugins: {}", plugins.join(" → ")))?,
     }
-    print(format_args!("upstream: {}", route.upstream.name))?;
+    match &route.action {
+        Action::Upstream(upstream) => print(format_args!("upstream: {}", upstream.name)),
+        Action::Split(parts) => {
+            let parts: Vec<String> =
+                parts.iter().map(|(upstream, weight)| format!("{} ({weight})", upstream.name)).collect();
+            print(format_args!("split: {}", parts.join(", ")))
+        }
+        Action::Redirect(redirect) => print(format_args!("redirect: {}", redirect.status.as_u16())),
+        Action::Respond(respond) => print(format_args!("respond: {}", respond.status.as_u16())),
+    }?;
     Ok(())
 }
 

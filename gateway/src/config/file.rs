@@ -1,6 +1,7 @@
 //! The file as it was typed. The doc comments here are what editors show: they become the descriptions of
 //! the JSON Schema.
 
+mod action;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use super::{
     units::{Size, Span},
 };
 
+pub(super) use action::*;
 pub(super) use upstream::*;
 
 /// The configuration of the gateway.
@@ -253,7 +255,9 @@ pub(super) struct ConfiguredUse {
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-#[schemars(extend("required" = ["name", "upstream"]))]
+#[schemars(extend("required" = ["name"], "anyOf" = [
+    { "required": ["upstream"] }, { "required": ["split"] }, { "required": ["redirect"] }, { "required": ["respond"] }
+]))]
 pub(super) struct Route {
     /// In logs, metrics and messages.
     #[schemars(with = "Name")]
@@ -263,8 +267,15 @@ pub(super) struct Route {
     pub matches: Part<Match>,
     /// In this order for the request, backwards for the response.
     pub plugins: Vec<Part<PluginUse>>,
-    /// One of `upstreams`.
-    pub upstream: Part<String>,
+    /// One of `upstreams`. A route has this, or `split`, or `redirect`, or `respond`.
+    pub upstream: Option<Part<String>>,
+    /// Several upstreams, each with its share of the requests: a new version beside the old one.
+    #[schemars(length(min = 2))]
+    pub split: Option<Vec<Part<Split>>>,
+    /// The client is sent elsewhere.
+    pub redirect: Option<Part<Redirect>>,
+    /// The gateway answers by itself.
+    pub respond: Option<Part<Respond>>,
     pub limits: Part<RouteLimits>,
     pub timeouts: Part<RouteTimeouts>,
 }

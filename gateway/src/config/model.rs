@@ -1,6 +1,7 @@
 //! What a configuration means, after every check: types that cannot be wrong. The rest of the gateway sees
 //! only these, never what was typed. (The enumerations that are typed as they are can be read and described.)
 
+mod action;
 mod upstream;
 
 use std::{
@@ -16,6 +17,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use action::*;
 pub use upstream::*;
 
 /// A whole configuration.
@@ -250,7 +252,7 @@ pub struct Route {
     pub matches: Match,
     /// The route's own, after the global ones.
     pub plugins: Vec<Arc<PluginUse>>,
-    pub upstream: Arc<Upstream>,
+    pub action: Action,
     pub body_bytes: u64,
     pub buffer_bytes: usize,
     /// From the head of the request to the head of the response.

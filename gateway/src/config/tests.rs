@@ -160,6 +160,25 @@ fn what_is_said_of_upstreams_arrives() {
 }
 
 #[test]
+fn what_a_route_does_arrives() {
+    let config = good("everything.yaml");
+    let route = |name: &str| config.routes.iter().find(|route| &*route.name == name).unwrap();
+    let Action::Split(parts) = &route("split").action else { panic!("no split") };
+    let parts: Vec<_> = parts.iter().map(|(upstream, weight)| (&*upstream.name, *weight)).collect();
+    assert_eq!(parts, [("users", 9), ("orders", 1)]);
+    let away = Redirect {
+        scheme: Some("https"),
+        authority: Some("www.example:444".parse().unwrap()),
+        path: Some("/x".parse().unwrap()),
+        status: http::StatusCode::MOVED_PERMANENTLY,
+    };
+    assert_eq!(route("away").action, Action::Redirect(away));
+    let Action::Respond(respond) = &route("answer").action else { panic!("no answer") };
+    assert_eq!((respond.status.as_u16(), &respond.body[..]), (404, &b"gone"[..]));
+    assert_eq!(respond.headers["x-a"], "b");
+}
+
+#[test]
 fn plugins_have_the_grants_that_the_file_gives_them() {
     let config = good("everything.yaml");
     let names: Vec<_> = config.plugins.keys().map(String::as_str).collect();

@@ -3,6 +3,7 @@
 
 mod admit;
 mod affinity;
+mod answer;
 mod client;
 mod observing;
 mod ongoing;
@@ -17,7 +18,7 @@ pub use admit::refused_by_parser;
 pub use client::Client;
 pub use observing::Observing;
 pub use ongoing::OutgoingBody;
-pub use site::{Site, SiteRoute, SiteUnrouted, Worker};
+pub use site::{Site, SiteRoute, SiteUnrouted, Target, Worker};
 
 use crate::{
     error::Failure,
@@ -78,8 +79,14 @@ async fn forward(ongoing: &mut Ongoing, site: &Site, until: Instant) {
     let Some(route) = ongoing.route.map(|index| &site.routes[index]) else {
         return ongoing.fail(Failure::Internal, "no route at forwarding");
     };
+    let Some(upstream) = route.target.upstream() else {
+        return match answer::answer(&route.model.action, &ongoing.slot.request) {
+            Some(reply) => ongoing.reply(reply),
+            None => ongoing.fail(Failure::Internal, "a route leads nowhere"),
+        };
+    };
     let exchange = &mut *ongoing.slot;
-    let key = affinity::key(&route.upstream.model.balance, exchange);
+    let key = affinity::key(&upstream.model.balance, exchange);
     let outgoing = Outgoing {
         method: &exchange.request.method,
         target: &exchange.request.target,
@@ -97,8 +104,8 @@ async fn forward(ongoing: &mut Ongoing, site: &Site, until: Instant) {
         body: site.config.timeouts.body,
         whole: route.model.whole_timeout.map(|whole| exchange.started + whole),
     };
-    ongoing.upstream = Some(route.upstream.model.name.clone());
-    let sent = upstream::send(&route.upstream, outgoing, &exchange.traffic, patience).await;
+    ongoing.upstream = Some(upstream.model.name.clone());
+    let sent = upstream::send(upstream, outgoing, &exchange.traffic, patience).await;
     match sent {
         Ok(sent) => {
             ongoing.upstream_us = Some(sent.head_us);

@@ -42,9 +42,32 @@ pub struct Site {
 pub struct SiteRoute {
     pub model: Arc<Route>,
     pub pipeline: Pipeline,
-    pub upstream: Rc<Upstream>,
+    pub target: Target,
     pub bounds: Rc<Bounds>,
     pub metrics: Arc<RouteMetrics>,
+}
+
+/// Where a route's requests go after its plugins.
+pub enum Target {
+    Upstream(Rc<Upstream>),
+    /// With the sum of the weights up to each.
+    Split(Vec<(Rc<Upstream>, u32)>),
+    /// Nowhere: the route's action says the answer.
+    Answer,
+}
+
+impl Target {
+    /// The upstream for the next request.
+    pub(super) fn upstream(&self) -> Option<&Rc<Upstream>> {
+        match self {
+            Self::Upstream(upstream) => Some(upstream),
+            Self::Split(parts) => {
+                let lot = fastrand::u32(..parts.last()?.1.max(1));
+                parts.iter().find(|(_, sum)| lot < *sum).map(|(upstream, _)| upstream)
+            }
+            Self::Answer => None,
+        }
+    }
 }
 
 /// What exchanges without a route need.

@@ -2,6 +2,7 @@
 //! Schema; then what no schema can say. What is broken in its shape is left out of the second step, and
 //! everything else is still checked, so that one run shows all there is to mend.
 
+mod action;
 mod balance;
 mod files;
 mod health;

@@ -8,13 +8,7 @@ use std::{
 
 use http::{HeaderName, HeaderValue, Method, header};
 
-use super::{
-    names::{cut, hint},
-    overlap, paths,
-    plugins::Plugins,
-    report::Report,
-    settings,
-};
+use super::{action, names::cut, overlap, paths, plugins::Plugins, report::Report, settings};
 use crate::config::{
     file::{EVERY_PATH, File, Match, Route},
     model,
@@ -48,13 +42,13 @@ pub(super) fn routes(file: &File, context: &mut Context<'_, '_>, report: &mut Re
         let route = rest(file, typed, &place, context, report);
         if let (Some(name), Some(matches)) = (name, matches) {
             if let Some(route) = route {
-                let Rest { plugins, upstream, body_bytes, buffer_bytes, timeout, whole_timeout } = route;
+                let Rest { plugins, action, body_bytes, buffer_bytes, timeout, whole_timeout } = route;
                 let (name, matches) = (name.into(), matches.clone());
                 routes.push(Arc::new(model::Route {
                     name,
                     matches,
                     plugins,
-                    upstream,
+                    action,
                     body_bytes,
                     buffer_bytes,
                     timeout,
@@ -71,7 +65,7 @@ pub(super) fn routes(file: &File, context: &mut Context<'_, '_>, report: &mut Re
 /// All of a route but its name and conditions.
 struct Rest {
     plugins: Vec<Arc<model::PluginUse>>,
-    upstream: Arc<model::Upstream>,
+    action: model::Action,
     body_bytes: u64,
     buffer_bytes: usize,
     timeout: Duration,
@@ -86,28 +80,14 @@ fn rest(
     report: &mut Report<'_>,
 ) -> Option<Rest> {
     let plugins = context.plugins.list(&typed.plugins, &join(place, "plugins"), report);
-    let at = join(place, "upstream");
-    let upstream = report.part(&typed.upstream, &at).and_then(|name| {
-        if !file.upstreams.contains_key(name) {
-            let known = file.upstreams.keys().map(String::as_str);
-            report.value(&at, format!("unknown upstream `{}`{}", cut(name), hint(name, known)));
-        }
-        context.upstreams.get(name)
-    });
+    let action = action::action(file, typed, place, context.upstreams, report);
     let at = join(place, "limits");
     let limits = report.part(&typed.limits, &at).map(|l| settings::route_limits(l, &at, context.limits, report));
     let at = join(place, "timeouts");
     let timeout = report.part(&typed.timeouts, &at).map(|t| settings::route_timeout(t, &at, context.timeouts, report));
     let whole = report.part(&typed.timeouts, &at).map(|t| settings::whole_timeout(t, &at, report));
     let (body_bytes, buffer_bytes) = limits?;
-    Some(Rest {
-        plugins,
-        upstream: upstream?.clone(),
-        body_bytes,
-        buffer_bytes,
-        timeout: timeout?,
-        whole_timeout: whole?,
-    })
+    Some(Rest { plugins, action: action?, body_bytes, buffer_bytes, timeout: timeout?, whole_timeout: whole? })
 }
 
 fn conditions(part: &Part<Match>, place: &str, rule: model::PathRule, report: &mut Report<'_>) -> Option<model::Match> {

@@ -8,10 +8,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{Found, Query, Table};
-use crate::config::model::{
-    Balance, Endpoint, Health, HostHeader, HostPattern, Match, PathPattern, Percent, Route, Segment, Upstream,
-    UpstreamLimits, UpstreamTls,
-};
+use crate::config::model::{Action, HostPattern, Match, PathPattern, Respond, Route, Segment};
 
 /// A route that grows by what a test says about it.
 #[derive(Clone)]
@@ -62,28 +59,16 @@ fn pattern(text: &str) -> PathPattern {
 }
 
 fn routes(drafts: impl IntoIterator<Item = Draft>) -> Vec<Arc<Route>> {
-    let upstream = Arc::new(Upstream {
-        name: "somewhere".into(),
-        endpoints: vec![Endpoint { url: "http://127.0.0.1:1".parse().expect("a url"), weight: 1 }],
-        balance: Balance::RoundRobin,
-        health: Health { active: None, passive: None, panic_threshold: Percent(0) },
-        retry: None,
-        circuit_breaker: None,
-        limits: UpstreamLimits::default(),
-        tls: UpstreamTls::default(),
-        host: HostHeader::Preserve,
-        connect_timeout: Duration::from_secs(1),
-        response_timeout: None,
-        body_timeout: None,
-        idle_timeout: Duration::from_secs(1),
-        idle_connections: 1,
-    });
     let build = |draft: Draft| {
         Arc::new(Route {
             name: draft.name.into(),
             matches: draft.matches,
             plugins: vec![],
-            upstream: upstream.clone(),
+            action: Action::Respond(Respond {
+                status: http::StatusCode::OK,
+                headers: HeaderMap::new(),
+                body: bytes::Bytes::new(),
+            }),
             body_bytes: 0,
             buffer_bytes: 0,
             timeout: Duration::from_secs(1),

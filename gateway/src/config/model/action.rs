@@ -1,0 +1,34 @@
+//! What becomes of a route's requests, after its plugins.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, uri::PathAndQuery};
+
+use super::Upstream;
+
+#[derive(Debug, PartialEq)]
+pub enum Action {
+    Upstream(Arc<Upstream>),
+    /// By lot, by weight; at least two, and each weight at least 1.
+    Split(Vec<(Arc<Upstream>, u32)>),
+    Redirect(Redirect),
+    Respond(Respond),
+}
+
+/// What is absent is as in the request. The query always is, unless the path has one.
+#[derive(Debug, PartialEq)]
+pub struct Redirect {
+    pub scheme: Option<&'static str>,
+    /// With port, if it has one.
+    pub authority: Option<HeaderValue>,
+    pub path: Option<PathAndQuery>,
+    pub status: StatusCode,
+}
+
+#[derive(Debug, PartialEq)]
+pub struct Respond {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}

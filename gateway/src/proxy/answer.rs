@@ -1,0 +1,76 @@
+//! What a route answers by itself.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+
+use crate::{
+    config::model::{Action, Redirect},
+    pipeline::{Reply, RequestHead},
+};
+
+/// None where the action is another.
+pub(super) fn answer(action: &Action, request: &RequestHead) -> Option<Reply> {
+    match action {
+        Action::Respond(respond) => {
+            Some(Reply { status: respond.status, headers: respond.headers.clone(), body: respond.body.clone() })
+        }
+        Action::Redirect(redirect) => {
+            let mut headers = HeaderMap::with_capacity(1);
+            headers.insert(header::LOCATION, location(redirect, request)?);
+            Some(Reply { status: redirect.status, headers, body: Bytes::new() })
+        }
+        Action::Upstream(_) | Action::Split(_) => None,
+    }
+}
+
+/// Absolute where the request says whom it addressed (RFC 9110 section 10.2.2 allows the path alone).
+fn location(redirect: &Redirect, request: &RequestHead) -> Option<HeaderValue> {
+    let scheme = redirect.scheme.unwrap_or(request.scheme);
+    let authority = redirect.authority.as_ref().unwrap_or(&request.authority);
+    let mut location = Vec::new();
+    if !authority.is_empty() {
+        location.extend_from_slice(scheme.as_bytes());
+        location.extend_from_slice(b"://");
+        location.extend_from_slice(authority.as_bytes());
+    }
+    let path = redirect.path.as_ref();
+    location.extend_from_slice(path.map_or(request.target.path(), |path| path.path()).as_bytes());
+    let query = path.and_then(|path| path.query()).or(request.target.query());
+    if let Some(query) = query {
+        location.push(b'?');
+        location.extend_from_slice(query.as_bytes());
+    }
+    HeaderValue::from_bytes(&location).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{Method, StatusCode, uri::PathAndQuery};
+
+    use super::*;
+
+    fn moved(redirect: Redirect, authority: &'static str) -> String {
+        let request = RequestHead {
+            method: Method::GET,
+            scheme: "http",
+            authority: HeaderValue::from_static(authority),
+            target: PathAndQuery::from_static("/a/b?c=d"),
+            headers: HeaderMap::new(),
+        };
+        location(&redirect, &request).unwrap().to_str().unwrap().to_owned()
+    }
+
+    fn nothing() -> Redirect {
+        Redirect { scheme: None, authority: None, path: None, status: StatusCode::FOUND }
+    }
+
+    #[test]
+    fn what_is_left_out_is_as_in_the_request() {
+        assert_eq!(moved(Redirect { scheme: Some("https"), ..nothing() }, "x.example"), "https://x.example/a/b?c=d");
+        let elsewhere = || Some(HeaderValue::from_static("y.example:8443"));
+        assert_eq!(moved(Redirect { authority: elsewhere(), ..nothing() }, "x"), "http://y.example:8443/a/b?c=d");
+        let path = |path| Some(PathAndQuery::from_static(path));
+        assert_eq!(moved(Redirect { path: path("/new"), ..nothing() }, "x"), "http://x/new?c=d");
+        assert_eq!(moved(Redirect { path: path("/new?e=f"), ..nothing() }, ""), "/new?e=f");
+    }
+}
