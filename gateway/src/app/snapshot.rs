@@ -226,7 +226,13 @@ fn listeners(config: &Config) -> Result<Vec<ListenerSettings>, StartError> {
 fn groups(config: &Config, old: Option<&Snapshot>, shared: &Shared) -> Result<Vec<Arc<Group>>, StartError> {
     let load = |upstream: &Arc<Upstream>| {
         let secure = upstream.endpoints.iter().any(|endpoint| endpoint.url.scheme_str() == Some("https"));
-        let tls = secure.then(|| ClientTls::load(upstream.tls.ca.as_deref())).transpose();
+        let tls = secure.then(|| ClientTls::load(&upstream.tls)).transpose();
+        if secure && !upstream.tls.verify {
+            tracing::warn!(
+                upstream = &*upstream.name,
+                "`verify: false`: whoever answers is believed, and can read and change everything"
+            );
+        }
         let named = |error| io::Error::other(format!("upstream `{}`: {error}", upstream.name));
         let old = old.and_then(|old| old.groups.iter().find(|group| group.model.name == upstream.name));
         Ok(Group::new(upstream.clone(), tls.map_err(named)?, old, &shared.metrics))

@@ -6,6 +6,9 @@ use crate::app::{self, Source};
 pub(super) fn check(args: &ConfigArgs) -> Result<(), Failed> {
     let config = app::check(&Source::File(args.config.clone()))?;
     let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    for upstream in config.upstreams.values().filter(|upstream| !upstream.tls.verify) {
+        eprintln!("warning: upstream `{}` has `verify: false`: whoever answers is believed", upstream.name);
+    }
     print(format_args!(
         "{}: ok: {}, {}, {}, {}",
         args.config.display(),

@@ -4,7 +4,7 @@ use super::{
     file::{
         ActiveHealth, Balance, CircuitBreaker, Health, Limits, Log, PassiveHealth, Paths, PlainBalance,
         PlainRetryCondition, PluginLimits, Retry, RetryCondition, Statuses, Timeouts, Upstream, UpstreamLimits,
-        UpstreamTimeouts,
+        UpstreamTimeouts, UpstreamTls,
     },
     model::{EncodedSlashes, LogFormat, Percent},
     part::Part,
@@ -135,6 +135,12 @@ impl Default for CircuitBreaker {
 impl Default for UpstreamLimits {
     fn default() -> Self {
         Self { connections: None, pending: 1024, requests: None }
+    }
+}
+
+impl Default for UpstreamTls {
+    fn default() -> Self {
+        Self { ca: None, server_name: None, certificate: None, verify: true }
     }
 }
 

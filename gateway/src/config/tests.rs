@@ -155,6 +155,8 @@ fn what_is_said_of_upstreams_arrives() {
     let orders = &config.upstreams["orders"];
     assert_eq!((&orders.retry, &orders.circuit_breaker, orders.response_timeout), (&None, &None, None));
     assert_eq!(orders.balance, Balance::LeastRequests);
+    let shown = orders.tls.certificate.as_ref().unwrap();
+    assert_eq!((&shown.key, orders.tls.verify), (&folder("good").join("../files/a.key"), true));
     assert_eq!(orders.health.passive.as_ref().unwrap().consecutive_failures, 5);
     assert_eq!(orders.health.panic_threshold, Percent(30));
 }

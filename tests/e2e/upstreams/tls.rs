@@ -23,13 +23,21 @@ async fn a_tls_handshake_that_hangs_is_a_gateway_timeout() {
 
 /// An HTTPS server that answers `secret`, with a certificate for `localhost`.
 async fn https(folder: &std::path::Path, authority: &Authority) -> SocketAddr {
+    https_for(folder, authority, Arc::new(rustls::server::NoClientAuth)).await
+}
+
+async fn https_for(
+    folder: &std::path::Path,
+    authority: &Authority,
+    clients: Arc<dyn rustls::server::danger::ClientCertVerifier>,
+) -> SocketAddr {
     use rustls::pki_types::{PrivateKeyDer, pem::PemObject};
     let certificate = authority.issue(folder, "server", &["localhost"]);
     let key = PrivateKeyDer::from_pem_file(folder.join("server.key")).expect("a key");
     let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients)
         .with_single_cert(vec![certificate], key)
         .expect("a certificate");
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
@@ -88,5 +96,38 @@ async fn an_https_upstream_that_is_not_believed_is_a_bad_gateway() {
 async fn an_upstream_without_tls_where_https_is_configured_is_a_bad_gateway() {
     let upstream = Upstream::named("plain").await;
     let gateway = TestGateway::start(&configured(&format!("'https://{}'", upstream.address()), "")).await;
+    is_problem(&gateway.get("/").await, 502);
+}
+
+#[tokio::test]
+async fn an_upstream_that_asks_for_a_certificate_gets_the_one_that_is_configured() {
+    let (folder, authority, clients) = (tempfile::tempdir().expect("a folder"), Authority::new(), Authority::new());
+    let mut roots = rustls::RootCertStore::empty();
+    clients.write(&folder.path().join("clients.pem"));
+    let file = folder.path().join("clients.pem");
+    let root = <rustls::pki_types::CertificateDer<'_> as rustls::pki_types::pem::PemObject>::from_pem_file(file);
+    roots.add(root.expect("a certificate")).expect("a root");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = rustls::server::WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
+    let port = https_for(folder.path(), &authority, verifier.expect("a verifier")).await.port();
+    authority.write(&folder.path().join("ca.pem"));
+    clients.issue(folder.path(), "mine", &["gateway.example"]);
+    let without = configured(&format!("'https://localhost:{port}'"), "tls: { ca: ca.pem }");
+    let with = without.replace("ca.pem }", "ca.pem, certificate: { cert: mine.pem, key: mine.key } }");
+    let mut gateway = TestGateway::start_in(folder, &without).await;
+    is_problem(&gateway.get("/").await, 502);
+    gateway.reload(&with).await.expect("a good configuration");
+    assert_eq!(gateway.get("/").await.text(), "secret");
+}
+
+#[tokio::test]
+async fn verification_can_be_turned_off() {
+    let (folder, authority) = (tempfile::tempdir().expect("a folder"), Authority::new());
+    let port = https(folder.path(), &authority).await.port();
+    let config = configured(&format!("'https://127.0.0.1:{port}'"), "tls: { verify: false }");
+    let mut gateway = TestGateway::start_in(folder, &config).await;
+    assert_eq!(gateway.get("/").await.text(), "secret");
+    // And on again, under open connections.
+    gateway.reload(&config.replace("verify: false", "verify: true")).await.expect("a good configuration");
     is_problem(&gateway.get("/").await, 502);
 }

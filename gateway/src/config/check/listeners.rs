@@ -60,7 +60,7 @@ fn tls(part: &Part<ListenerTls>, place: &str, report: &mut Report<'_>) -> Option
     Some(model::ListenerTls { certificates, min_version })
 }
 
-fn certificate(typed: &Certificate, place: &str, report: &mut Report<'_>) -> model::CertificateFiles {
+pub(super) fn certificate(typed: &Certificate, place: &str, report: &mut Report<'_>) -> model::CertificateFiles {
     let files = model::CertificateFiles { cert: report.path(&typed.cert), key: report.path(&typed.key) };
     let (at_cert, at_key) = (join(place, "cert"), join(place, "key"));
     let chain = files::certificates(&files.cert).map_err(|message| report.value(&at_cert, message));

@@ -8,7 +8,7 @@ use std::{
 use http::{Uri, uri::Scheme};
 use rustls::pki_types::ServerName;
 
-use super::{balance, files, health, names::cut, report::Report, resilience, settings::range};
+use super::{balance, files, health, listeners, names::cut, report::Report, resilience, settings::range};
 use crate::config::{
     file::{Endpoint, File, Upstream, UpstreamTimeouts, UpstreamTls},
     model,
@@ -147,7 +147,13 @@ fn tls(typed: &UpstreamTls, place: &str, report: &mut Report<'_>) -> model::Upst
         let message = format!("expected a host name or an IP address, found `{}`", cut(name));
         report.value(&join(place, "server-name"), message);
     }
-    model::UpstreamTls { ca, server_name: typed.server_name.clone() }
+    let at = join(place, "certificate");
+    let certificate = typed.certificate.as_ref().and_then(|part| report.part(part, &at));
+    let certificate = certificate.map(|typed| listeners::certificate(typed, &at, report));
+    if !typed.verify && ca.is_some() {
+        report.key(&join(place, "ca"), "`ca` has no effect: `verify: false` believes anyone");
+    }
+    model::UpstreamTls { ca, server_name: typed.server_name.clone(), certificate, verify: typed.verify }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Certificate;
 use crate::config::{
     model::HostHeader,
     part::Part,
@@ -270,13 +271,17 @@ pub(in crate::config) struct UpstreamLimits {
     pub requests: Option<usize>,
 }
 
-#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(in crate::config) struct UpstreamTls {
     /// PEM file with the authorities that are believed; the system's if left out.
     pub ca: Option<String>,
     /// The name that is asked for and verified; the endpoint's host if left out.
     pub server_name: Option<String>,
+    /// By which the gateway proves who it is, where the endpoints ask for that.
+    pub certificate: Option<Part<Certificate>>,
+    /// `false` to believe anyone, who can then read and change everything: for tests only.
+    pub verify: bool,
 }
 
 fn one() -> u32 {

@@ -6,6 +6,8 @@ use http::{HeaderName, Uri, uri::PathAndQuery};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::CertificateFiles;
+
 /// How names are looked up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dns {
@@ -158,12 +160,22 @@ pub struct UpstreamLimits {
     pub requests: Option<usize>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamTls {
     /// PEM of the authorities believed; the system's if absent.
     pub ca: Option<PathBuf>,
     /// The name sent as SNI and verified; the endpoint's host if absent.
     pub server_name: Option<String>,
+    /// By which the gateway proves who it is.
+    pub certificate: Option<CertificateFiles>,
+    /// False to believe anyone.
+    pub verify: bool,
+}
+
+impl Default for UpstreamTls {
+    fn default() -> Self {
+        Self { ca: None, server_name: None, certificate: None, verify: true }
+    }
 }
 
 /// What `Host` the upstream sees.
