@@ -1,20 +1,25 @@
-//! The load: wrk with one thread, and what it says.
+//! The load: wrk or, for HTTP/2, h2load, with one thread each, and what they say.
 
-use std::process::Command;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context, Result};
 
-use crate::shell::output;
+use super::{LOAD_CPU, scenarios::Scenario};
+use crate::shell::{output, root};
 
-pub struct Load {
-    pub cpu: &'static str,
-    pub connections: u32,
+const WRK_CONNECTIONS: u32 = 64;
+
+pub struct Load<'a> {
+    pub scenario: &'a Scenario,
     pub seconds: u32,
-    /// `Name: value`.
-    pub header: Option<&'static str>,
+    pub openssl: &'a Path,
 }
 
-/// What one run of wrk saw.
+/// What one run saw.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Seen {
     pub requests: u64,
@@ -25,18 +30,66 @@ pub struct Seen {
     pub errors: u64,
 }
 
-impl Load {
+impl Load<'_> {
     pub fn run(&self, port: u16) -> Result<Seen> {
-        let mut wrk = Command::new("taskset");
-        wrk.args(["-c", self.cpu, "wrk", "-t1", "--latency", "--timeout", "10s"]);
-        wrk.args([format!("-c{}", self.connections), format!("-d{}s", self.seconds)]);
-        if let Some(header) = self.header {
-            wrk.args(["-H", header]);
+        if self.scenario.front.is_http2() { self.h2load(port) } else { self.wrk(port) }
+    }
+
+    fn wrk(&self, port: u16) -> Result<Seen> {
+        let mut wrk = self.command("wrk");
+        wrk.args(["-t1", "--latency", "--timeout", "10s"]);
+        wrk.args([format!("-c{WRK_CONNECTIONS}"), format!("-d{}s", self.seconds)]);
+        if self.scenario.routes > 0 {
+            wrk.arg("-s").arg(root().join("benches/routes.lua"));
         }
-        wrk.arg(format!("http://127.0.0.1:{port}/bench"));
+        wrk.arg(self.scenario.url(port));
+        if self.scenario.routes > 0 {
+            wrk.arg("--").arg(self.scenario.routes.to_string());
+        }
         let text = output(&mut wrk)?;
         parse(&text).with_context(|| format!("cannot understand wrk:\n{text}"))
     }
+
+    /// 16 connections with 8 streams each; its log has every request, which its summary has no percentiles of.
+    fn h2load(&self, port: u16) -> Result<Seen> {
+        let log: PathBuf = self.openssl.with_file_name("h2load.log");
+        if log.exists() {
+            fs::remove_file(&log)?;
+        }
+        let mut h2load = self.command("h2load");
+        h2load.args(["-t1", "-c16", "-m8"]).arg(format!("-D{}", self.seconds));
+        h2load.arg(format!("--log-file={}", log.display())).arg(self.scenario.url(port));
+        let text = output(&mut h2load)?;
+        let requests = fs::read_to_string(&log).with_context(|| format!("h2load wrote no log:\n{text}"))?;
+        parse_log(&requests, f64::from(self.seconds)).with_context(|| format!("cannot understand h2load:\n{text}"))
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("taskset");
+        command.env("OPENSSL_CONF", self.openssl).args(["-c", LOAD_CPU, program]);
+        if let Some(header) = self.scenario.header {
+            command.args(["-H", header]);
+        }
+        command
+    }
+}
+
+/// h2load's log: when a request began, its status (-1: none) and how many microseconds it took.
+fn parse_log(text: &str, seconds: f64) -> Option<Seen> {
+    let (mut micros, mut errors) = (Vec::new(), 0);
+    for line in text.lines() {
+        let mut fields = line.split_whitespace().skip(1);
+        let (status, took) = (fields.next()?.parse::<i32>().ok()?, fields.next()?.parse::<u64>().ok()?);
+        if (200..400).contains(&status) {
+            micros.push(took);
+        } else {
+            errors += 1;
+        }
+    }
+    micros.sort_unstable();
+    let at = |percent: usize| micros.get(micros.len() * percent / 100).map(|&micros| micros as f64);
+    let requests = micros.len() as u64 + errors;
+    Some(Seen { requests, seconds, p50_micros: at(50)?, p99_micros: at(99)?, errors })
 }
 
 fn parse(text: &str) -> Option<Seen> {
@@ -94,5 +147,13 @@ Requests/sec:  45383.53
         let expected = Seen { requests: 231_456, seconds: 5.1, p50_micros: 1250.0, p99_micros: 830.0, errors: 16 };
         assert_eq!(parse(text), Some(expected));
         assert_eq!(parse("unable to connect"), None);
+    }
+
+    #[test]
+    fn what_h2load_logs_is_understood() {
+        let text = "1000\t200\t300\n1001\t200\t500\n1002\t503\t9000\n1003\t-1\t9000\n";
+        let expected = Seen { requests: 4, seconds: 2.0, p50_micros: 500.0, p99_micros: 500.0, errors: 2 };
+        assert_eq!(parse_log(text, 2.0), Some(expected));
+        assert_eq!(parse_log("", 2.0), None);
     }
 }

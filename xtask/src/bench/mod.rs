@@ -1,17 +1,18 @@
-//! `cargo xtask bench`: what a request costs, beside nginx, on this machine, in the same minutes.
+//! `cargo xtask bench`: what a request costs, beside nginx and HAProxy, on this machine, in the same minutes.
 //!
 //! The figure that counts is CPU time of the proxy's processes per request: throughput and latency say as much
 //! about the load generator and the neighbours. The proxy has CPU 0; the upstream and the load generator share
-//! CPU 1. nginx and the gateway take turns (A B A B), so that what disturbs one disturbs the other.
+//! CPU 1. The proxies take turns (A B A B), so that what disturbs one disturbs the others.
 
 mod load;
+mod peers;
 mod report;
+mod scenarios;
 mod server;
 
 use std::{
-    collections::HashMap,
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -19,39 +20,24 @@ use anyhow::{Context, Result, bail, ensure};
 
 use self::{
     load::Load,
-    report::{Round, Row},
-    server::{Server, free_port},
+    peers::Bench,
+    report::{Group, Round, Row},
+    scenarios::{SCENARIOS, Scenario},
+    server::Server,
 };
 use crate::{
-    shell::{self, cargo, find, root, target_dir},
+    shell::{self, cargo, find, target_dir},
     toolchain::ensure_wasm_target,
 };
 
 const PROXY_CPU: &str = "0";
 const LOAD_CPU: &str = "1";
-const BODY_BYTES: usize = 1024;
-
-/// HS256 for the secret in `benches/five-plugins.yaml`: issuer, audience, a subject, and an end in 2100.
-const TOKEN: &str = "Authorization: Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJiZW5jaCIsImF1ZCI6ImFwaSI\
-    sInN1YiI6ImFsaWNlIiwiZXhwIjo0MTAyNDQ0ODAwfQ.-OzBNezypPYwV7mv3W_yHBknJXsljevT-Ii3YN5wyf4";
-
-struct Scenario {
-    name: &'static str,
-    /// The gateway's configuration, in `benches/`. nginx is a plain proxy in every row.
-    config: &'static str,
-    header: Option<&'static str>,
-    /// What a request without the header is answered with.
-    status_without: u16,
-}
-
-const SCENARIOS: [Scenario; 2] = [
-    Scenario { name: "plain proxy", config: "plain.yaml", header: None, status_without: 200 },
-    Scenario { name: "five plugins", config: "five-plugins.yaml", header: Some(TOKEN), status_without: 401 },
-];
 
 struct Options {
     rounds: usize,
     seconds: u32,
+    haproxy: bool,
+    scenarios: Vec<&'static Scenario>,
     json: Option<PathBuf>,
 }
 
@@ -64,116 +50,92 @@ pub fn run(args: &[String]) -> Result<()> {
     println!("building the gateway");
     shell::run(cargo().args(["build", "--release", "--package", "gateway", "--bin", "gateway"]))?;
     let target = target_dir()?;
-    let (gateway, scratch) = (target.join("release/gateway"), target.join("bench"));
-
-    let upstream = start_nginx("upstream", "upstream.nginx.conf", LOAD_CPU, &scratch, 0)?;
-    let nginx = start_nginx("nginx", "proxy.nginx.conf", PROXY_CPU, &scratch, upstream.port)?;
-    nginx.check(None, 200, BODY_BYTES)?;
-    let mut rows = Vec::new();
-    for scenario in &SCENARIOS {
-        let gateway = start_gateway(&gateway, scenario, &scratch, upstream.port)?;
-        gateway.check(scenario.header, 200, BODY_BYTES).with_context(|| format!("{}: wrong answer", scenario.name))?;
-        if scenario.header.is_some() {
-            gateway.check_status(None, scenario.status_without)?;
-        }
-        rows.extend(measure(scenario, &nginx, &gateway, &options)?);
+    let bench = Bench::new(target.join("bench"), target.join("release/gateway"))?;
+    let upstream = bench.upstream()?;
+    let mut groups = Vec::new();
+    for scenario in &options.scenarios {
+        let group = measure(scenario, &bench, upstream.port, &options);
+        groups.push(group.with_context(|| format!("cannot measure {}", scenario.key))?);
     }
-    let table = report::markdown(&rows);
-    println!("\n{table}");
+    println!("\n{}", report::markdown(&groups));
     if let Some(file) = &options.json {
-        fs::write(file, report::json(&rows)).with_context(|| format!("cannot write {}", file.display()))?;
+        fs::write(file, report::json(&groups)).with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(())
 }
 
 fn parse(args: &[String]) -> Result<Options> {
-    let mut options = Options { rounds: 5, seconds: 5, json: None };
+    let scenarios = SCENARIOS.iter().collect();
+    let mut options = Options { rounds: 5, seconds: 5, haproxy: true, scenarios, json: None };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
-            "--quick" => (options.rounds, options.seconds) = (3, 2),
+            "--quick" => (options.rounds, options.seconds, options.haproxy) = (3, 1, false),
             "--json" => options.json = Some(args.next().context("--json needs a file")?.into()),
-            other => bail!("cannot understand {other}; expected --quick or --json FILE"),
+            "--only" => options.scenarios = named(args.next().context("--only needs the names of scenarios")?)?,
+            other => bail!("cannot understand {other}; expected --quick, --only SCENARIO,… or --json FILE"),
         }
     }
     Ok(options)
 }
 
-/// nginx and the gateway in turn; the first turn warms both up and does not count.
-fn measure(scenario: &Scenario, nginx: &Server, gateway: &Server, options: &Options) -> Result<[Row; 2]> {
-    let load = |seconds| Load { cpu: LOAD_CPU, connections: 64, seconds, header: scenario.header };
-    let mut rounds = [Vec::new(), Vec::new()];
+/// `plain,tls`: those scenarios, in the order of the table.
+fn named(keys: &str) -> Result<Vec<&'static Scenario>> {
+    let keys: Vec<_> = keys.split(',').collect();
+    let known: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.key).collect();
+    if let Some(key) = keys.iter().find(|key| !known.contains(key)) {
+        bail!("there is no scenario {key:?}; there are {}", known.join(", "));
+    }
+    Ok(SCENARIOS.iter().filter(|scenario| keys.contains(&scenario.key)).collect())
+}
+
+/// The proxies in turn; the first turn warms them up and does not count.
+fn measure(scenario: &'static Scenario, bench: &Bench, upstream: u16, options: &Options) -> Result<Group> {
+    let mut proxies = vec![("nginx (plain)", bench.nginx(scenario, upstream)?)];
+    if options.haproxy {
+        proxies.push(("HAProxy (plain)", bench.haproxy(scenario, upstream)?));
+    }
+    let gateway = bench.gateway(scenario, upstream)?;
+    if scenario.header.is_some() {
+        gateway.check_without_header(scenario)?;
+    }
+    proxies.push(("gateway", gateway));
+    for (_, proxy) in &proxies {
+        proxy.check(scenario)?;
+    }
+    let mut rounds: Vec<Vec<Round>> = proxies.iter().map(|_| Vec::new()).collect();
     for round in 0..=options.rounds {
-        for (proxy, rounds) in [nginx, gateway].into_iter().zip(&mut rounds) {
+        for ((_, proxy), rounds) in proxies.iter().zip(&mut rounds) {
             let seconds = if round == 0 { 1 } else { options.seconds };
-            let before = proxy.cpu_micros()?;
-            let result = load(seconds).run(proxy.port)?;
-            let cpu_micros = proxy.cpu_micros()? - before;
+            let measured = turn(proxy, &Load { scenario, seconds, openssl: &bench.openssl })?;
             if round > 0 {
-                rounds.push(Round { cpu_micros, load: result });
+                rounds.push(measured);
             }
         }
         eprint!("\r{}: {round} of {} rounds", scenario.name, options.rounds);
     }
     eprintln!();
-    let [nginx, gateway] = rounds;
-    Ok([Row::new(scenario.name, "nginx (plain)", nginx), Row::new(scenario.name, "gateway", gateway)])
+    let rows = proxies.iter().zip(rounds).map(|((name, _), rounds)| Row::new(name, rounds)).collect();
+    Ok(Group { scenario, rows })
 }
 
-fn start_nginx(name: &str, template: &str, cpu: &str, scratch: &Path, upstream: u16) -> Result<Server> {
-    let (run, port) = (folder(scratch, name)?, free_port()?);
-    let config = render(template, &run, port, upstream)?;
-    let nginx = find("nginx").context("nginx is not installed")?;
-    let mut command = pinned(cpu, &nginx);
-    command.arg("-p").arg(&run).arg("-e").arg(run.join("error.log")).arg("-c").arg(config);
-    Server::start(name, command, port, &run.join("output.log"))
-}
-
-fn start_gateway(binary: &Path, scenario: &Scenario, scratch: &Path, upstream: u16) -> Result<Server> {
-    let (run, port) = (folder(scratch, "gateway")?, free_port()?);
-    let config = render(scenario.config, &run, port, upstream)?;
-    let mut command = pinned(PROXY_CPU, binary);
-    command.args(["run", "-c"]).arg(config);
-    Server::start("gateway", command, port, &run.join("output.log"))
-}
-
-fn pinned(cpu: &str, program: &Path) -> Command {
-    let mut command = Command::new("taskset");
-    command.args(["-c", cpu]).arg(program);
-    command
-}
-
-/// An empty folder for the files of one server.
-fn folder(scratch: &Path, name: &str) -> Result<PathBuf> {
-    let folder = scratch.join(name);
-    if folder.exists() {
-        fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
-    }
-    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    Ok(folder)
-}
-
-/// Fills in a template of `benches/` and returns the path of the result.
-fn render(template: &str, run: &Path, port: u16, upstream: u16) -> Result<PathBuf> {
-    let path = root().join("benches").join(template);
-    let mut text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let values = HashMap::from([
-        ("@RUN@", run.display().to_string()),
-        ("@PORT@", port.to_string()),
-        ("@UPSTREAM@", upstream.to_string()),
-        ("@BODY@", "x".repeat(BODY_BYTES)),
-    ]);
-    for (name, value) in values {
-        text = text.replace(name, &value);
-    }
-    let out = run.join(template);
-    fs::write(&out, text).with_context(|| format!("cannot write {}", out.display()))?;
-    Ok(out)
+fn turn(proxy: &Server, load: &Load<'_>) -> Result<Round> {
+    let before = proxy.cpu_micros()?;
+    let seen = load.run(proxy.port)?;
+    Ok(Round { cpu_micros: proxy.cpu_micros()? - before, load: seen })
 }
 
 /// Installs what is missing where that is possible without asking, and says how otherwise.
 fn ensure_tools() -> Result<()> {
-    let tools = [("nginx", "nginx-light"), ("wrk", "wrk"), ("taskset", "util-linux")];
+    let tools = [
+        ("nginx", "nginx-light"),
+        ("haproxy", "haproxy"),
+        ("wrk", "wrk"),
+        ("h2load", "nghttp2-client"),
+        ("curl", "curl"),
+        ("openssl", "openssl"),
+        ("taskset", "util-linux"),
+    ];
     let missing: Vec<_> = tools.iter().filter(|(tool, _)| find(tool).is_none()).map(|(_, package)| *package).collect();
     if missing.is_empty() {
         return Ok(());
@@ -185,4 +147,17 @@ fn ensure_tools() -> Result<()> {
     shell::run(Command::new(&apt).args(["update", "-q"]).stdin(Stdio::null()))?;
     let install = ["install", "-q", "-y", "--no-install-recommends"];
     shell::run(Command::new(&apt).args(install).args(&missing).env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_named_scenarios_are_measured() {
+        let keys: Vec<_> = named("tls,plain").expect("both exist").iter().map(|scenario| scenario.key).collect();
+        assert_eq!(keys, ["plain", "tls"]);
+        let error = named("plain,quic").err().expect("there is no such scenario").to_string();
+        assert!(error.starts_with("there is no scenario \"quic\"; there are plain, large, tls"), "{error}");
+    }
 }

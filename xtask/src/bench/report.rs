@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use super::load::Seen;
+use super::{
+    load::Seen,
+    scenarios::{Scenario, Target},
+};
 
 /// One run of the load against one proxy.
 pub struct Round {
@@ -10,9 +13,14 @@ pub struct Round {
     pub load: Seen,
 }
 
+/// One scenario: nginx, then what is compared with it, the gateway last.
+pub struct Group {
+    pub scenario: &'static Scenario,
+    pub rows: Vec<Row>,
+}
+
 /// One proxy in one scenario.
 pub struct Row {
-    scenario: &'static str,
     proxy: &'static str,
     rounds: Vec<Round>,
 }
@@ -33,8 +41,8 @@ impl Round {
 }
 
 impl Row {
-    pub fn new(scenario: &'static str, proxy: &'static str, rounds: Vec<Round>) -> Self {
-        Self { scenario, proxy, rounds }
+    pub fn new(proxy: &'static str, rounds: Vec<Round>) -> Self {
+        Self { proxy, rounds }
     }
 
     fn median(&self, figure: impl Fn(&Round) -> f64) -> f64 {
@@ -56,23 +64,47 @@ impl Row {
     }
 }
 
-/// Rows come in pairs: nginx, then what is compared with it.
-pub fn markdown(rows: &[Row]) -> String {
+impl Group {
+    fn gateway_ratio(&self) -> Option<f64> {
+        let (nginx, gateway) = (self.rows.first()?, self.rows.last()?);
+        Some(gateway.ratio(nginx, Round::cpu_per_request))
+    }
+}
+
+/// The highest ratio that is good enough; `None` without a target, or when `plain` is needed and was not measured.
+fn target(group: &Group, groups: &[Group]) -> Option<f64> {
+    match group.scenario.target {
+        Target::Ratio(ratio) => Some(ratio),
+        Target::AbovePlain(more) => {
+            let plain = groups.iter().find(|group| group.scenario.key == "plain")?;
+            Some(plain.gateway_ratio()? + more)
+        }
+        Target::None => None,
+    }
+}
+
+pub fn markdown(groups: &[Group]) -> String {
     let mut table = String::from(
-        "| scenario | proxy | CPU µs/request | ÷ nginx | lowest ÷ nginx | requests/s | ÷ nginx | p50 ms | p99 ms | CPU busy | errors |\n\
-         |---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
+        "| scenario | proxy | CPU µs/request | ÷ nginx | target | lowest ÷ nginx | requests/s | ÷ nginx | p50 ms | p99 ms | CPU busy | errors |\n\
+         |---|---|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|\n",
     );
-    for pair in rows.chunks(2) {
-        for row in pair {
+    for group in groups {
+        for (index, row) in group.rows.iter().enumerate() {
+            let nginx = &group.rows[0];
+            let ratio = row.ratio(nginx, Round::cpu_per_request);
+            let is_gateway = index + 1 == group.rows.len();
+            let target = target(group, groups).filter(|_| is_gateway).map_or(String::new(), |target| {
+                let is_met = ratio <= target && row.errors() == 0;
+                format!("{target:.2} {}", if is_met { "pass" } else { "miss" })
+            });
             table += &format!(
-                "| {} | {} | {:.1} | {:.2} | {:.2} | {:.0} | {:.2} | {:.2} | {:.2} | {:.0} % | {} |\n",
-                row.scenario,
+                "| {} | {} | {:.1} | {ratio:.2} | {target} | {:.2} | {:.0} | {:.2} | {:.2} | {:.2} | {:.0} % | {} |\n",
+                group.scenario.name,
                 row.proxy,
                 row.median(Round::cpu_per_request),
-                row.ratio(&pair[0], Round::cpu_per_request),
-                row.lowest_cpu() / pair[0].lowest_cpu(),
+                row.lowest_cpu() / nginx.lowest_cpu(),
                 row.median(Round::requests_per_second),
-                row.ratio(&pair[0], Round::requests_per_second),
+                row.ratio(nginx, Round::requests_per_second),
                 row.median(|round| round.load.p50_micros) / 1e3,
                 row.median(|round| round.load.p99_micros) / 1e3,
                 row.median(Round::busy),
@@ -84,7 +116,7 @@ pub fn markdown(rows: &[Row]) -> String {
 }
 
 /// Every round, for whoever wants to look closer.
-pub fn json(rows: &[Row]) -> String {
+pub fn json(groups: &[Group]) -> String {
     let round = |round: &Round| {
         json!({
             "cpu-us-per-request": round.cpu_per_request(),
@@ -95,11 +127,15 @@ pub fn json(rows: &[Row]) -> String {
             "errors": round.load.errors,
         })
     };
-    let row = |row: &Row| {
-        let rounds: Vec<_> = row.rounds.iter().map(round).collect();
-        json!({ "scenario": row.scenario, "proxy": row.proxy, "rounds": rounds })
-    };
-    let rows: Vec<_> = rows.iter().map(row).collect();
+    let mut rows = Vec::new();
+    for group in groups {
+        for row in &group.rows {
+            let rounds: Vec<_> = row.rounds.iter().map(round).collect();
+            let target = target(group, groups);
+            let scenario = group.scenario.name;
+            rows.push(json!({ "scenario": scenario, "proxy": row.proxy, "target": target, "rounds": rounds }));
+        }
+    }
     format!("{:#}\n", json!(rows))
 }
 
@@ -115,19 +151,35 @@ fn median(mut figures: Vec<f64>) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::scenarios::SCENARIOS, *};
 
     fn row(proxy: &'static str, cpu: &[u64]) -> Row {
         let load = Seen { requests: 100, seconds: 1.0, p50_micros: 1000.0, p99_micros: 2000.0, errors: 0 };
         let rounds = cpu.iter().map(|&cpu_micros| Round { cpu_micros, load: load.clone() }).collect();
-        Row::new("plain", proxy, rounds)
+        Row::new(proxy, rounds)
+    }
+
+    fn group(key: &str, nginx: &[u64], gateway: &[u64]) -> Group {
+        let scenario = SCENARIOS.iter().find(|scenario| scenario.key == key).expect("a scenario has this key");
+        Group { scenario, rows: vec![row("nginx", nginx), row("gateway", gateway)] }
     }
 
     #[test]
     fn a_ratio_compares_rounds_that_were_neighbours() {
-        let table = markdown(&[row("nginx", &[1000, 2000, 4000]), row("gateway", &[2000, 4000, 8000])]);
+        let table = markdown(&[group("plain", &[1000, 2000, 4000], &[2000, 4000, 8000])]);
         let last = table.lines().last().expect("a table has rows");
-        assert_eq!(last, "| plain | gateway | 40.0 | 2.00 | 2.00 | 100 | 1.00 | 1.00 | 2.00 | 0 % | 0 |");
+        let expected =
+            "| plain proxy | gateway | 40.0 | 2.00 | 1.05 miss | 2.00 | 100 | 1.00 | 1.00 | 2.00 | 0 % | 0 |";
+        assert_eq!(last, expected);
+    }
+
+    #[test]
+    fn what_a_plugin_may_add_is_counted_from_the_plain_scenario() {
+        let (plain, plugin) = (group("plain", &[1000], &[2000]), group("one-plugin", &[1000], &[2050]));
+        assert_eq!(target(&plugin, &[]), None);
+        let table = markdown(&[plain, plugin]);
+        let last = table.lines().last().expect("a table has rows");
+        assert!(last.contains("| 2.05 | 2.10 pass |"), "{last}");
     }
 
     #[test]

@@ -2,7 +2,6 @@
 
 use std::{
     fs::{self, File},
-    io::{Read, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -12,6 +11,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
+use super::scenarios::{Front, Scenario};
 use crate::shell;
 
 /// A running server; ends when dropped.
@@ -65,28 +65,39 @@ impl Server {
         Ok(ticks * self.micros_per_tick)
     }
 
-    /// One request must be answered with that status and so long a body.
-    pub fn check(&self, header: Option<&str>, status: u16, body: usize) -> Result<()> {
-        let answer = self.get(header)?;
-        ensure!(answer.status == status, "{} answers with {}, not {status}", self.name, answer.status);
-        ensure!(answer.body.len() == body, "{} sends a body of {} bytes, not {body}", self.name, answer.body.len());
+    /// One request must be answered with that status, so long a body, and in the scenario's protocol.
+    pub fn check(&self, scenario: &Scenario) -> Result<()> {
+        let version = if scenario.front.is_http2() { "2" } else { "1.1" };
+        let expected = format!("200 {} {version}", scenario.body_bytes);
+        let answer = self.ask(scenario, scenario.header)?;
+        ensure!(answer == expected, "{} answers {answer:?}, not {expected:?} (status, bytes, HTTP version)", self.name);
         Ok(())
     }
 
-    pub fn check_status(&self, header: Option<&str>, status: u16) -> Result<()> {
-        let answer = self.get(header)?;
-        ensure!(answer.status == status, "{} answers with {}, not {status}", self.name, answer.status);
+    /// A request without the scenario's header must be answered with its status.
+    pub fn check_without_header(&self, scenario: &Scenario) -> Result<()> {
+        let answer = self.ask(scenario, None)?;
+        let expected = scenario.status_without.to_string();
+        ensure!(answer.starts_with(&expected), "{} answers {answer:?}, not {expected}, without a header", self.name);
         Ok(())
     }
 
-    fn get(&self, header: Option<&str>) -> Result<Answer> {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        let header = header.map(|header| format!("{header}\r\n")).unwrap_or_default();
-        write!(stream, "GET /bench HTTP/1.1\r\nHost: localhost\r\n{header}Connection: close\r\n\r\n")?;
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).with_context(|| format!("{} does not answer", self.name))?;
-        Answer::parse(&bytes).with_context(|| format!("{} does not answer in HTTP", self.name))
+    fn ask(&self, scenario: &Scenario, header: Option<&str>) -> Result<String> {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--show-error", "--insecure", "--noproxy", "*", "--max-time", "10"]);
+        curl.args(["--output", "/dev/null", "--write-out", "%{http_code} %{size_download} %{http_version}"]);
+        curl.arg(match scenario.front {
+            Front::Http1 | Front::Tls => "--http1.1",
+            Front::Http2Tls => "--http2",
+            Front::Http2 => "--http2-prior-knowledge",
+        });
+        if scenario.front.is_tls() {
+            curl.arg("--tlsv1.3");
+        }
+        if let Some(header) = header {
+            curl.args(["--header", header]);
+        }
+        shell::output(curl.arg(scenario.url(self.port))).with_context(|| format!("{} does not answer", self.name))
     }
 }
 
@@ -103,20 +114,6 @@ impl Drop for Server {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-struct Answer {
-    status: u16,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn parse(bytes: &[u8]) -> Option<Self> {
-        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
-        let head = std::str::from_utf8(&bytes[..end]).ok()?;
-        let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
-        Some(Self { status, body: bytes[end + 4..].to_vec() })
     }
 }
 
