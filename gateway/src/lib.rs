@@ -1,6 +1,7 @@
 //! An API gateway whose pipeline is made of WebAssembly components. `ARCHITECTURE.md` beside this crate's
 //! manifest tells the story of a request.
 
+mod alloc;
 pub mod app;
 pub mod cli;
 pub mod config;

@@ -56,6 +56,16 @@ macro_rules! export_plugin {
             #[cfg(target_family = "wasm")]
             $crate::__private::lifecycle::__export_lifecycle!(Exported);
 
+            #[cfg(target_family = "wasm")]
+            impl $crate::__private::attendance::exports::gateway::plugin::attendance::Guest for Exported {
+                fn phases() -> $crate::__private::attendance::exports::gateway::plugin::attendance::PhaseSet {
+                    INSTANCE.with(|instance| $crate::__private::exports::phases(instance))
+                }
+            }
+
+            #[cfg(target_family = "wasm")]
+            $crate::__private::attendance::__export_attendance!(Exported);
+
             $($crate::__export_phase!($phase, $plugin);)+
         };
     };

@@ -10,6 +10,7 @@ mod plugin;
 mod reply;
 mod request;
 mod response;
+mod selection;
 mod span;
 
 pub mod clock;
@@ -33,10 +34,11 @@ pub use serde_json;
 pub use config::{ConfigProblem, NoConfig, Pointer, Problems, given};
 pub use error::{BodyError, EditError, Error};
 pub use outcome::Outcome;
-pub use plugin::{Observer, Plugin, RequestFilter, ResponseFilter};
+pub use plugin::{Observer, Phases, Plugin, RequestFilter, ResponseFilter};
 pub use reply::{Decision, Problem, Reply};
 pub use request::Request;
 pub use response::Response;
+pub use selection::{Item, Selection, Values};
 pub use span::Span;
 
 /// What `export_plugin!` expands to; no part of the interface.

@@ -27,6 +27,31 @@ pub trait Plugin: Sized + 'static {
     ///
     /// Every problem of the configuration, each with a JSON Pointer to its value.
     fn new(config: Self::Config) -> Result<Self, Problems>;
+
+    /// The phases in which there is anything to do with this configuration; all that are exported unless it says
+    /// otherwise. The gateway does not call the others. It asks one instance for all that have the same
+    /// configuration, so the answer must follow from that alone.
+    fn phases(&self) -> Phases {
+        Phases::default()
+    }
+}
+
+/// Phases of an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Phases {
+    /// Before the upstream.
+    pub request: bool,
+    /// With the response.
+    pub response: bool,
+    /// When all is over.
+    pub completion: bool,
+}
+
+impl Default for Phases {
+    /// All of them.
+    fn default() -> Self {
+        Self { request: true, response: true, completion: true }
+    }
 }
 
 /// Takes part in the request phase.

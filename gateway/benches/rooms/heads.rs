@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, criterion_group};
-use gateway::http::{forwarded::Peer, framing, hop, path::normalise, request_id::RequestIds};
+use gateway::http::{census::Census, forwarded::Peer, framing, hop, path::normalise, request_id::RequestIds};
 use http::{HeaderMap, HeaderValue, Method, Request, request::Parts, uri::PathAndQuery};
 
 use crate::support::{config, headers};
@@ -27,7 +27,10 @@ fn steps(c: &mut Criterion) {
     let odd = PathAndQuery::from_static("/orders//%7Eanna/./17/../18?expand=lines");
     let mut group = c.benchmark_group("head");
 
-    let admit = |head: &mut Parts| framing::admit(head, &config.limits).map(|address| address.authority.len());
+    let admit = |head: &mut Parts| {
+        let census = Census::of(&head.headers);
+        framing::admit(head, census, &config.limits).map(|address| address.authority.len())
+    };
     assert_eq!(admit(&mut parts()).ok(), Some("api.example.com".len()));
     group.bench_function("is it unambiguous", |b| b.iter_batched_ref(parts, admit, BatchSize::SmallInput));
 
@@ -36,15 +39,15 @@ fn steps(c: &mut Criterion) {
     group.bench_function("path in normal form", |b| b.iter(|| path(black_box(&plain))));
     group.bench_function("path to be normalised", |b| b.iter(|| path(black_box(&odd))));
 
-    let strip = |headers: &mut HeaderMap| hop::strip(headers);
+    let strip = |headers: &mut HeaderMap| hop::strip(headers, Census::of(headers));
     group.bench_function("hop-by-hop fields", |b| b.iter_batched_ref(|| headers(false), strip, BatchSize::SmallInput));
 
-    let assign = |headers: &mut HeaderMap| ids.assign(headers, false).len();
+    let assign = |headers: &mut HeaderMap| ids.assign(headers, Census::of(headers), false).len();
     assert!(assign(&mut headers(false)) > 0);
     group.bench_function("request id", |b| b.iter_batched_ref(|| headers(false), assign, BatchSize::SmallInput));
 
     let authority = HeaderValue::from_static("api.example.com");
-    let announce = |headers: &mut HeaderMap| peer.announce(headers, &authority, &[]).scheme;
+    let announce = |headers: &mut HeaderMap| peer.announce(headers, Census::of(headers), &authority, &[]).scheme;
     assert_eq!(announce(&mut headers(false)), "http");
     group.bench_function("forwarding fields", |b| {
         b.iter_batched_ref(|| headers(false), announce, BatchSize::SmallInput)
@@ -52,11 +55,12 @@ fn steps(c: &mut Criterion) {
 
     group.bench_function("all of it", |b| {
         let all = |head: &mut Parts| {
-            let address = framing::admit(head, &config.limits).expect("a sound request");
+            let census = Census::of(&head.headers);
+            let address = framing::admit(head, census, &config.limits).expect("a sound request");
             let target = normalise(&address.target, &head.method, config.paths).expect("a path");
-            hop::strip(&mut head.headers);
-            let id = ids.assign(&mut head.headers, false);
-            let from = peer.announce(&mut head.headers, &address.authority, &[]);
+            hop::strip(&mut head.headers, census);
+            let id = ids.assign(&mut head.headers, census, false);
+            let from = peer.announce(&mut head.headers, census, &address.authority, &[]);
             (target, id, from.address)
         };
         b.iter_batched_ref(parts, all, BatchSize::SmallInput);

@@ -8,7 +8,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use gateway::{
@@ -22,9 +22,6 @@ use gateway::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
 /// The gateway's own, so that an allocation costs here what it costs there.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// HS256 for the secret of `benches/five-plugins.yaml`: issuer, audience, a subject, and an end in 2100.
 pub const TOKEN: &str = "Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJiZW5jaCIsImF1ZCI6ImFwaSIsInN1YiI6\
     ImFsaWNlIiwiZXhwIjo0MTAyNDQ0ODAwfQ.-OzBNezypPYwV7mv3W_yHBknJXsljevT-Ii3YN5wyf4";
@@ -70,7 +67,6 @@ pub fn slot() -> Slot {
             buffer_bytes: 1 << 20,
         }),
         traffic: Rc::new(Traffic::default()),
-        received: SystemTime::now(),
         started: Instant::now(),
     }))
 }

@@ -7,7 +7,7 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::{
-    http::{body::Traffic, hop},
+    http::body::Traffic,
     pipeline::Reply,
     plugin::services::{self, CallError, LocalFuture, UpstreamCall},
     upstream::{self, Outgoing, Patience, Upstreams},
@@ -37,8 +37,6 @@ impl services::Upstreams for Calls {
                 let sent = upstream::send(&upstream, outgoing, &Traffic::default(), patience)
                     .await
                     .map_err(|refused| CallError::Unreachable(refused.cause))?;
-                let mut headers = sent.response.headers;
-                hop::strip(&mut headers);
                 // One that announces too much is not waited for.
                 if sent.body.size_hint().lower() > limit as u64 {
                     return Err(CallError::TooLarge);
@@ -50,7 +48,7 @@ impl services::Upstreams for Calls {
                         CallError::Unreachable(error.to_string())
                     }
                 })?;
-                Ok(Reply { status: sent.response.status, headers, body: body.to_bytes() })
+                Ok(Reply { status: sent.response.status, headers: sent.response.headers, body: body.to_bytes() })
             };
             tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(CallError::Timeout))
         })

@@ -24,7 +24,7 @@ use super::{
     watch,
     worker::WorkerHandle,
 };
-use crate::{server::listener, upstream::Watch};
+use crate::{alloc, server::listener, upstream::Watch};
 
 pub(super) enum Order {
     Reload {
@@ -100,6 +100,7 @@ impl Control {
         core.workers = (0..count).map(WorkerHandle::spawn).collect::<Result<_, _>>().map_err(StartError::Io)?;
         core.install(snapshot, sockets)?;
         core.shared.metrics.config_loaded();
+        alloc::give_back();
         let facts = Arc::new(ControlFacts::new(core.shared.clone()));
         facts.ready.store(true, Ordering::Release);
         Ok(Self { core, signals, changes, facts, admin })
@@ -190,6 +191,7 @@ async fn reload(mut core: Core, new_source: Option<Source>) -> (Option<Core>, Re
         let reload = AssertUnwindSafe(|| core.reload(new_source));
         let panicked = |_| Err(StartError::Io(std::io::Error::other("a defect of the gateway; see above")));
         let result = catch_unwind(reload).unwrap_or_else(panicked);
+        alloc::give_back();
         (core, result)
     });
     match task.await {

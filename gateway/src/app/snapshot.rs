@@ -156,47 +156,48 @@ impl Snapshot {
                 .collect(),
             )
         };
-        let bounds = |buffer_bytes| {
-            Rc::new(Bounds {
-                header_bytes: config.limits.header_bytes,
-                header_count: config.limits.header_count,
-                uri_bytes: config.limits.uri_bytes,
-                buffer_bytes,
-            })
+        // Few routes have limits of their own, so nearly all share theirs.
+        let mut known: HashMap<usize, Rc<Bounds>> = HashMap::new();
+        let mut bounds = |buffer_bytes| {
+            let new = || {
+                Rc::new(Bounds {
+                    header_bytes: config.limits.header_bytes,
+                    header_count: config.limits.header_count,
+                    uri_bytes: config.limits.uri_bytes,
+                    buffer_bytes,
+                })
+            };
+            known.entry(buffer_bytes).or_insert_with(new).clone()
         };
+        let unrouted_bounds = bounds(config.limits.buffer_bytes);
         let routes = config.routes.iter().zip(&self.routes).map(|(route, own)| {
             // None may be left out: the table knows routes by their positions.
-            let known = |upstream: &Upstream| {
+            let upstream_of = |upstream: &Upstream| {
                 upstreams.get(&upstream.name).expect("a route's upstream is one of the configuration's").clone()
             };
             let target = match &route.action {
-                Action::Upstream(upstream) => Target::Upstream(known(upstream)),
+                Action::Upstream(upstream) => Target::Upstream(upstream_of(upstream)),
                 Action::Split(parts) => {
                     let mut sum = 0_u32;
                     let part = |(upstream, weight): &(Arc<Upstream>, u32)| {
                         sum = sum.saturating_add(*weight);
-                        (known(upstream), sum)
+                        (upstream_of(upstream), sum)
                     };
                     Target::Split(parts.iter().map(part).collect())
                 }
                 Action::Redirect(_) | Action::Respond(_) => Target::Answer,
             };
-            SiteRoute {
-                model: route.clone(),
-                pipeline: pipeline(own),
-                target,
-                bounds: bounds(route.buffer_bytes),
-                metrics: self.shared.metrics.route(worker, &route.name),
-            }
+            SiteRoute::new(route.clone(), pipeline(own), target, bounds(route.buffer_bytes))
         });
         Site {
+            worker,
             config: config.clone(),
             table: self.table.clone(),
             routes: routes.collect(),
             unrouted: SiteUnrouted {
                 name: "".into(),
                 pipeline: pipeline(&[]),
-                bounds: bounds(config.limits.buffer_bytes),
+                bounds: unrouted_bounds,
                 metrics: self.shared.metrics.route(worker, ""),
             },
             upstreams,

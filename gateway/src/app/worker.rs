@@ -116,7 +116,7 @@ async fn obey(index: usize, mut inbox: mpsc::Receiver<Command>) {
             command = inbox.recv() => command,
             _ = housekeeping.tick() => {
                 if let Some(server) = &server {
-                    server.worker.site().upstreams.close_idle();
+                    server.worker.site().upstreams.close_idle(HOUSEKEEPING);
                 }
                 continue;
             }

@@ -162,14 +162,11 @@ impl HttpBody for Body {
     }
 }
 
-fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
-    match frame.into_trailers() {
-        Ok(mut trailers) => {
-            trailers::clean(&mut trailers);
-            Frame::trailers(trailers)
-        }
-        Err(data) => data,
+fn clean(mut frame: Frame<Bytes>) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        trailers::clean(trailers);
     }
+    frame
 }
 
 /// Whether a body cannot be read, rather than having ended early. Hyper's decoder says the one with these kinds,

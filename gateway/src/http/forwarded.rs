@@ -20,6 +20,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
+use super::census::{CLAIM, Census};
+
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -68,12 +70,20 @@ impl Peer {
 
     /// Makes the fields of a request say what the upstream may believe, and says who the client is. `authority`
     /// is what the request asks for; empty if it does not say.
-    pub fn announce(&self, headers: &mut HeaderMap, authority: &HeaderValue, trusted_proxies: &[IpNet]) -> Client {
+    pub fn announce(
+        &self,
+        headers: &mut HeaderMap,
+        census: Census,
+        authority: &HeaderValue,
+        trusted_proxies: &[IpNet],
+    ) -> Client {
         let element = self.element(authority);
-        if self.trusted && claims_anything(headers) {
-            return self.continue_chain(headers, authority, element, trusted_proxies);
+        if census.has(CLAIM) {
+            if self.trusted {
+                return self.continue_chain(headers, authority, element, trusted_proxies);
+            }
+            forget_claims(headers);
         }
-        forget_claims(headers);
         set(headers, X_FORWARDED_FOR, self.text.clone());
         set(headers, X_FORWARDED_PROTO, HeaderValue::from_static(self.scheme));
         set(headers, header::FORWARDED, element);
@@ -302,10 +312,6 @@ fn has_one(headers: &HeaderMap, name: &HeaderName, valid: impl Fn(&[u8]) -> bool
 fn is_claim(name: &HeaderName) -> bool {
     let name = name.as_str();
     name.starts_with("x-forwarded-") || name == "forwarded" || name == "x-real-ip"
-}
-
-fn claims_anything(headers: &HeaderMap) -> bool {
-    headers.keys().any(is_claim)
 }
 
 fn forget_claims(headers: &mut HeaderMap) {

@@ -18,6 +18,7 @@
 
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header, request, uri::PathAndQuery};
 
+use super::census::{CONTENT_LENGTH, Census, EXPECT, TRANSFER_ENCODING};
 use crate::{config::model::Limits, error::Failure};
 
 /// What a request addresses, once its head is found acceptable.
@@ -30,13 +31,17 @@ pub struct Address {
 }
 
 /// Judges a head and takes `Host` out of it: from here on the authority says what is asked for.
-pub fn admit(head: &mut request::Parts, limits: &Limits) -> Result<Address, Failure> {
-    check_limits(head, limits)?;
+pub fn admit(head: &mut request::Parts, census: Census, limits: &Limits) -> Result<Address, Failure> {
+    check_limits(head, census, limits)?;
     if !is_carried(&head.method) {
         return Err(Failure::MethodNotImplemented);
     }
-    check_framing(&head.headers, head.version)?;
-    check_expectation(&head.headers)?;
+    if census.has(CONTENT_LENGTH | TRANSFER_ENCODING) {
+        check_framing(&head.headers, head.version)?;
+    }
+    if census.has(EXPECT) {
+        check_expectation(&head.headers)?;
+    }
     let target = target(&head.uri)?;
     let authority = authority(&head.uri, &head.headers, head.version)?;
     head.headers.remove(header::HOST);
@@ -49,14 +54,13 @@ pub fn is_carried(method: &Method) -> bool {
     *method != Method::CONNECT && *method != Method::TRACE
 }
 
-fn check_limits(head: &request::Parts, limits: &Limits) -> Result<(), Failure> {
+fn check_limits(head: &request::Parts, census: Census, limits: &Limits) -> Result<(), Failure> {
     let uri_bytes = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
     if uri_bytes > limits.uri_bytes {
         return Err(Failure::UriTooLong);
     }
     let line = head.method.as_str().len() + uri_bytes + head.uri.authority().map_or(0, |a| a.as_str().len());
-    let fields: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if head.headers.len() > limits.header_count || line + fields > limits.header_bytes {
+    if head.headers.len() > limits.header_count || line + census.bytes > limits.header_bytes {
         return Err(Failure::HeadTooLarge);
     }
     Ok(())
@@ -146,6 +150,18 @@ fn same_authority(a: &str, b: &str, scheme: Option<&str>) -> bool {
     a[..bare(a)].eq_ignore_ascii_case(&b[..bare(b)])
 }
 
+/// What a host's name is made of.
+static IN_NAME: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let c = byte as u8;
+        table[byte] = c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_' | b'~');
+        byte += 1;
+    }
+    table
+};
+
 /// `uri-host [ ":" port ]` with a host that is not empty (RFC 9110 §4.2.1, §7.2). Stricter than RFC 3986: no
 /// percent-encoding and none of `!$&'()*+,;=` in a name, which no DNS name has and parsers disagree about.
 fn is_authority(text: &[u8]) -> bool {
@@ -159,11 +175,7 @@ fn is_authority(text: &[u8]) -> bool {
             (&literal[..end], &literal[end + 1..])
         }
         None => {
-            let end = text.iter().position(|&byte| byte == b':').unwrap_or(text.len());
-            if !text[..end].iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~'))
-            {
-                return false;
-            }
+            let end = text.iter().position(|&byte| !IN_NAME[usize::from(byte)]).unwrap_or(text.len());
             text.split_at(end)
         }
     };
@@ -203,7 +215,8 @@ mod tests {
 
     fn judge(version: Version, uri: &str, fields: &[(&'static str, &str)]) -> Result<(String, String), Failure> {
         let mut head = head("GET", uri, version, fields);
-        let address = admit(&mut head, &LIMITS)?;
+        let census = Census::of(&head.headers);
+        let address = admit(&mut head, census, &LIMITS)?;
         assert!(!head.headers.contains_key(header::HOST));
         let authority = address.authority.to_str().expect("ascii").to_owned();
         Ok((authority, address.target.as_str().to_owned()))
@@ -315,7 +328,8 @@ mod tests {
     fn connect_and_trace_are_not_carried() {
         for (method, uri) in [("CONNECT", "a.example:443"), ("TRACE", "/")] {
             let mut head = head(method, uri, Version::HTTP_11, &[HOST]);
-            assert_eq!(admit(&mut head, &LIMITS), Err(Failure::MethodNotImplemented));
+            let census = Census::of(&head.headers);
+            assert_eq!(admit(&mut head, census, &LIMITS), Err(Failure::MethodNotImplemented));
         }
     }
 

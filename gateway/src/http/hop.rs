@@ -12,60 +12,56 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::census::{CONNECTION, Census, HOP_BY_HOP, TE, TRANSFER_ENCODING};
+
 /// Removes what concerned only the connection on which the message came. What stays of `TE` is `trailers`: who
 /// sends it on by HTTP/1.1 names `TE` in a `Connection` field of its own (RFC 9110 §10.1.4).
-pub fn strip(headers: &mut HeaderMap) {
-    let mut found = 0_u16;
-    for name in headers.keys() {
-        if let Some(place) = place(name) {
-            found |= 1 << place;
-        }
-    }
+pub fn strip(headers: &mut HeaderMap, census: Census) {
     // Nearly every HTTP/2 request and many of HTTP/1.1 end here.
-    if found == 0 {
+    if !census.has(CONNECTION | TE | HOP_BY_HOP | TRANSFER_ENCODING) {
         return;
     }
-    if found & 1 != 0 {
+    if census.has(CONNECTION) {
         strip_named(headers);
+        headers.remove(header::CONNECTION);
     }
-    for (place, name) in HOP_BY_HOP.iter().enumerate().filter(|(place, _)| found & 1 << place != 0) {
-        let trailers = place == TE && accepts_trailers(headers);
-        headers.remove(*name);
-        if trailers && headers.try_insert(header::TE, HeaderValue::from_static("trailers")).is_err() {
+    if census.has(TRANSFER_ENCODING) {
+        headers.remove(header::TRANSFER_ENCODING);
+    }
+    if census.has(HOP_BY_HOP) {
+        for name in OTHERS {
+            headers.remove(name);
+        }
+    }
+    if census.has(TE) {
+        let trailers = accepts_trailers(headers);
+        headers.remove(header::TE);
+        if trailers {
             // A map so full that it takes no field again: the wish for trailers is optional.
-            return;
+            let _ = headers.try_insert(header::TE, HeaderValue::from_static("trailers"));
         }
     }
 }
 
-/// `Connection` is the first, `TE` the second.
-const HOP_BY_HOP: [&str; 9] = [
-    "connection",
-    "te",
+/// What `Census` knows as `HOP_BY_HOP`.
+const OTHERS: [&str; 6] = [
     "keep-alive",
     "proxy-connection",
-    "transfer-encoding",
     "upgrade",
     "proxy-authenticate",
     "proxy-authorization",
     "proxy-authentication-info",
 ];
-const TE: usize = 1;
-
-fn place(name: &HeaderName) -> Option<usize> {
-    let name = name.as_str();
-    // All begin with one of these, and few other fields do.
-    if !matches!(name.as_bytes().first(), Some(b'c' | b'k' | b'p' | b't' | b'u')) {
-        return None;
-    }
-    HOP_BY_HOP.iter().position(|hop| *hop == name)
-}
 
 /// Removes the fields that `Connection` names, if it may name them.
 fn strip_named(headers: &mut HeaderMap) {
     // The map cannot change while the names are read from it; a value's clone shares its bytes.
     let mut lines: smallvec::SmallVec<[HeaderValue; 2]> = smallvec::SmallVec::new();
-    lines.extend(headers.get_all(header::CONNECTION).iter().cloned());
+    // Nearly always it says one of these two, and names nothing.
+    let names = |line: &&HeaderValue| {
+        !line.as_bytes().eq_ignore_ascii_case(b"keep-alive") && !line.as_bytes().eq_ignore_ascii_case(b"close")
+    };
+    lines.extend(headers.get_all(header::CONNECTION).iter().filter(names).cloned());
     for line in &lines {
         for name in line.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
             if name.eq_ignore_ascii_case(b"close") || name.eq_ignore_ascii_case(b"keep-alive") {
@@ -145,7 +141,8 @@ mod tests {
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        strip(&mut headers);
+        let census = Census::of(&headers);
+        strip(&mut headers, census);
         let mut left: Vec<_> =
             headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap_or("?"))).collect();
         left.sort();

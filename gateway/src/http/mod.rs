@@ -1,9 +1,11 @@
 //! Reading, changing and writing HTTP messages.
 pub mod body;
+pub mod census;
 pub mod cookies;
 pub mod forwarded;
 pub mod framing;
 pub mod hop;
+pub mod parameters;
 pub mod path;
 pub mod reply;
 pub mod request_id;

@@ -79,7 +79,7 @@ fn is_normal(path: &str, rule: PathRule) -> bool {
                 }
                 at += 2;
             }
-            _ if byte != b'/' && !is_pchar(byte) => return false,
+            _ if !IN_PATH[usize::from(byte)] => return false,
             _ => {}
         }
         previous = byte;
@@ -172,12 +172,23 @@ fn escaped(digits: &[u8]) -> Result<u8, Rejected> {
 }
 
 /// RFC 3986 §2.3.
-fn is_unreserved(byte: u8) -> bool {
+const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
+/// What a path is made of besides escapes.
+static IN_PATH: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = byte as u8 == b'/' || is_pchar(byte as u8);
+        byte += 1;
+    }
+    table
+};
+
 /// RFC 3986 §3.3, less the percent sign.
-fn is_pchar(byte: u8) -> bool {
+const fn is_pchar(byte: u8) -> bool {
     is_unreserved(byte)
         || matches!(byte, b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b':' | b'@')
 }

@@ -1,17 +1,24 @@
 //! The identifier of a request, in the field `x-request-id`, in logs and in problem replies.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
 };
 
+use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue};
+
+use super::census::{Census, REQUEST_ID};
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The longest identifier that is believed.
 const MAX_LENGTH: usize = 128;
+/// Of those that are made here.
+const LENGTH: usize = 32;
+/// So many share one piece of memory, which lives as long as the last of them.
+const BATCH: usize = 16;
 
 /// Makes identifiers that do not repeat: one for each worker. Random once, when it is made; from then on it
 /// counts. They cannot be mistaken for one another, but they are no secrets.
@@ -20,23 +27,28 @@ pub struct RequestIds {
     prefix: u64,
     key: u64,
     count: Cell<u64>,
+    /// Where the next ones are written: they are cut from one piece of memory, which saves each of them an
+    /// allocation for its text and another one for counting who uses it.
+    space: RefCell<BytesMut>,
 }
 
 impl RequestIds {
     pub fn new() -> Self {
         // The standard library's keys come from the operating system.
         let random = || RandomState::new().build_hasher().finish();
-        Self { prefix: random(), key: random(), count: Cell::new(0) }
+        Self { prefix: random(), key: random(), count: Cell::new(0), space: RefCell::default() }
     }
 
     /// The identifier of a request: the client's, if it comes from a trusted proxy, alone, and is 1 to 128
     /// visible ASCII characters; else a new one. The field says the same afterwards.
-    pub fn assign(&self, headers: &mut HeaderMap, trusted: bool) -> HeaderValue {
-        if trusted && let Some(id) = believed(headers) {
-            return id;
+    pub fn assign(&self, headers: &mut HeaderMap, census: Census, trusted: bool) -> HeaderValue {
+        if census.has(REQUEST_ID) {
+            if trusted && let Some(id) = believed(headers) {
+                return id;
+            }
+            headers.remove(&X_REQUEST_ID);
         }
         let id = self.next();
-        headers.remove(&X_REQUEST_ID);
         // A map that takes no field again after one was taken away is over every limit; the request is known
         // by its identifier all the same.
         let _ = headers.try_insert(X_REQUEST_ID, id.clone());
@@ -47,10 +59,15 @@ impl RequestIds {
     pub fn next(&self) -> HeaderValue {
         let count = self.count.get();
         self.count.set(count.wrapping_add(1));
-        let mut text = [0; 32];
+        let mut text = [0; LENGTH];
         write_hex(&mut text[..16], self.prefix);
         write_hex(&mut text[16..], mix(count ^ self.key));
-        HeaderValue::from_bytes(&text).expect("hexadecimal digits are a field value")
+        let mut space = self.space.borrow_mut();
+        if space.capacity() < LENGTH {
+            *space = BytesMut::with_capacity(LENGTH * BATCH);
+        }
+        space.extend_from_slice(&text);
+        HeaderValue::from_maybe_shared(space.split().freeze()).expect("hexadecimal digits are a field value")
     }
 }
 
@@ -112,7 +129,8 @@ mod tests {
     #[test]
     fn a_trusted_proxys_identifier_is_kept() {
         let mut headers = with(&["abc-123"]);
-        assert_eq!(RequestIds::new().assign(&mut headers, true), "abc-123");
+        let census = Census::of(&headers);
+        assert_eq!(RequestIds::new().assign(&mut headers, census, true), "abc-123");
         assert_eq!(headers[X_REQUEST_ID], "abc-123");
     }
 
@@ -123,7 +141,8 @@ mod tests {
             [(&["abc"], false), (&["a b"], true), (&[""], true), (&["a", "b"], true), (&[long], true), (&[], true)];
         for (sent, trusted) in cases {
             let mut headers = with(sent);
-            let id = RequestIds::new().assign(&mut headers, trusted);
+            let census = Census::of(&headers);
+            let id = RequestIds::new().assign(&mut headers, census, trusted);
             assert_eq!(id.len(), 32, "{sent:?}");
             assert_eq!(headers.get_all(X_REQUEST_ID).iter().collect::<Vec<_>>(), [&id]);
         }

@@ -1,28 +1,38 @@
 //! One request and its response, with everything that plugins may read or change about them. The rules of
 //! what may be changed live here, so that they hold for every kind of stage.
 
-use std::{any::Any, net::IpAddr, rc::Rc, sync::Arc, time::Instant, time::SystemTime};
+use std::{
+    any::Any,
+    borrow::Cow,
+    net::IpAddr,
+    rc::Rc,
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, uri::PathAndQuery};
 use smallvec::SmallVec;
 
 use super::fields::{append, field, field_name, insert, is_authority, is_dot_segment, refuse_host, refuse_owned};
-use crate::http::body::{Body, Traffic};
+use crate::http::{
+    body::{Body, Traffic},
+    parameters::Parameters,
+};
 
 /// One request on its way, and from some point on its response.
 pub struct Exchange {
     pub id: HeaderValue,
     /// The client's address, as far as trusted proxies tell.
     pub client: IpAddr,
-    pub received: SystemTime,
     pub started: Instant,
+    /// When the phase began or the last of its stages ended: the next one's beginning, without another look at the
+    /// clock. A stage that is timed moves it.
+    pub mark: Instant,
     pub protocol: Version,
-    /// Path and query, normalised, before any stage's edit.
-    pub original_target: PathAndQuery,
     /// Empty where no route matched.
     pub route: Arc<str>,
-    /// What the path pattern captured, percent-decoded.
-    pub parameters: SmallVec<[(Arc<str>, String); 4]>,
+    /// What the path pattern captured.
+    pub parameters: Parameters,
     pub request: RequestHead,
     pub request_body: Body,
     pub response: Option<ResponseHead>,
@@ -34,6 +44,8 @@ pub struct Exchange {
     pub stash: SmallVec<[(usize, Box<dyn Any>); 1]>,
     /// Positions of the stages that failed and were skipped: the exchange goes on as if they were not there.
     pub skipped: SmallVec<[usize; 2]>,
+    /// Path and query before the first edit, once there was one.
+    original_target: Option<PathAndQuery>,
     attributes: Vec<(String, String)>,
     attribute_bytes: usize,
     undo: Undo,
@@ -107,26 +119,14 @@ struct Before {
 impl Exchange {
     /// An exchange at its beginning.
     pub fn new(start: Start) -> Self {
-        let Start {
-            id,
-            client,
-            protocol,
-            route,
-            parameters,
-            request,
-            request_body,
-            bounds,
-            traffic,
-            received,
-            started,
-        } = start;
+        let Start { id, client, protocol, route, parameters, request, request_body, bounds, traffic, started } = start;
         Self {
             id,
             client,
-            received,
             started,
+            mark: started,
             protocol,
-            original_target: request.target.clone(),
+            original_target: None,
             route,
             parameters,
             request,
@@ -228,7 +228,9 @@ impl Exchange {
             return Err(EditError::InvalidSyntax);
         }
         let target = PathAndQuery::try_from(value).map_err(|_| EditError::InvalidSyntax)?;
-        self.edit_request()?.target = target;
+        let request = self.edit_request()?;
+        let before = std::mem::replace(&mut request.target, target);
+        self.original_target.get_or_insert(before);
         Ok(())
     }
 
@@ -349,8 +351,20 @@ impl Exchange {
         Ok(())
     }
 
-    pub fn parameter(&self, name: &str) -> Option<&str> {
-        self.parameters.iter().find(|(n, _)| &**n == name).map(|(_, v)| v.as_str())
+    /// Path and query as they were when the request phase began.
+    pub fn original_target(&self) -> &PathAndQuery {
+        self.original_target.as_ref().unwrap_or(&self.request.target)
+    }
+
+    /// When the head of the request had arrived.
+    pub fn received(&self) -> SystemTime {
+        // Read off the clock only where somebody asks, which on most routes nobody does.
+        SystemTime::now().checked_sub(self.started.elapsed()).unwrap_or(UNIX_EPOCH)
+    }
+
+    /// What the route's path pattern captured, percent-decoded.
+    pub fn parameter(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.parameters.get(name, self.original_target().path())
     }
 }
 
@@ -360,12 +374,11 @@ pub struct Start {
     pub client: IpAddr,
     pub protocol: Version,
     pub route: Arc<str>,
-    pub parameters: SmallVec<[(Arc<str>, String); 4]>,
+    pub parameters: Parameters,
     pub request: RequestHead,
     pub request_body: Body,
     pub bounds: Rc<Bounds>,
     pub traffic: Rc<Traffic>,
-    pub received: SystemTime,
     pub started: Instant,
 }
 

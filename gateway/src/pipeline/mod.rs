@@ -70,6 +70,10 @@ impl Pipeline {
         Self { entries, request, response, complete }
     }
 
+    pub fn has_request_stages(&self) -> bool {
+        !self.request.is_empty()
+    }
+
     pub fn has_response_stages(&self) -> bool {
         !self.response.is_empty()
     }
@@ -83,7 +87,7 @@ impl Pipeline {
         if self.request.is_empty() {
             return Passed { ran: self.entries.len(), verdict: Verdict::Forward, micros: 0 };
         }
-        let began = Instant::now();
+        let began = begin(slot);
         for &position in &self.request {
             let entry = &self.entries[position];
             if entry.skip_on_error {
@@ -103,10 +107,10 @@ impl Pipeline {
                 slot.commit();
             }
             if let Some(verdict) = verdict {
-                return Passed { ran: position, verdict, micros: micros(began) };
+                return Passed { ran: position, verdict, micros: micros(began, slot) };
             }
         }
-        Passed { ran: self.entries.len(), verdict: Verdict::Forward, micros: micros(began) }
+        Passed { ran: self.entries.len(), verdict: Verdict::Forward, micros: micros(began, slot) }
     }
 
     /// Runs the response phase backwards over the stages before `ran`. A failure that is not skipped ends it.
@@ -115,7 +119,7 @@ impl Pipeline {
         if self.response.is_empty() {
             return Returned { failed: None, micros: 0 };
         }
-        let began = Instant::now();
+        let began = begin(slot);
         for &position in self.response.iter().filter(|&&position| position < ran) {
             if slot.skipped.contains(&position) {
                 continue;
@@ -128,20 +132,21 @@ impl Pipeline {
             if let Err(failure) = result {
                 report(entry, &failure, slot);
                 if !entry.skip_on_error {
-                    return Returned { failed: Some(failure.kind), micros: micros(began) };
+                    return Returned { failed: Some(failure.kind), micros: micros(began, slot) };
                 }
             }
             if entry.skip_on_error {
                 slot.commit();
             }
         }
-        Returned { failed: None, micros: micros(began) }
+        Returned { failed: None, micros: micros(began, slot) }
     }
 
     /// Tells every observing stage how the exchange ended. Failures are only logged. No stage
     /// waits for longer than `until`.
     pub async fn complete(&self, slot: &mut Slot, outcome: &Outcome, until: Instant) {
         slot.phase = Phase::Complete;
+        begin(slot);
         for &position in &self.complete {
             let entry = &self.entries[position];
             let result = finish(entry.stage.on_complete(position, slot, outcome), until).await;
@@ -163,11 +168,18 @@ async fn finish<T>(step: Step<'_, Result<T, StageFailure>>, until: Instant) -> R
     }
 }
 
-fn micros(since: Instant) -> u64 {
-    since.elapsed().as_micros() as u64
+/// Begins a phase.
+fn begin(slot: &mut Slot) -> Instant {
+    slot.mark = Instant::now();
+    slot.mark
 }
 
-/// Logs a failure and, where it is skipped, undoes the stage's edits.
+/// From a phase's beginning to the end of its last stage.
+fn micros(began: Instant, slot: &Slot) -> u64 {
+    slot.mark.saturating_duration_since(began).as_micros() as u64
+}
+
+/// Logs a failure, whose stage may have been given up while it ran, and, where it is skipped, undoes the stage's edits.
 fn report(entry: &Entry, failure: &StageFailure, slot: &mut Slot) {
     tracing::warn!(
         plugin = entry.stage.name(),
@@ -178,6 +190,7 @@ fn report(entry: &Entry, failure: &StageFailure, slot: &mut Slot) {
         "plugin failed: {}",
         failure.detail,
     );
+    slot.mark = Instant::now();
     if entry.skip_on_error {
         slot.roll_back();
     }

@@ -1,8 +1,4 @@
-use std::{
-    cell::RefCell,
-    net::IpAddr,
-    time::{Duration, SystemTime},
-};
+use std::{cell::RefCell, net::IpAddr, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, uri::PathAndQuery};
 
@@ -98,7 +94,6 @@ pub(super) fn slot() -> Slot {
         request_body: Body::Empty,
         bounds: Rc::new(Bounds { header_bytes: 200, header_count: 4, uri_bytes: 20, buffer_bytes: 100 }),
         traffic: Rc::default(),
-        received: SystemTime::now(),
         started: Instant::now(),
     }))
 }

@@ -3,18 +3,20 @@
 
 pub(super) use generated::{
     exports::gateway::plugin::{
+        attendance::PhaseSet,
         lifecycle::{ConfigProblem, Manifest},
         observer::Outcome,
         request_filter::Decision,
     },
     gateway::plugin::{
         bodies, crypto, http,
-        http::{EditError, Fields, Reply},
+        http::{EditError, Fields, Item, Reply, Values},
         http_client, log, metrics, secrets, sinks, store,
     },
 };
 use wasmtime::component::{HasSelf, Linker};
 
+pub use super::host::selection::Selection;
 use super::state::State;
 
 /// The package of every interface here.
@@ -40,6 +42,7 @@ mod generated {
         with: {
             "gateway:plugin/http.request": super::Request,
             "gateway:plugin/http.response": super::Response,
+            "gateway:plugin/http.selection": super::Selection,
         },
     });
 }

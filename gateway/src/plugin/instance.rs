@@ -9,7 +9,7 @@ use wasmtime::{
 };
 
 use super::{
-    bindings::{ConfigProblem, Decision, Manifest, Outcome, Request, Response},
+    bindings::{ConfigProblem, Decision, Manifest, Outcome, PhaseSet, Request, Response},
     services::Services,
     state::{Identity, Mode, State, at_deadline, ticks},
 };
@@ -35,6 +35,7 @@ pub(super) struct Blueprint {
 pub(super) struct Exports {
     pub(super) describe: ComponentExportIndex,
     pub(super) configure: ComponentExportIndex,
+    pub(super) phases: Option<ComponentExportIndex>,
     pub(super) on_request: Option<ComponentExportIndex>,
     pub(super) on_response: Option<ComponentExportIndex>,
     pub(super) on_complete: Option<ComponentExportIndex>,
@@ -49,6 +50,7 @@ type Completed = (Resource<Request>, Option<Resource<Response>>, Outcome);
 pub(super) struct Functions {
     describe: Function<(), Manifest>,
     configure: Function<(String,), Result<(), Vec<ConfigProblem>>>,
+    phases: Option<Function<(), PhaseSet>>,
     pub(super) on_request: Option<Function<Requested, Result<Decision, String>>>,
     pub(super) on_response: Option<Function<Responded, Result<(), String>>>,
     pub(super) on_complete: Option<TypedFunc<Completed, ()>>,
@@ -174,9 +176,29 @@ impl Instance {
         Ok(result.err().unwrap_or_default())
     }
 
+    /// The phases that the plugin wants with its configuration; `None` if it does not say.
+    pub(super) fn attends(&mut self, loan: Loan<'_>) -> Result<Option<PhaseSet>, StageFailure> {
+        let Some(function) = self.functions.phases else { return Ok(None) };
+        let (phases,) = self.call(function, (), loan)?;
+        self.calls = 0;
+        Ok(Some(phases))
+    }
+
+    pub(super) async fn attends_on_fiber(&mut self, loan: Loan<'_>) -> Result<Option<PhaseSet>, StageFailure> {
+        let Some(function) = self.functions.phases else { return Ok(None) };
+        let (phases,) = self.call_on_fiber(function, (), loan).await?;
+        self.calls = 0;
+        Ok(Some(phases))
+    }
+
     /// How long the last call on a fiber ran.
     pub(super) fn ran(&self) -> Duration {
         self.store.data().clock.ran()
+    }
+
+    /// Whether it has served no exchange yet.
+    pub(super) fn is_unused(&self) -> bool {
+        self.calls == 0
     }
 
     /// Whether it is better replaced. `max_calls` of 0 is no limit.
@@ -190,6 +212,7 @@ impl Functions {
         Ok(Self {
             describe: instance.get_typed_func(&mut *store, exports.describe)?,
             configure: instance.get_typed_func(&mut *store, exports.configure)?,
+            phases: exports.phases.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,
             on_request: exports.on_request.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,
             on_response: exports.on_response.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,
             on_complete: exports.on_complete.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,

@@ -223,6 +223,7 @@ fn exports(engine: &Engine, component: &Component) -> Result<Exports, LoadError>
     let exports = Exports {
         describe: lifecycle("describe")?,
         configure: lifecycle("configure")?,
+        phases: find("attendance", "phases")?,
         on_request: find("request-filter", "on-request")?,
         on_response: find("response-filter", "on-response")?,
         on_complete: find("observer", "on-complete")?,

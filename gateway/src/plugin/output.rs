@@ -81,6 +81,11 @@ impl Output {
         (!text.is_empty()).then_some(text)
     }
 
+    /// Nothing was said since the last call ended.
+    pub(super) fn is_silent(&self) -> bool {
+        self.lines == 0 && self.bytes_dropped == 0 && self.stdout.is_empty() && self.stderr.is_empty()
+    }
+
     /// Ends a call: what was printed goes to the log, and how much of it was too much.
     pub(super) fn finish(&mut self, speaker: Speaker<'_>) {
         for (level, buffer) in [(Level::INFO, &mut self.stdout), (Level::WARN, &mut self.stderr)] {

@@ -47,7 +47,9 @@ impl Pools {
 pub(super) struct Pool {
     pub(super) prepared: Arc<Prepared>,
     pub(super) metrics: PluginMetrics,
-    idle: RefCell<Vec<Instance>>,
+    /// In boxes, because an instance is moved several times for each call.
+    #[expect(clippy::vec_box, reason = "they are moved out and in")]
+    idle: RefCell<Vec<Box<Instance>>>,
     permits: Arc<Semaphore>,
     waiting: Cell<usize>,
     /// A call has timed out, so later ones run on fibers and make room for others while they run.
@@ -96,7 +98,7 @@ impl Pool {
     }
 
     /// A warm instance, or a new one. Only while direct.
-    pub(super) fn take(&self, services: &Rc<Services>) -> Result<Instance, StageFailure> {
+    pub(super) fn take(&self, services: &Rc<Services>) -> Result<Box<Instance>, StageFailure> {
         // Not within the `match`, where the list would stay borrowed while a guest runs.
         let warm = self.idle.borrow_mut().pop();
         match warm {
@@ -105,12 +107,12 @@ impl Pool {
         }
     }
 
-    pub(super) fn create(&self, services: &Rc<Services>) -> Result<Instance, StageFailure> {
+    pub(super) fn create(&self, services: &Rc<Services>) -> Result<Box<Instance>, StageFailure> {
         let made = self.prepared.instance(self.metrics.clone(), services);
-        made.map_err(|refusal| self.failed(refusal.into()))
+        made.map(Box::new).map_err(|refusal| self.failed(refusal.into()))
     }
 
-    pub(super) async fn take_on_fiber(&self, services: &Rc<Services>) -> Result<Instance, StageFailure> {
+    pub(super) async fn take_on_fiber(&self, services: &Rc<Services>) -> Result<Box<Instance>, StageFailure> {
         let warm = self.idle.borrow_mut().pop();
         match warm {
             Some(instance) => Ok(instance),
@@ -118,19 +120,19 @@ impl Pool {
         }
     }
 
-    pub(super) async fn create_on_fiber(&self, services: &Rc<Services>) -> Result<Instance, StageFailure> {
+    pub(super) async fn create_on_fiber(&self, services: &Rc<Services>) -> Result<Box<Instance>, StageFailure> {
         let made = self.prepared.instance_on_fiber(self.metrics.clone(), services).await;
-        made.map_err(|refusal| self.failed(refusal.into()))
+        made.map(Box::new).map_err(|refusal| self.failed(refusal.into()))
     }
 
     /// Keeps an instance that came through its call, unless it is worn out.
-    pub(super) fn put_back(&self, instance: Instance) {
+    pub(super) fn put_back(&self, instance: Box<Instance>) {
         if let Some(instance) = self.unless_worn(instance) {
             self.idle.borrow_mut().push(instance);
         }
     }
 
-    pub(super) fn unless_worn(&self, instance: Instance) -> Option<Instance> {
+    pub(super) fn unless_worn(&self, instance: Box<Instance>) -> Option<Box<Instance>> {
         (!instance.is_worn(self.prepared.limits.max_calls)).then_some(instance)
     }
 

@@ -1,11 +1,16 @@
 //! A plugin with its configuration: made once, shared by all workers.
 
-use std::{io, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    io,
+    rc::Rc,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use aws_lc_rs::digest;
 
 use super::{
-    bindings::ConfigProblem,
+    bindings::{self, ConfigProblem},
     instance::{Instance, Loan, Terms},
     load::Loaded,
     pool::Pools,
@@ -16,7 +21,7 @@ use super::{
 };
 use crate::{
     config::model::{Grants, Isolation, PluginLimits},
-    pipeline::{FailureKind, Stage, StageFailure},
+    pipeline::{FailureKind, Phases, Stage, StageFailure},
     telemetry::metrics::PluginMetrics,
 };
 
@@ -48,6 +53,8 @@ pub struct Prepared {
     pub(super) isolation: Isolation,
     /// Instances that one worker may have.
     pub(super) instances: usize,
+    /// What the first configured instance said about the phases that it wants; until then all that it exports.
+    attended: OnceLock<Phases>,
 }
 
 /// What a plugin has against its configuration.
@@ -66,7 +73,25 @@ impl Prepared {
         let Settings { name, config, grants, limits, isolation, workers } = settings;
         let instances = limits.instances.div_ceil(workers.max(1)).max(1);
         let identity = Arc::new(Identity { name, grants });
-        Arc::new(Self { loaded, identity, config: config.to_string(), limits, isolation, instances })
+        let attended = OnceLock::new();
+        Arc::new(Self { loaded, identity, config: config.to_string(), limits, isolation, instances, attended })
+    }
+
+    /// The phases in which there is anything to call, as far as it is known.
+    pub(super) fn attended(&self) -> Phases {
+        self.attended.get().copied().unwrap_or(self.loaded.facts().phases)
+    }
+
+    fn learn(&self, said: Option<bindings::PhaseSet>) {
+        let exported = self.loaded.facts().phases;
+        self.attended.get_or_init(|| match said {
+            None => exported,
+            Some(said) => Phases {
+                request: exported.request && said.contains(bindings::PhaseSet::REQUEST),
+                response: exported.response && said.contains(bindings::PhaseSet::RESPONSE),
+                complete: exported.complete && said.contains(bindings::PhaseSet::COMPLETION),
+            },
+        });
     }
 
     /// Configures an instance as the workers will. Upstreams cannot be called in it. Compiled code runs, so
@@ -97,7 +122,11 @@ impl Prepared {
         let loan = || Loan { slot: None, services, time: self.limits.time.max(CONFIGURE_TIME) };
         let mut instance = Instance::create(&self.loaded.blueprint, self.terms(metrics), loan())?;
         let problems = instance.configure(&self.config, loan())?;
-        accepted(instance, problems)
+        let mut instance = accepted(instance, problems)?;
+        if self.attended.get().is_none() {
+            self.learn(instance.attends(loan())?);
+        }
+        Ok(instance)
     }
 
     /// A configured instance, made on a fiber.
@@ -109,7 +138,11 @@ impl Prepared {
         let loan = || Loan { slot: None, services, time: self.limits.time.max(CONFIGURE_TIME) };
         let mut instance = Instance::create_on_fiber(&self.loaded.blueprint, self.terms(metrics), loan()).await?;
         let problems = instance.configure_on_fiber(&self.config, loan()).await?;
-        accepted(instance, problems)
+        let mut instance = accepted(instance, problems)?;
+        if self.attended.get().is_none() {
+            self.learn(instance.attends_on_fiber(loan()).await?);
+        }
+        Ok(instance)
     }
 
     fn terms(&self, metrics: PluginMetrics) -> Terms {
@@ -118,7 +151,7 @@ impl Prepared {
 
     /// Instances remember what they read when they were configured, so secrets are part of it.
     pub(super) fn key(&self, secrets: &Secrets) -> Key {
-        let Self { loaded, identity, config, limits, isolation, instances } = self;
+        let Self { loaded, identity, config, limits, isolation, instances, attended: _ } = self;
         let Identity { name, grants } = &**identity;
         let mut context = digest::Context::new(&digest::SHA256);
         let digest = &loaded.facts().digest;

@@ -101,9 +101,14 @@ impl PluginStage {
     fn call<H: Hook>(&self, hook: &H, slot: &mut Slot, instance: &mut Instance) -> Result<H::Return, StageFailure> {
         let function = hook.function(instance.functions())?;
         let params = hook.params(slot);
-        let began = Instant::now();
+        if instance.is_unused() {
+            // Making it is not the call's doing.
+            slot.mark = Instant::now();
+        }
         let result = instance.call(function, params, self.loan(slot));
-        self.count::<H>(began.elapsed());
+        // Reading the clock costs a part of such a call, so one stage's end is the next one's beginning.
+        let ended = Instant::now();
+        self.count::<H>(ended.saturating_duration_since(std::mem::replace(&mut slot.mark, ended)));
         result.map_err(|failure| self.pool.failed(failure))
     }
 
@@ -117,6 +122,7 @@ impl PluginStage {
         let params = hook.params(slot);
         let result = instance.call_on_fiber(function, params, self.loan(slot)).await;
         self.count::<H>(instance.ran());
+        slot.mark = Instant::now();
         result.map_err(|failure| self.pool.failed(failure))
     }
 
@@ -158,10 +164,16 @@ impl Stage for PluginStage {
     }
 
     fn on_request<'a>(&'a self, position: usize, slot: &'a mut Slot) -> Step<'a, Result<Decision, StageFailure>> {
+        if !self.pool.prepared.attended().request {
+            return Step::Done(Ok(Decision::Next));
+        }
         self.run(OnRequest, position, slot)
     }
 
     fn on_response<'a>(&'a self, position: usize, slot: &'a mut Slot) -> Step<'a, Result<(), StageFailure>> {
+        if !self.pool.prepared.attended().response {
+            return Step::Done(Ok(()));
+        }
         self.run(OnResponse, position, slot)
     }
 
@@ -171,13 +183,16 @@ impl Stage for PluginStage {
         slot: &'a mut Slot,
         outcome: &'a Outcome,
     ) -> Step<'a, Result<(), StageFailure>> {
+        if !self.pool.prepared.attended().complete {
+            return Step::Done(Ok(()));
+        }
         self.run(OnComplete(outcome), position, slot)
     }
 }
 
 /// An instance that belongs to one exchange and waits in its stash from one phase to the next.
 struct Tenant {
-    instance: Instance,
+    instance: Box<Instance>,
     permit: OwnedSemaphorePermit,
 }
 

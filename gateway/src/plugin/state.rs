@@ -8,9 +8,10 @@ use wasmtime::{StoreContextMut, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::{
+    bindings::Values,
     clock::RunClock,
     engine::TICK,
-    host::crypto::KeyCache,
+    host::{crypto::KeyCache, selection::Selections},
     limiter::Limiter,
     output::{Output, Speaker},
     services::Services,
@@ -45,6 +46,7 @@ pub(super) struct State {
     pub(super) limiter: Limiter,
     pub(super) output: Output,
     pub(super) keys: KeyCache,
+    pub(super) selections: Selections,
     pub(super) mode: Mode,
     pub(super) clock: Arc<RunClock>,
     /// Present during a call. A store never leaves its worker, which wasmtime cannot know.
@@ -70,6 +72,7 @@ impl State {
             limiter: Limiter::new(memory),
             output: Output::default(),
             keys: KeyCache::default(),
+            selections: Selections::default(),
             mode: Mode::Direct { limit: Duration::ZERO, watched: None },
             clock: Arc::new(RunClock::new()),
             lent: SendWrapper::new(Lent::default()),
@@ -87,14 +90,23 @@ impl State {
     /// Ends a call and gives back what was lent.
     pub(super) fn give_back(&mut self) -> Option<Box<Exchange>> {
         let lent = std::mem::take(&mut *self.lent);
-        let request = lent.exchange.as_ref().and_then(|exchange| exchange.id.to_str().ok()).unwrap_or_default();
-        self.output.finish(Speaker { plugin: &self.identity.name, request });
+        if !self.output.is_silent() {
+            let request = lent.exchange.as_ref().and_then(|exchange| exchange.id.to_str().ok()).unwrap_or_default();
+            self.output.finish(Speaker { plugin: &self.identity.name, request });
+        }
         lent.exchange
     }
 
     /// The exchange at hand. Handles to its messages exist only in calls that have one.
     pub(super) fn exchange(&mut self) -> wasmtime::Result<&mut Exchange> {
         self.lent.exchange.as_deref_mut().ok_or_else(|| wasmtime::format_err!("no request is being handled"))
+    }
+
+    /// What a selection reads of the exchange at hand.
+    pub(super) fn selected(&self, selection: u32, with_response: bool) -> wasmtime::Result<Values> {
+        let exchange = self.lent.exchange.as_deref();
+        let exchange = exchange.ok_or_else(|| wasmtime::format_err!("no request is being handled"))?;
+        Ok(self.selections.get(selection)?.read(exchange, with_response))
     }
 
     /// Between the calls nothing runs, so this is only absent if the guest is not called by us.

@@ -1,11 +1,7 @@
 //! From what hyper parsed to an exchange: is it unambiguous, what is its one path, who sent it, where does it
 //! go. Everything after this sees only the outcome.
 
-use std::{
-    net::IpAddr,
-    rc::Rc,
-    time::{Instant, SystemTime},
-};
+use std::{net::IpAddr, rc::Rc, time::Instant};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Version, header, request::Parts, uri::PathAndQuery};
 use http_body::Body as _;
@@ -16,36 +12,44 @@ use crate::{
     error::Failure,
     http::{
         body::{Body, Traffic},
+        census::{COOKIE, Census, EXPECT},
         cookies, framing, hop,
+        parameters::Parameters,
         path::normalise,
     },
     pipeline::{Exchange, RequestHead, ResponseHead, Slot, Start},
-    route::{Found, Parameters, Query},
+    route::{Found, Query},
 };
+
+/// So many fields the gateway adds to a request: its identifier, and what it says of the client and for the upstream.
+const FIELDS_ADDED: usize = 6;
 
 /// Judges a request and finds its route. What is wrong with it is in the outcome's `failure`.
 pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incoming>) -> Box<Ongoing> {
     let started = Instant::now();
-    let received = SystemTime::now();
     let (mut head, incoming) = request.into_parts();
+    let census = Census::of(&head.headers);
 
-    let (address, mut failure) = match address(&mut head, &site) {
+    let (address, mut failure) = match address(&mut head, census, &site) {
         Ok(address) => (address, None),
         Err(failure) => (unjudged(&head), Some(failure)),
     };
-    hop::strip(&mut head.headers);
-    if head.version >= Version::HTTP_2 {
+    hop::strip(&mut head.headers, census);
+    if census.has(COOKIE) && head.version >= Version::HTTP_2 {
         cookies::join(&mut head.headers);
     }
-    // Hyper asks for the body, with 100 Continue, when somebody reads it: the upstream need not be asked.
-    head.headers.remove(header::EXPECT);
+    if census.has(EXPECT) {
+        // Hyper asks for the body, with 100 Continue, when somebody reads it: the upstream need not be asked.
+        head.headers.remove(header::EXPECT);
+    }
+    // At once, since it would otherwise grow step by step.
+    head.headers.reserve(FIELDS_ADDED);
     let trusted = &site.config.trusted_proxies;
     let peer = client.peer(&site.config);
-    let id = client.worker.request_ids.assign(&mut head.headers, peer.is_trusted());
-    let from = peer.announce(&mut head.headers, &address.authority, trusted);
+    let id = client.worker.request_ids.assign(&mut head.headers, census, peer.is_trusted());
+    let from = peer.announce(&mut head.headers, census, &address.authority, trusted);
 
     let mut route = None;
-    let mut parameters = Parameters::new();
     let mut allow = None;
     if failure.is_none() {
         match site.table.find(&Query {
@@ -55,10 +59,7 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
             method: &head.method,
             headers: &head.headers,
         }) {
-            Found::Route { index, parameters: captured, .. } => {
-                route = Some(index);
-                parameters = captured;
-            }
+            Found::Route { index, .. } => route = Some(index),
             Found::NotFound => failure = Some(Failure::NoRoute),
             Found::MethodNotAllowed { allow: methods } => {
                 failure = Some(Failure::MethodNotAllowed);
@@ -89,7 +90,7 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
         client: from.address,
         protocol: head.version,
         route: found.map_or_else(|| site.unrouted.name.clone(), |route| route.model.name.clone()),
-        parameters,
+        parameters: found.map_or_else(Parameters::default, |route| Parameters::of(&route.model)),
         request: RequestHead {
             method: head.method,
             scheme: from.scheme,
@@ -100,7 +101,6 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
         request_body,
         bounds: found.map_or_else(|| site.unrouted.bounds.clone(), |route| route.bounds.clone()),
         traffic,
-        received,
         started,
     });
     exchange.response = allow.map(|methods| allowing(&methods));
@@ -118,7 +118,7 @@ pub fn refused_by_parser(worker: &Rc<Worker>, client: IpAddr, failure: Failure, 
         client,
         protocol: Version::HTTP_11,
         route: site.unrouted.name.clone(),
-        parameters: Parameters::new(),
+        parameters: Parameters::default(),
         request: RequestHead {
             method: Method::from_bytes(b"-").unwrap_or_default(),
             scheme: "http",
@@ -129,15 +129,14 @@ pub fn refused_by_parser(worker: &Rc<Worker>, client: IpAddr, failure: Failure, 
         request_body: Body::Empty,
         bounds: site.unrouted.bounds.clone(),
         traffic: Rc::default(),
-        received: SystemTime::now(),
         started: Instant::now(),
     });
     Ongoing::refused(worker.clone(), site, Slot::new(exchange), failure);
 }
 
 /// What the request addresses, with its path in the one form that everyone sees.
-fn address(head: &mut Parts, site: &Site) -> Result<framing::Address, Failure> {
-    let mut address = framing::admit(head, &site.config.limits)?;
+fn address(head: &mut Parts, census: Census, site: &Site) -> Result<framing::Address, Failure> {
+    let mut address = framing::admit(head, census, &site.config.limits)?;
     address.target = normalise(&address.target, &head.method, site.config.paths).map_err(Failure::from)?;
     Ok(address)
 }

@@ -22,7 +22,6 @@ pub use site::{Site, SiteRoute, SiteUnrouted, Target, Worker};
 
 use crate::{
     error::Failure,
-    http::hop,
     pipeline::{FailureKind, Phase, ResponseHead, Verdict},
     timers::Timer,
     upstream::{self, Outgoing, Patience},
@@ -97,7 +96,8 @@ async fn forward(ongoing: &mut Ongoing, site: &Site, until: Instant) {
         key,
         body: std::mem::take(&mut exchange.request_body),
     };
-    let since = Instant::now();
+    // Where no stage ran in between, it is not later than the exchange's beginning, and a clock is not free.
+    let since = if route.pipeline.has_request_stages() { Instant::now() } else { exchange.started };
     let patience = Patience {
         since,
         response: until.saturating_duration_since(since),
@@ -109,9 +109,8 @@ async fn forward(ongoing: &mut Ongoing, site: &Site, until: Instant) {
     match sent {
         Ok(sent) => {
             ongoing.upstream_us = Some(sent.head_us);
-            let mut headers = sent.response.headers;
-            hop::strip(&mut headers);
-            exchange.response = Some(ResponseHead { status: sent.response.status, headers });
+            let head = sent.response;
+            exchange.response = Some(ResponseHead { status: head.status, headers: head.headers });
             exchange.response_body = sent.body;
         }
         Err(refused) => {

@@ -49,6 +49,10 @@ pub(super) struct Ongoing {
     status: Option<StatusCode>,
     /// The response has been handed over whole.
     whole: bool,
+    /// The response's body, once hyper has it. Kept here, so that a response is small to move about.
+    body: Body,
+    /// Of the body's last part, what was too much at once.
+    rest: Bytes,
 }
 
 impl Ongoing {
@@ -69,6 +73,8 @@ impl Ongoing {
             plugins_us: 0,
             status: None,
             whole: false,
+            body: Body::Empty,
+            rest: Bytes::new(),
         })
     }
 
@@ -89,6 +95,8 @@ impl Ongoing {
             plugins_us: 0,
             status: Some(failure.status()),
             whole: true,
+            body: Body::Empty,
+            rest: Bytes::new(),
         });
     }
 
@@ -102,7 +110,9 @@ impl Ongoing {
     }
 
     fn metrics(&self) -> &RouteMetrics {
-        self.route.map_or(&self.site.unrouted.metrics, |index| &self.site.routes[index].metrics)
+        let Some(index) = self.route else { return &self.site.unrouted.metrics };
+        let route = &self.site.routes[index];
+        route.metrics.get_or_init(|| self.site.metrics.route(self.site.worker, &route.model.name))
     }
 
     /// A stage's answer becomes the response.
@@ -175,7 +185,8 @@ impl Ongoing {
         }
         self.status = Some(status);
         self.whole = body.is_end_stream();
-        let mut response = Response::new(OutgoingBody { body, rest: Bytes::new(), ongoing: self });
+        self.body = body;
+        let mut response = Response::new(OutgoingBody { ongoing: self });
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response
@@ -197,6 +208,8 @@ impl Ongoing {
 
 impl Drop for Ongoing {
     fn drop(&mut self) {
+        // Its connection is free from here on, or given up.
+        drop(std::mem::take(&mut self.body));
         if !self.whole && self.failure.is_none() {
             let is_over = self.worker.is_over();
             self.failure = Some(if is_over { Failure::Draining } else { Failure::ClientClosed });
@@ -219,26 +232,24 @@ impl Drop for Ongoing {
 
 /// The body of a response on its way to the client.
 pub struct OutgoingBody {
-    body: Body,
-    /// Of the body's last part, what was too much at once.
-    rest: Bytes,
     ongoing: Box<Ongoing>,
 }
 
 impl OutgoingBody {
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if !self.rest.is_empty() {
-            let part = self.rest.split_to(PART.min(self.rest.len()));
+        let Ongoing { body, rest, delivery, .. } = &mut *self.ongoing;
+        if !rest.is_empty() {
+            let part = rest.split_to(PART.min(rest.len()));
             return Poll::Ready(Some(Ok(Frame::data(part))));
         }
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        if self.ongoing.delivery.is_none() {
+        let frame = ready!(Pin::new(body).poll_frame(cx));
+        if delivery.is_none() {
             return Poll::Ready(frame);
         }
         Poll::Ready(frame.map(|frame| {
             frame.map(|frame| match frame.into_data() {
                 Ok(mut data) if data.len() > PART => {
-                    self.rest = data.split_off(PART);
+                    *rest = data.split_off(PART);
                     Frame::data(data)
                 }
                 Ok(data) => Frame::data(data),
@@ -296,10 +307,10 @@ impl HttpBody for OutgoingBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        self.ongoing.rest.is_empty() && self.ongoing.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        self.ongoing.body.size_hint()
     }
 }

@@ -1,7 +1,7 @@
 //! What a worker serves by: one configuration, made ready for one thread.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     rc::Rc,
     sync::Arc,
 };
@@ -28,6 +28,8 @@ pub struct Worker {
 
 /// A configuration in force.
 pub struct Site {
+    /// Whose share it is.
+    pub worker: usize,
     pub config: Arc<Config>,
     pub table: Arc<Table>,
     /// In the table's order.
@@ -44,7 +46,14 @@ pub struct SiteRoute {
     pub pipeline: Pipeline,
     pub target: Target,
     pub bounds: Rc<Bounds>,
-    pub metrics: Arc<RouteMetrics>,
+    /// Found when the first exchange has ended: of many routes some never have one.
+    pub(super) metrics: OnceCell<Arc<RouteMetrics>>,
+}
+
+impl SiteRoute {
+    pub fn new(model: Arc<Route>, pipeline: Pipeline, target: Target, bounds: Rc<Bounds>) -> Self {
+        Self { model, pipeline, target, bounds, metrics: OnceCell::new() }
+    }
 }
 
 /// Where a route's requests go after its plugins.

@@ -1,20 +1,17 @@
-//! What a route asks of a request besides host and path, and what its pattern captures.
+//! What a route asks of a request besides host and path.
 
 use std::{cmp::Reverse, sync::Arc};
 
 use http::{HeaderName, HeaderValue};
-use percent_encoding::percent_decode_str;
 
-use super::{Parameters, Query};
-use crate::config::model::{Route, Segment};
+use super::Query;
+use crate::config::model::Route;
 
 /// A route as the table keeps it.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) index: usize,
     pub(super) route: Arc<Route>,
-    /// The names of the pattern's parameters, from left to right.
-    names: Vec<Arc<str>>,
 }
 
 /// The first condition that a request does not meet.
@@ -27,11 +24,7 @@ pub(super) enum Miss<'r> {
 
 impl Entry {
     pub(super) fn new(index: usize, route: &Arc<Route>) -> Self {
-        let names = route.matches.path.segments.iter().filter_map(|segment| match segment {
-            Segment::Literal(_) => None,
-            Segment::Parameter(name) | Segment::Rest(name) => Some(Arc::from(name.as_str())),
-        });
-        Self { index, route: route.clone(), names: names.collect() }
+        Self { index, route: route.clone() }
     }
 
     /// Sorts routes with the same host and path, the most specific first. The index only makes the order
@@ -68,33 +61,6 @@ impl Entry {
             }
         }
         None
-    }
-
-    /// What the pattern captures from a path that it matches.
-    pub(super) fn capture(&self, path: &str) -> Parameters {
-        let mut parameters = Parameters::new();
-        let mut names = self.names.iter();
-        if names.len() == 0 {
-            return parameters;
-        }
-        let mut left = path.strip_prefix('/');
-        for pattern in &self.route.matches.path.segments {
-            let text = left.unwrap_or_default();
-            let (segment, tail) = match text.split_once('/') {
-                Some((segment, tail)) => (segment, Some(tail)),
-                None => (text, None),
-            };
-            let captured = match pattern {
-                Segment::Literal(_) => None,
-                Segment::Parameter(_) => Some(segment),
-                Segment::Rest(_) => Some(text),
-            };
-            if let Some((text, name)) = captured.and_then(|text| Some((text, names.next()?))) {
-                parameters.push((name.clone(), percent_decode_str(text).decode_utf8_lossy().into_owned()));
-            }
-            left = tail;
-        }
-        parameters
     }
 }
 

@@ -27,7 +27,7 @@ mod host;
 mod tests;
 mod tree;
 
-use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, ops::ControlFlow, sync::Arc};
 
 use ahash::RandomState;
 use http::{HeaderMap, Method};
@@ -39,9 +39,6 @@ use self::{
     tree::Tree,
 };
 use crate::config::model::{HostPattern, Route};
-
-/// What a path pattern captured, percent-decoded; octets that are not UTF-8 become U+FFFD.
-pub type Parameters = SmallVec<[(Arc<str>, String); 4]>;
 
 /// What a request is matched by.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +60,6 @@ pub enum Found<'t> {
         /// The route's place in the list that the table was built from.
         index: usize,
         route: &'t Arc<Route>,
-        parameters: Parameters,
     },
     NotFound,
     /// Some routes match but for their method.
@@ -131,9 +127,7 @@ impl Table {
             Some(_) => ControlFlow::Continue(()),
         });
         match found {
-            Some(entry) => {
-                Found::Route { index: entry.index, route: &entry.route, parameters: entry.capture(query.path) }
-            }
+            Some(entry) => Found::Route { index: entry.index, route: &entry.route },
             None if other_methods.is_empty() => Found::NotFound,
             None => Found::MethodNotAllowed { allow: self.allow(&other_methods) },
         }
@@ -152,7 +146,9 @@ impl Table {
         mut visit: impl FnMut(HostTier, &'t Entry) -> ControlFlow<R>,
     ) -> Option<R> {
         let path = query.path.strip_prefix('/')?;
-        let host = host::normalise(query.host);
+        // Where every route is for every host, it need not be looked at.
+        let every = self.exact.is_empty() && self.suffixes.is_empty();
+        let host = if every { Cow::Borrowed("") } else { host::normalise(query.host) };
         self.tiers(&host)
             .find_map(|(tier, tree)| tree.search(path, |index| visit(tier, &self.entries[index])).break_value())
     }

@@ -212,9 +212,10 @@ where
 {
     fn execute(&self, future: F) {
         let state = self.0.clone();
+        // It is large, and would be copied whole at each of the steps to a running task.
+        let mut future = Box::pin(future);
         tokio::task::spawn_local(async move {
             let delivery = state.new_delivery();
-            let mut future = pin!(future);
             std::future::poll_fn(|cx| {
                 let done = state.during(&delivery, || future.as_mut().poll(cx)).map(drop);
                 if done.is_ready() { done } else { delivery.poll_expired(cx) }

@@ -6,11 +6,9 @@ use std::{
     ops::Deref,
     rc::Rc,
     sync::Arc,
-    time::Duration,
 };
 
 use http::{HeaderValue, Uri};
-use tokio::time::Instant;
 
 use super::{
     connect::{Address, Connection},
@@ -33,11 +31,14 @@ pub(super) struct Endpoint {
     capacity: Cell<usize>,
     /// Of the whole upstream.
     open: Rc<Open>,
+    /// How often idle connections were looked for, instead of a clock that each request would have to read.
+    looks: Cell<u64>,
 }
 
 struct Idle {
     connection: Connection,
-    since: Instant,
+    /// The look for idle connections before which it was put here.
+    since: u64,
 }
 
 impl Endpoint {
@@ -54,6 +55,7 @@ impl Endpoint {
             idle: RefCell::default(),
             capacity: Cell::new(upstream.idle_connections),
             open: open.clone(),
+            looks: Cell::new(0),
         }
     }
 
@@ -94,13 +96,16 @@ impl Endpoint {
             idle.pop_front();
         }
         if self.capacity.get() > 0 {
-            idle.push_back(Idle { connection, since: Instant::now() });
+            idle.push_back(Idle { connection, since: self.looks.get() });
             self.open.has_room();
         }
     }
 
-    pub(super) fn close_idle(&self, after: Duration) {
-        self.idle.borrow_mut().retain(|idle| idle.since.elapsed() < after && !idle.connection.sender.is_closed());
+    /// Closes what was unused for so many looks in a row.
+    pub(super) fn close_idle(&self, looks: u64) {
+        let now = self.looks.get() + 1;
+        self.looks.set(now);
+        self.idle.borrow_mut().retain(|idle| now - idle.since <= looks && !idle.connection.sender.is_closed());
     }
 
     /// Closes the connection that was idle for longest, if there is one.

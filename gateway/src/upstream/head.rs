@@ -5,24 +5,35 @@
 
 use http::{HeaderMap, HeaderValue, StatusCode, header, response::Parts};
 
-/// Puts a head in order, or says why it cannot go on.
+use crate::http::{
+    census::{CONTENT_LENGTH, Census, TRANSFER_ENCODING},
+    hop,
+};
+
+/// Puts a head in order, without what was for the upstream's connection only, or says why it cannot go on.
 pub(super) fn judge(head: &mut Parts) -> Result<(), &'static str> {
+    let census = Census::of(&head.headers);
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         // Hyper would make a tunnel of it, and the client never asked.
         return Err("the upstream switched protocols unasked");
     }
-    let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
-    if let Some(coding) = codings.next() {
+    if census.has(TRANSFER_ENCODING) {
+        let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
         // Hyper undoes the last coding only, and that one is not told to the client.
-        if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
+        if codings.next().is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
+            || codings.next().is_some()
+        {
             return Err("the upstream used another transfer coding than chunked");
         }
         // RFC 9112 §6.3: might be an attempt at response splitting, and ought to be an error.
-        if head.headers.contains_key(header::CONTENT_LENGTH) {
+        if census.has(CONTENT_LENGTH) {
             return Err("the upstream sent Content-Length beside Transfer-Encoding");
         }
     }
-    settle_length(&mut head.headers);
+    if census.has(CONTENT_LENGTH) {
+        settle_length(&mut head.headers);
+    }
+    hop::strip(&mut head.headers, census);
     Ok(())
 }
 

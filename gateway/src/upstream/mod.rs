@@ -29,7 +29,7 @@ use std::{
     collections::HashMap,
     rc::Rc,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 pub use group::Group;
@@ -98,11 +98,12 @@ impl Upstreams {
         self.0.get(name)
     }
 
-    /// Closes connections that were idle for too long. To be called now and then.
-    pub fn close_idle(&self) {
+    /// Closes connections that were idle for too long. To be called regularly, with the time between two calls.
+    pub fn close_idle(&self, every: Duration) {
         for upstream in self.0.values() {
+            let calls = upstream.model.idle_timeout.as_nanos().div_ceil(every.as_nanos().max(1));
             for endpoint in &upstream.view.borrow().endpoints {
-                endpoint.close_idle(upstream.model.idle_timeout);
+                endpoint.close_idle(u64::try_from(calls).unwrap_or(u64::MAX));
             }
         }
     }

@@ -3,13 +3,15 @@
 use std::{cell::RefCell, time::Duration};
 
 use super::generated::{
+    attendance::exports::gateway::plugin::attendance,
     imports::gateway::plugin::http,
     lifecycle::exports::gateway::plugin::lifecycle::{ConfigProblem, Manifest},
     observe::exports::gateway::plugin::observer,
     request::exports::gateway::plugin::request_filter,
 };
 use crate::{
-    Decision, Observer, Outcome, Plugin, Request, RequestFilter, Response, ResponseFilter, config, export::plugin_name,
+    Decision, Observer, Outcome, Phases, Plugin, Request, RequestFilter, Response, ResponseFilter, config,
+    export::plugin_name,
 };
 
 type Instance<P> = RefCell<Option<P>>;
@@ -39,6 +41,18 @@ pub fn configure<P: Plugin>(instance: &Instance<P>, json: &str) -> Result<(), Ve
             .map(|problem| ConfigProblem { pointer: problem.pointer, message: problem.message })
             .collect()),
     }
+}
+
+/// The phases that the instance wants.
+pub fn phases<P: Plugin>(instance: &Instance<P>) -> attendance::PhaseSet {
+    let Phases { request, response, completion } = instance.borrow().as_ref().map(P::phases).unwrap_or_default();
+    let wanted = [
+        (request, attendance::PhaseSet::REQUEST),
+        (response, attendance::PhaseSet::RESPONSE),
+        (completion, attendance::PhaseSet::COMPLETION),
+    ];
+    let wanted = wanted.into_iter().filter(|(wants, _)| *wants);
+    wanted.fold(attendance::PhaseSet::empty(), |set, (_, phase)| set | phase)
 }
 
 /// The request phase.

@@ -23,6 +23,17 @@ pub mod lifecycle {
     });
 }
 
+pub mod attendance {
+    wit_bindgen::generate!({
+        path: "../wit",
+        inline: "package gateway:sdk; world attendance { export gateway:plugin/attendance@0.1.0; }",
+        world: "gateway:sdk/attendance",
+        pub_export_macro: true,
+        export_macro_name: "__export_attendance",
+        default_bindings_module: "plugin_sdk::__private::attendance",
+    });
+}
+
 pub mod request {
     wit_bindgen::generate!({
         path: "../wit",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::generated::imports::gateway::plugin as raw;
 use crate::{
-    BodyError, EditError, Reply,
+    BodyError, EditError, Item, Reply,
     crypto::{Algorithm, CryptoError},
     http_client::{Call, CallError},
     log::Level,
@@ -13,7 +13,36 @@ use crate::{
     store::{Quota, StoreError, Verdict, millis},
 };
 
-pub(crate) use raw::http::{Request as RawRequest, Response as RawResponse};
+pub(crate) use raw::http::{Request as RawRequest, Response as RawResponse, Selection as RawSelection};
+
+pub(crate) fn selection(items: &[Item]) -> RawSelection {
+    let items = items.iter().map(|item| match item {
+        Item::RequestId => raw::http::Item::RequestId,
+        Item::Method => raw::http::Item::Method,
+        Item::Scheme => raw::http::Item::Scheme,
+        Item::Authority => raw::http::Item::Authority,
+        Item::Path => raw::http::Item::Path,
+        Item::Query => raw::http::Item::Query,
+        Item::OriginalTarget => raw::http::Item::OriginalTarget,
+        Item::Protocol => raw::http::Item::Protocol,
+        Item::ClientAddress => raw::http::Item::ClientAddress,
+        Item::Route => raw::http::Item::Route,
+        Item::Header(name) => raw::http::Item::Header(name.clone()),
+        Item::ResponseHeader(name) => raw::http::Item::ResponseHeader(name.clone()),
+        Item::Attribute(key) => raw::http::Item::Attribute(key.clone()),
+        Item::PathParameter(name) => raw::http::Item::PathParameter(name.clone()),
+    });
+    RawSelection::new(&items.collect::<Vec<_>>())
+}
+
+pub(crate) fn read_selection(
+    selection: &RawSelection,
+    request: &RawRequest,
+    response: Option<&RawResponse>,
+) -> (Vec<u8>, Vec<Option<u32>>) {
+    let raw::http::Values { bytes, lengths } = selection.read(request, response);
+    (bytes, lengths)
+}
 
 pub(crate) fn edited(result: Result<(), raw::http::EditError>) -> Result<(), EditError> {
     result.map_err(|error| match error {

@@ -4,7 +4,7 @@ use std::{cell::RefCell, time::Duration};
 
 use super::{LogLine, State, TestHost, crypto, head::Phase, series};
 use crate::{
-    BodyError, EditError, Reply,
+    BodyError, EditError, Item, Reply,
     crypto::{Algorithm, CryptoError},
     http_client::{Call, CallError},
     log::Level,
@@ -42,6 +42,43 @@ fn state<T>(f: impl FnOnce(&mut State) -> T) -> T {
 
 pub(crate) fn edited(result: Result<(), EditError>) -> Result<(), EditError> {
     result
+}
+
+/// The items themselves.
+pub(crate) type RawSelection = Vec<Item>;
+
+pub(crate) fn selection(items: &[Item]) -> RawSelection {
+    items.to_vec()
+}
+
+pub(crate) fn read_selection(
+    selection: &RawSelection,
+    request: &RawRequest,
+    response: Option<&RawResponse>,
+) -> (Vec<u8>, Vec<Option<u32>>) {
+    let mut bytes = Vec::new();
+    let lengths = selection.iter().map(|item| {
+        let value = match item {
+            Item::RequestId => Some(request.id().into_bytes()),
+            Item::Method => Some(request.method().into_bytes()),
+            Item::Scheme => Some(request.scheme().into_bytes()),
+            Item::Authority => Some(request.authority().into_bytes()),
+            Item::Path => Some(request.path().into_bytes()),
+            Item::Query => request.query().map(String::into_bytes),
+            Item::OriginalTarget => Some(request.original_target().into_bytes()),
+            Item::Protocol => Some(request.protocol().into_bytes()),
+            Item::ClientAddress => Some(request.client_address().into_bytes()),
+            Item::Route => Some(request.route().into_bytes()),
+            Item::Header(name) => request.header(name),
+            Item::ResponseHeader(name) => response.and_then(|response| response.header(name)),
+            Item::Attribute(key) => request.attribute(key).map(String::into_bytes),
+            Item::PathParameter(name) => request.path_parameter(name).map(String::into_bytes),
+        }?;
+        bytes.extend_from_slice(&value);
+        u32::try_from(value.len()).ok()
+    });
+    let lengths = lengths.collect();
+    (bytes, lengths)
 }
 
 pub(crate) fn read_request_body(request: &RawRequest) -> Result<Vec<u8>, BodyError> {

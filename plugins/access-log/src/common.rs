@@ -1,14 +1,14 @@
 //! Common and Combined Log Format, as web servers write them:
 //! `client - user [time] "request line" status bytes "referer" "user-agent"`.
 
-use plugin_sdk::Problems;
+use plugin_sdk::{Problems, Request, Response, Selection, Values};
 
 use crate::{
     Facts,
     config::Config,
     digits::number,
     escape,
-    source::{Source, Value},
+    source::{Source, Value, select},
     time,
 };
 
@@ -16,6 +16,8 @@ use crate::{
 pub struct Common {
     user: Option<Source>,
     combined: bool,
+    /// What a line reads, in its order.
+    selection: Selection,
     max_value: usize,
 }
 
@@ -32,24 +34,40 @@ impl Common {
             }
         }
         let user = config.user.as_deref().and_then(|user| problems.note("/user", Source::parse(user)));
-        Self { user, combined, max_value: config.max_value.0 }
+        let mut sources = vec![Source::ClientAddress];
+        sources.extend(user.clone());
+        sources.extend([Source::Method, Source::OriginalTarget, Source::Protocol]);
+        if combined {
+            sources.extend(["referer", "user-agent"].map(|name| Source::Header(name.to_owned())));
+        }
+        let selection = select(sources.iter(), "/user", problems);
+        Self { user, combined, selection, max_value: config.max_value.0 }
     }
 
-    pub fn write(&self, facts: &Facts<'_>, out: &mut Vec<u8>) {
-        let Facts { request, outcome, .. } = facts;
-        escape::common(request.client_address().as_bytes(), false, out);
+    pub fn read(&self, request: &Request, response: Option<&Response>) -> Values {
+        self.selection.read(request, response)
+    }
+
+    pub fn write(&self, facts: &Facts<'_>, values: &Values, out: &mut Vec<u8>) {
+        let Facts { request, outcome } = facts;
+        let mut read = values.iter();
+        escape::common(read.next().flatten().unwrap_or_default(), false, out);
         out.extend_from_slice(b" - ");
-        self.field(self.user.as_ref(), facts, out);
+        // A field outside quotation marks.
+        match self.user.as_ref().map_or(Value::Missing, |user| user.value(facts, &mut read, out)) {
+            Value::Bytes(value) if !value.is_empty() => {
+                escape::common(&escape::cut(value, self.max_value), false, out);
+            }
+            Value::Verbatim => {}
+            Value::Bytes(_) | Value::Missing => out.push(b'-'),
+        }
         out.extend_from_slice(b" [");
         time::common(request.received_at(), out);
         out.extend_from_slice(b"] \"");
-        for (separator, part) in
-            ["", " ", " "].into_iter().zip([request.method(), request.original_target(), request.protocol()])
-        {
+        for separator in ["", " ", " "] {
             out.extend_from_slice(separator.as_bytes());
-            let mut part = part.into_bytes();
-            escape::cut(&mut part, self.max_value);
-            escape::common(&part, false, out);
+            let part = read.next().flatten().unwrap_or_default();
+            escape::common(&escape::cut(part, self.max_value), false, out);
         }
         out.extend_from_slice(b"\" ");
         number(facts.status().into(), out);
@@ -60,29 +78,14 @@ impl Common {
             bytes => number(bytes, out),
         }
         if self.combined {
-            for name in ["referer", "user-agent"] {
+            for _ in ["referer", "user-agent"] {
                 out.extend_from_slice(b" \"");
-                match request.header_bytes(name) {
-                    Some(mut value) => {
-                        escape::cut(&mut value, self.max_value);
-                        escape::common(&value, true, out);
-                    }
+                match read.next().flatten() {
+                    Some(value) => escape::common(&escape::cut(value, self.max_value), true, out),
                     None => out.push(b'-'),
                 }
                 out.push(b'"');
             }
-        }
-    }
-
-    /// A field outside quotation marks.
-    fn field(&self, source: Option<&Source>, facts: &Facts<'_>, out: &mut Vec<u8>) {
-        match source.map_or(Value::Missing, |source| source.value(facts, out)) {
-            Value::Bytes(mut value) if !value.is_empty() => {
-                escape::cut(&mut value, self.max_value);
-                escape::common(&value, false, out);
-            }
-            Value::Verbatim => {}
-            Value::Bytes(_) | Value::Missing => out.push(b'-'),
         }
     }
 }

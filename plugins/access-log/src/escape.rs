@@ -1,6 +1,6 @@
 //! How values that others choose are written, so that none can end its field or its line, or talk to a terminal.
 
-use std::io::Write;
+use std::{borrow::Cow, io::Write};
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
@@ -53,16 +53,15 @@ pub fn common(value: &[u8], quoted: bool, out: &mut Vec<u8>) {
 }
 
 /// At most `max` bytes of a value; not half a character of UTF-8, and with an ellipsis for what is missing.
-pub fn cut(value: &mut Vec<u8>, max: usize) {
+pub fn cut(value: &[u8], max: usize) -> Cow<'_, [u8]> {
     if value.len() <= max {
-        return;
+        return Cow::Borrowed(value);
     }
     let mut end = max;
     while end > 0 && max - end < 3 && value[end] & 0b1100_0000 == 0b1000_0000 {
         end -= 1;
     }
-    value.truncate(end);
-    value.extend_from_slice("…".as_bytes());
+    Cow::Owned([&value[..end], "…".as_bytes()].concat())
 }
 
 #[cfg(test)]
@@ -101,13 +100,9 @@ mod tests {
 
     #[test]
     fn a_long_value_is_cut_between_characters() {
-        let mut value = "aüb".as_bytes().to_vec();
-        cut(&mut value, 4);
-        assert_eq!(value, "aüb".as_bytes());
-        cut(&mut value, 2);
-        assert_eq!(value, "a…".as_bytes());
-        let mut value = vec![0x80; 9];
-        cut(&mut value, 5);
-        assert_eq!(value.len(), 2 + "…".len());
+        let value = "aüb".as_bytes();
+        assert_eq!(cut(value, 4), value);
+        assert_eq!(*cut(value, 2), *"a…".as_bytes());
+        assert_eq!(cut(&[0x80; 9], 5).len(), 2 + "…".len());
     }
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use plugin_sdk::{Pointer, Problems, serde_json::Value as Constant};
+use plugin_sdk::{Pointer, Problems, Request, Response, Selection, Values, serde_json::Value as Constant};
 
 use crate::{
     Facts,
     config::Config,
     escape,
-    source::{DEFAULT, Source, Value},
+    source::{DEFAULT, Source, Value, select},
 };
 
 /// A line's layout.
@@ -16,6 +16,8 @@ pub struct Json {
     /// Opening brace and static members.
     start: Vec<u8>,
     members: Vec<Member>,
+    /// What the members read.
+    selection: Selection,
     max_value: usize,
 }
 
@@ -74,21 +76,24 @@ impl Json {
                 problems.add(&at, "needs a name");
             }
         }
-        Self { start, members, max_value: config.max_value.0 }
+        let selection = select(members.iter().map(|member: &Member| &member.source), "/fields", problems);
+        Self { start, members, selection, max_value: config.max_value.0 }
     }
 
-    pub fn write(&self, facts: &Facts<'_>, out: &mut Vec<u8>) {
+    pub fn read(&self, request: &Request, response: Option<&Response>) -> Values {
+        self.selection.read(request, response)
+    }
+
+    pub fn write(&self, facts: &Facts<'_>, values: &Values, out: &mut Vec<u8>) {
+        let mut read = values.iter();
         out.extend_from_slice(&self.start);
         for Member { source, key } in &self.members {
             let before = out.len();
             comma(out);
             out.extend_from_slice(key);
-            match source.value(facts, out) {
+            match source.value(facts, &mut read, out) {
                 Value::Verbatim => {}
-                Value::Bytes(mut value) => {
-                    escape::cut(&mut value, self.max_value);
-                    string(&value, out);
-                }
+                Value::Bytes(value) => string(&escape::cut(value, self.max_value), out),
                 Value::Missing => out.truncate(before),
             }
         }

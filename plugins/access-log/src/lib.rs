@@ -40,7 +40,6 @@ enum Layout {
 /// What an exchange was and how it ended.
 struct Facts<'a> {
     request: &'a Request,
-    response: Option<&'a Response>,
     outcome: &'a Outcome,
 }
 
@@ -71,10 +70,14 @@ impl Plugin for AccessLog {
 impl Observer for AccessLog {
     fn on_complete(&mut self, request: &Request, response: Option<&Response>, outcome: &Outcome) {
         self.line.clear();
-        let facts = Facts { request, response, outcome };
+        let values = match &self.layout {
+            Layout::Json(json) => json.read(request, response),
+            Layout::Common(common) => common.read(request, response),
+        };
+        let facts = Facts { request, outcome };
         match &self.layout {
-            Layout::Json(json) => json.write(&facts, &mut self.line),
-            Layout::Common(common) => common.write(&facts, &mut self.line),
+            Layout::Json(json) => json.write(&facts, &values, &mut self.line),
+            Layout::Common(common) => common.write(&facts, &values, &mut self.line),
         }
         // A full sink is counted by the gateway.
         if let Err(error @ SinkError::Denied(_)) = sinks::write(&self.sink, &self.line)

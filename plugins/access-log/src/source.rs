@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use plugin_sdk::{Item, Problems, Selection};
+
 use crate::{
     Facts,
     digits::{number, padded},
@@ -79,11 +81,11 @@ pub const DEFAULT: [&str; 15] = [
 ];
 
 /// A value as it is, before anything is escaped.
-pub enum Value {
+pub enum Value<'a> {
     /// Of the gateway's making: a number, or a time between quotation marks.
     Verbatim,
     /// Of somebody else's choosing.
-    Bytes(Vec<u8>),
+    Bytes(&'a [u8]),
     Missing,
 }
 
@@ -118,56 +120,103 @@ impl Source {
         Ok(if of_response { Self::ResponseHeader(header) } else { Self::Header(header) })
     }
 
-    /// The value, which is written at once if it is the gateway's own.
-    pub fn value(&self, facts: &Facts<'_>, out: &mut Vec<u8>) -> Value {
-        let Facts { request, response, outcome } = facts;
+    /// What is to be read for it, if it is not in the outcome.
+    pub fn item(&self) -> Option<Item> {
+        Some(match self {
+            Self::RequestId => Item::RequestId,
+            Self::ClientAddress => Item::ClientAddress,
+            Self::Route => Item::Route,
+            Self::Method => Item::Method,
+            Self::Scheme => Item::Scheme,
+            Self::Authority => Item::Authority,
+            Self::Path => Item::Path,
+            Self::Query => Item::Query,
+            Self::OriginalTarget => Item::OriginalTarget,
+            Self::Protocol => Item::Protocol,
+            Self::Header(name) => Item::Header(name.clone()),
+            Self::ResponseHeader(name) => Item::ResponseHeader(name.clone()),
+            Self::Attribute(key) => Item::Attribute(key.clone()),
+            Self::PathParameter(name) => Item::PathParameter(name.clone()),
+            Self::Time
+            | Self::Status
+            | Self::Failure
+            | Self::Upstream
+            | Self::RequestBytes
+            | Self::ResponseBytes
+            | Self::DurationMs
+            | Self::UpstreamMs
+            | Self::PluginsMs => return None,
+        })
+    }
+
+    /// The value, which is written at once if it is the gateway's own. `read` are the values of the layout's items,
+    /// of which this takes the next if it has one.
+    pub fn value<'a>(
+        &self,
+        facts: &Facts<'a>,
+        read: &mut impl Iterator<Item = Option<&'a [u8]>>,
+        out: &mut Vec<u8>,
+    ) -> Value<'a> {
+        let Facts { request, outcome } = facts;
         let number = |out: &mut Vec<u8>, value: u64| {
             number(value, out);
             Value::Verbatim
         };
-        let text = match self {
+        match self {
             Self::Time => {
                 out.push(b'"');
                 time::rfc3339(request.received_at(), out);
                 out.push(b'"');
-                return Value::Verbatim;
+                Value::Verbatim
             }
-            Self::Status => return number(out, facts.status().into()),
-            Self::RequestBytes => return number(out, outcome.request_bytes),
-            Self::ResponseBytes => return number(out, outcome.response_bytes),
-            Self::DurationMs => return millis(outcome.duration, out),
-            Self::UpstreamMs => return outcome.upstream_duration.map_or(Value::Missing, |time| millis(time, out)),
-            Self::PluginsMs => return millis(outcome.plugins_duration, out),
-            Self::Header(name) => return bytes(request.header_bytes(name)),
-            Self::ResponseHeader(name) => return bytes(response.and_then(|response| response.header_bytes(name))),
-            Self::Attribute(key) => request.attribute(key),
-            Self::PathParameter(name) => request.path_parameter(name),
-            Self::RequestId => Some(request.id()),
-            Self::ClientAddress => Some(request.client_address()),
-            Self::Route => Some(request.route()).filter(|route| !route.is_empty()),
-            Self::Method => Some(request.method()),
-            Self::Scheme => Some(request.scheme()),
-            Self::Authority => Some(request.authority()),
-            Self::Path => Some(request.path()),
-            Self::Query => request.query(),
-            Self::OriginalTarget => Some(request.original_target()),
-            Self::Protocol => Some(request.protocol()),
-            Self::Failure => outcome.failure.clone(),
-            Self::Upstream => outcome.upstream.clone(),
-        };
-        bytes(text.map(String::into_bytes))
+            Self::Status => number(out, facts.status().into()),
+            Self::RequestBytes => number(out, outcome.request_bytes),
+            Self::ResponseBytes => number(out, outcome.response_bytes),
+            Self::DurationMs => millis(outcome.duration, out),
+            Self::UpstreamMs => outcome.upstream_duration.map_or(Value::Missing, |time| millis(time, out)),
+            Self::PluginsMs => millis(outcome.plugins_duration, out),
+            Self::Failure => bytes(outcome.failure.as_deref().map(str::as_bytes)),
+            Self::Upstream => bytes(outcome.upstream.as_deref().map(str::as_bytes)),
+            // Empty where no route matched.
+            Self::Route => bytes(read.next().flatten().filter(|route| !route.is_empty())),
+            _ => bytes(read.next().flatten()),
+        }
     }
 }
 
-fn bytes(value: Option<Vec<u8>>) -> Value {
+fn bytes(value: Option<&[u8]>) -> Value<'_> {
     value.map_or(Value::Missing, Value::Bytes)
 }
 
 /// Milliseconds with the microseconds behind the point.
-fn millis(duration: Duration, out: &mut Vec<u8>) -> Value {
+fn millis(duration: Duration, out: &mut Vec<u8>) -> Value<'static> {
     let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     number(micros / 1000, out);
     out.push(b'.');
     padded(micros % 1000, 3, out);
     Value::Verbatim
+}
+
+/// What the sources of a layout read.
+pub fn select<'a>(sources: impl Iterator<Item = &'a Source>, at: &str, problems: &mut Problems) -> Selection {
+    let items: Vec<Item> = sources.filter_map(Source::item).collect();
+    let named = |item: &Item| match item {
+        Item::Header(name) | Item::ResponseHeader(name) | Item::Attribute(name) | Item::PathParameter(name) => {
+            name.len()
+        }
+        _ => 0,
+    };
+    let (count, bytes) = (items.len(), items.iter().map(named).sum::<usize>());
+    if count <= Selection::MAX_ITEMS && bytes <= Selection::MAX_NAME_BYTES {
+        return Selection::new(&items);
+    }
+    problems.add(
+        at,
+        format_args!(
+            "{count} fields with {bytes} bytes of names are more than {} with {}",
+            Selection::MAX_ITEMS,
+            Selection::MAX_NAME_BYTES
+        ),
+    );
+    Selection::new(&[])
 }

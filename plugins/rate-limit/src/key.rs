@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use plugin_sdk::{Pointer, Problems, Request};
+use plugin_sdk::{Item, Pointer, Problems, Request, Selection};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -64,9 +64,10 @@ pub(crate) enum Scope {
 }
 
 /// How requests are told apart, checked.
-#[derive(Debug)]
 pub(crate) struct KeyRule {
     parts: Vec<Part>,
+    /// The route, and what each part reads.
+    selection: Selection,
     missing: Missing,
     scope: Scope,
     ipv4_prefix: u8,
@@ -120,36 +121,42 @@ impl KeyRule {
                 problems.add(Pointer::root().then(option), format!("`{option}` must be 1 to {most}"));
             }
         }
-        Self { parts, missing, scope, ipv4_prefix, ipv6_prefix }
+        let items = std::iter::once(Item::Route).chain(parts.iter().map(Part::item));
+        // Parts with something wrong about them may be too much to be read.
+        let items = if problems.is_empty() { items.collect::<Vec<_>>() } else { Vec::new() };
+        let selection = Selection::new(&items);
+        Self { parts, selection, missing, scope, ipv4_prefix, ipv6_prefix }
     }
 
     pub(crate) fn subject(&self, request: &Request) -> Subject {
+        let values = self.selection.read(request, None);
+        let mut values = values.iter();
+        let route = values.next().flatten().and_then(|route| std::str::from_utf8(route).ok()).unwrap_or_default();
         let mut key = match &self.scope {
-            Scope::Route => ["route=", request.route().as_str()].concat(),
+            Scope::Route => ["route=", route].concat(),
             Scope::Shared(name) => ["shared=", name.as_str()].concat(),
         };
-        for part in &self.parts {
+        for (part, value) in self.parts.iter().zip(values) {
             key.push('/');
-            let (kind, name, value) = match part {
+            let (kind, name) = match part {
                 Part::ClientAddress => {
-                    self.push_address(&mut key, request);
+                    let address = value.and_then(|address| std::str::from_utf8(address).ok());
+                    self.push_address(&mut key, address.unwrap_or_default());
                     continue;
                 }
                 Part::Route => {
                     key.push_str("route=");
-                    key.push_str(&request.route());
+                    key.push_str(route);
                     continue;
                 }
-                Part::Header(name) => ("header", name, request.header_bytes(name)),
-                Part::Attribute(name) => ("attribute", name, request.attribute(name).map(String::into_bytes)),
-                Part::PathParameter(name) => {
-                    ("path-parameter", name, request.path_parameter(name).map(String::into_bytes))
-                }
+                Part::Header(name) => ("header", name),
+                Part::Attribute(name) => ("attribute", name),
+                Part::PathParameter(name) => ("path-parameter", name),
             };
             // An empty value tells nobody apart.
             match (value.filter(|value| !value.is_empty()), self.missing) {
-                (Some(value), _) => push_digest(&mut key, kind, name, &value),
-                (None, Missing::ClientAddress) => self.push_address(&mut key, request),
+                (Some(value), _) => push_digest(&mut key, kind, name, value),
+                (None, Missing::ClientAddress) => self.push_address(&mut key, &request.client_address()),
                 (None, Missing::Skip) => return Subject::Skipped,
                 (None, Missing::Reject) => return Subject::Rejected(part.described()),
             }
@@ -157,8 +164,7 @@ impl KeyRule {
         Subject::Known(key)
     }
 
-    fn push_address(&self, key: &mut String, request: &Request) {
-        let text = request.client_address();
+    fn push_address(&self, key: &mut String, text: &str) {
         let Ok(address) = text.parse::<IpAddr>() else {
             push_digest(key, "client-address", "text", text.as_bytes());
             return;
@@ -183,6 +189,17 @@ impl KeyRule {
 }
 
 impl Part {
+    /// What is read for it.
+    fn item(&self) -> Item {
+        match self {
+            Self::ClientAddress => Item::ClientAddress,
+            Self::Route => Item::Route,
+            Self::Header(name) => Item::Header(name.clone()),
+            Self::Attribute(name) => Item::Attribute(name.clone()),
+            Self::PathParameter(name) => Item::PathParameter(name.clone()),
+        }
+    }
+
     fn check(&self, at: &Pointer, problems: &mut Problems) {
         let (kind, name, valid) = match self {
             Self::ClientAddress | Self::Route => return,

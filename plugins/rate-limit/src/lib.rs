@@ -14,7 +14,7 @@ mod tests;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use plugin_sdk::{
-    Decision, Error, Plugin, Pointer, Problem, Problems, Request, RequestFilter, Response, ResponseFilter,
+    Decision, Error, Phases, Plugin, Pointer, Problem, Problems, Request, RequestFilter, Response, ResponseFilter,
     export_plugin, metrics,
     store::{Bucket, StoreError},
 };
@@ -55,6 +55,10 @@ impl Plugin for RateLimit {
         }
         let state_attribute = format!("rate-limit.state.{:016x}", hasher.finish());
         Ok(Self { settings, bucket, state_attribute, warned_at: None })
+    }
+
+    fn phases(&self) -> Phases {
+        Phases { response: self.settings.headers != HeaderStyle::None, ..Phases::default() }
     }
 }
 

@@ -8,7 +8,9 @@ mod headers;
 mod target;
 mod template;
 
-use plugin_sdk::{Decision, Error, Plugin, Problems, Request, RequestFilter, Response, ResponseFilter, export_plugin};
+use plugin_sdk::{
+    Decision, Error, Phases, Plugin, Problems, Request, RequestFilter, Response, ResponseFilter, export_plugin,
+};
 
 use crate::{
     config::Config,
@@ -37,6 +39,14 @@ impl Plugin for Transform {
             problems.add("", "says nothing to do: give `request` or `response` some edits");
         }
         problems.or(Self { request, target, response, values: Values::default() })
+    }
+
+    fn phases(&self) -> Phases {
+        Phases {
+            request: !self.request.is_empty() || !self.target.is_empty(),
+            response: !self.response.is_empty(),
+            completion: false,
+        }
     }
 }
 

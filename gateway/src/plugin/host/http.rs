@@ -1,11 +1,12 @@
 //! The request and the response. Their handles are only lent for one call and there is only one exchange in a
 //! store, so a handle's number says nothing and is not looked at.
 
-use std::time::UNIX_EPOCH;
+use std::{borrow::Cow, time::UNIX_EPOCH};
 
 use http::{HeaderMap, HeaderValue};
 use wasmtime::{Result, component::Resource};
 
+use super::selection::protocol;
 use crate::{
     pipeline::{self, ResponseHead},
     plugin::{
@@ -47,12 +48,11 @@ impl HostRequest for State {
     }
 
     fn original_target(&mut self, _: Resource<Request>) -> Result<String> {
-        Ok(self.exchange()?.original_target.as_str().to_owned())
+        Ok(self.exchange()?.original_target().as_str().to_owned())
     }
 
     fn protocol(&mut self, _: Resource<Request>) -> Result<String> {
-        // `Version` prints as HTTP writes it.
-        Ok(format!("{:?}", self.exchange()?.protocol))
+        Ok(protocol(self.exchange()?.protocol).to_owned())
     }
 
     fn client_address(&mut self, _: Resource<Request>) -> Result<String> {
@@ -60,7 +60,7 @@ impl HostRequest for State {
     }
 
     fn received_at(&mut self, _: Resource<Request>) -> Result<u64> {
-        let since = self.exchange()?.received.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = self.exchange()?.received().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(since.as_millis() as u64)
     }
 
@@ -113,7 +113,7 @@ impl HostRequest for State {
     }
 
     fn path_parameter(&mut self, _: Resource<Request>, name: String) -> Result<Option<String>> {
-        Ok(self.exchange()?.parameter(&name).map(str::to_owned))
+        Ok(self.exchange()?.parameter(&name).map(Cow::into_owned))
     }
 
     fn attribute(&mut self, _: Resource<Request>, key: String) -> Result<Option<String>> {

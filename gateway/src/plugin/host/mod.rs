@@ -10,6 +10,7 @@ mod http;
 mod log;
 mod metrics;
 mod secrets;
+pub(super) mod selection;
 mod sinks;
 mod store;
 pub(super) mod wasi;

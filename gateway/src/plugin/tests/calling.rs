@@ -3,7 +3,7 @@
 use test_guests::WAITER;
 
 use super::*;
-use crate::pipeline::Outcome;
+use crate::{pipeline::Outcome, plugin::builtin::builtin};
 
 #[test]
 fn a_plugin_reads_and_writes_without_anyone_waiting() {
@@ -30,6 +30,21 @@ fn an_instance_is_reused() {
         assert_eq!(header(&slot, "x-calls"), calls);
     }
     assert_eq!(world.metric("gateway_wasm_instances{plugin=\"tested\"}"), "1");
+}
+
+#[test]
+fn a_phase_that_a_configuration_has_no_use_for_is_not_called() {
+    let transform = builtin("transform").unwrap();
+    let world = Use::of(transform, json!({ "response": { "set-headers": { "x-in": "{header.x-in}" } } })).world();
+    let stage = world.stage();
+    for _ in 0..5 {
+        assert!(matches!(at_once(&stage, &mut slot()), Ok(Decision::Next)));
+    }
+    let calls = world.metric("gateway_wasm_calls_total{plugin=\"tested\",phase=\"request\"}");
+    assert_eq!(calls, "1", "known from the first instance on");
+    let mut slot = answered(slot(), Body::Empty);
+    assert!(matches!(stage.on_response(0, &mut slot), Step::Done(Ok(()))));
+    assert_eq!(slot.response.as_ref().unwrap().headers["x-in"], "in");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
     rc::Rc,
     sync::{Arc, Mutex, OnceLock},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -154,7 +154,6 @@ fn slot_with(request_body: Body) -> Slot {
             buffer_bytes: 1 << 20,
         }),
         traffic: Rc::new(Traffic::default()),
-        received: SystemTime::now(),
         started: Instant::now(),
     }))
 }

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{Found, Query, Table};
 use crate::config::model::{Action, HostPattern, Match, PathPattern, Respond, Route, Segment};
+use crate::http::parameters::{captures, decode};
 
 /// A route that grows by what a test says about it.
 #[derive(Clone)]
@@ -144,8 +145,11 @@ fn assert_answers(table: &Table, expected: &[(&str, &str)]) {
 }
 
 fn parameters(table: &Table, request: &str) -> Vec<(String, String)> {
-    match table.find(&ask(request).query()) {
-        Found::Route { parameters, .. } => parameters.into_iter().map(|(n, v)| (n.to_string(), v)).collect(),
+    let asked = ask(request);
+    match table.find(&asked.query()) {
+        Found::Route { route, .. } => captures(&route.matches.path, &asked.path)
+            .map(|(name, text)| (name.to_owned(), decode(text).into_owned()))
+            .collect(),
         other => panic!("no route: {other:?}"),
     }
 }

@@ -1,0 +1,50 @@
+//! What a route's path pattern captured. Nothing is copied before somebody asks for it, which on most routes nobody
+//! does.
+
+use std::{borrow::Cow, sync::Arc};
+
+use percent_encoding::percent_decode_str;
+
+use crate::config::model::{PathPattern, Route, Segment};
+
+/// The parameters of one exchange: the pattern to read them by.
+#[derive(Debug, Clone, Default)]
+pub struct Parameters(Option<Arc<Route>>);
+
+impl Parameters {
+    /// Those of a route, which may be none.
+    pub fn of(route: &Arc<Route>) -> Self {
+        let captures = |segment: &Segment| !matches!(segment, Segment::Literal(_));
+        Self(route.matches.path.segments.iter().any(captures).then(|| route.clone()))
+    }
+
+    /// What one parameter captured from a path that matches, percent-decoded; octets that are not UTF-8 become
+    /// U+FFFD.
+    pub fn get<'a>(&'a self, name: &str, path: &'a str) -> Option<Cow<'a, str>> {
+        let pattern = &self.0.as_ref()?.matches.path;
+        captures(pattern, path).find(|(captured, _)| *captured == name).map(|(_, text)| decode(text))
+    }
+}
+
+/// Every parameter of a pattern from left to right, with what it captures from a path that it matches, as it
+/// stands there.
+pub fn captures<'a>(pattern: &'a PathPattern, path: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let mut left = path.strip_prefix('/');
+    pattern.segments.iter().filter_map(move |segment| {
+        let text = left.unwrap_or_default();
+        let (first, tail) = match text.split_once('/') {
+            Some((first, tail)) => (first, Some(tail)),
+            None => (text, None),
+        };
+        left = tail;
+        match segment {
+            Segment::Literal(_) => None,
+            Segment::Parameter(name) => Some((name.as_str(), first)),
+            Segment::Rest(name) => Some((name.as_str(), text)),
+        }
+    })
+}
+
+pub fn decode(text: &str) -> Cow<'_, str> {
+    percent_decode_str(text).decode_utf8_lossy()
+}
