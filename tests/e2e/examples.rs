@@ -6,7 +6,7 @@ use http::Method;
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 
-use crate::support::{Client, TestGateway, Upstream, client::Request, eventually};
+use crate::support::{Authority, Client, TestGateway, Upstream, client::Request, eventually};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
 
@@ -268,4 +268,31 @@ fn without_environment(text: &str) -> String {
         None => format!("{line}\n"),
     };
     text.lines().map(line).collect()
+}
+
+#[tokio::test]
+async fn client_certificates_yaml_lets_our_clients_in_and_says_who_they_are() {
+    let (server, clients, upstream) = (Authority::new(), Authority::new(), Upstream::echo().await);
+    let folder = tempfile::tempdir().unwrap();
+    let certs = folder.path().join("certs");
+    fs::create_dir(&certs).unwrap();
+    server.issue(&certs, "api", &["api.example.com"]);
+    clients.write(&certs.join("clients.pem"));
+    let gateway = TestGateway::start_in(folder, &example("client-certificates.yaml", &upstream)).await;
+    let anna = clients.identify("anna", Vec::new());
+    let config = server.client_as(Some(&anna), &["h2"], rustls::ALL_VERSIONS);
+    let mut client = Client::connect_tls(gateway.address(), "api.example.com", config).await.unwrap();
+    let response = client.send(Request::get("/").header("x-client-email", "forged@acme.example")).await;
+    assert_eq!(response.upstream_saw("x-client"), ["CN=anna"]);
+    assert_eq!(response.upstream_saw("x-client-email"), [""; 0]);
+}
+
+#[tokio::test]
+async fn proxy_protocol_yaml_believes_its_balancer() {
+    let upstream = Upstream::echo().await;
+    let gateway = TestGateway::start(&example("proxy-protocol.yaml", &upstream)).await;
+    let get = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let answer = gateway.raw(format!("PROXY TCP4 203.0.113.7 127.0.0.1 4000 8080\r\n{get}").as_bytes()).await;
+    assert!(answer.contains("x-client: 203.0.113.7\r\n"), "{answer}");
+    assert_eq!(gateway.raw(get.as_bytes()).await, "");
 }

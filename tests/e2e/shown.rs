@@ -44,7 +44,7 @@ fn prepared() -> TempDir {
     let certs = root.join("examples/certs");
     fs::create_dir_all(&certs).expect("a folder");
     let authority = Authority::new();
-    for name in ["api", "shop"] {
+    for name in ["api", "shop", "clients"] {
         authority.issue(&certs, name, &[&format!("{name}.example.com")]);
     }
     let components = root.join("target/wasm32-wasip2/plugin");

@@ -49,6 +49,7 @@ pub fn slot() -> Slot {
     Slot::new(Exchange::new(Start {
         id: HeaderValue::from_static("0197f2c1-5b7e-7c3a-9d51-6f0b1a2c3d4e"),
         client: [192, 0, 2, 7].into(),
+        secured: None,
         protocol: Version::HTTP_11,
         route: "everything".into(),
         parameters: Default::default(),

@@ -3,8 +3,6 @@
 
 use std::{collections::HashMap, fmt, io, net::SocketAddr, rc::Rc, sync::Arc};
 
-use rustls::ServerConfig;
-
 use super::{
     Source,
     calls::Calls,
@@ -21,7 +19,7 @@ use crate::{
     plugin::{Pools, Prepared, services},
     proxy::{Site, SiteRoute, SiteUnrouted, Target},
     route::Table,
-    server::tls,
+    server::{Beginning, tls::Termination},
     telemetry::Sinks,
     timers::Timers,
     upstream::{Group, Upstreams, tls::ClientTls},
@@ -41,8 +39,8 @@ pub(super) struct Snapshot {
     shared: Arc<Shared>,
 }
 
-/// A listener and its TLS, if it has any.
-type ListenerSettings = (ListenerKey, Option<Arc<ServerConfig>>);
+/// A listener and what its connections begin with.
+type ListenerSettings = (ListenerKey, Beginning);
 
 /// A listener across reloads: the same address stays the same socket. Several may ask for port 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -110,7 +108,7 @@ impl Snapshot {
         let global = all(&config.global_plugins)?;
         let routes = config.routes.iter().map(|route| all(&route.plugins)).collect::<Result<Vec<_>, _>>()?;
 
-        let listeners = listeners(&config)?;
+        let listeners = listeners(&config, old.map(|old| &old.listeners[..]).unwrap_or_default())?;
         let groups = groups(&config, old, shared)?;
         let sinks = match old {
             Some(old) => old.sinks.next(&config.sinks, &shared.metrics),
@@ -206,7 +204,8 @@ impl Snapshot {
     }
 }
 
-fn listeners(config: &Config) -> Result<Vec<ListenerSettings>, StartError> {
+/// Sessions of a listener that was there already can be resumed.
+fn listeners(config: &Config, old: &[ListenerSettings]) -> Result<Vec<ListenerSettings>, StartError> {
     let mut seen: HashMap<SocketAddr, usize> = HashMap::new();
     let key = |address: SocketAddr, seen: &mut HashMap<_, usize>| {
         let count = seen.entry(address).or_default();
@@ -217,8 +216,11 @@ fn listeners(config: &Config) -> Result<Vec<ListenerSettings>, StartError> {
         .listeners
         .iter()
         .map(|listener| {
-            let tls = listener.tls.as_ref().map(tls::server_config).transpose()?;
-            Ok((key(listener.address, &mut seen), tls))
+            let key = key(listener.address, &mut seen);
+            let before = old.iter().find(|(other, _)| *other == key).and_then(|(_, before)| before.tls.as_deref());
+            let tls = listener.tls.as_ref().map(|tls| Termination::load(tls, before)).transpose()?;
+            let proxy_protocol = listener.proxy_protocol.clone().map(Arc::new);
+            Ok((key, Beginning { proxy_protocol, tls: tls.map(Arc::new) }))
         })
         .collect()
 }

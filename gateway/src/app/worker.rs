@@ -23,7 +23,7 @@ use super::{
 use crate::{
     plugin::Pools,
     proxy::Worker,
-    server::{Listening, Server},
+    server::{Beginning, Listening, Server},
     timers::Timers,
 };
 
@@ -170,13 +170,15 @@ fn listen(
     snapshot: &Snapshot,
     sockets: Vec<(ListenerKey, StdListener)>,
 ) -> io::Result<()> {
-    let tls = |key: &ListenerKey| snapshot.listeners.iter().find(|(k, _)| k == key).map(|(_, tls)| tls.clone());
+    let find = |key: &ListenerKey| -> Option<Beginning> {
+        snapshot.listeners.iter().find(|(k, _)| k == key).map(|(_, beginning)| beginning.clone())
+    };
     for (key, socket) in sockets {
-        listening.insert(key, server.listen(socket, tls(&key).flatten())?);
+        listening.insert(key, server.listen(socket, find(&key).unwrap_or_default())?);
     }
-    listening.retain(|key, listener| match tls(key) {
-        Some(tls) => {
-            listener.set_tls(tls);
+    listening.retain(|key, listener| match find(key) {
+        Some(beginning) => {
+            listener.set_beginning(beginning);
             true
         }
         None => false,

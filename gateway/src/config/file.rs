@@ -2,6 +2,7 @@
 //! the JSON Schema.
 
 mod action;
+mod listeners;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -11,12 +12,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    model::{EncodedSlashes, Isolation, LogFormat, OnError, TlsVersion},
+    model::{EncodedSlashes, Isolation, LogFormat, OnError},
     part::{Anything, Name, Part},
     units::{Size, Span},
 };
 
 pub(super) use action::*;
+pub(super) use listeners::*;
 pub(super) use upstream::*;
 
 /// The configuration of the gateway.
@@ -62,38 +64,6 @@ pub(super) struct File {
     pub global_plugins: Vec<Part<PluginUse>>,
     /// Which requests go where. The most specific route wins, whatever the order here.
     pub routes: Vec<Part<Route>>,
-}
-
-/// An address that clients connect to.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-#[schemars(extend("required" = ["address"]))]
-pub(super) struct Listener {
-    /// IP address and port: `0.0.0.0:8080`, `[::]:8080`.
-    pub address: Part<String>,
-    /// Present for HTTPS.
-    pub tls: Option<Part<ListenerTls>>,
-}
-
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-#[schemars(extend("required" = ["certificates"]))]
-pub(super) struct ListenerTls {
-    /// Chosen by the name that the client asks for; the first one answers all others.
-    #[schemars(length(min = 1))]
-    pub certificates: Vec<Part<Certificate>>,
-    /// The oldest that is accepted.
-    pub min_version: Part<TlsVersion>,
-}
-
-/// Paths are relative to the folder of this file.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) struct Certificate {
-    /// PEM file: the certificate, then its intermediates.
-    pub cert: String,
-    /// PEM file with the private key.
-    pub key: String,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

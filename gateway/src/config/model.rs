@@ -2,6 +2,7 @@
 //! only these, never what was typed. (The enumerations that are typed as they are can be read and described.)
 
 mod action;
+mod listeners;
 mod upstream;
 
 use std::{
@@ -18,6 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use action::*;
+pub use listeners::*;
 pub use upstream::*;
 
 /// A whole configuration.
@@ -43,36 +45,6 @@ pub struct Config {
     /// Run before each route's own, on every route.
     pub global_plugins: Vec<Arc<PluginUse>>,
     pub routes: Vec<Arc<Route>>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listener {
-    pub address: SocketAddr,
-    pub tls: Option<ListenerTls>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ListenerTls {
-    /// The first one answers clients that name no server or an unknown one.
-    pub certificates: Vec<CertificateFiles>,
-    pub min_version: TlsVersion,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CertificateFiles {
-    /// PEM, leaf first.
-    pub cert: PathBuf,
-    /// PEM: PKCS #8, PKCS #1 or SEC1.
-    pub key: PathBuf,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-pub enum TlsVersion {
-    #[default]
-    #[serde(rename = "1.2")]
-    Tls12,
-    #[serde(rename = "1.3")]
-    Tls13,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]

@@ -9,4 +9,5 @@ pub mod parameters;
 pub mod path;
 pub mod reply;
 pub mod request_id;
+pub mod secured;
 pub mod trailers;

@@ -17,6 +17,7 @@ use super::fields::{append, field, field_name, insert, is_authority, is_dot_segm
 use crate::http::{
     body::{Body, Traffic},
     parameters::Parameters,
+    secured::{self, Secured},
 };
 
 /// One request on its way, and from some point on its response.
@@ -24,6 +25,8 @@ pub struct Exchange {
     pub id: HeaderValue,
     /// The client's address, as far as trusted proxies tell.
     pub client: IpAddr,
+    /// What the client's TLS connection says, if it has TLS.
+    pub secured: Option<Rc<Secured>>,
     pub started: Instant,
     /// When the phase began or the last of its stages ended: the next one's beginning, without another look at the
     /// clock. A stage that is timed moves it.
@@ -119,10 +122,23 @@ struct Before {
 impl Exchange {
     /// An exchange at its beginning.
     pub fn new(start: Start) -> Self {
-        let Start { id, client, protocol, route, parameters, request, request_body, bounds, traffic, started } = start;
+        let Start {
+            id,
+            client,
+            secured,
+            protocol,
+            route,
+            parameters,
+            request,
+            request_body,
+            bounds,
+            traffic,
+            started,
+        } = start;
         Self {
             id,
             client,
+            secured,
             started,
             mark: started,
             protocol,
@@ -319,7 +335,11 @@ impl Exchange {
         Ok(())
     }
 
+    /// What a stage noted, or what the connection says about itself.
     pub fn attribute(&self, key: &str) -> Option<&str> {
+        if key.starts_with(secured::PREFIX) {
+            return self.secured.as_ref()?.attribute(key);
+        }
         self.attributes.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
     }
 
@@ -328,9 +348,9 @@ impl Exchange {
         self.attributes.iter().map(|(k, v)| (k.as_str(), v.as_str()))
     }
 
-    /// Sets an attribute; possible in every phase but the last.
+    /// Sets an attribute; possible in every phase but the last. Those of the connection are not set.
     pub fn set_attribute(&mut self, key: &str, value: &str) -> Result<(), EditError> {
-        if self.phase == Phase::Complete {
+        if self.phase == Phase::Complete || key.starts_with(secured::PREFIX) {
             return Err(EditError::Forbidden);
         }
         if key.is_empty() || key.bytes().any(|b| b.is_ascii_control() || b == b' ') {
@@ -372,6 +392,7 @@ impl Exchange {
 pub struct Start {
     pub id: HeaderValue,
     pub client: IpAddr,
+    pub secured: Option<Rc<Secured>>,
     pub protocol: Version,
     pub route: Arc<str>,
     pub parameters: Parameters,

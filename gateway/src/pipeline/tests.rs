@@ -81,6 +81,7 @@ pub(super) fn slot() -> Slot {
     Slot::new(Exchange::new(Start {
         id: HeaderValue::from_static("1"),
         client: IpAddr::from([127, 0, 0, 1]),
+        secured: None,
         protocol: Version::HTTP_11,
         route: "test".into(),
         parameters: Default::default(),

@@ -88,6 +88,7 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
     let mut exchange = Exchange::new(Start {
         id,
         client: from.address,
+        secured: client.secured.clone(),
         protocol: head.version,
         route: found.map_or_else(|| site.unrouted.name.clone(), |route| route.model.name.clone()),
         parameters: found.map_or_else(Parameters::default, |route| Parameters::of(&route.model)),
@@ -116,6 +117,7 @@ pub fn refused_by_parser(worker: &Rc<Worker>, client: IpAddr, failure: Failure, 
     let exchange = Exchange::new(Start {
         id: id.clone(),
         client,
+        secured: None,
         protocol: Version::HTTP_11,
         route: site.unrouted.name.clone(),
         parameters: Parameters::default(),

@@ -3,22 +3,26 @@
 use std::{cell::RefCell, net::IpAddr, rc::Rc, sync::Arc};
 
 use super::{Lifeline, Worker};
-use crate::{config::model::Config, http::forwarded::Peer};
+use crate::{
+    config::model::Config,
+    http::{forwarded::Peer, secured::Secured},
+};
 
 /// Who is at the other end, for all exchanges of one connection.
 pub struct Client {
     pub worker: Rc<Worker>,
     pub(super) lifeline: Rc<dyn Lifeline>,
     address: IpAddr,
-    secure: bool,
+    /// Present where the connection has TLS.
+    pub(super) secured: Option<Rc<Secured>>,
     /// What the peer is to a configuration, since whom to trust can change under an open connection.
     peer: RefCell<Option<(Arc<Config>, Rc<Peer>)>>,
 }
 
 impl Client {
-    /// `secure` where the connection has TLS.
-    pub fn new(worker: Rc<Worker>, lifeline: Rc<dyn Lifeline>, address: IpAddr, secure: bool) -> Self {
-        Self { worker, lifeline, address, secure, peer: RefCell::new(None) }
+    /// `secured` where the connection has TLS.
+    pub fn new(worker: Rc<Worker>, lifeline: Rc<dyn Lifeline>, address: IpAddr, secured: Option<Rc<Secured>>) -> Self {
+        Self { worker, lifeline, address, secured, peer: RefCell::new(None) }
     }
 
     pub(super) fn peer(&self, config: &Arc<Config>) -> Rc<Peer> {
@@ -26,7 +30,7 @@ impl Client {
         match &*known {
             Some((of, peer)) if Arc::ptr_eq(of, config) => peer.clone(),
             _ => {
-                let peer = Rc::new(Peer::new(self.address, self.secure, &config.trusted_proxies));
+                let peer = Rc::new(Peer::new(self.address, self.secured.is_some(), &config.trusted_proxies));
                 *known = Some((config.clone(), peer.clone()));
                 peer
             }

@@ -6,8 +6,8 @@ use std::{
     net::SocketAddr,
     pin::{Pin, pin},
     rc::Rc,
-    sync::Arc,
     task::{Poll, ready},
+    time::Duration,
 };
 
 use hyper::{
@@ -17,23 +17,25 @@ use hyper::{
     server::conn::{http1, http2},
     service::service_fn,
 };
-use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
-    Open, Server,
+    Beginning, Open, Server, proxy_header,
     rewind::Rewind,
     state::{ConnectionState, Expired},
+    tls::{self, Termination},
     wire::Wire,
 };
 use crate::{
+    config::model::ProxyHeaderMode,
     error::Failure,
-    http::reply,
+    http::{reply, secured::Secured},
     proxy::{self, Client},
+    telemetry::metrics::ConnectionFailure,
 };
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113 §3.4).
@@ -48,13 +50,15 @@ const READ_BUFFER: usize = 8192 + 4096 * 100;
 const MAX_SEND_BUFFER: usize = 256 * 1024;
 
 /// Serves a connection until it ends. Whatever goes wrong on it concerns nobody else.
-pub(super) async fn serve(open: Open, stream: TcpStream, peer: SocketAddr, tls: Option<Arc<ServerConfig>>) {
+pub(super) async fn serve(open: Open, stream: TcpStream, peer: SocketAddr, beginning: Beginning) {
     let server = open.server();
+    let Beginning { proxy_protocol, tls } = beginning;
     let site = server.worker.site();
     if site.metrics.connections() >= site.config.limits.connections as u64 {
         return refuse(&server, stream, peer, tls.is_some()).await;
     }
-    let _open = site.metrics.connection();
+    let metrics = site.metrics.clone();
+    let _open = metrics.connection();
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%peer, %error, "connection lost");
         return;
@@ -63,36 +67,86 @@ pub(super) async fn serve(open: Open, stream: TcpStream, peer: SocketAddr, tls: 
     drop(site);
     let state = ConnectionState::new(server.clone(), peer, tls.is_some(), timeouts.clone());
     let _registered = server.register(&state);
+    let stream = match proxy_protocol.filter(|proxy_protocol| proxy_protocol.trusts(peer.ip())) {
+        None => Rewind::new(Vec::new(), stream),
+        Some(proxy_protocol) => match forwarded(stream, proxy_protocol.mode, timeouts.header_read, &state).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                metrics.connection_failed(ConnectionFailure::ProxyProtocol);
+                return tracing::debug!(%peer, error, "connection refused");
+            }
+        },
+    };
     let served = match tls {
         None => match sniff(stream, &state).await {
-            Ok(Some((stream, true))) => serve_http2(stream, state).await,
-            Ok(Some((stream, false))) => serve_http1(stream, state).await,
+            Ok(Some((stream, true))) => serve_http2(stream, state, None).await,
+            Ok(Some((stream, false))) => serve_http1(stream, state, None).await,
             Ok(None) => Ok(()),
             Err(error) => Err(error.into()),
         },
-        Some(config) => {
-            let handshake = TlsAcceptor::from(config).accept(stream);
-            let handshake = tokio::time::timeout(timeouts.header_read, handshake);
-            match state.until_expired(handshake).await {
-                Ok(Ok(Ok(stream))) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => {
-                    serve_http2(stream, state).await
+        Some(termination) => match handshake(stream, &termination, timeouts.header_read, &state).await {
+            Ok(stream) => {
+                let connection = stream.get_ref().1;
+                let secured = Some(Rc::new(tls::secured(connection)));
+                match connection.alpn_protocol() {
+                    Some(b"h2") => serve_http2(stream, state, secured).await,
+                    _ => serve_http1(stream, state, secured).await,
                 }
-                Ok(Ok(Ok(stream))) => serve_http1(stream, state).await,
-                Ok(Ok(Err(error))) => Err(error.into()),
-                Ok(Err(_)) | Err(_) => Err("no TLS handshake in time".into()),
             }
-        }
+            Err((failure, error)) => {
+                metrics.connection_failed(failure);
+                Err(error)
+            }
+        },
     };
     if let Err(error) = served {
         tracing::debug!(%peer, %error, "connection ended");
     }
 }
 
-type Served = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+type Served = Result<(), Error>;
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// Reads what a load balancer says about the client, who is the peer from here on.
+async fn forwarded(
+    stream: TcpStream,
+    mode: ProxyHeaderMode,
+    patience: Duration,
+    state: &ConnectionState,
+) -> Result<Rewind<TcpStream>, Error> {
+    let header = tokio::time::timeout(patience, proxy_header::read(stream, mode));
+    match state.until_expired(header).await {
+        Ok(Ok(read)) => {
+            let (stream, client) = read?;
+            if let Some(client) = client {
+                state.peer.set(client);
+            }
+            Ok(stream)
+        }
+        Ok(Err(_)) | Err(_) => Err("no PROXY protocol header in time".into()),
+    }
+}
+
+async fn handshake(
+    stream: Rewind<TcpStream>,
+    termination: &Termination,
+    patience: Duration,
+    state: &ConnectionState,
+) -> Result<TlsStream<Rewind<TcpStream>>, (ConnectionFailure, Error)> {
+    let handshake = TlsAcceptor::from(termination.config.clone()).accept(stream);
+    match state.until_expired(tokio::time::timeout(patience, handshake)).await {
+        Ok(Ok(Ok(stream))) => Ok(stream),
+        Ok(Ok(Err(error))) => Err((tls::failure_of(&error), error.into())),
+        Ok(Err(_)) | Err(_) => Err((ConnectionFailure::TlsHandshake, "no TLS handshake in time".into())),
+    }
+}
 
 /// Tells HTTP/2 with prior knowledge from HTTP/1.1 by the first bytes, which are kept for whoever parses them.
 /// `None` if they do not come.
-async fn sniff(mut stream: TcpStream, state: &ConnectionState) -> io::Result<Option<(Rewind<TcpStream>, bool)>> {
+async fn sniff(
+    mut stream: Rewind<TcpStream>,
+    state: &ConnectionState,
+) -> io::Result<Option<(Rewind<TcpStream>, bool)>> {
     let mut start = [0; PREFACE.len()];
     let mut filled = 0;
     while filled < PREFACE.len() && PREFACE.starts_with(&start[..filled]) {
@@ -105,7 +159,8 @@ async fn sniff(mut stream: TcpStream, state: &ConnectionState) -> io::Result<Opt
                 }
             },
             Err(expired) => {
-                if matches!(expired, Expired::Head) && stream.try_write(&state.problem(Failure::HeadTimeout)).is_ok() {
+                let problem = || state.problem(Failure::HeadTimeout);
+                if matches!(expired, Expired::Head) && stream.get_ref().try_write(&problem()).is_ok() {
                     stream.shutdown().await?;
                 }
                 return Ok(None);
@@ -113,13 +168,18 @@ async fn sniff(mut stream: TcpStream, state: &ConnectionState) -> io::Result<Opt
         }
     }
     let start = &start[..filled];
-    Ok(Some((Rewind::new(start.to_vec(), stream), start == PREFACE)))
+    stream.unread(start);
+    Ok(Some((stream, start == PREFACE)))
 }
 
-async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Rc<ConnectionState>) -> Served {
+async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    state: Rc<ConnectionState>,
+    secured: Option<Rc<Secured>>,
+) -> Served {
     let limits = state.server.worker.site().config.limits.clone();
     let wire = Wire::new(stream, state.clone());
-    let client = client(&state);
+    let client = client(&state, secured);
     let service = service_fn(move |request: Request<Incoming>| proxy::handle(client.clone(), request));
     let mut builder = http1::Builder::new();
     // The request line is part of what hyper counts.
@@ -131,11 +191,15 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Rc<Con
     drive(pin!(builder.serve_connection(wire, service)), http1::Connection::graceful_shutdown, &state).await
 }
 
-async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin>(stream: S, state: Rc<ConnectionState>) -> Served {
+async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    state: Rc<ConnectionState>,
+    secured: Option<Rc<Secured>>,
+) -> Served {
     let limits = state.server.worker.site().config.limits.clone();
     state.set_multiplexed();
     let wire = Wire::new(stream, state.clone());
-    let client = client(&state);
+    let client = client(&state, secured);
     let service = service_fn(move |request: Request<Incoming>| proxy::handle(client.clone(), request));
     let mut builder = http2::Builder::new(Streams(state.clone()));
     builder
@@ -184,8 +248,8 @@ where
     .await
 }
 
-fn client(state: &Rc<ConnectionState>) -> Rc<Client> {
-    Rc::new(Client::new(state.server.worker.clone(), state.clone(), state.peer.ip(), state.secure))
+fn client(state: &Rc<ConnectionState>, secured: Option<Rc<Secured>>) -> Rc<Client> {
+    Rc::new(Client::new(state.server.worker.clone(), state.clone(), state.peer.get().ip(), secured))
 }
 
 /// Over the limit of connections: one short answer, no reading, no waiting.

@@ -2,6 +2,7 @@
 
 mod connection;
 pub mod listener;
+mod proxy_header;
 mod rewind;
 mod state;
 pub mod tls;
@@ -15,7 +16,6 @@ use std::{
     time::Duration,
 };
 
-use rustls::ServerConfig;
 use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -23,8 +23,9 @@ use tokio::{
     task::AbortHandle,
 };
 
-use crate::proxy::Worker;
+use crate::{config::model::ProxyProtocol, proxy::Worker};
 use state::ConnectionState;
+use tls::Termination;
 
 /// After an accept that failed for want of something that connections in flight will free.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -39,11 +40,19 @@ pub struct Server {
     at_rest: Notify,
 }
 
-/// A listening socket being served. Its TLS can change under way; dropping it stops accepting.
+/// What connections to a listener begin with.
+#[derive(Clone, Default)]
+pub struct Beginning {
+    pub proxy_protocol: Option<Arc<ProxyProtocol>>,
+    pub tls: Option<Arc<Termination>>,
+}
+
+/// A listening socket being served. What its connections begin with can change under way; dropping it stops
+/// accepting.
 pub struct Listening {
     listener: Rc<TcpListener>,
     server: Rc<Server>,
-    tls: Rc<RefCell<Option<Arc<ServerConfig>>>>,
+    beginning: Rc<RefCell<Beginning>>,
     task: AbortHandle,
 }
 
@@ -60,11 +69,11 @@ impl Server {
     }
 
     /// Accepts connections from now on. Must be called within the worker's `LocalSet`.
-    pub fn listen(self: &Rc<Self>, socket: StdListener, tls: Option<Arc<ServerConfig>>) -> std::io::Result<Listening> {
+    pub fn listen(self: &Rc<Self>, socket: StdListener, beginning: Beginning) -> std::io::Result<Listening> {
         let listener = Rc::new(TcpListener::from_std(socket)?);
-        let tls = Rc::new(RefCell::new(tls));
-        let task = tokio::task::spawn_local(accept(self.clone(), listener.clone(), tls.clone())).abort_handle();
-        Ok(Listening { listener, server: self.clone(), tls, task })
+        let beginning = Rc::new(RefCell::new(beginning));
+        let task = tokio::task::spawn_local(accept(self.clone(), listener.clone(), beginning.clone())).abort_handle();
+        Ok(Listening { listener, server: self.clone(), beginning, task })
     }
 
     /// Connections at rest close, the others after the response under way.
@@ -103,8 +112,9 @@ impl Server {
 }
 
 impl Listening {
-    pub fn set_tls(&self, tls: Option<Arc<ServerConfig>>) {
-        *self.tls.borrow_mut() = tls;
+    /// For the connections to come.
+    pub fn set_beginning(&self, beginning: Beginning) {
+        *self.beginning.borrow_mut() = beginning;
     }
 }
 
@@ -118,8 +128,8 @@ impl Drop for Listening {
             let Some(peer) = peer.as_socket() else { continue };
             let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream.into()));
             if let Ok(stream) = stream {
-                let tls = self.tls.borrow().clone();
-                tokio::task::spawn_local(connection::serve(self.server.arrive(), stream, peer, tls));
+                let beginning = self.beginning.borrow().clone();
+                tokio::task::spawn_local(connection::serve(self.server.arrive(), stream, peer, beginning));
             }
         }
     }
@@ -158,12 +168,12 @@ impl Drop for Registered {
     }
 }
 
-async fn accept(server: Rc<Server>, listener: Rc<TcpListener>, tls: Rc<RefCell<Option<Arc<ServerConfig>>>>) {
+async fn accept(server: Rc<Server>, listener: Rc<TcpListener>, beginning: Rc<RefCell<Beginning>>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let tls = tls.borrow().clone();
-                tokio::task::spawn_local(connection::serve(server.arrive(), stream, peer, tls));
+                let beginning = beginning.borrow().clone();
+                tokio::task::spawn_local(connection::serve(server.arrive(), stream, peer, beginning));
             }
             Err(error) => {
                 // A client that left between SYN and accept is nothing; running out of descriptors passes.

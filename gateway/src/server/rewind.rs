@@ -18,6 +18,20 @@ impl<S> Rewind<S> {
     pub(super) fn new(start: Vec<u8>, stream: S) -> Self {
         Self { start, taken: 0, stream }
     }
+
+    /// Puts back what was read last.
+    pub(super) fn unread(&mut self, bytes: &[u8]) {
+        if bytes.len() <= self.taken {
+            self.taken -= bytes.len();
+        } else {
+            self.start.splice(..self.taken, bytes.iter().copied());
+            self.taken = 0;
+        }
+    }
+
+    pub(super) fn get_ref(&self) -> &S {
+        &self.stream
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Rewind<S> {
@@ -27,11 +41,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Rewind<S> {
             let n = rest.len().min(buf.remaining());
             buf.put_slice(&rest[..n]);
             self.taken += n;
-            if self.taken == self.start.len() {
-                self.start = Vec::new();
-                self.taken = 0;
-            }
             return Poll::Ready(Ok(()));
+        }
+        if self.taken > 0 {
+            self.start = Vec::new();
+            self.taken = 0;
         }
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }

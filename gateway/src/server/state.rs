@@ -21,7 +21,8 @@ use crate::{
 /// Shared by a connection's task, its wire, and the exchanges on it; all on one worker.
 pub(super) struct ConnectionState {
     pub(super) server: Rc<Server>,
-    pub(super) peer: SocketAddr,
+    /// The client, where a PROXY protocol header says who that is.
+    pub(super) peer: Cell<SocketAddr>,
     pub(super) secure: bool,
     timeouts: Timeouts,
     timer: Timer,
@@ -78,7 +79,7 @@ impl ConnectionState {
         timer.arm(timeouts.idle);
         Rc::new(Self {
             server,
-            peer,
+            peer: Cell::new(peer),
             secure,
             timeouts,
             timer,
@@ -214,7 +215,7 @@ impl ConnectionState {
     pub(super) fn problem(&self, failure: Failure) -> Vec<u8> {
         self.unread.set(true);
         let id = self.server.worker.request_ids.next();
-        proxy::refused_by_parser(&self.server.worker, self.peer.ip(), failure, &id);
+        proxy::refused_by_parser(&self.server.worker, self.peer.get().ip(), failure, &id);
         reply::problem_http1(failure, &id)
     }
 

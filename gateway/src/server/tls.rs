@@ -1,33 +1,127 @@
-//! TLS termination: which certificate answers which server name.
+//! TLS termination: which certificate answers which server name, which clients show one of their own, and which
+//! sessions can be resumed.
 
-use std::{collections::HashMap, fmt, io, path::Path, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rustls::{
-    ServerConfig,
-    crypto::aws_lc_rs,
+    ProtocolVersion, RootCertStore, ServerConfig, ServerConnection,
+    crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::{ClientHello, ResolvesServerCert},
+    server::{
+        ClientHello, NoClientAuth, ResolvesServerCert, ServerSessionMemoryCache, WebPkiClientVerifier,
+        danger::ClientCertVerifier,
+    },
     sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
 use webpki::EndEntityCert;
 
-use crate::config::model::{CertificateFiles, ListenerTls, TlsVersion};
+use crate::{
+    config::model::{CertificateFiles, ClientCertificateMode, ClientCertificates, ListenerTls, TlsVersion},
+    http::secured::{ClientCertificate, Secured},
+    telemetry::metrics::ConnectionFailure,
+};
 
-/// Loads a listener's certificates. The error names the file.
-pub fn server_config(tls: &ListenerTls) -> io::Result<Arc<ServerConfig>> {
-    let versions: &[_] = match tls.min_version {
-        TlsVersion::Tls12 => &[&TLS13, &TLS12],
-        TlsVersion::Tls13 => &[&TLS13],
+/// Sessions of clients that take no tickets, for each listener; a client that takes them keeps its own.
+const SESSIONS: usize = 4096;
+
+/// A listener's TLS, ready for all workers.
+pub struct Termination {
+    pub config: Arc<ServerConfig>,
+    /// What it believes about clients, as it was when it was loaded.
+    clients: Option<Believed>,
+}
+
+/// Whose certificates clients may show.
+#[derive(PartialEq, Eq)]
+struct Believed {
+    authorities: Vec<CertificateDer<'static>>,
+    mode: ClientCertificateMode,
+}
+
+impl Termination {
+    /// Loads a listener's certificates. The error names the file.
+    ///
+    /// Sessions belong to a listener, and outlive a reload only if it believes the same about clients as `before`:
+    /// whoever resumes one is not asked for a certificate again. Tickets are sealed with keys that rustls changes
+    /// every six hours. There is no early data (0-RTT), because it can be replayed.
+    pub fn load(tls: &ListenerTls, before: Option<&Self>) -> io::Result<Self> {
+        let versions: &[_] = match tls.min_version {
+            TlsVersion::Tls12 => &[&TLS13, &TLS12],
+            TlsVersion::Tls13 => &[&TLS13],
+        };
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let clients = tls.client_certificates.as_ref().map(Believed::load).transpose()?;
+        let verifier = match &clients {
+            Some(believed) => believed.verifier(&provider)?,
+            None => Arc::new(NoClientAuth),
+        };
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .map_err(io::Error::other)?
+            .with_client_cert_verifier(verifier)
+            .with_cert_resolver(Arc::new(Certificates::load(&tls.certificates)?));
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        match before.filter(|before| before.clients == clients) {
+            Some(before) => {
+                config.ticketer = before.config.ticketer.clone();
+                config.session_storage = before.config.session_storage.clone();
+            }
+            None => {
+                config.ticketer = aws_lc_rs::Ticketer::new().map_err(io::Error::other)?;
+                config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
+            }
+        }
+        Ok(Self { config: Arc::new(config), clients })
+    }
+}
+
+impl Believed {
+    fn load(clients: &ClientCertificates) -> io::Result<Self> {
+        let read = |path: &PathBuf| certificates(path);
+        let authorities = clients.ca.iter().map(read).collect::<io::Result<Vec<_>>>()?.concat();
+        Ok(Self { authorities, mode: clients.mode })
+    }
+
+    fn verifier(&self, provider: &Arc<CryptoProvider>) -> io::Result<Arc<dyn ClientCertVerifier>> {
+        let mut roots = RootCertStore::empty();
+        for authority in &self.authorities {
+            roots.add(authority.clone()).map_err(io::Error::other)?;
+        }
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+        let builder = match self.mode {
+            ClientCertificateMode::Required => builder,
+            ClientCertificateMode::Optional => builder.allow_unauthenticated(),
+        };
+        builder.build().map_err(io::Error::other)
+    }
+}
+
+/// What a connection says about itself and its client after the handshake. A resumed session has the certificate
+/// that its client showed when it began.
+pub(super) fn secured(connection: &ServerConnection) -> Secured {
+    let version = match connection.protocol_version() {
+        Some(ProtocolVersion::TLSv1_2) => "1.2",
+        _ => "1.3",
     };
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(versions)
-        .map_err(io::Error::other)?
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(Certificates::load(&tls.certificates)?));
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
+    let cipher = connection.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str()).unwrap_or_default();
+    let client = connection.peer_certificates().and_then(|chain| ClientCertificate::read(chain.first()?));
+    Secured { version, cipher, server_name: connection.server_name().map(Into::into), client: client.map(Box::new) }
+}
+
+/// What an operator has to look at when a handshake fails.
+pub(super) fn failure_of(error: &io::Error) -> ConnectionFailure {
+    match error.get_ref().and_then(|error| error.downcast_ref()) {
+        Some(rustls::Error::NoCertificatesPresented | rustls::Error::InvalidCertificate(_)) => {
+            ConnectionFailure::ClientCertificate
+        }
+        _ => ConnectionFailure::TlsHandshake,
+    }
 }
 
 /// Certificates by the names in them (RFC 6125 §6.4.3: a wildcard stands for one whole leftmost label).
@@ -82,11 +176,15 @@ impl fmt::Debug for Certificates {
 }
 
 fn load(files: &CertificateFiles) -> io::Result<CertifiedKey> {
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(&files.cert)
-        .and_then(|certificates| certificates.collect::<Result<_, _>>())
-        .map_err(|error| broken(&files.cert, error))?;
+    let chain = certificates(&files.cert)?;
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| broken(&files.key, error))?;
     CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(|error| broken(&files.key, error))
+}
+
+fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    CertificateDer::pem_file_iter(path)
+        .and_then(|certificates| certificates.collect::<Result<_, _>>())
+        .map_err(|error| broken(path, error))
 }
 
 fn broken(path: &Path, error: impl fmt::Display) -> io::Error {

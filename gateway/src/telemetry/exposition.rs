@@ -13,7 +13,9 @@ use prometheus_client::{
 
 use super::{
     cells::{Durations, Histogram, total},
-    metrics::{CALL_FAILURES, CLASSES, Inner, METHODS, Metrics, PHASES, REJECTIONS, STANDINGS, name},
+    metrics::{
+        CALL_FAILURES, CLASSES, CONNECTION_FAILURES, Inner, METHODS, Metrics, PHASES, REJECTIONS, STANDINGS, name,
+    },
     series::{Kind, Value},
 };
 use crate::error::Failure;
@@ -97,6 +99,9 @@ fn process(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
     page.counters(name::FAILURES, "Exchanges and connections that the gateway ended by itself", failures)?;
     page.gauges(name::CONNECTIONS, "Open client connections", one(&inner.connections))?;
     page.counters(name::CONNECTIONS_ACCEPTED, "Client connections accepted", one(&inner.accepted))?;
+    let failures = CONNECTION_FAILURES.iter().map(|reason| vec![("reason", *reason)]).zip(&inner.connection_failures);
+    let failures = failures.map(|(labels, count)| (labels, count.load(Relaxed)));
+    page.counters(name::CONNECTION_FAILURES, "Client connections that ended before a request could be made", failures)?;
     let reloads = ["failed", "ok"].into_iter().zip(&inner.reloads);
     let reloads = reloads.map(|(result, count)| (vec![("result", result)], count.load(Relaxed)));
     page.counters(name::RELOADS, "Reloads of the configuration", reloads)?;

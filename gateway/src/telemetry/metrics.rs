@@ -28,6 +28,7 @@ pub(super) mod name {
     pub(in crate::telemetry) const FAILURES: &str = "gateway_failures";
     pub(in crate::telemetry) const CONNECTIONS: &str = "gateway_connections";
     pub(in crate::telemetry) const CONNECTIONS_ACCEPTED: &str = "gateway_connections_accepted";
+    pub(in crate::telemetry) const CONNECTION_FAILURES: &str = "gateway_connection_failures";
     pub(in crate::telemetry) const UPSTREAM_REQUESTS: &str = "gateway_upstream_requests";
     pub(in crate::telemetry) const UPSTREAM_DURATION: &str = "gateway_upstream_duration_seconds";
     pub(in crate::telemetry) const UPSTREAM_CONNECTIONS: &str = "gateway_upstream_connections";
@@ -72,6 +73,7 @@ pub(super) struct Inner {
     pub(super) sinks: Cells<SinkMetrics>,
     pub(super) failures: [AtomicU64; Failure::ALL.len()],
     pub(super) accepted: AtomicU64,
+    pub(super) connection_failures: [AtomicU64; CONNECTION_FAILURES.len()],
     pub(super) connections: Arc<AtomicU64>,
     pub(super) log_dropped: OnceLock<ErrorCounter>,
     pub(super) reloads: [AtomicU64; 2],
@@ -113,6 +115,11 @@ impl Metrics {
     pub fn connection(&self) -> Held {
         self.0.accepted.fetch_add(1, Relaxed);
         Held::count(&self.0.connections)
+    }
+
+    /// A client's connection ended before its first request.
+    pub fn connection_failed(&self, failure: ConnectionFailure) {
+        self.0.connection_failures[failure as usize].fetch_add(1, Relaxed);
     }
 
     /// Client connections that are open now.
@@ -170,6 +177,16 @@ impl Inner {
         all.iter().filter_map(|(name, group)| Some((name.clone(), group.upgrade()?))).collect()
     }
 }
+
+/// Why a client's connection ended before its first request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionFailure {
+    ProxyProtocol,
+    TlsHandshake,
+    ClientCertificate,
+}
+
+pub(super) const CONNECTION_FAILURES: [&str; 3] = ["proxy-protocol", "tls-handshake", "client-certificate"];
 
 /// One of the things that a gauge counts: an open connection, a living instance. It counts until dropped.
 #[derive(Debug)]

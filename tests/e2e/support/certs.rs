@@ -2,11 +2,11 @@
 
 use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 use rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, ServerName},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName},
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -17,6 +17,12 @@ use super::in_time;
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: rcgen::Certificate,
+}
+
+/// A client's certificate with its key.
+pub struct Identity {
+    pub certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
 }
 
 impl Authority {
@@ -40,6 +46,16 @@ impl Authority {
         certificate.der().clone()
     }
 
+    /// A certificate for a client of this name.
+    pub fn identify(&self, common_name: &str, names: Vec<SanType>) -> Identity {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::new(Vec::new()).expect("no names are valid names");
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        params.subject_alt_names = names;
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate").der().clone();
+        Identity { certificate, key: PrivateKeyDer::try_from(key.serialize_der()).expect("PKCS #8") }
+    }
+
     /// For clients that read files.
     pub fn write(&self, file: &Path) {
         std::fs::write(file, self.certificate.pem()).expect("a file");
@@ -51,13 +67,28 @@ impl Authority {
     }
 
     pub fn client_of_versions(&self, alpn: &[&str], versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
+        self.client_as(None, alpn, versions)
+    }
+
+    /// A client that shows a certificate of its own, whoever signed it.
+    pub fn client_as(
+        &self,
+        identity: Option<&Identity>,
+        alpn: &[&str],
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.der().clone()).expect("a root certificate");
-        let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let builder = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
             .with_protocol_versions(versions)
             .expect("versions that fit the provider")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+            .with_root_certificates(roots);
+        let mut config = match identity {
+            Some(identity) => builder
+                .with_client_auth_cert(vec![identity.certificate.clone()], identity.key.clone_key())
+                .expect("a certificate with its key"),
+            None => builder.with_no_client_auth(),
+        };
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         config
     }

@@ -45,7 +45,11 @@ pub struct Frame {
 
 impl Frames {
     pub async fn connect(address: SocketAddr) -> Self {
-        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        Self::over(TcpStream::connect(address).await.expect("a connection")).await
+    }
+
+    /// On a connection of the test's making.
+    pub async fn over(mut stream: TcpStream) -> Self {
         stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await.expect("the preface is taken");
         let mut frames = Self { stream };
         frames.send(SETTINGS, 0, 0, &[]).await;

@@ -2,9 +2,9 @@
 
 use std::{collections::HashMap, net::SocketAddr};
 
-use super::{files, names::cut, report::Report};
+use super::{files, names::cut, report::Report, settings};
 use crate::config::{
-    file::{Certificate, File, ListenerTls},
+    file::{Certificate, ClientCertificates, File, ListenerTls, ProxyProtocol},
     model,
     part::Part,
     yaml::join,
@@ -17,8 +17,10 @@ pub(super) fn listeners(file: &File, report: &mut Report<'_>) -> Vec<model::List
         let at = join(&place, "address");
         let address = report.part(&typed.address, &at).and_then(|text| address(text, &at, &mut seen, report));
         let tls = typed.tls.as_ref().and_then(|part| tls(part, &join(&place, "tls"), report));
+        let at = join(&place, "proxy-protocol");
+        let proxy_protocol = typed.proxy_protocol.as_ref().and_then(|part| proxy_protocol(part, &at, report));
         if let Some(address) = address {
-            listeners.push(model::Listener { address, tls });
+            listeners.push(model::Listener { address, tls, proxy_protocol });
         }
     }
     listeners
@@ -57,7 +59,35 @@ fn tls(part: &Part<ListenerTls>, place: &str, report: &mut Report<'_>) -> Option
     let certificates = report.parts(&typed.certificates, &list);
     let certificates = certificates.into_iter().map(|(at, typed)| certificate(typed, &at, report)).collect();
     let min_version = *report.part(&typed.min_version, &join(place, "min-version"))?;
-    Some(model::ListenerTls { certificates, min_version })
+    let at = join(place, "client-certificates");
+    let client_certificates =
+        typed.client_certificates.as_ref().and_then(|part| client_certificates(part, &at, report));
+    Some(model::ListenerTls { certificates, min_version, client_certificates })
+}
+
+fn client_certificates(
+    part: &Part<ClientCertificates>,
+    place: &str,
+    report: &mut Report<'_>,
+) -> Option<model::ClientCertificates> {
+    let typed = report.part(part, place)?;
+    let mut ca = Vec::new();
+    for (at, typed) in report.parts(&typed.ca, &join(place, "ca")) {
+        let path = report.path(typed);
+        if let Err(message) = files::authorities(&path) {
+            report.value(&at, message);
+        }
+        ca.push(path);
+    }
+    let mode = *report.part(&typed.mode, &join(place, "mode"))?;
+    Some(model::ClientCertificates { ca, mode })
+}
+
+fn proxy_protocol(part: &Part<ProxyProtocol>, place: &str, report: &mut Report<'_>) -> Option<model::ProxyProtocol> {
+    let typed = report.part(part, place)?;
+    let from = settings::networks(&typed.from, &join(place, "from"), report);
+    let mode = *report.part(&typed.mode, &join(place, "mode"))?;
+    Some(model::ProxyProtocol { from, mode })
 }
 
 pub(super) fn certificate(typed: &Certificate, place: &str, report: &mut Report<'_>) -> model::CertificateFiles {

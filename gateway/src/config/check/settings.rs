@@ -18,6 +18,7 @@ use super::{
 use crate::config::{
     file::{File, Limits, RouteLimits, RouteTimeouts, Sink, StandardSink, Timeouts},
     model,
+    part::Part,
     units::{Size, Span},
     yaml::join,
 };
@@ -51,8 +52,13 @@ pub(super) fn log(file: &File, report: &mut Report<'_>) -> Option<model::Log> {
 }
 
 pub(super) fn trusted_proxies(file: &File, report: &mut Report<'_>) -> Vec<IpNet> {
+    networks(&file.trusted_proxies, "/trusted-proxies", report)
+}
+
+/// Networks, or addresses that stand for networks of one.
+pub(super) fn networks(typed: &[Part<String>], place: &str, report: &mut Report<'_>) -> Vec<IpNet> {
     let mut networks = Vec::new();
-    for (at, text) in report.parts(&file.trusted_proxies, "/trusted-proxies") {
+    for (at, text) in report.parts(typed, place) {
         let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         match network {
             Ok(network) if network.trunc() != network => {

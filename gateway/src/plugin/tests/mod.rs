@@ -136,6 +136,7 @@ fn slot_with(request_body: Body) -> Slot {
     Slot::new(Exchange::new(Start {
         id: HeaderValue::from_static("id-1"),
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        secured: None,
         protocol: Version::HTTP_11,
         route: "tested".into(),
         parameters: Default::default(),
