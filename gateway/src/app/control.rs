@@ -7,7 +7,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use tokio::{
@@ -67,9 +67,11 @@ impl Control {
             _ => None,
         };
         // Before the file is read: what changes from then on is noticed.
-        let changes = watch::Changes::of(file);
+        let mut changes = watch::Changes::of(file);
+        let began = SystemTime::now();
         let shared = Shared::new(options.code_cache)?;
         let snapshot = Arc::new(Snapshot::load(&options.source, &shared, None)?);
+        changes.follow(snapshot.config.files(), began);
         if let Some(overrides) = &options.logging {
             shared.start_log(&snapshot.config.log, overrides)?;
         }
@@ -136,6 +138,7 @@ impl Control {
             };
             match order {
                 Order::Reload { new_source, reply } => {
+                    let began = SystemTime::now();
                     let mut reloading = pin!(reload(core, new_source));
                     let (back, result) = loop {
                         tokio::select! {
@@ -151,6 +154,8 @@ impl Control {
                         Some(back) => core = back,
                         None => return tracing::error!("the runtime is ending, and so does the gateway"),
                     }
+                    // Also of a reload that failed: links may lead elsewhere by now.
+                    changes.follow(core.snapshot.config.files(), began);
                     facts.reloaded(result.is_ok());
                     // Whoever asked may not want to know any more.
                     let _ = reply.send(result);

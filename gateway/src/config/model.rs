@@ -8,7 +8,7 @@ mod upstream;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
@@ -45,6 +45,24 @@ pub struct Config {
     /// Run before each route's own, on every route.
     pub global_plugins: Vec<Arc<PluginUse>>,
     pub routes: Vec<Arc<Route>>,
+}
+
+impl Config {
+    /// The files whose contents are part of the configuration: certificates, keys, authorities, secrets.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        let tls = self.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        let shown = tls.clone().flat_map(|tls| &tls.certificates).flat_map(|files| [&files.cert, &files.key]);
+        let believed = tls.filter_map(|tls| tls.client_certificates.as_ref()).flat_map(|clients| &clients.ca);
+        let upstreams = self.upstreams.values().map(|upstream| &upstream.tls);
+        let own =
+            upstreams.clone().filter_map(|tls| tls.certificate.as_ref()).flat_map(|files| [&files.cert, &files.key]);
+        let upstreams = upstreams.filter_map(|tls| tls.ca.as_ref()).chain(own);
+        let secrets = self.secrets.values().filter_map(|secret| match secret {
+            SecretSource::File(path) => Some(path),
+            SecretSource::Env(_) => None,
+        });
+        shown.chain(believed).chain(upstreams).chain(secrets).map(PathBuf::as_path)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]

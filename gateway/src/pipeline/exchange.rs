@@ -122,19 +122,8 @@ struct Before {
 impl Exchange {
     /// An exchange at its beginning.
     pub fn new(start: Start) -> Self {
-        let Start {
-            id,
-            client,
-            secured,
-            protocol,
-            route,
-            parameters,
-            request,
-            request_body,
-            bounds,
-            traffic,
-            started,
-        } = start;
+        let Start { id, client, secured, protocol, route, parameters, request, request_body, bounds, traffic, started } =
+            start;
         Self {
             id,
             client,

@@ -2,6 +2,7 @@
 //! this process where it does not.
 
 mod drain;
+mod files;
 mod operator;
 mod reload;
 mod source;
