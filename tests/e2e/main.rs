@@ -25,5 +25,7 @@ mod resumption;
 mod routing;
 mod shown;
 mod smuggling;
+mod streaming;
 mod tls;
 mod upstreams;
+mod websocket;

@@ -30,6 +30,7 @@ impl services::Upstreams for Calls {
                     keep_headers: false,
                     // Nobody's but the endpoint's own.
                     authority: &HeaderValue::from_static(""),
+                    upgrade: None,
                     key: None,
                     body: Vec::from(call.body).into(),
                 };

@@ -44,6 +44,7 @@ impl Default for Timeouts {
             idle: Span::secs(75),
             request: Span::secs(60),
             body: Span::secs(60),
+            upgrade_idle: Span::secs(300),
             drain: Span::secs(30),
         }
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    model::{EncodedSlashes, Isolation, LogFormat, OnError},
+    model::{EncodedSlashes, Isolation, LogFormat, OnError, Upgrade},
     part::{Anything, Name, Part},
     units::{Size, Span},
 };
@@ -124,6 +124,8 @@ pub(super) struct Timeouts {
     pub request: Span,
     /// A body of which no byte moves.
     pub body: Span,
+    /// After an upgrade: nothing moves in either direction; a route may have its own.
+    pub upgrade_idle: Span,
     /// What a shutdown waits for requests in flight.
     pub drain: Span,
 }
@@ -246,6 +248,8 @@ pub(super) struct Route {
     pub redirect: Option<Part<Redirect>>,
     /// The gateway answers by itself.
     pub respond: Option<Part<Respond>>,
+    /// Protocols that clients may switch to in the middle of an HTTP/1.1 connection; none if left out.
+    pub upgrades: Part<Vec<Upgrade>>,
     pub limits: Part<RouteLimits>,
     pub timeouts: Part<RouteTimeouts>,
 }
@@ -289,4 +293,6 @@ pub(super) struct RouteTimeouts {
     pub request: Option<Span>,
     /// From the head of the request to the last byte of the response; as long as it flows, if left out.
     pub whole: Option<Span>,
+    /// After an upgrade: nothing moves in either direction.
+    pub upgrade_idle: Option<Span>,
 }

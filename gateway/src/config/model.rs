@@ -126,6 +126,8 @@ pub struct Timeouts {
     pub request: Duration,
     /// A body, in either direction, of which no byte moves.
     pub body: Duration,
+    /// After an upgrade, a connection of which no byte moves; a route may have its own.
+    pub upgrade_idle: Duration,
     /// What a drain waits for requests in flight.
     pub drain: Duration,
 }
@@ -249,6 +251,26 @@ pub struct Route {
     pub timeout: Duration,
     /// From the head of the request to the last byte of the response.
     pub whole_timeout: Option<Duration>,
+    /// What clients may switch to.
+    pub upgrades: Vec<Upgrade>,
+    /// How long nothing may move after that.
+    pub upgrade_idle: Duration,
+}
+
+/// A protocol to which an HTTP/1.1 connection can switch (RFC 9110 §7.8).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Upgrade {
+    Websocket,
+}
+
+impl Upgrade {
+    /// Its name in `Upgrade`, in lower case.
+    pub fn token(self) -> &'static str {
+        match self {
+            Self::Websocket => "websocket",
+        }
+    }
 }
 
 /// All conditions must hold. Lists are sorted and without repetitions.

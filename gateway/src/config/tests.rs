@@ -69,8 +69,14 @@ fn the_smallest_file_has_all_the_defaults() {
     };
     assert_eq!(config.limits, limits);
     let secs = Duration::from_secs;
-    let timeouts =
-        Timeouts { header_read: secs(10), idle: secs(75), request: secs(60), body: secs(60), drain: secs(30) };
+    let timeouts = Timeouts {
+        header_read: secs(10),
+        idle: secs(75),
+        request: secs(60),
+        body: secs(60),
+        upgrade_idle: secs(300),
+        drain: secs(30),
+    };
     assert_eq!(config.timeouts, timeouts);
     assert_eq!(config.paths, PathRule { encoded_slashes: EncodedSlashes::Keep, merge_slashes: true });
     assert_eq!((config.log.format, config.log.level.as_str()), (LogFormat::Text, "info"));

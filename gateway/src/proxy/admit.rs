@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Version, header, request::Pa
 use http_body::Body as _;
 use hyper::body::Incoming;
 
-use super::{Client, Site, Worker, ongoing::Ongoing};
+use super::{Client, Site, Worker, ongoing::Ongoing, tunnel};
 use crate::{
     error::Failure,
     http::{
@@ -29,6 +29,7 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
     let started = Instant::now();
     let (mut head, incoming) = request.into_parts();
     let census = Census::of(&head.headers);
+    let upgrade = tunnel::wanted(&head, &incoming);
 
     let (address, mut failure) = match address(&mut head, census, &site) {
         Ok(address) => (address, None),
@@ -70,6 +71,7 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
 
     let traffic = Rc::new(Traffic::default());
     let found = route.map(|index| &site.routes[index]);
+    let upgrade = upgrade.filter(|upgrade| found.is_some_and(|route| route.model.upgrades.contains(upgrade)));
     let limit = found.map_or(0, |route| route.model.body_bytes);
     if failure.is_none() && incoming.size_hint().lower() > limit {
         // Refused at once where the length is announced; counted where it is not.
@@ -107,6 +109,7 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
     exchange.response = allow.map(|methods| allowing(&methods));
     let mut ongoing = Ongoing::new(client, site, route, Slot::new(exchange));
     ongoing.failure = failure;
+    ongoing.upgrade = upgrade;
     ongoing
 }
 

@@ -8,17 +8,18 @@ mod client;
 mod observing;
 mod ongoing;
 mod site;
+mod tunnel;
 
 use std::{convert::Infallible, rc::Rc, time::Instant};
 
-use http::{Request, Response};
-use hyper::body::Incoming;
+use http::{Request, Response, StatusCode};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
 
 pub use admit::refused_by_parser;
 pub use client::Client;
 pub use observing::Observing;
-pub use ongoing::OutgoingBody;
 pub use site::{Site, SiteRoute, SiteUnrouted, Target, Worker};
+pub use tunnel::{Answer, Parting, Tunnel};
 
 use crate::{
     error::Failure,
@@ -35,10 +36,12 @@ pub trait Lifeline {
     fn begin_exchange(&self) -> Option<Rc<Timer>>;
     /// `request_is_whole` unless part of the request's body is left on the connection.
     fn end_exchange(&self, request_is_whole: bool);
+    /// When the response has been sent, the connection is the tunnel's.
+    fn switch(&self, tunnel: Tunnel);
 }
 
 /// Answers one request. There is always a response: failures become problem details (RFC 9457).
-pub async fn handle(client: Rc<Client>, request: Request<Incoming>) -> Result<Response<OutgoingBody>, Infallible> {
+pub async fn handle(client: Rc<Client>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
     let site = client.worker.site();
     let mut ongoing = admit::admit(client, site, request);
     if let Some(failure) = ongoing.failure {
@@ -46,7 +49,12 @@ pub async fn handle(client: Rc<Client>, request: Request<Incoming>) -> Result<Re
     } else {
         process(&mut ongoing).await;
     }
-    Ok(ongoing.respond())
+    if let Some(upstream) = ongoing.switched.take()
+        && ongoing.slot.response.as_ref().is_some_and(|head| head.status == StatusCode::SWITCHING_PROTOCOLS)
+    {
+        return Ok(tunnel::begin(ongoing, upstream));
+    }
+    Ok(ongoing.respond().map(Answer::Exchange))
 }
 
 /// The request has a route.
@@ -93,6 +101,7 @@ async fn forward(ongoing: &mut Ongoing, site: &Site, until: Instant) {
         // Whoever still wants to see the request gets to see it whole.
         keep_headers: route.pipeline.has_response_stages() || route.pipeline.has_observers(),
         authority: &exchange.request.authority,
+        upgrade: ongoing.upgrade,
         key,
         body: std::mem::take(&mut exchange.request_body),
     };
@@ -109,7 +118,10 @@ async fn forward(ongoing: &mut Ongoing, site: &Site, until: Instant) {
     match sent {
         Ok(sent) => {
             ongoing.upstream_us = Some(sent.head_us);
-            let head = sent.response;
+            let mut head = sent.response;
+            if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                ongoing.switched = head.extensions.remove::<OnUpgrade>();
+            }
             exchange.response = Some(ResponseHead { status: head.status, headers: head.headers });
             exchange.response_body = sent.body;
         }

@@ -12,9 +12,11 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::upgrade::OnUpgrade;
 
 use super::{Client, Site, Worker, observing::observe};
 use crate::{
+    config::model::Upgrade,
     error::Failure,
     http::{
         body::{Body, BodyError},
@@ -33,7 +35,7 @@ const PART: usize = 16 * 1024;
 pub(super) struct Ongoing {
     worker: Rc<Worker>,
     /// Absent where hyper never had a request.
-    client: Option<Rc<Client>>,
+    pub(super) client: Option<Rc<Client>>,
     delivery: Option<Rc<Timer>>,
     pub(super) site: Rc<Site>,
     /// The position among the site's routes.
@@ -45,10 +47,14 @@ pub(super) struct Ongoing {
     pub(super) upstream: Option<Arc<str>>,
     pub(super) upstream_us: Option<u64>,
     pub(super) plugins_us: u64,
+    /// What the client may switch to, and asks for.
+    pub(super) upgrade: Option<Upgrade>,
+    /// The upstream has switched.
+    pub(super) switched: Option<OnUpgrade>,
     /// What was sent, once it was.
-    status: Option<StatusCode>,
+    pub(super) status: Option<StatusCode>,
     /// The response has been handed over whole.
-    whole: bool,
+    pub(super) whole: bool,
     /// The response's body, once hyper has it. Kept here, so that a response is small to move about.
     body: Body,
     /// Of the body's last part, what was too much at once.
@@ -71,6 +77,8 @@ impl Ongoing {
             upstream: None,
             upstream_us: None,
             plugins_us: 0,
+            upgrade: None,
+            switched: None,
             status: None,
             whole: false,
             body: Body::Empty,
@@ -93,6 +101,8 @@ impl Ongoing {
             upstream: None,
             upstream_us: None,
             plugins_us: 0,
+            upgrade: None,
+            switched: None,
             status: Some(failure.status()),
             whole: true,
             body: Body::Empty,
@@ -109,7 +119,7 @@ impl Ongoing {
         self.route.map_or(self.site.config.timeouts.request, |index| self.site.routes[index].model.timeout)
     }
 
-    fn metrics(&self) -> &RouteMetrics {
+    pub(super) fn metrics(&self) -> &RouteMetrics {
         let Some(index) = self.route else { return &self.site.unrouted.metrics };
         let route = &self.site.routes[index];
         route.metrics.get_or_init(|| self.site.metrics.route(self.site.worker, &route.model.name))

@@ -13,7 +13,7 @@ use std::{
 use hyper::{
     Request,
     body::Incoming,
-    rt::Executor,
+    rt::{Executor, Write},
     server::conn::{http1, http2},
     service::service_fn,
 };
@@ -28,6 +28,7 @@ use super::{
     rewind::Rewind,
     state::{ConnectionState, Expired},
     tls::{self, Termination},
+    tunnel,
     wire::Wire,
 };
 use crate::{
@@ -69,28 +70,30 @@ pub(super) async fn serve(open: Open, stream: TcpStream, peer: SocketAddr, begin
     let _registered = server.register(&state);
     let stream = match proxy_protocol.filter(|proxy_protocol| proxy_protocol.trusts(peer.ip())) {
         None => Rewind::new(Vec::new(), stream),
-        Some(proxy_protocol) => match forwarded(stream, proxy_protocol.mode, timeouts.header_read, &state).await {
-            Ok(stream) => stream,
-            Err(error) => {
-                metrics.connection_failed(ConnectionFailure::ProxyProtocol);
-                return tracing::debug!(%peer, error, "connection refused");
+        Some(proxy_protocol) => {
+            match Box::pin(forwarded(stream, proxy_protocol.mode, timeouts.header_read, &state)).await {
+                Ok(stream) => stream,
+                Err(error) => {
+                    metrics.connection_failed(ConnectionFailure::ProxyProtocol);
+                    return tracing::debug!(%peer, error, "connection refused");
+                }
             }
-        },
+        }
     };
     let served = match tls {
         None => match sniff(stream, &state).await {
-            Ok(Some((stream, true))) => serve_http2(stream, state, None).await,
-            Ok(Some((stream, false))) => serve_http1(stream, state, None).await,
+            Ok(Some((stream, true))) => Box::pin(serve_http2(stream, state, None)).await,
+            Ok(Some((stream, false))) => Box::pin(serve_http1(stream, state, None)).await,
             Ok(None) => Ok(()),
             Err(error) => Err(error.into()),
         },
-        Some(termination) => match handshake(stream, &termination, timeouts.header_read, &state).await {
+        Some(termination) => match Box::pin(handshake(stream, &termination, timeouts.header_read, &state)).await {
             Ok(stream) => {
                 let connection = stream.get_ref().1;
                 let secured = Some(Rc::new(tls::secured(connection)));
                 match connection.alpn_protocol() {
-                    Some(b"h2") => serve_http2(stream, state, secured).await,
-                    _ => serve_http1(stream, state, secured).await,
+                    Some(b"h2") => Box::pin(serve_http2(stream, state, secured)).await,
+                    _ => Box::pin(serve_http1(stream, state, secured)).await,
                 }
             }
             Err((failure, error)) => {
@@ -188,7 +191,50 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(
     if limits.header_count > FIELDS_INLINE {
         builder.max_headers(limits.header_count);
     }
-    drive(pin!(builder.serve_connection(wire, service)), http1::Connection::graceful_shutdown, &state).await
+    let mut wire = wire;
+    loop {
+        // Boxed, so that a connection that slumbers does not keep its place.
+        let mut connection = Box::new(builder.serve_connection(wire, service.clone()));
+        let served = drive(Pin::new(&mut *connection), http1::Connection::graceful_shutdown, &state).await;
+        let tunnel = state.take_tunnel();
+        let ended = served?;
+        let http1::Parts { io, read_buf, .. } = connection.into_parts();
+        wire = io;
+        match (ended, tunnel) {
+            (Ended::Drowsy, _) if wire.unread(read_buf.clone()) || slumber(&mut wire, &state).await => {}
+            (_, Some(tunnel)) => {
+                Box::pin(tunnel::run(tunnel, wire.into_inner(), read_buf, &state)).await;
+                return Ok(());
+            }
+            _ => {
+                end(wire, &state).await;
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Waits without hyper until the client asks again; `false` if that is over.
+async fn slumber<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>, state: &ConnectionState) -> bool {
+    std::future::poll_fn(|cx| {
+        state.register(cx.waker());
+        if let Poll::Ready(awakened) = wire.poll_awakened(cx) {
+            return Poll::Ready(awakened);
+        }
+        // How a drain ends a silent connection is told in `drive`.
+        if state.server.is_draining() { Poll::Ready(true) } else { state.poll_expired(cx).map(|_| false) }
+    })
+    .await
+}
+
+/// Closes in good order what hyper left open: it does so where the client asked for another protocol, got an
+/// ordinary response, and closes.
+async fn end<S: AsyncRead + AsyncWrite + Unpin>(mut wire: Wire<S>, state: &ConnectionState) {
+    if !wire.is_shut_down() && !state.is_closing() {
+        state.last_words();
+        let closed = std::future::poll_fn(|cx| Pin::new(&mut wire).poll_shutdown(cx));
+        let _ = state.until_expired(closed).await;
+    }
 }
 
 async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin>(
@@ -208,12 +254,23 @@ async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin>(
         .max_header_list_size(u32::try_from(2 * (limits.header_bytes + limits.uri_bytes)).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
         .max_send_buf_size(MAX_SEND_BUFFER);
-    drive(pin!(builder.serve_connection(wire, service)), http2::Connection::graceful_shutdown, &state).await
+    drive(pin!(builder.serve_connection(wire, service)), http2::Connection::graceful_shutdown, &state).await.map(drop)
+}
+
+/// Why hyper's side of a connection is over.
+enum Ended {
+    Closed,
+    /// Nothing is under way, and has not been for a while.
+    Drowsy,
 }
 
 /// Runs hyper's side of a connection until it ends, is silent for too long, or the gateway goes down. `close`
 /// lets it finish what is under way and begin nothing.
-async fn drive<C>(mut connection: Pin<&mut C>, close: impl Fn(Pin<&mut C>), state: &ConnectionState) -> Served
+async fn drive<C>(
+    mut connection: Pin<&mut C>,
+    close: impl Fn(Pin<&mut C>),
+    state: &ConnectionState,
+) -> Result<Ended, Error>
 where
     C: Future<Output = hyper::Result<()>>,
 {
@@ -222,7 +279,7 @@ where
         state.register(cx.waker());
         loop {
             if let Poll::Ready(result) = connection.as_mut().poll(cx) {
-                return Poll::Ready(result.map_err(Into::into));
+                return Poll::Ready(result.map(|()| Ended::Closed).map_err(Into::into));
             }
             // Only now: what the client had sent by then has been read, and is answered.
             if state.server.is_draining() && !closing {
@@ -235,8 +292,10 @@ where
                 Expired::Blocked => return Poll::Ready(Err("the client takes nothing".into())),
                 // Once more: the wire answers 408 at hyper's next read.
                 Expired::Head => {}
-                Expired::Closed => return Poll::Ready(Ok(())),
-                Expired::Idle if closing => return Poll::Ready(Ok(())),
+                Expired::Closed => return Poll::Ready(Ok(Ended::Closed)),
+                Expired::Drowsy if !closing => return Poll::Ready(Ok(Ended::Drowsy)),
+                Expired::Drowsy => {}
+                Expired::Idle if closing => return Poll::Ready(Ok(Ended::Closed)),
                 Expired::Idle => {
                     closing = true;
                     state.last_words();

@@ -1,11 +1,13 @@
 //! Client connections of one worker: accepting, counting, draining.
 
 mod connection;
+mod frames;
 pub mod listener;
 mod proxy_header;
 mod rewind;
 mod state;
 pub mod tls;
+mod tunnel;
 mod wire;
 
 use std::{
@@ -163,7 +165,9 @@ struct Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.server.connections.borrow_mut()[self.index] = None;
+        let state = self.server.connections.borrow_mut()[self.index].take();
+        // A tunnel that nobody came to run would keep itself: its exchange knows the connection.
+        drop(state.and_then(|state| state.upgrade()?.take_tunnel()));
         self.server.free.borrow_mut().push(self.index);
     }
 }

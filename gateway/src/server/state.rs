@@ -14,7 +14,7 @@ use crate::{
     config::model::Timeouts,
     error::Failure,
     http::reply,
-    proxy::{self, Lifeline},
+    proxy::{self, Lifeline, Tunnel},
     timers::Timer,
 };
 
@@ -27,6 +27,8 @@ pub(super) struct ConnectionState {
     timeouts: Timeouts,
     timer: Timer,
     stage: Cell<Stage>,
+    /// The timer is armed for less than `idle`.
+    wakeful: Cell<bool>,
     /// Exchanges under way: at most one on HTTP/1.1.
     exchanges: Cell<usize>,
     /// The client takes nothing.
@@ -37,6 +39,8 @@ pub(super) struct ConnectionState {
     /// Nothing more will be said; only the end of the connection is awaited.
     closing: Cell<bool>,
     waker: RefCell<Option<Waker>>,
+    /// What the connection becomes once hyper has no more to send.
+    tunnel: RefCell<Option<Box<Tunnel>>>,
     /// That of the HTTP/2 stream which is polled just now.
     delivery: RefCell<Option<Rc<Timer>>>,
 }
@@ -55,6 +59,9 @@ enum Stage {
     HeadTimedOut,
 }
 
+/// After so long without a request hyper's buffers are given back: they are most of what a silent connection costs.
+const WAKEFUL: Duration = Duration::from_secs(5);
+
 /// How long a connection may take to close.
 const LINGER: Duration = Duration::from_secs(2);
 
@@ -63,6 +70,8 @@ const NOTICE: Duration = Duration::from_millis(100);
 
 /// What a connection that has been silent for too long deserves.
 pub(super) enum Expired {
+    /// Not for long enough to be closed: it can go on without buffers.
+    Drowsy,
     /// Nothing was asked: it is closed without a word.
     Idle,
     /// Part of a head came: 408.
@@ -84,12 +93,14 @@ impl ConnectionState {
             timeouts,
             timer,
             stage: Cell::new(Stage::Idle),
+            wakeful: Cell::new(false),
             exchanges: Cell::new(0),
             blocked: Cell::new(false),
             multiplexed: Cell::new(false),
             unread: Cell::new(false),
             closing: Cell::new(false),
             waker: RefCell::new(None),
+            tunnel: RefCell::new(None),
             delivery: RefCell::new(None),
         })
     }
@@ -138,7 +149,13 @@ impl ConnectionState {
         match self.stage.get() {
             // On HTTP/1.1 a drain closes at once; on HTTP/2 the client has a say in it.
             Stage::Idle if self.closing.get() || self.server.is_draining() => self.timer.arm(LINGER),
-            Stage::Idle => self.timer.arm(self.timeouts.idle),
+            Stage::Idle if self.multiplexed.get() || self.timeouts.idle <= WAKEFUL => {
+                self.timer.arm(self.timeouts.idle)
+            }
+            Stage::Idle => {
+                self.wakeful.set(true);
+                self.timer.arm(WAKEFUL);
+            }
             Stage::Head => self.timer.arm(self.timeouts.header_read),
             Stage::HeadTimedOut => self.timer.arm(LINGER),
             Stage::Exchange | Stage::Flushing => self.timer.disarm(),
@@ -176,6 +193,11 @@ impl ConnectionState {
                 // The client may not take the answer either.
                 self.timer.arm(LINGER);
                 return Expired::Head;
+            }
+            // A drain has armed the timer for something else.
+            if self.wakeful.replace(false) && self.stage.get() == Stage::Idle && !self.server.is_draining() {
+                self.timer.arm(self.timeouts.idle - WAKEFUL);
+                return Expired::Drowsy;
             }
             Expired::Idle
         })
@@ -217,6 +239,14 @@ impl ConnectionState {
         let id = self.server.worker.request_ids.next();
         proxy::refused_by_parser(&self.server.worker, self.peer.get().ip(), failure, &id);
         reply::problem_http1(failure, &id)
+    }
+
+    pub(super) fn take_tunnel(&self) -> Option<Box<Tunnel>> {
+        self.tunnel.borrow_mut().take()
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.closing.get()
     }
 
     /// A timer for what one HTTP/2 stream hands to the client.
@@ -268,5 +298,9 @@ impl Lifeline for ConnectionState {
             return;
         }
         if self.multiplexed.get() { self.rest() } else { self.stage.set(Stage::Flushing) }
+    }
+
+    fn switch(&self, tunnel: Tunnel) {
+        *self.tunnel.borrow_mut() = Some(Box::new(tunnel));
     }
 }

@@ -10,12 +10,16 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::state::ConnectionState;
 use crate::error::Failure;
+
+/// How much is read at once of a request that ends a long silence.
+const EARLY: usize = 1024;
 
 /// How much is thrown away at a time.
 const DISCARD: usize = 4096;
@@ -24,6 +28,8 @@ const DISCARD: usize = 4096;
 pub(super) struct Wire<S> {
     io: TokioIo<S>,
     state: Rc<ConnectionState>,
+    /// Read before hyper was there to take it.
+    early: Bytes,
     /// A response of ours that is on its way out instead of hyper's.
     substitute: Option<Substitute>,
     /// Nothing more will be written.
@@ -37,7 +43,36 @@ struct Substitute {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn new(io: S, state: Rc<ConnectionState>) -> Self {
-        Self { io: TokioIo::new(io), state, substitute: None, shut_down: false }
+        Self { io: TokioIo::new(io), state, early: Bytes::new(), substitute: None, shut_down: false }
+    }
+
+    /// What is below, when HTTP is over.
+    pub(super) fn into_inner(self) -> S {
+        self.io.into_inner()
+    }
+
+    pub(super) fn is_shut_down(&self) -> bool {
+        self.shut_down
+    }
+
+    /// Puts back what hyper read and did not take; `false` if that is nothing.
+    pub(super) fn unread(&mut self, bytes: Bytes) -> bool {
+        self.early = bytes;
+        !self.early.is_empty()
+    }
+
+    /// Waits for the beginning of a request, which hyper gets to read later. `false` if nothing more will come.
+    pub(super) fn poll_awakened(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut space = [MaybeUninit::uninit(); EARLY];
+        let mut buf = ReadBuf::uninit(&mut space);
+        match ready!(Pin::new(&mut self.io).poll_read(cx, buf.unfilled())) {
+            Ok(()) if !buf.filled().is_empty() => {
+                self.early = Bytes::copy_from_slice(buf.filled());
+                self.state.on_read();
+                Poll::Ready(true)
+            }
+            _ => Poll::Ready(false),
+        }
     }
 
     /// Takes what the client still sends, until it closes too. The connection's timer limits this.
@@ -71,11 +106,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Read for Wire<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         if self.state.head_timed_out() {
             // Hyper has nothing of its own to write: it has had no request since its last response.
             ready!(self.poll_problem(Failure::HeadTimeout, cx))?;
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        if !self.early.is_empty() {
+            let length = self.early.len().min(buf.remaining());
+            let early = self.early.split_to(length);
+            buf.put_slice(&early);
+            return Poll::Ready(Ok(()));
         }
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
         self.state.on_read();

@@ -130,6 +130,16 @@ fn routes(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
     let durations = routes
         .iter()
         .map(|(route, cells)| (vec![("route", &**route)], Durations::sum(cells.iter().map(|cells| &cells.duration))));
+    // Most routes have no upgrades; those that had none are left out.
+    let tunnelled = routes.iter().filter(|(_, cells)| total(cells, |cells| &cells.tunnelled.bytes[0]) > 0);
+    let open = tunnelled.clone().map(|(route, cells)| (vec![("route", &**route)], total(cells, |c| &c.tunnelled.open)));
+    page.gauges(name::UPGRADED, "Open connections after an upgrade", open)?;
+    let bytes = tunnelled.flat_map(|(route, cells)| {
+        ["received", "sent"].into_iter().enumerate().map(move |(at, direction)| {
+            (vec![("route", &**route), ("direction", direction)], total(cells, |cells| &cells.tunnelled.bytes[at]))
+        })
+    });
+    page.counters(name::UPGRADED_BYTES, "Bytes from and to clients after upgrades", bytes)?;
     let help = "From the head of a request to the last byte of the response";
     page.histograms(name::REQUEST_DURATION, help, durations)
 }

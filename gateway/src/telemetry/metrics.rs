@@ -29,6 +29,8 @@ pub(super) mod name {
     pub(in crate::telemetry) const CONNECTIONS: &str = "gateway_connections";
     pub(in crate::telemetry) const CONNECTIONS_ACCEPTED: &str = "gateway_connections_accepted";
     pub(in crate::telemetry) const CONNECTION_FAILURES: &str = "gateway_connection_failures";
+    pub(in crate::telemetry) const UPGRADED: &str = "gateway_upgraded_connections";
+    pub(in crate::telemetry) const UPGRADED_BYTES: &str = "gateway_upgraded_bytes";
     pub(in crate::telemetry) const UPSTREAM_REQUESTS: &str = "gateway_upstream_requests";
     pub(in crate::telemetry) const UPSTREAM_DURATION: &str = "gateway_upstream_duration_seconds";
     pub(in crate::telemetry) const UPSTREAM_CONNECTIONS: &str = "gateway_upstream_connections";
@@ -225,6 +227,33 @@ fn class_index(status: Option<u16>) -> usize {
 pub struct RouteMetrics {
     pub(super) requests: [[AtomicU64; CLASSES.len()]; METHODS.len()],
     pub(super) duration: Durations,
+    pub tunnelled: Tunnelled,
+}
+
+/// What goes through after an upgrade.
+#[derive(Debug, Default)]
+pub struct Tunnelled {
+    pub(super) open: AtomicU64,
+    /// From the client, to the client.
+    pub(super) bytes: [AtomicU64; 2],
+}
+
+impl Tunnelled {
+    pub fn begin(&self) {
+        self.open.fetch_add(1, Relaxed);
+    }
+
+    pub fn end(&self) {
+        self.open.fetch_sub(1, Relaxed);
+    }
+
+    pub fn received(&self, bytes: usize) {
+        self.bytes[0].fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub fn sent(&self, bytes: usize) {
+        self.bytes[1].fetch_add(bytes as u64, Relaxed);
+    }
 }
 
 impl RouteMetrics {

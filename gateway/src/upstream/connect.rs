@@ -88,14 +88,14 @@ impl Address {
 
 async fn handshake<T>(io: T, open: (Option<Held>, Option<Place>)) -> io::Result<Connection>
 where
-    T: hyper::rt::Read + hyper::rt::Write + Unpin + 'static,
+    T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     let mut builder = http1::Builder::new();
     builder.max_header_size(MAX_RESPONSE_HEAD);
     let (sender, connection) = builder.handshake(io).await.map_err(io::Error::other)?;
     let task = tokio::task::spawn_local(async move {
         // What goes wrong also reaches the request that was under way, which reports it.
-        if let Err(error) = connection.await {
+        if let Err(error) = connection.with_upgrades().await {
             tracing::debug!(%error, "upstream connection ended");
         }
         drop(open);

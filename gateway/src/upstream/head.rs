@@ -5,17 +5,27 @@
 
 use http::{HeaderMap, HeaderValue, StatusCode, header, response::Parts};
 
-use crate::http::{
-    census::{CONTENT_LENGTH, Census, TRANSFER_ENCODING},
-    hop,
+use crate::{
+    config::model::Upgrade,
+    http::{
+        census::{CONTENT_LENGTH, Census, TRANSFER_ENCODING},
+        hop,
+    },
 };
 
 /// Puts a head in order, without what was for the upstream's connection only, or says why it cannot go on.
-pub(super) fn judge(head: &mut Parts) -> Result<(), &'static str> {
+/// `asked` is what the request wanted to switch to.
+pub(super) fn judge(head: &mut Parts, asked: Option<Upgrade>) -> Result<(), &'static str> {
     let census = Census::of(&head.headers);
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        // Hyper would make a tunnel of it, and the client never asked.
-        return Err("the upstream switched protocols unasked");
+        // Hyper makes a tunnel of it.
+        let asked = asked.ok_or("the upstream switched protocols unasked")?;
+        let mut protocols = head.headers.get_all(header::UPGRADE).iter();
+        let is_asked =
+            protocols.next().is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(asked.token().as_bytes()));
+        if !is_asked || protocols.next().is_some() {
+            return Err("the upstream switched to another protocol than was asked for");
+        }
     }
     if census.has(TRANSFER_ENCODING) {
         let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
@@ -69,7 +79,7 @@ mod tests {
             response = response.header(*name, *value);
         }
         let mut head = response.body(()).expect("a response").into_parts().0;
-        judge(&mut head)?;
+        judge(&mut head, None)?;
         let lengths = head.headers.get_all("content-length").iter();
         Ok(lengths.map(|length| length.to_str().expect("ascii").to_owned()).collect())
     }

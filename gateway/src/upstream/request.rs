@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri, header, uri::PathAndQue
 use http_body::Body as _;
 
 use super::endpoint::Endpoint;
-use crate::http::body::Body;
+use crate::{config::model::Upgrade, http::body::Body};
 
 /// A request as the upstream shall see it, less what depends on the endpoint.
 pub struct Outgoing<'a> {
@@ -16,6 +16,8 @@ pub struct Outgoing<'a> {
     pub keep_headers: bool,
     /// What `Host` says where the upstream preserves it.
     pub authority: &'a HeaderValue,
+    /// What the connection shall switch to.
+    pub upgrade: Option<Upgrade>,
     /// What a hash over the request balances by (`hash_of`).
     pub key: Option<u64>,
     pub body: Body,
@@ -46,6 +48,10 @@ impl Outgoing<'_> {
             request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("te"));
         }
         frame(&mut request);
+        if let Some(upgrade) = self.upgrade {
+            request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            request.headers_mut().insert(header::UPGRADE, HeaderValue::from_static(upgrade.token()));
+        }
         request
     }
 

@@ -53,6 +53,8 @@ pub(super) struct Lease {
     /// Whether another request may follow on it.
     pub(super) reusable: bool,
     pub(super) _pass: Option<Pass>,
+    /// It no longer is HTTP's.
+    pub(super) switched: bool,
 }
 
 impl Lease {
@@ -66,7 +68,8 @@ impl Lease {
 impl UpstreamBody {
     /// The body to forward; a response without one gives its connection back at once.
     pub(super) fn wrap(incoming: Incoming, lease: Lease, stall: Timer, patience: BodyPatience) -> Body {
-        if incoming.is_end_stream() {
+        // After an upgrade the connection is still in use, and whoever has the body has it.
+        if incoming.is_end_stream() && !lease.switched {
             lease.give_back();
             return Body::Empty;
         }

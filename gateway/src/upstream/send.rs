@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Response, Version};
+use http::{Response, StatusCode, Version};
 use hyper::body::Incoming;
 use smallvec::SmallVec;
 
@@ -111,7 +111,8 @@ pub async fn send(
     }
     let Answer { head, incoming, connection, reusable, at } = result?;
     let head_us = at.saturating_duration_since(patience.since).as_micros() as u64;
-    let lease = Lease { connection, endpoint, reusable, _pass: pass };
+    let switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
+    let lease = Lease { connection, endpoint, reusable, switched, _pass: pass };
     let patience =
         BodyPatience { between: upstream.model.body_timeout.unwrap_or(patience.body), whole: patience.whole };
     Ok(Sent { response: head, head_us, body: UpstreamBody::wrap(incoming, lease, timer, patience) })
@@ -146,7 +147,7 @@ pub(super) async fn attempt(
     let head_us = at.saturating_duration_since(began).as_micros() as u64;
     upstream.metrics.responded(response.status().as_u16(), head_us);
     let (mut head, incoming) = response.into_parts();
-    let judged = head::judge(&mut head);
+    let judged = head::judge(&mut head, outgoing.upgrade);
     upstream.observe(endpoint, judged.is_err() || head.status.is_server_error(), at);
     judged.map_err(|cause| Refused::new(Failure::UpstreamProtocol, cause))?;
     Ok(Answer { head, incoming, connection, reusable, at })

@@ -94,6 +94,14 @@ impl Process {
         assert!(sent.expect("a shell").success(), "the signal could not be sent");
     }
 
+    /// Its memory in octets: `VmRSS` for now, `VmHWM` for the most that it ever had (proc_pid_status(5)).
+    pub fn memory(&self, kind: &str) -> u64 {
+        let id = self.child.id().expect("it still runs");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(':')).expect("a line of it");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+    }
+
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child of ours").is_none()
     }

@@ -42,7 +42,8 @@ pub(super) fn routes(file: &File, context: &mut Context<'_, '_>, report: &mut Re
         let route = rest(file, typed, &place, context, report);
         if let (Some(name), Some(matches)) = (name, matches) {
             if let Some(route) = route {
-                let Rest { plugins, action, body_bytes, buffer_bytes, timeout, whole_timeout } = route;
+                let Rest { plugins, action, upgrades, upgrade_idle, body_bytes, buffer_bytes, timeout, whole_timeout } =
+                    route;
                 let (name, matches) = (name.into(), matches.clone());
                 routes.push(Arc::new(model::Route {
                     name,
@@ -53,6 +54,8 @@ pub(super) fn routes(file: &File, context: &mut Context<'_, '_>, report: &mut Re
                     buffer_bytes,
                     timeout,
                     whole_timeout,
+                    upgrades,
+                    upgrade_idle,
                 }));
             }
             entries.push((name, place, matches));
@@ -66,6 +69,8 @@ pub(super) fn routes(file: &File, context: &mut Context<'_, '_>, report: &mut Re
 struct Rest {
     plugins: Vec<Arc<model::PluginUse>>,
     action: model::Action,
+    upgrades: Vec<model::Upgrade>,
+    upgrade_idle: Duration,
     body_bytes: u64,
     buffer_bytes: usize,
     timeout: Duration,
@@ -86,8 +91,19 @@ fn rest(
     let at = join(place, "timeouts");
     let timeout = report.part(&typed.timeouts, &at).map(|t| settings::route_timeout(t, &at, context.timeouts, report));
     let whole = report.part(&typed.timeouts, &at).map(|t| settings::whole_timeout(t, &at, report));
+    let idle = report.part(&typed.timeouts, &at).map(|t| settings::upgrade_idle(t, &at, context.timeouts, report));
+    let upgrades = report.part(&typed.upgrades, &join(place, "upgrades")).cloned();
     let (body_bytes, buffer_bytes) = limits?;
-    Some(Rest { plugins, action: action?, body_bytes, buffer_bytes, timeout: timeout?, whole_timeout: whole? })
+    Some(Rest {
+        plugins,
+        action: action?,
+        upgrades: upgrades?,
+        upgrade_idle: idle?,
+        body_bytes,
+        buffer_bytes,
+        timeout: timeout?,
+        whole_timeout: whole?,
+    })
 }
 
 fn conditions(part: &Part<Match>, place: &str, rule: model::PathRule, report: &mut Report<'_>) -> Option<model::Match> {

@@ -130,12 +130,14 @@ pub(super) fn timeouts(file: &File, report: &mut Report<'_>) -> model::Timeouts 
     range(typed.idle, WAIT, "/timeouts/idle", report);
     range(typed.request, WAIT, "/timeouts/request", report);
     range(typed.body, WAIT, "/timeouts/body", report);
+    range(typed.upgrade_idle, WAIT, "/timeouts/upgrade-idle", report);
     range(typed.drain, (Span::secs(0), Span::secs(3600)), "/timeouts/drain", report);
     model::Timeouts {
         header_read: typed.header_read.0,
         idle: typed.idle.0,
         request: typed.request.0,
         body: typed.body.0,
+        upgrade_idle: typed.upgrade_idle.0,
         drain: typed.drain.0,
     }
 }
@@ -178,6 +180,19 @@ pub(super) fn whole_timeout(
 ) -> Option<std::time::Duration> {
     typed.whole.map(|span| {
         range(span, WAIT, &join(place, "whole"), report);
+        span.0
+    })
+}
+
+/// How long nothing may move on a route's connections after an upgrade.
+pub(super) fn upgrade_idle(
+    typed: &RouteTimeouts,
+    place: &str,
+    general: &model::Timeouts,
+    report: &mut Report<'_>,
+) -> std::time::Duration {
+    typed.upgrade_idle.map_or(general.upgrade_idle, |span| {
+        range(span, WAIT, &join(place, "upgrade-idle"), report);
         span.0
     })
 }

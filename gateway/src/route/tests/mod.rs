@@ -74,6 +74,8 @@ fn routes(drafts: impl IntoIterator<Item = Draft>) -> Vec<Arc<Route>> {
             buffer_bytes: 0,
             timeout: Duration::from_secs(1),
             whole_timeout: None,
+            upgrades: vec![],
+            upgrade_idle: Duration::from_secs(1),
         })
     };
     drafts.into_iter().map(build).collect()

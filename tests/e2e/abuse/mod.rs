@@ -1,5 +1,7 @@
 //! Clients that mean harm: whatever they do costs them their connection and nobody else anything.
 
+mod http2;
+
 use std::{
     net::SocketAddr,
     sync::{
@@ -52,7 +54,10 @@ struct Bystander {
 
 impl Bystander {
     fn of(gateway: &TestGateway) -> Self {
-        let address = gateway.address();
+        Self::at(gateway.address())
+    }
+
+    fn at(address: SocketAddr) -> Self {
         let (done, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let shared = (done.clone(), served.clone());
         let task = tokio::spawn(async move {
