@@ -13,10 +13,10 @@ use plugin_sdk::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// What OWASP's secure headers project advises for any service, as far as it breaks no page. A policy for content is
-/// not among them: it must be made for the content.
+/// What OWASP's secure headers project advises for any service, less what cannot be known here: a policy for
+/// content must be made for the content, and whether every subdomain has TLS is for the operator to say.
 const DEFAULTS: [(&str, &str); 7] = [
-    (HSTS, "max-age=31536000; includeSubDomains"),
+    (HSTS, "max-age=31536000"),
     ("x-content-type-options", "nosniff"),
     ("x-frame-options", "DENY"),
     ("referrer-policy", "strict-origin-when-cross-origin"),
