@@ -21,13 +21,11 @@ impl services::Upstreams for Calls {
         Box::pin(async move {
             let upstream = self.0.get(&call.upstream).ok_or(CallError::Unknown)?.clone();
             let (timeout, limit) = (call.timeout, call.limit);
-            let mut headers = call.headers;
             let exchange = async {
                 let outgoing = Outgoing {
                     method: &call.method,
                     target: &call.target,
-                    headers: &mut headers,
-                    keep_headers: false,
+                    headers: &call.headers,
                     // Nobody's but the endpoint's own.
                     authority: &HeaderValue::from_static(""),
                     upgrade: None,

@@ -15,7 +15,10 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::trailers;
-use crate::timers::{Timer, Timers};
+use crate::{
+    error::Failure,
+    timers::{Timer, Timers},
+};
 
 /// A body that the gateway forwards. Streams are polled only as fast as the receiver takes them.
 #[derive(Default)]
@@ -36,8 +39,10 @@ pub enum BodyError {
     TooLarge(u64),
     /// No byte came for too long.
     Stalled,
-    /// The sender broke off.
+    /// The client broke off.
     Interrupted(hyper::Error),
+    /// The upstream broke off.
+    Broken(io::Error),
     /// The sender took back what it had begun (RFC 9113 §8.1).
     Withdrawn,
 }
@@ -47,7 +52,7 @@ impl fmt::Display for BodyError {
         match self {
             Self::TooLarge(limit) => write!(f, "body is over {limit} bytes"),
             Self::Stalled => f.write_str("body stalled"),
-            Self::Interrupted(_) => f.write_str("body was interrupted"),
+            Self::Interrupted(_) | Self::Broken(_) => f.write_str("body was interrupted"),
             Self::Withdrawn => f.write_str("body was withdrawn"),
         }
     }
@@ -57,6 +62,7 @@ impl std::error::Error for BodyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Interrupted(error) => Some(error),
+            Self::Broken(error) => Some(error),
             _ => None,
         }
     }
@@ -81,6 +87,21 @@ pub struct Traffic {
     pub awaited: Cell<bool>,
     /// The client's body has arrived whole.
     pub complete: Cell<bool>,
+}
+
+impl Traffic {
+    /// What the client's body has to answer for.
+    pub fn failure(&self) -> Option<Failure> {
+        if self.overflow.get() {
+            Some(Failure::BodyTooLarge)
+        } else if self.stalled.get() {
+            Some(Failure::BodyTimeout)
+        } else if self.broken.get() {
+            Some(Failure::MalformedRequest)
+        } else {
+            self.left.get().then_some(Failure::ClientClosed)
+        }
+    }
 }
 
 /// A client's body, counted and cut off at the route's limit.

@@ -13,7 +13,7 @@ mod tunnel;
 use std::{convert::Infallible, rc::Rc, time::Instant};
 
 use http::{Request, Response, StatusCode};
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper::body::Incoming;
 
 pub use admit::refused_by_parser;
 pub use client::Client;
@@ -92,14 +92,18 @@ async fn forward(ongoing: &mut Ongoing, site: &Site, until: Instant) {
             None => ongoing.fail(Failure::Internal, "a route leads nowhere"),
         };
     };
+    // A plugin has read the body as far as it went: no endpoint need be troubled with that.
+    if !ongoing.slot.request_body.is_buffered()
+        && let Some(failure) = ongoing.slot.traffic.failure()
+    {
+        return ongoing.fail(failure, "");
+    }
     let exchange = &mut *ongoing.slot;
     let key = affinity::key(&upstream.model.balance, exchange);
     let outgoing = Outgoing {
         method: &exchange.request.method,
         target: &exchange.request.target,
-        headers: &mut exchange.request.headers,
-        // Whoever still wants to see the request gets to see it whole.
-        keep_headers: route.pipeline.has_response_stages() || route.pipeline.has_observers(),
+        headers: &exchange.request.headers,
         authority: &exchange.request.authority,
         upgrade: ongoing.upgrade,
         key,
@@ -118,10 +122,8 @@ async fn forward(ongoing: &mut Ongoing, site: &Site, until: Instant) {
     match sent {
         Ok(sent) => {
             ongoing.upstream_us = Some(sent.head_us);
-            let mut head = sent.response;
-            if head.status == StatusCode::SWITCHING_PROTOCOLS {
-                ongoing.switched = head.extensions.remove::<OnUpgrade>();
-            }
+            let head = sent.response;
+            ongoing.switched = sent.switched;
             exchange.response = Some(ResponseHead { status: head.status, headers: head.headers });
             exchange.response_body = sent.body;
         }
@@ -136,12 +138,11 @@ async fn forward(ongoing: &mut Ongoing, site: &Site, until: Instant) {
 
 fn plugin_failure(ongoing: &Ongoing, kind: FailureKind) -> Failure {
     let traffic = &ongoing.slot.traffic;
+    // The plugin could not help it: the client's body was at fault.
+    if let Some(failure) = traffic.failure() {
+        return failure;
+    }
     match kind {
-        // The plugin could not help it: the client's body was at fault.
-        _ if traffic.overflow.get() => Failure::BodyTooLarge,
-        _ if traffic.stalled.get() => Failure::BodyTimeout,
-        _ if traffic.broken.get() => Failure::MalformedRequest,
-        _ if traffic.left.get() => Failure::ClientClosed,
         // It waited for a body that kept coming, too slowly.
         FailureKind::Timeout if traffic.awaited.get() => Failure::BodyTimeout,
         FailureKind::Busy => Failure::PluginBusy,

@@ -12,7 +12,6 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::upgrade::OnUpgrade;
 
 use super::{Client, Site, Worker, observing::observe};
 use crate::{
@@ -26,6 +25,7 @@ use crate::{
     pipeline::{Outcome, Pipeline, Reply, ResponseHead, Slot},
     telemetry::metrics::RouteMetrics,
     timers::Timer,
+    upstream::Switched,
 };
 
 /// The most that is handed over at once to a client that has to take it by a deadline: so that a slow one is
@@ -50,7 +50,7 @@ pub(super) struct Ongoing {
     /// What the client may switch to, and asks for.
     pub(super) upgrade: Option<Upgrade>,
     /// The upstream has switched.
-    pub(super) switched: Option<OnUpgrade>,
+    pub(super) switched: Option<Box<Switched>>,
     /// What was sent, once it was.
     pub(super) status: Option<StatusCode>,
     /// The response has been handed over whole.
@@ -300,9 +300,10 @@ impl HttpBody for OutgoingBody {
             Some(Err(error)) => {
                 let failure = match error {
                     BodyError::Stalled => Failure::UpstreamTimeout,
-                    BodyError::Interrupted(_) | BodyError::Withdrawn | BodyError::TooLarge(_) => {
-                        Failure::UpstreamClosed
-                    }
+                    BodyError::Interrupted(_)
+                    | BodyError::Broken(_)
+                    | BodyError::Withdrawn
+                    | BodyError::TooLarge(_) => Failure::UpstreamClosed,
                 };
                 ongoing.failure = Some(failure);
                 tracing::warn!(

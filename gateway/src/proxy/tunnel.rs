@@ -10,16 +10,14 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request::Parts};
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper::upgrade::OnUpgrade;
 
 use super::ongoing::{Ongoing, OutgoingBody};
 use crate::{
     config::model::Upgrade,
     error::Failure,
-    http::{
-        body::{Body, BodyError},
-        request_id::X_REQUEST_ID,
-    },
+    http::{body::BodyError, request_id::X_REQUEST_ID},
+    upstream::Switched,
 };
 
 /// What hyper sends back: an exchange's body, or nothing where the connection is handed over.
@@ -31,8 +29,7 @@ pub enum Answer {
 /// An exchange whose connection has been handed over.
 pub struct Tunnel {
     ongoing: Box<Ongoing>,
-    upstream: Option<OnUpgrade>,
-    _lease: Body,
+    upstream: Option<Box<Switched>>,
 }
 
 /// How the two sides of a tunnel parted.
@@ -58,7 +55,7 @@ pub(super) fn wanted(head: &Parts, body: &impl HttpBody) -> Option<Upgrade> {
 }
 
 /// Hands the connection over, once hyper has sent the response.
-pub(super) fn begin(mut ongoing: Box<Ongoing>, upstream: OnUpgrade) -> Response<Answer> {
+pub(super) fn begin(mut ongoing: Box<Ongoing>, upstream: Box<Switched>) -> Response<Answer> {
     let mut headers = match ongoing.slot.response.take() {
         Some(head) => {
             let headers = head.headers.clone();
@@ -76,11 +73,9 @@ pub(super) fn begin(mut ongoing: Box<Ongoing>, upstream: OnUpgrade) -> Response<
     let mut response = Response::new(Answer::Switched);
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = headers;
-    // It keeps the upstream's connection, and its place in the balance.
-    let lease = std::mem::take(&mut ongoing.slot.response_body);
     if let Some(client) = ongoing.client.clone() {
         ongoing.metrics().tunnelled.begin();
-        client.lifeline.switch(Tunnel { ongoing, upstream: Some(upstream), _lease: lease });
+        client.lifeline.switch(Tunnel { ongoing, upstream: Some(upstream) });
     }
     response
 }
@@ -91,9 +86,9 @@ impl Tunnel {
         self.ongoing.route.map_or(Duration::ZERO, |index| self.ongoing.site.routes[index].model.upgrade_idle)
     }
 
-    /// The upstream's side, the first time; none if it has broken.
-    pub async fn upstream(&mut self) -> Option<Upgraded> {
-        self.upstream.take()?.await.inspect_err(|error| tracing::debug!(%error, "the upgrade failed")).ok()
+    /// The upstream's side, the first time.
+    pub fn upstream(&mut self) -> Option<Box<Switched>> {
+        self.upstream.take()
     }
 
     /// Bytes came from the client.

@@ -10,7 +10,6 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
@@ -29,8 +28,8 @@ pub(super) async fn run<C>(mut tunnel: Box<Tunnel>, client: C, early: Bytes, sta
 where
     C: AsyncRead + AsyncWrite + Unpin,
 {
-    let Some(upstream) = tunnel.upstream().await else { return tunnel.ended(Parting::UpstreamLeft) };
-    let parting = carry(&tunnel, client, TokioIo::new(upstream), early, state).await;
+    let Some(upstream) = tunnel.upstream() else { return tunnel.ended(Parting::UpstreamLeft) };
+    let parting = carry(&tunnel, client, upstream, early, state).await;
     tunnel.ended(parting);
 }
 

@@ -10,12 +10,7 @@ use std::{
 
 use http::{HeaderValue, Uri};
 
-use super::{
-    connect::{Address, Connection},
-    group::Member,
-    pass::Open,
-    standing::Standing,
-};
+use super::{connect::Address, group::Member, http1::Connection, pass::Open, standing::Standing};
 use crate::config::model;
 
 pub(super) struct Endpoint {
@@ -36,7 +31,7 @@ pub(super) struct Endpoint {
 }
 
 struct Idle {
-    connection: Connection,
+    connection: Box<Connection>,
     /// The look for idle connections before which it was put here.
     since: u64,
 }
@@ -68,32 +63,18 @@ impl Endpoint {
         self.under_way.get()
     }
 
-    /// A connection that can take a request at once: the one used last, since it is the least likely to be
-    /// closed by the upstream meanwhile.
-    pub(super) fn take_idle(&self) -> Option<Connection> {
-        let mut idle = self.idle.borrow_mut();
-        let mut index = idle.len();
-        while index > 0 {
-            index -= 1;
-            if idle[index].connection.sender.is_ready() {
-                return idle.remove(index).map(|idle| idle.connection);
-            }
-            if idle[index].connection.sender.is_closed() {
-                idle.remove(index);
-            }
-            // Neither ready nor closed: its task has not yet seen the end of the last response, or the upstream
-            // answered before it had the whole request, the rest of which is still on its way.
-        }
-        None
+    /// A connection for a request: the one used last, since it is the least likely to be closed by the upstream
+    /// meanwhile. Whether it is shows when the request is sent.
+    pub(super) fn take_idle(&self) -> Option<Box<Connection>> {
+        self.idle.borrow_mut().pop_back().map(|idle| idle.connection)
     }
 
-    pub(super) fn put_idle(&self, connection: Connection) {
-        if connection.sender.is_closed() {
-            return;
-        }
+    pub(super) fn put_idle(&self, connection: Box<Connection>) {
         let mut idle = self.idle.borrow_mut();
-        if idle.len() >= self.capacity.get() {
-            idle.pop_front();
+        if idle.len() >= self.capacity.get()
+            && let Some(longest) = idle.pop_front()
+        {
+            longest.connection.take_leave();
         }
         if self.capacity.get() > 0 {
             idle.push_back(Idle { connection, since: self.looks.get() });
@@ -101,16 +82,26 @@ impl Endpoint {
         }
     }
 
-    /// Closes what was unused for so many looks in a row.
+    /// Closes what was unused for so many looks in a row, or was closed by the upstream. What stays gives back what
+    /// it does not need at rest.
     pub(super) fn close_idle(&self, looks: u64) {
         let now = self.looks.get() + 1;
         self.looks.set(now);
-        self.idle.borrow_mut().retain(|idle| now - idle.since <= looks && !idle.connection.sender.is_closed());
+        let all = std::mem::take(&mut *self.idle.borrow_mut());
+        for mut idle in all {
+            if now - idle.since > looks {
+                idle.connection.take_leave();
+            } else if !idle.connection.is_closed() {
+                idle.connection.slumber();
+                self.idle.borrow_mut().push_back(idle);
+            }
+        }
     }
 
     /// Closes the connection that was idle for longest, if there is one.
     pub(super) fn close_longest_idle(&self) -> bool {
-        self.idle.borrow_mut().pop_front().is_some()
+        let longest = self.idle.borrow_mut().pop_front();
+        longest.map(|idle| idle.connection.take_leave()).is_some()
     }
 
     /// A reload may allow more or fewer.
@@ -118,7 +109,9 @@ impl Endpoint {
         self.capacity.set(capacity);
         let mut idle = self.idle.borrow_mut();
         let surplus = idle.len().saturating_sub(capacity);
-        idle.drain(..surplus);
+        for idle in idle.drain(..surplus) {
+            idle.connection.take_leave();
+        }
     }
 }
 

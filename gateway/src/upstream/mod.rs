@@ -9,6 +9,8 @@ mod connect;
 mod endpoint;
 mod group;
 mod head;
+mod http1;
+mod io;
 mod moment;
 mod names;
 mod pass;
@@ -19,6 +21,7 @@ mod response;
 mod retry;
 mod send;
 mod standing;
+mod switched;
 pub mod tls;
 mod view;
 mod watch;
@@ -36,6 +39,7 @@ pub use group::Group;
 pub use rendezvous::hash_of;
 pub use request::Outgoing;
 pub use send::{Patience, Refused, Sent, send};
+pub use switched::Switched;
 
 pub use watch::Watch;
 

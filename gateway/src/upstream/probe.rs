@@ -2,9 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderValue, Request, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 
-use super::group::{Group, Member};
+use super::{
+    group::{Group, Member},
+    http1,
+};
 use crate::{config::model::ActiveHealth, http::body::Body};
 
 /// For ever; ended by dropping.
@@ -31,16 +34,20 @@ pub(super) async fn keep_asking(group: Arc<Group>, member: Member) {
 
 /// On a connection of its own: whether new ones are accepted is part of the question.
 async fn ask(group: &Group, member: &Member, policy: &ActiveHealth) -> Result<(), String> {
-    let mut connection = group.connect_to(member).connect(None, None).await.map_err(|error| error.to_string())?;
-    let mut request = Request::new(Body::Empty);
-    *request.uri_mut() = policy.path.clone().into();
+    let connection = group.connect_to(member).connect(None, None).await.map_err(|error| error.to_string())?;
     let authority = group.model.endpoints[member.origin].url.authority().map_or("", |authority| authority.as_str());
-    let headers = request.headers_mut();
-    headers.insert(header::HOST, HeaderValue::from_str(authority).map_err(|error| error.to_string())?);
+    let mut headers = HeaderMap::with_capacity(1);
     headers.insert(header::USER_AGENT, HeaderValue::from_static("gateway-health-check"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    let response = connection.sender.send_request(request).await.map_err(|error| error.to_string())?;
-    let status = response.status().as_u16();
+    let head = http1::Head {
+        method: &Method::GET,
+        target: &policy.path,
+        headers: &headers,
+        host: &HeaderValue::from_str(authority).map_err(|error| error.to_string())?,
+        upgrade: None,
+        last: true,
+    };
+    let (response, _) = connection.send(&head, &mut Body::Empty).await.map_err(|broken| broken.to_string())?;
+    let status = response.status.as_u16();
     if policy.expects(status) { Ok(()) } else { Err(format!("status {status}")) }
 }
 

@@ -8,9 +8,8 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 
-use super::{connect::Connection, endpoint::Busy, pass::Pass};
+use super::{endpoint::Busy, http1::Reading, pass::Pass};
 use crate::{
     http::body::{Body, BodyError},
     timers::Timer,
@@ -18,8 +17,10 @@ use crate::{
 
 /// Dropped before its end, it takes the connection with it: that is how a request is cancelled.
 pub(super) struct UpstreamBody {
-    incoming: Incoming,
-    lease: Option<Lease>,
+    /// Until it has ended.
+    under_way: Option<(Reading, Lease)>,
+    /// Why it ended before its end, which is said when what came before has had a chance to go out.
+    failed: Option<BodyError>,
     /// Armed while nothing comes.
     stall: Timer,
     patience: BodyPatience,
@@ -46,35 +47,28 @@ impl BodyPatience {
     }
 }
 
-/// A connection in use and where it goes back to.
+/// What holds an endpoint while a response is under way.
 pub(super) struct Lease {
-    pub(super) connection: Connection,
     pub(super) endpoint: Busy,
-    /// Whether another request may follow on it.
-    pub(super) reusable: bool,
     pub(super) _pass: Option<Pass>,
-    /// It no longer is HTTP's.
-    pub(super) switched: bool,
 }
 
-impl Lease {
-    pub(super) fn give_back(self) {
-        if self.reusable {
-            self.endpoint.put_idle(self.connection);
-        }
+/// The response has ended: another request may follow on its connection, if that is good for one.
+fn give_back(reading: Reading, lease: Lease) {
+    if let Some(connection) = reading.into_connection() {
+        lease.endpoint.put_idle(connection);
     }
 }
 
 impl UpstreamBody {
-    /// The body to forward; a response without one gives its connection back at once.
-    pub(super) fn wrap(incoming: Incoming, lease: Lease, stall: Timer, patience: BodyPatience) -> Body {
-        // After an upgrade the connection is still in use, and whoever has the body has it.
-        if incoming.is_end_stream() && !lease.switched {
-            lease.give_back();
-            return Body::Empty;
+    /// The body to forward. One that is here already gives its connection back at once.
+    pub(super) fn wrap(mut reading: Reading, lease: Lease, stall: Timer, patience: BodyPatience) -> Body {
+        if let Some(whole) = reading.take_whole() {
+            give_back(reading, lease);
+            return whole;
         }
         stall.disarm();
-        Body::Stream(Box::pin(Self { incoming, lease: Some(lease), stall, patience }))
+        Body::Stream(Box::pin(Self { under_way: Some((reading, lease)), failed: None, stall, patience }))
     }
 }
 
@@ -83,39 +77,45 @@ impl HttpBody for UpstreamBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) else {
-            if !self.stall.is_armed() {
-                self.stall.arm(self.patience.left());
+        let Self { under_way, failed, stall, patience } = &mut *self;
+        let Some((reading, _)) = under_way else { return Poll::Ready(failed.take().map(Err)) };
+        let Poll::Ready(frame) = reading.poll_frame(cx) else {
+            if !stall.is_armed() {
+                stall.arm(patience.left());
             }
-            ready!(self.stall.poll_expired(cx));
-            self.lease = None;
+            ready!(stall.poll_expired(cx));
+            *under_way = None;
             return Poll::Ready(Some(Err(BodyError::Stalled)));
         };
-        self.stall.disarm();
-        if self.patience.is_over() && !matches!(frame, None | Some(Err(_))) {
-            self.lease = None;
+        stall.disarm();
+        if patience.is_over() && !matches!(frame, None | Some(Err(_))) {
+            *under_way = None;
             return Poll::Ready(Some(Err(BodyError::Stalled)));
         }
-        let ended = match &frame {
-            // After trailers nothing follows, and hyper does not ask once more.
-            Some(Ok(frame)) => frame.is_trailers() || self.incoming.is_end_stream(),
-            Some(Err(_)) => {
-                self.lease = None;
-                false
-            }
-            None => true,
-        };
-        if ended && let Some(lease) = self.lease.take() {
-            lease.give_back();
+        if let Some(Err(error)) = frame {
+            *under_way = None;
+            *failed = Some(error);
+            // Hyper would take its head and all that it has not yet written with it.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Interrupted)))
+        if (frame.is_none() || reading.is_end_stream())
+            && let Some((reading, lease)) = under_way.take()
+        {
+            give_back(reading, lease);
+        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.under_way.is_none() && self.failed.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.under_way {
+            Some((reading, _)) => reading.size_hint(),
+            None if self.failed.is_some() => SizeHint::default(),
+            None => SizeHint::with_exact(0),
+        }
     }
 }

@@ -31,13 +31,11 @@ pub(super) async fn until_done(
     timer: &Timer,
 ) -> Result<Answer, Refused> {
     upstream.budget.deposit();
-    let keep_headers = outgoing.keep_headers;
     let deadline = patience.since + patience.response;
     let mut began = patience.since;
     let mut tried: SmallVec<[Rc<Endpoint>; 4]> = SmallVec::new();
     for attempts_left in (0..=policy.attempts).rev() {
         let spare = if attempts_left > 0 { outgoing.spare() } else { None };
-        outgoing.keep_headers = keep_headers || spare.is_some();
         let left = deadline.saturating_duration_since(began);
         let result = attempt(upstream, endpoint, outgoing, traffic, timer, left, began).await;
         if attempts_left == 0 || !policy.on.includes(&result) {

@@ -6,19 +6,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Response, StatusCode, Version};
-use hyper::body::Incoming;
+use http::{StatusCode, response::Parts};
 use smallvec::SmallVec;
 
 use super::{
     Upstream,
-    connect::Connection,
     endpoint::{Busy, Endpoint},
     head,
+    http1::{Broken, Connection, Reading},
     pass::{Place, Waiting},
     request::Outgoing,
     response::{BodyPatience, Lease, UpstreamBody},
     retry,
+    switched::Switched,
 };
 use crate::{
     config::model::HostHeader,
@@ -30,10 +30,12 @@ use crate::{
 
 /// A response has begun.
 pub struct Sent {
-    pub response: http::response::Parts,
+    pub response: Parts,
     /// How long it took until the head was there, in microseconds.
     pub head_us: u64,
     pub body: Body,
+    /// The connection, where it is HTTP's no more.
+    pub switched: Option<Box<Switched>>,
 }
 
 /// No response will come.
@@ -60,11 +62,8 @@ impl Refused {
 
 /// The head of a response, and what its body comes by.
 pub(super) struct Answer {
-    pub(super) head: http::response::Parts,
-    incoming: Incoming,
-    connection: Connection,
-    /// Another request may follow on the connection.
-    reusable: bool,
+    pub(super) head: Parts,
+    reading: Reading,
     /// When the head was there.
     at: Instant,
 }
@@ -109,13 +108,17 @@ pub async fn send(
             Err(refused) => pass.ended(refused.failure.is_the_upstreams().then_some(true), Instant::now()),
         }
     }
-    let Answer { head, incoming, connection, reusable, at } = result?;
+    let Answer { head, reading, at } = result?;
     let head_us = at.saturating_duration_since(patience.since).as_micros() as u64;
-    let switched = head.status == StatusCode::SWITCHING_PROTOCOLS;
-    let lease = Lease { connection, endpoint, reusable, switched, _pass: pass };
+    let lease = Lease { endpoint, _pass: pass };
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        let switched = Some(Box::new(Switched::new(reading, lease)));
+        return Ok(Sent { response: head, head_us, body: Body::Empty, switched });
+    }
     let patience =
         BodyPatience { between: upstream.model.body_timeout.unwrap_or(patience.body), whole: patience.whole };
-    Ok(Sent { response: head, head_us, body: UpstreamBody::wrap(incoming, lease, timer, patience) })
+    let body = UpstreamBody::wrap(reading, lease, timer, patience);
+    Ok(Sent { response: head, head_us, body, switched: None })
 }
 
 /// Sends a request once, `began` now, and waits for up to `left`, or for as long as the upstream may take each time.
@@ -133,7 +136,7 @@ pub(super) async fn attempt(
     timer.arm(patience);
     let exchange = timer.limit(exchange(upstream, endpoint, outgoing, traffic)).await;
     let exchange = exchange.unwrap_or_else(|| Err(timed_out(traffic, patience)));
-    let (response, connection, reusable) = match exchange {
+    let (mut head, reading) = match exchange {
         Ok(exchange) => exchange,
         Err(refused) => {
             upstream.metrics.failed();
@@ -145,12 +148,11 @@ pub(super) async fn attempt(
     };
     let at = Instant::now();
     let head_us = at.saturating_duration_since(began).as_micros() as u64;
-    upstream.metrics.responded(response.status().as_u16(), head_us);
-    let (mut head, incoming) = response.into_parts();
+    upstream.metrics.responded(head.status.as_u16(), head_us);
     let judged = head::judge(&mut head, outgoing.upgrade);
     upstream.observe(endpoint, judged.is_err() || head.status.is_server_error(), at);
     judged.map_err(|cause| Refused::new(Failure::UpstreamProtocol, cause))?;
-    Ok(Answer { head, incoming, connection, reusable, at })
+    Ok(Answer { head, reading, at })
 }
 
 /// Whoever had the turn when the time was over was too slow.
@@ -162,20 +164,20 @@ fn timed_out(traffic: &Traffic, patience: Duration) -> Refused {
     }
 }
 
-/// The head of a response, its connection, and whether another request may follow on that. `endpoint` is the one to
-/// begin with; it becomes the one that was asked.
+/// The head of a response, and the rest of it to come. `endpoint` is the one to begin with; it becomes the one that
+/// was asked.
 async fn exchange(
     upstream: &Upstream,
     endpoint: &mut Busy,
     outgoing: &mut Outgoing<'_>,
     traffic: &Traffic,
-) -> Result<(Response<Incoming>, Connection, bool), Refused> {
+) -> Result<(Parts, Reading), Refused> {
     let preserve_host = upstream.model.host == HostHeader::Preserve;
     let mut retried = false;
     loop {
         // After one idle connection turned out to be closed, the others are not believed either.
         let idle = if retried { None } else { endpoint.take_idle() };
-        let (mut connection, reused) = match idle {
+        let (connection, reused) = match idle {
             Some(connection) => (connection, true),
             // Boxed, because a handshake is large, rare, and would make every exchange's future as large.
             None => Box::pin(connect(upstream, endpoint)).await?,
@@ -183,29 +185,18 @@ async fn exchange(
         // An idle connection may have been closed by the upstream an instant ago, which is no failure of
         // the request.
         let spare = if reused { outgoing.spare() } else { None };
-        let keep_headers = outgoing.keep_headers || spare.is_some();
-        let request = outgoing.request(endpoint, preserve_host, keep_headers);
-        let mut error = match connection.sender.try_send_request(request).await {
-            Ok(response) => {
-                // To a server of HTTP/1.0 hyper would say the next request in HTTP/1.0, which has no chunks:
-                // a body of unknown length would be lost.
-                let reusable = response.version() >= Version::HTTP_11;
-                return Ok((response, connection, reusable));
-            }
-            Err(error) => error,
-        };
-        match error.take_message() {
-            // Nothing of it was written.
-            Some(unsent) => {
-                outgoing.take_back(unsent, keep_headers);
+        let mut body = std::mem::take(&mut outgoing.body);
+        match connection.send(&outgoing.head(endpoint, preserve_host), &mut body).await {
+            Ok(answer) => return Ok(answer),
+            Err(Broken::Unsent(error)) => {
+                outgoing.body = body;
                 if !reused {
-                    return Err(Refused::unsent(Failure::UpstreamClosed, chain(&error.into_error())));
+                    return Err(Refused::unsent(Failure::UpstreamClosed, error.to_string()));
                 }
             }
-            None => {
-                let error = error.into_error();
-                let spare = spare.filter(|_| !error.is_parse() && !error.is_user());
-                outgoing.body = spare.ok_or_else(|| refused(&error, traffic))?;
+            Err(broken) => {
+                let spare = spare.filter(|_| matches!(broken, Broken::Closed(_)));
+                outgoing.body = spare.ok_or_else(|| refused(&broken, traffic))?;
                 retried = true;
             }
         }
@@ -214,7 +205,7 @@ async fn exchange(
 
 /// A new connection to the endpoint or, where it cannot be reached, to another one, which takes its place: nothing
 /// has been sent yet. Where there may be no more connections, one that becomes free; then the second is true.
-async fn connect(upstream: &Upstream, endpoint: &mut Busy) -> Result<(Connection, bool), Refused> {
+async fn connect(upstream: &Upstream, endpoint: &mut Busy) -> Result<(Box<Connection>, bool), Refused> {
     let mut tried: SmallVec<[Rc<Endpoint>; 4]> = SmallVec::new();
     loop {
         let place = match upstream.model.limits.connections {
@@ -245,7 +236,7 @@ async fn connect(upstream: &Upstream, endpoint: &mut Busy) -> Result<(Connection
 }
 
 enum Free {
-    Connection(Connection),
+    Connection(Box<Connection>),
     Place(Place),
 }
 
@@ -285,19 +276,10 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Whose fault it was: the body's sender is asked first, since its failure breaks the upstream's side too.
-fn refused(error: &hyper::Error, traffic: &Traffic) -> Refused {
-    let failure = if traffic.overflow.get() {
-        Failure::BodyTooLarge
-    } else if traffic.stalled.get() {
-        Failure::BodyTimeout
-    } else if traffic.broken.get() {
-        Failure::MalformedRequest
-    } else if traffic.left.get() {
-        Failure::ClientClosed
-    } else if error.is_parse() {
-        Failure::UpstreamProtocol
-    } else {
-        Failure::UpstreamClosed
-    };
-    Refused::new(failure, chain(error))
+fn refused(broken: &Broken, traffic: &Traffic) -> Refused {
+    let failure = traffic.failure().unwrap_or(match broken {
+        Broken::Malformed(_) => Failure::UpstreamProtocol,
+        Broken::Unsent(_) | Broken::Closed(_) | Broken::Body(_) => Failure::UpstreamClosed,
+    });
+    Refused::new(failure, broken.to_string())
 }

@@ -38,7 +38,7 @@ async fn a_bare_line_feed_ends_a_line_and_goes_on_as_a_proper_end() {
     let scene = Scene::new().await;
     // RFC 9112 §2.2 allows it; whoever comes next gets to see CRLF only.
     let request = "POST /x HTTP/1.1\nHost: a.example\nX-A: 1\nContent-Length: 5\n\nhello";
-    scene.forwards(request, "POST /x HTTP/1.1\ncontent-length: 5\nx-a: 1\nhost: a.example\n\nhello").await;
+    scene.forwards(request, "POST /x HTTP/1.1\nhost: a.example\nx-a: 1\ncontent-length: 5\n\nhello").await;
 }
 
 #[tokio::test]

@@ -82,6 +82,6 @@ async fn an_http_2_body_is_framed_anew() {
     let expected = "POST /x HTTP/1.1\nhost: a.example\ntransfer-encoding: chunked\n\n0\r\n\r\nGET /smuggled";
     assert_eq!(scene.seen().await, [expected]);
     assert_eq!(h2_fate(&scene, &[h2_post(&[("content-length", "18")]), end]).await, Fate::Answered(200));
-    let expected = "POST /x HTTP/1.1\ncontent-length: 18\nhost: a.example\n\n0\r\n\r\nGET /smuggled";
+    let expected = "POST /x HTTP/1.1\nhost: a.example\ncontent-length: 18\n\n0\r\n\r\nGET /smuggled";
     assert_eq!(scene.seen().await, [expected]);
 }

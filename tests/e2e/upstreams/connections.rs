@@ -9,7 +9,7 @@ use std::{
 };
 
 use http::Method;
-use tokio::{io::AsyncWriteExt, net::TcpListener};
+use tokio::{io::AsyncWriteExt, net::TcpListener, sync::Notify};
 
 use super::{balanced, gateway_to, is_problem, nobody};
 use crate::support::{
@@ -130,7 +130,7 @@ async fn idle_connections_that_the_upstream_closed_are_not_used() {
     })
     .await;
     let gateway = gateway_to(upstream.address()).await;
-    for _ in 0..20 {
+    for _ in 0..3 {
         assert_eq!(gateway.send(Request::get("/")).await.status, 200);
         eventually("the gateway noticing", async || {
             metric(&gateway, "gateway_upstream_connections{upstream=\"it\"}").await == 0
@@ -138,6 +138,31 @@ async fn idle_connections_that_the_upstream_closed_are_not_used() {
         .await;
     }
     assert_eq!(gateway.send(Request::post("/", "body")).await.status, 200);
+}
+
+/// Somebody could otherwise answer the next request, whoever's that is.
+#[tokio::test]
+async fn what_an_upstream_says_unasked_answers_nobody() {
+    let (speak, spoken) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (told, telling) = (speak.clone(), spoken.clone());
+    let upstream = RawUpstream::on_head(move |mut stream| {
+        let (told, telling) = (told.clone(), telling.clone());
+        async move {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ngood").await.ok();
+            told.notified().await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil").await.ok();
+            telling.notify_one();
+            Some(stream)
+        }
+    })
+    .await;
+    let gateway = gateway_to(upstream.address()).await;
+    for method in [Method::GET, Method::POST].into_iter().cycle().take(10) {
+        // The connection of the request before is still there, with something to read on it.
+        assert_eq!(gateway.send(Request::new(method, "/")).await.text(), "good");
+        speak.notify_one();
+        spoken.notified().await;
+    }
 }
 
 #[tokio::test]
