@@ -1,6 +1,6 @@
 //! Builds the standard plugins and embeds them, so that the gateway needs no other file.
 
-use std::{error::Error, path::Path, process::ExitCode};
+use std::{error::Error, process::ExitCode};
 
 fn main() -> ExitCode {
     match embed_plugins() {
@@ -13,7 +13,8 @@ fn main() -> ExitCode {
 }
 
 fn embed_plugins() -> Result<(), Box<dyn Error>> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("the gateway lies in a workspace")?;
+    let here = component_build::manifest_dir()?;
+    let workspace = here.parent().ok_or("the gateway lies in a workspace")?;
     component_build::rerun_if_changed(workspace, &["plugins", "plugin-sdk", "wit"]);
     let packages = component_build::packages_below(&workspace.join("plugins"))?;
     let components = component_build::build(workspace, &packages)?;

@@ -34,9 +34,17 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The packages in the folders below `folder`, by name. A folder that does not exist holds none.
+/// The folder of the package whose build script runs. Asked at run time: checkouts that share a target folder share
+/// build scripts too, and `env!` would name the checkout that happened to compile it.
+pub fn manifest_dir() -> Result<PathBuf, Error> {
+    env::var_os("CARGO_MANIFEST_DIR")
+        .map(PathBuf::from)
+        .ok_or_else(|| Error("cargo sets CARGO_MANIFEST_DIR".to_owned()))
+}
+
+/// The packages in the folders below `folder`, by name.
 pub fn packages_below(folder: &Path) -> Result<Vec<Package>, Error> {
-    let Ok(entries) = fs::read_dir(folder) else { return Ok(Vec::new()) };
+    let entries = fs::read_dir(folder).map_err(|error| Error(format!("cannot list {}: {error}", folder.display())))?;
     let mut packages = Vec::new();
     for entry in entries {
         let entry = entry.map_err(|error| Error(format!("cannot list {}: {error}", folder.display())))?;

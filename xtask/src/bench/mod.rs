@@ -53,15 +53,22 @@ pub fn run(args: &[String]) -> Result<()> {
     let bench = Bench::new(target.join("bench"), target.join("release/gateway"))?;
     let upstream = bench.upstream()?;
     let mut groups = Vec::new();
+    let mut failed = Ok(());
     for scenario in &options.scenarios {
-        let group = measure(scenario, &bench, upstream.port, &options);
-        groups.push(group.with_context(|| format!("cannot measure {}", scenario.key))?);
+        match measure(scenario, &bench, upstream.port, &options) {
+            Ok(group) => groups.push(group),
+            // What has been measured is worth seeing all the same.
+            Err(error) => {
+                failed = Err(error.context(format!("cannot measure {}", scenario.key)));
+                break;
+            }
+        }
     }
     println!("\n{}", report::markdown(&groups));
     if let Some(file) = &options.json {
         fs::write(file, report::json(&groups)).with_context(|| format!("cannot write {}", file.display()))?;
     }
-    Ok(())
+    failed
 }
 
 fn parse(args: &[String]) -> Result<Options> {
