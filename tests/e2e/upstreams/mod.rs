@@ -8,6 +8,7 @@ mod ejection;
 mod endpoints;
 mod health;
 mod names;
+mod processes;
 mod reload;
 mod responses;
 mod retries;
