@@ -1,6 +1,6 @@
-//! Signature checks at native speed: RSA in a sandbox is tens of times slower.
+//! Signature checks at native speed: RSA in a sandbox is tens of times slower. And passwords.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use crate::host;
 
@@ -76,6 +76,43 @@ impl fmt::Display for Algorithm {
 pub fn verify(algorithm: Algorithm, key: &[u8], message: &[u8], signature: &[u8]) -> Result<bool, CryptoError> {
     host::verify(algorithm, key, message, signature)
 }
+
+/// Whether a password is the one of a hash: argon2id in PHC string format, or bcrypt (`$2a$`, `$2b$`, `$2y$`).
+///
+/// It takes a while, and never waits: it says [`PasswordError::Later`]. Fail then, before you have changed anything,
+/// and the phase is called again when the answer is there; with `?` that is what happens. A pair that is right is
+/// remembered for so long, as a keyed hash and not longer than an hour, and then costs nothing. In
+/// [`Plugin::new`](crate::Plugin::new) it tells whether a hash is one, and nothing else.
+///
+/// # Errors
+///
+/// See [`PasswordError`].
+pub fn verify_password(hash: &str, password: &[u8], remember: Duration) -> Result<bool, PasswordError> {
+    host::verify_password(hash, password, remember)
+}
+
+/// Why nothing can be said about a password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PasswordError {
+    /// No hash of a known kind, or one that costs more than the gateway allows; the text says which.
+    MalformedHash(String),
+    /// Too many passwords are being verified at the moment.
+    Busy,
+    /// It takes a while: fail, and be called again.
+    Later,
+}
+
+impl fmt::Display for PasswordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MalformedHash(why) => write!(f, "malformed hash: {why}"),
+            Self::Busy => f.write_str("too many passwords are being verified"),
+            Self::Later => f.write_str("the password is being verified"),
+        }
+    }
+}
+
+impl std::error::Error for PasswordError {}
 
 /// Why nothing could be verified.
 #[derive(Debug, Clone, PartialEq, Eq)]

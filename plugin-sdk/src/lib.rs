@@ -16,6 +16,7 @@ mod span;
 pub mod clock;
 pub mod credentials;
 pub mod crypto;
+pub mod documents;
 pub mod http_client;
 pub mod log;
 pub mod metrics;

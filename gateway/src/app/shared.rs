@@ -8,7 +8,7 @@ use std::{
 use super::{LogOverrides, StartError};
 use crate::{
     config::model::Log,
-    plugin::{CodeCache, Runtime},
+    plugin::{CodeCache, Documents, Runtime},
     state::{Bounds, MemoryStore},
     telemetry::{Logging, Metrics},
 };
@@ -18,6 +18,7 @@ pub(super) struct Shared {
     pub(super) runtime: Runtime,
     pub(super) metrics: Metrics,
     pub(super) store: Arc<MemoryStore>,
+    pub(super) documents: Arc<Documents>,
     log: Mutex<Option<(Logging, LogOverrides)>>,
 }
 
@@ -28,6 +29,7 @@ impl Shared {
             runtime: Runtime::new(&cache).map_err(io::Error::other)?,
             metrics: Metrics::default(),
             store: Arc::new(MemoryStore::new(Bounds::default())),
+            documents: Arc::default(),
             log: Mutex::new(None),
         }))
     }

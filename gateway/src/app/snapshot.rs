@@ -116,6 +116,7 @@ impl Snapshot {
         };
         let sinks = Arc::new(sinks.map_err(io::Error::other)?);
         let secrets = secrets::read_all(&config.secrets)?;
+        shared.documents.doubt();
         Ok(Self {
             table: Arc::new(Table::new(&config.routes)),
             config: Arc::new(config),
@@ -138,6 +139,7 @@ impl Snapshot {
             worker,
             shared: Arc::new(services::Shared {
                 store: self.shared.store.clone(),
+                documents: self.shared.documents.clone(),
                 sinks: self.sinks.clone(),
                 metrics: self.shared.metrics.clone(),
                 secrets: self.secrets.clone(),

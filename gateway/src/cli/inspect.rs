@@ -19,15 +19,16 @@ fn phases(facts: &Facts) -> Vec<&'static str> {
 }
 
 /// What each interface lets a plugin do, and whether the operator has to grant it.
-const CAPABILITIES: [(&str, &str); 10] = [
+const CAPABILITIES: [(&str, &str); 11] = [
     ("gateway:plugin/http@", "read and change the heads of requests and responses"),
     ("gateway:plugin/bodies@", "read and replace bodies, which are then buffered"),
     ("gateway:plugin/log@", "write to the gateway's log"),
     ("gateway:plugin/metrics@", "count and measure"),
-    ("gateway:plugin/crypto@", "verify signatures"),
+    ("gateway:plugin/crypto@", "verify signatures and passwords"),
     ("gateway:plugin/sinks@", "write lines to sinks that are granted"),
     ("gateway:plugin/store@", "keep state in buckets that are granted"),
     ("gateway:plugin/http-client@", "call upstreams that are granted"),
+    ("gateway:plugin/documents@", "look into documents of upstreams that are granted"),
     ("gateway:plugin/secrets@", "read secrets that are granted"),
     ("wasi:", "its language's runtime; no files, no sockets, no environment"),
 ];

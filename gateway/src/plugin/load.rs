@@ -137,7 +137,7 @@ impl Runtime {
             config_schema: manifest.config_schema,
             phases,
             wants: Wants {
-                upstreams: wants("http-client"),
+                upstreams: wants("http-client") || wants("documents"),
                 store: wants("store"),
                 secrets: wants("secrets"),
                 sinks: wants("sinks"),
@@ -195,7 +195,8 @@ fn imports(engine: &Engine, component: &Component) -> Result<BTreeMap<String, Ve
     if unknown.is_empty() { Ok(imports) } else { Err(LoadError::UnknownImports(unknown)) }
 }
 
-const OURS: &[&str] = &["http", "bodies", "log", "sinks", "metrics", "store", "http-client", "crypto", "secrets"];
+const OURS: &[&str] =
+    &["http", "bodies", "log", "sinks", "metrics", "store", "http-client", "documents", "crypto", "secrets"];
 
 fn can_wait(interface: &str) -> bool {
     let interface = without_version(interface);

@@ -10,9 +10,11 @@
 //! - An instance that failed is never called again, because a trap leaves its store in no known state.
 //! - Nothing that a guest hands over, says or keeps is without a bound.
 
+mod awaited;
 mod bindings;
 pub mod builtin;
 mod clock;
+mod documents;
 mod engine;
 mod facts;
 mod host;
@@ -20,6 +22,7 @@ mod instance;
 mod limiter;
 mod load;
 mod output;
+mod passwords;
 mod pool;
 mod prepared;
 mod replay;
@@ -31,6 +34,7 @@ mod state;
 mod tests;
 mod threads;
 
+pub use documents::Documents;
 pub use engine::CodeCache;
 pub use facts::{Facts, Wants};
 pub use load::{LoadError, Loaded, Runtime};

@@ -6,6 +6,7 @@ use std::{collections::HashMap, future::Future, pin::Pin, rc::Rc, sync::Arc, tim
 use bytes::Bytes;
 use http::{HeaderMap, Method, uri::PathAndQuery};
 
+use super::documents::Documents;
 use crate::{
     pipeline::Reply,
     state::MemoryStore,
@@ -24,6 +25,7 @@ pub struct Services {
 #[derive(Default)]
 pub struct Shared {
     pub store: Arc<MemoryStore>,
+    pub documents: Arc<Documents>,
     pub sinks: Arc<Sinks>,
     pub metrics: Metrics,
     pub secrets: Secrets,

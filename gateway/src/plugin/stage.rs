@@ -10,6 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::{ComponentNamedList, Lift, Lower, Resource, TypedFunc};
 
 use super::{
+    awaited::{self, Awaited},
     bindings,
     instance::{Functions, Instance, Loan},
     pool::Pool,
@@ -39,17 +40,63 @@ impl PluginStage {
         position: usize,
         slot: &'a mut Slot,
     ) -> Step<'a, Result<H::Answer, StageFailure>> {
-        if self.pool.is_direct() {
-            match self.pool.prepared.isolation {
-                Isolation::Shared => return Step::Done(self.direct(&hook, slot)),
-                Isolation::Request => {
-                    if let Some(tenant) = Tenant::of(slot, position).map(Ok).or_else(|| self.new_tenant()) {
-                        return Step::Done(tenant.and_then(|tenant| self.direct_in(&hook, position, slot, tenant)));
-                    }
+        match self.at_once(&hook, position, slot) {
+            Some(result) => match Awaited::take(slot) {
+                Some(awaited) if is_reported(&result) => {
+                    Step::Wait(Box::pin(self.again(hook, position, slot, awaited)))
+                }
+                _ => Step::Done(result),
+            },
+            None => Step::Wait(Box::pin(async move {
+                let result = self.on_fiber(&hook, position, slot).await;
+                match Awaited::take(slot) {
+                    Some(awaited) if is_reported(&result) => self.again(hook, position, slot, awaited).await,
+                    _ => result,
+                }
+            })),
+        }
+    }
+
+    /// A call on the worker's own stack; `None` if that cannot be.
+    fn at_once<H: Hook>(&self, hook: &H, position: usize, slot: &mut Slot) -> Option<Result<H::Answer, StageFailure>> {
+        if !self.pool.is_direct() {
+            return None;
+        }
+        match self.pool.prepared.isolation {
+            Isolation::Shared => Some(self.direct(hook, slot)),
+            Isolation::Request => {
+                let tenant = Tenant::of(slot, position).map(Ok).or_else(|| self.new_tenant())?;
+                Some(tenant.and_then(|tenant| self.direct_in(hook, position, slot, tenant)))
+            }
+        }
+    }
+
+    /// The call failed because something was not there yet: waits for it, and makes the call again.
+    async fn again<H: Hook>(
+        &self,
+        hook: H,
+        position: usize,
+        slot: &mut Slot,
+        mut awaited: Awaited,
+    ) -> Result<H::Answer, StageFailure> {
+        for _ in 0..awaited::ROUNDS {
+            awaited.arrive(slot).await;
+            slot.mark = Instant::now();
+            let result = match self.at_once(&hook, position, slot) {
+                Some(result) => result,
+                None => self.on_fiber(&hook, position, slot).await,
+            };
+            match Awaited::take(slot) {
+                Some(more) if is_reported(&result) => awaited = more,
+                _ => {
+                    awaited::forget(slot);
+                    return result;
                 }
             }
         }
-        Step::Wait(Box::pin(self.on_fiber(hook, position, slot)))
+        awaited::forget(slot);
+        let detail = "it had to wait for one thing after another".to_owned();
+        Err(self.pool.failed(StageFailure { kind: FailureKind::Error, detail }))
     }
 
     fn direct<H: Hook>(&self, hook: &H, slot: &mut Slot) -> Result<H::Answer, StageFailure> {
@@ -72,12 +119,12 @@ impl PluginStage {
         self.conclude(hook, slot, result)
     }
 
-    async fn on_fiber<H: Hook>(&self, hook: H, position: usize, slot: &mut Slot) -> Result<H::Answer, StageFailure> {
+    async fn on_fiber<H: Hook>(&self, hook: &H, position: usize, slot: &mut Slot) -> Result<H::Answer, StageFailure> {
         let result = match self.pool.prepared.isolation {
             Isolation::Shared => {
                 let _permit = self.pool.admit().await?;
                 let mut instance = self.pool.take_on_fiber(&self.services).await?;
-                let result = self.call_on_fiber(&hook, slot, &mut instance).await?;
+                let result = self.call_on_fiber(hook, slot, &mut instance).await?;
                 self.pool.put_back(instance);
                 result
             }
@@ -89,12 +136,12 @@ impl PluginStage {
                         Tenant { instance: self.pool.create_on_fiber(&self.services).await?, permit }
                     }
                 };
-                let result = self.call_on_fiber(&hook, slot, &mut tenant.instance).await?;
+                let result = self.call_on_fiber(hook, slot, &mut tenant.instance).await?;
                 self.keep(tenant, slot, position);
                 result
             }
         };
-        self.conclude(&hook, slot, result)
+        self.conclude(hook, slot, result)
     }
 
     /// An error means that the instance is lost.
@@ -132,7 +179,11 @@ impl PluginStage {
 
     /// The call went well; what it returned may still be a failure.
     fn conclude<H: Hook>(&self, hook: &H, slot: &Slot, result: H::Return) -> Result<H::Answer, StageFailure> {
-        hook.answer(result, slot).map_err(|failure| self.pool.failed(failure))
+        hook.answer(result, slot).map_err(|failure| {
+            // It is no failure to have to wait.
+            let waits = failure.kind == FailureKind::Error && Awaited::is_in(slot);
+            if waits { failure } else { self.pool.failed(failure) }
+        })
     }
 
     /// Counts a call and its running time.
@@ -226,6 +277,11 @@ trait Hook {
 /// There is one request and one response in a store, so the handles' numbers do not matter.
 fn handle<T: 'static>() -> Resource<T> {
     Resource::new_borrow(0)
+}
+
+/// Whether the plugin itself said that it failed, so that its instance is as good as before.
+fn is_reported<T>(result: &Result<T, StageFailure>) -> bool {
+    result.as_ref().is_err_and(|failure| failure.kind == FailureKind::Error)
 }
 
 fn reported(message: String) -> StageFailure {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::generated::imports::gateway::plugin as raw;
 use crate::{
     BodyError, EditError, Item, Reply,
-    crypto::{Algorithm, CryptoError},
+    crypto::{Algorithm, CryptoError, PasswordError},
+    documents::{Document, DocumentError, Source},
     http_client::{Call, CallError},
     log::Level,
     secrets::SecretError,
@@ -177,6 +178,35 @@ pub(crate) fn verify(algorithm: Algorithm, key: &[u8], message: &[u8], signature
         raw::crypto::CryptoError::MalformedKey(why) => CryptoError::MalformedKey(why),
         raw::crypto::CryptoError::Unsupported => CryptoError::Unsupported,
     })
+}
+
+pub(crate) fn verify_password(hash: &str, password: &[u8], remember: Duration) -> Result<bool, PasswordError> {
+    let remember_ms = u32::try_from(remember.as_millis()).unwrap_or(u32::MAX);
+    raw::crypto::verify_password(hash, password, remember_ms).map_err(|error| match error {
+        raw::crypto::PasswordError::MalformedHash(why) => PasswordError::MalformedHash(why),
+        raw::crypto::PasswordError::Busy => PasswordError::Busy,
+        raw::crypto::PasswordError::Later => PasswordError::Later,
+    })
+}
+
+pub(crate) fn document(source: &Source, known: u64, insist: bool) -> Result<Option<Document>, DocumentError> {
+    let source = raw::documents::Source {
+        upstream: source.upstream.clone(),
+        path_with_query: source.path_with_query.clone(),
+        refresh_ms: millis(source.refresh),
+        retry_ms: millis(source.retry),
+        keep_ms: millis(source.keep),
+        timeout_ms: u32::try_from(source.timeout.as_millis()).unwrap_or(u32::MAX),
+    };
+    match raw::documents::get(&source, known, insist) {
+        Ok(document) => Ok(document.map(|document| Document { version: document.version, body: document.body })),
+        Err(error) => Err(match error {
+            raw::documents::DocumentError::Denied(why) => DocumentError::Denied(why),
+            raw::documents::DocumentError::Invalid(why) => DocumentError::Invalid(why),
+            raw::documents::DocumentError::Unavailable(why) => DocumentError::Unavailable(why),
+            raw::documents::DocumentError::Later => DocumentError::Later,
+        }),
+    }
 }
 
 pub(crate) fn secret(name: &str) -> Result<Vec<u8>, SecretError> {

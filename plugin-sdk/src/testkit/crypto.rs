@@ -9,7 +9,9 @@ use aws_lc_rs::{
     },
 };
 
-use crate::crypto::{Algorithm, CryptoError};
+use argon2::{Argon2, PasswordHash, PasswordVerifier};
+
+use crate::crypto::{Algorithm, CryptoError, PasswordError};
 
 pub(super) fn verify(algorithm: Algorithm, key: &[u8], message: &[u8], signature: &[u8]) -> Result<bool, CryptoError> {
     let asymmetric: &'static dyn VerificationAlgorithm = match algorithm {
@@ -30,6 +32,16 @@ pub(super) fn verify(algorithm: Algorithm, key: &[u8], message: &[u8], signature
     let key = ParsedPublicKey::new(asymmetric, key)
         .map_err(|_| CryptoError::MalformedKey(format!("not a SubjectPublicKeyInfo of a key for {algorithm}")))?;
     Ok(key.verify_sig(message, signature).is_ok())
+}
+
+/// What the hash costs is the test's affair.
+pub(super) fn verify_password(hash: &str, password: &[u8]) -> Result<bool, PasswordError> {
+    let malformed = || PasswordError::MalformedHash("neither argon2id (`$argon2id$…`) nor bcrypt (`$2b$…`)".to_owned());
+    if hash.starts_with("$2") {
+        return bcrypt::verify(password, hash).map_err(|_| malformed());
+    }
+    let parsed = PasswordHash::new(hash).ok().filter(|_| hash.starts_with("$argon2id$")).ok_or_else(malformed)?;
+    Ok(Argon2::default().verify_password(password, &parsed).is_ok())
 }
 
 fn mac(algorithm: hmac::Algorithm, key: &[u8], message: &[u8], tag: &[u8]) -> bool {

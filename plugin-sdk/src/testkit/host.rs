@@ -5,7 +5,8 @@ use std::{cell::RefCell, time::Duration};
 use super::{LogLine, State, TestHost, crypto, head::Phase, series};
 use crate::{
     BodyError, EditError, Item, Reply,
-    crypto::{Algorithm, CryptoError},
+    crypto::{Algorithm, CryptoError, PasswordError},
+    documents::{Document, DocumentError, Source},
     http_client::{Call, CallError},
     log::Level,
     secrets::SecretError,
@@ -179,6 +180,32 @@ pub(crate) fn send(call: Call) -> Result<Reply, CallError> {
 
 pub(crate) fn verify(algorithm: Algorithm, key: &[u8], message: &[u8], signature: &[u8]) -> Result<bool, CryptoError> {
     crypto::verify(algorithm, key, message, signature)
+}
+
+/// At once: nothing else is waiting in a test.
+pub(crate) fn verify_password(hash: &str, password: &[u8], _: Duration) -> Result<bool, PasswordError> {
+    if state(|state| state.passwords_busy) {
+        return Err(PasswordError::Busy);
+    }
+    let verdict = crypto::verify_password(hash, password)?;
+    if state(|state| state.configuring) { Err(PasswordError::Later) } else { Ok(verdict) }
+}
+
+pub(crate) fn document(source: &Source, known: u64, insist: bool) -> Result<Option<Document>, DocumentError> {
+    state(|state| state.granted(&source.upstream)).map_err(DocumentError::Denied)?;
+    if state(|state| state.configuring) {
+        return Err(DocumentError::Later);
+    }
+    if state(|state| state.documents.is_due(source, known, insist, state.now)) {
+        let call = Call::get(&source.upstream, &source.path_with_query).with_timeout(source.timeout);
+        let result = match send(call) {
+            Ok(reply) if reply.status == 200 => Ok(reply.body),
+            Ok(reply) => Err(format!("it is answered with {}", reply.status)),
+            Err(error) => Err(error.to_string()),
+        };
+        state(|state| state.documents.fetched(source, result, state.now));
+    }
+    state(|state| state.documents.get(source, known, state.now))
 }
 
 pub(crate) fn secret(name: &str) -> Result<Vec<u8>, SecretError> {

@@ -33,6 +33,7 @@
 //! ```
 
 mod crypto;
+mod documents;
 mod exchange;
 mod head;
 pub(crate) mod host;
@@ -73,6 +74,10 @@ pub(crate) struct State {
     denied: Vec<String>,
     store: store::Store,
     store_down: bool,
+    documents: documents::Documents,
+    passwords_busy: bool,
+    /// No request waits.
+    configuring: bool,
     sinks: BTreeMap<String, Vec<Vec<u8>>>,
     sinks_full: bool,
     secrets: BTreeMap<String, Vec<u8>>,
@@ -91,6 +96,9 @@ impl Default for State {
             denied: Vec::new(),
             store: store::Store::default(),
             store_down: false,
+            documents: documents::Documents::default(),
+            passwords_busy: false,
+            configuring: false,
             sinks: BTreeMap::new(),
             sinks_full: false,
             secrets: BTreeMap::new(),
@@ -115,7 +123,10 @@ impl TestHost {
     ///
     /// What the gateway would show to the operator.
     pub fn plugin<P: Plugin>(&self, config: Value) -> Result<TestPlugin<P>, Problems> {
-        let plugin = self.run(|| config::configure(&config.to_string()))?;
+        self.0.borrow_mut().configuring = true;
+        let plugin = self.run(|| config::configure(&config.to_string()));
+        self.0.borrow_mut().configuring = false;
+        let plugin = plugin?;
         Ok(TestPlugin { host: self.clone(), plugin })
     }
 
@@ -144,6 +155,11 @@ impl TestHost {
         self.0.borrow_mut().store_down = !available;
     }
 
+    /// Whether too many passwords are being verified; none are at first.
+    pub fn set_passwords_busy(&self, busy: bool) {
+        self.0.borrow_mut().passwords_busy = busy;
+    }
+
     /// Whether sinks drop what is written; they take it at first.
     pub fn set_sinks_full(&self, full: bool) {
         self.0.borrow_mut().sinks_full = full;
@@ -154,7 +170,7 @@ impl TestHost {
         self.0.borrow_mut().secrets.insert(name.to_owned(), value.as_ref().to_vec());
     }
 
-    /// Says how upstreams answer the plugin's calls; they cannot be reached at first.
+    /// Says how upstreams answer the plugin's calls, and what documents they have; they cannot be reached at first.
     pub fn answer_calls(&self, answer: impl FnMut(&Call) -> Result<Reply, CallError> + 'static) {
         self.0.borrow_mut().answer = Some(Box::new(answer));
     }

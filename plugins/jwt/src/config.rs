@@ -1,12 +1,12 @@
 //! The configuration, as it is typed.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt, time::Duration};
 
-use plugin_sdk::{credentials::SourceConfig, given};
+use plugin_sdk::{Span, credentials::SourceConfig, given};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer,
-    de::{self, SeqAccess, Visitor},
+    de::{SeqAccess, Visitor},
 };
 use serde_json::{Map, Value};
 
@@ -26,6 +26,14 @@ pub struct Config {
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "String")]
     pub(crate) jwks_secret: Option<String>,
+    /// An upstream that publishes a JSON Web Key Set, such as an identity provider; it must be granted to the plugin.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "RemoteConfig")]
+    pub(crate) jwks_from: Option<RemoteConfig>,
+    /// Several issuers, each with keys of its own, which are believed for its tokens only; instead of the four options
+    /// above and of `issuer`.
+    #[serde(default)]
+    pub(crate) issuers: Vec<IssuerConfig>,
 
     /// Who may have issued the token: its `iss` must be one of these. Any issuer if left out, so leave it out
     /// only if the keys sign for nobody else.
@@ -46,7 +54,7 @@ pub struct Config {
     #[schemars(with = "OneOrMany")]
     pub(crate) typ: Option<OneOrMany>,
     /// How far the clocks of the issuer and the gateway may be apart, at most `10m`.
-    #[serde(default)]
+    #[serde(default = "no_leeway")]
     pub(crate) leeway: Span,
     /// How long after its `iat` a token is accepted, whatever its `exp` says. The token must then have an `iat`.
     #[serde(default, deserialize_with = "given")]
@@ -96,6 +104,70 @@ pub struct Config {
     pub(crate) remember: usize,
 }
 
+/// Keys of every kind, as they stand in two places.
+pub(crate) struct KeysConfig {
+    pub(crate) keys: Vec<KeyConfig>,
+    pub(crate) jwks: Option<Jwks>,
+    pub(crate) jwks_secret: Option<String>,
+    pub(crate) jwks_from: Option<RemoteConfig>,
+}
+
+impl KeysConfig {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.jwks.is_none() && self.jwks_secret.is_none() && self.jwks_from.is_none()
+    }
+}
+
+/// An issuer with its keys.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(crate) struct IssuerConfig {
+    /// The `iss` of its tokens.
+    pub(crate) issuer: String,
+    /// As `audience` beside `issuers`, for the tokens of this one.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "OneOrMany")]
+    pub(crate) audience: Option<OneOrMany>,
+    /// As `keys` beside `issuers`.
+    #[serde(default)]
+    pub(crate) keys: Vec<KeyConfig>,
+    /// As `jwks` beside `issuers`.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Jwks")]
+    pub(crate) jwks: Option<Jwks>,
+    /// As `jwks-secret` beside `issuers`.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "String")]
+    pub(crate) jwks_secret: Option<String>,
+    /// As `jwks-from` beside `issuers`.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "RemoteConfig")]
+    pub(crate) jwks_from: Option<RemoteConfig>,
+}
+
+/// Where a key set is fetched, and when.
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(example = serde_json::json!({ "upstream": "id", "path": "/.well-known/jwks.json" }))]
+pub(crate) struct RemoteConfig {
+    /// The name of an upstream that is granted to the plugin.
+    pub(crate) upstream: String,
+    /// Path and query of the key set there.
+    pub(crate) path: String,
+    /// How old a set gets before it is fetched again, `10s` to `1d`; nobody waits for that.
+    #[serde(default = "refresh")]
+    pub(crate) refresh: Span,
+    /// The least time between two attempts, `1s` to `1h`: after a failure, and when tokens name keys that are not known.
+    #[serde(default = "retry")]
+    pub(crate) retry: Span,
+    /// How old a set gets at most while the provider is away, `10s` to `30d`.
+    #[serde(default = "keep")]
+    pub(crate) keep: Span,
+    /// How long one attempt may take, at most `60s`.
+    #[serde(default = "timeout")]
+    pub(crate) timeout: Span,
+}
+
 /// A key: exactly one of `secret`, `secret-name`, `public-key` and `jwk`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -138,8 +210,8 @@ pub(crate) struct Jwks {
     pub(crate) keys: Vec<Map<String, Value>>,
 }
 
-/// What one claim must be: at most one of `equals`, `one-of` and `all-of`. With none of them it must be there, and
-/// not be null.
+/// What one claim must be: at most one of `equals`, `contains`, `one-of`, `all-of` and `pattern`. With none of them it
+/// must be there, and not be null.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct ClaimConfig {
@@ -149,6 +221,10 @@ pub(crate) struct ClaimConfig {
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "Value")]
     pub(crate) equals: Option<Value>,
+    /// The claim is a list that has this value, or a text that has it among its words, which spaces part.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Value")]
+    pub(crate) contains: Option<Value>,
     /// The claim is one of these values, or a list that has one of them.
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "Vec<Value>")]
@@ -157,6 +233,10 @@ pub(crate) struct ClaimConfig {
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "Vec<Value>")]
     pub(crate) all_of: Option<Vec<Value>>,
+    /// The claim is a text that this regular expression matches from end to end, or a list that has one.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "String")]
+    pub(crate) pattern: Option<String>,
 }
 
 /// One text, or a list of which each will do.
@@ -201,40 +281,6 @@ impl JsonSchema for OneOrMany {
     }
 }
 
-/// A duration as the gateway writes them: `500ms`, `30s`, `5m`, `1h`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Span {
-    pub(crate) millis: i64,
-}
-
-impl<'de> Deserialize<'de> for Span {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
-        let (number, unit) = text.split_at(end);
-        let factor = match unit {
-            "ms" => Some(1),
-            "s" => Some(1_000),
-            "m" => Some(60_000),
-            "h" => Some(3_600_000),
-            _ => None,
-        };
-        let millis = factor.zip(number.parse::<i64>().ok()).and_then(|(factor, number)| number.checked_mul(factor));
-        let millis = millis.ok_or_else(|| de::Error::custom("expected a duration such as 500ms, 30s, 5m or 1h"))?;
-        Ok(Self { millis })
-    }
-}
-
-impl JsonSchema for Span {
-    fn schema_name() -> Cow<'static, str> {
-        "Span".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "pattern": "^[0-9]+(ms|s|m|h)$" })
-    }
-}
-
 // Short forms of schemas for which the general way is long.
 
 fn object(_: &mut SchemaGenerator) -> Schema {
@@ -255,6 +301,26 @@ fn yes() -> bool {
 
 fn authorization() -> Vec<SourceConfig> {
     vec![SourceConfig { header: Some("authorization".into()), ..SourceConfig::default() }]
+}
+
+fn no_leeway() -> Span {
+    Span(Duration::ZERO)
+}
+
+fn refresh() -> Span {
+    Span(Duration::from_secs(600))
+}
+
+fn retry() -> Span {
+    Span(Duration::from_secs(30))
+}
+
+fn keep() -> Span {
+    Span(Duration::from_secs(86_400))
+}
+
+fn timeout() -> Span {
+    Span(Duration::from_secs(5))
 }
 
 fn realm() -> String {

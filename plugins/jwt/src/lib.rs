@@ -6,10 +6,12 @@ mod base64;
 mod claim;
 mod config;
 mod identity;
+mod issuer;
 mod json;
 mod key;
 mod memory;
 mod refusal;
+mod remote;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -18,19 +20,20 @@ mod token;
 use std::rc::Rc;
 
 use plugin_sdk::{
-    Decision, EditError, Error, Plugin, Pointer, Problems, Request, RequestFilter,
+    Decision, EditError, Error, Plugin, Pointer, Problems, Request, RequestFilter, Span,
     credentials::{Ambiguous, Sources},
     crypto::CryptoError,
-    export_plugin, names,
+    export_plugin, metrics, names,
 };
 
 pub use config::Config;
-use config::Span;
+use config::KeysConfig;
 use identity::Mapping;
-use key::{Keys, Verdict};
+use issuer::Issuers;
+use key::Verdict;
 use memory::{Memory, Passport};
 use refusal::{Challenge, Refusal};
-use rules::{Audience, ClaimRule, Rules, alternatives};
+use rules::{ClaimRule, Rules, alternatives};
 use token::Token;
 
 /// The plugin.
@@ -39,18 +42,24 @@ pub struct Jwt {
     required: bool,
     forward: bool,
     max_token_bytes: usize,
-    keys: Keys,
+    issuers: Issuers,
     rules: Rules,
     mapping: Mapping,
     challenge: Challenge,
     memory: Memory,
+    /// When to ask again whether the keys are still the same; never if none are fetched.
+    next_look: i64,
 }
+
+/// Every so many milliseconds.
+const LOOKS: i64 = 1000;
 
 impl RequestFilter for Jwt {
     fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
         match self.admit(request) {
             Ok(()) => Ok(Decision::Next),
             Err(Stop::Refused(refusal)) => {
+                metrics::add("jwt_refused", 1, &[("route", &request.route()), ("reason", refusal.code())]);
                 // For the access log only; where there is no room for it, the answer is still the right one.
                 let _ = request.set_attribute("jwt.error", refusal.code());
                 Ok(self.challenge.reply(refusal, &request.id()).into())
@@ -79,6 +88,9 @@ impl Jwt {
         };
         // The arrival of this very request, and one import less than a clock.
         let now = i64::try_from(request.received_at()).unwrap_or(i64::MAX);
+        if now >= self.next_look {
+            self.look_around(now);
+        }
         let passport = match self.memory.get(found.credential()) {
             Some(passport) => passport,
             None => {
@@ -95,20 +107,37 @@ impl Jwt {
         Ok(self.mapping.announce(identity, request)?)
     }
 
+    /// Takes over keys that have been fetched. Who was let in by the old ones has to prove it again.
+    fn look_around(&mut self, now: i64) {
+        self.next_look = now.saturating_add(LOOKS);
+        let mut changed = false;
+        for remote in self.issuers.remotes() {
+            changed |= remote.look_around();
+        }
+        if changed {
+            self.memory.clear();
+        }
+    }
+
     /// Everything that need be done only once for a token.
-    fn examine(&self, token: &[u8], now: i64) -> Result<Passport, Stop> {
+    fn examine(&mut self, token: &[u8], now: i64) -> Result<Passport, Stop> {
         if token.len() > self.max_token_bytes {
             return Err(Refusal::TooLong.into());
         }
         let token = Token::read(token)?;
         self.rules.check_type(token.typ.as_deref())?;
-        match self.keys.verify(token.algorithm, token.kid.as_deref(), token.signed, &token.signature)? {
+        let (issuer, claims) = self.issuers.of(&token)?;
+        match issuer.verify(&token)? {
             Verdict::Good => {}
             Verdict::Bad => return Err(Refusal::Signature.into()),
             Verdict::NoKey => return Err(Refusal::UnknownKey.into()),
         }
-        let claims = token.claims()?;
-        let validity = self.rules.check(&claims)?;
+        let claims = match claims {
+            Some(claims) => claims,
+            None => token.claims()?,
+        };
+        issuer.check(&claims)?;
+        let validity = self.rules.validity(&claims)?;
         // Not remembered if it is over: it would only take the place of another.
         validity.check(now)?;
         let rights = self.rules.check_rights(&claims).and_then(|()| self.mapping.identity(&claims));
@@ -151,31 +180,28 @@ impl Plugin for Jwt {
 
     fn new(config: Config) -> Result<Self, Problems> {
         let mut problems = Problems::default();
-        let keys = Keys::read(config.keys, config.jwks, config.jwks_secret, &mut problems);
+        let keys = KeysConfig {
+            keys: config.keys,
+            jwks: config.jwks,
+            jwks_secret: config.jwks_secret,
+            jwks_from: config.jwks_from,
+        };
+        let (issuer, audience) = (config.issuer, config.audience);
+        let mut issuers = Issuers::read(keys, issuer, audience, config.any_audience, config.issuers, &mut problems);
         let sources = Sources::read(config.from, &Pointer::from("/from"), &mut problems);
         let mapping = Mapping::read(config.claims_to_headers, config.claims_to_attributes, &mut problems);
         for name in mapping.header_names().filter(|name| sources.has_header(name)) {
             problems.add(Pointer::from("/claims-to-headers").then(name), "is where the token is looked for");
         }
 
-        if config.any_audience && config.audience.is_some() {
-            problems.add("/any-audience", "contradicts `audience`");
-        }
-        let audience = match alternatives(config.audience, "/audience", &mut problems) {
-            Some(names) => Audience::OneOf(names),
-            None if config.any_audience => Audience::Any,
-            None => Audience::Unnamed,
-        };
         let claims = config.claims.into_iter().enumerate();
         let claims =
             claims.filter_map(|(i, rule)| ClaimRule::read(rule, &Pointer::from("/claims").then(i), &mut problems));
         let claims = claims.collect();
         let rules = Rules {
-            issuers: alternatives(config.issuer, "/issuer", &mut problems),
-            audience,
-            types: alternatives(config.typ, "/typ", &mut problems),
-            leeway: config.leeway.millis,
-            max_age: config.max_age.map(|span| span.millis),
+            types: alternatives(config.typ, &Pointer::from("/typ"), &mut problems),
+            leeway: millis(config.leeway),
+            max_age: config.max_age.map(millis),
             require_expiry: config.require_expiry,
             scopes: config.scopes,
             claims,
@@ -187,23 +213,25 @@ impl Plugin for Jwt {
         }
 
         let challenge = Challenge::new(config.realm, &rules.scopes);
+        let next_look = if issuers.remotes().next().is_some() { i64::MIN } else { i64::MAX };
         problems.or(Self {
             sources,
             required: config.required,
             forward: config.forward,
             max_token_bytes: config.max_token_bytes,
-            keys,
+            issuers,
             rules,
             mapping,
             challenge,
             memory: Memory::new(config.remember),
+            next_look,
         })
     }
 }
 
 fn check_limits(rules: &Rules, max_token_bytes: usize, remember: usize, problems: &mut Problems) {
-    const MAX_LEEWAY: Span = Span { millis: 10 * 60_000 };
-    if rules.leeway > MAX_LEEWAY.millis {
+    const MAX_LEEWAY: i64 = 10 * 60_000;
+    if rules.leeway > MAX_LEEWAY {
         problems.add("/leeway", "must be at most 10m");
     }
     if rules.max_age == Some(0) {
@@ -215,6 +243,10 @@ fn check_limits(rules: &Rules, max_token_bytes: usize, remember: usize, problems
     if remember > 100_000 {
         problems.add("/remember", "must be at most 100000");
     }
+}
+
+fn millis(span: Span) -> i64 {
+    i64::try_from(span.0.as_millis()).unwrap_or(i64::MAX)
 }
 
 export_plugin!(Jwt: request);

@@ -70,6 +70,11 @@ impl Memory {
         self.slots.push(slot);
     }
 
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new(self.capacity);
+    }
+
     /// Moves the hand until a slot is free: at most once round and one further.
     fn evict(&mut self, now: i64) {
         loop {

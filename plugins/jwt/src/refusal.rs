@@ -26,6 +26,8 @@ pub(crate) enum Refusal {
     Scope,
     Claim,
     NoRoom,
+    /// The keys cannot be had now; worth another try after so many seconds.
+    NoKeys(u64),
 }
 
 impl Refusal {
@@ -51,6 +53,7 @@ impl Refusal {
             Self::Scope => "insufficient-scope",
             Self::Claim => "insufficient-claims",
             Self::NoRoom => "no-room",
+            Self::NoKeys(_) => "no-keys",
         }
     }
 
@@ -74,6 +77,7 @@ impl Refusal {
             Self::Scope => "the token lacks a required scope",
             Self::Claim => "the token lacks a required claim",
             Self::NoRoom => "the request's headers and the token's claims are too large together",
+            Self::NoKeys(_) => "the keys for checking tokens cannot be had at present",
         }
     }
 
@@ -84,6 +88,7 @@ impl Refusal {
             Self::Ambiguous => (400, Some("invalid_request")),
             Self::Scope | Self::Claim => (403, Some("insufficient_scope")),
             Self::NoRoom => (431, None),
+            Self::NoKeys(_) => (503, None),
             _ => (401, Some("invalid_token")),
         }
     }
@@ -107,8 +112,10 @@ impl Challenge {
         let (status, error) = refusal.status();
         let detail = refusal.detail();
         let problem = Problem::new(status).detail(detail).member("request-id", request);
-        if refusal == Refusal::NoRoom {
-            return problem.into();
+        match refusal {
+            Refusal::NoRoom => return problem.into(),
+            Refusal::NoKeys(seconds) => return problem.with_header("retry-after", seconds.to_string()).into(),
+            _ => {}
         }
         let mut challenge = format!("Bearer realm=\"{}\"", self.realm);
         if let Some(error) = error {

@@ -1,6 +1,7 @@
 //! What the claims of a token must say.
 
 use plugin_sdk::{Pointer, Problems};
+use regex_lite::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -11,10 +12,11 @@ use crate::{
 
 type Claims = Map<String, Value>;
 
+/// What one pattern may take, compiled.
+const PATTERN_BYTES: usize = 64 * 1024;
+
 /// The rules of a configuration.
 pub(crate) struct Rules {
-    pub(crate) issuers: Option<Vec<String>>,
-    pub(crate) audience: Audience,
     pub(crate) types: Option<Vec<String>>,
     /// Milliseconds, as all times here.
     pub(crate) leeway: i64,
@@ -22,13 +24,6 @@ pub(crate) struct Rules {
     pub(crate) require_expiry: bool,
     pub(crate) scopes: Vec<String>,
     pub(crate) claims: Vec<ClaimRule>,
-}
-
-pub(crate) enum Audience {
-    Any,
-    /// Tokens that name one are not for us.
-    Unnamed,
-    OneOf(Vec<String>),
 }
 
 /// From when until when a token is accepted, leeway included, in milliseconds since the Unix epoch.
@@ -67,22 +62,6 @@ impl Rules {
         if accepted { Ok(()) } else { Err(Refusal::Type) }
     }
 
-    /// What makes a token invalid for this gateway, but for the times, which change.
-    pub(crate) fn check(&self, claims: &Claims) -> Result<Validity, Refusal> {
-        let issuer = match claims.get("iss") {
-            Some(Value::String(issuer)) => Some(issuer),
-            Some(_) => return Err(Refusal::Claims),
-            None => None,
-        };
-        if let Some(issuers) = &self.issuers
-            && !issuer.is_some_and(|issuer| issuers.contains(issuer))
-        {
-            return Err(Refusal::Issuer);
-        }
-        self.check_audience(claims)?;
-        self.validity(claims)
-    }
-
     /// What makes a valid token insufficient.
     pub(crate) fn check_rights(&self, claims: &Claims) -> Result<(), Refusal> {
         if !self.scopes.iter().all(|scope| has_scope(claims, scope)) {
@@ -91,24 +70,8 @@ impl Rules {
         if self.claims.iter().all(|rule| rule.holds(claims)) { Ok(()) } else { Err(Refusal::Claim) }
     }
 
-    fn check_audience(&self, claims: &Claims) -> Result<(), Refusal> {
-        let names: &[Value] = match claims.get("aud") {
-            None => &[],
-            Some(Value::Array(names)) => names,
-            Some(name) => std::slice::from_ref(name),
-        };
-        if !names.iter().all(Value::is_string) {
-            return Err(Refusal::Claims);
-        }
-        let accepted = match &self.audience {
-            Audience::Any => true,
-            Audience::Unnamed => !claims.contains_key("aud"),
-            Audience::OneOf(ours) => names.iter().any(|name| ours.iter().any(|our| name == our)),
-        };
-        if accepted { Ok(()) } else { Err(Refusal::Audience) }
-    }
-
-    fn validity(&self, claims: &Claims) -> Result<Validity, Refusal> {
+    /// From when until when a token is accepted, by its own times and ours.
+    pub(crate) fn validity(&self, claims: &Claims) -> Result<Validity, Refusal> {
         let (expiry, not_before, issued) = (time(claims, "exp")?, time(claims, "nbf")?, time(claims, "iat")?);
         if expiry.is_none() && self.require_expiry {
             return Err(Refusal::NoExpiry);
@@ -164,19 +127,26 @@ enum Test {
     Equals(Value),
     OneOf(Vec<Value>),
     AllOf(Vec<Value>),
+    Contains(Value),
+    Pattern(Regex),
 }
 
 impl ClaimRule {
     pub(crate) fn read(config: ClaimConfig, at: &Pointer, problems: &mut Problems) -> Option<Self> {
-        let ClaimConfig { claim, equals, one_of, all_of } = config;
+        let ClaimConfig { claim, equals, contains, one_of, all_of, pattern } = config;
         let path = ClaimPath::read(&claim, &at.then("claim"), problems);
-        let (place, values, test) = match (equals, one_of, all_of) {
-            (None, None, None) => return Some(Self { path: path?, test: Test::Present }),
-            (Some(value), None, None) => ("equals", vec![value.clone()], Test::Equals(value)),
-            (None, Some(values), None) => ("one-of", values.clone(), Test::OneOf(values)),
-            (None, None, Some(values)) => ("all-of", values.clone(), Test::AllOf(values)),
+        let (place, values, test) = match (equals, contains, one_of, all_of, pattern) {
+            (None, None, None, None, None) => return Some(Self { path: path?, test: Test::Present }),
+            (Some(value), None, None, None, None) => ("equals", vec![value.clone()], Test::Equals(value)),
+            (None, Some(value), None, None, None) => ("contains", vec![value.clone()], Test::Contains(value)),
+            (None, None, Some(values), None, None) => ("one-of", values.clone(), Test::OneOf(values)),
+            (None, None, None, Some(values), None) => ("all-of", values.clone(), Test::AllOf(values)),
+            (None, None, None, None, Some(pattern)) => {
+                let pattern = problems.note(at.then("pattern"), whole(&pattern))?;
+                return Some(Self { path: path?, test: Test::Pattern(pattern) });
+            }
             _ => {
-                problems.add(at, "needs at most one of `equals`, `one-of` and `all-of`");
+                problems.add(at, "needs at most one of `equals`, `contains`, `one-of`, `all-of` and `pattern`");
                 return None;
             }
         };
@@ -199,6 +169,14 @@ impl ClaimRule {
             Test::Equals(value) => same(found, value),
             Test::OneOf(values) => values.iter().any(|value| same(found, value) || list.iter().any(|v| same(v, value))),
             Test::AllOf(values) => values.iter().all(|value| list.iter().any(|v| same(v, value))),
+            Test::Contains(value) => match found {
+                Value::String(words) => words.split(' ').any(|word| value == word),
+                _ => list.iter().any(|v| same(v, value)),
+            },
+            Test::Pattern(pattern) => {
+                let texts = list.iter().chain([found]).filter_map(Value::as_str);
+                texts.into_iter().any(|text| pattern.is_match(text))
+            }
         }
     }
 }
@@ -212,16 +190,23 @@ fn same(a: &Value, b: &Value) -> bool {
     }
 }
 
+/// A pattern that must match all of a text: half of a name is another name.
+fn whole(pattern: &str) -> Result<Regex, String> {
+    // By itself first: brackets that are not closed must not close ours.
+    let check = |pattern: &str| RegexBuilder::new(pattern).size_limit(PATTERN_BYTES).build();
+    let both = check(pattern).and_then(|_| check(&format!(r"\A(?:{pattern})\z")));
+    both.map_err(|error| format!("is not a regular expression: {error}"))
+}
+
 /// Texts of which one must match: at least one, and none empty.
-pub(crate) fn alternatives(config: Option<OneOrMany>, at: &str, problems: &mut Problems) -> Option<Vec<String>> {
+pub(crate) fn alternatives(config: Option<OneOrMany>, at: &Pointer, problems: &mut Problems) -> Option<Vec<String>> {
     let OneOrMany(texts) = config?;
     if texts.is_empty() {
         problems.add(at, "must not be empty");
     }
     for (i, text) in texts.iter().enumerate() {
         if text.is_empty() {
-            problems
-                .add(if texts.len() == 1 { Pointer::from(at) } else { Pointer::from(at).then(i) }, "must not be empty");
+            problems.add(if texts.len() == 1 { at.clone() } else { at.then(i) }, "must not be empty");
         }
     }
     Some(texts)

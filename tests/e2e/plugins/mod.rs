@@ -3,9 +3,11 @@
 mod access_log;
 mod acl;
 mod api_key;
+mod basic_auth;
 mod cors;
 mod ip_rules;
 mod jwt;
+mod jwt_fetched;
 mod rate_limit;
 mod security_headers;
 mod transform;

@@ -57,12 +57,7 @@ fn checked(call: Call, limit: usize) -> std::result::Result<UpstreamCall, String
     if method == Method::CONNECT {
         return Err("method CONNECT".to_owned());
     }
-    let target = &call.path_with_query;
-    let is_target = target.starts_with('/') && target.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
-    if !is_target || target.len() > TARGET_BYTES {
-        return Err("path-with-query: it begins with a slash and is plain ASCII".to_owned());
-    }
-    let target = PathAndQuery::try_from(target.as_str()).map_err(|error| format!("path-with-query: {error}"))?;
+    let target = target(&call.path_with_query)?;
     if call.headers.len() > HEADERS {
         return Err(format!("more than {HEADERS} headers"));
     }
@@ -78,6 +73,15 @@ fn checked(call: Call, limit: usize) -> std::result::Result<UpstreamCall, String
     let asked = Duration::from_millis(call.timeout_ms.into());
     let timeout = if asked.is_zero() { TIMEOUT } else { asked.min(TIMEOUT) };
     Ok(UpstreamCall { upstream: call.upstream, method, target, headers, body: call.body.into(), timeout, limit })
+}
+
+/// A path with query as plugins give it.
+pub(super) fn target(text: &str) -> std::result::Result<PathAndQuery, String> {
+    let is_target = text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
+    if !is_target || text.len() > TARGET_BYTES {
+        return Err("path-with-query: it begins with a slash and is plain ASCII".to_owned());
+    }
+    PathAndQuery::try_from(text).map_err(|error| format!("path-with-query: {error}"))
 }
 
 fn lowered(reply: &pipeline::Reply) -> Reply {

@@ -1,4 +1,6 @@
-//! Signature checks at native speed.
+//! Signature checks at native speed, and passwords.
+
+use std::time::Duration;
 
 use aws_lc_rs::{
     hmac, rsa,
@@ -11,7 +13,9 @@ use aws_lc_rs::{
 use wasmtime::Result;
 
 use crate::plugin::{
-    bindings::crypto::{Algorithm, CryptoError, Host},
+    awaited::{self, Answer, Awaited, Finding},
+    bindings::crypto::{Algorithm, CryptoError, Host, PasswordError},
+    passwords::{self, Place},
     state::State,
 };
 
@@ -37,6 +41,37 @@ impl Host for State {
             Ok(key) => Ok(key.verify_sig(&message, &signature).is_ok()),
             Err(reason) => Err(CryptoError::MalformedKey(reason)),
         })
+    }
+
+    fn verify_password(
+        &mut self,
+        hash: String,
+        password: Vec<u8>,
+        remember_ms: u32,
+    ) -> Result<std::result::Result<bool, PasswordError>> {
+        if let Err(reason) = passwords::check(&hash) {
+            return Ok(Err(PasswordError::MalformedHash(reason)));
+        }
+        // No request waits while a configuration is tried.
+        let Ok(exchange) = self.exchange() else { return Ok(Err(PasswordError::Later)) };
+        let question = passwords::question(&hash, &password);
+        if passwords::is_remembered(&question) {
+            return Ok(Ok(true));
+        }
+        match awaited::answer(exchange, &question) {
+            Some(Answer::Yes) => {
+                passwords::remember(question, Duration::from_millis(remember_ms.into()));
+                return Ok(Ok(true));
+            }
+            Some(Answer::No) => return Ok(Ok(false)),
+            Some(Answer::Busy) => return Ok(Err(PasswordError::Busy)),
+            None => {}
+        }
+        let Some(place) = Place::take() else { return Ok(Err(PasswordError::Busy)) };
+        let find_out =
+            async move { Some(Finding { question, answer: place.find_out(question, hash, password).await }) };
+        Awaited::note(exchange, Box::pin(find_out));
+        Ok(Err(PasswordError::Later))
     }
 }
 

@@ -6,6 +6,7 @@
 mod bodies;
 mod client;
 pub(super) mod crypto;
+mod documents;
 mod http;
 mod log;
 mod metrics;

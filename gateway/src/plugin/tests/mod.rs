@@ -1,5 +1,6 @@
 //! The room as a whole, with the guests of `tests/guests`.
 
+mod awaited;
 mod bodies;
 mod calling;
 mod failing;

@@ -15,8 +15,10 @@ use plugin_sdk::{
 use serde_json::{Map, Value};
 
 use crate::{
-    config::{Jwks, KeyConfig},
+    config::{KeyConfig, KeysConfig},
     json,
+    remote::RemoteKeys,
+    token::Token,
 };
 use jwk::{Jwk, JwkError};
 use material::Material;
@@ -35,6 +37,7 @@ struct Key {
 }
 
 /// All keys.
+#[derive(Default)]
 pub(crate) struct Keys(Vec<Key>);
 
 /// What the keys say to a signature.
@@ -49,13 +52,9 @@ pub(crate) enum Verdict {
 impl Keys {
     /// Checks a signature with the keys of this identifier, or with those that have none if there are no such; for
     /// a token without identifier with all, as long as they are for this algorithm.
-    pub(crate) fn verify(
-        &self,
-        algorithm: Algorithm,
-        kid: Option<&str>,
-        message: &[u8],
-        signature: &[u8],
-    ) -> Result<Verdict, CryptoError> {
+    pub(crate) fn verify(&self, token: &Token<'_>) -> Result<Verdict, CryptoError> {
+        let Token { algorithm, signed, signature, .. } = token;
+        let kid = token.kid.as_deref();
         let named = kid.is_some_and(|kid| self.0.iter().any(|key| key.kid.as_deref() == Some(kid)));
         let candidates = self.0.iter().filter(|key| match kid {
             Some(kid) if named => key.kid.as_deref() == Some(kid),
@@ -63,8 +62,8 @@ impl Keys {
             None => true,
         });
         let mut verdict = Verdict::NoKey;
-        for key in candidates.filter(|key| key.algorithm == algorithm).take(MAX_ATTEMPTS) {
-            if verify(algorithm, &key.bytes, message, signature)? {
+        for key in candidates.filter(|key| key.algorithm == *algorithm).take(MAX_ATTEMPTS) {
+            if verify(*algorithm, &key.bytes, signed, signature)? {
                 return Ok(Verdict::Good);
             }
             verdict = Verdict::Bad;
@@ -72,31 +71,45 @@ impl Keys {
         Ok(verdict)
     }
 
-    /// Reads every key of the configuration.
-    pub(crate) fn read(
-        keys: Vec<KeyConfig>,
-        jwks: Option<Jwks>,
-        jwks_secret: Option<String>,
-        problems: &mut Problems,
-    ) -> Self {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Reads every key of a place in the configuration.
+    pub(crate) fn read(config: KeysConfig, at: &Pointer, problems: &mut Problems) -> (Self, Option<RemoteKeys>) {
+        if config.is_empty() {
+            problems.add(at, "has no key, needs one of `keys`, `jwks`, `jwks-secret` and `jwks-from`");
+        }
+        let KeysConfig { keys, jwks, jwks_secret, jwks_from } = config;
         let mut reader = Reader { keys: Vec::new(), problems };
-        let nothing = keys.is_empty() && jwks.is_none() && jwks_secret.is_none();
         for (i, key) in keys.into_iter().enumerate() {
-            reader.entry(&Pointer::from("/keys").then(i), key);
+            reader.entry(&at.then("keys").then(i), key);
         }
         if let Some(jwks) = jwks {
-            reader.set(&jwks.keys, &|i| Pointer::from("/jwks/keys").then(i), "", &Pointer::from("/jwks/keys"));
+            let at = at.then("jwks").then("keys");
+            reader.set(&jwks.keys, &|i| at.then(i), "", &at);
         }
         if let Some(name) = jwks_secret {
-            reader.secret_set(&name);
-        }
-        if nothing {
-            reader.problems.add(Pointer::root(), "has no key, needs one of `keys`, `jwks` and `jwks-secret`");
+            reader.secret_set(&name, &at.then("jwks-secret"));
         }
         if reader.keys.len() > MAX_KEYS {
-            reader.problems.add(Pointer::root(), format!("has {} keys, more than {MAX_KEYS}", reader.keys.len()));
+            reader.problems.add(at, format!("has {} keys, more than {MAX_KEYS}", reader.keys.len()));
         }
-        Self(reader.keys)
+        let keys = Self(reader.keys);
+        (keys, jwks_from.and_then(|from| RemoteKeys::read(from, &at.then("jwks-from"), problems)))
+    }
+
+    /// The keys of a set that somebody publishes. What cannot be used is left out: others use the same set. Secrets
+    /// are left out too, since what is published is none. `None` if nothing remains.
+    pub(crate) fn published(document: &[u8]) -> Option<Self> {
+        let mut nowhere = Problems::default();
+        let mut reader = Reader { keys: Vec::new(), problems: &mut nowhere };
+        for jwk in set(document)?.iter().take(MAX_KEYS) {
+            if jwk.get("kty").is_some_and(|kty| kty != "oct") {
+                reader.member_of_set(&Pointer::root(), "", jwk);
+            }
+        }
+        (!reader.keys.is_empty()).then_some(Self(reader.keys))
     }
 }
 
@@ -171,17 +184,12 @@ impl Reader<'_> {
     }
 
     /// A set in a gateway secret.
-    fn secret_set(&mut self, name: &str) {
-        let at = Pointer::from("/jwks-secret");
-        let Some(document) = self.problems.note(&at, named_secret(name)) else { return };
-        let keys = json::object(&document).and_then(|mut set| match set.remove("keys")? {
-            Value::Array(keys) => keys.into_iter().map(object).collect::<Option<Vec<_>>>(),
-            _ => None,
-        });
+    fn secret_set(&mut self, name: &str, at: &Pointer) {
+        let Some(document) = self.problems.note(at, named_secret(name)) else { return };
         // Without the cause: it might quote the secret.
-        let keys = keys.ok_or("is not a JSON Web Key Set: `{\"keys\": [...]}`");
-        if let Some(keys) = self.problems.note(&at, keys) {
-            self.set(&keys, &|_| at.clone(), "key", &at);
+        let keys = set(&document).ok_or("is not a JSON Web Key Set: `{\"keys\": [...]}`");
+        if let Some(keys) = self.problems.note(at, keys) {
+            self.set(&keys, &|_| at.clone(), "key", at);
         }
     }
 
@@ -198,6 +206,14 @@ impl Reader<'_> {
 /// The place of a member, or of the whole key.
 fn member(at: &Pointer, member: &str) -> Pointer {
     if member.is_empty() { at.clone() } else { at.then(member) }
+}
+
+/// The members of a JSON Web Key Set (RFC 7517 §5).
+fn set(document: &[u8]) -> Option<Vec<Map<String, Value>>> {
+    match json::object(document)?.remove("keys")? {
+        Value::Array(keys) => keys.into_iter().map(object).collect(),
+        _ => None,
+    }
 }
 
 fn object(value: Value) -> Option<Map<String, Value>> {

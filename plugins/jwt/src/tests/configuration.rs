@@ -23,7 +23,7 @@ fn assert_key_problem(key: Value, expected: &str) {
 
 #[test]
 fn there_must_be_a_key() {
-    assert_eq!(problems(json!({})), "has no key, needs one of `keys`, `jwks` and `jwks-secret`");
+    assert_eq!(problems(json!({})), "has no key, needs one of `keys`, `jwks`, `jwks-secret` and `jwks-from`");
     assert_eq!(problems(json!({ "jwks": { "keys": [] } })), "/jwks/keys: has no key for verifying signatures");
     let unusable = json!({ "jwks": { "keys": [{ "kty": "RSA", "use": "enc" }] } });
     assert_eq!(problems(unusable), "/jwks/keys: has no key for verifying signatures");
@@ -172,11 +172,15 @@ fn a_check_cannot_be_lost_by_a_slip() {
         ),
         (
             json!({ "claims": [{ "claim": "a", "equals": 1, "one-of": [1] }] }),
-            "/claims/0: needs at most one of `equals`, `one-of` and `all-of`",
+            "/claims/0: needs at most one of `equals`, `contains`, `one-of`, `all-of` and `pattern`",
         ),
         (json!({ "claims": [{ "claim": "" }] }), "/claims/0/claim: must not be empty, needs a claim's name"),
         (json!({ "leeway": "11m" }), "/leeway: must be at most 10m"),
-        (json!({ "leeway": "5" }), "/leeway: expected a duration such as 500ms, 30s, 5m or 1h"),
+        (json!({ "leeway": "5" }), "/leeway: invalid value: string \"5\", expected a duration such as `1m`"),
+        (
+            json!({ "claims": [{ "claim": "a", "pattern": "a)(b" }] }),
+            "/claims/0/pattern: is not a regular expression: found closing ')' without matching '('",
+        ),
     ] {
         assert_problem(options, expected);
     }
@@ -233,7 +237,7 @@ fn every_problem_is_told_at_once() {
 fn the_schema_describes_every_option_and_requires_none() {
     let schema = config_schema::<Jwt>();
     let options = schema["properties"].as_object().unwrap();
-    assert_eq!(options.len(), 20);
+    assert_eq!(options.len(), 22);
     for (name, option) in options {
         assert!(option["description"].is_string(), "{name} has no description");
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::support::{Signer, accepted, bearer, claims, encode, plugin, refused, signed, token};
 
 /// The public members of a signer's key: the coordinates, or modulus and exponent, are at the end of its DER.
-fn jwk(signer: &Signer) -> Value {
+pub(super) fn jwk(signer: &Signer) -> Value {
     let der = &signer.public;
     let tail = |length: usize, from_end: usize| encode(&der[der.len() - from_end..][..length]);
     match signer.alg {

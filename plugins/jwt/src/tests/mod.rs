@@ -1,8 +1,10 @@
 //! The plugin against the SDK's fake gateway.
 
 mod configuration;
+mod fetched;
 mod forbidden;
 mod identity;
+mod issuers;
 mod keys;
 mod readme;
 mod remembering;

@@ -138,7 +138,7 @@ fn scopes_must_all_be_there() {
 
 #[test]
 fn claims_can_be_demanded() {
-    let more = json!({ "email_verified": true, "level": 3, "id": 9_007_199_254_740_993_u64, "realm": { "roles": ["a", "b"] }, "nil": null });
+    let more = json!({ "email_verified": true, "level": 3, "id": 9_007_199_254_740_993_u64, "realm": { "roles": ["a", "b"] }, "nil": null, "groups": "superuser admin", "email": "anna@example.com" });
     for rule in [
         json!({ "claim": "level" }),
         json!({ "claim": "email_verified", "equals": true }),
@@ -148,6 +148,10 @@ fn claims_can_be_demanded() {
         json!({ "claim": "/realm/roles", "all-of": ["b", "a"] }),
         json!({ "claim": "/realm/roles", "equals": ["a", "b"] }),
         json!({ "claim": "/realm/roles/0", "equals": "a" }),
+        json!({ "claim": "/realm/roles", "contains": "b" }),
+        json!({ "claim": "groups", "contains": "admin" }),
+        json!({ "claim": "email", "pattern": ".+@example\\.com" }),
+        json!({ "claim": "/realm/roles", "pattern": "[bc]" }),
     ] {
         accepted(send(json!({ "claims": [rule] }), more.clone()));
     }
@@ -161,6 +165,12 @@ fn claims_can_be_demanded() {
         json!({ "claim": "/realm/roles", "one-of": ["x"] }),
         json!({ "claim": "/realm/roles", "all-of": ["a", "c"] }),
         json!({ "claim": "/realm/roles", "equals": ["b", "a"] }),
+        json!({ "claim": "/realm/roles", "contains": "ab" }),
+        json!({ "claim": "groups", "contains": "super" }),
+        json!({ "claim": "level", "contains": 3 }),
+        json!({ "claim": "email", "pattern": "@example\\.com" }),
+        json!({ "claim": "email", "pattern": "x|.+@example" }),
+        json!({ "claim": "level", "pattern": "3" }),
     ] {
         let reply = refused(send(json!({ "claims": [rule] }), more.clone()), 403, "insufficient-claims");
         assert!(reply.header("www-authenticate").unwrap().contains(r#"error="insufficient_scope""#));

@@ -171,9 +171,14 @@ impl Signer {
     }
 
     /// A token with this header beside `alg`.
-    pub(crate) fn token(&self, mut header: Value) -> String {
+    pub(crate) fn token(&self, header: Value) -> String {
+        self.token_of(header, &claims(json!({})))
+    }
+
+    /// The same with other claims.
+    pub(crate) fn token_of(&self, mut header: Value, claims: &Value) -> String {
         header["alg"] = self.alg.into();
-        let message = format!("{}.{}", encode(header.to_string()), encode(claims(json!({})).to_string()));
+        let message = format!("{}.{}", encode(header.to_string()), encode(claims.to_string()));
         let signature = (self.sign)(message.as_bytes());
         format!("{message}.{}", encode(signature))
     }

@@ -97,3 +97,32 @@ fn rfc_7515_a_5_none_is_refused() {
     let jwk = json!({ "kty": "oct", "k": "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow" });
     refused(at(0, jwk, &format!("eyJhbGciOiJub25lIn0.{CLAIMS}.")), 401, "algorithm");
 }
+
+/// RFC 7519 §3.1 is the token of RFC 7515 A.1, and §6.1 that of A.5. RFC 7517 A.1 is a set of two keys, one of which is
+/// for encryption: the other alone is asked.
+#[test]
+fn rfc_7517_a_1_a_key_set() {
+    let set = json!({ "keys": [
+        {
+            "kty": "EC", "crv": "P-256", "use": "enc", "kid": "1",
+            "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4", "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM",
+        },
+        {
+            "kty": "RSA", "alg": "RS256", "kid": "2011-04-29", "e": "AQAB",
+            "n": concat!(
+                "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiF",
+                "V4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9",
+                "c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1",
+                "jF44-csFCur-kEgU8awapJzKnqDKgw",
+            ),
+        },
+    ] });
+    let header = |kid: &str, alg: &str| super::support::encode(json!({ "alg": alg, "kid": kid }).to_string());
+    let send = |header: String| {
+        let (_, mut plugin) = plugin(json!({ "jwks": set }));
+        plugin.request(bearer(&format!("{header}.{CLAIMS}.AAAA")))
+    };
+    refused(send(header("2011-04-29", "RS256")), 401, "signature");
+    refused(send(header("2011-04-29", "PS256")), 401, "unknown-key");
+    refused(send(header("1", "ES256")), 401, "unknown-key");
+}

@@ -1,0 +1,64 @@
+//! What a call found that it would have to wait for. The call fails then, its instance is free for others, and once the
+//! thing is there the call is made again from its beginning: so a plugin that waits seldom never needs a fiber.
+
+use super::services::LocalFuture;
+use crate::pipeline::Exchange;
+
+/// In the exchange's stash; no stage has this position.
+const POSITION: usize = usize::MAX;
+/// How often one call is made again. A plugin waits for a few things at most.
+pub(super) const ROUNDS: usize = 8;
+
+/// What an exchange waits for before its stage is called again.
+pub(super) struct Awaited(LocalFuture<'static, Option<Finding>>);
+
+/// What came of waiting, where only this exchange needs to know.
+pub(super) struct Finding {
+    pub(super) question: [u8; 32],
+    pub(super) answer: Answer,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    Yes,
+    No,
+    /// There was no room to find out.
+    Busy,
+}
+
+impl Awaited {
+    /// Notes that the exchange has to wait. The last one counts.
+    pub(super) fn note(exchange: &mut Exchange, future: LocalFuture<'static, Option<Finding>>) {
+        Self::take(exchange);
+        exchange.stash.push((POSITION, Box::new(Self(future))));
+    }
+
+    pub(super) fn take(exchange: &mut Exchange) -> Option<Self> {
+        let index = exchange.stash.iter().position(|(at, kept)| *at == POSITION && kept.is::<Self>())?;
+        exchange.stash.swap_remove(index).1.downcast().ok().map(|awaited| *awaited)
+    }
+
+    pub(super) fn is_in(exchange: &Exchange) -> bool {
+        exchange.stash.iter().any(|(at, kept)| *at == POSITION && kept.is::<Self>())
+    }
+
+    /// Waits, and leaves what was found with the exchange.
+    pub(super) async fn arrive(self, exchange: &mut Exchange) {
+        if let Some(finding) = self.0.await {
+            exchange.stash.push((POSITION, Box::new(finding)));
+        }
+    }
+}
+
+/// What was found for a question.
+pub(super) fn answer(exchange: &Exchange, question: &[u8; 32]) -> Option<Answer> {
+    let kept = exchange.stash.iter().filter(|(at, _)| *at == POSITION);
+    kept.filter_map(|(_, kept)| kept.downcast_ref::<Finding>())
+        .find(|finding| finding.question == *question)
+        .map(|finding| finding.answer)
+}
+
+/// The stage is through: what was found for it is nobody else's.
+pub(super) fn forget(exchange: &mut Exchange) {
+    exchange.stash.retain(|(at, _)| *at != POSITION);
+}

@@ -1,0 +1,257 @@
+//! Passwords against their hashes. It is slow on purpose, so it happens on threads of its own, few at a time, and what
+//! was right is remembered for a while.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordVerifier, Version};
+use aws_lc_rs::{hmac, rand};
+use tokio::sync::Semaphore;
+
+use super::awaited::Answer;
+
+const HASH_BYTES: usize = 512;
+/// Whoever may choose a hash chooses what a guess costs the gateway.
+const ARGON2_KIB: u32 = 256 * 1024;
+const ARGON2_PASSES: u32 = 16;
+const ARGON2_LANES: u32 = 16;
+const BCRYPT_COST: std::ops::RangeInclusive<u32> = 4..=16;
+/// Passwords that wait for a thread, over all workers. Those that come later are turned away.
+const QUEUE: usize = 64;
+/// Right pairs that each worker remembers.
+const REMEMBERED: usize = 10_000;
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// Which pair of hash and password is asked about; says nothing about it to who does not have this process's key.
+pub(super) type Question = [u8; 32];
+
+/// What a hash is, if it is one that may be verified.
+pub(super) fn check(hash: &str) -> Result<(), String> {
+    if hash.len() > HASH_BYTES {
+        return Err(format!("over {HASH_BYTES} bytes"));
+    }
+    if let Some(rest) = hash.strip_prefix("$2") {
+        let parts: Vec<&str> = rest.split('$').collect();
+        let [version, cost, rest] = parts[..] else { return Err("not a bcrypt hash: `$2b$COST$…`".to_owned()) };
+        let is_sound = matches!(version, "a" | "b" | "y") && rest.len() == 53 && cost.len() == 2;
+        let cost = cost.parse::<u32>().ok().filter(|_| is_sound && bcrypt_base64(rest));
+        let cost = cost.ok_or("not a bcrypt hash: `$2a$`, `$2b$` or `$2y$`, a cost of two digits and 53 characters")?;
+        let (least, most) = BCRYPT_COST.into_inner();
+        return if (least..=most).contains(&cost) {
+            Ok(())
+        } else {
+            Err(format!("a bcrypt cost of {cost}, needs {least} to {most}"))
+        };
+    }
+    if !hash.starts_with("$argon2id$") {
+        return Err("neither argon2id (`$argon2id$…`) nor bcrypt (`$2b$…`)".to_owned());
+    }
+    let parsed = PasswordHash::new(hash).map_err(|_| "not an argon2id hash in PHC string format")?;
+    if parsed.salt.is_none() || parsed.hash.is_none() {
+        return Err("an argon2id hash without salt or value".to_owned());
+    }
+    let params = Params::try_from(&parsed).map_err(|_| "an argon2id hash whose parameters are not valid")?;
+    if params.m_cost() > ARGON2_KIB || params.t_cost() > ARGON2_PASSES || params.p_cost() > ARGON2_LANES {
+        return Err(format!(
+            "an argon2id hash that costs more than m={ARGON2_KIB}, t={ARGON2_PASSES}, p={ARGON2_LANES}"
+        ));
+    }
+    Ok(())
+}
+
+fn bcrypt_base64(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'/')
+}
+
+pub(super) fn question(hash: &str, password: &[u8]) -> Question {
+    static KEY: OnceLock<hmac::Key> = OnceLock::new();
+    let key = KEY.get_or_init(|| {
+        let mut bytes = [0; 32];
+        // The system's random numbers do not fail once a process runs; if they did, a key would still be kept from
+        // others by being in no other process.
+        if rand::fill(&mut bytes).is_err() {
+            bytes[..8].copy_from_slice(&fastrand::u64(..).to_ne_bytes());
+        }
+        hmac::Key::new(hmac::HMAC_SHA256, &bytes)
+    });
+    let mut context = hmac::Context::with_key(key);
+    context.update(&(hash.len() as u64).to_be_bytes());
+    context.update(hash.as_bytes());
+    context.update(password);
+    let mut question = Question::default();
+    question.copy_from_slice(context.sign().as_ref());
+    question
+}
+
+thread_local! {
+    /// Until when. Each worker has its own, so that no request waits for another's lock.
+    static RIGHT: RefCell<HashMap<Question, Instant, ahash::RandomState>> = RefCell::default();
+}
+
+pub(super) fn is_remembered(question: &Question) -> bool {
+    RIGHT.with_borrow(|right| right.get(question).is_some_and(|until| Instant::now() < *until))
+}
+
+/// Remembers a pair that was right.
+pub(super) fn remember(question: Question, time: Duration) {
+    if time.is_zero() {
+        return;
+    }
+    let now = Instant::now();
+    RIGHT.with_borrow_mut(|right| {
+        if right.len() >= REMEMBERED {
+            right.retain(|_, until| now < *until);
+        }
+        if right.len() >= REMEMBERED
+            && let Some(victim) = right.keys().next().copied()
+        {
+            right.remove(&victim);
+        }
+        right.insert(question, now + time.min(LONGEST));
+    });
+}
+
+/// A place in the queue.
+pub(super) struct Place(());
+
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+impl Place {
+    /// None if too many wait already.
+    pub(super) fn take() -> Option<Self> {
+        let free = |waiting| (waiting < QUEUE).then_some(waiting + 1);
+        WAITING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok().map(|_| Self(()))
+    }
+
+    /// Finds out on a thread for blocking work. If nobody waits any more, what has begun still ends there.
+    pub(super) async fn find_out(self, question: Question, hash: String, password: Vec<u8>) -> Answer {
+        let Ok(permit) = threads().acquire_owned().await else { return Answer::Busy };
+        // Another request with the same password was before us in the queue.
+        if is_remembered(&question) {
+            return Answer::Yes;
+        }
+        let work = move || {
+            let _permit = permit;
+            verify(&hash, &password)
+        };
+        match tokio::task::spawn_blocking(work).await {
+            Ok(true) => Answer::Yes,
+            Ok(false) => Answer::No,
+            Err(_) => Answer::Busy,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        WAITING.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Half of the processors: requests go on meanwhile.
+fn threads() -> Arc<Semaphore> {
+    static THREADS: OnceLock<Arc<Semaphore>> = OnceLock::new();
+    let make = || Arc::new(Semaphore::new(thread::available_parallelism().map_or(1, |n| n.get() / 2).max(1)));
+    THREADS.get_or_init(make).clone()
+}
+
+/// Compares in constant time, as both libraries do. A hash that was not checked before is nobody's.
+fn verify(hash: &str, password: &[u8]) -> bool {
+    if hash.starts_with("$2") {
+        return bcrypt::verify(password, hash).unwrap_or(false);
+    }
+    let Ok(parsed) = PasswordHash::new(hash) else { return false };
+    Argon2::new(Algorithm::Argon2id, Version::default(), Params::default()).verify_password(password, &parsed).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARGON2: &str = "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQ$";
+    const BCRYPT: &str = "$2y$04$";
+
+    fn argon2(password: &str) -> String {
+        use argon2::password_hash::{PasswordHasher, SaltString};
+        let salt = SaltString::encode_b64(b"salt-of-a-test").unwrap();
+        let params = Params::new(64, 1, 1, None).unwrap();
+        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+            .hash_password(password.as_bytes(), &salt)
+            .unwrap()
+            .to_string()
+    }
+
+    #[test]
+    fn a_password_fits_its_own_hash_and_no_other() {
+        for hash in [argon2("open sesame"), bcrypt::hash("open sesame", 4).unwrap()] {
+            assert_eq!(check(&hash), Ok(()));
+            assert!(verify(&hash, b"open sesame"));
+            assert!(!verify(&hash, b"open sesamE") && !verify(&hash, b""));
+        }
+    }
+
+    /// From the test vectors of the Openwall implementation.
+    #[test]
+    fn bcrypt_is_that_of_others() {
+        let hash = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+        assert!(verify(hash, b"U*U") && !verify(hash, b"U*U*"));
+    }
+
+    #[test]
+    fn hashes_that_are_none_or_cost_too_much_are_refused() {
+        let long = "$argon2id$".repeat(100);
+        for (hash, why) in [
+            ("", "neither"),
+            ("secret", "neither"),
+            ("$apr1$x$y", "neither"),
+            ("$argon2i$v=19$m=64,t=1,p=1$c2FsdHNhbHQ$aaaa", "neither"),
+            (long.as_str(), "bytes"),
+            (&format!("{ARGON2}!!"), "PHC"),
+            ("$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQ", "without"),
+            ("$argon2id$v=19$m=4194304,t=1,p=1$c2FsdHNhbHQ$AAAAAAAAAAAAAAAAAAAAAA", "more than"),
+            (&format!("{BCRYPT}short"), "bcrypt"),
+            ("$2b$31$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "cost of 31"),
+            ("$2x$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW", "bcrypt"),
+        ] {
+            let found = check(hash).unwrap_err();
+            assert!(found.contains(why), "{hash}: {found}");
+        }
+    }
+
+    #[test]
+    fn hash_and_password_are_told_apart_in_a_question() {
+        assert_eq!(question("ab", b"c"), question("ab", b"c"));
+        assert_ne!(question("ab", b"c"), question("a", b"bc"));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_ends() {
+        let one = question("a", b"1");
+        assert!(!is_remembered(&one));
+        remember(one, Duration::ZERO);
+        assert!(!is_remembered(&one));
+        remember(one, Duration::from_secs(60));
+        assert!(is_remembered(&one));
+        for i in 0..(REMEMBERED as u32 + 10) {
+            remember(question("b", &i.to_be_bytes()), Duration::from_secs(60));
+        }
+        assert!(RIGHT.with_borrow(HashMap::len) <= REMEMBERED);
+    }
+
+    #[test]
+    fn the_queue_is_bounded() {
+        let places: Vec<_> = std::iter::repeat_with(Place::take).take(QUEUE + 20).flatten().collect();
+        assert!(places.len() <= QUEUE);
+        assert!(Place::take().is_none());
+        drop(places);
+        assert!(Place::take().is_some());
+    }
+}
