@@ -97,6 +97,9 @@ pub(super) fn read<'a>(source: &Source, shared: &'a Shared) -> Result<(Config, C
 impl Snapshot {
     pub(super) fn load(source: &Source, shared: &Arc<Shared>, old: Option<&Self>) -> Result<Self, StartError> {
         let (config, components) = read(source, shared)?;
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
         let workers = config.workers;
         let make = |used: &Arc<PluginUse>| -> Result<Arc<Used>, StartError> {
             let loaded = components.get(&used.plugin.component);

@@ -45,6 +45,8 @@ pub struct Config {
     /// Run before each route's own, on every route.
     pub global_plugins: Vec<Arc<PluginUse>>,
     pub routes: Vec<Arc<Route>>,
+    /// What is allowed and makes no sense, each with its place in the file.
+    pub warnings: Vec<String>,
 }
 
 impl Config {

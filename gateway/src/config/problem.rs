@@ -58,6 +58,15 @@ impl Problems {
         self.items.iter().map(|(problem, _)| problem)
     }
 
+    /// Each with its place, in one line.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let file = self.file.display();
+        self.items.iter().map(move |(problem, _)| match problem.location {
+            Some(Location { line, column }) => format!("{file}:{line}:{column}: {}", problem.message),
+            None => format!("{file}: {}", problem.message),
+        })
+    }
+
     pub fn len(&self) -> usize {
         self.items.len()
     }

@@ -57,6 +57,12 @@ impl Fake {
             .file("odd.wasm", plugin(json!({ "type": "strnig" })))
     }
 
+    /// The same, and plugins whose order matters.
+    pub(super) fn ordered() -> Self {
+        let names = ["acl", "basic-auth", "cache", "cors"];
+        names.into_iter().fold(Self::standard(), |fake, name| fake.builtin(name, plugin(json!(true))))
+    }
+
     pub(super) fn builtin(mut self, name: &str, facts: PluginFacts) -> Self {
         self.builtins.insert(name.to_owned(), Arc::new(facts));
         self

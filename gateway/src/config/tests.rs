@@ -21,11 +21,14 @@ fn good(name: &str) -> Config {
 
 /// A configuration with these routes, and what was asked of the catalog.
 fn with_routes(routes: &str) -> (Result<Config, Problems>, Fake) {
+    with_routes_and(routes, Fake::standard())
+}
+
+fn with_routes_and(routes: &str, mut catalog: Fake) -> (Result<Config, Problems>, Fake) {
     let text = format!(
         "listeners: [{{ address: 127.0.0.1:8080 }}]\nupstreams: {{ users: {{ endpoints: [http://127.0.0.1:9001] }} }}\n\
          routes:\n{routes}"
     );
-    let mut catalog = Fake::standard();
     (check(&text, std::path::Path::new("gateway.yaml"), &mut catalog), catalog)
 }
 
@@ -254,5 +257,60 @@ fn every_good_file_fits_the_schema_for_editors() {
         let json = super::yaml::parse(&text).unwrap().to_json();
         let errors: Vec<String> = validator.iter_errors(&json).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{errors:#?}");
+    }
+}
+
+fn warnings(plugins: &str, more: &str) -> Vec<String> {
+    let route = format!("- {{ name: a, match: {{ path: /a{more} }}, upstream: users, plugins: {plugins} }}\n");
+    with_routes_and(&route, Fake::ordered()).0.unwrap_or_else(|problems| panic!("{problems}")).warnings
+}
+
+#[test]
+fn an_order_that_makes_no_sense_is_warned_of_with_its_place_and_cure() {
+    const JWT: &str = "{ name: jwt, config: { issuer: a } }";
+    for (plugins, more, expected) in [
+        (
+            format!("[cache, {JWT}]"),
+            "",
+            "`cache` stands before `jwt`: what one client may see is given to all; put it after",
+        ),
+        ("[cache, acl]".into(), "", "`cache` stands before `acl`"),
+        (format!("[{JWT}, cors]"), "", "`cors` stands after `jwt`: browsers send preflights without credentials"),
+        (
+            "[cors]".into(),
+            ", methods: [GET, POST]",
+            "`cors` never sees a preflight: the route's `methods` lack OPTIONS; add it",
+        ),
+        ("[acl, basic-auth]".into(), "", "`acl` stands before `basic-auth`: nobody is known yet; put it after"),
+        (
+            format!("[{{ name: access-log, config: {{ key: {{ attribute: jwt.sub }} }} }}, {JWT}]"),
+            "",
+            "`access-log` stands before `jwt`, so the attribute `jwt.sub` is not there yet; put it after",
+        ),
+        (
+            format!("[{{ name: cors, config: {{ a: ['x {{attribute.jwt.iss|none}}'] }} }}, {JWT}]"),
+            "",
+            "so the attribute `jwt.iss` is not there yet",
+        ),
+    ] {
+        let found = warnings(&plugins, more);
+        assert_eq!(found.len(), 1, "{plugins}: {found:?}");
+        assert!(found[0].starts_with("gateway.yaml:4:"), "{}", found[0]);
+        assert!(found[0].contains(expected), "{}", found[0]);
+    }
+}
+
+#[test]
+fn an_order_that_makes_sense_is_not_warned_of() {
+    const JWT: &str = "{ name: jwt, config: { issuer: a } }";
+    for (plugins, more) in [
+        (format!("[cors, {JWT}, acl, cache]"), ""),
+        ("[cors]".into(), ", methods: [GET, OPTIONS]"),
+        ("[acl]".into(), ""),
+        (format!("[{JWT}, {{ name: access-log, config: {{ key: {{ attribute: jwt.sub }} }} }}, {JWT}]"), ""),
+        (format!("[{{ name: access-log, config: {{ response: {{ x: '{{attribute.jwt.sub}}' }} }} }}, {JWT}]"), ""),
+        (format!("[{{ name: access-log, config: {{ key: {{ attribute: mine.sub }} }} }}, {JWT}]"), ""),
+    ] {
+        assert_eq!(warnings(&plugins, more), [""; 0], "{plugins}");
     }
 }

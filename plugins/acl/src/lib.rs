@@ -50,8 +50,8 @@ impl Default for Config {
         Self {
             allow: Rule::default(),
             deny: Rule::default(),
-            identity: list(&["jwt.sub", "api-key.id"]),
-            groups_from: list(&["jwt.groups", "api-key.groups"]),
+            identity: list(&["jwt.sub", "api-key.id", "basic-auth.user"]),
+            groups_from: list(&["jwt.groups", "api-key.groups", "basic-auth.groups"]),
             roles_from: list(&["jwt.roles"]),
             scopes_from: list(&["jwt.scope"]),
             challenge: "Bearer realm=\"gateway\"".into(),

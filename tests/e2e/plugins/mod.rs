@@ -4,11 +4,14 @@ mod access_log;
 mod acl;
 mod api_key;
 mod basic_auth;
+mod concurrency;
 mod cors;
+mod ext_auth;
 mod ip_rules;
 mod jwt;
 mod jwt_fetched;
 mod rate_limit;
+mod request_id;
 mod security_headers;
 mod transform;
 

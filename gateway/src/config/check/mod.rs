@@ -8,6 +8,7 @@ mod files;
 mod health;
 mod listeners;
 mod names;
+mod order;
 mod overlap;
 mod paths;
 mod plugins;
@@ -70,7 +71,11 @@ pub fn check(text: &str, path: &Path, catalog: &mut dyn Catalog) -> Result<Confi
         }
     };
     match config {
-        Some(config) if report.is_clean() => Ok(config),
+        Some(mut config) if report.is_clean() => {
+            let warnings = Problems::new(path, text, report.into_warnings());
+            config.warnings = warnings.lines().collect();
+            Ok(config)
+        }
         _ => Err(failed(report.into_problems())),
     }
 }
@@ -139,6 +144,7 @@ fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> O
     let mut context = routes::Context {
         upstreams: &upstreams,
         plugins: &mut plugins,
+        global_plugins: &global_plugins,
         limits: &limits,
         timeouts: &timeouts,
         paths: paths.unwrap_or(PathRule { encoded_slashes: Default::default(), merge_slashes: true }),
@@ -160,5 +166,6 @@ fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> O
         plugins: plugins.used(),
         global_plugins,
         routes,
+        warnings: Vec::new(),
     })
 }

@@ -13,11 +13,12 @@ pub(super) struct Report<'a> {
     /// What relative paths are relative to.
     folder: &'a Path,
     problems: Vec<Problem>,
+    warnings: Vec<Problem>,
 }
 
 impl<'a> Report<'a> {
     pub(super) fn new(tree: &'a Node, folder: &'a Path) -> Self {
-        Self { tree, folder, problems: Vec::new() }
+        Self { tree, folder, problems: Vec::new(), warnings: Vec::new() }
     }
 
     /// A problem with the value at this JSON Pointer.
@@ -28,6 +29,15 @@ impl<'a> Report<'a> {
     /// A problem with its key, or with all that is under it.
     pub(super) fn key(&mut self, pointer: &str, message: impl Into<String>) {
         self.problems.push(Problem::new(self.tree.key_at(pointer), message));
+    }
+
+    /// Something that is allowed and makes no sense, about the value at this JSON Pointer.
+    pub(super) fn warn(&mut self, pointer: &str, message: impl Into<String>) {
+        self.warnings.push(Problem::new(self.tree.value_at(pointer), message));
+    }
+
+    pub(super) fn into_warnings(self) -> Vec<Problem> {
+        self.warnings
     }
 
     pub(super) fn line(&self, pointer: &str) -> usize {

@@ -8,7 +8,7 @@ use std::{
 
 use http::{HeaderName, HeaderValue, Method, header};
 
-use super::{action, names::cut, overlap, paths, plugins::Plugins, report::Report, settings};
+use super::{action, names::cut, order, overlap, paths, plugins::Plugins, report::Report, settings};
 use crate::config::{
     file::{EVERY_PATH, File, Match, Route},
     model,
@@ -20,6 +20,7 @@ use crate::config::{
 pub(super) struct Context<'a, 'c> {
     pub upstreams: &'a BTreeMap<String, Arc<model::Upstream>>,
     pub plugins: &'a mut Plugins<'c>,
+    pub global_plugins: &'a [Arc<model::PluginUse>],
     pub limits: &'a model::Limits,
     pub timeouts: &'a model::Timeouts,
     pub paths: model::PathRule,
@@ -44,6 +45,8 @@ pub(super) fn routes(file: &File, context: &mut Context<'_, '_>, report: &mut Re
             if let Some(route) = route {
                 let Rest { plugins, action, upgrades, upgrade_idle, body_bytes, buffer_bytes, timeout, whole_timeout } =
                     route;
+                let at = join(&place, "plugins");
+                order::check(context.global_plugins, &plugins, &at, &matches.methods, report);
                 let (name, matches) = (name.into(), matches.clone());
                 routes.push(Arc::new(model::Route {
                     name,

@@ -1,0 +1,253 @@
+//! Limits how many requests of a client are under way at once, over all workers.
+//!
+//! A count in the gateway's store goes up when a request comes and down when its exchange is over, whatever ended it.
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    net::IpAddr,
+    num::NonZeroU32,
+    time::Duration,
+};
+
+use plugin_sdk::{
+    Decision, Error, Observer, Outcome, Plugin, Pointer, Problem, Problems, Request, RequestFilter, Response, Span,
+    export_plugin, metrics, names, serde_json,
+    store::{Bucket, StoreError},
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// How many requests may be under way at once, and whose.
+#[derive(Debug, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(example = serde_json::json!({ "limit": 10, "key": { "attribute": "jwt.sub" } }))]
+struct Config {
+    /// Requests of one client that may be under way.
+    limit: NonZeroU32,
+    /// What tells clients apart.
+    #[serde(default)]
+    key: Key,
+    /// What becomes of a request that lacks the header or attribute of the key.
+    #[serde(default)]
+    missing: Missing,
+    /// Routes that give the same name here count together; each counts for itself if left out.
+    shared: Option<String>,
+    /// What a request over the limit is answered with: 429, or 503 where the limit protects the service.
+    #[serde(default)]
+    status: Status,
+    /// When a client that is turned away may come again, `1s` to `1h`.
+    #[serde(default = "second")]
+    retry_after: Span,
+    /// The bucket of the store in which the counts are; it must be granted to the plugin.
+    #[serde(default = "own_bucket")]
+    bucket: String,
+}
+
+/// What tells clients apart.
+#[derive(Debug, Default, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Key {
+    /// The client's address; of IPv6 its /64.
+    #[default]
+    ClientAddress,
+    /// Nothing: one count for all clients.
+    Route,
+    /// The first value of a header. Clients choose it freely, unless an earlier plugin has checked it.
+    Header(String),
+    /// An attribute that an earlier plugin has set, such as `jwt.sub`.
+    Attribute(String),
+}
+
+/// What becomes of a request that lacks the key.
+#[derive(Debug, Default, Clone, Copy, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Missing {
+    /// The client's address takes its place.
+    #[default]
+    ClientAddress,
+    /// The request passes without being counted.
+    Skip,
+}
+
+/// A status for what is over the limit.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[serde(try_from = "u16")]
+#[schemars(with = "u16", extend("enum" = [429, 503], "default" = 429))]
+struct Status(Option<NonZeroU32>);
+
+impl TryFrom<u16> for Status {
+    type Error = &'static str;
+
+    fn try_from(status: u16) -> Result<Self, Self::Error> {
+        match status {
+            429 => Ok(Self(None)),
+            503 => Ok(Self(NonZeroU32::new(503))),
+            _ => Err("must be 429 or 503"),
+        }
+    }
+}
+
+impl Status {
+    fn code(self) -> u16 {
+        if self.0.is_some() { 503 } else { 429 }
+    }
+}
+
+/// A count that was not taken back, because its gateway crashed, is forgotten after this time.
+const FORGOTTEN: Duration = Duration::from_secs(600);
+
+struct Concurrency {
+    limit: i64,
+    key: Key,
+    missing: Missing,
+    shared: Option<String>,
+    status: u16,
+    retry_after: u64,
+    bucket: Bucket,
+    /// Where the key waits for the end, which another instance may see. The plugin may be on a route several times, so
+    /// this is the configuration's own.
+    held: String,
+}
+
+impl Plugin for Concurrency {
+    type Config = Config;
+
+    fn new(config: Config) -> Result<Self, Problems> {
+        let mut hasher = DefaultHasher::new();
+        config.hash(&mut hasher);
+        let mut problems = Problems::default();
+        let at = Pointer::from("/key");
+        match &config.key {
+            Key::Header(name) => drop(problems.note(at.then("header"), names::check_token(name))),
+            Key::Attribute(name) => drop(problems.note(at.then("attribute"), names::check_attribute(name))),
+            Key::ClientAddress | Key::Route => {}
+        }
+        if config.shared.as_ref().is_some_and(|name| name.is_empty() || name.len() > 64) {
+            problems.add("/shared", "must be a name of 1 to 64 bytes");
+        }
+        if !(1..=3600).contains(&config.retry_after.seconds()) {
+            problems.add("/retry-after", "must be from 1s to 1h");
+        }
+        let bucket = Bucket::new(config.bucket.clone());
+        // A missing grant should stop the gateway, not the first request. Another failure may pass.
+        if let Err(StoreError::Denied(_)) = bucket.get("") {
+            let name = &config.bucket;
+            problems.add(
+                "/bucket",
+                format!("the bucket `{name}` is not granted; add it to the plugin's `grants: {{ store: [{name}] }}`"),
+            );
+        }
+        problems.or(Self {
+            limit: config.limit.get().into(),
+            key: config.key,
+            missing: config.missing,
+            shared: config.shared,
+            status: config.status.code(),
+            retry_after: config.retry_after.seconds(),
+            bucket,
+            held: format!("concurrency.held.{:016x}", hasher.finish()),
+        })
+    }
+}
+
+impl RequestFilter for Concurrency {
+    fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
+        let Some(key) = self.key(request) else { return Ok(Decision::Next) };
+        let under_way = match self.bucket.increment(&key, 1, Some(FORGOTTEN)) {
+            Ok(count) => count,
+            Err(error) => {
+                // The limit protects; without it the service still works.
+                metrics::add("concurrency_store_failures", 1, &[("route", &request.route())]);
+                plugin_sdk::debug!("a request is not counted: {error}");
+                return Ok(Decision::Next);
+            }
+        };
+        if under_way > self.limit {
+            self.take_back(&key);
+            return Ok(self.refuse(request).into());
+        }
+        if let Err(error) = request.set_attribute(&self.held, &key) {
+            // Nobody would take it back.
+            self.take_back(&key);
+            return Err(error.into());
+        }
+        Ok(Decision::Next)
+    }
+}
+
+impl Observer for Concurrency {
+    fn on_complete(&mut self, request: &Request, _: Option<&Response>, _: &Outcome) {
+        if let Some(key) = request.attribute(&self.held) {
+            self.take_back(&key);
+        }
+    }
+}
+
+export_plugin!(Concurrency: request, observe);
+
+impl Concurrency {
+    fn take_back(&self, key: &str) {
+        // What was forgotten meanwhile must not be owed: nobody gets more than the limit for it.
+        if self.bucket.increment(key, -1, Some(FORGOTTEN)).is_ok_and(|count| count < 0) {
+            let _ = self.bucket.increment(key, 1, Some(FORGOTTEN));
+        }
+    }
+
+    /// Whom the request counts for; nobody, if it is not counted.
+    fn key(&self, request: &Request) -> Option<String> {
+        let value = match &self.key {
+            Key::ClientAddress => Some(network(&request.client_address())),
+            Key::Route => Some("all".to_owned()),
+            Key::Header(name) => request.header_bytes(name).and_then(|value| digest(name, &value)),
+            Key::Attribute(name) => request.attribute(name).and_then(|value| digest(name, value.as_bytes())),
+        };
+        let value = match (value, self.missing) {
+            (Some(value), _) => value,
+            (None, Missing::ClientAddress) => network(&request.client_address()),
+            (None, Missing::Skip) => return None,
+        };
+        Some(match &self.shared {
+            Some(name) => format!("shared={name}/{value}"),
+            None => format!("route={}/{value}", request.route()),
+        })
+    }
+
+    fn refuse(&self, request: &Request) -> Problem {
+        metrics::add("concurrency_refused", 1, &[("route", &request.route())]);
+        // For the access log only; where there is no room for it, the answer is still the right one.
+        let _ = request.set_attribute("concurrency.outcome", "refused");
+        Problem::new(self.status)
+            .detail("too many requests at once, try again later")
+            .member("request-id", request.id())
+            .with_header("retry-after", self.retry_after.to_string())
+    }
+}
+
+/// One IPv4 client, or one customer's IPv6 network.
+fn network(address: &str) -> String {
+    match address.parse::<IpAddr>().map(|address| address.to_canonical()) {
+        Ok(IpAddr::V6(address)) => format!("address={:x}/64", address.to_bits() >> 64),
+        Ok(IpAddr::V4(address)) => format!("address={address}"),
+        Err(_) => "address=".to_owned(),
+    }
+}
+
+/// What clients send may be a credential or of any length, so the store gets 128 bits of its digest. An empty value
+/// tells nobody apart.
+fn digest(name: &str, value: &[u8]) -> Option<String> {
+    let hex = |byte: &u8| format!("{byte:02x}");
+    (!value.is_empty())
+        .then(|| format!("{name}={}", Sha256::digest(value).iter().take(16).map(hex).collect::<String>()))
+}
+
+fn second() -> Span {
+    Span(Duration::from_secs(1))
+}
+
+fn own_bucket() -> String {
+    "concurrency".into()
+}

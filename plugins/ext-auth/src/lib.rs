@@ -1,0 +1,235 @@
+//! Asks a service of yours whether a request may pass, and tells the upstream what the service said about it.
+
+mod config;
+#[cfg(test)]
+mod tests;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use plugin_sdk::{
+    Decision, EditError, Error, Plugin, Problem, Problems, Reply, Request, RequestFilter,
+    documents::{self, DocumentError, Source},
+    export_plugin,
+    http_client::Call,
+    metrics,
+    store::{Bucket, StoreError},
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub use config::Config;
+use config::OnFailure;
+
+/// The plugin.
+pub struct ExtAuth {
+    config: Config,
+    bucket: Bucket,
+    /// Of the configuration, so that others that share the bucket find nothing of ours.
+    digest: u64,
+    warned_at: Option<u64>,
+}
+
+/// What a consent says: for each of `set-headers` and then `set-attributes` what it gets, in their order.
+#[derive(Default, Serialize, Deserialize)]
+struct Consent(Vec<Option<String>>);
+
+enum Answer {
+    Consent(Consent),
+    Refusal(Reply),
+}
+
+/// A refusal's body is for people to read.
+const BODY_BYTES: usize = 64 * 1024;
+/// While the service fails, each instance says so once in this time: every request would be a flood.
+const SILENCE_MS: u64 = 10_000;
+
+impl Plugin for ExtAuth {
+    type Config = Config;
+
+    fn new(config: Config) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        config.check(&mut problems);
+        let mut hasher = DefaultHasher::new();
+        config.hash(&mut hasher);
+        let bucket = Bucket::new(config.bucket.clone());
+        // A missing grant should stop the gateway, not the first request. Another failure may pass.
+        if !config.cache.0.is_zero() && matches!(bucket.get(""), Err(StoreError::Denied(_))) {
+            let name = &config.bucket;
+            let cure =
+                format!("the bucket `{name}` is not granted; add it to the plugin's `grants: {{ store: [{name}] }}`");
+            problems.add("/bucket", cure);
+        }
+        // Tells whether there is a grant, and fetches nothing while a plugin is configured; a call would be made.
+        if let Err(DocumentError::Denied(_)) = documents::get(&Source::new(&config.upstream, "/"), 0, false) {
+            let name = &config.upstream;
+            let cure = format!("needs an upstream `{name}`, and `grants: {{ upstreams: [{name}] }}` for the plugin");
+            problems.add("/upstream", cure);
+        }
+        problems.or(Self { config, bucket, digest: hasher.finish(), warned_at: None })
+    }
+}
+
+impl RequestFilter for ExtAuth {
+    fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
+        let key = (!self.config.cache.0.is_zero()).then(|| self.key(request));
+        if let Some(consent) = key.as_ref().and_then(|key| self.known(key)) {
+            self.count(request, "cached");
+            return self.admit(&consent, request);
+        }
+        match self.ask(request) {
+            Ok(Answer::Consent(consent)) => {
+                self.count(request, "allowed");
+                if let (Some(key), Ok(text)) = (&key, plugin_sdk::serde_json::to_vec(&consent)) {
+                    // What cannot be kept is asked again.
+                    let _ = self.bucket.set(key, &text, Some(self.config.cache.0));
+                }
+                self.admit(&consent, request)
+            }
+            Ok(Answer::Refusal(reply)) => {
+                self.count(request, "refused");
+                note(request, "refused");
+                Ok(reply.into())
+            }
+            Err(why) => self.without_answer(request, &why),
+        }
+    }
+}
+
+export_plugin!(ExtAuth: request);
+
+impl ExtAuth {
+    fn ask(&self, request: &Request) -> Result<Answer, String> {
+        let config = &self.config;
+        let mut call = Call::new(&config.method, &config.upstream, &config.path).with_timeout(config.timeout.0);
+        for name in &config.headers {
+            for value in request.header_values(name) {
+                call = call.with_header(name, value);
+            }
+        }
+        let facts = [
+            ("x-forwarded-method", request.method()),
+            ("x-forwarded-uri", request.original_target()),
+            ("x-forwarded-host", request.authority()),
+            ("x-forwarded-proto", request.scheme()),
+            ("x-forwarded-for", request.client_address()),
+            ("x-request-id", request.id()),
+        ];
+        for (name, value) in facts {
+            call.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
+            call = call.with_header(name, value);
+        }
+        let reply = call.send().map_err(|error| error.to_string())?;
+        match reply.status {
+            200..=299 => Ok(Answer::Consent(self.consent(&reply))),
+            300..=499 => Ok(Answer::Refusal(self.refusal(reply))),
+            status => Err(format!("the service answered with {status}")),
+        }
+    }
+
+    fn consent(&self, reply: &Reply) -> Consent {
+        let value = |name: &String| {
+            let mut values = reply.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
+            values.next().and_then(|(_, value)| String::from_utf8(value.clone()).ok())
+        };
+        let names = self.config.set_headers.iter().chain(self.config.set_attributes.values());
+        Consent(names.map(value).collect())
+    }
+
+    /// As the service said it, less what is between it and us.
+    fn refusal(&self, reply: Reply) -> Reply {
+        let passed = |name: &str| {
+            let listed = self.config.answer_headers.iter().any(|listed| listed.eq_ignore_ascii_case(name));
+            listed || name.eq_ignore_ascii_case("content-type")
+        };
+        let headers = reply.headers.into_iter().filter(|(name, _)| passed(name)).collect();
+        let body = if reply.body.len() <= BODY_BYTES { reply.body } else { Vec::new() };
+        Reply { status: reply.status, headers, body }
+    }
+
+    /// Tells the upstream and later plugins what the service said. What the client said under its names is gone.
+    fn admit(&self, consent: &Consent, request: &Request) -> Result<Decision, Error> {
+        match self.announce(consent, request) {
+            Ok(()) => Ok(Decision::Next),
+            Err(EditError::TooLarge) => {
+                let problem = Problem::new(431).detail("the request's headers are too large");
+                Ok(problem.member("request-id", request.id()).into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn announce(&self, Consent(values): &Consent, request: &Request) -> Result<(), EditError> {
+        let mut values = values.iter();
+        for name in &self.config.set_headers {
+            match values.next().and_then(Option::as_ref) {
+                Some(value) => request.set_header(name, value)?,
+                None => request.remove_header(name)?,
+            }
+        }
+        for name in self.config.set_attributes.keys() {
+            if let Some(value) = values.next().and_then(Option::as_ref) {
+                request.set_attribute(name, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn without_answer(&mut self, request: &Request, why: &str) -> Result<Decision, Error> {
+        self.count(request, "failed");
+        note(request, "failed");
+        let now = request.received_at();
+        if self.warned_at.is_none_or(|then| now.saturating_sub(then) >= SILENCE_MS) {
+            self.warned_at = Some(now);
+            let allowed = self.config.on_failure == OnFailure::Allow;
+            let fate = if allowed { "pass unasked" } else { "are refused with 503" };
+            plugin_sdk::error!("requests {fate}: {why}"; upstream = self.config.upstream);
+        }
+        match self.config.on_failure {
+            OnFailure::Allow => self.admit(&Consent::default(), request),
+            OnFailure::Deny => {
+                let problem = Problem::new(503).detail("nobody can say at present whether the request may pass");
+                Ok(problem.member("request-id", request.id()).with_header("retry-after", "1").into())
+            }
+        }
+    }
+
+    fn known(&self, key: &str) -> Option<Consent> {
+        let text = self.bucket.get(key).ok()??;
+        plugin_sdk::serde_json::from_slice(&text).ok()
+    }
+
+    /// All that the service is told, as a digest: credentials are among it. Each part with its length, so that no two
+    /// requests are one.
+    fn key(&self, request: &Request) -> String {
+        let mut digest = Sha256::new();
+        let mut add = |part: &[u8]| {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        };
+        add(&self.digest.to_be_bytes());
+        for part in [
+            request.method(),
+            request.scheme(),
+            request.authority(),
+            request.original_target(),
+            request.client_address(),
+        ] {
+            add(part.as_bytes());
+        }
+        for name in &self.config.headers {
+            let values = request.header_values(name);
+            add(&(values.len() as u64).to_be_bytes());
+            values.iter().for_each(|value| add(value));
+        }
+        digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn count(&self, request: &Request, outcome: &str) {
+        metrics::add("ext_auth_requests", 1, &[("route", &request.route()), ("outcome", outcome)]);
+    }
+}
+
+/// For the access log only; where there is no room for it, the answer is still the right one.
+fn note(request: &Request, outcome: &str) {
+    let _ = request.set_attribute("ext-auth.outcome", outcome);
+}

@@ -1,0 +1,176 @@
+//! Gives each request an identifier in a header and a form that others expect, beside the gateway's own.
+
+#[cfg(test)]
+mod tests;
+
+use plugin_sdk::{
+    Decision, Error, Phases, Plugin, Problems, Request, RequestFilter, Response, ResponseFilter, export_plugin, names,
+    serde_json,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+/// Which header the identifier is in, what it looks like, and whom it is taken from.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[schemars(example = serde_json::json!({ "header": "x-correlation-id", "accept": "valid", "form": "uuid" }))]
+struct Config {
+    /// The header, on the request and on the response.
+    header: String,
+    /// Whether an identifier that the client sent is kept.
+    accept: Accept,
+    /// What an identifier has to look like to be kept.
+    form: Form,
+    /// What a new identifier is.
+    make: Make,
+    /// Whether the client is told, in the same header of the response.
+    respond: bool,
+}
+
+/// Whether an identifier that came along is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Accept {
+    /// Never: each request gets a new one.
+    Never,
+    /// If it is alone and has the form.
+    Valid,
+    /// As `valid`, and a request with one that is not valid is answered with 400.
+    ValidOnly,
+}
+
+/// What an identifier looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Form {
+    /// A UUID of any version in its usual form (RFC 9562 §4), in upper or lower case.
+    Uuid,
+    /// 1 to 128 letters, digits, `-`, `_`, `.`, `~`, `:`, `/`, `+`, `=`.
+    Text,
+}
+
+/// What a new identifier is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Make {
+    /// A UUID that sorts by time (RFC 9562 §5.7).
+    UuidV7,
+    /// The gateway's own identifier of the exchange.
+    Gateway,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            header: "x-correlation-id".into(),
+            accept: Accept::Valid,
+            form: Form::Uuid,
+            make: Make::UuidV7,
+            respond: true,
+        }
+    }
+}
+
+/// Where the response phase and later plugins find it.
+const ATTRIBUTE: &str = "request-id";
+
+struct RequestId(Config);
+
+impl Plugin for RequestId {
+    type Config = Config;
+
+    fn new(config: Config) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        problems.note("/header", names::check_settable_header(&config.header));
+        if config.form == Form::Uuid && config.make == Make::Gateway && config.accept != Accept::Never {
+            problems.add("/make", "makes what `form: uuid` would not keep at the next gateway; use `form: text`");
+        }
+        problems.or(Self(config))
+    }
+
+    fn phases(&self) -> Phases {
+        Phases { response: self.0.respond, ..Phases::default() }
+    }
+}
+
+impl RequestFilter for RequestId {
+    fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
+        let sent = if self.0.accept == Accept::Never { Vec::new() } else { request.header_values(&self.0.header) };
+        let valid = match &sent[..] {
+            [one] => std::str::from_utf8(one).ok().filter(|text| self.0.form.fits(text)),
+            _ => None,
+        };
+        let id = match valid {
+            Some(id) => id.to_owned(),
+            None if self.0.accept == Accept::ValidOnly && !sent.is_empty() => {
+                let detail = format!("the header `{}` is not one valid identifier", self.0.header);
+                let problem = plugin_sdk::Problem::new(400).detail(&detail).member("request-id", request.id());
+                return Ok(problem.into());
+            }
+            None => self.0.make.next(request),
+        };
+        // Several values, or one in another case of a name, are one afterwards.
+        request.set_header(&self.0.header, &id)?;
+        request.set_attribute(ATTRIBUTE, &id)?;
+        Ok(Decision::Next)
+    }
+}
+
+impl ResponseFilter for RequestId {
+    fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
+        if let Some(id) = request.attribute(ATTRIBUTE) {
+            response.set_header(&self.0.header, id)?;
+        }
+        Ok(())
+    }
+}
+
+export_plugin!(RequestId: request, response);
+
+impl Form {
+    fn fits(self, text: &str) -> bool {
+        match self {
+            Self::Uuid => {
+                let is_dash = |i: usize| matches!(i, 8 | 13 | 18 | 23);
+                let fits = |(i, b): (usize, u8)| if is_dash(i) { b == b'-' } else { b.is_ascii_hexdigit() };
+                text.len() == 36 && text.bytes().enumerate().all(fits)
+            }
+            Self::Text => {
+                let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_.~:/+=".contains(&b);
+                (1..=128).contains(&text.len()) && text.bytes().all(fits)
+            }
+        }
+    }
+}
+
+impl Make {
+    fn next(self, request: &Request) -> String {
+        match self {
+            Self::Gateway => request.id(),
+            // The gateway's identifiers do not repeat, so neither does what is made of them; and no instance has to
+            // remember what it made.
+            Self::UuidV7 => uuid_v7(request.received_at(), &request.id()),
+        }
+    }
+}
+
+/// Milliseconds, and 74 bits of a digest (RFC 9562 §5.7).
+fn uuid_v7(millis: u64, id: &str) -> String {
+    let digest = Sha256::digest(id.as_bytes());
+    let mut bytes = [0; 16];
+    bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+    bytes[6..].copy_from_slice(&digest[..10]);
+    bytes[6] = 0x70 | bytes[6] & 0x0f;
+    bytes[8] = 0x80 | bytes[8] & 0x3f;
+    let mut text = String::with_capacity(36);
+    for (i, byte) in bytes.iter().enumerate() {
+        if matches!(i, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        for nibble in [byte >> 4, byte & 15] {
+            text.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
+        }
+    }
+    text
+}
