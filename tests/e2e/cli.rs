@@ -113,6 +113,25 @@ async fn check_says_that_all_is_well() {
 }
 
 #[tokio::test]
+async fn check_warns_of_an_order_of_plugins_that_makes_no_sense_and_all_is_well_otherwise() {
+    let folder = folder();
+    let api_key = format!("{{ name: api-key, config: {{ keys: [{{ id: a, sha256: '{}' }}] }} }}", "0".repeat(64));
+    let limit = "{ name: rate-limit, config: { limit: 1, per: 1s, key: { attribute: api-key.id } } }";
+    let cors = "{ name: cors, config: { allow-origins: ['https://a.example'] } }";
+    let plugins = format!("[{limit}, {api_key}, {cors}]");
+    let text = VALID.replace("upstream: others }", &format!("upstream: others, plugins: {plugins} }}"));
+    fs::write(folder.path().join("odd.yaml"), text).unwrap();
+    let ended = run(folder.path(), ["check", "-c", "odd.yaml"]).await;
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), 2, "{ended:?}");
+    assert!(ended.stderr.contains("warning: odd.yaml:15:"), "{ended:?}");
+    assert!(
+        ended.stderr.contains("`rate-limit` stands before `api-key`, so the attribute `api-key.id` is not there yet")
+    );
+    assert!(ended.stderr.contains("`cors` stands after `api-key`"), "{ended:?}");
+}
+
+#[tokio::test]
 async fn check_reports_every_problem_with_its_place_and_exits_with_3() {
     let folder = folder();
     let ended = run(folder.path(), ["check", "-c", "broken.yaml"]).await;

@@ -6,7 +6,7 @@ use http::Method;
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 
-use crate::support::{Authority, Client, TestGateway, Upstream, client::Request, eventually};
+use crate::support::{Authority, Client, TestGateway, Upstream, client::Request, eventually, upstream::full};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
 
@@ -221,6 +221,31 @@ async fn secrets_yaml_keeps_the_keys_of_two_issuers_apart() {
     assert_eq!(gateway.send(get("/partner/orders", ben)).await.status, 200);
     assert_eq!(gateway.send(get("/orders", ben)).await.status, 401);
     assert_eq!(gateway.send(get("/partner/orders", anna)).await.status, 401);
+}
+
+#[tokio::test]
+async fn identity_provider_yaml_believes_the_keys_that_are_published() {
+    let upstream = Upstream::echo().await;
+    let jwks = fs::read_to_string(Path::new(FOLDER).join("keys/partner-jwks.json")).unwrap();
+    let provider = Upstream::serving(move |_| {
+        let answer = http::Response::new(full(jwks.clone()));
+        async move { answer }
+    })
+    .await;
+    let text = example("identity-provider.yaml", &upstream).replace("127.0.0.1:9002", &provider.address().to_string());
+    let gateway = TestGateway::start(&text).await;
+    assert_eq!(gateway.get("/orders").await.status, 401);
+    let preflight = Request::new(Method::OPTIONS, "/orders")
+        .header("origin", "https://shop.example.com")
+        .header("access-control-request-method", "GET")
+        .header("access-control-request-headers", "authorization");
+    assert_eq!(gateway.send(preflight).await.header("access-control-allow-origin"), "https://shop.example.com");
+    assert_eq!(provider.requests(), 0);
+    for token in [&tokens("identity-provider.yaml")[0]; 3] {
+        let response = gateway.send(Request::get("/orders").header("authorization", token)).await;
+        assert_eq!(response.upstream_saw("x-user"), ["ben"], "{}", response.text());
+    }
+    assert_eq!(provider.requests(), 1);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::{
 use super::{LogOverrides, StartError};
 use crate::{
     config::model::Log,
-    plugin::{CodeCache, Documents, Runtime},
+    plugin::{CodeCache, Documents, Passwords, Runtime},
     state::{Bounds, MemoryStore},
     telemetry::{Logging, Metrics},
 };
@@ -19,6 +19,7 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     pub(super) store: Arc<MemoryStore>,
     pub(super) documents: Arc<Documents>,
+    pub(super) passwords: Arc<Passwords>,
     log: Mutex<Option<(Logging, LogOverrides)>>,
 }
 
@@ -30,6 +31,7 @@ impl Shared {
             metrics: Metrics::default(),
             store: Arc::new(MemoryStore::new(Bounds::default())),
             documents: Arc::default(),
+            passwords: Arc::default(),
             log: Mutex::new(None),
         }))
     }

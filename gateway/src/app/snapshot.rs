@@ -143,6 +143,7 @@ impl Snapshot {
             shared: Arc::new(services::Shared {
                 store: self.shared.store.clone(),
                 documents: self.shared.documents.clone(),
+                passwords: self.shared.passwords.clone(),
                 sinks: self.sinks.clone(),
                 metrics: self.shared.metrics.clone(),
                 secrets: self.secrets.clone(),

@@ -38,5 +38,6 @@ pub use documents::Documents;
 pub use engine::CodeCache;
 pub use facts::{Facts, Wants};
 pub use load::{LoadError, Loaded, Runtime};
+pub use passwords::Passwords;
 pub use pool::Pools;
 pub use prepared::{Prepared, Problem, Settings};

@@ -119,21 +119,36 @@ pub(super) fn remember(question: Question, time: Duration) {
     });
 }
 
-/// A place in the queue.
-pub(super) struct Place(());
+/// The threads for hashing, and the queue before them. One for the process.
+pub struct Passwords {
+    waiting: AtomicUsize,
+    threads: Arc<Semaphore>,
+}
 
-static WAITING: AtomicUsize = AtomicUsize::new(0);
+impl Default for Passwords {
+    /// On half of the processors: requests go on meanwhile.
+    fn default() -> Self {
+        let threads = thread::available_parallelism().map_or(1, |n| n.get() / 2).max(1);
+        Self { waiting: AtomicUsize::new(0), threads: Arc::new(Semaphore::new(threads)) }
+    }
+}
+
+impl Passwords {
+    /// A place in the queue; none if too many wait already.
+    pub(super) fn queue(self: &Arc<Self>) -> Option<Place> {
+        let free = |waiting| (waiting < QUEUE).then_some(waiting + 1);
+        let taken = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free);
+        taken.ok().map(|_| Place(Arc::clone(self)))
+    }
+}
+
+/// A place in the queue.
+pub(super) struct Place(Arc<Passwords>);
 
 impl Place {
-    /// None if too many wait already.
-    pub(super) fn take() -> Option<Self> {
-        let free = |waiting| (waiting < QUEUE).then_some(waiting + 1);
-        WAITING.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok().map(|_| Self(()))
-    }
-
     /// Finds out on a thread for blocking work. If nobody waits any more, what has begun still ends there.
     pub(super) async fn find_out(self, question: Question, hash: String, password: Vec<u8>) -> Answer {
-        let Ok(permit) = threads().acquire_owned().await else { return Answer::Busy };
+        let Ok(permit) = Arc::clone(&self.0.threads).acquire_owned().await else { return Answer::Busy };
         // Another request with the same password was before us in the queue.
         if is_remembered(&question) {
             return Answer::Yes;
@@ -152,15 +167,8 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        WAITING.fetch_sub(1, Ordering::Relaxed);
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// Half of the processors: requests go on meanwhile.
-fn threads() -> Arc<Semaphore> {
-    static THREADS: OnceLock<Arc<Semaphore>> = OnceLock::new();
-    let make = || Arc::new(Semaphore::new(thread::available_parallelism().map_or(1, |n| n.get() / 2).max(1)));
-    THREADS.get_or_init(make).clone()
 }
 
 /// Compares in constant time, as both libraries do. A hash that was not checked before is nobody's.
@@ -248,10 +256,10 @@ mod tests {
 
     #[test]
     fn the_queue_is_bounded() {
-        let places: Vec<_> = std::iter::repeat_with(Place::take).take(QUEUE + 20).flatten().collect();
-        assert!(places.len() <= QUEUE);
-        assert!(Place::take().is_none());
+        let passwords = Arc::new(Passwords::default());
+        let places: Vec<_> = std::iter::repeat_with(|| passwords.queue()).take(QUEUE + 20).flatten().collect();
+        assert_eq!(places.len(), QUEUE);
         drop(places);
-        assert!(Place::take().is_some());
+        assert!(passwords.queue().is_some());
     }
 }

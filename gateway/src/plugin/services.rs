@@ -6,7 +6,7 @@ use std::{collections::HashMap, future::Future, pin::Pin, rc::Rc, sync::Arc, tim
 use bytes::Bytes;
 use http::{HeaderMap, Method, uri::PathAndQuery};
 
-use super::documents::Documents;
+use super::{documents::Documents, passwords::Passwords};
 use crate::{
     pipeline::Reply,
     state::MemoryStore,
@@ -26,6 +26,7 @@ pub struct Services {
 pub struct Shared {
     pub store: Arc<MemoryStore>,
     pub documents: Arc<Documents>,
+    pub passwords: Arc<Passwords>,
     pub sinks: Arc<Sinks>,
     pub metrics: Metrics,
     pub secrets: Secrets,

@@ -8,6 +8,7 @@ use crate::{
     config::Config,
     digits::number,
     escape,
+    redact::Redaction,
     source::{Source, Value, select},
     time,
 };
@@ -18,6 +19,7 @@ pub struct Common {
     combined: bool,
     /// What a line reads, in its order.
     selection: Selection,
+    redaction: Redaction,
     max_value: usize,
 }
 
@@ -41,7 +43,8 @@ impl Common {
             sources.extend(["referer", "user-agent"].map(|name| Source::Header(name.to_owned())));
         }
         let selection = select(sources.iter(), "/user", problems);
-        Self { user, combined, selection, max_value: config.max_value.0 }
+        let redaction = Redaction::new(&config.redact_query);
+        Self { user, combined, selection, redaction, max_value: config.max_value.0 }
     }
 
     pub fn read(&self, request: &Request, response: Option<&Response>) -> Values {
@@ -56,7 +59,8 @@ impl Common {
         // A field outside quotation marks.
         match self.user.as_ref().map_or(Value::Missing, |user| user.value(facts, &mut read, out)) {
             Value::Bytes(value) if !value.is_empty() => {
-                escape::common(&escape::cut(value, self.max_value), false, out);
+                let value = self.user.as_ref().map(|user| self.redaction.apply(user, value)).unwrap_or_default();
+                escape::common(&escape::cut(&value, self.max_value), false, out);
             }
             Value::Verbatim => {}
             Value::Bytes(_) | Value::Missing => out.push(b'-'),
@@ -67,7 +71,8 @@ impl Common {
         for separator in ["", " ", " "] {
             out.extend_from_slice(separator.as_bytes());
             let part = read.next().flatten().unwrap_or_default();
-            escape::common(&escape::cut(part, self.max_value), false, out);
+            // Of the three only the target can have a query.
+            escape::common(&escape::cut(&self.redaction.target(part), self.max_value), false, out);
         }
         out.extend_from_slice(b"\" ");
         number(facts.status().into(), out);
@@ -81,7 +86,10 @@ impl Common {
             for _ in ["referer", "user-agent"] {
                 out.extend_from_slice(b" \"");
                 match read.next().flatten() {
-                    Some(value) => escape::common(&escape::cut(value, self.max_value), true, out),
+                    // A user agent has no query, and a question mark rarely.
+                    Some(value) => {
+                        escape::common(&escape::cut(&self.redaction.target(value), self.max_value), true, out);
+                    }
                     None => out.push(b'-'),
                 }
                 out.push(b'"');

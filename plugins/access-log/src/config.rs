@@ -1,6 +1,6 @@
 //! The configuration as it is typed.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, num::NonZeroU32};
 
 use plugin_sdk::serde_json::Value;
 use schemars::JsonSchema;
@@ -36,6 +36,21 @@ pub struct Config {
     /// Values of the request's and the response's choosing are cut after so many bytes, such as `2KiB`.
     #[serde(default)]
     pub max_value: Size,
+    /// Of the exchanges that went well, one in so many is written; those that did not (status 400 and up, or a failure)
+    /// all are.
+    #[serde(default = "every_one")]
+    pub one_in: NonZeroU32,
+    /// Names of query parameters whose values are written as `***`, wherever a query is written.
+    #[serde(default = "secret_parameters")]
+    pub redact_query: Vec<String>,
+}
+
+fn every_one() -> NonZeroU32 {
+    NonZeroU32::MIN
+}
+
+fn secret_parameters() -> Vec<String> {
+    ["access_token", "id_token", "api_key", "password"].map(str::to_owned).to_vec()
 }
 
 /// How a line is written.

@@ -8,6 +8,7 @@ use crate::{
     Facts,
     config::Config,
     escape,
+    redact::Redaction,
     source::{DEFAULT, Source, Value, select},
 };
 
@@ -18,6 +19,7 @@ pub struct Json {
     members: Vec<Member>,
     /// What the members read.
     selection: Selection,
+    redaction: Redaction,
     max_value: usize,
 }
 
@@ -77,7 +79,8 @@ impl Json {
             }
         }
         let selection = select(members.iter().map(|member: &Member| &member.source), "/fields", problems);
-        Self { start, members, selection, max_value: config.max_value.0 }
+        let redaction = Redaction::new(&config.redact_query);
+        Self { start, members, selection, redaction, max_value: config.max_value.0 }
     }
 
     pub fn read(&self, request: &Request, response: Option<&Response>) -> Values {
@@ -93,7 +96,9 @@ impl Json {
             out.extend_from_slice(key);
             match source.value(facts, &mut read, out) {
                 Value::Verbatim => {}
-                Value::Bytes(value) => string(&escape::cut(value, self.max_value), out),
+                Value::Bytes(value) => {
+                    string(&escape::cut(&self.redaction.apply(source, value), self.max_value), out);
+                }
                 Value::Missing => out.truncate(before),
             }
         }

@@ -226,3 +226,49 @@ fn the_schema_finds_what_can_be_found_without_the_plugin() {
         assert!(!schema.is_valid(&bad), "{bad}");
     }
 }
+
+#[test]
+fn of_what_went_well_one_in_so_many_is_written_and_of_the_rest_everything() {
+    let host = TestHost::new();
+    let config = json!({ "sink": "access", "fields": ["request.id"], "one-in": 10 });
+    let mut plugin: TestPlugin<AccessLog> = host.plugin(config.clone()).unwrap();
+    let mut other: TestPlugin<AccessLog> = TestHost::new().plugin(config).unwrap();
+    let mut complete = |i: usize, outcome: &Outcome| {
+        let mut exchange = TestExchange::new(TestRequest::get("/").id(&format!("{i:032x}")));
+        plugin.complete(&mut exchange, outcome);
+        other.complete(&mut exchange, outcome);
+    };
+    (0..1000).for_each(|i| complete(i, &ok()));
+    let drawn = host.lines("access").len();
+    assert!((60..=150).contains(&drawn), "{drawn} of 1000, and not about 100");
+    let bad = [
+        Outcome { status: Some(404), ..ok() },
+        Outcome { failure: Some("upstream-timeout".to_owned()), ..ok() },
+        left(),
+    ];
+    for outcome in &bad {
+        (0..20).for_each(|i| complete(i, outcome));
+    }
+    assert_eq!(host.lines("access").len(), drawn + 60);
+}
+
+#[test]
+fn secrets_in_queries_and_credentials_are_not_written() {
+    let request = || {
+        TestRequest::get("/a?x=1&access_token=s3cret&password=s3cret")
+            .header("authorization", "Bearer s3cret")
+            .header("cookie", "a=s3cret")
+            .header("referer", "https://a/?api_key=s3cret")
+    };
+    let fields = ["original-target", "query", "header.authorization", "header.cookie", "header.referer"];
+    for config in [
+        json!({ "sink": "access", "fields": fields }),
+        json!({ "sink": "access", "format": "combined", "user": "header.authorization" }),
+    ] {
+        let line = line(config, TestExchange::new(request()), &ok());
+        assert!(!line.contains("s3cret") && line.contains("x=1&access_token=***&password=***"), "{line}");
+    }
+    let line =
+        line(json!({ "sink": "access", "fields": ["query"], "redact-query": [] }), TestExchange::new(request()), &ok());
+    assert!(line.contains("access_token=s3cret"), "{line}");
+}

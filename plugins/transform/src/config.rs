@@ -59,7 +59,7 @@ pub struct ResponseConfig {
     pub append_headers: BTreeMap<String, String>,
 }
 
-/// Edits of the path: either a whole new one, or prefixes. The query stays.
+/// Edits of the path: a whole new one, or a replacement, or prefixes. The query stays.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PathConfig {
@@ -67,6 +67,8 @@ pub struct PathConfig {
     /// of what a wildcard captured. Where a value is missing the plugin fails.
     #[schemars(schema_with = "path_template")]
     pub rewrite: Option<String>,
+    /// What a regular expression matches gets another text.
+    pub replace: Option<ReplaceConfig>,
     /// Removed from the front, if whole segments match: `/api` makes `/api/users` to `/users`, and leaves
     /// `/apis` alone.
     #[schemars(schema_with = "prefix")]
@@ -74,6 +76,17 @@ pub struct PathConfig {
     /// Put to the front, after `strip-prefix`.
     #[schemars(schema_with = "prefix")]
     pub add_prefix: Option<String>,
+}
+
+/// A replacement in the path.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct ReplaceConfig {
+    /// A regular expression, in the syntax of the Rust crate `regex`. It sees the path as it is: normalised and
+    /// percent-encoded.
+    pub pattern: String,
+    /// What the first match becomes: `$1` and `${name}` are what groups matched, `$$` is a dollar sign.
+    pub with: String,
 }
 
 /// Edits of the query. Parameters are removed first, then renamed and set.

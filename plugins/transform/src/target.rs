@@ -1,9 +1,10 @@
 //! Edits of path and query.
 
 use plugin_sdk::{Error, Pointer, Problems, Request, query};
+use regex_lite::{Regex, RegexBuilder};
 
 use crate::{
-    config::{PathConfig, QueryConfig, RequestConfig},
+    config::{PathConfig, QueryConfig, ReplaceConfig, RequestConfig},
     template::{Encoding, Scope, Template},
 };
 
@@ -23,9 +24,13 @@ struct Rename {
     encoded: String,
 }
 
+/// What a pattern may take, compiled.
+const PATTERN_BYTES: usize = 64 * 1024;
+
 enum PathEdit {
     Keep,
     Rewrite(Template),
+    Replace { pattern: Regex, with: String },
     Prefix { strip: String, add: String },
 }
 
@@ -72,6 +77,7 @@ impl TargetEdits {
         let old_query = request.query();
         let mut target = match &self.path {
             PathEdit::Keep => path.clone().into_bytes(),
+            PathEdit::Replace { pattern, with } => pattern.replace(&path, with).into_owned().into_bytes(),
             PathEdit::Prefix { strip, add } => prefixed(&path, strip, add),
             PathEdit::Rewrite(template) => {
                 let mut new = Vec::with_capacity(path.len());
@@ -131,9 +137,25 @@ impl TargetEdits {
 
 fn path_edit(config: &PathConfig, problems: &mut Problems) -> PathEdit {
     let at = "/request/path";
-    let PathConfig { rewrite, strip_prefix, add_prefix } = config;
+    let PathConfig { rewrite, replace, strip_prefix, add_prefix } = config;
+    let has_prefix = strip_prefix.is_some() || add_prefix.is_some();
+    if let Some(ReplaceConfig { pattern, with }) = replace {
+        if rewrite.is_some() || has_prefix {
+            problems.add(at, "`replace` excludes `rewrite`, `strip-prefix` and `add-prefix`");
+        }
+        if !with.chars().all(|c| is_path_char(c) || "{}".contains(c)) {
+            problems.add(
+                "/request/path/replace/with",
+                "not percent-encoded, or with a `?` or `#`; `query` edits the query",
+            );
+        }
+        let built = RegexBuilder::new(pattern).size_limit(PATTERN_BYTES).build();
+        let built = built.map_err(|error| format!("is not a regular expression: {error}"));
+        let Some(pattern) = problems.note("/request/path/replace/pattern", built) else { return PathEdit::Keep };
+        return PathEdit::Replace { pattern, with: with.clone() };
+    }
     if let Some(text) = rewrite {
-        if strip_prefix.is_some() || add_prefix.is_some() {
+        if has_prefix {
             problems.add(at, "`rewrite` excludes `strip-prefix` and `add-prefix`");
         }
         let at = "/request/path/rewrite";

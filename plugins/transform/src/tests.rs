@@ -270,3 +270,38 @@ fn the_schema_finds_what_can_be_found_without_the_plugin() {
         assert!(!schema.is_valid(&bad), "{bad}");
     }
 }
+
+#[test]
+fn what_a_pattern_matches_in_the_path_gets_another_text() {
+    let replace = |pattern: &str, with: &str, at: &str| {
+        target(json!({ "path": { "replace": { "pattern": pattern, "with": with } } }), TestRequest::get(at))
+    };
+    assert_eq!(replace("^/users/([0-9]+)/orders", "/orders/by/$1", "/users/7/orders?x=1"), "/orders/by/7?x=1");
+    assert_eq!(replace("/(?<lang>de|en)/", "/${lang}-v2/", "/a/en/b/de/c"), "/a/en-v2/b/de/c");
+    assert_eq!(replace("^/users/([0-9]+)$", "/u/$1", "/users/x"), "/users/x");
+    assert_eq!(replace("%20", "-", "/a%20b"), "/a-b");
+}
+
+/// What a client writes into the path must not lead out of it.
+#[test]
+fn a_replacement_that_makes_another_kind_of_target_fails() {
+    let mut plugin =
+        transform(json!({ "request": { "path": { "replace": { "pattern": "^/a/(.*)$", "with": "/$1/.." } } } }));
+    assert!(plugin.try_request(TestRequest::get("/a/b")).is_err());
+    let mut plugin = transform(json!({ "request": { "path": { "replace": { "pattern": "^/a/", "with": "" } } } }));
+    assert!(plugin.try_request(TestRequest::get("/a/b")).is_err());
+}
+
+#[test]
+fn a_replacement_is_checked() {
+    let replace = |more: Value| problems(json!({ "request": { "path": more } }));
+    assert!(
+        replace(json!({ "replace": { "pattern": "(", "with": "" } }))
+            .starts_with("/request/path/replace/pattern: is not")
+    );
+    assert!(
+        replace(json!({ "replace": { "pattern": "a", "with": "/x?y" } })).starts_with("/request/path/replace/with: ")
+    );
+    let both = json!({ "replace": { "pattern": "a", "with": "b" }, "add-prefix": "/x" });
+    assert_eq!(replace(both), "/request/path: `replace` excludes `rewrite`, `strip-prefix` and `add-prefix`");
+}

@@ -8,6 +8,7 @@ mod concurrency;
 mod cors;
 mod ext_auth;
 mod ip_rules;
+mod json_body;
 mod jwt;
 mod jwt_fetched;
 mod rate_limit;

@@ -1,6 +1,6 @@
 //! Signature checks at native speed, and passwords.
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use aws_lc_rs::{
     hmac, rsa,
@@ -15,7 +15,7 @@ use wasmtime::Result;
 use crate::plugin::{
     awaited::{self, Answer, Awaited, Finding},
     bindings::crypto::{Algorithm, CryptoError, Host, PasswordError},
-    passwords::{self, Place},
+    passwords,
     state::State,
 };
 
@@ -52,6 +52,7 @@ impl Host for State {
         if let Err(reason) = passwords::check(&hash) {
             return Ok(Err(PasswordError::MalformedHash(reason)));
         }
+        let services = Rc::clone(self.services()?);
         // No request waits while a configuration is tried.
         let Ok(exchange) = self.exchange() else { return Ok(Err(PasswordError::Later)) };
         let question = passwords::question(&hash, &password);
@@ -67,7 +68,7 @@ impl Host for State {
             Some(Answer::Busy) => return Ok(Err(PasswordError::Busy)),
             None => {}
         }
-        let Some(place) = Place::take() else { return Ok(Err(PasswordError::Busy)) };
+        let Some(place) = services.shared.passwords.queue() else { return Ok(Err(PasswordError::Busy)) };
         let find_out =
             async move { Some(Finding { question, answer: place.find_out(question, hash, password).await }) };
         Awaited::note(exchange, Box::pin(find_out));
