@@ -188,7 +188,8 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_does_not_exist_holds_no_packages() {
-        assert!(packages_below(Path::new("/nowhere/at/all")).unwrap().is_empty());
+    fn a_folder_that_does_not_exist_is_an_error_and_not_without_packages() {
+        let error = packages_below(Path::new("/nowhere/at/all")).err().expect("no such folder").to_string();
+        assert!(error.contains("/nowhere/at/all"), "{error}");
     }
 }
