@@ -15,7 +15,7 @@ cargo xtask COMMAND
   test                            formatting, tidiness, clippy, all tests, licences; what CI runs
   tidy                            only the tidiness check
   demo [ARGS...]                  build everything and start `gateway demo ARGS...`
-  bench [--quick] [--only SCENARIO,…] [--json FILE]
+  bench [--quick] [--only SCENARIO,…] [--binary FILE] [--json FILE]
                                   CPU time per request beside nginx and HAProxy, on this machine
 
 `test` and `demo` install the target wasm32-wasip2 if it is missing.";

@@ -21,6 +21,7 @@ use super::{
     snapshot::{ListenerKey, Snapshot},
 };
 use crate::{
+    alloc,
     plugin::Pools,
     proxy::Worker,
     server::{Beginning, Listening, Server},
@@ -117,6 +118,9 @@ async fn obey(index: usize, mut inbox: mpsc::Receiver<Command>) {
             _ = housekeeping.tick() => {
                 if let Some(server) = &server {
                     server.worker.site().upstreams.close_idle(HOUSEKEEPING);
+                    if server.have_slumbered() {
+                        alloc::give_back();
+                    }
                 }
                 continue;
             }

@@ -216,6 +216,7 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// Waits without hyper until the client asks again; `false` if that is over.
 async fn slumber<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>, state: &ConnectionState) -> bool {
+    state.server.slumbered.set(true);
     std::future::poll_fn(|cx| {
         state.register(cx.waker());
         if let Poll::Ready(awakened) = wire.poll_awakened(cx) {

@@ -39,6 +39,8 @@ pub struct Server {
     free: RefCell<Vec<usize>>,
     open: Cell<usize>,
     draining: Cell<bool>,
+    /// Connections have given back their buffers since somebody last looked.
+    slumbered: Cell<bool>,
     at_rest: Notify,
 }
 
@@ -66,6 +68,7 @@ impl Server {
             free: RefCell::default(),
             open: Cell::new(0),
             draining: Cell::new(false),
+            slumbered: Cell::new(false),
             at_rest: Notify::new(),
         })
     }
@@ -87,6 +90,11 @@ impl Server {
 
     pub fn is_draining(&self) -> bool {
         self.draining.get()
+    }
+
+    /// Whether connections have given back their buffers since the last time that this was asked.
+    pub fn have_slumbered(&self) -> bool {
+        self.slumbered.take()
     }
 
     /// Ends when no connection is open any more.

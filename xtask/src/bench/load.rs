@@ -32,11 +32,12 @@ pub struct Seen {
 
 impl Load<'_> {
     pub fn run(&self, port: u16) -> Result<Seen> {
-        if self.scenario.front.is_http2() { self.h2load(port) } else { self.wrk(port) }
+        if self.scenario.front.is_http2() { self.h2load(port) } else { self.run_on(port, LOAD_CPU) }
     }
 
-    fn wrk(&self, port: u16) -> Result<Seen> {
-        let mut wrk = self.command("wrk");
+    /// wrk, on these CPUs.
+    pub fn run_on(&self, port: u16, cpus: &str) -> Result<Seen> {
+        let mut wrk = self.command("wrk", cpus);
         wrk.args(["-t1", "--latency", "--timeout", "10s"]);
         wrk.args([format!("-c{WRK_CONNECTIONS}"), format!("-d{}s", self.seconds)]);
         if self.scenario.routes > 0 {
@@ -56,7 +57,7 @@ impl Load<'_> {
         if log.exists() {
             fs::remove_file(&log)?;
         }
-        let mut h2load = self.command("h2load");
+        let mut h2load = self.command("h2load", LOAD_CPU);
         h2load.args(["-t1", "-c16", "-m8"]).arg(format!("-D{}", self.seconds));
         h2load.arg(format!("--log-file={}", log.display())).arg(self.scenario.url(port));
         let text = output(&mut h2load)?;
@@ -64,9 +65,9 @@ impl Load<'_> {
         parse_log(&requests, f64::from(self.seconds)).with_context(|| format!("cannot understand h2load:\n{text}"))
     }
 
-    fn command(&self, program: &str) -> Command {
+    fn command(&self, program: &str, cpus: &str) -> Command {
         let mut command = Command::new("taskset");
-        command.env("OPENSSL_CONF", self.openssl).args(["-c", LOAD_CPU, program]);
+        command.env("OPENSSL_CONF", self.openssl).args(["-c", cpus, program]);
         if let Some(header) = self.scenario.header {
             command.args(["-H", header]);
         }

@@ -4,6 +4,7 @@
 //! about the load generator and the neighbours. The proxy has CPU 0; the upstream and the load generator share
 //! CPU 1. The proxies take turns (A B A B), so that what disturbs one disturbs the others.
 
+mod facts;
 mod load;
 mod peers;
 mod report;
@@ -32,12 +33,17 @@ use crate::{
 
 const PROXY_CPU: &str = "0";
 const LOAD_CPU: &str = "1";
+/// What `--only` calls all that is not a scenario.
+const FACTS: &str = "facts";
 
 struct Options {
     rounds: usize,
     seconds: u32,
     haproxy: bool,
     scenarios: Vec<&'static Scenario>,
+    facts: bool,
+    /// A gateway that is built already.
+    binary: Option<PathBuf>,
     json: Option<PathBuf>,
 }
 
@@ -46,11 +52,17 @@ pub fn run(args: &[String]) -> Result<()> {
     ensure_tools()?;
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     ensure!(cpus >= 2, "two CPUs are needed, one for the proxy and one for the load; this machine offers {cpus}");
-    ensure_wasm_target()?;
-    println!("building the gateway");
-    shell::run(cargo().args(["build", "--release", "--package", "gateway", "--bin", "gateway"]))?;
     let target = target_dir()?;
-    let bench = Bench::new(target.join("bench"), target.join("release/gateway"))?;
+    let gateway = match &options.binary {
+        Some(binary) => binary.clone(),
+        None => {
+            ensure_wasm_target()?;
+            println!("building the gateway");
+            shell::run(cargo().args(["build", "--release", "--package", "gateway", "--bin", "gateway"]))?;
+            target.join("release/gateway")
+        }
+    };
+    let bench = Bench::new(target.join("bench"), gateway)?;
     let upstream = bench.upstream()?;
     let mut groups = Vec::new();
     let mut failed = Ok(());
@@ -65,6 +77,10 @@ pub fn run(args: &[String]) -> Result<()> {
         }
     }
     println!("\n{}", report::markdown(&groups));
+    if options.facts && failed.is_ok() {
+        let facts = facts::measure(&bench, upstream.port, options.seconds)?;
+        println!("{}", facts::markdown(&facts));
+    }
     if let Some(file) = &options.json {
         fs::write(file, report::json(&groups)).with_context(|| format!("cannot write {}", file.display()))?;
     }
@@ -73,27 +89,35 @@ pub fn run(args: &[String]) -> Result<()> {
 
 fn parse(args: &[String]) -> Result<Options> {
     let scenarios = SCENARIOS.iter().collect();
-    let mut options = Options { rounds: 5, seconds: 5, haproxy: true, scenarios, json: None };
+    let mut options =
+        Options { rounds: 5, seconds: 5, haproxy: true, scenarios, facts: true, binary: None, json: None };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--quick" => (options.rounds, options.seconds, options.haproxy) = (3, 1, false),
+            "--binary" => options.binary = Some(args.next().context("--binary needs a file")?.into()),
             "--json" => options.json = Some(args.next().context("--json needs a file")?.into()),
-            "--only" => options.scenarios = named(args.next().context("--only needs the names of scenarios")?)?,
-            other => bail!("cannot understand {other}; expected --quick, --only SCENARIO,… or --json FILE"),
+            "--only" => {
+                let keys = args.next().context("--only needs the names of scenarios")?;
+                (options.scenarios, options.facts) = named(keys)?;
+            }
+            other => {
+                bail!("cannot understand {other}; expected --quick, --only SCENARIO,…, --binary FILE or --json FILE")
+            }
         }
     }
     Ok(options)
 }
 
-/// `plain,tls`: those scenarios, in the order of the table.
-fn named(keys: &str) -> Result<Vec<&'static Scenario>> {
+/// `plain,tls,facts`: those scenarios, in the order of the table, and whether the other facts are wanted.
+fn named(keys: &str) -> Result<(Vec<&'static Scenario>, bool)> {
     let keys: Vec<_> = keys.split(',').collect();
-    let known: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.key).collect();
+    let known: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.key).chain([FACTS]).collect();
     if let Some(key) = keys.iter().find(|key| !known.contains(key)) {
         bail!("there is no scenario {key:?}; there are {}", known.join(", "));
     }
-    Ok(SCENARIOS.iter().filter(|scenario| keys.contains(&scenario.key)).collect())
+    let scenarios = SCENARIOS.iter().filter(|scenario| keys.contains(&scenario.key)).collect();
+    Ok((scenarios, keys.contains(&FACTS)))
 }
 
 /// The proxies in turn; the first turn warms them up and does not count.
@@ -162,7 +186,7 @@ mod tests {
 
     #[test]
     fn only_the_named_scenarios_are_measured() {
-        let keys: Vec<_> = named("tls,plain").expect("both exist").iter().map(|scenario| scenario.key).collect();
+        let keys: Vec<_> = named("tls,plain").expect("both exist").0.iter().map(|scenario| scenario.key).collect();
         assert_eq!(keys, ["plain", "tls"]);
         let error = named("plain,quic").err().expect("there is no such scenario").to_string();
         assert!(error.starts_with("there is no scenario \"quic\"; there are plain, large, tls"), "{error}");

@@ -29,6 +29,21 @@ pub struct Bench {
     pub openssl: PathBuf,
 }
 
+/// How the gateway is started, where it is not as ever.
+pub struct Gateway<'a> {
+    pub workers: usize,
+    /// As taskset takes them.
+    pub cpus: Option<&'a str>,
+    /// The folder for compiled plugins, below the scratch folder; the user's own otherwise.
+    pub cache: Option<&'a str>,
+}
+
+impl Default for Gateway<'_> {
+    fn default() -> Self {
+        Self { workers: 1, cpus: None, cache: None }
+    }
+}
+
 impl Bench {
     pub fn new(scratch: PathBuf, gateway: PathBuf) -> Result<Self> {
         let keys = folder(&scratch, "keys")?;
@@ -118,7 +133,17 @@ impl Bench {
     }
 
     pub fn gateway(&self, scenario: &Scenario, upstream: u16) -> Result<Server> {
-        let (run, port) = (folder(&self.scratch, "gateway")?, free_port()?);
+        self.gateway_with(scenario, upstream, &Gateway::default())
+    }
+
+    /// Empties a folder for compiled plugins.
+    pub fn forget_compiled(&self, cache: &str) -> Result<()> {
+        folder(&self.scratch, cache).map(drop)
+    }
+
+    pub fn gateway_with(&self, scenario: &Scenario, upstream: u16, how: &Gateway<'_>) -> Result<Server> {
+        let port = free_port()?;
+        let run = folder(&self.scratch, &format!("gateway-{port}"))?;
         let mut tls = String::new();
         if scenario.front.is_tls() {
             let (certificate, key) = (self.certificate.display(), self.key.display());
@@ -135,7 +160,14 @@ impl Bench {
         let values =
             [("@PORT@", port.to_string()), ("@UPSTREAM@", upstream.to_string()), ("@TLS@", tls), ("@ROUTES@", routes)];
         let config = render(scenario.config, &run, &values)?;
-        let mut command = pinned(PROXY_CPU, &self.gateway);
+        if how.workers != 1 {
+            let text = fs::read_to_string(&config)?.replace("workers: 1", &format!("workers: {}", how.workers));
+            fs::write(&config, text)?;
+        }
+        let mut command = pinned(how.cpus.unwrap_or(PROXY_CPU), &self.gateway);
+        if let Some(cache) = how.cache {
+            command.env("XDG_CACHE_HOME", self.scratch.join(cache));
+        }
         command.args(["run", "-c"]).arg(config);
         Server::start("gateway", command, port, &run.join("output.log"))
     }

@@ -19,6 +19,7 @@ pub struct Server {
     name: String,
     child: Child,
     pub port: u16,
+    pub started: Instant,
     micros_per_tick: u64,
 }
 
@@ -32,8 +33,10 @@ impl Server {
         let output = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
         command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         let ticks: u64 = shell::output(Command::new("getconf").arg("CLK_TCK"))?.trim().parse()?;
+        let started = Instant::now();
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        let mut server = Self { name: name.to_owned(), child, port, micros_per_tick: 1_000_000 / ticks.max(1) };
+        let mut server =
+            Self { name: name.to_owned(), child, port, started, micros_per_tick: 1_000_000 / ticks.max(1) };
         server.wait_until_it_listens(log)?;
         Ok(server)
     }
@@ -47,9 +50,14 @@ impl Server {
             if let Some(status) = self.child.try_wait()? {
                 bail!("{} ended with {status}:\n{}", self.name, fs::read_to_string(log).unwrap_or_default());
             }
-            sleep(Duration::from_millis(20));
+            sleep(Duration::from_millis(1));
         }
         bail!("{} did not listen within {START_TIMEOUT:?}; see {}", self.name, log.display())
+    }
+
+    /// Of its process; `taskset` becomes what it starts.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// User and system time so far, of the process and its children.
