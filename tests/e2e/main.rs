@@ -12,6 +12,7 @@ mod demo;
 mod endurance;
 mod examples;
 mod forwarding;
+mod grpc;
 mod http2;
 mod lifecycle;
 mod limits;

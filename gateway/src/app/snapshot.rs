@@ -235,7 +235,7 @@ fn listeners(config: &Config, old: &[ListenerSettings]) -> Result<Vec<ListenerSe
 fn groups(config: &Config, old: Option<&Snapshot>, shared: &Shared) -> Result<Vec<Arc<Group>>, StartError> {
     let load = |upstream: &Arc<Upstream>| {
         let secure = upstream.endpoints.iter().any(|endpoint| endpoint.url.scheme_str() == Some("https"));
-        let tls = secure.then(|| ClientTls::load(&upstream.tls)).transpose();
+        let tls = secure.then(|| ClientTls::load(&upstream.tls, upstream.protocol)).transpose();
         if secure && !upstream.tls.verify {
             tracing::warn!(
                 upstream = &*upstream.name,

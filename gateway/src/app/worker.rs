@@ -112,13 +112,15 @@ async fn obey(index: usize, mut inbox: mpsc::Receiver<Command>) {
     let listening: RefCell<HashMap<ListenerKey, Listening>> = RefCell::default();
     let pools = Pools::default();
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
+    // What loading has left behind is given back a little later, when whoever had a share in it has let it go.
+    let mut loaded = false;
     loop {
         let command = tokio::select! {
             command = inbox.recv() => command,
             _ = housekeeping.tick() => {
                 if let Some(server) = &server {
                     server.worker.site().upstreams.close_idle(HOUSEKEEPING);
-                    if server.have_slumbered() {
+                    if std::mem::take(&mut loaded) || server.have_slumbered() {
                         alloc::give_back();
                     }
                 }
@@ -128,6 +130,7 @@ async fn obey(index: usize, mut inbox: mpsc::Receiver<Command>) {
         match command {
             Some(Command::Install { snapshot, sockets, done }) => {
                 let server = install(index, &mut server, &pools, &snapshot);
+                loaded = true;
                 let result = listen(&server, &mut listening.borrow_mut(), &snapshot, sockets);
                 let _ = done.send(result.map_err(|error| format!("cannot listen: {error}")));
             }

@@ -60,6 +60,7 @@ impl Default for Upstream {
             circuit_breaker: None,
             limits: Part::default(),
             tls: None,
+            protocol: Part::default(),
             host: Part::default(),
             timeouts: Part::default(),
             idle_connections: Part(Ok(256)),
@@ -82,7 +83,8 @@ impl Default for Health {
 impl Default for ActiveHealth {
     fn default() -> Self {
         Self {
-            path: String::new(),
+            path: None,
+            grpc: None,
             expect: vec![Part(Ok(Statuses::Range("200-299".to_owned())))],
             interval: Span::secs(5),
             timeout: Span::secs(1),

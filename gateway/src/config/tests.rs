@@ -136,8 +136,7 @@ fn what_is_said_of_upstreams_arrives() {
     let users = &config.upstreams["users"];
     assert_eq!(users.balance, Balance::Hash(HashKey::Header("x-user".parse().unwrap())));
     let active = ActiveHealth {
-        path: "/healthz?deep=1".parse().unwrap(),
-        expect: vec![(200, 200), (300, 399)],
+        question: HealthQuestion::Path("/healthz?deep=1".parse().unwrap(), vec![(200, 200), (300, 399)]),
         interval: secs(2),
         timeout: Duration::from_millis(500),
         unhealthy_after: 1,

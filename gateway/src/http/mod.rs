@@ -4,6 +4,7 @@ pub mod census;
 pub mod cookies;
 pub mod forwarded;
 pub mod framing;
+pub mod grpc;
 pub mod hop;
 pub mod parameters;
 pub mod path;

@@ -19,7 +19,7 @@ use crate::{
     error::Failure,
     http::{
         body::{Body, BodyError},
-        reply,
+        grpc, reply,
         request_id::X_REQUEST_ID,
     },
     pipeline::{Outcome, Pipeline, Reply, ResponseHead, Slot},
@@ -44,6 +44,10 @@ pub(super) struct Ongoing {
     /// As the client sent it.
     method: Method,
     pub(super) failure: Option<Failure>,
+    /// The client reads a gRPC status and nothing else.
+    grpc: bool,
+    /// The response is the gateway's own or a plugin's.
+    local: bool,
     pub(super) upstream: Option<Arc<str>>,
     pub(super) upstream_us: Option<u64>,
     pub(super) plugins_us: u64,
@@ -65,6 +69,7 @@ impl Ongoing {
     pub(super) fn new(client: Rc<Client>, site: Rc<Site>, route: Option<usize>, slot: Slot) -> Box<Self> {
         let delivery = client.lifeline.begin_exchange();
         let method = slot.request.method.clone();
+        let grpc = grpc::is_call(&slot.request.headers);
         Box::new(Self {
             worker: client.worker.clone(),
             client: Some(client),
@@ -74,6 +79,8 @@ impl Ongoing {
             slot,
             method,
             failure: None,
+            grpc,
+            local: false,
             upstream: None,
             upstream_us: None,
             plugins_us: 0,
@@ -98,6 +105,8 @@ impl Ongoing {
             slot,
             method,
             failure: Some(failure),
+            grpc: false,
+            local: true,
             upstream: None,
             upstream_us: None,
             plugins_us: 0,
@@ -116,7 +125,9 @@ impl Ongoing {
 
     /// From the head of the request to the head of the response.
     pub(super) fn timeout(&self) -> Duration {
-        self.route.map_or(self.site.config.timeouts.request, |index| self.site.routes[index].model.timeout)
+        let most = self.route.map_or(self.site.config.timeouts.request, |index| self.site.routes[index].model.timeout);
+        let patience = if self.grpc { grpc::timeout(&self.slot.request.headers) } else { None };
+        patience.map_or(most, |patience| patience.min(most))
     }
 
     pub(super) fn metrics(&self) -> &RouteMetrics {
@@ -127,6 +138,7 @@ impl Ongoing {
 
     /// A stage's answer becomes the response.
     pub(super) fn reply(&mut self, reply: Reply) {
+        self.local = true;
         self.slot.response = Some(ResponseHead { status: reply.status, headers: reply.headers });
         self.slot.response_body = if reply.body.is_empty() { Body::Empty } else { Body::Full(reply.body) };
     }
@@ -134,6 +146,7 @@ impl Ongoing {
     /// The gateway's own answer becomes the response. The cause is for the log only.
     pub(super) fn fail(&mut self, failure: Failure, cause: &str) {
         self.failure = Some(failure);
+        self.local = true;
         if !cause.is_empty() {
             tracing::warn!(
                 request = self.slot.id.to_str().unwrap_or_default(),
@@ -166,6 +179,14 @@ impl Ongoing {
 
     /// The response as hyper shall send it. From here on the exchange lives in its body.
     pub(super) fn respond(mut self: Box<Self>) -> Response<OutgoingBody> {
+        if self.grpc
+            && self.local
+            && let Some(head) = &mut self.slot.response
+        {
+            grpc::translate(head.status, &mut head.headers, self.failure);
+            head.status = StatusCode::OK;
+            self.slot.response_body = Body::Empty;
+        }
         let head = self.slot.response.take();
         let keep = self.pipeline(&self.site).has_observers();
         let (status, mut headers) = match head {

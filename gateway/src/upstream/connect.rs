@@ -1,30 +1,52 @@
 //! Opening a connection to an endpoint: TCP, TLS.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, rc::Rc};
 
 use http::Uri;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::{http1, io::Io, pass::Place, tls::ClientTls};
-use crate::{config::model::UpstreamTls, telemetry::metrics::UpstreamMetrics};
+use super::{
+    http1,
+    http2::Mux,
+    io::Io,
+    pass::{Open, Place},
+    tls::ClientTls,
+};
+use crate::{
+    config::model::{Protocol, UpstreamTls},
+    telemetry::metrics::UpstreamMetrics,
+};
+
+/// A new connection.
+pub(super) enum Connected {
+    Http1(Box<http1::Connection>),
+    Http2(Rc<Mux>),
+}
 
 /// Where an endpoint is and how it is spoken to.
 pub(super) struct Address {
     socket: SocketAddr,
+    protocol: Protocol,
     tls: Option<(ClientTls, Result<ServerName<'static>, String>)>,
 }
 
 impl Address {
-    pub(super) fn new(url: &Uri, socket: SocketAddr, settings: &UpstreamTls, tls: Option<&ClientTls>) -> Self {
+    pub(super) fn new(
+        url: &Uri,
+        socket: SocketAddr,
+        protocol: Protocol,
+        settings: &UpstreamTls,
+        tls: Option<&ClientTls>,
+    ) -> Self {
         let secure = url.scheme_str() == Some("https");
         let name = || {
             let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
             let name = settings.server_name.as_deref().unwrap_or(host);
             ServerName::try_from(name.to_owned()).map_err(|_| format!("`{name}` is not a server name"))
         };
-        Self { socket, tls: tls.filter(|_| secure).map(|tls| (tls.clone(), name())) }
+        Self { socket, protocol, tls: tls.filter(|_| secure).map(|tls| (tls.clone(), name())) }
     }
 
     pub(super) fn socket(&self) -> SocketAddr {
@@ -37,23 +59,33 @@ impl Address {
             (Some((mine, my_name)), Some((theirs, their_name))) => mine.is_same(theirs) && my_name == their_name,
             (mine, theirs) => mine.is_none() && theirs.is_none(),
         };
-        self.socket == other.socket && same_tls
+        self.socket == other.socket && self.protocol == other.protocol && same_tls
     }
 
     pub(super) async fn connect(
         &self,
         metrics: Option<&UpstreamMetrics>,
         place: Option<Place>,
-    ) -> io::Result<Box<http1::Connection>> {
+        open: &Rc<Open>,
+    ) -> io::Result<Connected> {
         let stream = TcpStream::connect(self.socket).await?;
         stream.set_nodelay(true)?;
-        let io = match &self.tls {
-            None => Io::Plain(stream),
+        let (io, agreed) = match &self.tls {
+            None => (Io::Plain(stream), self.protocol == Protocol::Http2),
             Some((tls, name)) => {
                 let name = name.clone().map_err(io::Error::other)?;
-                Io::Tls(Box::new(TlsConnector::from(tls.config.clone()).connect(name, stream).await?))
+                let stream = TlsConnector::from(tls.config.clone()).connect(name, stream).await?;
+                let agreed = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                if self.protocol == Protocol::Http2 && !agreed {
+                    return Err(io::Error::other("the endpoint did not agree to HTTP/2 (ALPN)"));
+                }
+                (Io::Tls(Box::new(stream)), agreed)
             }
         };
-        Ok(http1::Connection::new(io, (metrics.map(UpstreamMetrics::connected), place)))
+        let counted = (metrics.map(UpstreamMetrics::connected), place);
+        if agreed {
+            return Ok(Connected::Http2(Mux::begin(io, counted, open.clone()).await?));
+        }
+        Ok(Connected::Http1(http1::Connection::new(io, counted)))
     }
 }

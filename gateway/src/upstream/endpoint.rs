@@ -9,8 +9,17 @@ use std::{
 };
 
 use http::{HeaderValue, Uri};
+use tokio::sync::Notify;
 
-use super::{connect::Address, group::Member, http1::Connection, pass::Open, standing::Standing};
+use super::{
+    connect::Address,
+    group::Member,
+    http1::Connection,
+    http2::{Mux, Slot},
+    incoming::Line,
+    pass::Open,
+    standing::Standing,
+};
 use crate::config::model;
 
 pub(super) struct Endpoint {
@@ -23,6 +32,11 @@ pub(super) struct Endpoint {
     under_way: Cell<u32>,
     /// The longest unused in front.
     idle: RefCell<VecDeque<Idle>>,
+    /// Connections that requests share.
+    shared: RefCell<Vec<Rc<Mux>>>,
+    /// One more of them is being opened; whoever waits for it is told how that ended.
+    opening: Cell<bool>,
+    opened: Notify,
     capacity: Cell<usize>,
     /// Of the whole upstream.
     open: Rc<Open>,
@@ -48,6 +62,9 @@ impl Endpoint {
             standing: member.standing.clone(),
             under_way: Cell::new(0),
             idle: RefCell::default(),
+            shared: RefCell::default(),
+            opening: Cell::new(false),
+            opened: Notify::new(),
             capacity: Cell::new(upstream.idle_connections),
             open: open.clone(),
             looks: Cell::new(0),
@@ -65,8 +82,32 @@ impl Endpoint {
 
     /// A connection for a request: the one used last, since it is the least likely to be closed by the upstream
     /// meanwhile. Whether it is shows when the request is sent.
-    pub(super) fn take_idle(&self) -> Option<Box<Connection>> {
-        self.idle.borrow_mut().pop_back().map(|idle| idle.connection)
+    pub(super) fn take_idle(&self) -> Option<Line> {
+        let mut shared = self.shared.borrow_mut();
+        if !shared.is_empty() {
+            shared.retain(|mux| !mux.is_over());
+            if let Some(slot) = shared.iter().find_map(Mux::slot) {
+                return Some(Line::Http2(slot));
+            }
+        }
+        self.idle.borrow_mut().pop_back().map(|idle| Line::Http1(idle.connection))
+    }
+
+    /// A new connection, with a place on it for who opened it.
+    pub(super) fn share(&self, mux: Rc<Mux>) -> Option<Slot> {
+        let slot = mux.slot();
+        self.shared.borrow_mut().push(mux);
+        slot
+    }
+
+    /// When whoever opens a connection has one, or has failed.
+    pub(super) async fn opened(&self) {
+        self.opened.notified().await;
+    }
+
+    /// `http` or `https`.
+    pub(super) fn scheme(&self) -> &str {
+        self.url.scheme_str().unwrap_or("http")
     }
 
     pub(super) fn put_idle(&self, connection: Box<Connection>) {
@@ -87,6 +128,7 @@ impl Endpoint {
     pub(super) fn close_idle(&self, looks: u64) {
         let now = self.looks.get() + 1;
         self.looks.set(now);
+        self.shared.borrow_mut().retain(|mux| mux.look() <= looks && !mux.is_over());
         let all = std::mem::take(&mut *self.idle.borrow_mut());
         for mut idle in all {
             if now - idle.since > looks {
@@ -100,6 +142,11 @@ impl Endpoint {
 
     /// Closes the connection that was idle for longest, if there is one.
     pub(super) fn close_longest_idle(&self) -> bool {
+        let mut shared = self.shared.borrow_mut();
+        if let Some(unused) = shared.iter().position(|mux| mux.is_idle()) {
+            shared.swap_remove(unused);
+            return true;
+        }
         let longest = self.idle.borrow_mut().pop_front();
         longest.map(|idle| idle.connection.take_leave()).is_some()
     }
@@ -112,6 +159,22 @@ impl Endpoint {
         for idle in idle.drain(..surplus) {
             idle.connection.take_leave();
         }
+    }
+}
+
+/// Leave to open a connection that others will share; until it is dropped, nobody else opens one.
+pub(super) struct Opening(Rc<Endpoint>);
+
+impl Opening {
+    pub(super) fn begin(endpoint: &Rc<Endpoint>) -> Option<Self> {
+        (!endpoint.opening.replace(true)).then(|| Self(endpoint.clone()))
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.0.opening.set(false);
+        self.0.opened.notify_waiters();
     }
 }
 

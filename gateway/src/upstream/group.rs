@@ -127,7 +127,7 @@ impl Group {
 
     pub(super) fn connect_to(&self, member: &Member) -> Address {
         let endpoint = &self.model.endpoints[member.origin];
-        Address::new(&endpoint.url, member.address, &self.model.tls, self.tls.as_ref())
+        Address::new(&endpoint.url, member.address, self.model.protocol, &self.model.tls, self.tls.as_ref())
     }
 
     /// A name has these addresses now. Returns whether that is news.

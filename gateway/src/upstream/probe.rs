@@ -1,14 +1,20 @@
 //! Asking one endpoint how it is, again and again.
 
-use std::{sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, header, uri::PathAndQuery};
 
 use super::{
+    connect::Connected,
     group::{Group, Member},
-    http1,
+    grpc_health,
+    http1::{self, chain},
+    incoming::Line,
 };
-use crate::{config::model::ActiveHealth, http::body::Body};
+use crate::{
+    config::model::{ActiveHealth, HealthQuestion},
+    http::body::Body,
+};
 
 /// For ever; ended by dropping.
 pub(super) async fn keep_asking(group: Arc<Group>, member: Member) {
@@ -34,21 +40,42 @@ pub(super) async fn keep_asking(group: Arc<Group>, member: Member) {
 
 /// On a connection of its own: whether new ones are accepted is part of the question.
 async fn ask(group: &Group, member: &Member, policy: &ActiveHealth) -> Result<(), String> {
-    let connection = group.connect_to(member).connect(None, None).await.map_err(|error| error.to_string())?;
-    let authority = group.model.endpoints[member.origin].url.authority().map_or("", |authority| authority.as_str());
-    let mut headers = HeaderMap::with_capacity(1);
+    let connected = group.connect_to(member).connect(None, None, &Rc::default()).await;
+    let line = match connected.map_err(|error| chain(&error))? {
+        Connected::Http1(connection) => Line::Http1(connection),
+        Connected::Http2(mux) => Line::Http2(mux.slot().ok_or("the endpoint went away at once")?),
+    };
+    let url = &group.model.endpoints[member.origin].url;
+    let authority = url.authority().map_or("", |authority| authority.as_str());
+    let mut headers = HeaderMap::with_capacity(3);
     headers.insert(header::USER_AGENT, HeaderValue::from_static("gateway-health-check"));
+    let (method, target, mut body) = match &policy.question {
+        HealthQuestion::Path(path, _) => (Method::GET, path.clone(), Body::Empty),
+        HealthQuestion::Grpc(service) => {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+            (Method::POST, PathAndQuery::from_static(grpc_health::METHOD), Body::Full(grpc_health::request(service)))
+        }
+    };
     let head = http1::Head {
-        method: &Method::GET,
-        target: &policy.path,
+        method: &method,
+        target: &target,
         headers: &headers,
         host: &HeaderValue::from_str(authority).map_err(|error| error.to_string())?,
         upgrade: None,
         last: true,
     };
-    let (response, _) = connection.send(&head, &mut Body::Empty).await.map_err(|broken| broken.to_string())?;
-    let status = response.status.as_u16();
-    if policy.expects(status) { Ok(()) } else { Err(format!("status {status}")) }
+    let scheme = url.scheme_str().unwrap_or("http");
+    let sent = line.send(&head, |body| head.request(scheme, body), &mut body).await;
+    let (response, incoming) = sent.map_err(|broken| broken.to_string())?;
+    match &policy.question {
+        HealthQuestion::Path(_, expected) => {
+            let status = response.status.as_u16();
+            let good = expected.iter().any(|(least, most)| (*least..=*most).contains(&status));
+            if good { Ok(()) } else { Err(format!("status {status}")) }
+        }
+        HealthQuestion::Grpc(_) => grpc_health::judge(&response, incoming).await,
+    }
 }
 
 /// Answers of the kind that would change the verdict, in a row.
@@ -86,8 +113,7 @@ mod tests {
     #[test]
     fn it_takes_as_many_answers_in_a_row_as_are_configured_to_change_the_verdict() {
         let policy = ActiveHealth {
-            path: http::uri::PathAndQuery::from_static("/"),
-            expect: vec![(200, 299)],
+            question: HealthQuestion::Path(PathAndQuery::from_static("/"), vec![(200, 299)]),
             interval: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
             unhealthy_after: 3,

@@ -1,6 +1,7 @@
 //! What shall be sent, whichever endpoint it will be, and what of it may be sent twice.
 
-use http::{HeaderMap, HeaderValue, Method, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header, uri::PathAndQuery};
+use http_body::Body as _;
 
 use super::{endpoint::Endpoint, http1};
 use crate::{config::model::Upgrade, http::body::Body};
@@ -22,8 +23,12 @@ pub struct Outgoing<'a> {
 impl Outgoing<'_> {
     /// The body once more, if the request may be sent twice: RFC 9110 §9.2.2 lets an idempotent one be.
     pub(super) fn spare(&self) -> Option<Body> {
+        if self.method.is_idempotent() { self.copy() } else { None }
+    }
+
+    /// The body once more, if it is at hand.
+    pub(super) fn copy(&self) -> Option<Body> {
         match &self.body {
-            _ if !self.method.is_idempotent() => None,
             Body::Empty => Some(Body::Empty),
             Body::Full(bytes) => Some(Body::Full(bytes.clone())),
             Body::Client(_) | Body::Stream(_) => None,
@@ -41,5 +46,28 @@ impl Outgoing<'_> {
             upgrade: self.upgrade,
             last: false,
         }
+    }
+}
+
+impl http1::Head<'_> {
+    /// The same for HTTP/2 (RFC 9113 §8.3): no field of the connection, and a length only where it is known.
+    pub(super) fn request(&self, scheme: &str, body: Body) -> Result<Request<Body>, String> {
+        let uri = Uri::builder().scheme(scheme).authority(self.host.as_bytes()).path_and_query(self.target.clone());
+        let uri = uri.build().map_err(|error| format!("the authority cannot be sent: {error}"))?;
+        let mut headers = self.headers.clone();
+        for name in [header::HOST, header::CONNECTION, header::UPGRADE, header::TRANSFER_ENCODING] {
+            headers.remove(name);
+        }
+        let expects_body = matches!(*self.method, Method::POST | Method::PUT | Method::PATCH);
+        match body.size_hint().exact() {
+            Some(length) if length > 0 || expects_body => drop(headers.insert(header::CONTENT_LENGTH, length.into())),
+            _ => drop(headers.remove(header::CONTENT_LENGTH)),
+        }
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = uri;
+        *request.version_mut() = Version::HTTP_2;
+        *request.headers_mut() = headers;
+        Ok(request)
     }
 }

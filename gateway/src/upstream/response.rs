@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use super::{endpoint::Busy, http1::Reading, pass::Pass};
+use super::{endpoint::Busy, incoming::Incoming, pass::Pass};
 use crate::{
     http::body::{Body, BodyError},
     timers::Timer,
@@ -18,7 +18,7 @@ use crate::{
 /// Dropped before its end, it takes the connection with it: that is how a request is cancelled.
 pub(super) struct UpstreamBody {
     /// Until it has ended.
-    under_way: Option<(Reading, Lease)>,
+    under_way: Option<(Incoming, Lease)>,
     /// Why it ended before its end, which is said when what came before has had a chance to go out.
     failed: Option<BodyError>,
     /// Armed while nothing comes.
@@ -54,21 +54,21 @@ pub(super) struct Lease {
 }
 
 /// The response has ended: another request may follow on its connection, if that is good for one.
-fn give_back(reading: Reading, lease: Lease) {
-    if let Some(connection) = reading.into_connection() {
+fn give_back(incoming: Incoming, lease: Lease) {
+    if let Some(connection) = incoming.into_connection() {
         lease.endpoint.put_idle(connection);
     }
 }
 
 impl UpstreamBody {
     /// The body to forward. One that is here already gives its connection back at once.
-    pub(super) fn wrap(mut reading: Reading, lease: Lease, stall: Timer, patience: BodyPatience) -> Body {
-        if let Some(whole) = reading.take_whole() {
-            give_back(reading, lease);
+    pub(super) fn wrap(mut incoming: Incoming, lease: Lease, stall: Timer, patience: BodyPatience) -> Body {
+        if let Some(whole) = incoming.take_whole() {
+            give_back(incoming, lease);
             return whole;
         }
         stall.disarm();
-        Body::Stream(Box::pin(Self { under_way: Some((reading, lease)), failed: None, stall, patience }))
+        Body::Stream(Box::pin(Self { under_way: Some((incoming, lease)), failed: None, stall, patience }))
     }
 }
 
@@ -78,8 +78,8 @@ impl HttpBody for UpstreamBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Self { under_way, failed, stall, patience } = &mut *self;
-        let Some((reading, _)) = under_way else { return Poll::Ready(failed.take().map(Err)) };
-        let Poll::Ready(frame) = reading.poll_frame(cx) else {
+        let Some((incoming, _)) = under_way else { return Poll::Ready(failed.take().map(Err)) };
+        let Poll::Ready(frame) = incoming.poll_frame(cx) else {
             if !stall.is_armed() {
                 stall.arm(patience.left());
             }
@@ -99,10 +99,10 @@ impl HttpBody for UpstreamBody {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if (frame.is_none() || reading.is_end_stream())
-            && let Some((reading, lease)) = under_way.take()
+        if (frame.is_none() || incoming.is_end_stream())
+            && let Some((incoming, lease)) = under_way.take()
         {
-            give_back(reading, lease);
+            give_back(incoming, lease);
         }
         Poll::Ready(frame)
     }
@@ -113,7 +113,7 @@ impl HttpBody for UpstreamBody {
 
     fn size_hint(&self) -> SizeHint {
         match &self.under_way {
-            Some((reading, _)) => reading.size_hint(),
+            Some((incoming, _)) => incoming.size_hint(),
             None if self.failed.is_some() => SizeHint::default(),
             None => SizeHint::with_exact(0),
         }

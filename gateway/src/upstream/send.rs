@@ -11,9 +11,11 @@ use smallvec::SmallVec;
 
 use super::{
     Upstream,
-    endpoint::{Busy, Endpoint},
+    connect::Connected,
+    endpoint::{Busy, Endpoint, Opening},
     head,
-    http1::{Broken, Connection, Reading},
+    http1::{Broken, chain},
+    incoming::{Incoming, Line},
     pass::{Place, Waiting},
     request::Outgoing,
     response::{BodyPatience, Lease, UpstreamBody},
@@ -21,7 +23,7 @@ use super::{
     switched::Switched,
 };
 use crate::{
-    config::model::HostHeader,
+    config::model::{HostHeader, Protocol},
     error::Failure,
     http::body::{Body, Traffic},
     telemetry::metrics::Rejection,
@@ -63,7 +65,7 @@ impl Refused {
 /// The head of a response, and what its body comes by.
 pub(super) struct Answer {
     pub(super) head: Parts,
-    reading: Reading,
+    incoming: Incoming,
     /// When the head was there.
     at: Instant,
 }
@@ -108,16 +110,20 @@ pub async fn send(
             Err(refused) => pass.ended(refused.failure.is_the_upstreams().then_some(true), Instant::now()),
         }
     }
-    let Answer { head, reading, at } = result?;
+    let Answer { head, incoming, at } = result?;
     let head_us = at.saturating_duration_since(patience.since).as_micros() as u64;
     let lease = Lease { endpoint, _pass: pass };
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        let Incoming::Http1(reading) = incoming else {
+            // RFC 9113 §8.6 has no such response.
+            return Err(Refused::new(Failure::UpstreamProtocol, "the upstream switched protocols in HTTP/2"));
+        };
         let switched = Some(Box::new(Switched::new(reading, lease)));
         return Ok(Sent { response: head, head_us, body: Body::Empty, switched });
     }
     let patience =
         BodyPatience { between: upstream.model.body_timeout.unwrap_or(patience.body), whole: patience.whole };
-    let body = UpstreamBody::wrap(reading, lease, timer, patience);
+    let body = UpstreamBody::wrap(incoming, lease, timer, patience);
     Ok(Sent { response: head, head_us, body, switched: None })
 }
 
@@ -136,7 +142,7 @@ pub(super) async fn attempt(
     timer.arm(patience);
     let exchange = timer.limit(exchange(upstream, endpoint, outgoing, traffic)).await;
     let exchange = exchange.unwrap_or_else(|| Err(timed_out(traffic, patience)));
-    let (mut head, reading) = match exchange {
+    let (mut head, incoming) = match exchange {
         Ok(exchange) => exchange,
         Err(refused) => {
             upstream.metrics.failed();
@@ -152,7 +158,7 @@ pub(super) async fn attempt(
     let judged = head::judge(&mut head, outgoing.upgrade);
     upstream.observe(endpoint, judged.is_err() || head.status.is_server_error(), at);
     judged.map_err(|cause| Refused::new(Failure::UpstreamProtocol, cause))?;
-    Ok(Answer { head, reading, at })
+    Ok(Answer { head, incoming, at })
 }
 
 /// Whoever had the turn when the time was over was too slow.
@@ -171,32 +177,40 @@ async fn exchange(
     endpoint: &mut Busy,
     outgoing: &mut Outgoing<'_>,
     traffic: &Traffic,
-) -> Result<(Parts, Reading), Refused> {
+) -> Result<(Parts, Incoming), Refused> {
     let preserve_host = upstream.model.host == HostHeader::Preserve;
     let mut retried = false;
     loop {
         // After one idle connection turned out to be closed, the others are not believed either.
         let idle = if retried { None } else { endpoint.take_idle() };
-        let (connection, reused) = match idle {
-            Some(connection) => (connection, true),
+        let (line, reused) = match idle {
+            Some(line) => (line, true),
             // Boxed, because a handshake is large, rare, and would make every exchange's future as large.
             None => Box::pin(connect(upstream, endpoint)).await?,
         };
         // An idle connection may have been closed by the upstream an instant ago, which is no failure of
         // the request.
-        let spare = if reused { outgoing.spare() } else { None };
+        // And whoever shares a connection with others may be refused unprocessed.
+        let may_go_again = !retried && (reused || matches!(line, Line::Http2(_)));
+        let copy = if may_go_again { outgoing.copy() } else { None };
         let mut body = std::mem::take(&mut outgoing.body);
-        match connection.send(&outgoing.head(endpoint, preserve_host), &mut body).await {
+        let head = outgoing.head(endpoint, preserve_host);
+        match line.send(&head, |body| head.request(endpoint.scheme(), body), &mut body).await {
             Ok(answer) => return Ok(answer),
             Err(Broken::Unsent(error)) => {
                 outgoing.body = body;
                 if !reused {
-                    return Err(Refused::unsent(Failure::UpstreamClosed, error.to_string()));
+                    return Err(Refused::unsent(Failure::UpstreamClosed, chain(&error)));
                 }
             }
             Err(broken) => {
-                let spare = spare.filter(|_| matches!(broken, Broken::Closed(_)));
-                outgoing.body = spare.ok_or_else(|| refused(&broken, traffic))?;
+                let again = match broken {
+                    // RFC 9110 §9.2.2: it may have been done, but to do it twice is to do it once.
+                    Broken::Closed(_) => reused && outgoing.method.is_idempotent(),
+                    Broken::Unprocessed(_) => true,
+                    _ => false,
+                };
+                outgoing.body = copy.filter(|_| again).ok_or_else(|| refused(&broken, traffic))?;
                 retried = true;
             }
         }
@@ -205,20 +219,28 @@ async fn exchange(
 
 /// A new connection to the endpoint or, where it cannot be reached, to another one, which takes its place: nothing
 /// has been sent yet. Where there may be no more connections, one that becomes free; then the second is true.
-async fn connect(upstream: &Upstream, endpoint: &mut Busy) -> Result<(Box<Connection>, bool), Refused> {
+async fn connect(upstream: &Upstream, endpoint: &mut Busy) -> Result<(Line, bool), Refused> {
     let mut tried: SmallVec<[Rc<Endpoint>; 4]> = SmallVec::new();
     loop {
+        let _opening = match share(upstream, endpoint).await {
+            Ok(line) => return Ok((line, true)),
+            Err(opening) => opening,
+        };
         let place = match upstream.model.limits.connections {
             None => None,
             Some(most) => match wait_for_place(upstream, endpoint, most).await? {
-                Free::Connection(connection) => return Ok((connection, true)),
+                Free::Line(line) => return Ok((line, true)),
                 Free::Place(place) => Some(place),
             },
         };
-        let connecting = endpoint.address.connect(Some(&upstream.metrics), place);
+        let connecting = endpoint.address.connect(Some(&upstream.metrics), place, &upstream.open);
         let attempt = tokio::time::timeout(upstream.model.connect_timeout, connecting).await;
         let (failure, cause) = match attempt {
-            Ok(Ok(connection)) => return Ok((connection, false)),
+            Ok(Ok(Connected::Http1(connection))) => return Ok((Line::Http1(connection), false)),
+            Ok(Ok(Connected::Http2(mux))) => match endpoint.share(mux) {
+                Some(slot) => return Ok((Line::Http2(slot), false)),
+                None => (Failure::UpstreamClosed, "the upstream went away at once".to_owned()),
+            },
             Ok(Err(error)) => (Failure::UpstreamUnreachable, chain(&error)),
             Err(_) => (Failure::UpstreamConnectTimeout, format!("within {:?}", upstream.model.connect_timeout)),
         };
@@ -235,8 +257,26 @@ async fn connect(upstream: &Upstream, endpoint: &mut Busy) -> Result<(Box<Connec
     }
 }
 
+/// Where requests share connections, several that come at once share the one that the first of them opens: a place on
+/// one, or leave to open one.
+async fn share(upstream: &Upstream, endpoint: &Busy) -> Result<Line, Option<Opening>> {
+    if upstream.model.protocol == Protocol::Http1 {
+        return Err(None);
+    }
+    loop {
+        match Opening::begin(endpoint.endpoint()) {
+            Some(opening) => return Err(Some(opening)),
+            // Whoever opens it gives up after this time too.
+            None => drop(tokio::time::timeout(upstream.model.connect_timeout, endpoint.opened()).await),
+        }
+        if let Some(line) = endpoint.take_idle() {
+            return Ok(line);
+        }
+    }
+}
+
 enum Free {
-    Connection(Box<Connection>),
+    Line(Line),
     Place(Place),
 }
 
@@ -254,8 +294,8 @@ async fn wait_for_place(upstream: &Upstream, endpoint: &Busy, most: usize) -> Re
         // It may be that all the room is taken by connections to others, of which nobody makes use.
         upstream.close_idle_to_others(endpoint.endpoint());
         waiting.turn().await;
-        if let Some(connection) = endpoint.take_idle() {
-            return Ok(Free::Connection(connection));
+        if let Some(line) = endpoint.take_idle() {
+            return Ok(Free::Line(line));
         }
         if let Some(place) = Place::take(load, open, most) {
             return Ok(Free::Place(place));
@@ -263,23 +303,11 @@ async fn wait_for_place(upstream: &Upstream, endpoint: &Busy, most: usize) -> Re
     }
 }
 
-/// An error with its causes, each of which prints only its own level.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
-}
-
 /// Whose fault it was: the body's sender is asked first, since its failure breaks the upstream's side too.
 fn refused(broken: &Broken, traffic: &Traffic) -> Refused {
     let failure = traffic.failure().unwrap_or(match broken {
         Broken::Malformed(_) => Failure::UpstreamProtocol,
-        Broken::Unsent(_) | Broken::Closed(_) | Broken::Body(_) => Failure::UpstreamClosed,
+        _ => Failure::UpstreamClosed,
     });
     Refused::new(failure, broken.to_string())
 }

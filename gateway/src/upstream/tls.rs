@@ -12,7 +12,7 @@ use rustls::{
     },
 };
 
-use crate::config::model::UpstreamTls;
+use crate::config::model::{Protocol, UpstreamTls};
 
 /// What it takes to open TLS connections to one upstream; the same for all workers.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ pub struct ClientTls {
 
 impl ClientTls {
     /// With a `ca` only its certificates are believed; otherwise the system's.
-    pub fn load(settings: &UpstreamTls) -> io::Result<Self> {
+    pub fn load(settings: &UpstreamTls, protocol: Protocol) -> io::Result<Self> {
         let certificates: Vec<CertificateDer<'static>> = match &settings.ca {
             Some(path) => read_certificates(path)?,
             None if settings.verify => rustls_native_certs::load_native_certs().certs,
@@ -54,13 +54,20 @@ impl ClientTls {
         if !settings.verify {
             config.dangerous().set_certificate_verifier(Arc::new(anyone));
         }
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let offered: &[&[u8]] = match protocol {
+            Protocol::Auto => &[b"h2", b"http/1.1"],
+            Protocol::Http1 => &[b"http/1.1"],
+            Protocol::Http2 => &[b"h2"],
+        };
+        config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
         let identity = certificates.iter().chain(&shown).map(|c| c.to_vec()).collect();
         Ok(Self { config: Arc::new(config), identity, verifies: settings.verify })
     }
 
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        let same = self.identity == other.identity && self.verifies == other.verifies;
+        let same = self.identity == other.identity
+            && self.verifies == other.verifies
+            && self.config.alpn_protocols == other.config.alpn_protocols;
         Arc::ptr_eq(&self.config, &other.config) || same
     }
 }

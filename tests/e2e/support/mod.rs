@@ -8,6 +8,7 @@ pub mod feed;
 pub mod frames;
 pub mod gate;
 pub mod gateway;
+pub mod grpc;
 pub mod guests;
 pub mod panics;
 pub mod process;

@@ -7,6 +7,7 @@ mod connections;
 mod ejection;
 mod endpoints;
 mod health;
+mod http2;
 mod names;
 mod processes;
 mod reload;

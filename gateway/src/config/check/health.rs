@@ -15,9 +15,10 @@ const SPAN: (Span, Span) = (Span::millis(1), Span::secs(24 * 60 * 60));
 const INTERVAL: (Span, Span) = (Span::millis(50), Span::secs(24 * 60 * 60));
 
 pub(super) fn health(typed: &Upstream, place: &str, report: &mut Report<'_>) -> Option<model::Health> {
+    let protocol = typed.protocol.0.as_ref().map_or(model::Protocol::Auto, |protocol| *protocol);
     let typed = report.part(&typed.health, place)?;
     let at = join(place, "active");
-    let active = typed.active.as_ref().map(|part| active(report.part(part, &at)?, &at, report));
+    let active = typed.active.as_ref().map(|part| active(report.part(part, &at)?, protocol, &at, report));
     let at = join(place, "passive");
     let passive = typed.passive.as_ref().map(|part| Some(passive(report.part(part, &at)?, &at, report)));
     // A part that is there must be good.
@@ -26,13 +27,14 @@ pub(super) fn health(typed: &Upstream, place: &str, report: &mut Report<'_>) -> 
     Some(model::Health { active, passive, panic_threshold: typed.panic_threshold.0 })
 }
 
-fn active(typed: &ActiveHealth, place: &str, report: &mut Report<'_>) -> Option<model::ActiveHealth> {
+fn active(
+    typed: &ActiveHealth,
+    protocol: model::Protocol,
+    place: &str,
+    report: &mut Report<'_>,
+) -> Option<model::ActiveHealth> {
     range(typed.interval, INTERVAL, &join(place, "interval"), report);
     range(typed.timeout, SPAN, &join(place, "timeout"), report);
-    let path = PathAndQuery::try_from(typed.path.as_str()).ok().filter(|_| typed.path.starts_with('/'));
-    if path.is_none() {
-        report.value(&join(place, "path"), format!("expected a path such as `/healthz`, found `{}`", cut(&typed.path)));
-    }
     let mut expect = Vec::new();
     for (at, typed) in report.parts(&typed.expect, &join(place, "expect")) {
         match typed {
@@ -46,9 +48,38 @@ fn active(typed: &ActiveHealth, place: &str, report: &mut Report<'_>) -> Option<
             },
         }
     }
+    let question = match (&typed.path, &typed.grpc) {
+        (Some(_), Some(_)) => {
+            report.key(&join(place, "grpc"), "`path` is there too; a check asks one of the two");
+            return None;
+        }
+        (None, None) => {
+            report
+                .key(place, "what is asked is missing; add `path: /healthz`, or `grpc: {}` for gRPC's health protocol");
+            return None;
+        }
+        (Some(text), None) => match PathAndQuery::try_from(text.as_str()).ok().filter(|_| text.starts_with('/')) {
+            Some(path) => model::HealthQuestion::Path(path, expect),
+            None => {
+                let message = format!("expected a path such as `/healthz`, found `{}`", cut(text));
+                report.value(&join(place, "path"), message);
+                return None;
+            }
+        },
+        (None, Some(part)) => {
+            let at = join(place, "grpc");
+            let typed = report.part(part, &at)?;
+            if protocol == model::Protocol::Http1 {
+                report.key(
+                    &at,
+                    "gRPC needs HTTP/2; add `protocol: http2` to the upstream, or `auto` with `https` endpoints",
+                );
+            }
+            model::HealthQuestion::Grpc(typed.service.clone())
+        }
+    };
     Some(model::ActiveHealth {
-        path: path?,
-        expect,
+        question,
         interval: typed.interval.0,
         timeout: typed.timeout.0,
         unhealthy_after: typed.unhealthy_after,

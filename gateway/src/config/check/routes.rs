@@ -96,6 +96,13 @@ fn rest(
     let whole = report.part(&typed.timeouts, &at).map(|t| settings::whole_timeout(t, &at, report));
     let idle = report.part(&typed.timeouts, &at).map(|t| settings::upgrade_idle(t, &at, context.timeouts, report));
     let upgrades = report.part(&typed.upgrades, &join(place, "upgrades")).cloned();
+    if upgrades.as_ref().is_some_and(|upgrades| !upgrades.is_empty())
+        && let Some(upstream) = action.as_ref().and_then(shared_by_requests)
+    {
+        let cure = "give it an upstream with `protocol: http1`";
+        let message = format!("connections to `{}` are HTTP/2's and cannot switch protocols; {cure}", upstream.name);
+        report.key(&join(place, "upgrades"), message);
+    }
     let (body_bytes, buffer_bytes) = limits?;
     Some(Rest {
         plugins,
@@ -107,6 +114,16 @@ fn rest(
         timeout: timeout?,
         whole_timeout: whole?,
     })
+}
+
+/// An upstream of the route to which there may be no HTTP/1.1 connection.
+fn shared_by_requests(action: &model::Action) -> Option<&model::Upstream> {
+    let is_shared = |upstream: &&model::Upstream| upstream.protocol != model::Protocol::Http1;
+    match action {
+        model::Action::Upstream(upstream) => Some(&**upstream).filter(is_shared),
+        model::Action::Split(parts) => parts.iter().map(|(upstream, _)| &**upstream).find(is_shared),
+        model::Action::Redirect(_) | model::Action::Respond(_) => None,
+    }
 }
 
 fn conditions(part: &Part<Match>, place: &str, rule: model::PathRule, report: &mut Report<'_>) -> Option<model::Match> {

@@ -75,6 +75,7 @@ fn upstream(name: &str, typed: &Upstream, place: &str, report: &mut Report<'_>) 
             requests: l.requests,
         })?,
         tls,
+        protocol: *report.part(&typed.protocol, &join(place, "protocol"))?,
         host: *report.part(&typed.host, &join(place, "host"))?,
         connect_timeout: timeouts.connect.0,
         response_timeout: timeouts.response.map(|span| span.0),

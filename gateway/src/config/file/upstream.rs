@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Certificate;
 use crate::config::{
-    model::HostHeader,
+    model::{HostHeader, Protocol},
     part::Part,
     units::{Share, Span},
 };
@@ -37,6 +37,8 @@ pub(in crate::config) struct Upstream {
     pub limits: Part<UpstreamLimits>,
     /// For `https` endpoints.
     pub tls: Option<Part<UpstreamTls>>,
+    /// What is spoken to endpoints. gRPC needs `http2`, or `auto` over TLS; WebSocket needs `http1`.
+    pub protocol: Part<Protocol>,
     /// The `Host` that the endpoint sees: the client's (`preserve`) or its own (`endpoint`).
     pub host: Part<HostHeader>,
     pub timeouts: Part<UpstreamTimeouts>,
@@ -148,10 +150,13 @@ pub(in crate::config) struct Health {
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-#[schemars(extend("required" = ["path"]))]
 pub(in crate::config) struct ActiveHealth {
     /// What is asked for, with GET.
-    pub path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The gRPC health protocol instead of a path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grpc: Option<Part<GrpcHealth>>,
     /// The statuses of a good answer: `[200, 204]` or `["200-299"]`.
     #[schemars(length(min = 1))]
     pub expect: Vec<Part<Statuses>>,
@@ -165,6 +170,14 @@ pub(in crate::config) struct ActiveHealth {
     /// So many good answers in a row, and requests go there again.
     #[schemars(range(min = 1, max = 1_000))]
     pub healthy_after: u32,
+}
+
+/// `grpc.health.v1.Health/Check`; `SERVING` is a good answer.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(in crate::config) struct GrpcHealth {
+    /// The service asked about, such as `orders.v1.Orders`; the server as a whole if left out.
+    pub service: String,
 }
 
 /// A status, or a range of them.

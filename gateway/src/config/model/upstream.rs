@@ -26,6 +26,7 @@ pub struct Upstream {
     pub circuit_breaker: Option<CircuitBreaker>,
     pub limits: UpstreamLimits,
     pub tls: UpstreamTls,
+    pub protocol: Protocol,
     pub host: HostHeader,
     /// TCP and TLS.
     pub connect_timeout: Duration,
@@ -45,6 +46,19 @@ pub struct Endpoint {
     pub url: Uri,
     /// At least 1.
     pub weight: u32,
+}
+
+/// What is spoken to endpoints. Over TLS it is agreed by ALPN; in clear text it has to be known before.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, with prior knowledge in clear text; an `https` endpoint that does not agree to it is not used.
+    Http2,
+    /// HTTP/2 with `https` endpoints that agree to it, HTTP/1.1 otherwise.
+    Auto,
 }
 
 /// Which endpoint gets the next request.
@@ -84,15 +98,22 @@ pub struct Health {
 /// Asking endpoints how they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveHealth {
-    pub path: PathAndQuery,
-    /// Ranges of status codes, both ends included.
-    pub expect: Vec<(u16, u16)>,
+    pub question: HealthQuestion,
     pub interval: Duration,
     pub timeout: Duration,
     /// So many bad answers in a row, at least 1.
     pub unhealthy_after: u32,
     /// So many good answers in a row, at least 1.
     pub healthy_after: u32,
+}
+
+/// What endpoints are asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HealthQuestion {
+    /// A path, and ranges of status codes, both ends included, that are good answers.
+    Path(PathAndQuery, Vec<(u16, u16)>),
+    /// `grpc.health.v1.Health/Check` about this service; about the server if it is empty.
+    Grpc(String),
 }
 
 /// Judging endpoints by how requests fare.
@@ -193,11 +214,5 @@ impl Percent {
     /// Whether `part` of `whole` is such a share or more.
     pub fn is_reached(self, part: u64, whole: u64) -> bool {
         part * 100 >= u64::from(self.0) * whole
-    }
-}
-
-impl ActiveHealth {
-    pub fn expects(&self, status: u16) -> bool {
-        self.expect.iter().any(|&(least, most)| (least..=most).contains(&status))
     }
 }

@@ -37,7 +37,7 @@ use crate::{
 };
 
 /// The most bytes that the head of a response may have.
-const MAX_HEAD: usize = 256 * 1024;
+pub(super) const MAX_HEAD: usize = 256 * 1024;
 
 /// A connection that is at rest or in use for one request.
 pub(super) struct Connection {
@@ -56,6 +56,8 @@ pub(super) enum Broken {
     Unsent(io::Error),
     /// The upstream closed, or the connection broke, before there was a response.
     Closed(io::Error),
+    /// The upstream says that it has done nothing for it.
+    Unprocessed(io::Error),
     /// What came is not the head of a response.
     Malformed(String),
     /// The body of the request broke off.
@@ -65,11 +67,26 @@ pub(super) enum Broken {
 impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unsent(error) | Self::Closed(error) => write!(f, "connection closed before a response: {error}"),
+            Self::Unsent(error) | Self::Closed(error) => {
+                write!(f, "connection closed before a response: {}", chain(error))
+            }
+            Self::Unprocessed(error) => write!(f, "refused by the upstream: {}", chain(error)),
             Self::Malformed(reason) => write!(f, "not a response: {reason}"),
             Self::Body(error) => write!(f, "{error}"),
         }
     }
+}
+
+/// An error with its causes, each of which prints only its own level.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
 }
 
 impl Connection {
