@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use super::{
     LOAD_CPU, PROXY_CPU,
-    scenarios::{Front, Scenario},
+    scenarios::{Front, JWT_REMEMBERED, Scenario},
     server::{Server, free_port},
 };
 use crate::shell::{self, find, root};
@@ -157,8 +157,14 @@ impl Bench {
             0 => "  - { name: everything, match: { path: \"/{*rest}\" }, upstream: service }".to_owned(),
             count => (0..count).map(route).collect(),
         };
-        let values =
-            [("@PORT@", port.to_string()), ("@UPSTREAM@", upstream.to_string()), ("@TLS@", tls), ("@ROUTES@", routes)];
+        let remember = if scenario.key == JWT_REMEMBERED { "1000" } else { "0" };
+        let values = [
+            ("@PORT@", port.to_string()),
+            ("@UPSTREAM@", upstream.to_string()),
+            ("@TLS@", tls),
+            ("@ROUTES@", routes),
+            ("@REMEMBER@", remember.to_owned()),
+        ];
         let config = render(scenario.config, &run, &values)?;
         if how.workers != 1 {
             let text = fs::read_to_string(&config)?.replace("workers: 1", &format!("workers: {}", how.workers));

@@ -49,6 +49,16 @@ pub struct Scenario {
 const TOKEN: &str = "Authorization: Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJiZW5jaCIsImF1ZCI6ImFwaSI\
     sInN1YiI6ImFsaWNlIiwiZXhwIjo0MTAyNDQ0ODAwfQ.-OzBNezypPYwV7mv3W_yHBknJXsljevT-Ii3YN5wyf4";
 
+/// Tokens are remembered in this scenario.
+pub const JWT_REMEMBERED: &str = "jwt-remembered";
+
+/// RS256 for the key in `benches/jwt.yaml`: the same claims.
+const SIGNED: &str = "Authorization: Bearer eyJhbGciOiJSUzI1NiIsImtpZCI6ImJlbmNoIiwidHlwIjoiSldUIn0.eyJpc3MiOiJiZW5jaCIsImF1ZC\
+    I6ImFwaSIsInN1YiI6ImFsaWNlIiwiZXhwIjo0MTAyNDQ0ODAwfQ.iJn8JTQp7Bxk00_DGJ2xG1yGclzeu4MY-Yk7xQ1K5iA9WSD2buJ\
+    n0Pid_ZZFduwh9EkHEc4tb41UfpddLSPmbGNZdaksvM6-TVrIdFgQHsKFraxQDTzrDiBk6qkopsokXWy9agyrfdl9zDY2H-xQQWBYQ57\
+    wH_wH_s9OeBvrmx3sNcYKL_dc8rcBZcIoBs873DlHC9RTcR-X4xRNvi2Xq1vcOGb174ZLDnCveY5rQMVuDbZV5ufBwPv9UZLowI9exig\
+    PIUA1As89BX4R9JbI3PlJaDhdHk_CVDbswj3lMt-ehtXninjfy-hAGSM41-ME-od3fabNw6FWECLE_BDyAA";
+
 const PLAIN: Scenario = Scenario {
     key: "plain",
     name: "plain proxy",
@@ -62,7 +72,7 @@ const PLAIN: Scenario = Scenario {
     target: Target::Ratio(1.05),
 };
 
-pub const SCENARIOS: [Scenario; 10] = [
+pub const SCENARIOS: [Scenario; 13] = [
     PLAIN,
     Scenario {
         key: "large",
@@ -98,6 +108,31 @@ pub const SCENARIOS: [Scenario; 10] = [
         header: Some(TOKEN),
         status_without: 401,
         target: Target::None,
+        ..PLAIN
+    },
+    Scenario {
+        key: JWT_REMEMBERED,
+        name: "jwt, rate-limit, transform",
+        config: "jwt.yaml",
+        header: Some(SIGNED),
+        status_without: 401,
+        target: Target::Ratio(1.8),
+        ..PLAIN
+    },
+    Scenario {
+        key: "jwt-verified",
+        name: "the same, every token verified",
+        config: "jwt.yaml",
+        header: Some(SIGNED),
+        status_without: 401,
+        target: Target::Ratio(2.8),
+        ..PLAIN
+    },
+    Scenario {
+        key: "resilient",
+        name: "health checks, retries, circuit breaker",
+        config: "resilient.yaml",
+        target: Target::AbovePlain(0.05),
         ..PLAIN
     },
     Scenario { key: "routes-1k", name: "1,000 routes", routes: 1_000, target: Target::AbovePlain(0.05), ..PLAIN },
