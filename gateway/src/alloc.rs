@@ -6,10 +6,14 @@
 //! Its feature `no_thp` keeps the process from having huge pages: they doubled its memory at rest, made nothing faster
 //! that could be measured, and would turn the few pages that a plugin instance dirties into a few megabytes.
 
-use std::alloc::{GlobalAlloc, Layout};
+use std::{
+    alloc::{GlobalAlloc, Layout},
+    ffi::c_long,
+};
 
 use libmimalloc_sys::{
-    mi_collect, mi_free, mi_malloc, mi_malloc_aligned, mi_realloc, mi_realloc_aligned, mi_zalloc, mi_zalloc_aligned,
+    mi_collect, mi_free, mi_malloc, mi_malloc_aligned, mi_option_set, mi_option_t, mi_realloc, mi_realloc_aligned,
+    mi_zalloc, mi_zalloc_aligned,
 };
 
 /// Every block of at least this size is aligned to this (`MI_MAX_ALIGN_SIZE` in mimalloc's types.h).
@@ -26,6 +30,30 @@ static ALLOCATOR: Allocator = Allocator;
 pub(crate) fn give_back() {
     // SAFETY: it may be called at any time.
     unsafe { mi_collect(true) };
+}
+
+/// `mi_option_purge_delay`, for which the crate has no name: how long free pages are kept, in milliseconds.
+const PURGE_DELAY: mi_option_t = 15;
+const USUAL_DELAY: c_long = 1000;
+
+/// While it lives, memory that is not used any more goes back to the system at once. Loading frees as much as it keeps,
+/// in threads that may have nothing more to do, where nobody would come by to see that a delay has passed.
+pub(crate) struct Frugal(());
+
+impl Frugal {
+    pub(crate) fn begin() -> Self {
+        // SAFETY: an option may be set at any time.
+        unsafe { mi_option_set(PURGE_DELAY, 0) };
+        Self(())
+    }
+}
+
+impl Drop for Frugal {
+    fn drop(&mut self) {
+        give_back();
+        // SAFETY: as above.
+        unsafe { mi_option_set(PURGE_DELAY, USUAL_DELAY) };
+    }
 }
 
 /// Whether a block of this layout is aligned well enough without asking: mimalloc aligns a small one to its size,

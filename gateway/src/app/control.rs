@@ -69,6 +69,7 @@ impl Control {
         // Before the file is read: what changes from then on is noticed.
         let mut changes = watch::Changes::of(file);
         let began = SystemTime::now();
+        let frugal = alloc::Frugal::begin();
         let shared = Shared::new(options.code_cache)?;
         let snapshot = Arc::new(Snapshot::load(&options.source, &shared, None)?);
         changes.follow(snapshot.config.files(), began);
@@ -102,7 +103,7 @@ impl Control {
         core.workers = (0..count).map(WorkerHandle::spawn).collect::<Result<_, _>>().map_err(StartError::Io)?;
         core.install(snapshot, sockets)?;
         core.shared.metrics.config_loaded();
-        alloc::give_back();
+        drop(frugal);
         let facts = Arc::new(ControlFacts::new(core.shared.clone()));
         facts.ready.store(true, Ordering::Release);
         Ok(Self { core, signals, changes, facts, admin })
@@ -192,11 +193,12 @@ fn serve_admin(socket: StdListener, facts: Arc<ControlFacts>) -> AbortHandle {
 /// Compiling takes its time: health and metrics answer meanwhile.
 async fn reload(mut core: Core, new_source: Option<Source>) -> (Option<Core>, Result<(), StartError>) {
     let task = tokio::task::spawn_blocking(move || {
+        let frugal = alloc::Frugal::begin();
         // Nothing is in force before everything is ready, so that a defect in what reads or compiles does no harm.
         let reload = AssertUnwindSafe(|| core.reload(new_source));
         let panicked = |_| Err(StartError::Io(std::io::Error::other("a defect of the gateway; see above")));
         let result = catch_unwind(reload).unwrap_or_else(panicked);
-        alloc::give_back();
+        drop(frugal);
         (core, result)
     });
     match task.await {
