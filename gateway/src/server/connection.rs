@@ -245,7 +245,7 @@ async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin>(
 ) -> Served {
     let limits = state.server.worker.site().config.limits.clone();
     state.set_multiplexed();
-    let wire = Wire::new(stream, state.clone());
+    let wire = Wire::batching(stream, state.clone());
     let client = client(&state, secured);
     let service = service_fn(move |request: Request<Incoming>| proxy::handle(client.clone(), request));
     let mut builder = http2::Builder::new(Streams(state.clone()));

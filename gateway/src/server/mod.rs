@@ -1,5 +1,6 @@
 //! Client connections of one worker: accepting, counting, draining.
 
+mod batch;
 mod connection;
 mod frames;
 pub mod listener;

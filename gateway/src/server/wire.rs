@@ -15,7 +15,7 @@ use hyper::rt::{Read, ReadBuf, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::state::ConnectionState;
+use super::{batch::Batch, state::ConnectionState};
 use crate::error::Failure;
 
 /// How much is read at once of a request that ends a long silence.
@@ -28,6 +28,8 @@ const DISCARD: usize = 4096;
 pub(super) struct Wire<S> {
     io: TokioIo<S>,
     state: Rc<ConnectionState>,
+    /// What is written with what follows it.
+    batch: Option<Batch>,
     /// Read before hyper was there to take it.
     early: Bytes,
     /// A response of ours that is on its way out instead of hyper's.
@@ -43,7 +45,37 @@ struct Substitute {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn new(io: S, state: Rc<ConnectionState>) -> Self {
-        Self { io: TokioIo::new(io), state, early: Bytes::new(), substitute: None, shut_down: false }
+        Self { io: TokioIo::new(io), state, batch: None, early: Bytes::new(), substitute: None, shut_down: false }
+    }
+
+    /// One on which many responses are written at a time.
+    pub(super) fn batching(io: S, state: Rc<ConnectionState>) -> Self {
+        Self { batch: Some(Batch::default()), ..Self::new(io, state) }
+    }
+
+    /// Ready when nothing waits to be written any more.
+    fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(batch) = self.batch.as_mut().filter(|batch| !batch.is_empty()) else { return Poll::Ready(Ok(())) };
+        let result = batch.poll_send(&mut self.io, cx);
+        self.state.on_write(result.is_ready());
+        ready!(result)?;
+        self.state.on_flush();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes what is to be written into the batch, if there is one and it is not too much for that.
+    fn poll_put(&mut self, parts: &[IoSlice<'_>], cx: &mut Context<'_>) -> Poll<io::Result<Option<usize>>> {
+        let length = parts.iter().map(|part| part.len()).sum();
+        if self.batch.as_ref().is_none_or(|batch| !batch.fits(length)) {
+            ready!(self.poll_batch(cx))?;
+        }
+        Poll::Ready(Ok(match &mut self.batch {
+            Some(batch) if batch.fits(length) => {
+                batch.push(parts);
+                Some(length)
+            }
+            _ => None,
+        }))
     }
 
     /// What is below, when HTTP is over.
@@ -118,6 +150,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Read for Wire<S> {
             buf.put_slice(&early);
             return Poll::Ready(Ok(()));
         }
+        // Everyone has had a turn since it was put off.
+        let (Poll::Pending | Poll::Ready(Ok(()))) = self.poll_batch(cx) else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
         ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
         self.state.on_read();
         Poll::Ready(Ok(()))
@@ -129,6 +165,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Write for Wire<S> {
         if self.state.between_exchanges() {
             ready!(self.poll_problem(failure_of(buf), cx))?;
             return Poll::Ready(Ok(buf.len()));
+        }
+        if self.batch.is_some()
+            && let Some(taken) = ready!(self.poll_put(&[IoSlice::new(buf)], cx))?
+        {
+            return Poll::Ready(Ok(taken));
         }
         let result = Pin::new(&mut self.io).poll_write(cx, buf);
         self.state.on_write(result.is_ready());
@@ -145,6 +186,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Write for Wire<S> {
             ready!(self.poll_problem(failure_of(first), cx))?;
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
+        if self.batch.is_some()
+            && let Some(taken) = ready!(self.poll_put(bufs, cx))?
+        {
+            return Poll::Ready(Ok(taken));
+        }
         let result = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
         self.state.on_write(result.is_ready());
         result
@@ -155,6 +201,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Write for Wire<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.batch.as_mut().is_some_and(|batch| batch.put_off(cx)) {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.poll_batch(cx))?;
         let result = Pin::new(&mut self.io).poll_flush(cx);
         // TLS takes more than it can send on: whether the client takes it shows only here.
         self.state.on_write(result.is_ready());
@@ -164,6 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Write for Wire<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_batch(cx))?;
         if !self.shut_down {
             ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
             self.shut_down = true;
