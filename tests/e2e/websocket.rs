@@ -1,7 +1,7 @@
 //! WebSockets (RFC 6455): the handshake goes through the plugins, what follows goes through untouched. At both ends is
-//! tokio-tungstenite.
+//! tokio-tungstenite, and in one test Chromium, where it is installed.
 
-use std::{fs, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fs, net::SocketAddr, process::Stdio, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt, StreamExt};
 use tempfile::TempDir;
@@ -349,4 +349,66 @@ async fn websocket_yaml_allows_them_on_one_route() {
     assert!(response.headers().contains_key("ratelimit"));
     converse(&mut socket).await;
     assert!(open(&gateway, "/other").await.is_err());
+}
+
+/// Where Debian's `chromium` is installed; elsewhere the other end is tungstenite's alone.
+#[tokio::test]
+async fn a_browser_talks_to_the_service_behind_the_gateway() {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let Some(chromium) = std::env::split_paths(&path).map(|folder| folder.join("chromium")).find(|file| file.is_file())
+    else {
+        return eprintln!("no `chromium` here: WebSockets are not judged by a browser");
+    };
+    let (mut upstream, told) = (Echo::start().await, Upstream::echo().await);
+    let yaml = format!(
+        r#"
+upstreams:
+  chat: {{ endpoints: ["http://{}"] }}
+  told: {{ endpoints: ["http://{}"] }}
+routes:
+  - {{ name: chat, match: {{ path: /chat }}, upgrades: [websocket], upstream: chat }}
+  - {{ name: told, match: {{ path: /heard/hello }}, upstream: told }}
+  - name: page
+    match: {{ path: / }}
+    respond:
+      headers: {{ content-type: text/html }}
+      body: |
+        <!doctype html><title>chat</title><script>
+        const socket = new WebSocket(`ws://${{location.host}}/chat`);
+        socket.onopen = () => socket.send('hello');
+        socket.onmessage = message => {{ fetch(`/heard/${{message.data}}`); socket.close(1000); }};
+        </script>
+"#,
+        upstream.address,
+        told.address()
+    );
+    let gateway = TestGateway::start(&yaml).await;
+    let profile = tempfile::tempdir().expect("a folder");
+    let _browser = Browser::start(
+        tokio::process::Command::new(chromium)
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"])
+            .args(["--no-proxy-server", "--remote-debugging-port=0"])
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .arg(format!("http://{}/", gateway.address())),
+    );
+    eventually("the page hearing what it said", async || told.requests() == 1).await;
+    assert_eq!(upstream.ended().await, Some(CloseCode::Normal));
+}
+
+/// A browser with all the processes that it starts, which outlive it if nobody ends them.
+struct Browser(tokio::process::Child);
+
+impl Browser {
+    fn start(command: &mut tokio::process::Command) -> Self {
+        let command = command.stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        Self(command.process_group(0).spawn().expect("it starts"))
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        if let Some(group) = self.0.id() {
+            let _ = std::process::Command::new("kill").args(["-KILL", "--", &format!("-{group}")]).status();
+        }
+    }
 }
