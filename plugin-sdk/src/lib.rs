@@ -13,6 +13,7 @@ mod response;
 mod selection;
 mod span;
 
+pub mod cache;
 pub mod clock;
 pub mod credentials;
 pub mod crypto;

@@ -47,6 +47,17 @@ async fn minimal_yaml_passes_everything_on() {
 }
 
 #[tokio::test]
+async fn cache_yaml_keeps_what_is_the_same_for_everyone() {
+    let upstream = Upstream::echo().await;
+    let gateway = TestGateway::start(&example("cache.yaml", &upstream)).await;
+    for (target, kept) in [("/catalogue/1?utm_source=a", true), ("/basket", false)] {
+        gateway.get(target).await;
+        let again = gateway.get(target.split('?').next().unwrap()).await;
+        assert_eq!(again.header("cache-status").contains("; hit; "), kept, "{target}: {:?}", again.headers);
+    }
+}
+
+#[tokio::test]
 async fn routing_yaml_sends_each_request_where_it_says() {
     let upstream = Upstream::echo().await;
     let second = Upstream::echo().await;

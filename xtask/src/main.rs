@@ -1,6 +1,7 @@
 //! What developers do with this project: `cargo xtask test`, `demo`, `bench`.
 
 mod bench;
+mod cache_tests;
 mod demo;
 mod shell;
 mod test;
@@ -17,6 +18,7 @@ cargo xtask COMMAND
   demo [ARGS...]                  build everything and start `gateway demo ARGS...`
   bench [--quick] [--only SCENARIO,…] [--binary FILE] [--json FILE]
                                   CPU time per request beside nginx and HAProxy, on this machine
+  cache-tests                     http-tests/cache-tests against nginx and the gateway; writes docs/cache-tests.md
 
 `test` and `demo` install the target wasm32-wasip2 if it is missing.";
 
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         ("tidy", []) => tidy::run(),
         ("demo", args) => demo::run(args),
         ("bench", args) => bench::run(args),
+        ("cache-tests", []) => cache_tests::run(),
         ("help" | "--help" | "-h", _) => {
             println!("{HELP}");
             return ExitCode::SUCCESS;

@@ -286,6 +286,7 @@ impl Core {
         for answer in pending {
             answer.wait()?;
         }
+        self.shared.responses.resize(snapshot.config.limits.cache_bytes);
         self.bound.retain(|key, _| snapshot.listeners.iter().any(|(k, _)| k == key));
         self.bound.extend(sockets.into_iter().map(|(key, address, _)| (key, address)));
         self.snapshot = snapshot;

@@ -9,7 +9,7 @@ use super::{LogOverrides, StartError};
 use crate::{
     config::model::Log,
     plugin::{CodeCache, Documents, Passwords, Runtime},
-    state::{Bounds, MemoryStore},
+    state::{Bounds, MemoryStore, Responses},
     telemetry::{Logging, Metrics},
 };
 
@@ -18,6 +18,7 @@ pub(super) struct Shared {
     pub(super) runtime: Runtime,
     pub(super) metrics: Metrics,
     pub(super) store: Arc<MemoryStore>,
+    pub(super) responses: Arc<Responses>,
     pub(super) documents: Arc<Documents>,
     pub(super) passwords: Arc<Passwords>,
     log: Mutex<Option<(Logging, LogOverrides)>>,
@@ -30,6 +31,7 @@ impl Shared {
             runtime: Runtime::new(&cache).map_err(io::Error::other)?,
             metrics: Metrics::default(),
             store: Arc::new(MemoryStore::new(Bounds::default())),
+            responses: Arc::default(),
             documents: Arc::default(),
             passwords: Arc::default(),
             log: Mutex::new(None),

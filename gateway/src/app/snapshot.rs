@@ -142,6 +142,7 @@ impl Snapshot {
             worker,
             shared: Arc::new(services::Shared {
                 store: self.shared.store.clone(),
+                responses: self.shared.responses.clone(),
                 documents: self.shared.documents.clone(),
                 passwords: self.shared.passwords.clone(),
                 sinks: self.sinks.clone(),

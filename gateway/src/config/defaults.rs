@@ -31,6 +31,7 @@ impl Default for Limits {
             uri_bytes: Size::kib(16),
             body_bytes: Size::mib(10),
             buffer_bytes: Size::mib(1),
+            cache_bytes: Size::mib(128),
             connections: 16_384,
             streams: 128,
         }

@@ -105,6 +105,8 @@ pub(super) struct Limits {
     pub body_bytes: Size,
     /// A body that a plugin reads; a route may have its own.
     pub buffer_bytes: Size,
+    /// Responses that plugins such as `cache` keep, all together.
+    pub cache_bytes: Size,
     /// Open client connections.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub connections: usize,

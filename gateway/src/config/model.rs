@@ -112,6 +112,8 @@ pub struct Limits {
     pub body_bytes: u64,
     /// A body that a plugin reads, in either direction; a route may have its own.
     pub buffer_bytes: usize,
+    /// Responses that plugins keep, of the whole process.
+    pub cache_bytes: u64,
     /// Open client connections of the whole process.
     pub connections: usize,
     /// Concurrent HTTP/2 streams of one connection.

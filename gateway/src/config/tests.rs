@@ -67,6 +67,7 @@ fn the_smallest_file_has_all_the_defaults() {
         uri_bytes: 16_384,
         body_bytes: 10 * mib,
         buffer_bytes: mib as usize,
+        cache_bytes: 128 * mib,
         connections: 16_384,
         streams: 128,
     };

@@ -201,6 +201,7 @@ mod tests {
         uri_bytes: 100,
         body_bytes: 0,
         buffer_bytes: 0,
+        cache_bytes: 0,
         connections: 1,
         streams: 1,
     };

@@ -43,6 +43,10 @@ pub struct Exchange {
     pub bounds: Rc<Bounds>,
     pub traffic: Rc<Traffic>,
     pub phase: Phase,
+    /// The position of the stage whose turn it is, or was last.
+    pub stage: usize,
+    /// What is to be asked again, from its stage on, when the client has its answer.
+    pub behind: Option<Box<Exchange>>,
     /// What stages keep for themselves from one phase to the next, by the stage's position.
     pub stash: SmallVec<[(usize, Box<dyn Any>); 1]>,
     /// Positions of the stages that failed and were skipped: the exchange goes on as if they were not there.
@@ -141,12 +145,40 @@ impl Exchange {
             bounds,
             traffic,
             phase: Phase::Request,
+            stage: 0,
+            behind: None,
             stash: SmallVec::new(),
             skipped: SmallVec::new(),
             attributes: Vec::new(),
             attribute_bytes: 0,
             undo: Undo::Off,
         }
+    }
+
+    /// The same request from the present stage on, without a body and for no client; the stage finds what it kept.
+    pub fn again(&self, kept: Box<dyn Any>) -> Self {
+        let traffic = Traffic::default();
+        traffic.complete.set(true);
+        let start = Start {
+            id: self.id.clone(),
+            client: self.client,
+            secured: self.secured.clone(),
+            protocol: self.protocol,
+            route: self.route.clone(),
+            parameters: self.parameters.clone(),
+            request: self.request.clone(),
+            request_body: Body::Empty,
+            bounds: self.bounds.clone(),
+            traffic: Rc::new(traffic),
+            started: Instant::now(),
+        };
+        let mut again = Self::new(start);
+        again.original_target.clone_from(&self.original_target);
+        again.attributes.clone_from(&self.attributes);
+        again.attribute_bytes = self.attribute_bytes;
+        again.stage = self.stage;
+        again.stash.push((self.stage, kept));
+        again
     }
 
     /// From here on edits can be undone.
@@ -317,6 +349,16 @@ impl Exchange {
     pub fn replace_response_body(&mut self, body: Body) -> Result<(), EditError> {
         let head = self.edit_response()?;
         head.headers.remove(header::CONTENT_LENGTH);
+        let old = std::mem::replace(&mut self.response_body, body);
+        if let Some(before) = self.before() {
+            before.response_body.get_or_insert(old);
+        }
+        Ok(())
+    }
+
+    /// Makes another response of it, head and body.
+    pub fn restore_response(&mut self, head: ResponseHead, body: Body) -> Result<(), EditError> {
+        *self.edit_response()? = head;
         let old = std::mem::replace(&mut self.response_body, body);
         if let Some(before) = self.before() {
             before.response_body.get_or_insert(old);

@@ -84,12 +84,18 @@ impl Pipeline {
 
     /// Runs the request phase until a stage answers or fails. No stage waits for longer than `until`.
     pub async fn request(&self, slot: &mut Slot, until: Instant) -> Passed {
+        self.request_from(0, slot, until).await
+    }
+
+    /// The same, without the stages before `first`.
+    pub async fn request_from(&self, first: usize, slot: &mut Slot, until: Instant) -> Passed {
         if self.request.is_empty() {
             return Passed { ran: self.entries.len(), verdict: Verdict::Forward, micros: 0 };
         }
         let began = begin(slot);
-        for &position in &self.request {
+        for &position in self.request.iter().filter(|&&position| position >= first) {
             let entry = &self.entries[position];
+            slot.stage = position;
             if entry.skip_on_error {
                 slot.begin_transaction();
             }
@@ -116,15 +122,21 @@ impl Pipeline {
     /// Runs the response phase backwards over the stages before `ran`. A failure that is not skipped ends it.
     /// No stage waits for longer than `until`.
     pub async fn response(&self, ran: usize, slot: &mut Slot, until: Instant) -> Returned {
+        self.response_between(0, ran, slot, until).await
+    }
+
+    /// The same, without the stages before `first`.
+    pub async fn response_between(&self, first: usize, ran: usize, slot: &mut Slot, until: Instant) -> Returned {
         if self.response.is_empty() {
             return Returned { failed: None, micros: 0 };
         }
         let began = begin(slot);
-        for &position in self.response.iter().filter(|&&position| position < ran) {
+        for &position in self.response.iter().filter(|&&position| (first..ran).contains(&position)) {
             if slot.skipped.contains(&position) {
                 continue;
             }
             let entry = &self.entries[position];
+            slot.stage = position;
             if entry.skip_on_error {
                 slot.begin_transaction();
             }

@@ -9,7 +9,7 @@ pub(super) use generated::{
         request_filter::Decision,
     },
     gateway::plugin::{
-        bodies, crypto, documents, http,
+        bodies, cache, crypto, documents, http,
         http::{EditError, Fields, Item, Reply, Values},
         http_client, log, metrics, secrets, sinks, store,
     },

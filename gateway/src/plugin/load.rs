@@ -138,7 +138,7 @@ impl Runtime {
             phases,
             wants: Wants {
                 upstreams: wants("http-client") || wants("documents"),
-                store: wants("store"),
+                store: wants("store") || wants("cache"),
                 secrets: wants("secrets"),
                 sinks: wants("sinks"),
             },
@@ -196,7 +196,7 @@ fn imports(engine: &Engine, component: &Component) -> Result<BTreeMap<String, Ve
 }
 
 const OURS: &[&str] =
-    &["http", "bodies", "log", "sinks", "metrics", "store", "http-client", "documents", "crypto", "secrets"];
+    &["http", "bodies", "log", "sinks", "metrics", "store", "http-client", "documents", "cache", "crypto", "secrets"];
 
 fn can_wait(interface: &str) -> bool {
     let interface = without_version(interface);

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, uri::PathAndQuery};
 use super::{documents::Documents, passwords::Passwords};
 use crate::{
     pipeline::Reply,
-    state::MemoryStore,
+    state::{MemoryStore, Responses},
     telemetry::{Metrics, Sinks},
 };
 
@@ -25,6 +25,7 @@ pub struct Services {
 #[derive(Default)]
 pub struct Shared {
     pub store: Arc<MemoryStore>,
+    pub responses: Arc<Responses>,
     pub documents: Arc<Documents>,
     pub passwords: Arc<Passwords>,
     pub sinks: Arc<Sinks>,

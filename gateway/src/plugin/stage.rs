@@ -11,7 +11,7 @@ use wasmtime::component::{ComponentNamedList, Lift, Lower, Resource, TypedFunc};
 
 use super::{
     awaited::{self, Awaited},
-    bindings,
+    bindings, held,
     instance::{Functions, Instance, Loan},
     pool::Pool,
     reply,
@@ -308,7 +308,7 @@ impl Hook for OnRequest {
         match result.map_err(reported)? {
             bindings::Decision::Next => Ok(Decision::Next),
             bindings::Decision::Respond(reply) => match reply::checked(reply, &exchange.bounds) {
-                Ok(reply) => Ok(Decision::Respond(reply)),
+                Ok(reply) => Ok(Decision::Respond(held::complete(reply, exchange))),
                 Err(reason) => {
                     Err(StageFailure { kind: FailureKind::Trap, detail: format!("its reply is illegal: {reason}") })
                 }

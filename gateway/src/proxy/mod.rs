@@ -4,7 +4,9 @@
 mod admit;
 mod affinity;
 mod answer;
+mod behind;
 mod client;
+mod forward;
 mod observing;
 mod ongoing;
 mod site;
@@ -16,6 +18,7 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 
 pub use admit::refused_by_parser;
+pub use behind::Errands;
 pub use client::Client;
 pub use observing::Observing;
 pub use site::{Site, SiteRoute, SiteUnrouted, Target, Worker};
@@ -25,7 +28,6 @@ use crate::{
     error::Failure,
     pipeline::{FailureKind, Phase, ResponseHead, Verdict},
     timers::Timer,
-    upstream::{self, Outgoing, Patience},
 };
 use ongoing::Ongoing;
 
@@ -65,8 +67,13 @@ async fn process(ongoing: &mut Ongoing) {
     let passed = pipeline.request(&mut ongoing.slot, until).await;
     ongoing.plugins_us = passed.micros;
     match passed.verdict {
-        Verdict::Forward => forward(ongoing, &site, until).await,
-        Verdict::Reply(reply) => ongoing.reply(reply),
+        Verdict::Forward => to_upstream(ongoing, &site, until).await,
+        Verdict::Reply(reply) => {
+            ongoing.reply(reply);
+            if let (Some(again), Some(route)) = (ongoing.slot.behind.take(), ongoing.route) {
+                behind::run(ongoing.worker(), &site, route, *again);
+            }
+        }
         Verdict::Failed(kind) => {
             let failure = plugin_failure(ongoing, kind);
             ongoing.fail(failure, "");
@@ -82,7 +89,7 @@ async fn process(ongoing: &mut Ongoing) {
 }
 
 /// To the upstream, and back with the head of its response.
-async fn forward(ongoing: &mut Ongoing, site: &Site, until: Instant) {
+async fn to_upstream(ongoing: &mut Ongoing, site: &Site, until: Instant) {
     let Some(route) = ongoing.route.map(|index| &site.routes[index]) else {
         return ongoing.fail(Failure::Internal, "no route at forwarding");
     };
@@ -98,29 +105,10 @@ async fn forward(ongoing: &mut Ongoing, site: &Site, until: Instant) {
     {
         return ongoing.fail(failure, "");
     }
-    let exchange = &mut *ongoing.slot;
-    let key = affinity::key(&upstream.model.balance, exchange);
-    let outgoing = Outgoing {
-        method: &exchange.request.method,
-        target: &exchange.request.target,
-        headers: &exchange.request.headers,
-        authority: &exchange.request.authority,
-        upgrade: ongoing.upgrade,
-        key,
-        body: std::mem::take(&mut exchange.request_body),
-    };
-    // Where no stage ran in between, it is not later than the exchange's beginning, and a clock is not free.
-    let since = if route.pipeline.has_request_stages() { Instant::now() } else { exchange.started };
-    let patience = Patience {
-        since,
-        response: until.saturating_duration_since(since),
-        body: site.config.timeouts.body,
-        whole: route.model.whole_timeout.map(|whole| exchange.started + whole),
-    };
     ongoing.upstream = Some(upstream.model.name.clone());
-    let sent = upstream::send(upstream, outgoing, &exchange.traffic, patience).await;
-    match sent {
+    match forward::send(site, route, upstream, &mut ongoing.slot, ongoing.upgrade, until).await {
         Ok(sent) => {
+            let exchange = &mut *ongoing.slot;
             ongoing.upstream_us = Some(sent.head_us);
             let head = sent.response;
             ongoing.switched = sent.switched;

@@ -119,6 +119,10 @@ impl Ongoing {
         });
     }
 
+    pub(super) fn worker(&self) -> &Rc<Worker> {
+        &self.worker
+    }
+
     pub(super) fn pipeline<'a>(&self, site: &'a Site) -> &'a Pipeline {
         self.route.map_or(&site.unrouted.pipeline, |index| &site.routes[index].pipeline)
     }

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::Observing;
+use super::{Errands, Observing};
 use crate::{
     config::model::{Config, Route},
     http::request_id::RequestIds,
@@ -22,6 +22,7 @@ pub struct Worker {
     pub timers: Timers,
     pub request_ids: RequestIds,
     pub observing: Observing,
+    pub errands: Errands,
     site: RefCell<Rc<Site>>,
     over: Cell<bool>,
 }
@@ -93,6 +94,7 @@ impl Worker {
             timers,
             request_ids: RequestIds::new(),
             observing: Observing::default(),
+            errands: Errands::default(),
             site: RefCell::new(site),
             over: Cell::new(false),
         }

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod memory;
 pub mod quota;
+pub mod responses;
 mod shard;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use std::fmt;
 pub use clock::{Clock, Monotonic};
 pub use memory::{Bounds, MemoryStore};
 pub use quota::{Quota, Verdict};
+pub use responses::Responses;
 
 /// The longest key, with the name of its bucket.
 pub const MAX_KEY_BYTES: usize = 1024;

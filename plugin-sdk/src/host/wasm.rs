@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::generated::imports::gateway::plugin as raw;
 use crate::{
     BodyError, EditError, Item, Reply,
+    cache::{CacheError, Entry, Part, Stored, Turn},
     crypto::{Algorithm, CryptoError, PasswordError},
     documents::{Document, DocumentError, Source},
     http_client::{Call, CallError},
@@ -207,6 +208,107 @@ pub(crate) fn document(source: &Source, known: u64, insist: bool) -> Result<Opti
             raw::documents::DocumentError::Later => DocumentError::Later,
         }),
     }
+}
+
+fn cache_error(error: raw::cache::CacheError) -> CacheError {
+    match error {
+        raw::cache::CacheError::Denied(why) => CacheError::Denied(why),
+        raw::cache::CacheError::TooLarge => CacheError::TooLarge,
+        raw::cache::CacheError::Unavailable => CacheError::Unavailable,
+        raw::cache::CacheError::Later => CacheError::Later,
+    }
+}
+
+fn cache_part(part: Part) -> raw::cache::Part {
+    match part {
+        Part::Whole => raw::cache::Part::Whole,
+        Part::Nothing => raw::cache::Part::Nothing,
+        Part::Range(first, last) => raw::cache::Part::Range((first, last)),
+    }
+}
+
+fn cache_entry(entry: Entry) -> raw::cache::Entry {
+    let Entry { note, secondary, keep, tags, without, most_bytes } = entry;
+    raw::cache::Entry { note, secondary, keep_ms: millis(keep), tags, without, most_bytes }
+}
+
+fn millis32(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+pub(crate) fn cache_find(request: &RawRequest, bucket: &str, key: &str) -> Result<Vec<Stored>, CacheError> {
+    let found = raw::cache::find(request, bucket, key).map_err(cache_error)?;
+    let told = |stored: raw::cache::Stored| Stored {
+        id: stored.id,
+        status: stored.status,
+        body_bytes: stored.body_bytes,
+        note: stored.note,
+    };
+    Ok(found.into_iter().map(told).collect())
+}
+
+pub(crate) fn cache_keep(
+    request: &RawRequest,
+    response: &RawResponse,
+    bucket: &str,
+    key: &str,
+    entry: Entry,
+) -> Result<(), CacheError> {
+    raw::cache::keep(request, response, bucket, key, &cache_entry(entry)).map_err(cache_error)
+}
+
+pub(crate) fn cache_forget(bucket: &str, key: &str) -> Result<(), CacheError> {
+    raw::cache::forget(bucket, key).map_err(cache_error)
+}
+
+pub(crate) fn cache_claim(request: &RawRequest, bucket: &str, key: &str, wait: Duration) -> Result<Turn, CacheError> {
+    match raw::cache::claim(request, bucket, key, millis32(wait)) {
+        Ok(raw::cache::Turn::Mine) => Ok(Turn::Mine),
+        Ok(raw::cache::Turn::Nobodys) => Ok(Turn::Nobodys),
+        Err(error) => Err(cache_error(error)),
+    }
+}
+
+pub(crate) fn cache_waive(request: &RawRequest, bucket: &str, key: &str, time: Duration) -> Result<(), CacheError> {
+    raw::cache::waive(request, bucket, key, millis32(time)).map_err(cache_error)
+}
+
+pub(crate) fn cache_renew(request: &RawRequest, bucket: &str, key: &str) -> Result<bool, CacheError> {
+    raw::cache::renew(request, bucket, key).map_err(cache_error)
+}
+
+pub(crate) fn cache_answer(request: &RawRequest, id: u32, part: Part) -> Result<(), CacheError> {
+    raw::cache::answer(request, id, cache_part(part)).map_err(cache_error)
+}
+
+pub(crate) fn cache_restore(
+    request: &RawRequest,
+    response: &RawResponse,
+    id: u32,
+    part: Part,
+) -> Result<(), CacheError> {
+    raw::cache::restore(request, response, id, cache_part(part)).map_err(cache_error)
+}
+
+pub(crate) fn cache_freshen(
+    request: &RawRequest,
+    response: &RawResponse,
+    id: u32,
+    entry: Entry,
+) -> Result<(), CacheError> {
+    raw::cache::freshen(request, response, id, &cache_entry(entry)).map_err(cache_error)
+}
+
+pub(crate) fn cache_is_renewal(request: &RawRequest) -> bool {
+    raw::cache::is_renewal(request)
+}
+
+pub(crate) fn cache_remember(request: &RawRequest, memo: &[u8]) -> Result<(), CacheError> {
+    raw::cache::remember(request, memo).map_err(cache_error)
+}
+
+pub(crate) fn cache_recall(request: &RawRequest) -> Option<Vec<u8>> {
+    raw::cache::recall(request)
 }
 
 pub(crate) fn secret(name: &str) -> Result<Vec<u8>, SecretError> {

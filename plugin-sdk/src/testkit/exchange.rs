@@ -4,7 +4,10 @@ use std::{cell::RefCell, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method};
 
-use super::head::{self, Phase, RawRequest, RawResponse, RequestHead, ResponseHead};
+use super::{
+    cache::Hold,
+    head::{self, Phase, RawRequest, RawResponse, RequestHead, ResponseHead},
+};
 use crate::{Reply, Request, Response};
 
 /// A request as a client would send it.
@@ -37,6 +40,7 @@ impl TestRequest {
             attributes: Vec::new(),
             body: Vec::new(),
             phase: Phase::Request,
+            cache: Hold::default(),
         })
     }
 
@@ -124,6 +128,13 @@ impl TestRequest {
     #[must_use]
     pub fn attribute(mut self, key: &str, value: &str) -> Self {
         self.0.attributes.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Makes it a request that [`Cache::renew`](crate::cache::Cache::renew) made.
+    #[must_use]
+    pub fn renewal(mut self) -> Self {
+        self.0.cache.renewal = true;
         self
     }
 
@@ -280,6 +291,7 @@ impl TestExchange {
     /// Keeps the plugin's answer, once it has passed the gateway's checks.
     #[track_caller]
     pub(super) fn set_reply(&mut self, reply: Reply) {
+        let reply = self.request.cache.complete(reply);
         assert!(head::status(reply.status).is_ok(), "the gateway would refuse a reply with status {}", reply.status);
         // Its length is the gateway's affair; it takes no offence at a plugin that names one.
         let headers = reply.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("content-length"));

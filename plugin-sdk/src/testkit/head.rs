@@ -8,6 +8,7 @@ use http::{
     uri::{Authority, PathAndQuery},
 };
 
+use super::cache::Hold;
 use crate::EditError;
 
 /// The gateway's defaults.
@@ -41,6 +42,7 @@ pub(crate) struct RequestHead {
     pub(crate) attributes: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
     pub(crate) phase: Phase,
+    pub(crate) cache: Hold,
 }
 
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@ use std::{cell::RefCell, time::Duration};
 use super::{LogLine, State, TestHost, crypto, head::Phase, series};
 use crate::{
     BodyError, EditError, Item, Reply,
+    cache::{CacheError, Entry, Part, Stored, Turn},
     crypto::{Algorithm, CryptoError, PasswordError},
     documents::{Document, DocumentError, Source},
     http_client::{Call, CallError},
@@ -206,6 +207,88 @@ pub(crate) fn document(source: &Source, known: u64, insist: bool) -> Result<Opti
         state(|state| state.documents.fetched(source, result, state.now));
     }
     state(|state| state.documents.get(source, known, state.now))
+}
+
+/// Runs a step of the cache, if its bucket is granted.
+fn cached<T>(
+    bucket: &str,
+    step: impl FnOnce(&mut super::cache::Cache, Duration) -> Result<T, CacheError>,
+) -> Result<T, CacheError> {
+    state(|state| {
+        state.granted(bucket).map_err(CacheError::Denied)?;
+        step(&mut state.cache, state.now)
+    })
+}
+
+pub(crate) fn cache_find(request: &RawRequest, bucket: &str, key: &str) -> Result<Vec<Stored>, CacheError> {
+    cached(bucket, |cache, now| cache.find(&mut request.0.borrow_mut(), bucket, key, now))
+}
+
+pub(crate) fn cache_keep(
+    _: &RawRequest,
+    response: &RawResponse,
+    bucket: &str,
+    key: &str,
+    entry: Entry,
+) -> Result<(), CacheError> {
+    cached(bucket, |cache, now| cache.keep(&response.0.borrow(), bucket, key, entry, now))
+}
+
+pub(crate) fn cache_forget(bucket: &str, key: &str) -> Result<(), CacheError> {
+    cached(bucket, |cache, _| cache.forget(bucket, key))
+}
+
+pub(crate) fn cache_claim(_: &RawRequest, bucket: &str, key: &str, _: Duration) -> Result<Turn, CacheError> {
+    cached(bucket, |cache, now| cache.claim(bucket, key, now))
+}
+
+pub(crate) fn cache_waive(_: &RawRequest, bucket: &str, key: &str, time: Duration) -> Result<(), CacheError> {
+    cached(bucket, |cache, now| cache.waive(bucket, key, now + time))
+}
+
+pub(crate) fn cache_renew(request: &RawRequest, bucket: &str, key: &str) -> Result<bool, CacheError> {
+    cached(bucket, |cache, _| cache.renew(&request.0.borrow(), bucket, key))
+}
+
+pub(crate) fn cache_answer(request: &RawRequest, id: u32, part: Part) -> Result<(), CacheError> {
+    let hold = &mut request.0.borrow_mut().cache;
+    hold.part(id, part)?;
+    hold.answer = Some((id, part));
+    Ok(())
+}
+
+pub(crate) fn cache_restore(
+    request: &RawRequest,
+    response: &RawResponse,
+    id: u32,
+    part: Part,
+) -> Result<(), CacheError> {
+    let (status, headers, body) = request.0.borrow().cache.part(id, part)?;
+    let mut head = response.0.borrow_mut();
+    (head.status, head.headers, head.body) = (status, headers, body);
+    Ok(())
+}
+
+pub(crate) fn cache_freshen(
+    request: &RawRequest,
+    response: &RawResponse,
+    id: u32,
+    entry: Entry,
+) -> Result<(), CacheError> {
+    state(|state| state.cache.freshen(&mut request.0.borrow_mut(), &response.0.borrow(), id, entry, state.now))
+}
+
+pub(crate) fn cache_is_renewal(request: &RawRequest) -> bool {
+    request.0.borrow().cache.renewal
+}
+
+pub(crate) fn cache_remember(request: &RawRequest, memo: &[u8]) -> Result<(), CacheError> {
+    request.0.borrow_mut().cache.memo = Some(memo.to_vec());
+    Ok(())
+}
+
+pub(crate) fn cache_recall(request: &RawRequest) -> Option<Vec<u8>> {
+    request.0.borrow().cache.memo.clone()
 }
 
 pub(crate) fn secret(name: &str) -> Result<Vec<u8>, SecretError> {

@@ -32,6 +32,7 @@
 //! assert_eq!(door.request(TestRequest::get("/")).reply().unwrap().status, 401);
 //! ```
 
+mod cache;
 mod crypto;
 mod documents;
 mod exchange;
@@ -75,6 +76,7 @@ pub(crate) struct State {
     store: store::Store,
     store_down: bool,
     documents: documents::Documents,
+    cache: cache::Cache,
     passwords_busy: bool,
     /// No request waits.
     configuring: bool,
@@ -97,6 +99,7 @@ impl Default for State {
             store: store::Store::default(),
             store_down: false,
             documents: documents::Documents::default(),
+            cache: cache::Cache::default(),
             passwords_busy: false,
             configuring: false,
             sinks: BTreeMap::new(),
@@ -133,6 +136,11 @@ impl TestHost {
     /// Runs something that calls the host but is not a plugin.
     pub fn run<T>(&self, f: impl FnOnce() -> T) -> T {
         host::enter(self, f)
+    }
+
+    /// The keys of the requests that were made once more, behind the client's back, since this was last asked.
+    pub fn renewals(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.borrow_mut().cache.renewals)
     }
 
     /// Sets the clock, as time since the Unix epoch.

@@ -4,6 +4,8 @@ mod access_log;
 mod acl;
 mod api_key;
 mod basic_auth;
+mod cache;
+mod cache_shared;
 mod concurrency;
 mod cors;
 mod ext_auth;

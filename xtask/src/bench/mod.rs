@@ -9,7 +9,7 @@ mod load;
 mod peers;
 mod report;
 mod scenarios;
-mod server;
+pub mod server;
 
 use std::{
     fs,

@@ -30,6 +30,7 @@ const HEADERS: (Size, Size) = (Size::kib(1), Size::mib(1));
 const URI: (Size, Size) = (Size(64), Size(65_534));
 const BODY: (Size, Size) = (Size(1), Size(1 << 40));
 const BUFFER: (Size, Size) = (Size(1), Size(1 << 30));
+const CACHE: (Size, Size) = (Size(0), Size(1 << 40));
 const WAIT: (Span, Span) = (Span::millis(1), Span::secs(24 * 60 * 60));
 
 pub(super) fn log(file: &File, report: &mut Report<'_>) -> Option<model::Log> {
@@ -105,6 +106,7 @@ pub(super) fn limits(file: &File, report: &mut Report<'_>) -> model::Limits {
     range(typed.uri_bytes, URI, "/limits/uri-bytes", report);
     range(typed.body_bytes, BODY, "/limits/body-bytes", report);
     range(typed.buffer_bytes, BUFFER, "/limits/buffer-bytes", report);
+    range(typed.cache_bytes, CACHE, "/limits/cache-bytes", report);
     // A value out of its own range has been reported already.
     let both_in_range = typed.uri_bytes <= URI.1 && typed.header_bytes >= HEADERS.0;
     if both_in_range && typed.uri_bytes > typed.header_bytes {
@@ -118,6 +120,7 @@ pub(super) fn limits(file: &File, report: &mut Report<'_>) -> model::Limits {
         uri_bytes: typed.uri_bytes.as_usize(),
         body_bytes: typed.body_bytes.0,
         buffer_bytes: typed.buffer_bytes.as_usize(),
+        cache_bytes: typed.cache_bytes.0,
         connections: typed.connections,
         streams: typed.streams,
     }

@@ -4,6 +4,7 @@
 //! are `async` and only reached from a fiber.
 
 mod bodies;
+mod cache;
 mod client;
 pub(super) mod crypto;
 mod documents;

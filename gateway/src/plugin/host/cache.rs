@@ -1,0 +1,311 @@
+//! Responses that plugins keep. Heads and bodies stay here; a plugin has the numbers of those that it found.
+
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, HeaderName, StatusCode, header};
+use wasmtime::{Result, component::Resource};
+
+use crate::{
+    http::body::Body,
+    pipeline::{Phase, ResponseHead},
+    plugin::{
+        awaited::Awaited,
+        bindings::{
+            self, Request, Response,
+            cache::{CacheError, Entry, Host, Turn},
+        },
+        held::{Found, Held, Part},
+        recording::Plan,
+        state::State,
+    },
+    state::{
+        Responses,
+        responses::{self, MAX_NOTE_BYTES, MAX_RESPONSE_KEY_BYTES, Stored},
+    },
+};
+
+type Outcome<T> = std::result::Result<T, CacheError>;
+type Answer<T> = Result<Outcome<T>>;
+
+/// Stored responses that one stage may look at for one exchange.
+const FOUND: usize = 256;
+const MEMO_BYTES: usize = 64 * 1024;
+/// What may be asked for.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIVER: Duration = Duration::from_secs(3600);
+const LONGEST_KEEP: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// What a 304 does not change of a stored response (RFC 9111 §3.2): what its body is, and how it was framed.
+const OF_THE_BODY: [HeaderName; 5] = [
+    header::CONTENT_LENGTH,
+    header::CONTENT_ENCODING,
+    header::CONTENT_RANGE,
+    header::ETAG,
+    HeaderName::from_static("content-md5"),
+];
+
+impl Host for State {
+    fn find(&mut self, _: Resource<Request>, bucket: String, key: String) -> Answer<Vec<bindings::cache::Stored>> {
+        let responses = match self.granted(&bucket, &key)? {
+            Ok(responses) => responses,
+            Err(error) => return Ok(Err(error)),
+        };
+        // What a body asks for is not in the key (RFC 9110 §9.3.1).
+        let exchange = self.exchange()?;
+        if exchange.phase == Phase::Request && !matches!(exchange.request_body, Body::Empty) {
+            return Ok(Err(CacheError::Unavailable));
+        }
+        let found = responses.find(&bucket, &key);
+        if found.is_empty() {
+            return Ok(Ok(Vec::new()));
+        }
+        let held = Held::of(exchange);
+        if held.found.len() + found.len() > FOUND {
+            return Ok(Err(CacheError::TooLarge));
+        }
+        let (bucket, key): (Arc<str>, Arc<str>) = (bucket.into(), key.into());
+        let mut told = Vec::with_capacity(found.len());
+        for stored in found.iter() {
+            told.push(bindings::cache::Stored {
+                id: u32::try_from(held.found.len()).unwrap_or(u32::MAX),
+                status: stored.status.as_u16(),
+                body_bytes: stored.body.len() as u64,
+                note: stored.note.to_vec(),
+            });
+            held.found.push(Found { bucket: bucket.clone(), key: key.clone(), stored: stored.clone() });
+        }
+        Ok(Ok(told))
+    }
+
+    fn answer(&mut self, _: Resource<Request>, id: u32, part: bindings::cache::Part) -> Answer<()> {
+        let exchange = self.exchange()?;
+        if exchange.phase != Phase::Request {
+            return Ok(Err(CacheError::Unavailable));
+        }
+        let held = Held::of(exchange);
+        Ok(chosen(held, id, part).map(|(_, part)| held.answer_with(id as usize, part)))
+    }
+
+    fn restore(
+        &mut self,
+        _: Resource<Request>,
+        _: Resource<Response>,
+        id: u32,
+        part: bindings::cache::Part,
+    ) -> Answer<()> {
+        let exchange = self.exchange()?;
+        let (found, part) = match chosen(Held::of(exchange), id, part) {
+            Ok((found, part)) => (found.clone(), part),
+            Err(error) => return Ok(Err(error)),
+        };
+        let (headers, body) = part.of(&found.stored);
+        let head = ResponseHead { status: found.stored.status, headers };
+        let body = if body.is_empty() { Body::Empty } else { Body::Full(body) };
+        Ok(exchange.restore_response(head, body).map_err(|_| CacheError::Unavailable))
+    }
+
+    fn keep(
+        &mut self,
+        _: Resource<Request>,
+        _: Resource<Response>,
+        bucket: String,
+        key: String,
+        entry: Entry,
+    ) -> Answer<()> {
+        let responses = match self.granted(&bucket, &key)? {
+            Ok(responses) => responses,
+            Err(error) => return Ok(Err(error)),
+        };
+        let exchange = self.exchange()?;
+        if exchange.phase != Phase::Response {
+            return Ok(Err(CacheError::Unavailable));
+        }
+        let Some(head) = &exchange.response else { return Ok(Err(CacheError::Unavailable)) };
+        let limit = usize::try_from(entry.most_bytes).unwrap_or(usize::MAX).min(responses.largest());
+        let stored = match stored(entry, head.status, head.headers.clone()) {
+            Ok(stored) => stored,
+            Err(error) => return Ok(Err(error)),
+        };
+        let claim = Held::of(exchange).claim.take();
+        let plan = Plan { responses, bucket: bucket.into(), key: key.into(), stored, limit, claim };
+        let body = std::mem::take(&mut exchange.response_body);
+        exchange.response_body = plan.follow(body);
+        Ok(Ok(()))
+    }
+
+    fn freshen(&mut self, _: Resource<Request>, _: Resource<Response>, id: u32, entry: Entry) -> Answer<()> {
+        let responses = Arc::clone(&self.services()?.shared.responses);
+        let exchange = self.exchange()?;
+        if exchange.phase != Phase::Response {
+            return Ok(Err(CacheError::Unavailable));
+        }
+        let Some(head) = &exchange.response else { return Ok(Err(CacheError::Unavailable)) };
+        let news = head.headers.clone();
+        let held = Held::of(exchange);
+        let Some(found) = held.found.get_mut(id as usize) else { return Ok(Err(CacheError::Unavailable)) };
+        let headers = renewed(&found.stored.headers, &news);
+        let stored = match stored(entry, found.stored.status, headers) {
+            Ok(stored) => Stored { body: found.stored.body.clone(), ..stored },
+            Err(error) => return Ok(Err(error)),
+        };
+        found.stored = Arc::new(stored.clone());
+        responses.keep(&found.bucket, &found.key, stored);
+        held.claim = None;
+        Ok(Ok(()))
+    }
+
+    fn forget(&mut self, bucket: String, key: String) -> Answer<()> {
+        Ok(self.granted(&bucket, &key)?.map(|responses| {
+            responses.forget(&bucket, &key);
+        }))
+    }
+
+    fn claim(&mut self, _: Resource<Request>, bucket: String, key: String, wait_ms: u32) -> Answer<Turn> {
+        let responses = match self.granted(&bucket, &key)? {
+            Ok(responses) => responses,
+            Err(error) => return Ok(Err(error)),
+        };
+        let exchange = self.exchange()?;
+        if exchange.phase != Phase::Request {
+            return Ok(Err(CacheError::Unavailable));
+        }
+        let held = Held::of(exchange);
+        if held.claim.is_some() {
+            return Ok(Ok(Turn::Mine));
+        }
+        match responses.claim(&bucket, &key) {
+            responses::Turn::Mine(claim) => {
+                held.claim = Some(claim);
+                Ok(Ok(Turn::Mine))
+            }
+            responses::Turn::Everyone => Ok(Ok(Turn::Nobodys)),
+            responses::Turn::Another(_) if held.waited => Ok(Ok(Turn::Nobodys)),
+            responses::Turn::Another(mut end) => {
+                held.waited = true;
+                let wait = Duration::from_millis(wait_ms.into()).min(LONGEST_WAIT);
+                Awaited::note(
+                    exchange,
+                    Box::pin(async move {
+                        // It ends, or takes too long: the plugin goes on in both cases.
+                        let _ = tokio::time::timeout(wait, end.changed()).await;
+                        None
+                    }),
+                );
+                Ok(Err(CacheError::Later))
+            }
+        }
+    }
+
+    fn waive(&mut self, _: Resource<Request>, bucket: String, key: String, for_ms: u32) -> Answer<()> {
+        let responses = match self.granted(&bucket, &key)? {
+            Ok(responses) => responses,
+            Err(error) => return Ok(Err(error)),
+        };
+        responses.waive(&bucket, &key, Duration::from_millis(for_ms.into()).min(LONGEST_WAIVER));
+        Held::of(self.exchange()?).claim = None;
+        Ok(Ok(()))
+    }
+
+    fn renew(&mut self, _: Resource<Request>, bucket: String, key: String) -> Answer<bool> {
+        let responses = match self.granted(&bucket, &key)? {
+            Ok(responses) => responses,
+            Err(error) => return Ok(Err(error)),
+        };
+        let exchange = self.exchange()?;
+        if exchange.phase != Phase::Request || !exchange.request_body.is_buffered() {
+            return Ok(Err(CacheError::Unavailable));
+        }
+        if exchange.behind.is_some() || Held::existing(exchange).is_some_and(|held| held.renewal) {
+            return Ok(Ok(false));
+        }
+        let responses::Turn::Mine(claim) = responses.claim(&bucket, &key) else { return Ok(Ok(false)) };
+        exchange.behind = Some(Box::new(exchange.again(Box::new(Held::of_renewal(claim)))));
+        Ok(Ok(true))
+    }
+
+    fn is_renewal(&mut self, _: Resource<Request>) -> Result<bool> {
+        Ok(Held::existing(self.exchange()?).is_some_and(|held| held.renewal))
+    }
+
+    fn remember(&mut self, _: Resource<Request>, memo: Vec<u8>) -> Answer<()> {
+        if memo.len() > MEMO_BYTES {
+            return Ok(Err(CacheError::TooLarge));
+        }
+        Held::of(self.exchange()?).memo = Some(memo);
+        Ok(Ok(()))
+    }
+
+    fn recall(&mut self, _: Resource<Request>) -> Result<Option<Vec<u8>>> {
+        Ok(Held::existing(self.exchange()?).and_then(|held| held.memo.clone()))
+    }
+}
+
+impl State {
+    fn granted(&self, bucket: &str, key: &str) -> Answer<Arc<Responses>> {
+        // A zero would end the bucket's name where the key begins.
+        if !self.identity.grants.store.allows(bucket) || bucket.contains('\0') {
+            return Ok(Err(CacheError::Denied(bucket.to_owned())));
+        }
+        if bucket.len() + key.len() > MAX_RESPONSE_KEY_BYTES {
+            return Ok(Err(CacheError::TooLarge));
+        }
+        let services: &Rc<_> = self.services()?;
+        Ok(Ok(Arc::clone(&services.shared.responses)))
+    }
+}
+
+fn chosen(held: &Held, id: u32, part: bindings::cache::Part) -> Outcome<(&Found, Part)> {
+    let found = held.get(id).ok_or(CacheError::Unavailable)?;
+    let part = match part {
+        bindings::cache::Part::Whole => Part::Whole,
+        bindings::cache::Part::Nothing => Part::Nothing,
+        bindings::cache::Part::Range((first, last)) => {
+            if first > last || last >= found.stored.body.len() as u64 {
+                return Err(CacheError::Unavailable);
+            }
+            // Both are less than a length.
+            Part::Range(first as usize, last as usize)
+        }
+    };
+    Ok((found, part))
+}
+
+/// As yet without a body.
+fn stored(entry: Entry, status: StatusCode, mut headers: HeaderMap) -> Outcome<Stored> {
+    let Entry { note, secondary, keep_ms, tags, without, most_bytes: _ } = entry;
+    let tag_bytes: usize = tags.iter().map(|tag| tag.len() + 1).sum();
+    if [note.len(), secondary.len(), tag_bytes].into_iter().any(|bytes| bytes > MAX_NOTE_BYTES) {
+        return Err(CacheError::TooLarge);
+    }
+    for name in &without {
+        headers.remove(name.as_str());
+    }
+    Ok(Stored {
+        status,
+        headers,
+        body: bytes::Bytes::new(),
+        note: note.into(),
+        variant: secondary.into(),
+        tags: tags.into_iter().map(String::into_boxed_str).collect(),
+        until: Instant::now() + Duration::from_millis(keep_ms).min(LONGEST_KEEP),
+    })
+}
+
+/// The fields of a stored response after a response that confirms it.
+fn renewed(old: &HeaderMap, news: &HeaderMap) -> HeaderMap {
+    let mut headers = old.clone();
+    let changed: Vec<_> = news.keys().filter(|name| !OF_THE_BODY.contains(name)).collect();
+    for name in &changed {
+        headers.remove(*name);
+    }
+    for name in changed {
+        for value in news.get_all(name) {
+            headers.append(name.clone(), value.clone());
+        }
+    }
+    headers
+}

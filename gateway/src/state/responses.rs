@@ -1,0 +1,416 @@
+//! Whole responses, shared by all workers: for plugins that decide what may be given again, and to whom.
+//!
+//! What is kept is bounded by its bytes. When that is not enough, S3-FIFO decides what stays: what was asked for
+//! once, such as by a crawler, does not displace what is asked for again and again.
+
+use std::{
+    cell::Cell,
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use ahash::RandomState;
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter, sync::Cache};
+use tokio::sync::watch;
+
+/// The longest key, without the name of its bucket.
+pub const MAX_RESPONSE_KEY_BYTES: usize = 4 * 1024;
+/// The longest note, secondary key or list of tags.
+pub const MAX_NOTE_BYTES: usize = 16 * 1024;
+/// Responses under one key, told apart by what a plugin makes of `Vary`. What comes beyond takes the oldest one's place.
+const VARIANTS: usize = 32;
+/// Of the budget, what one response may take.
+const LARGEST: u64 = 16;
+const SHARDS: usize = 4;
+/// Keys that nobody waits for, because what is answered to them is not kept.
+const WAIVERS: usize = 16 * 1024;
+/// What it takes to keep a response, beside what it consists of.
+const OVERHEAD: usize = 256;
+
+/// A response that is kept.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    /// The plugin's own.
+    pub note: Bytes,
+    /// Which of the responses under its key it is.
+    pub variant: Box<[u8]>,
+    pub tags: Arc<[Box<str>]>,
+    /// When it is of no use to anyone any more.
+    pub until: Instant,
+}
+
+/// What is forgotten.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Purge<'a> {
+    Key(&'a str),
+    Prefix(&'a str),
+    Tag(&'a str),
+    All,
+}
+
+/// One for the process.
+pub struct Responses {
+    cache: Cache<Key, Variants, ByBytes>,
+    /// Held for each change, so that none is lost; reading needs it not.
+    fetches: Mutex<Fetches>,
+    /// Bytes of bodies that are passing.
+    recorded: AtomicU64,
+}
+
+#[derive(Default)]
+struct Fetches {
+    by_key: HashMap<Key, Fetch, RandomState>,
+    /// Counts the claims, so that each ends its own fetch and no other.
+    claims: u64,
+}
+
+/// Bucket and key with a zero between them, which no bucket's name has.
+type Key = Arc<str>;
+/// The newest first.
+type Variants = Arc<[Arc<Stored>]>;
+
+enum Fetch {
+    /// By its claim; dropped when it has ended.
+    Running(u64, watch::Sender<()>),
+    Waived(Instant),
+}
+
+/// Whose turn it is to fetch what is not there.
+pub enum Turn {
+    Mine(Claim),
+    /// Somebody's. The receiver fails when that has ended.
+    Another(watch::Receiver<()>),
+    /// Nobody need wait: what comes is not kept.
+    Everyone,
+}
+
+/// Until it is dropped, others who want the same wait.
+pub struct Claim {
+    responses: Arc<Responses>,
+    key: Key,
+    number: u64,
+}
+
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<Key, Variants> for ByBytes {
+    fn weight(&self, key: &Key, variants: &Variants) -> u64 {
+        (key.len() + variants.iter().map(|stored| stored.size()).sum::<usize>()) as u64
+    }
+}
+
+impl Stored {
+    pub fn size(&self) -> usize {
+        let fields: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+        let tags: usize = self.tags.iter().map(|tag| tag.len() + 16).sum();
+        OVERHEAD + fields + tags + self.body.len() + self.note.len() + self.variant.len()
+    }
+}
+
+impl Default for Responses {
+    /// Keeps nothing.
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
+impl Responses {
+    pub fn new(bytes: u64) -> Self {
+        let options = OptionsBuilder::new()
+            .shards(SHARDS)
+            // A guess that memory is reserved by: small, since it grows.
+            .estimated_items_capacity(64)
+            .weight_capacity(bytes)
+            .build()
+            .expect("all that has to be given is given");
+        let cache = Cache::with_options(options, ByBytes, DefaultHashBuilder::default(), Default::default());
+        Self { cache, fetches: Mutex::default(), recorded: AtomicU64::new(0) }
+    }
+
+    /// Another budget; what is over it goes.
+    pub fn resize(&self, bytes: u64) {
+        if bytes != self.cache.capacity() {
+            self.cache.set_capacity(bytes);
+        }
+    }
+
+    /// The largest body that can be kept.
+    pub fn largest(&self) -> usize {
+        usize::try_from(self.cache.capacity() / LARGEST).unwrap_or(usize::MAX)
+    }
+
+    /// Keys and bytes.
+    pub fn usage(&self) -> (usize, u64) {
+        (self.cache.len(), self.cache.weight())
+    }
+
+    /// Room for a body that is kept as it passes. All of them together have as much as what is kept.
+    pub fn recorder(self: &Arc<Self>) -> Recorder {
+        Recorder { responses: Arc::clone(self), bytes: 0 }
+    }
+
+    /// What is kept under a key, the newest first.
+    pub fn find(&self, bucket: &str, key: &str) -> Variants {
+        let found = self.cache.get(&*compose(bucket, key)).unwrap_or_default();
+        let now = Instant::now();
+        if found.iter().all(|stored| stored.until > now) {
+            return found;
+        }
+        found.iter().filter(|stored| stored.until > now).cloned().collect()
+    }
+
+    /// Keeps a response, in place of the one of the same key and variant. Whoever has claimed it is done.
+    pub fn keep(&self, bucket: &str, key: &str, stored: Stored) {
+        let key: Key = compose(bucket, key).into();
+        let mut fetches = self.lock();
+        if stored.size() <= self.largest() {
+            let now = Instant::now();
+            let before = self.cache.peek(&key).unwrap_or_default();
+            let others = before.iter().filter(|other| other.variant != stored.variant && other.until > now).cloned();
+            let mut variants = vec![Arc::new(stored.clone())];
+            variants.extend(others.take(VARIANTS - 1));
+            // Together they may not take more than one of them could.
+            let mut room = self.largest();
+            variants.retain(|variant| {
+                let fits = variant.size() <= room;
+                room = room.saturating_sub(variant.size());
+                fits
+            });
+            self.cache.insert(key.clone(), variants.into());
+        }
+        fetches.by_key.remove(&key);
+    }
+
+    /// Forgets all that is kept under a key; says whether there was anything.
+    pub fn forget(&self, bucket: &str, key: &str) -> bool {
+        let _changing = self.lock();
+        self.cache.remove(&*compose(bucket, key)).is_some()
+    }
+
+    /// Forgets some of what is kept in a bucket; says how many keys.
+    pub fn purge(&self, bucket: &str, what: &Purge<'_>) -> usize {
+        let _changing = self.lock();
+        let purged = Cell::new(0);
+        self.cache.retain(|key, variants| {
+            let Some(own) = key.strip_prefix(bucket).and_then(|rest| rest.strip_prefix('\0')) else { return true };
+            let goes = match what {
+                Purge::Key(key) => own == *key,
+                Purge::Prefix(prefix) => own.starts_with(prefix),
+                Purge::Tag(tag) => variants.iter().any(|stored| stored.tags.iter().any(|own| **own == **tag)),
+                Purge::All => true,
+            };
+            purged.set(purged.get() + usize::from(goes));
+            !goes
+        });
+        purged.get()
+    }
+
+    /// Asks for the turn to fetch what belongs to a key.
+    pub fn claim(self: &Arc<Self>, bucket: &str, key: &str) -> Turn {
+        let key: Key = compose(bucket, key).into();
+        let mut fetches = self.lock();
+        match fetches.by_key.get(&key) {
+            Some(Fetch::Running(_, fetch)) => return Turn::Another(fetch.subscribe()),
+            Some(Fetch::Waived(until)) if *until > Instant::now() => return Turn::Everyone,
+            _ => {}
+        }
+        fetches.claims += 1;
+        let number = fetches.claims;
+        fetches.by_key.insert(key.clone(), Fetch::Running(number, watch::Sender::new(())));
+        Turn::Mine(Claim { responses: Arc::clone(self), key, number })
+    }
+
+    /// Nobody has to wait for a key for so long. Those who do go on.
+    pub fn waive(&self, bucket: &str, key: &str, time: Duration) {
+        let now = Instant::now();
+        let key: Key = compose(bucket, key).into();
+        let fetches = &mut self.lock().by_key;
+        if fetches.len() >= WAIVERS {
+            fetches.retain(|_, fetch| !matches!(fetch, Fetch::Waived(until) if *until <= now));
+        }
+        if fetches.len() < WAIVERS || fetches.contains_key(&key) {
+            fetches.insert(key, Fetch::Waived(now + time));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Fetches> {
+        // The map is whole between statements, whoever panicked.
+        self.fetches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Room that is given back when it is dropped.
+pub struct Recorder {
+    responses: Arc<Responses>,
+    bytes: u64,
+}
+
+impl Recorder {
+    /// Room for so many bytes more, if there is.
+    pub fn reserve(&mut self, bytes: usize) -> bool {
+        let recorded = &self.responses.recorded;
+        let before = recorded.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.bytes += bytes as u64;
+        before + bytes as u64 <= self.responses.cache.capacity()
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.responses.recorded.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let fetches = &mut self.responses.lock().by_key;
+        if matches!(fetches.get(&self.key), Some(Fetch::Running(number, _)) if *number == self.number) {
+            fetches.remove(&self.key);
+        }
+    }
+}
+
+fn compose(bucket: &str, key: &str) -> String {
+    let mut composed = String::with_capacity(bucket.len() + 1 + key.len());
+    composed.push_str(bucket);
+    composed.push('\0');
+    composed.push_str(key);
+    composed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(variant: &str, body: &[u8]) -> Stored {
+        Stored {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: Bytes::copy_from_slice(body),
+            note: Bytes::new(),
+            variant: variant.as_bytes().into(),
+            tags: ["users".into()].into(),
+            until: Instant::now() + Duration::from_secs(60),
+        }
+    }
+
+    fn bodies(responses: &Responses, key: &str) -> Vec<Bytes> {
+        responses.find("b", key).iter().map(|stored| stored.body.clone()).collect()
+    }
+
+    fn with_room() -> Arc<Responses> {
+        Arc::new(Responses::new(1024 * 1024))
+    }
+
+    #[test]
+    fn variants_lie_under_one_key_and_replace_their_like() {
+        let responses = with_room();
+        responses.keep("b", "/", stored("de", b"hallo"));
+        responses.keep("b", "/", stored("en", b"hello"));
+        responses.keep("b", "/", stored("de", b"servus"));
+        assert_eq!(bodies(&responses, "/"), ["servus", "hello"]);
+        assert!(responses.find("other", "/").is_empty());
+    }
+
+    #[test]
+    fn what_is_over_is_not_found() {
+        let responses = with_room();
+        responses.keep("b", "/", Stored { until: Instant::now(), ..stored("", b"old") });
+        assert!(responses.find("b", "/").is_empty());
+    }
+
+    #[test]
+    fn the_bytes_are_bounded_and_so_is_each_response() {
+        let responses = with_room();
+        responses.keep("b", "large", stored("", &vec![0; 100_000]));
+        assert!(responses.find("b", "large").is_empty());
+        for i in 0..1000 {
+            responses.keep("b", &i.to_string(), stored("", &[0; 10_000]));
+        }
+        assert!(responses.usage().1 <= 1024 * 1024);
+        assert!(responses.usage().0 > 50);
+        responses.resize(0);
+        assert_eq!(responses.usage().0, 0);
+    }
+
+    #[test]
+    fn many_variants_of_one_key_do_not_grow_without_bound() {
+        let responses = with_room();
+        for i in 0..1000 {
+            responses.keep("b", "/", stored(&i.to_string(), b"small"));
+        }
+        assert_eq!(bodies(&responses, "/").len(), VARIANTS);
+        for i in 0..10 {
+            responses.keep("b", "/", stored(&i.to_string(), &[0; 20_000]));
+        }
+        assert!(bodies(&responses, "/").len() <= 3);
+    }
+
+    #[test]
+    fn purges_take_what_they_name() {
+        let responses = with_room();
+        let fill = || {
+            for key in ["/a", "/a/b", "/c"] {
+                responses.keep("b", key, stored("", b""));
+            }
+            responses.keep("bb", "/a", stored("", b""));
+        };
+        fill();
+        assert_eq!(responses.purge("b", &Purge::Key("/a")), 1);
+        assert_eq!(responses.purge("b", &Purge::Prefix("/a")), 1);
+        assert_eq!(responses.usage().0, 2);
+        fill();
+        assert_eq!(responses.purge("b", &Purge::Tag("users")), 3);
+        assert_eq!(responses.purge("b", &Purge::Tag("users")), 0);
+        assert_eq!(responses.purge("bb", &Purge::All), 1);
+    }
+
+    #[tokio::test]
+    async fn one_fetches_and_the_others_are_told_when_it_has_ended() {
+        let responses = with_room();
+        let Turn::Mine(claim) = responses.claim("b", "/") else { panic!("nobody was there") };
+        let Turn::Another(mut end) = responses.claim("b", "/") else { panic!("somebody was there") };
+        responses.keep("b", "/", stored("", b""));
+        assert!(end.changed().await.is_err());
+        // The first one's end is not the next one's.
+        let Turn::Mine(_next) = responses.claim("b", "/") else { panic!("it has ended") };
+        drop(claim);
+        assert!(matches!(responses.claim("b", "/"), Turn::Another(_)));
+    }
+
+    #[test]
+    fn a_fetch_that_is_given_up_is_somebody_elses_turn() {
+        let responses = with_room();
+        drop(responses.claim("b", "/"));
+        assert!(matches!(responses.claim("b", "/"), Turn::Mine(_)));
+    }
+
+    #[test]
+    fn nobody_waits_for_what_is_not_kept() {
+        let responses = with_room();
+        let Turn::Mine(_claim) = responses.claim("b", "/") else { panic!("nobody was there") };
+        responses.waive("b", "/", Duration::from_secs(60));
+        assert!(matches!(responses.claim("b", "/"), Turn::Everyone));
+        responses.waive("b", "/", Duration::ZERO);
+        assert!(matches!(responses.claim("b", "/"), Turn::Mine(_)));
+    }
+
+    #[test]
+    fn waivers_are_bounded() {
+        let responses = with_room();
+        for i in 0..WAIVERS + 100 {
+            responses.waive("b", &i.to_string(), Duration::from_secs(60));
+        }
+        assert_eq!(responses.lock().by_key.len(), WAIVERS);
+    }
+}

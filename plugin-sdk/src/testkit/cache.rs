@@ -1,0 +1,207 @@
+//! Stored responses, for one test in one thread.
+
+use std::{
+    collections::{HashMap, HashSet},
+    rc::Rc,
+    time::Duration,
+};
+
+use http::{HeaderMap, StatusCode};
+
+use super::head::{RequestHead, ResponseHead};
+use crate::{
+    Reply,
+    cache::{CacheError, Entry, Part, Stored},
+};
+
+const MAX_KEY: usize = 4 * 1024;
+const MAX_NOTE: usize = 16 * 1024;
+
+type Address = (String, String);
+
+#[derive(Default)]
+pub(crate) struct Cache {
+    entries: HashMap<Address, Vec<Rc<Kept>>>,
+    claims: HashSet<Address>,
+    waived: HashMap<Address, Duration>,
+    pub(super) renewals: Vec<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Kept {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+    entry: Entry,
+    until: Duration,
+}
+
+/// What belongs to one exchange.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Hold {
+    found: Vec<(Address, Rc<Kept>)>,
+    pub(crate) memo: Option<Vec<u8>>,
+    pub(crate) answer: Option<(u32, Part)>,
+    pub(crate) renewal: bool,
+}
+
+fn address(bucket: &str, key: &str) -> Result<Address, CacheError> {
+    let fits = bucket.len() + key.len() <= MAX_KEY;
+    fits.then(|| (bucket.to_owned(), key.to_owned())).ok_or(CacheError::TooLarge)
+}
+
+fn checked(entry: &Entry) -> Result<(), CacheError> {
+    let tags: usize = entry.tags.iter().map(|tag| tag.len() + 1).sum();
+    let fits = [entry.note.len(), entry.secondary.len(), tags].into_iter().all(|bytes| bytes <= MAX_NOTE);
+    fits.then_some(()).ok_or(CacheError::TooLarge)
+}
+
+impl Cache {
+    pub(crate) fn find(
+        &self,
+        request: &mut RequestHead,
+        bucket: &str,
+        key: &str,
+        now: Duration,
+    ) -> Result<Vec<Stored>, CacheError> {
+        let address = address(bucket, key)?;
+        if !request.body.is_empty() {
+            return Err(CacheError::Unavailable);
+        }
+        let entries = self.entries.get(&address).into_iter().flatten().filter(|kept| kept.until > now);
+        let found = entries.map(|kept| {
+            request.cache.found.push((address.clone(), kept.clone()));
+            Stored {
+                id: u32::try_from(request.cache.found.len() - 1).unwrap_or(u32::MAX),
+                status: kept.status.as_u16(),
+                body_bytes: kept.body.len() as u64,
+                note: kept.entry.note.clone(),
+            }
+        });
+        Ok(found.collect())
+    }
+
+    pub(crate) fn keep(
+        &mut self,
+        response: &ResponseHead,
+        bucket: &str,
+        key: &str,
+        entry: Entry,
+        now: Duration,
+    ) -> Result<(), CacheError> {
+        let address = address(bucket, key)?;
+        checked(&entry)?;
+        if response.body.len() as u64 > entry.most_bytes {
+            return Ok(());
+        }
+        self.put(address, response.status, response.headers.clone(), response.body.clone(), entry, now);
+        Ok(())
+    }
+
+    pub(crate) fn freshen(
+        &mut self,
+        request: &mut RequestHead,
+        response: &ResponseHead,
+        id: u32,
+        entry: Entry,
+        now: Duration,
+    ) -> Result<(), CacheError> {
+        checked(&entry)?;
+        let (address, old) = request.cache.get(id)?.clone();
+        let mut headers = old.headers.clone();
+        for name in response.headers.keys().filter(|name| !name.as_str().starts_with("content-")) {
+            headers.remove(name);
+            for value in response.headers.get_all(name) {
+                headers.append(name.clone(), value.clone());
+            }
+        }
+        let kept = self.put(address.clone(), old.status, headers, old.body.clone(), entry, now);
+        request.cache.found[id as usize] = (address, kept);
+        Ok(())
+    }
+
+    fn put(
+        &mut self,
+        address: Address,
+        status: StatusCode,
+        mut headers: HeaderMap,
+        body: Vec<u8>,
+        entry: Entry,
+        now: Duration,
+    ) -> Rc<Kept> {
+        for name in &entry.without {
+            headers.remove(name.as_str());
+        }
+        self.claims.remove(&address);
+        let kept = Rc::new(Kept { status, headers, body, until: now + entry.keep, entry });
+        let entries = self.entries.entry(address).or_default();
+        entries.retain(|other| other.entry.secondary != kept.entry.secondary);
+        entries.insert(0, kept.clone());
+        kept
+    }
+
+    pub(crate) fn forget(&mut self, bucket: &str, key: &str) -> Result<(), CacheError> {
+        self.entries.remove(&address(bucket, key)?);
+        Ok(())
+    }
+
+    /// Nobody waits in a test: the second to claim is told that it would.
+    pub(crate) fn claim(&mut self, bucket: &str, key: &str, now: Duration) -> Result<crate::cache::Turn, CacheError> {
+        let address = address(bucket, key)?;
+        if self.waived.get(&address).is_some_and(|until| *until > now) {
+            return Ok(crate::cache::Turn::Nobodys);
+        }
+        if self.claims.insert(address) { Ok(crate::cache::Turn::Mine) } else { Err(CacheError::Later) }
+    }
+
+    pub(crate) fn waive(&mut self, bucket: &str, key: &str, until: Duration) -> Result<(), CacheError> {
+        let address = address(bucket, key)?;
+        self.claims.remove(&address);
+        self.waived.insert(address, until);
+        Ok(())
+    }
+
+    pub(crate) fn renew(&mut self, request: &RequestHead, bucket: &str, key: &str) -> Result<bool, CacheError> {
+        let address = address(bucket, key)?;
+        if request.cache.renewal || !self.claims.insert(address) {
+            return Ok(false);
+        }
+        self.renewals.push(key.to_owned());
+        Ok(true)
+    }
+}
+
+impl Hold {
+    fn get(&self, id: u32) -> Result<&(Address, Rc<Kept>), CacheError> {
+        self.found.get(id as usize).ok_or(CacheError::Unavailable)
+    }
+
+    /// Head and body of a part.
+    pub(crate) fn part(&self, id: u32, part: Part) -> Result<(StatusCode, HeaderMap, Vec<u8>), CacheError> {
+        let (_, kept) = self.get(id)?;
+        let body = match part {
+            Part::Whole => kept.body.clone(),
+            Part::Nothing => Vec::new(),
+            Part::Range(first, last) if first <= last && last < kept.body.len() as u64 => {
+                kept.body[first as usize..=last as usize].to_vec()
+            }
+            Part::Range(..) => return Err(CacheError::Unavailable),
+        };
+        Ok((kept.status, kept.headers.clone(), body))
+    }
+
+    /// The reply of a call that chose a stored response before.
+    pub(crate) fn complete(&mut self, reply: Reply) -> Reply {
+        let taken = self.answer.take().and_then(|(id, part)| self.part(id, part).ok());
+        let Some((_, stored, body)) = taken else { return reply };
+        let mut headers: Vec<(String, Vec<u8>)> = Vec::new();
+        for (name, value) in &stored {
+            let own = reply.headers.iter().any(|(own, _)| own.eq_ignore_ascii_case(name.as_str()));
+            if !own && name != http::header::CONTENT_LENGTH {
+                headers.push((name.as_str().to_owned(), value.as_bytes().to_vec()));
+            }
+        }
+        headers.extend(reply.headers);
+        Reply { status: reply.status, headers, body }
+    }
+}

@@ -1,0 +1,235 @@
+//! A response comes: it is kept, confirms what is kept, is worse than that, or ends it.
+
+use std::time::Duration;
+
+use plugin_sdk::{
+    Error, Item, Request, Response, Selection,
+    cache::{self, CacheError, Entry, Part},
+};
+
+use crate::{
+    Cached,
+    config::Settings,
+    freshness::{Head, Refusal, judge, worth},
+    memo::{Memo, Stale, Task},
+    note::Note,
+    request::{joined, millis_now, ttl},
+    status,
+};
+
+/// Attributes by which it is known who asks.
+const IDENTITY: [&str; 3] = ["jwt.sub", "api-key.id", "basic-auth.user"];
+/// For how long nobody waits for what is not kept: because of what the upstream says, and because it failed.
+const WAIVED: Duration = Duration::from_secs(10);
+const WAIVED_FAILURE: Duration = Duration::from_secs(1);
+
+/// What the selection reads, in this order.
+pub(crate) fn selection(settings: &Settings) -> Selection {
+    let header = |name: &str| Item::ResponseHeader(name.to_owned());
+    let mut items = vec![
+        header("cache-control"),
+        header("pragma"),
+        header("expires"),
+        header("date"),
+        header("age"),
+        header("last-modified"),
+        header("etag"),
+        header("vary"),
+        header("set-cookie"),
+        header(&settings.tags_header),
+        Item::Route,
+        Item::Header("authorization".to_owned()),
+    ];
+    items.extend(IDENTITY.iter().map(|name| Item::Attribute((*name).to_owned())));
+    Selection::new(&items)
+}
+
+/// A response with what is known of it.
+struct News<'a> {
+    plugin: &'a Cached,
+    request: &'a Request,
+    response: &'a Response,
+    head: Head,
+    route: String,
+    tags: Vec<String>,
+    credentials: bool,
+    now: u64,
+}
+
+pub(crate) fn handle(plugin: &Cached, request: &Request, response: &Response) -> Result<(), Error> {
+    let Some(memo) = cache::recall(request).and_then(|bytes| Memo::read(&bytes)) else { return Ok(()) };
+    if memo.task == Task::Invalidate {
+        return invalidate(plugin, &memo.key, request, response);
+    }
+    let news = News::of(plugin, request, response);
+    match &memo.task {
+        Task::Validate(stale) => news.compare(&memo, stale),
+        Task::Fetch | Task::Invalidate => {
+            let fate = news.keep(&memo)?;
+            news.report(&memo, fate);
+            Ok(())
+        }
+    }
+}
+
+/// RFC 9111 §4.4: a request that may have changed the resource has been granted.
+fn invalidate(plugin: &Cached, key: &str, request: &Request, response: &Response) -> Result<(), Error> {
+    if !(200..400).contains(&response.status()) {
+        return Ok(());
+    }
+    forget(plugin, key)?;
+    let authority = request.authority();
+    for name in ["location", "content-location"] {
+        let Some(target) = response.header(name) else { continue };
+        let own = target.split_once("://").map_or(Some(target.as_str()), |(_, rest)| rest.strip_prefix(&*authority));
+        // Of the same origin only, and only what has no additions in its key.
+        let Some(own) = own.filter(|own| own.starts_with('/') && !own.starts_with("//")) else { continue };
+        let address = own.split('#').next().unwrap_or_default();
+        let (path, query) = address.split_once('?').map_or((address, None), |(path, query)| (path, Some(query)));
+        forget(plugin, &plugin.settings.recipe.key(&authority, path, query, std::iter::empty()))?;
+    }
+    Ok(())
+}
+
+fn forget(plugin: &Cached, key: &str) -> Result<(), Error> {
+    match plugin.bucket.forget(key) {
+        Ok(()) | Err(CacheError::TooLarge) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl<'a> News<'a> {
+    fn of(plugin: &'a Cached, request: &'a Request, response: &'a Response) -> Self {
+        let values = plugin.response_selection.read(request, Some(response));
+        let values: Vec<Option<&[u8]>> = values.iter().collect();
+        let value = |i: usize| values.get(i).copied().flatten();
+        let text = |i: usize| value(i).and_then(|value| std::str::from_utf8(value).ok()).map(str::to_owned);
+        let head = Head {
+            status: response.status(),
+            // Several lines are one list.
+            cache_control: value(0).map(|_| joined(&response.header_values("cache-control"))),
+            pragma: text(1),
+            expires: text(2),
+            date: text(3),
+            // What is no text is no number either.
+            age: value(4).map(|age| String::from_utf8_lossy(age).into_owned()),
+            last_modified: value(5).map(<[u8]>::to_vec),
+            etag: value(6).map(<[u8]>::to_vec),
+            vary: if value(7).is_some() { response.header_values("vary") } else { Vec::new() },
+            sets_cookie: value(8).is_some(),
+        };
+        let tags = text(9).unwrap_or_default();
+        let tags = tags.split([',', ' ']).filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
+        // Who asks by credentials may see what others may not, unless there is a response for each of them.
+        let known = IDENTITY
+            .iter()
+            .enumerate()
+            .any(|(i, name)| value(12 + i).is_some() && !plugin.settings.recipe.has_attribute(name));
+        let credentials = value(11).is_some() || known;
+        let route = text(10).unwrap_or_default();
+        Self { plugin, request, response, head, route, tags, credentials, now: millis_now() }
+    }
+
+    /// Keeps the response, if it may be kept. The inner result says whether it is.
+    fn keep(&self, memo: &Memo) -> Result<Result<(), Refusal>, Error> {
+        let settings = &self.plugin.settings;
+        let judged =
+            judge(&self.head, self.credentials, self.now, &settings.defaults, |name| self.request.header_values(name));
+        match judged {
+            Ok((note, without)) => {
+                let entry = self.entry(&note, without);
+                self.plugin.bucket.keep(self.request, self.response, &memo.key, entry)?;
+                Ok(Ok(()))
+            }
+            Err(why) => {
+                if !memo.claimed.is_empty() {
+                    let time = if self.head.status >= 500 { WAIVED_FAILURE } else { WAIVED };
+                    self.plugin.bucket.waive(self.request, &memo.claimed, time)?;
+                }
+                Ok(Err(why))
+            }
+        }
+    }
+
+    fn entry(&self, note: &Note, mut without: Vec<String>) -> Entry {
+        // It is said anew each time.
+        without.extend(["age".to_owned(), "cache-status".to_owned()]);
+        Entry {
+            note: note.write(),
+            secondary: note.vary.as_bytes().to_vec(),
+            keep: worth(note, self.plugin.settings.keep_stale),
+            tags: self.tags.clone(),
+            without,
+            most_bytes: self.plugin.settings.max_body_bytes,
+        }
+    }
+
+    fn report(&self, memo: &Memo, fate: Result<(), Refusal>) {
+        let name = &self.plugin.settings.name;
+        status::note(self.request, &self.route, if memo.why == "request" { "request" } else { "miss" });
+        status::say(self.response, name, &status::forwarded(name, memo.why, self.head.status, fate));
+    }
+
+    /// A stored response is at hand.
+    fn compare(self, memo: &Memo, stale: &Stale) -> Result<(), Error> {
+        let note = &stale.note;
+        if self.head.status == 304 && stale.conditional {
+            return self.confirm(memo, stale);
+        }
+        if matches!(self.head.status, 500 | 502 | 503 | 504) && !note.must_revalidate && !note.no_cache {
+            let age = note.age(self.now);
+            let over = age.saturating_sub(note.lifetime);
+            if age < note.lifetime || over < note.if_error {
+                // RFC 9111 §4.2.4, RFC 5861 §4.
+                cache::restore(self.request, self.response, stale.id, Part::Whole)?;
+                return self.present(stale, note, "stale-if-error", Some("stale-if-error"));
+            }
+        }
+        let fate = self.keep(memo)?;
+        self.report(memo, fate);
+        Ok(())
+    }
+
+    /// RFC 9111 §4.3.4: it is the same as before, and as new as this response.
+    fn confirm(self, memo: &Memo, stale: &Stale) -> Result<(), Error> {
+        let Self { plugin, request, response, .. } = self;
+        let id = stale.id;
+        cache::freshen(request, response, id, self.entry(&stale.note, Vec::new()))?;
+        cache::restore(request, response, id, Part::Whole)?;
+        // What it says now: its old fields, and those of the 304.
+        let merged = Self::of(plugin, request, response);
+        let head = Head { date: self.head.date.clone(), age: self.head.age.clone(), ..merged.head };
+        let judged =
+            judge(&head, self.credentials, self.now, &plugin.settings.defaults, |name| request.header_values(name));
+        match judged {
+            Ok((note, without)) => {
+                cache::freshen(request, response, id, self.entry(&note, without))?;
+                self.present(stale, &note, "revalidated", None)
+            }
+            // It is the client's, and nobody else's any more.
+            Err(_) => {
+                forget(plugin, &memo.key)?;
+                self.present(
+                    stale,
+                    &Note { arrived: self.now, initial_age: 0, ..stale.note.clone() },
+                    "revalidated",
+                    None,
+                )
+            }
+        }
+    }
+
+    /// The response is the stored one: the client may have it already.
+    fn present(&self, stale: &Stale, note: &Note, outcome: &str, detail: Option<&str>) -> Result<(), Error> {
+        let age = note.age(self.now);
+        if stale.wanted.answered_by(note, self.response.status(), 0).status == 304 {
+            cache::restore(self.request, self.response, stale.id, Part::Nothing)?;
+            self.response.set_status(304)?;
+        }
+        self.response.set_header("age", age.to_string())?;
+        let name = &self.plugin.settings.name;
+        status::note(self.request, &self.route, outcome);
+        status::say(self.response, name, &status::hit(name, ttl(note, age), detail));
+        Ok(())
+    }
+}

@@ -1,0 +1,128 @@
+//! The plugin as the gateway calls it.
+
+use std::time::Duration;
+
+use plugin_sdk::testkit::{TestExchange, TestHost, TestPlugin, TestRequest, TestResponse};
+use serde_json::{Value, json};
+
+use crate::Cached;
+
+/// A gateway and a plugin, whose clock the test moves.
+struct Bench {
+    host: TestHost,
+    plugin: TestPlugin<Cached>,
+}
+
+impl Bench {
+    fn new(config: Value) -> Self {
+        let host = TestHost::new();
+        let plugin = host.plugin(config).unwrap();
+        Self { host, plugin }
+    }
+
+    fn ask(&mut self, request: TestRequest) -> TestExchange {
+        self.plugin.request(request)
+    }
+
+    /// A request that goes on, and comes back with this.
+    fn fetch(&mut self, request: TestRequest, response: TestResponse) -> TestExchange {
+        let mut exchange = self.ask(request);
+        assert!(exchange.reply().is_none(), "{:?}", exchange.reply());
+        self.plugin.response(&mut exchange, response);
+        exchange
+    }
+
+    fn later(&mut self, seconds: u64) {
+        self.host.advance(Duration::from_secs(seconds));
+    }
+}
+
+fn ok(cache_control: &str) -> TestResponse {
+    TestResponse::new(200).header("cache-control", cache_control).header("etag", "\"v1\"").body("body")
+}
+
+fn get() -> TestRequest {
+    TestRequest::get("/a")
+}
+
+#[test]
+fn a_response_is_given_until_it_is_stale_and_then_asked_about() {
+    let mut bench = Bench::new(json!({}));
+    bench.fetch(get(), ok("max-age=60"));
+    bench.later(59);
+    let hit = bench.ask(get());
+    let reply = hit.reply().unwrap();
+    assert_eq!((reply.status, reply.header("age").unwrap(), reply.body.as_slice()), (200, "59".into(), &b"body"[..]));
+    assert_eq!(reply.header("cache-status").unwrap(), "gateway; hit; ttl=1");
+    assert_eq!(hit.attribute("cache.status"), Some("hit"));
+    bench.later(1);
+    let asked = bench.ask(get().header("if-none-match", "\"own\""));
+    assert!(asked.reply().is_none());
+    assert_eq!(asked.header("if-none-match"), Some("\"v1\""));
+}
+
+#[test]
+fn who_comes_while_it_is_fetched_is_told_to_wait() {
+    let mut bench = Bench::new(json!({}));
+    assert!(bench.ask(get()).reply().is_none());
+    assert!(bench.plugin.try_request(get()).is_err());
+    let mut alone = Bench::new(json!({ "wait": "0s" }));
+    assert!(alone.ask(get()).reply().is_none());
+    assert!(alone.plugin.try_request(get()).is_ok());
+}
+
+#[test]
+fn a_stale_response_is_renewed_once_behind_the_clients_back() {
+    let mut bench = Bench::new(json!({ "stale-while-revalidate": "1m" }));
+    bench.fetch(get(), ok("max-age=60"));
+    bench.later(70);
+    for _ in 0..2 {
+        assert_eq!(bench.ask(get()).reply().unwrap().header("cache-status").unwrap(), "gateway; hit; ttl=-10");
+    }
+    assert_eq!(bench.host.renewals(), ["example.com/a"]);
+    let renewal = bench.fetch(get().renewal(), TestResponse::new(304).header("cache-control", "max-age=60"));
+    assert_eq!(renewal.header("if-none-match"), Some("\"v1\""));
+    assert_eq!(bench.ask(get()).reply().unwrap().header("cache-status").unwrap(), "gateway; hit; ttl=60");
+    bench.later(121);
+    assert!(bench.ask(get()).reply().is_none());
+}
+
+#[test]
+fn credentials_and_identities_keep_responses_apart() {
+    let mut bench = Bench::new(json!({}));
+    for request in [get().header("authorization", "Bearer x"), get().attribute("jwt.sub", "anna")] {
+        let exchange = bench.fetch(request, ok("max-age=60"));
+        assert!(exchange.response_header("cache-status").unwrap().ends_with("detail=credentials"));
+    }
+    let mut each = Bench::new(json!({ "key": { "attributes": ["jwt.sub"] } }));
+    each.fetch(get().attribute("jwt.sub", "anna"), ok("max-age=60"));
+    assert!(each.ask(get().attribute("jwt.sub", "anna")).reply().is_some());
+    assert!(each.ask(get().attribute("jwt.sub", "ben")).reply().is_none());
+}
+
+#[test]
+fn fields_that_are_named_are_not_kept() {
+    let mut bench = Bench::new(json!({}));
+    let response = ok("max-age=60, no-cache=\"x-time\", private=\"set-cookie\"");
+    bench.fetch(get(), response.header("x-time", "1").header("set-cookie", "a=b").header("x-other", "1"));
+    let hit = bench.ask(get());
+    let reply = hit.reply().unwrap();
+    assert_eq!((reply.header("x-time"), reply.header("set-cookie")), (None, None));
+    assert_eq!(reply.header("x-other").unwrap(), "1");
+}
+
+#[test]
+fn a_denied_bucket_is_the_plugins_failure() {
+    let mut bench = Bench::new(json!({ "bucket": "other" }));
+    bench.host.deny("other");
+    assert!(bench.plugin.try_request(get()).is_err());
+}
+
+#[test]
+fn the_example_of_the_schema_is_a_configuration() {
+    let schema = serde_json::to_value(plugin_sdk::schemars::schema_for!(crate::Config)).unwrap();
+    for example in schema["examples"].as_array().unwrap() {
+        assert!(jsonschema::is_valid(&schema, example));
+        Bench::new(example.clone());
+    }
+}
