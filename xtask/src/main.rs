@@ -3,6 +3,7 @@
 mod bench;
 mod cache_tests;
 mod demo;
+mod dist;
 mod shell;
 mod test;
 mod tidy;
@@ -18,6 +19,7 @@ cargo xtask COMMAND
   demo [ARGS...]                  build everything and start `gateway demo ARGS...`
   bench [--quick] [--only SCENARIO,…] [--binary FILE] [--json FILE]
                                   CPU time per request beside nginx and HAProxy, on this machine
+  dist                            the gateway compiled by what `bench` does with it (profile-guided), a quarter of an hour
   cache-tests                     http-tests/cache-tests against nginx and the gateway; writes docs/cache-tests.md
 
 `test` and `demo` install the target wasm32-wasip2 if it is missing.";
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         ("tidy", []) => tidy::run(),
         ("demo", args) => demo::run(args),
         ("bench", args) => bench::run(args),
+        ("dist", []) => dist::run(),
         ("cache-tests", []) => cache_tests::run(),
         ("help" | "--help" | "-h", _) => {
             println!("{HELP}");

@@ -13,7 +13,7 @@ pub mod server;
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -85,6 +85,12 @@ pub fn run(args: &[String]) -> Result<()> {
         fs::write(file, report::json(&groups)).with_context(|| format!("cannot write {}", file.display()))?;
     }
     failed
+}
+
+/// Has a gateway that is watched do what is measured, for a short time. The figures mean nothing.
+pub fn train(gateway: &Path, scenarios: &str) -> Result<()> {
+    let gateway = gateway.to_str().context("the target folder's name is not UTF-8")?;
+    run(&["--quick", "--only", scenarios, "--binary", gateway].map(str::to_owned))
 }
 
 fn parse(args: &[String]) -> Result<Options> {
