@@ -72,6 +72,47 @@ impl Bucket {
     pub fn take(&self, key: &str, quota: &Quota, cost: u32) -> Result<Verdict, StoreError> {
         host::store_take(&self.0, key, quota, cost)
     }
+
+    /// Up to 16 steps at once, all or none of them: if one is refused, nothing is taken, and the verdicts of the others say
+    /// what they would have been. Steps of one group, such as a client, are kept together.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub fn take_all(&self, group: &str, steps: &[Step], place: Place) -> Result<Vec<Verdict>, StoreError> {
+        host::store_take_all(&self.0, group, steps, place)
+    }
+}
+
+/// One of several steps that are taken together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The key within its group.
+    pub key: String,
+    /// How much there is.
+    pub quota: Quota,
+    /// How units come back.
+    pub counting: Counting,
+    /// 0 only asks.
+    pub cost: u32,
+}
+
+/// How units come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Counting {
+    /// Evenly, as [`Bucket::take`] counts: the generic cell rate algorithm.
+    Steady,
+    /// When they are a period old, estimated from the sums of two periods. The burst does not count.
+    Sliding,
+}
+
+/// Where it is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Where the operator put the state: together with other gateways, if it is in Redis.
+    Shared,
+    /// In the memory of this gateway alone, such as while the other place is not available.
+    Local,
 }
 
 /// `limit` units each `period`, and up to `burst` of them at once.
@@ -108,6 +149,10 @@ pub enum StoreError {
     TooLarge,
     /// The store behind the gateway cannot be reached.
     Unavailable(String),
+    /// The answer is on its way: fail, and be called again. Ask the same in the same order then, and do so before you have
+    /// changed anything else. In the completion what was asked for is done, and there is never another answer; in
+    /// [`Plugin::new`](crate::Plugin::new) nothing is.
+    Later,
 }
 
 impl fmt::Display for StoreError {
@@ -116,6 +161,7 @@ impl fmt::Display for StoreError {
             Self::Denied(why) => write!(f, "store denied: {why}"),
             Self::TooLarge => f.write_str("key or value too large for the store, or not a number"),
             Self::Unavailable(why) => write!(f, "store unavailable: {why}"),
+            Self::Later => f.write_str("the store's answer is on its way"),
         }
     }
 }

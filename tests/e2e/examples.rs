@@ -6,7 +6,9 @@ use http::Method;
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 
-use crate::support::{Authority, Client, TestGateway, Upstream, client::Request, eventually, upstream::full};
+use crate::support::{
+    Authority, Client, TestGateway, Upstream, client::Request, eventually, redis::Redis, upstream::full,
+};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
 
@@ -55,6 +57,30 @@ async fn cache_yaml_keeps_what_is_the_same_for_everyone() {
         let again = gateway.get(target.split('?').next().unwrap()).await;
         assert_eq!(again.header("cache-status").contains("; hit; "), kept, "{target}: {:?}", again.headers);
     }
+}
+
+#[tokio::test]
+async fn redis_yaml_has_gateways_count_together() {
+    let redis = Redis::start().await;
+    let upstream = Upstream::echo().await;
+    let text = example("redis.yaml", &upstream).replace("redis://127.0.0.1:6379 ", &format!("{} ", redis.url()));
+    let text = text.replace("timeout: 50ms", "timeout: 5s");
+    let gateways = [TestGateway::start(&text).await, TestGateway::start(&text).await];
+    for gateway in &gateways {
+        // Until it is connected it counts for itself.
+        eventually("the state being in Redis", async || {
+            redis.ask("FLUSHALL").await;
+            gateway.get("/search").await;
+            redis.ask("DBSIZE").await == ":2"
+        })
+        .await;
+    }
+    redis.ask("FLUSHALL").await;
+    let mut statuses = Vec::new();
+    for gateway in gateways.iter().chain(&gateways) {
+        statuses.push(gateway.get("/search").await.status.as_u16());
+    }
+    assert_eq!(statuses, [200, 200, 200, 429]);
 }
 
 #[tokio::test]

@@ -26,6 +26,7 @@ mod resumption;
 mod routing;
 mod shown;
 mod smuggling;
+mod state;
 mod streaming;
 mod tls;
 mod upstreams;

@@ -76,6 +76,7 @@ impl Control {
         if let Some(overrides) = &options.logging {
             shared.start_log(&snapshot.config.log, overrides)?;
         }
+        shared.start_state(&snapshot.config.state, &snapshot.secrets)?;
         // Before a socket listens, by which anybody can know that we serve: a signal that nobody listens to ends
         // the process.
         let signals = {
@@ -243,6 +244,9 @@ impl Core {
         }
         if snapshot.config.admin != self.snapshot.config.admin {
             tracing::warn!("`admin` changes at the next start");
+        }
+        if snapshot.config.state != self.snapshot.config.state {
+            tracing::warn!("`state` changes at the next start");
         }
         let sockets = self.bind_new(&snapshot, count)?;
         self.watch.follow(snapshot.groups.clone(), snapshot.config.dns.clone());

@@ -1,15 +1,19 @@
 //! What outlives every configuration: compiled code, the plugins' store, metrics, the log.
 
 use std::{
-    io,
-    sync::{Arc, Mutex, PoisonError},
+    fs, io,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use super::{LogOverrides, StartError};
 use crate::{
-    config::model::Log,
+    config::model::{Log, StateBackend},
+    plugin::services::Secrets,
     plugin::{CodeCache, Documents, Passwords, Runtime},
-    state::{Bounds, MemoryStore, Responses},
+    state::{
+        Bounds, MemoryStore, Responses,
+        redis::{self, Redis},
+    },
     telemetry::{Logging, Metrics},
 };
 
@@ -18,6 +22,8 @@ pub(super) struct Shared {
     pub(super) runtime: Runtime,
     pub(super) metrics: Metrics,
     pub(super) store: Arc<MemoryStore>,
+    /// Where the plugins' state is, if it is not in memory: said by the configuration that the process began with.
+    pub(super) remote: OnceLock<Arc<Redis>>,
     pub(super) responses: Arc<Responses>,
     pub(super) documents: Arc<Documents>,
     pub(super) passwords: Arc<Passwords>,
@@ -31,6 +37,7 @@ impl Shared {
             runtime: Runtime::new(&cache).map_err(io::Error::other)?,
             metrics: Metrics::default(),
             store: Arc::new(MemoryStore::new(Bounds::default())),
+            remote: OnceLock::new(),
             responses: Arc::default(),
             documents: Arc::default(),
             passwords: Arc::default(),
@@ -45,6 +52,24 @@ impl Shared {
         };
         let logging = Logging::start(&log, &self.metrics).map_err(io::Error::other)?;
         *self.log.lock().unwrap_or_else(PoisonError::into_inner) = Some((logging, overrides.clone()));
+        Ok(())
+    }
+
+    /// Begins to connect to where the state is. That it is away is no reason not to start.
+    pub(super) fn start_state(&self, state: &StateBackend, secrets: &Secrets) -> Result<(), StartError> {
+        let StateBackend::Redis(server) = state else { return Ok(()) };
+        let password = server.password.as_ref().and_then(|name| secrets.get(name));
+        let settings = redis::Settings {
+            urls: server.urls.clone(),
+            cluster: server.cluster,
+            username: server.username.clone(),
+            password: password.map(|bytes| redis::Secret(String::from_utf8_lossy(bytes).into_owned())),
+            ca: server.ca.as_ref().map(fs::read).transpose()?,
+            prefix: server.prefix.clone(),
+            timeout: server.timeout,
+        };
+        let remote = Redis::start(settings).map_err(io::Error::other)?;
+        self.remote.get_or_init(|| remote);
         Ok(())
     }
 

@@ -35,7 +35,7 @@ pub(super) struct Snapshot {
     /// In the order of the configuration's routes.
     routes: Vec<Vec<Arc<Used>>>,
     pub(super) groups: Vec<Arc<Group>>,
-    secrets: services::Secrets,
+    pub(super) secrets: services::Secrets,
     shared: Arc<Shared>,
 }
 
@@ -142,6 +142,7 @@ impl Snapshot {
             worker,
             shared: Arc::new(services::Shared {
                 store: self.shared.store.clone(),
+                remote: self.shared.remote.get().cloned(),
                 responses: self.shared.responses.clone(),
                 documents: self.shared.documents.clone(),
                 passwords: self.shared.passwords.clone(),

@@ -3,6 +3,7 @@
 
 mod action;
 mod listeners;
+mod state;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use super::{
 
 pub(super) use action::*;
 pub(super) use listeners::*;
+pub(super) use state::*;
 pub(super) use upstream::*;
 
 /// The configuration of the gateway.
@@ -51,6 +53,8 @@ pub(super) struct File {
     /// Where plugins write lines, by name: `stdout`, `stderr` or a file.
     #[schemars(extend("propertyNames" = Name::schema()))]
     pub sinks: BTreeMap<String, Part<Sink>>,
+    /// Where the state of plugins is: counts of `rate-limit`, and such.
+    pub state: Part<State>,
     /// How the names of endpoints are looked up.
     pub dns: Part<Dns>,
     /// The services behind the gateway, by name.

@@ -38,6 +38,7 @@ pub struct Config {
     pub timeouts: Timeouts,
     pub secrets: BTreeMap<String, SecretSource>,
     pub sinks: BTreeMap<String, SinkTarget>,
+    pub state: StateBackend,
     pub dns: Dns,
     pub upstreams: BTreeMap<String, Arc<Upstream>>,
     /// Every plugin that some route or the global list uses, by the name that YAML gives it.
@@ -65,6 +66,26 @@ impl Config {
         });
         shown.chain(believed).chain(upstreams).chain(secrets).map(PathBuf::as_path)
     }
+}
+
+/// Where the state of plugins is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StateBackend {
+    Memory,
+    Redis(Box<RedisServer>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedisServer {
+    /// One, or some nodes of a cluster.
+    pub urls: Vec<String>,
+    pub cluster: bool,
+    pub username: Option<String>,
+    /// The name of a secret.
+    pub password: Option<String>,
+    pub ca: Option<PathBuf>,
+    pub prefix: String,
+    pub timeout: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]

@@ -2,12 +2,15 @@
 //! thing is there the call is made again from its beginning: so a plugin that waits seldom never needs a fiber.
 
 use super::services::LocalFuture;
-use crate::pipeline::Exchange;
+use crate::{
+    pipeline::Exchange,
+    state::redis::{Failure, Reply},
+};
 
 /// In the exchange's stash; no stage has this position.
 const POSITION: usize = usize::MAX;
 /// How often one call is made again. A plugin waits for a few things at most.
-pub(super) const ROUNDS: usize = 8;
+pub(super) const ROUNDS: usize = 16;
 
 /// What an exchange waits for before its stage is called again.
 pub(super) struct Awaited(LocalFuture<'static, Option<Finding>>);
@@ -18,12 +21,14 @@ pub(super) struct Finding {
     pub(super) answer: Answer,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
     Yes,
     No,
     /// There was no room to find out.
     Busy,
+    /// Of the store, where it is not in memory.
+    Stored(Result<Reply, Failure>),
 }
 
 impl Awaited {
@@ -55,7 +60,7 @@ pub(super) fn answer(exchange: &Exchange, question: &[u8; 32]) -> Option<Answer>
     let kept = exchange.stash.iter().filter(|(at, _)| *at == POSITION);
     kept.filter_map(|(_, kept)| kept.downcast_ref::<Finding>())
         .find(|finding| finding.question == *question)
-        .map(|finding| finding.answer)
+        .map(|finding| finding.answer.clone())
 }
 
 /// The stage is through: what was found for it is nobody else's.

@@ -9,7 +9,7 @@ use http::{HeaderMap, Method, uri::PathAndQuery};
 use super::{documents::Documents, passwords::Passwords};
 use crate::{
     pipeline::Reply,
-    state::{MemoryStore, Responses},
+    state::{MemoryStore, Responses, redis::Redis},
     telemetry::{Metrics, Sinks},
 };
 
@@ -25,6 +25,8 @@ pub struct Services {
 #[derive(Default)]
 pub struct Shared {
     pub store: Arc<MemoryStore>,
+    /// Where the state is, if it is not in the memory of the process.
+    pub remote: Option<Arc<Redis>>,
     pub responses: Arc<Responses>,
     pub documents: Arc<Documents>,
     pub passwords: Arc<Passwords>,

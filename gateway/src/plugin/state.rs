@@ -1,8 +1,9 @@
 //! What a guest's store holds beside the guest: the exchange that is lent to it for a call, and all that its
 //! host functions work with.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{fmt::Debug, rc::Rc, sync::Arc, time::Duration};
 
+use aws_lc_rs::digest;
 use send_wrapper::SendWrapper;
 use wasmtime::{StoreContextMut, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
@@ -51,6 +52,8 @@ pub(super) struct State {
     pub(super) clock: Arc<RunClock>,
     /// Present during a call. A store never leaves its worker, which wasmtime cannot know.
     lent: SendWrapper<Lent>,
+    /// What the present call has asked the store, where it is not in memory.
+    questions: Vec<[u8; 32]>,
     pub(super) table: ResourceTable,
     /// Made when first asked for: many guests never do.
     wasi: Option<Box<WasiCtx>>,
@@ -76,6 +79,7 @@ impl State {
             mode: Mode::Direct { limit: Duration::ZERO, watched: None },
             clock: Arc::new(RunClock::new()),
             lent: SendWrapper::new(Lent::default()),
+            questions: Vec::new(),
             table,
             wasi: None,
         }
@@ -84,6 +88,7 @@ impl State {
     /// Begins a call. An exchange is lent in the phases that have one.
     pub(super) fn lend(&mut self, exchange: Option<Box<Exchange>>, services: Rc<Services>) {
         self.limiter.refused = false;
+        self.questions.clear();
         *self.lent = Lent { exchange, services: Some(services) };
     }
 
@@ -100,6 +105,18 @@ impl State {
     /// The exchange at hand. Handles to its messages exist only in calls that have one.
     pub(super) fn exchange(&mut self) -> wasmtime::Result<&mut Exchange> {
         self.lent.exchange.as_deref_mut().ok_or_else(|| wasmtime::format_err!("no request is being handled"))
+    }
+
+    /// A name for a question that is the same when the call is made again, and another one for each time that it is asked.
+    pub(super) fn numbered(&mut self, question: &impl Debug) -> [u8; 32] {
+        let mut name = [0; 32];
+        name.copy_from_slice(digest::digest(&digest::SHA256, format!("{question:?}").as_bytes()).as_ref());
+        let before = self.questions.iter().filter(|asked| **asked == name).count();
+        self.questions.push(name);
+        for (byte, number) in name.iter_mut().zip(before.to_le_bytes()) {
+            *byte ^= number;
+        }
+        name
     }
 
     /// What a selection reads of the exchange at hand.

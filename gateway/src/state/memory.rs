@@ -9,8 +9,9 @@ use smallvec::SmallVec;
 use super::{
     MAX_KEY_BYTES, MAX_VALUE_BYTES, StoreError,
     clock::{Clock, Monotonic},
-    quota::{Quota, Verdict, nanos},
+    quota::{Counting, Quota, Step, Verdict, nanos},
     shard::{FOREVER, OVERHEAD, Shard, Value},
+    window,
 };
 
 /// How much a store may hold. When it is full, what has expired goes first, then what was used longest ago;
@@ -49,6 +50,7 @@ const NANOS_PER_MILLI: u64 = 1_000_000;
 enum Kind {
     Value = b'v' as isize,
     Quota = b'q' as isize,
+    Window = b'w' as isize,
 }
 
 type Key = SmallVec<[u8; 128]>;
@@ -81,7 +83,7 @@ impl<C: Clock> MemoryStore<C> {
         Ok(match self.shard(&key).get(&key, now) {
             Some((Value::Bytes(bytes), _)) => Some(bytes.clone()),
             Some((Value::Number(number), _)) => Some(number.to_string().into()),
-            Some((Value::Level(_), _)) | None => None,
+            Some((Value::Level(_) | Value::Window(_), _)) | None => None,
         })
     }
 
@@ -114,7 +116,7 @@ impl<C: Clock> MemoryStore<C> {
         let (number, until) = match shard.get(&key, now) {
             Some((Value::Number(number), until)) => (*number, until),
             Some((Value::Bytes(bytes), until)) => (parse(bytes)?, until),
-            Some((Value::Level(_), _)) | None => (0, deadline(now, ttl_ms)),
+            Some((Value::Level(_) | Value::Window(_), _)) | None => (0, deadline(now, ttl_ms)),
         };
         let sum = number.checked_add(by).ok_or(StoreError::OutOfRange)?;
         stored(shard.put(&key, Value::Number(sum), until, now))?;
@@ -138,6 +140,47 @@ impl<C: Clock> MemoryStore<C> {
         Ok(taken.verdict)
     }
 
+    /// Several steps of one group, all or none of them. Without the others, those that are allowed take nothing.
+    pub fn take_all(&self, bucket: &str, group: &str, steps: &[Step]) -> Result<Vec<Verdict>, StoreError> {
+        let kind = |step: &Step| match step.counting {
+            Counting::Steady => Kind::Quota,
+            Counting::Sliding => Kind::Window,
+        };
+        let keys = steps.iter().map(|step| compose(kind(step), bucket, &[group, "\0", &step.key].concat()));
+        let keys = keys.collect::<Result<Vec<_>, _>>()?;
+        // Every lock that is needed, once, and in the same order for everyone.
+        let places: Vec<usize> = keys.iter().map(|key| self.place(key)).collect();
+        let mut needed = places.clone();
+        needed.sort_unstable();
+        needed.dedup();
+        let mut locked: Vec<_> = needed.iter().map(|place| lock(&self.shards[*place])).collect();
+        let now = nanos(&self.clock);
+        let index = |place: &usize| needed.binary_search(place).unwrap_or(0);
+        let outcomes: Vec<Outcome> = steps
+            .iter()
+            .zip(keys.iter().zip(&places))
+            .map(|(step, (key, place))| Outcome::of(step, &mut locked[index(place)], key, step.cost, now))
+            .collect();
+        if outcomes.iter().any(|outcome| !outcome.verdict.allowed) {
+            let told =
+                steps.iter().zip(keys.iter().zip(&places)).zip(outcomes).map(|((step, (key, place)), outcome)| {
+                    if !outcome.verdict.allowed {
+                        return outcome.verdict;
+                    }
+                    // It would have been, and was not taken.
+                    Outcome::of(step, &mut locked[index(place)], key, 0, now).verdict
+                });
+            return Ok(told.collect());
+        }
+        for ((key, place), outcome) in keys.iter().zip(&places).zip(&outcomes) {
+            if let Some((value, lasts)) = &outcome.remember {
+                let shard = &mut locked[index(place)];
+                stored(shard.put(key, value.clone(), now.saturating_add(*lasts), now))?;
+            }
+        }
+        Ok(outcomes.into_iter().map(|outcome| outcome.verdict).collect())
+    }
+
     /// Entries, with those that have expired and were not swept yet.
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
@@ -153,9 +196,40 @@ impl<C: Clock> MemoryStore<C> {
     }
 
     fn shard(&self, key: &[u8]) -> MutexGuard<'_, Shard> {
+        lock(&self.shards[self.place(key)])
+    }
+
+    fn place(&self, key: &[u8]) -> usize {
         // The shard's own map uses the low bits of the same hash.
         let hash = self.hasher.hash_one(key) >> 32;
-        lock(&self.shards[hash as usize % self.shards.len()])
+        hash as usize % self.shards.len()
+    }
+}
+
+/// What would come of a step, and what is to be remembered then.
+struct Outcome {
+    verdict: Verdict,
+    remember: Option<(Value, u64)>,
+}
+
+impl Outcome {
+    fn of(step: &Step, shard: &mut Shard, key: &[u8], cost: u32, now: u64) -> Self {
+        match (step.counting, shard.get(key, now)) {
+            (Counting::Steady, before) => {
+                let before =
+                    before.and_then(|(value, _)| if let Value::Level(level) = value { Some(*level) } else { None });
+                let taken = step.quota.take(before, cost, now);
+                let remember = taken.remember.map(|(level, lasts)| (Value::Level(level), lasts));
+                Self { verdict: taken.verdict, remember }
+            }
+            (Counting::Sliding, before) => {
+                let before =
+                    before.and_then(|(value, _)| if let Value::Window(window) = value { Some(*window) } else { None });
+                let counted = window::take(step.quota, before, cost, now);
+                let remember = counted.remember.map(|(window, lasts)| (Value::Window(window), lasts));
+                Self { verdict: counted.verdict, remember }
+            }
+        }
     }
 }
 

@@ -1,19 +1,21 @@
 //! The store behind plugins' `store` import: values, counters and quotas, shared by all workers.
 //!
-//! There is one backend, the process's memory. A second one would wait for the network, and its face would
-//! then have to be another than this synchronous one; until it exists there is no trait to pretend otherwise.
+//! There are two places for it, with two faces: the process's memory, which answers at once, and Redis, which is asked
+//! and answers later. No trait pretends that they are one.
 
 pub mod clock;
 pub mod memory;
 pub mod quota;
+pub mod redis;
 pub mod responses;
 mod shard;
+mod window;
 
 use std::fmt;
 
 pub use clock::{Clock, Monotonic};
 pub use memory::{Bounds, MemoryStore};
-pub use quota::{Quota, Verdict};
+pub use quota::{Counting, Quota, Step, Verdict};
 pub use responses::Responses;
 
 /// The longest key, with the name of its bucket.

@@ -56,7 +56,26 @@ pub struct Taken {
     pub remember: Option<(Level, u64)>,
 }
 
-const NANOS_PER_MILLI: u64 = 1_000_000;
+pub(super) const NANOS_PER_MILLI: u64 = 1_000_000;
+
+/// One of several steps that are taken together, or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub key: String,
+    pub quota: Quota,
+    pub counting: Counting,
+    /// 0 only asks.
+    pub cost: u32,
+}
+
+/// How units come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Counting {
+    /// Evenly, one after another.
+    Steady,
+    /// When they are a period old. The burst does not count.
+    Sliding,
+}
 
 impl Quota {
     /// Takes `cost` units at `now`, in nanoseconds. A cost of 0 only asks.

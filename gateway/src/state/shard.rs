@@ -15,20 +15,21 @@ use std::{
 use ahash::RandomState;
 use bytes::Bytes;
 
-use super::quota::Level;
+use super::{quota::Level, window::Window};
 
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     Bytes(Bytes),
     Number(i64),
     Level(Level),
+    Window(Window),
 }
 
 impl Value {
     fn bytes(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
-            Self::Number(_) | Self::Level(_) => 0,
+            Self::Number(_) | Self::Level(_) | Self::Window(_) => 0,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     log::Level,
     secrets::SecretError,
     sinks::SinkError,
-    store::{Quota, StoreError, Verdict, millis},
+    store::{Counting, Place, Quota, Step, StoreError, Verdict, millis},
 };
 
 pub(crate) use raw::http::{Request as RawRequest, Response as RawResponse, Selection as RawSelection};
@@ -114,6 +114,7 @@ fn stored<T>(result: Result<T, raw::store::StoreError>) -> Result<T, StoreError>
         raw::store::StoreError::Denied(why) => StoreError::Denied(why),
         raw::store::StoreError::TooLarge => StoreError::TooLarge,
         raw::store::StoreError::Unavailable(why) => StoreError::Unavailable(why),
+        raw::store::StoreError::Later => StoreError::Later,
     })
 }
 
@@ -134,14 +135,44 @@ pub(crate) fn store_increment(bucket: &str, key: &str, by: i64, ttl_ms: Option<u
 }
 
 pub(crate) fn store_take(bucket: &str, key: &str, quota: &Quota, cost: u32) -> Result<Verdict, StoreError> {
-    let quota = raw::store::Quota { limit: quota.limit, period_ms: millis(quota.period), burst: quota.burst };
-    let verdict = stored(raw::store::take(bucket, key, quota, cost))?;
-    Ok(Verdict {
+    stored(raw::store::take(bucket, key, store_quota(quota), cost)).map(|verdict| store_verdict(&verdict))
+}
+
+pub(crate) fn store_take_all(
+    bucket: &str,
+    group: &str,
+    steps: &[Step],
+    place: Place,
+) -> Result<Vec<Verdict>, StoreError> {
+    let step = |step: &Step| raw::store::Step {
+        key: step.key.clone(),
+        quota: store_quota(&step.quota),
+        counting: match step.counting {
+            Counting::Steady => raw::store::Counting::Steady,
+            Counting::Sliding => raw::store::Counting::Sliding,
+        },
+        cost: step.cost,
+    };
+    let place = match place {
+        Place::Shared => raw::store::Place::Shared,
+        Place::Local => raw::store::Place::Local,
+    };
+    let steps: Vec<_> = steps.iter().map(step).collect();
+    let verdicts = stored(raw::store::take_all(bucket, group, &steps, place))?;
+    Ok(verdicts.iter().map(store_verdict).collect())
+}
+
+fn store_quota(quota: &Quota) -> raw::store::Quota {
+    raw::store::Quota { limit: quota.limit, period_ms: millis(quota.period), burst: quota.burst }
+}
+
+fn store_verdict(verdict: &raw::store::Verdict) -> Verdict {
+    Verdict {
         allowed: verdict.allowed,
         remaining: verdict.remaining,
         reset_after: Duration::from_millis(verdict.reset_after_ms),
         retry_after: Duration::from_millis(verdict.retry_after_ms),
-    })
+    }
 }
 
 pub(crate) fn send(call: Call) -> Result<Reply, CallError> {

@@ -12,7 +12,7 @@ use crate::{
     log::Level,
     secrets::SecretError,
     sinks::SinkError,
-    store::{Quota, StoreError, Verdict},
+    store::{Place, Quota, Step, StoreError, Verdict},
 };
 
 pub(crate) use super::head::{RawRequest, RawResponse};
@@ -160,6 +160,21 @@ pub(crate) fn store_increment(bucket: &str, key: &str, by: i64, ttl_ms: Option<u
 
 pub(crate) fn store_take(bucket: &str, key: &str, quota: &Quota, cost: u32) -> Result<Verdict, StoreError> {
     stored(bucket, |store, now| store.take(bucket, key, quota, cost, now))
+}
+
+pub(crate) fn store_take_all(
+    bucket: &str,
+    group: &str,
+    steps: &[Step],
+    place: Place,
+) -> Result<Vec<Verdict>, StoreError> {
+    match place {
+        Place::Shared => stored(bucket, |store, now| store.take_all(bucket, group, steps, now)),
+        Place::Local => state(|state| {
+            state.granted(bucket).map_err(StoreError::Denied)?;
+            state.local_store.take_all(bucket, group, steps, state.now)
+        }),
+    }
 }
 
 pub(crate) fn send(call: Call) -> Result<Reply, CallError> {

@@ -74,6 +74,8 @@ pub(crate) struct State {
     now: Duration,
     denied: Vec<String>,
     store: store::Store,
+    /// What is counted in this gateway alone.
+    local_store: store::Store,
     store_down: bool,
     documents: documents::Documents,
     cache: cache::Cache,
@@ -97,6 +99,7 @@ impl Default for State {
             now: Duration::from_secs(1_767_225_600),
             denied: Vec::new(),
             store: store::Store::default(),
+            local_store: store::Store::default(),
             store_down: false,
             documents: documents::Documents::default(),
             cache: cache::Cache::default(),

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use crate::store::{Quota, StoreError, Verdict, millis};
+use crate::store::{Counting, Quota, Step, StoreError, Verdict, millis};
 
 const MAX_KEY: usize = 1024;
 const MAX_VALUE: usize = 1024 * 1024;
@@ -11,6 +11,15 @@ const MAX_VALUE: usize = 1024 * 1024;
 pub(crate) struct Store {
     entries: HashMap<(String, String), Entry>,
     levels: HashMap<(String, String), Level>,
+    windows: HashMap<(String, String), Window>,
+}
+
+/// Sums of the present period and the one before.
+#[derive(Clone, Copy, Default)]
+struct Window {
+    index: u128,
+    current: u128,
+    previous: u128,
 }
 
 struct Entry {
@@ -114,6 +123,83 @@ impl Store {
                 (false, true) => never,
                 (false, false) => drained(risen - full, limit),
             },
+        })
+    }
+
+    /// All of the steps, or none of them.
+    pub(crate) fn take_all(
+        &mut self,
+        bucket: &str,
+        group: &str,
+        steps: &[Step],
+        now: Duration,
+    ) -> Result<Vec<Verdict>, StoreError> {
+        let (levels, windows) = (self.levels.clone(), self.windows.clone());
+        let verdicts = self.each(bucket, group, steps, now, None)?;
+        if verdicts.iter().all(|verdict| verdict.allowed) {
+            return Ok(verdicts);
+        }
+        (self.levels, self.windows) = (levels, windows);
+        let asked = self.each(bucket, group, steps, now, Some(0))?;
+        let told = verdicts.into_iter().zip(asked);
+        Ok(told.map(|(verdict, asked)| if verdict.allowed { asked } else { verdict }).collect())
+    }
+
+    fn each(
+        &mut self,
+        bucket: &str,
+        group: &str,
+        steps: &[Step],
+        now: Duration,
+        cost: Option<u32>,
+    ) -> Result<Vec<Verdict>, StoreError> {
+        let step = |step: &Step| {
+            let (key, cost) = (format!("{group}\0{}", step.key), cost.unwrap_or(step.cost));
+            match step.counting {
+                Counting::Steady => self.take(bucket, &key, &step.quota, cost, now),
+                Counting::Sliding => self.slide(bucket, &key, &step.quota, cost, now),
+            }
+        };
+        steps.iter().map(step).collect()
+    }
+
+    fn slide(
+        &mut self,
+        bucket: &str,
+        key: &str,
+        quota: &Quota,
+        cost: u32,
+        now: Duration,
+    ) -> Result<Verdict, StoreError> {
+        let address = address(bucket, key)?;
+        let period = u128::from(millis(quota.period).max(1)) * NANOS_PER_MILLI;
+        let (index, rest) = (now.as_nanos() / period, period - now.as_nanos() % period);
+        let (limit, cost) = (u128::from(quota.limit), u128::from(cost));
+        let before = self.windows.get(&address).copied().unwrap_or_default();
+        let (mut current, previous) = match index.saturating_sub(before.index) {
+            0 => (before.current, before.previous),
+            1 => (0, before.current),
+            _ => (0, 0),
+        };
+        let used = previous * rest + current * period;
+        let allowed = limit > 0 && used + cost * period <= limit * period;
+        let retry = match limit.checked_sub(cost) {
+            _ if allowed => 0,
+            None => u128::MAX,
+            Some(room) if current <= room => rest.saturating_sub((room - current) * period / previous.max(1)),
+            Some(room) => rest + period.saturating_sub(room * period / current.max(1)),
+        };
+        if allowed {
+            current += cost;
+        }
+        self.windows.insert(address, Window { index, current, previous });
+        let reset = if current > 0 { rest + period } else { u128::from(previous > 0) * rest };
+        let left = (limit * period).saturating_sub(previous * rest + current * period) / period;
+        Ok(Verdict {
+            allowed,
+            remaining: u32::try_from(left).unwrap_or(quota.limit),
+            reset_after: drained(reset, 1),
+            retry_after: drained(retry, 1),
         })
     }
 }

@@ -159,6 +159,7 @@ impl RequestFilter for Concurrency {
         let Some(key) = self.key(request) else { return Ok(Decision::Next) };
         let under_way = match self.bucket.increment(&key, 1, Some(FORGOTTEN)) {
             Ok(count) => count,
+            Err(StoreError::Later) => return Err(StoreError::Later.into()),
             Err(error) => {
                 // The limit protects; without it the service still works.
                 metrics::add("concurrency_store_failures", 1, &[("route", &request.route())]);
@@ -167,12 +168,12 @@ impl RequestFilter for Concurrency {
             }
         };
         if under_way > self.limit {
-            self.take_back(&key);
+            self.take_back(&key)?;
             return Ok(self.refuse(request).into());
         }
         if let Err(error) = request.set_attribute(&self.held, &key) {
             // Nobody would take it back.
-            self.take_back(&key);
+            self.take_back(&key)?;
             return Err(error.into());
         }
         Ok(Decision::Next)
@@ -182,7 +183,8 @@ impl RequestFilter for Concurrency {
 impl Observer for Concurrency {
     fn on_complete(&mut self, request: &Request, _: Option<&Response>, _: &Outcome) {
         if let Some(key) = request.attribute(&self.held) {
-            self.take_back(&key);
+            // Where the store's answer is still on its way, it is done all the same.
+            let _ = self.take_back(&key);
         }
     }
 }
@@ -190,11 +192,15 @@ impl Observer for Concurrency {
 export_plugin!(Concurrency: request, observe);
 
 impl Concurrency {
-    fn take_back(&self, key: &str) {
+    /// Fails only where the phase has to be called again.
+    fn take_back(&self, key: &str) -> Result<(), StoreError> {
+        let result = self.bucket.increment(key, -1, Some(FORGOTTEN));
         // What was forgotten meanwhile must not be owed: nobody gets more than the limit for it.
-        if self.bucket.increment(key, -1, Some(FORGOTTEN)).is_ok_and(|count| count < 0) {
-            let _ = self.bucket.increment(key, 1, Some(FORGOTTEN));
-        }
+        let result = match result {
+            Ok(count) if count < 0 => self.bucket.increment(key, 1, Some(FORGOTTEN)),
+            other => other,
+        };
+        if result == Err(StoreError::Later) { Err(StoreError::Later) } else { Ok(()) }
     }
 
     /// Whom the request counts for; nobody, if it is not counted.

@@ -72,7 +72,8 @@ impl Plugin for ExtAuth {
 impl RequestFilter for ExtAuth {
     fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
         let key = (!self.config.cache.0.is_zero()).then(|| self.key(request));
-        if let Some(consent) = key.as_ref().and_then(|key| self.known(key)) {
+        let known = key.as_ref().map_or(Ok(None), |key| self.known(key))?;
+        if let Some(consent) = known {
             self.count(request, "cached");
             return self.admit(&consent, request);
         }
@@ -80,7 +81,7 @@ impl RequestFilter for ExtAuth {
             Ok(Answer::Consent(consent)) => {
                 self.count(request, "allowed");
                 if let (Some(key), Ok(text)) = (&key, plugin_sdk::serde_json::to_vec(&consent)) {
-                    // What cannot be kept is asked again.
+                    // What cannot be kept is asked again, and nobody waits for it to be kept.
                     let _ = self.bucket.set(key, &text, Some(self.config.cache.0));
                 }
                 self.admit(&consent, request)
@@ -193,9 +194,13 @@ impl ExtAuth {
         }
     }
 
-    fn known(&self, key: &str) -> Option<Consent> {
-        let text = self.bucket.get(key).ok()??;
-        plugin_sdk::serde_json::from_slice(&text).ok()
+    /// Fails only where the phase has to be called again.
+    fn known(&self, key: &str) -> Result<Option<Consent>, StoreError> {
+        match self.bucket.get(key) {
+            Ok(text) => Ok(text.and_then(|text| plugin_sdk::serde_json::from_slice(&text).ok())),
+            Err(StoreError::Later) => Err(StoreError::Later),
+            Err(_) => Ok(None),
+        }
     }
 
     /// All that the service is told, as a digest: credentials are among it. Each part with its length, so that no two

@@ -1,8 +1,8 @@
 //! What the operator writes, and what it means once checked.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
-use plugin_sdk::{Pointer, Problems, Span};
+use plugin_sdk::{Pointer, Problems, Span, names, store::Counting};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -24,10 +24,18 @@ pub struct Config {
     burst: Option<NonZeroU32>,
     /// The limit's name in headers, attributes and metrics; `default` if left out.
     name: Option<String>,
-    /// Several limits, which must all allow a request; instead of the four options above.
+    /// How units come back.
+    algorithm: Option<Algorithm>,
+    /// Several limits, which must all allow a request; instead of the five options above.
     #[serde(default)]
     #[schemars(length(max = 8))]
     limits: Vec<Limit>,
+    /// Other limits for clients of a tier, by its name; the limits above are for everyone else.
+    #[serde(default)]
+    tiers: BTreeMap<String, Tier>,
+    /// The attribute in which an earlier plugin has left the client's tier.
+    #[serde(default = "tier_of_key")]
+    tier_attribute: String,
     /// What tells clients apart; `client-address` if left out.
     #[serde(default = "client_address")]
     key: Key,
@@ -71,6 +79,48 @@ struct Limit {
     burst: Option<NonZeroU32>,
     /// The limit's name in headers, attributes and metrics; such as `10-per-1s` if left out.
     name: Option<String>,
+    /// How units come back.
+    algorithm: Option<Algorithm>,
+}
+
+/// The limits of a tier: `limit` and `per`, or several `limits`.
+#[derive(Debug, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+struct Tier {
+    /// Units that a client gets back in each period.
+    limit: Option<NonZeroU32>,
+    /// The period: `1s`, `1m`, `1h`, `1d`.
+    per: Option<Span>,
+    /// Units that a client can take at once after a rest; `limit` if left out.
+    burst: Option<NonZeroU32>,
+    /// The limit's name; that of the tier if left out.
+    name: Option<String>,
+    /// How units come back.
+    algorithm: Option<Algorithm>,
+    /// Several limits, instead of the five options above.
+    #[serde(default)]
+    #[schemars(length(max = 8))]
+    limits: Vec<Limit>,
+}
+
+/// How units come back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Algorithm {
+    /// Evenly, one after another; a burst can be taken at once (the generic cell rate algorithm).
+    #[default]
+    Gcra,
+    /// When they are a period old: no more than `limit` in any period, however they come. It has no `burst`.
+    SlidingWindow,
+}
+
+impl Algorithm {
+    fn counting(self) -> Counting {
+        match self {
+            Self::Gcra => Counting::Steady,
+            Self::SlidingWindow => Counting::Sliding,
+        }
+    }
 }
 
 /// What becomes of requests while the store cannot be reached.
@@ -82,12 +132,17 @@ pub(crate) enum OnStoreFailure {
     Allow,
     /// They are answered with 503.
     Deny,
+    /// Each gateway counts for itself until the store is back.
+    Local,
 }
 
 /// A configuration that has been checked.
 pub(crate) struct Settings {
     /// At least one; the one that recovers soonest first.
     pub(crate) policies: Vec<Policy>,
+    /// The same for each tier.
+    pub(crate) tiers: BTreeMap<String, Vec<Policy>>,
+    pub(crate) tier_attribute: String,
     pub(crate) key: KeyRule,
     pub(crate) cost: u32,
     pub(crate) headers: HeaderStyle,
@@ -103,20 +158,57 @@ impl Config {
     pub(crate) fn check(self) -> Result<Settings, Problems> {
         let mut problems = Problems::default();
         let root = Pointer::root();
-        let alone = self.limit.is_some() || self.per.is_some() || self.burst.is_some() || self.name.is_some();
+        let Self { limit, per, burst, name, algorithm, limits, .. } = self;
+        let name = name.or_else(|| limits.is_empty().then(|| "default".to_owned()));
+        let base = Tier { limit, per, burst, name, algorithm, limits };
+        let policies = base.check(&root, self.cost, &mut problems)?;
+        let mut tiers = BTreeMap::new();
+        for (tier, limits) in self.tiers {
+            let at = root.then("tiers").then(&tier);
+            let name = limits.name.clone().or_else(|| limits.limits.is_empty().then(|| tier.clone()));
+            let limits = Tier { name, ..limits };
+            tiers.insert(tier, limits.check(&at, self.cost, &mut problems)?);
+        }
+        let _ = problems.note(root.then("tier-attribute"), names::check_attribute(&self.tier_attribute));
+
+        if !is_name(&self.bucket) {
+            problems.add(root.then("bucket"), NAME_EXPECTED);
+        }
+        let prefixes = (self.ipv4_prefix, self.ipv6_prefix);
+        let key = KeyRule::check(self.key, self.missing, self.scope, prefixes, &mut problems);
+        problems.or(Settings {
+            policies,
+            tiers,
+            tier_attribute: self.tier_attribute,
+            key,
+            cost: self.cost.get(),
+            headers: self.headers,
+            bucket: self.bucket,
+            on_store_failure: self.on_store_failure,
+        })
+    }
+}
+
+impl Tier {
+    /// The limits in the order in which they recover. A problem that leaves none ends it.
+    fn check(self, root: &Pointer, cost: NonZeroU32, problems: &mut Problems) -> Result<Vec<Policy>, Problems> {
+        let named = self.name.as_deref().is_some_and(|name| name != "default") && !self.limits.is_empty();
+        let alone =
+            self.limit.is_some() || self.per.is_some() || self.burst.is_some() || named || self.algorithm.is_some();
         let limits: Vec<(Pointer, Limit)> = if self.limits.is_empty() {
             match (self.limit, self.per) {
                 (Some(limit), Some(per)) => {
-                    let name = self.name.or_else(|| Some("default".to_owned()));
-                    vec![(root.clone(), Limit { limit, per, burst: self.burst, name })]
+                    let Self { burst, name, algorithm, .. } = self;
+                    vec![(root.clone(), Limit { limit, per, burst, name, algorithm })]
                 }
-                (Some(_), None) => return Err(Problems::one(&root, "`limit` needs `per`, such as `per: 1m`")),
-                (None, Some(_)) => return Err(Problems::one(&root, "`per` needs `limit`, such as `limit: 100`")),
-                (None, None) => return Err(Problems::one(&root, "needs `limit` and `per`, or `limits`")),
+                (Some(_), None) => return Err(Problems::one(root, "`limit` needs `per`, such as `per: 1m`")),
+                (None, Some(_)) => return Err(Problems::one(root, "`per` needs `limit`, such as `limit: 100`")),
+                (None, None) => return Err(Problems::one(root, "needs `limit` and `per`, or `limits`")),
             }
         } else {
             if alone {
-                problems.add(root.then("limits"), "`limits` cannot stand beside `limit`, `per`, `burst` or `name`");
+                let message = "`limits` cannot stand beside `limit`, `per`, `burst`, `name` or `algorithm`";
+                problems.add(root.then("limits"), message);
             }
             if self.limits.len() > MAX_LIMITS {
                 problems.add(root.then("limits"), format!("`limits` has more than {MAX_LIMITS} of them"));
@@ -124,10 +216,9 @@ impl Config {
             let at = root.then("limits");
             self.limits.into_iter().enumerate().map(|(i, limit)| (at.then(i), limit)).collect()
         };
-
         let mut policies = Vec::<Policy>::with_capacity(limits.len());
         for (at, limit) in limits {
-            let policy = limit.check(&at, self.cost, &mut problems);
+            let policy = limit.check(&at, cost, problems);
             if policies.iter().any(|other| other.name == policy.name) {
                 problems.add(
                     at.then("name"),
@@ -137,20 +228,7 @@ impl Config {
             policies.push(policy);
         }
         policies.sort_by_key(Policy::recovery_nanos);
-
-        if !is_name(&self.bucket) {
-            problems.add(root.then("bucket"), NAME_EXPECTED);
-        }
-        let prefixes = (self.ipv4_prefix, self.ipv6_prefix);
-        let key = KeyRule::check(self.key, self.missing, self.scope, prefixes, &mut problems);
-        problems.or(Settings {
-            policies,
-            key,
-            cost: self.cost.get(),
-            headers: self.headers,
-            bucket: self.bucket,
-            on_store_failure: self.on_store_failure,
-        })
+        Ok(policies)
     }
 }
 
@@ -163,14 +241,22 @@ impl Limit {
         if self.per.0.is_zero() || self.per > MAX_PERIOD {
             problems.add(at.then("per"), format!("`per` must be 1ms to {}", MAX_PERIOD));
         }
+        let algorithm = self.algorithm.unwrap_or_default();
+        if algorithm == Algorithm::SlidingWindow && self.burst.is_some() {
+            problems.add(at.then("burst"), "a sliding window has no `burst`: `limit` is all that there is in a period");
+        }
         let burst = self.burst.unwrap_or(self.limit);
         if cost > burst {
             let message =
                 format!("`cost` is more than the burst of {burst} of the limit `{name}`: no request would ever pass");
             problems.add(Pointer::root().then("cost"), message);
         }
-        Policy::new(name, self.limit.get(), self.per, burst.get())
+        Policy::new(name, self.limit.get(), self.per, burst.get(), algorithm.counting())
     }
+}
+
+fn tier_of_key() -> String {
+    "api-key.tier".to_owned()
 }
 
 fn client_address() -> Key {

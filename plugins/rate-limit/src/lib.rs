@@ -16,7 +16,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use plugin_sdk::{
     Decision, Error, Phases, Plugin, Pointer, Problem, Problems, Request, RequestFilter, Response, ResponseFilter,
     export_plugin, metrics,
-    store::{Bucket, StoreError},
+    store::{Bucket, Place, Step, StoreError, Verdict},
 };
 
 pub use config::Config;
@@ -75,21 +75,29 @@ impl RequestFilter for RateLimit {
                 return Ok(problem(request, 400).detail(&format!("the request needs {what}")).into());
             }
         };
-        // From the limit that recovers soonest to the one that recovers last: what a later limit refuses has
-        // then cost only units that are soon back.
-        let mut standings = Vec::with_capacity(self.settings.policies.len());
-        for policy in &self.settings.policies {
-            match self.bucket.take(&policy.key(&key), &policy.quota, self.settings.cost) {
-                Ok(verdict) => standings.push(policy.standing(&verdict)),
-                Err(StoreError::Denied(_)) => return Err(Error::new(not_granted(&self.settings.bucket))),
-                Err(error) => return Ok(self.without_store(request, &error)),
+        let policies = self.settings.policies_for(request);
+        let steps: Vec<Step> = policies.iter().map(|policy| policy.step(self.settings.cost)).collect();
+        let verdicts = match self.bucket.take_all(&key, &steps, Place::Shared) {
+            Ok(verdicts) => verdicts,
+            Err(StoreError::Denied(_)) => return Err(Error::new(not_granted(&self.settings.bucket))),
+            Err(StoreError::Later) => return Err(StoreError::Later.into()),
+            Err(error) => {
+                self.complain(request, &error);
+                let decision = match self.settings.on_store_failure {
+                    OnStoreFailure::Allow => Decision::Next,
+                    OnStoreFailure::Deny => {
+                        problem(request, 503).detail("the service is not available, try again later").into()
+                    }
+                    OnStoreFailure::Local => {
+                        let verdicts = self.bucket.take_all(&key, &steps, Place::Local)?;
+                        return Ok(self.conclude(request, &verdicts));
+                    }
+                };
+                note(request, "rate-limit.outcome", "unavailable");
+                return Ok(decision);
             }
-            if let Some(Standing { retry_s: Some(retry_s), .. }) = standings.last() {
-                return Ok(self.refuse(request, policy, *retry_s, &standings));
-            }
-        }
-        self.admit(request, &standings);
-        Ok(Decision::Next)
+        };
+        Ok(self.conclude(request, &verdicts))
     }
 }
 
@@ -100,10 +108,11 @@ impl ResponseFilter for RateLimit {
         }
         // Nothing is there for a request that was not counted.
         let state = request.attribute(&self.state_attribute);
-        let Some(standings) = state.and_then(|state| policy::read(&state, self.settings.policies.len())) else {
+        let policies = self.settings.policies_for(request);
+        let Some(standings) = state.and_then(|state| policy::read(&state, policies.len())) else {
             return Ok(());
         };
-        headers::add(self.settings.headers, &self.settings.policies, &standings, response);
+        headers::add(self.settings.headers, policies, &standings, response);
         Ok(())
     }
 }
@@ -111,42 +120,64 @@ impl ResponseFilter for RateLimit {
 export_plugin!(RateLimit: request, response);
 
 impl RateLimit {
-    fn admit(&self, request: &Request, standings: &[Standing]) {
-        note_remaining(request, standings);
-        if self.settings.headers != HeaderStyle::None {
-            note(request, &self.state_attribute, &policy::write(standings));
+    /// All limits together have allowed the request, or one of them has refused it.
+    fn conclude(&self, request: &Request, verdicts: &[Verdict]) -> Decision {
+        let policies = self.settings.policies_for(request);
+        let standings: Vec<Standing> =
+            policies.iter().zip(verdicts).map(|(policy, verdict)| policy.standing(verdict)).collect();
+        note_remaining(request, &standings);
+        if standings.iter().any(|standing| standing.retry_s.is_some()) {
+            return self.refuse(request, policies, &standings);
         }
+        if self.settings.headers != HeaderStyle::None {
+            note(request, &self.state_attribute, &policy::write(&standings));
+        }
+        Decision::Next
     }
 
     /// Answers 429 (RFC 6585 §4). The plugin's own response phase does not run then.
-    fn refuse(&self, request: &Request, policy: &Policy, retry_s: u64, standings: &[Standing]) -> Decision {
-        metrics::add("rate_limit_denied", 1, &[("route", &request.route()), ("policy", &policy.name)]);
-        note_remaining(request, standings);
+    fn refuse(&self, request: &Request, policies: &[Policy], standings: &[Standing]) -> Decision {
+        let refused = policies.iter().zip(standings).filter(|(_, standing)| standing.retry_s.is_some());
+        let names: Vec<&str> = refused.map(|(policy, _)| policy.name.as_str()).collect();
+        // When the last of them allows it again.
+        let retry_s = standings.iter().filter_map(|standing| standing.retry_s).max().unwrap_or(1);
+        let first = names.first().copied().unwrap_or_default();
+        metrics::add("rate_limit_denied", 1, &[("route", &request.route()), ("policy", first)]);
         note(request, "rate-limit.outcome", "denied");
-        note(request, "rate-limit.denied-by", &policy.name);
+        note(request, "rate-limit.denied-by", first);
         let problem = problem(request, 429)
             .kind(QUOTA_EXCEEDED)
             .detail("too many requests, try again later")
-            .member("violated-policies", vec![policy.name.as_str()])
+            .member("violated-policies", names)
             .with_header("retry-after", retry_s.to_string());
-        let lines = headers::lines(self.settings.headers, &self.settings.policies, standings);
+        let lines = headers::lines(self.settings.headers, policies, standings);
         lines.into_iter().fold(problem, |problem, (name, value)| problem.with_header(name, value)).into()
     }
 
-    fn without_store(&mut self, request: &Request, error: &StoreError) -> Decision {
+    /// Counts that the store has failed, and says it once in a while.
+    fn complain(&mut self, request: &Request, error: &StoreError) {
         metrics::add("rate_limit_store_failures", 1, &[("route", &request.route())]);
-        note(request, "rate-limit.outcome", "unavailable");
-        let allowed = self.settings.on_store_failure == OnStoreFailure::Allow;
         let now = request.received_at();
         if self.warned_at.is_none_or(|then| now.saturating_sub(then) >= SILENCE_MS) {
             self.warned_at = Some(now);
-            let fate = if allowed { "allowed uncounted" } else { "refused with 503" };
+            let fate = match self.settings.on_store_failure {
+                OnStoreFailure::Allow => "allowed uncounted",
+                OnStoreFailure::Deny => "refused with 503",
+                OnStoreFailure::Local => "counted by this gateway alone",
+            };
             plugin_sdk::error!("requests are {fate}: {error}"; bucket = self.settings.bucket);
         }
-        if allowed {
-            return Decision::Next;
+    }
+}
+
+impl Settings {
+    /// Those of the client's tier, if it has one.
+    fn policies_for(&self, request: &Request) -> &[Policy] {
+        if self.tiers.is_empty() {
+            return &self.policies;
         }
-        problem(request, 503).detail("the service is not available, try again later").into()
+        let tier = request.attribute(&self.tier_attribute);
+        tier.and_then(|tier| self.tiers.get(&tier)).unwrap_or(&self.policies)
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use plugin_sdk::{
     Span,
-    store::{Quota, Verdict},
+    store::{Counting, Quota, Step, Verdict},
 };
 
 /// A limit that has been checked.
@@ -13,6 +13,7 @@ pub(crate) struct Policy {
     /// In headers and in the store.
     pub(crate) name: String,
     pub(crate) quota: Quota,
+    pub(crate) counting: Counting,
     /// As `RateLimit-Policy` says it.
     pub(crate) described: String,
 }
@@ -31,18 +32,18 @@ pub(crate) struct Standing {
 }
 
 impl Policy {
-    pub(crate) fn new(name: String, limit: u32, per: Span, burst: u32) -> Self {
+    pub(crate) fn new(name: String, limit: u32, per: Span, burst: u32, counting: Counting) -> Self {
         // A window is whole seconds or none: "sub-second precision is not supported".
         let seconds = per.0.as_secs();
         let whole = seconds > 0 && per.0.subsec_nanos() == 0;
         let window = if whole { format!(";w={seconds}") } else { String::new() };
         let described = format!("\"{name}\";q={limit}{window}");
-        Self { name, quota: Quota { limit, period: per.0, burst }, described }
+        Self { name, quota: Quota { limit, period: per.0, burst }, counting, described }
     }
 
-    /// Where the store keeps the count of this limit for a client.
-    pub(crate) fn key(&self, client: &str) -> String {
-        [self.name.as_str(), "/", client].concat()
+    /// A request's step of this limit, within the group of its client.
+    pub(crate) fn step(&self, cost: u32) -> Step {
+        Step { key: self.name.clone(), quota: self.quota, counting: self.counting, cost }
     }
 
     /// How long an empty burst takes to come back.
@@ -51,6 +52,10 @@ impl Policy {
     }
 
     pub(crate) fn standing(&self, verdict: &Verdict) -> Standing {
+        if self.counting == Counting::Sliding {
+            let next = if verdict.allowed { verdict.reset_after } else { verdict.retry_after };
+            return Self::told(verdict, next);
+        }
         // `reset_after` is when the last of the missing units is back; all but the first of them come after
         // the next one. This is never too early: the store rounds up and the division down.
         let missing = self.quota.burst.saturating_sub(verdict.remaining);
@@ -60,6 +65,10 @@ impl Policy {
             // The two roundings must not make the next unit later than the moment to try again.
             next = next.min(verdict.retry_after);
         }
+        Self::told(verdict, next)
+    }
+
+    fn told(verdict: &Verdict, next: Duration) -> Standing {
         Standing {
             remaining: verdict.remaining,
             next_s: whole_seconds(next),

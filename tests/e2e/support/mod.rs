@@ -13,6 +13,7 @@ pub mod guests;
 pub mod panics;
 pub mod process;
 pub mod raw;
+pub mod redis;
 pub mod strict;
 pub mod token;
 pub mod traffic;

@@ -17,6 +17,7 @@ mod resilience;
 mod routes;
 mod settings;
 mod shape;
+mod state;
 mod upstreams;
 
 use std::{fs, io::Read, path::Path, sync::LazyLock, thread};
@@ -137,6 +138,7 @@ fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> O
     let secrets = settings::secrets(file, report);
     catalog.secrets(&secrets);
     let sinks = settings::sinks(file, report);
+    let state = state::state(file, report);
     let dns = settings::dns(file, report);
     let upstreams = upstreams::upstreams(file, report);
     let mut plugins = Plugins::new(file, catalog, report);
@@ -161,6 +163,7 @@ fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> O
         timeouts,
         secrets,
         sinks,
+        state: state?,
         dns: dns?,
         upstreams,
         plugins: plugins.used(),

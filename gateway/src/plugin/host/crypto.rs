@@ -65,7 +65,7 @@ impl Host for State {
                 return Ok(Ok(true));
             }
             Some(Answer::No) => return Ok(Ok(false)),
-            Some(Answer::Busy) => return Ok(Err(PasswordError::Busy)),
+            Some(Answer::Busy | Answer::Stored(_)) => return Ok(Err(PasswordError::Busy)),
             None => {}
         }
         let Some(place) = services.shared.passwords.queue() else { return Ok(Err(PasswordError::Busy)) };

@@ -51,7 +51,7 @@ fn one_limit_and_several_exclude_each_other() {
     let limits = json!([{ "limit": 1, "per": "1s" }]);
     assert_eq!(
         problems(json!({ "limit": 1, "per": "1m", "limits": limits })),
-        ["/limits: `limits` cannot stand beside `limit`, `per`, `burst` or `name`"]
+        ["/limits: `limits` cannot stand beside `limit`, `per`, `burst`, `name` or `algorithm`"]
     );
 }
 
@@ -121,6 +121,9 @@ fn the_schema_describes_every_option_and_shows_defaults() {
         "headers",
         "bucket",
         "on-store-failure",
+        "algorithm",
+        "tiers",
+        "tier-attribute",
     ];
     assert_eq!(properties.len(), options.len());
     for option in options {

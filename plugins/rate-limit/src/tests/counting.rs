@@ -113,3 +113,59 @@ fn limits_of_different_names_on_one_route_count_apart() {
     assert_eq!(strict.burst(&get()), 1);
     assert_eq!(loose.burst(&get()), 5);
 }
+
+#[test]
+fn a_sliding_window_has_no_more_than_the_limit_in_any_period() {
+    let mut limiter = Limiter::new(json!({ "limit": 10, "per": "10s", "algorithm": "sliding-window" }));
+    assert_eq!(limiter.burst(&get()), 10);
+    limiter.wait(9_000);
+    assert_eq!(limiter.burst(&get()), 0);
+    limiter.wait(1_000);
+    assert_eq!(limiter.burst(&get()), 0);
+    limiter.wait(5_000);
+    assert_eq!(limiter.burst(&get()), 5);
+    limiter.wait(20_000);
+    assert_eq!(limiter.burst(&get()), 10);
+}
+
+#[test]
+fn a_refusal_takes_nothing_of_any_limit() {
+    let limits = json!([
+        { "limit": 1, "per": "1s" },
+        { "limit": 3, "per": "1h", "name": "sliding", "algorithm": "sliding-window" },
+        { "limit": 5, "per": "1h" },
+    ]);
+    let mut limiter = Limiter::new(json!({ "limits": limits }));
+    for _ in 0..3 {
+        assert!(limiter.allows(get()));
+        assert!(!limiter.allows(get()));
+        limiter.wait(1_000);
+    }
+    let reply = limiter.refusal(get());
+    assert_eq!(reply.json::<Value>().unwrap()["violated-policies"], json!(["sliding"]));
+    assert!(reply.header("ratelimit").unwrap().contains(r#""1-per-1s";r=1"#));
+}
+
+#[test]
+fn a_tier_has_limits_of_its_own() {
+    let tiers = json!({ "gold": { "limit": 5, "per": "1m" }, "none": { "limits": [{ "limit": 1, "per": "1h" }] } });
+    let mut limiter = Limiter::new(json!({ "limit": 2, "per": "1m", "tiers": tiers }));
+    let of = |tier: &str, client: &str| get().client(client).attribute("api-key.tier", tier);
+    assert_eq!(limiter.burst(&get()), 2);
+    assert_eq!(limiter.burst(&of("gold", "192.0.2.2")), 5);
+    assert_eq!(limiter.burst(&of("none", "192.0.2.3")), 1);
+    assert_eq!(limiter.burst(&of("unheard-of", "192.0.2.4")), 2);
+    let exchange = limiter.exchange(of("gold", "192.0.2.5"));
+    assert_eq!(exchange.response_header("ratelimit"), Some(r#""gold";r=4;t=12"#));
+}
+
+#[test]
+fn without_the_store_a_gateway_can_count_for_itself() {
+    let mut limiter = Limiter::new(json!({ "limit": 2, "per": "1m", "on-store-failure": "local" }));
+    assert_eq!(limiter.burst(&get()), 2);
+    limiter.host.set_store_available(false);
+    assert_eq!(limiter.burst(&get()), 2);
+    limiter.host.set_store_available(true);
+    assert_eq!(limiter.burst(&get()), 0);
+    assert_eq!(limiter.host.log().len(), 1);
+}

@@ -129,7 +129,7 @@ fn several_limits_are_listed_from_the_one_that_recovers_soonest() {
     limiter.burst(&get());
     let reply = limiter.refusal(get());
     assert_eq!(reply.header("ratelimit-policy").unwrap(), policy);
-    assert_eq!(reply.header("ratelimit").unwrap(), r#""2-per-1s";r=0;t=1"#);
+    assert_eq!(reply.header("ratelimit").unwrap(), r#""2-per-1s";r=0;t=1, "hourly";r=998;t=4"#);
     assert_eq!(reply.json::<Value>().unwrap()["violated-policies"], json!(["2-per-1s"]));
 }
 

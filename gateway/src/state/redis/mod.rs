@@ -1,0 +1,155 @@
+//! The store in Redis: shared by all gateways that are given the same server and prefix.
+//!
+//! One thread has the connection and asks for everybody, so that workers never wait for it but through a channel, and
+//! what they ask in the same moment travels together. While the server is away every question fails at once; a question that
+//! is not answered in time fails then. Nobody waits for longer.
+
+mod link;
+mod ops;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+pub use ops::{Failure, Op, Reply};
+
+use super::Step;
+use link::Link;
+use ops::Keys;
+
+/// Questions that wait for the thread, of all workers.
+const QUEUE: usize = 16 * 1024;
+
+/// How the server is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `redis://` or `rediss://`; of a cluster some of its nodes.
+    pub urls: Vec<String>,
+    pub cluster: bool,
+    pub username: Option<String>,
+    pub password: Option<Secret>,
+    /// Authorities in PEM, instead of the system's.
+    pub ca: Option<Vec<u8>>,
+    /// Before every key.
+    pub prefix: String,
+    /// For an answer.
+    pub timeout: Duration,
+}
+
+/// Is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// One for the process.
+pub struct Redis {
+    asks: mpsc::Sender<Ask>,
+    up: Arc<AtomicBool>,
+    prefix: String,
+    timeout: Duration,
+}
+
+/// A question and where its answer goes.
+pub(super) struct Ask {
+    op: Op,
+    answer: oneshot::Sender<Result<Reply, Failure>>,
+}
+
+/// An answer that is on its way.
+pub struct Asked {
+    answer: oneshot::Receiver<Result<Reply, Failure>>,
+    timeout: Duration,
+}
+
+impl Redis {
+    /// Begins to connect. A server that is away is no error: it may come.
+    ///
+    /// # Errors
+    ///
+    /// A URL, certificate or thread that cannot be had.
+    pub fn start(settings: Settings) -> Result<Arc<Self>, String> {
+        let up = Arc::new(AtomicBool::new(false));
+        let (asks, questions) = mpsc::channel(QUEUE);
+        let (prefix, timeout) = (settings.prefix.clone(), settings.timeout);
+        let link = Link::new(settings, Arc::clone(&up))?;
+        thread::Builder::new()
+            .name("state".to_owned())
+            .spawn(move || link::run(link, questions))
+            .map_err(|error| format!("no thread for the state: {error}"))?;
+        Ok(Arc::new(Self { asks, up, prefix, timeout }))
+    }
+
+    /// Whether the server answered last.
+    pub fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
+    }
+
+    /// Sends a question. It is answered, or fails, within the time that is configured.
+    pub fn ask(&self, op: Op) -> Result<Asked, Failure> {
+        if !self.is_up() {
+            return Err(Failure::Away("not connected".to_owned()));
+        }
+        let (answer, receiver) = oneshot::channel();
+        match self.asks.try_send(Ask { op, answer }) {
+            Ok(()) => Ok(Asked { answer: receiver, timeout: self.timeout }),
+            Err(_) => Err(Failure::Away("too many questions at once".to_owned())),
+        }
+    }
+
+    pub fn get(&self, bucket: &str, key: &str) -> Result<Op, Failure> {
+        Ok(Op::Get { key: self.keys(bucket).value(key)? })
+    }
+
+    pub fn set(&self, bucket: &str, key: &str, value: Vec<u8>, ttl_ms: Option<u64>) -> Result<Op, Failure> {
+        Op::set(self.keys(bucket).value(key)?, value, ttl_ms)
+    }
+
+    pub fn delete(&self, bucket: &str, key: &str) -> Result<Op, Failure> {
+        let keys = self.keys(bucket);
+        Ok(Op::Delete { keys: vec![keys.value(key)?, keys.quota(key)?] })
+    }
+
+    pub fn increment(&self, bucket: &str, key: &str, by: i64, ttl_ms: Option<u64>) -> Result<Op, Failure> {
+        Ok(Op::Increment { key: self.keys(bucket).value(key)?, by, ttl_ms })
+    }
+
+    /// A step by itself.
+    pub fn take(&self, bucket: &str, step: Step) -> Result<Op, Failure> {
+        Ok(Op::Take { keys: vec![self.keys(bucket).quota(&step.key)?], steps: vec![step] })
+    }
+
+    pub fn take_all(&self, bucket: &str, group: &str, steps: Vec<Step>) -> Result<Op, Failure> {
+        let keys = self.keys(bucket);
+        let keys = steps.iter().map(|step| keys.step(group, step)).collect::<Result<_, _>>()?;
+        Ok(Op::Take { keys, steps })
+    }
+
+    fn keys<'a>(&'a self, bucket: &'a str) -> Keys<'a> {
+        Keys { prefix: &self.prefix, bucket }
+    }
+}
+
+impl Asked {
+    pub async fn answer(self) -> Result<Reply, Failure> {
+        match tokio::time::timeout(self.timeout, self.answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(Failure::Away("the question was given up".to_owned())),
+            Err(_) => Err(Failure::Away(format!("no answer within {:?}", self.timeout))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

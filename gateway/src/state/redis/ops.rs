@@ -1,0 +1,197 @@
+//! What is asked of Redis, each in one round trip, and what it answers.
+
+use std::{sync::OnceLock, time::Duration};
+
+use bytes::Bytes;
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, Script, Value, aio::ConnectionLike};
+
+use super::super::{Counting, MAX_KEY_BYTES, MAX_VALUE_BYTES, Step, Verdict};
+
+/// A question with its keys as Redis has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    Get {
+        key: String,
+    },
+    Set {
+        key: String,
+        value: Bytes,
+        ttl_ms: Option<u64>,
+    },
+    Delete {
+        keys: Vec<String>,
+    },
+    Increment {
+        key: String,
+        by: i64,
+        ttl_ms: Option<u64>,
+    },
+    /// All in one slot.
+    Take {
+        keys: Vec<String>,
+        steps: Vec<Step>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    Bytes(Option<Bytes>),
+    Done,
+    Number(i64),
+    Verdicts(Vec<Verdict>),
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// A key or value is too large, or is not a number.
+    TooLarge,
+    /// Nobody answers, or not in time.
+    Away(String),
+}
+
+/// A year: what is longer is not shorter than anything that is asked for.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// Where things lie. Values and quotas of one key have the same hash tag, and so have the steps of a group: in a cluster they lie in
+/// one slot (Redis Cluster Specification, "Hash tags").
+pub(super) struct Keys<'a> {
+    pub(super) prefix: &'a str,
+    pub(super) bucket: &'a str,
+}
+
+impl Keys<'_> {
+    pub(super) fn value(&self, key: &str) -> Result<String, Failure> {
+        self.compose('v', key, "")
+    }
+
+    /// Of `take`: the key is a group by itself.
+    pub(super) fn quota(&self, key: &str) -> Result<String, Failure> {
+        self.compose('q', key, "")
+    }
+
+    pub(super) fn step(&self, group: &str, step: &Step) -> Result<String, Failure> {
+        let kind = match step.counting {
+            Counting::Steady => 'q',
+            Counting::Sliding => 'w',
+        };
+        self.compose(kind, group, &step.key)
+    }
+
+    fn compose(&self, kind: char, tag: &str, rest: &str) -> Result<String, Failure> {
+        if self.bucket.len() + tag.len() + rest.len() > MAX_KEY_BYTES {
+            return Err(Failure::TooLarge);
+        }
+        let colon = if rest.is_empty() { "" } else { ":" };
+        // An empty tag is none (it would lie by the whole key), so it gets something to lie by.
+        Ok(format!("{}{}:{kind}:{{.{tag}}}{colon}{rest}", self.prefix, self.bucket))
+    }
+}
+
+impl Op {
+    pub(super) fn set(key: String, value: Vec<u8>, ttl_ms: Option<u64>) -> Result<Self, Failure> {
+        if value.len() > MAX_VALUE_BYTES {
+            return Err(Failure::TooLarge);
+        }
+        // Redis has no time to live of nothing: it is gone at once.
+        if ttl_ms == Some(0) {
+            return Ok(Self::Delete { keys: vec![key] });
+        }
+        Ok(Self::Set { key, value: value.into(), ttl_ms })
+    }
+
+    pub(super) async fn run(self, connection: &mut (impl ConnectionLike + Clone)) -> RedisResult<Reply> {
+        match self {
+            Self::Get { key } => {
+                let value: Option<Vec<u8>> = Cmd::get(key).query_async(connection).await?;
+                Ok(Reply::Bytes(value.map(Bytes::from)))
+            }
+            Self::Set { key, value, ttl_ms } => {
+                let mut set = Cmd::set(key, &value[..]);
+                if let Some(ttl) = ttl_ms {
+                    set.arg("PX").arg(bounded(ttl));
+                }
+                set.query_async::<()>(connection).await?;
+                Ok(Reply::Done)
+            }
+            Self::Delete { keys } => {
+                Cmd::del(keys).query_async::<()>(connection).await?;
+                Ok(Reply::Done)
+            }
+            Self::Increment { key, by, ttl_ms } => {
+                let ttl = ttl_ms.map_or(String::new(), |ttl| bounded(ttl).to_string());
+                let sum = increment().key(key).arg(by).arg(ttl).invoke_async(connection).await?;
+                Ok(Reply::Number(sum))
+            }
+            Self::Take { keys, steps } => {
+                let script = take();
+                let mut call = script.prepare_invoke();
+                for key in keys {
+                    call.key(key);
+                }
+                for step in &steps {
+                    let way = if step.counting == Counting::Steady { 0 } else { 1 };
+                    let period = step.quota.period_ms.max(1).min(u64::from(u32::MAX)) * 1000;
+                    call.arg(way).arg(step.quota.limit).arg(period).arg(step.quota.burst).arg(step.cost);
+                }
+                let answers: Vec<Vec<i64>> = call.invoke_async(connection).await?;
+                verdicts(&answers, steps.len()).map(Reply::Verdicts)
+            }
+        }
+    }
+}
+
+fn bounded(ttl_ms: u64) -> u64 {
+    ttl_ms.min(u64::try_from(LONGEST.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn take() -> &'static Script {
+    static SCRIPT: OnceLock<Script> = OnceLock::new();
+    SCRIPT.get_or_init(|| Script::new(include_str!("take.lua")))
+}
+
+fn increment() -> &'static Script {
+    static SCRIPT: OnceLock<Script> = OnceLock::new();
+    SCRIPT.get_or_init(|| Script::new(include_str!("increment.lua")))
+}
+
+fn verdicts(answers: &[Vec<i64>], count: usize) -> RedisResult<Vec<Verdict>> {
+    let strange = || RedisError::from((ErrorKind::UnexpectedReturnType, "not what the script answers"));
+    if answers.len() != count {
+        return Err(strange());
+    }
+    // Rounded up: who waits so long is not refused for having come too early.
+    let millis = |micros: i64| u64::try_from(micros).map_or(u64::MAX, |micros| micros.div_ceil(1000));
+    let verdict = |answer: &Vec<i64>| {
+        let [allowed, remaining, reset, retry] = answer[..] else { return Err(strange()) };
+        Ok(Verdict {
+            allowed: allowed == 1,
+            remaining: u32::try_from(remaining).unwrap_or(0),
+            reset_after_ms: millis(reset),
+            retry_after_ms: millis(retry),
+        })
+    };
+    answers.iter().map(verdict).collect()
+}
+
+/// What an error means to whoever asked, and whether the connection is at fault.
+pub(super) fn explain(error: &RedisError) -> (Failure, bool) {
+    let is_answer = error.code().is_some();
+    if is_answer && error.code() == Some("ERR") {
+        let text = error.detail().unwrap_or_default();
+        if text.contains("not an integer") || text.contains("overflow") || text.contains("WRONGTYPE") {
+            return (Failure::TooLarge, false);
+        }
+    }
+    // A server that is loading, read-only or short of memory is there, but of no use now.
+    let broken = error.is_connection_dropped() || error.is_io_error() || error.is_timeout() || !is_answer;
+    (Failure::Away(error.to_string()), broken)
+}
+
+/// Whether a server is there and can be written to.
+pub(super) async fn ping(connection: &mut impl ConnectionLike) -> RedisResult<()> {
+    match redis::cmd("PING").query_async::<Value>(connection).await? {
+        Value::SimpleString(_) | Value::Okay | Value::BulkString(_) => Ok(()),
+        _ => Err(RedisError::from((ErrorKind::UnexpectedReturnType, "not what PING answers"))),
+    }
+}

@@ -1,0 +1,41 @@
+//! Keys, without a server; with one, tests/e2e.
+
+use super::*;
+use crate::state::{Counting, Quota};
+
+fn step(key: &str, counting: Counting) -> Step {
+    Step { key: key.to_owned(), quota: Quota { limit: 1, period_ms: 1, burst: 1 }, counting, cost: 1 }
+}
+
+#[test]
+fn what_belongs_together_lies_in_one_slot() {
+    let keys = Keys { prefix: "gateway:", bucket: "limits" };
+    let steps = [step("burst", Counting::Steady), step("hour", Counting::Sliding)];
+    let steps: Vec<_> = steps.iter().map(|step| keys.step("anna", step).unwrap()).collect();
+    assert_eq!(steps, ["gateway:limits:q:{.anna}:burst", "gateway:limits:w:{.anna}:hour"]);
+    assert_eq!(keys.value("a").unwrap(), "gateway:limits:v:{.a}");
+    assert_eq!(keys.quota("").unwrap(), "gateway:limits:q:{.}");
+    assert_eq!(keys.value(&"k".repeat(2000)), Err(Failure::TooLarge));
+}
+
+#[test]
+fn a_password_is_not_shown() {
+    assert_eq!(format!("{:?}", Secret("hunter2".to_owned())), "***");
+}
+
+#[test]
+fn nobody_waits_for_a_server_that_is_away() {
+    let settings = Settings {
+        urls: vec!["redis://127.0.0.1:1".to_owned()],
+        cluster: false,
+        username: None,
+        password: None,
+        ca: None,
+        prefix: String::new(),
+        timeout: Duration::from_millis(50),
+    };
+    let redis = Redis::start(settings).unwrap();
+    assert!(!redis.is_up());
+    let op = redis.get("b", "k").unwrap();
+    assert!(matches!(redis.ask(op), Err(Failure::Away(_))));
+}
