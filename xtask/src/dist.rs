@@ -16,8 +16,7 @@ use crate::{
 };
 
 /// The scenarios that the profile is taken from: each way through the gateway once.
-const TRAINING: &str =
-    "plain,large,tls,handshake,h2,h2c,one-plugin,five-plugins,jwt-remembered,jwt-verified,resilient,routes-1k";
+const TRAINING: &str = "plain,large,tls,handshake,h2,h2c,one-plugin,five-plugins,jwt-remembered,jwt-verified,resilient,cache-hit,routes-1k";
 
 pub fn run() -> Result<()> {
     ensure_wasm_target()?;

@@ -17,7 +17,7 @@ cargo xtask COMMAND
   test                            formatting, tidiness, clippy, all tests, licences; what CI runs
   tidy                            only the tidiness check
   demo [ARGS...]                  build everything and start `gateway demo ARGS...`
-  bench [--quick] [--only SCENARIO,…] [--binary FILE] [--json FILE]
+  bench [--quick] [--envoy] [--only SCENARIO,…] [--binary FILE] [--json FILE]
                                   CPU time per request beside nginx and HAProxy, on this machine
   dist                            the gateway compiled by what `bench` does with it (profile-guided), a quarter of an hour
   cache-tests                     http-tests/cache-tests against nginx and the gateway; writes docs/cache-tests.md

@@ -4,6 +4,7 @@
 //! about the load generator and the neighbours. The proxy has CPU 0; the upstream and the load generator share
 //! CPU 1. The proxies take turns (A B A B), so that what disturbs one disturbs the others.
 
+mod envoy;
 mod facts;
 mod load;
 mod peers;
@@ -20,6 +21,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 use self::{
+    envoy::Envoy,
     load::Load,
     peers::Bench,
     report::{Group, Round, Row},
@@ -40,6 +42,7 @@ struct Options {
     rounds: usize,
     seconds: u32,
     haproxy: bool,
+    envoy: bool,
     scenarios: Vec<&'static Scenario>,
     facts: bool,
     /// A gateway that is built already.
@@ -63,11 +66,12 @@ pub fn run(args: &[String]) -> Result<()> {
         }
     };
     let bench = Bench::new(target.join("bench"), gateway)?;
+    let envoy = options.envoy.then(|| Envoy::install(&target.join("bench"))).transpose()?;
     let upstream = bench.upstream()?;
     let mut groups = Vec::new();
     let mut failed = Ok(());
     for scenario in &options.scenarios {
-        match measure(scenario, &bench, upstream.port, &options) {
+        match measure(scenario, &bench, envoy.as_ref(), upstream.port, &options) {
             Ok(group) => groups.push(group),
             // What has been measured is worth seeing all the same.
             Err(error) => {
@@ -95,12 +99,21 @@ pub fn train(gateway: &Path, scenarios: &str) -> Result<()> {
 
 fn parse(args: &[String]) -> Result<Options> {
     let scenarios = SCENARIOS.iter().collect();
-    let mut options =
-        Options { rounds: 5, seconds: 5, haproxy: true, scenarios, facts: true, binary: None, json: None };
+    let mut options = Options {
+        rounds: 5,
+        seconds: 5,
+        haproxy: true,
+        envoy: false,
+        scenarios,
+        facts: true,
+        binary: None,
+        json: None,
+    };
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--quick" => (options.rounds, options.seconds, options.haproxy) = (3, 1, false),
+            "--envoy" => options.envoy = true,
             "--binary" => options.binary = Some(args.next().context("--binary needs a file")?.into()),
             "--json" => options.json = Some(args.next().context("--json needs a file")?.into()),
             "--only" => {
@@ -108,7 +121,9 @@ fn parse(args: &[String]) -> Result<Options> {
                 (options.scenarios, options.facts) = named(keys)?;
             }
             other => {
-                bail!("cannot understand {other}; expected --quick, --only SCENARIO,…, --binary FILE or --json FILE")
+                bail!(
+                    "cannot understand {other}; expected --quick, --envoy, --only SCENARIO,…, --binary FILE or --json FILE"
+                )
             }
         }
     }
@@ -127,10 +142,20 @@ fn named(keys: &str) -> Result<(Vec<&'static Scenario>, bool)> {
 }
 
 /// The proxies in turn; the first turn warms them up and does not count.
-fn measure(scenario: &'static Scenario, bench: &Bench, upstream: u16, options: &Options) -> Result<Group> {
+fn measure(
+    scenario: &'static Scenario,
+    bench: &Bench,
+    envoy: Option<&Envoy>,
+    upstream: u16,
+    options: &Options,
+) -> Result<Group> {
     let mut proxies = vec![("nginx (plain)", bench.nginx(scenario, upstream)?)];
     if options.haproxy {
         proxies.push(("HAProxy (plain)", bench.haproxy(scenario, upstream)?));
+    }
+    if let Some(envoy) = envoy.filter(|_| Envoy::has(scenario)) {
+        let name = if scenario.config == "plain.yaml" { "Envoy" } else { "Envoy (Wasm)" };
+        proxies.push((name, envoy.start(scenario, upstream, &bench.files)?));
     }
     let gateway = bench.gateway(scenario, upstream)?;
     if scenario.header.is_some() {

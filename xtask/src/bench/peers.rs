@@ -21,12 +21,17 @@ const LARGE_BODY: usize = 100 * 1024;
 
 /// Where the peers' files are, and what they share.
 pub struct Bench {
-    scratch: PathBuf,
+    pub files: Files,
     gateway: PathBuf,
-    certificate: PathBuf,
-    key: PathBuf,
     /// The load generators' OpenSSL configuration: one version, cipher and group for every peer.
     pub openssl: PathBuf,
+}
+
+/// What every peer is given.
+pub struct Files {
+    pub scratch: PathBuf,
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 /// How the gateway is started, where it is not as ever.
@@ -58,11 +63,11 @@ impl Bench {
         let client = "openssl_conf = c\n[c]\nssl_conf = s\n[s]\nsystem_default = d\n[d]\nMinProtocol = TLSv1.3\n\
                       Ciphersuites = TLS_AES_128_GCM_SHA256\nGroups = X25519\n";
         fs::write(&openssl, client)?;
-        Ok(Self { scratch, gateway, certificate, key, openssl })
+        Ok(Self { files: Files { scratch, certificate, key }, gateway, openssl })
     }
 
     pub fn upstream(&self) -> Result<Server> {
-        let (run, port) = (folder(&self.scratch, "upstream")?, free_port()?);
+        let (run, port) = (folder(&self.files.scratch, "upstream")?, free_port()?);
         let large = run.join("large");
         fs::write(&large, "x".repeat(LARGE_BODY))?;
         let config = render("upstream.nginx.conf", &run, &[("@PORT@", port.to_string())])?;
@@ -70,7 +75,7 @@ impl Bench {
     }
 
     pub fn nginx(&self, scenario: &Scenario, upstream: u16) -> Result<Server> {
-        let (run, port) = (folder(&self.scratch, "nginx")?, free_port()?);
+        let (run, port) = (folder(&self.files.scratch, "nginx")?, free_port()?);
         let options = match scenario.front {
             Front::Http1 => "",
             Front::Tls => " ssl",
@@ -81,8 +86,8 @@ impl Bench {
         if scenario.front.is_tls() {
             tls = format!(
                 "ssl_certificate {}; ssl_certificate_key {}; ssl_protocols TLSv1.3; ssl_session_tickets off;",
-                self.certificate.display(),
-                self.key.display()
+                self.files.certificate.display(),
+                self.files.key.display()
             );
         }
         let location = |route| format!("location {} {{ proxy_pass http://service; }}\n", prefix(route));
@@ -101,9 +106,9 @@ impl Bench {
     }
 
     pub fn haproxy(&self, scenario: &Scenario, upstream: u16) -> Result<Server> {
-        let (run, port) = (folder(&self.scratch, "haproxy")?, free_port()?);
+        let (run, port) = (folder(&self.files.scratch, "haproxy")?, free_port()?);
         let tls = |alpn| {
-            let file = self.certificate.with_file_name("both.pem");
+            let file = self.files.certificate.with_file_name("both.pem");
             format!("ssl crt {} ssl-min-ver TLSv1.3 no-tls-tickets alpn {alpn}", file.display())
         };
         let bind = match scenario.front {
@@ -138,15 +143,15 @@ impl Bench {
 
     /// Empties a folder for compiled plugins.
     pub fn forget_compiled(&self, cache: &str) -> Result<()> {
-        folder(&self.scratch, cache).map(drop)
+        folder(&self.files.scratch, cache).map(drop)
     }
 
     pub fn gateway_with(&self, scenario: &Scenario, upstream: u16, how: &Gateway<'_>) -> Result<Server> {
         let port = free_port()?;
-        let run = folder(&self.scratch, &format!("gateway-{port}"))?;
+        let run = folder(&self.files.scratch, &format!("gateway-{port}"))?;
         let mut tls = String::new();
         if scenario.front.is_tls() {
-            let (certificate, key) = (self.certificate.display(), self.key.display());
+            let (certificate, key) = (self.files.certificate.display(), self.files.key.display());
             tls = format!("tls: {{ certificates: [{{ cert: {certificate}, key: {key} }}] }}");
         }
         let route = |route| {
@@ -172,14 +177,14 @@ impl Bench {
         }
         let mut command = pinned(how.cpus.unwrap_or(PROXY_CPU), &self.gateway);
         if let Some(cache) = how.cache {
-            command.env("XDG_CACHE_HOME", self.scratch.join(cache));
+            command.env("XDG_CACHE_HOME", self.files.scratch.join(cache));
         }
         command.args(["run", "-c"]).arg(config);
         Server::start("gateway", command, port, &run.join("output.log"))
     }
 }
 
-fn prefix(route: usize) -> String {
+pub fn prefix(route: usize) -> String {
     format!("/r{route:05}/")
 }
 
@@ -190,14 +195,14 @@ fn start_nginx(name: &str, cpu: &str, run: &Path, config: &Path, port: u16) -> R
     Server::start(name, command, port, &run.join("output.log"))
 }
 
-fn pinned(cpu: &str, program: &Path) -> Command {
+pub fn pinned(cpu: &str, program: &Path) -> Command {
     let mut command = Command::new("taskset");
     command.args(["-c", cpu]).arg(program);
     command
 }
 
 /// An empty folder for the files of one server.
-fn folder(scratch: &Path, name: &str) -> Result<PathBuf> {
+pub fn folder(scratch: &Path, name: &str) -> Result<PathBuf> {
     let folder = scratch.join(name);
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
@@ -207,7 +212,7 @@ fn folder(scratch: &Path, name: &str) -> Result<PathBuf> {
 }
 
 /// Fills in a template of `benches/` and returns the path of the result.
-fn render(template: &str, run: &Path, values: &[(&str, String)]) -> Result<PathBuf> {
+pub fn render(template: &str, run: &Path, values: &[(&str, String)]) -> Result<PathBuf> {
     let path = root().join("benches").join(template);
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut text = text.replace("@RUN@", &run.display().to_string()).replace("@BODY@", &"x".repeat(SMALL_BODY));

@@ -72,7 +72,7 @@ const PLAIN: Scenario = Scenario {
     target: Target::Ratio(1.05),
 };
 
-pub const SCENARIOS: [Scenario; 13] = [
+pub const SCENARIOS: [Scenario; 14] = [
     PLAIN,
     Scenario {
         key: "large",
@@ -133,6 +133,13 @@ pub const SCENARIOS: [Scenario; 13] = [
         name: "health checks, retries, circuit breaker",
         config: "resilient.yaml",
         target: Target::AbovePlain(0.05),
+        ..PLAIN
+    },
+    Scenario {
+        key: "cache-hit",
+        name: "a response that is kept",
+        config: "cache.yaml",
+        target: Target::AbovePlain(0.0),
         ..PLAIN
     },
     Scenario { key: "routes-1k", name: "1,000 routes", routes: 1_000, target: Target::AbovePlain(0.05), ..PLAIN },
