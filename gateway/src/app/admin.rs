@@ -11,6 +11,9 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{net::TcpListener, sync::Semaphore};
 
+use super::purge::Order;
+use crate::state::responses::Purge;
+
 /// Operators are few: more connections than this wait in the backlog.
 const MAX_CONNECTIONS: usize = 64;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -25,6 +28,9 @@ pub(super) trait Facts: Send + Sync + 'static {
 
     /// All metrics in the Prometheus text format, with its content type.
     fn metrics(&self) -> (String, &'static str);
+
+    /// Forgets responses that plugins keep; says how many keys.
+    fn purge(&self, bucket: &str, what: &Purge<'_>) -> usize;
 }
 
 pub(super) fn bind(address: SocketAddr) -> io::Result<StdListener> {
@@ -39,8 +45,8 @@ pub(super) async fn serve(socket: StdListener, facts: Arc<dyn Facts>) -> io::Res
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept an operator's connection");
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -50,7 +56,7 @@ pub(super) async fn serve(socket: StdListener, facts: Arc<dyn Facts>) -> io::Res
         let facts = facts.clone();
         tokio::task::spawn_local(async move {
             let service = service_fn(move |request| {
-                let response = answer(&request, &*facts);
+                let response = answer(&request, peer, &*facts);
                 async move { Ok::<_, Infallible>(response) }
             });
             let mut connection = pin!(
@@ -72,9 +78,14 @@ pub(super) async fn serve(socket: StdListener, facts: Arc<dyn Facts>) -> io::Res
     }
 }
 
-fn answer(request: &Request<Incoming>, facts: &dyn Facts) -> Response<Full<Bytes>> {
+fn answer(request: &Request<Incoming>, peer: SocketAddr, facts: &dyn Facts) -> Response<Full<Bytes>> {
+    if request.method() == Method::DELETE
+        && let Some(order) = Order::read(request.uri().path(), request.uri().query())
+    {
+        return purge(order, peer, facts);
+    }
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD, and DELETE of /cache/BUCKET\n");
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
@@ -88,8 +99,24 @@ fn answer(request: &Request<Incoming>, facts: &dyn Facts) -> Response<Full<Bytes
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
             response
         }
-        _ => text(StatusCode::NOT_FOUND, "there are /healthz, /readyz and /metrics\n"),
+        _ => text(StatusCode::NOT_FOUND, "there are /healthz, /readyz, /metrics, and DELETE of /cache/BUCKET\n"),
     }
+}
+
+/// Whoever may read the metrics need not be one who may change something: that is for this machine alone.
+fn purge(order: Result<Order, &'static str>, peer: SocketAddr, facts: &dyn Facts) -> Response<Full<Bytes>> {
+    let order = match order {
+        _ if !peer.ip().to_canonical().is_loopback() => {
+            return text(StatusCode::FORBIDDEN, "only from this machine: by its loopback address\n");
+        }
+        Err(expected) => return text(StatusCode::BAD_REQUEST, expected),
+        Ok(order) => order,
+    };
+    let purged = facts.purge(&order.bucket, &order.what());
+    tracing::info!(bucket = order.bucket, what = ?order.what(), purged, "responses were purged");
+    let mut response = Response::new(Full::from(format!("{{\"purged\":{purged}}}\n")));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
 }
 
 fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use super::{admin::Facts, shared::Shared};
-use crate::telemetry::metrics;
+use crate::{state::responses::Purge, telemetry::metrics};
 
 pub(super) struct ControlFacts {
     pub(super) ready: AtomicBool,
@@ -30,5 +30,9 @@ impl Facts for ControlFacts {
 
     fn metrics(&self) -> (String, &'static str) {
         (self.shared.metrics.render(), metrics::CONTENT_TYPE)
+    }
+
+    fn purge(&self, bucket: &str, what: &Purge<'_>) -> usize {
+        self.shared.responses.purge(bucket, what)
     }
 }

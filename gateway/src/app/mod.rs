@@ -6,6 +6,7 @@ mod calls;
 mod catalog;
 mod control;
 mod facts;
+mod purge;
 mod secrets;
 mod shared;
 mod snapshot;

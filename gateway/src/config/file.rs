@@ -34,7 +34,7 @@ pub(super) struct File {
     /// Where clients connect.
     #[schemars(length(min = 1))]
     pub listeners: Vec<Part<Listener>>,
-    /// The operator's own listener: `/healthz`, `/readyz` and `/metrics`.
+    /// The operator's own listener: `/healthz`, `/readyz` and `/metrics`, and from this machine `DELETE /cache/BUCKET`.
     pub admin: Option<Part<Admin>>,
     /// The gateway's own log.
     pub log: Part<Log>,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::Behind;
 use crate::support::{
-    Response, TestGateway, Upstream,
+    Client, Response, TestGateway, Upstream,
     client::{self, Request},
     upstream::{Body, full},
 };
@@ -347,6 +347,31 @@ routes: [{{ name: all, plugins: [{{ name: cache, config: {{ max-body-bytes: 2000
     gateway.reload(&yaml.replace("1MiB", "0B")).await.unwrap();
     assert_eq!(gateway.get("/60000").await.body.len(), 60_000);
     assert_eq!(upstream.requests(), before + 1);
+}
+
+#[tokio::test]
+async fn the_operator_purges_by_key_prefix_and_tag() {
+    let origin = Origin::with(&[("cache-control", "max-age=60"), ("cache-tag", "shoes, summer")]).await;
+    let gateway = origin.cached(&json!({ "key": { "host": false } }), "").await;
+    let admin = gateway.admin();
+    let purge = async |order: &str| {
+        let response =
+            Client::connect(admin).await.send(Request::new(Method::DELETE, &format!("/cache/{order}"))).await;
+        assert_eq!(response.status, 200, "{}", response.text());
+        response.json()["purged"].as_u64().unwrap()
+    };
+    for target in ["/a", "/a/b?c=1", "/d"] {
+        gateway.get(target).await;
+    }
+    assert_eq!(purge("cache?key=%2Fa%2Fb%3Fc%3D1").await, 1);
+    assert_eq!(status(&gateway.get("/a").await), HIT);
+    assert_eq!(purge("cache?prefix=/a").await, 1);
+    assert_eq!(purge("other?all").await, 0);
+    assert_eq!(status(&gateway.get("/d").await), HIT);
+    assert_eq!(purge("cache?tag=summer").await, 1);
+    assert_eq!(gateway.get("/d").await.text(), "answer 4");
+    let unclear = Client::connect(admin).await.send(Request::new(Method::DELETE, "/cache/cache")).await;
+    assert_eq!(unclear.status, 400);
 }
 
 #[tokio::test]
