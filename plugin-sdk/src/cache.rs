@@ -2,7 +2,7 @@
 //! by name. The plugin decides what is kept, and to whom it may be given; heads and bodies stay in the gateway, only
 //! the plugin's own note about each comes into the sandbox.
 //!
-//! [`Cache::claim`] may say [`CacheError::Later`]: fail then, before you have changed anything, and the phase is called
+//! [`Cache::claim`] and [`Cache::find`] may say [`CacheError::Later`]: fail then, before you have changed anything, and the phase is called
 //! again when there is more to say. With `?` that is what happens.
 
 use std::{fmt, time::Duration};
@@ -52,6 +52,8 @@ pub struct Entry {
     pub without: Vec<String>,
     /// A longer body is not kept. The gateway has a limit of its own.
     pub most_bytes: u64,
+    /// It is kept for other gateways too, where the operator has put the state, if it is 1 MiB at most.
+    pub shared: bool,
 }
 
 /// Whose turn it is to fetch what is not there.
@@ -69,13 +71,14 @@ impl Cache {
         Self(bucket.into())
     }
 
-    /// What is kept under a key and has not outlived its time, the newest first.
+    /// What is kept under a key and has not outlived its time, the newest first. With `shared`, what is not in this
+    /// gateway's memory is looked for where the operator has put the state, and the answer may be [`CacheError::Later`].
     ///
     /// # Errors
     ///
     /// See [`CacheError`].
-    pub fn find(&self, request: &Request, key: &str) -> Result<Vec<Stored>, CacheError> {
-        host::cache_find(&request.0, &self.0, key)
+    pub fn find(&self, request: &Request, key: &str, shared: bool) -> Result<Vec<Stored>, CacheError> {
+        host::cache_find(&request.0, &self.0, key, shared)
     }
 
     /// In the response phase: the response is kept once its body has passed whole, with the head that it has now.
@@ -185,7 +188,7 @@ pub enum CacheError {
     TooLarge,
     /// No such id, no such range, not in this phase, or the request has a body, which no key tells of.
     Unavailable,
-    /// Another exchange fetches it: fail, and be called again.
+    /// Another exchange fetches it, or it is looked for elsewhere: fail, and be called again.
     Later,
 }
 
@@ -195,7 +198,7 @@ impl fmt::Display for CacheError {
             Self::Denied(why) => write!(f, "cache denied: {why}"),
             Self::TooLarge => f.write_str("key, note, secondary key or tags too large for the cache"),
             Self::Unavailable => f.write_str("the cache cannot do that with this response, or in this phase"),
-            Self::Later => f.write_str("another exchange fetches it"),
+            Self::Later => f.write_str("another exchange fetches it, or it is looked for elsewhere"),
         }
     }
 }

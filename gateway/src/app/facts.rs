@@ -33,6 +33,9 @@ impl Facts for ControlFacts {
     }
 
     fn purge(&self, bucket: &str, what: &Purge<'_>) -> usize {
+        if let Some(Err(failure)) = self.shared.remote.get().map(|remote| remote.purge(bucket, what)) {
+            tracing::warn!(bucket, ?what, ?failure, "other gateways do not hear of a purge");
+        }
         self.shared.responses.purge(bucket, what)
     }
 }

@@ -68,7 +68,7 @@ impl Shared {
             prefix: server.prefix.clone(),
             timeout: server.timeout,
         };
-        let remote = Redis::start(settings).map_err(io::Error::other)?;
+        let remote = Redis::start(settings, self.responses.clone()).map_err(io::Error::other)?;
         self.remote.get_or_init(|| remote);
         Ok(())
     }

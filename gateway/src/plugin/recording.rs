@@ -12,7 +12,10 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::{
     http::body::{Body, BodyError},
-    state::responses::{Claim, Recorder, Responses, Stored},
+    state::{
+        redis::Redis,
+        responses::{Claim, Recorder, Responses, Stored},
+    },
 };
 
 /// What is kept once the body is whole.
@@ -26,6 +29,8 @@ pub(super) struct Plan {
     pub(super) limit: usize,
     /// Held until it is kept, or is not going to be.
     pub(super) claim: Option<Claim>,
+    /// Where it is kept too.
+    pub(super) remote: Option<Arc<Redis>>,
 }
 
 impl Plan {
@@ -55,9 +60,12 @@ impl Plan {
     }
 
     fn keep(self, body: Bytes) {
-        let Self { responses, bucket, key, mut stored, claim, .. } = self;
+        let Self { responses, bucket, key, mut stored, claim, remote, limit: _ } = self;
         stored.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         stored.body = body;
+        if let Some(remote) = remote {
+            remote.keep(&bucket, &key, &stored);
+        }
         responses.keep(&bucket, &key, stored);
         drop(claim);
     }

@@ -24,7 +24,7 @@ pub const MAX_RESPONSE_KEY_BYTES: usize = 4 * 1024;
 /// The longest note, secondary key or list of tags.
 pub const MAX_NOTE_BYTES: usize = 16 * 1024;
 /// Responses under one key, told apart by what a plugin makes of `Vary`. What comes beyond takes the oldest one's place.
-const VARIANTS: usize = 32;
+pub(super) const VARIANTS: usize = 32;
 /// Of the budget, what one response may take.
 const LARGEST: u64 = 16;
 const SHARDS: usize = 4;
@@ -55,6 +55,18 @@ pub enum Purge<'a> {
     Prefix(&'a str),
     Tag(&'a str),
     All,
+}
+
+impl Purge<'_> {
+    /// Whether it is about a response of that key, with these tags.
+    pub fn takes(&self, key: &str, tags: &[Box<str>]) -> bool {
+        match self {
+            Self::Key(own) => *own == key,
+            Self::Prefix(prefix) => key.starts_with(prefix),
+            Self::Tag(tag) => tags.iter().any(|own| **own == **tag),
+            Self::All => true,
+        }
+    }
 }
 
 /// One for the process.
@@ -173,9 +185,22 @@ impl Responses {
     pub fn keep(&self, bucket: &str, key: &str, stored: Stored) {
         let key: Key = compose(bucket, key).into();
         let mut fetches = self.lock();
+        self.put(&key, stored);
+        fetches.by_key.remove(&key);
+    }
+
+    /// The same for one that was kept elsewhere: nobody has claimed it.
+    pub fn remember(&self, bucket: &str, key: &str, stored: Stored) {
+        let key: Key = compose(bucket, key).into();
+        let _changing = self.lock();
+        self.put(&key, stored);
+    }
+
+    /// Under the lock.
+    fn put(&self, key: &Key, stored: Stored) {
         if stored.size() <= self.largest() {
             let now = Instant::now();
-            let before = self.cache.peek(&key).unwrap_or_default();
+            let before = self.cache.peek(key).unwrap_or_default();
             let others = before.iter().filter(|other| other.variant != stored.variant && other.until > now).cloned();
             let mut variants = vec![Arc::new(stored.clone())];
             variants.extend(others.take(VARIANTS - 1));
@@ -188,7 +213,6 @@ impl Responses {
             });
             self.cache.insert(key.clone(), variants.into());
         }
-        fetches.by_key.remove(&key);
     }
 
     /// Forgets all that is kept under a key; says whether there was anything.
@@ -203,12 +227,7 @@ impl Responses {
         let purged = Cell::new(0);
         self.cache.retain(|key, variants| {
             let Some(own) = key.strip_prefix(bucket).and_then(|rest| rest.strip_prefix('\0')) else { return true };
-            let goes = match what {
-                Purge::Key(key) => own == *key,
-                Purge::Prefix(prefix) => own.starts_with(prefix),
-                Purge::Tag(tag) => variants.iter().any(|stored| stored.tags.iter().any(|own| **own == **tag)),
-                Purge::All => true,
-            };
+            let goes = variants.iter().any(|stored| what.takes(own, &stored.tags));
             purged.set(purged.get() + usize::from(goes));
             !goes
         });

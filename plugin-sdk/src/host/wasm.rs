@@ -259,16 +259,21 @@ fn cache_part(part: Part) -> raw::cache::Part {
 }
 
 fn cache_entry(entry: Entry) -> raw::cache::Entry {
-    let Entry { note, secondary, keep, tags, without, most_bytes } = entry;
-    raw::cache::Entry { note, secondary, keep_ms: millis(keep), tags, without, most_bytes }
+    let Entry { note, secondary, keep, tags, without, most_bytes, shared } = entry;
+    raw::cache::Entry { note, secondary, keep_ms: millis(keep), tags, without, most_bytes, shared }
 }
 
 fn millis32(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
-pub(crate) fn cache_find(request: &RawRequest, bucket: &str, key: &str) -> Result<Vec<Stored>, CacheError> {
-    let found = raw::cache::find(request, bucket, key).map_err(cache_error)?;
+pub(crate) fn cache_find(
+    request: &RawRequest,
+    bucket: &str,
+    key: &str,
+    shared: bool,
+) -> Result<Vec<Stored>, CacheError> {
+    let found = raw::cache::find(request, bucket, key, shared).map_err(cache_error)?;
     let told = |stored: raw::cache::Stored| Stored {
         id: stored.id,
         status: stored.status,

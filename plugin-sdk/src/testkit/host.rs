@@ -235,7 +235,13 @@ fn cached<T>(
     })
 }
 
-pub(crate) fn cache_find(request: &RawRequest, bucket: &str, key: &str) -> Result<Vec<Stored>, CacheError> {
+/// There is no other gateway in a test.
+pub(crate) fn cache_find(
+    request: &RawRequest,
+    bucket: &str,
+    key: &str,
+    _shared: bool,
+) -> Result<Vec<Stored>, CacheError> {
     cached(bucket, |cache, now| cache.find(&mut request.0.borrow_mut(), bucket, key, now))
 }
 

@@ -40,6 +40,9 @@ pub struct Config {
     pub tags_header: String,
     /// The name of this cache in `Cache-Status` (RFC 9211); empty to leave that header out.
     pub name: String,
+    /// Responses of up to 1 MiB are kept in the gateway's Redis as well (`state.backend.redis`), for other gateways and for the
+    /// time after a restart.
+    pub shared: bool,
     /// The bucket in which responses are; it must be granted to the plugin. Routes with the same bucket share them.
     pub bucket: String,
 }
@@ -58,6 +61,7 @@ impl Default for Config {
             client_directives: ClientDirectives::Respect,
             tags_header: "cache-tag".to_owned(),
             name: "gateway".to_owned(),
+            shared: false,
             bucket: "cache".to_owned(),
         }
     }
@@ -124,6 +128,7 @@ pub(crate) struct Settings {
     pub(crate) client_directives: ClientDirectives,
     pub(crate) tags_header: String,
     pub(crate) name: String,
+    pub(crate) shared: bool,
     pub(crate) bucket: String,
 }
 
@@ -171,6 +176,7 @@ impl Config {
             client_directives: self.client_directives,
             tags_header: self.tags_header,
             name: self.name,
+            shared: self.shared,
             bucket: self.bucket,
         })
     }

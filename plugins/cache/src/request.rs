@@ -105,7 +105,7 @@ pub(crate) fn handle(plugin: &Cached, request: &Request) -> Result<Decision, Err
 
 impl Question<'_> {
     fn answer(self, plugin: &Cached) -> Result<Decision, Error> {
-        let found = match plugin.bucket.find(self.request, &self.key) {
+        let found = match plugin.bucket.find(self.request, &self.key, plugin.settings.shared) {
             Ok(found) => found,
             // A key that is too long, or a body with a request that should have none.
             Err(CacheError::TooLarge | CacheError::Unavailable) => {

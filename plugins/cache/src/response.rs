@@ -161,6 +161,7 @@ impl<'a> News<'a> {
             tags: self.tags.clone(),
             without,
             most_bytes: self.plugin.settings.max_body_bytes,
+            shared: self.plugin.settings.shared,
         }
     }
 

@@ -24,6 +24,7 @@ use crate::{
     },
     state::{
         Responses,
+        redis::Reply,
         responses::{self, MAX_NOTE_BYTES, MAX_RESPONSE_KEY_BYTES, Stored},
     },
 };
@@ -49,7 +50,13 @@ const OF_THE_BODY: [HeaderName; 5] = [
 ];
 
 impl Host for State {
-    fn find(&mut self, _: Resource<Request>, bucket: String, key: String) -> Answer<Vec<bindings::cache::Stored>> {
+    fn find(
+        &mut self,
+        _: Resource<Request>,
+        bucket: String,
+        key: String,
+        shared: bool,
+    ) -> Answer<Vec<bindings::cache::Stored>> {
         let responses = match self.granted(&bucket, &key)? {
             Ok(responses) => responses,
             Err(error) => return Ok(Err(error)),
@@ -59,11 +66,17 @@ impl Host for State {
         if exchange.phase == Phase::Request && !matches!(exchange.request_body, Body::Empty) {
             return Ok(Err(CacheError::Unavailable));
         }
-        let found = responses.find(&bucket, &key);
+        let mut found = responses.find(&bucket, &key);
+        if found.is_empty() && shared {
+            found = match self.find_elsewhere(&responses, &bucket, &key)? {
+                Ok(found) => found,
+                Err(error) => return Ok(Err(error)),
+            };
+        }
         if found.is_empty() {
             return Ok(Ok(Vec::new()));
         }
-        let held = Held::of(exchange);
+        let held = Held::of(self.exchange()?);
         if held.found.len() + found.len() > FOUND {
             return Ok(Err(CacheError::TooLarge));
         }
@@ -124,14 +137,16 @@ impl Host for State {
         if exchange.phase != Phase::Response {
             return Ok(Err(CacheError::Unavailable));
         }
-        let Some(head) = &exchange.response else { return Ok(Err(CacheError::Unavailable)) };
         let limit = usize::try_from(entry.most_bytes).unwrap_or(usize::MAX).min(responses.largest());
+        let remote = if entry.shared { self.services()?.shared.remote.clone() } else { None };
+        let exchange = self.exchange()?;
+        let Some(head) = &exchange.response else { return Ok(Err(CacheError::Unavailable)) };
         let stored = match stored(entry, head.status, head.headers.clone()) {
             Ok(stored) => stored,
             Err(error) => return Ok(Err(error)),
         };
         let claim = Held::of(exchange).claim.take();
-        let plan = Plan { responses, bucket: bucket.into(), key: key.into(), stored, limit, claim };
+        let plan = Plan { responses, bucket: bucket.into(), key: key.into(), stored, limit, claim, remote };
         let body = std::mem::take(&mut exchange.response_body);
         exchange.response_body = plan.follow(body);
         Ok(Ok(()))
@@ -139,6 +154,7 @@ impl Host for State {
 
     fn freshen(&mut self, _: Resource<Request>, _: Resource<Response>, id: u32, entry: Entry) -> Answer<()> {
         let responses = Arc::clone(&self.services()?.shared.responses);
+        let remote = if entry.shared { self.services()?.shared.remote.clone() } else { None };
         let exchange = self.exchange()?;
         if exchange.phase != Phase::Response {
             return Ok(Err(CacheError::Unavailable));
@@ -153,15 +169,24 @@ impl Host for State {
             Err(error) => return Ok(Err(error)),
         };
         found.stored = Arc::new(stored.clone());
+        if let Some(remote) = remote {
+            remote.keep(&found.bucket, &found.key, &stored);
+        }
         responses.keep(&found.bucket, &found.key, stored);
         held.claim = None;
         Ok(Ok(()))
     }
 
     fn forget(&mut self, bucket: String, key: String) -> Answer<()> {
-        Ok(self.granted(&bucket, &key)?.map(|responses| {
-            responses.forget(&bucket, &key);
-        }))
+        let responses = match self.granted(&bucket, &key)? {
+            Ok(responses) => responses,
+            Err(error) => return Ok(Err(error)),
+        };
+        responses.forget(&bucket, &key);
+        if let Some(remote) = &self.services()?.shared.remote {
+            remote.forget(&bucket, &key);
+        }
+        Ok(Ok(()))
     }
 
     fn claim(&mut self, _: Resource<Request>, bucket: String, key: String, wait_ms: u32) -> Answer<Turn> {
@@ -245,6 +270,24 @@ impl Host for State {
 }
 
 impl State {
+    /// What is not in memory may be where the state is. What is found there is in memory from then on.
+    fn find_elsewhere(&mut self, responses: &Responses, bucket: &str, key: &str) -> Answer<Arc<[Arc<Stored>]>> {
+        let Some(remote) = self.services()?.shared.remote.clone() else { return Ok(Ok(Arc::new([]))) };
+        let Ok(op) = remote.find(bucket, key) else { return Ok(Ok(Arc::new([]))) };
+        match self.inquire(op)? {
+            None => Ok(Err(CacheError::Later)),
+            Some(Ok(Reply::Kept(kept))) => {
+                let found = remote.found(bucket, key, kept);
+                for stored in &found {
+                    responses.remember(bucket, key, stored.clone());
+                }
+                Ok(Ok(found.into_iter().map(Arc::new).collect()))
+            }
+            // It is fetched, as if nothing were there.
+            Some(_) => Ok(Ok(Arc::new([]))),
+        }
+    }
+
     fn granted(&self, bucket: &str, key: &str) -> Answer<Arc<Responses>> {
         // A zero would end the bucket's name where the key begins.
         if !self.identity.grants.store.allows(bucket) || bucket.contains('\0') {
@@ -276,7 +319,7 @@ fn chosen(held: &Held, id: u32, part: bindings::cache::Part) -> Outcome<(&Found,
 
 /// As yet without a body.
 fn stored(entry: Entry, status: StatusCode, mut headers: HeaderMap) -> Outcome<Stored> {
-    let Entry { note, secondary, keep_ms, tags, without, most_bytes: _ } = entry;
+    let Entry { note, secondary, keep_ms, tags, without, most_bytes: _, shared: _ } = entry;
     let tag_bytes: usize = tags.iter().map(|tag| tag.len() + 1).sum();
     if [note.len(), secondary.len(), tag_bytes].into_iter().any(|bytes| bytes > MAX_NOTE_BYTES) {
         return Err(CacheError::TooLarge);

@@ -155,24 +155,32 @@ impl State {
             Ok(op) => op,
             Err(failure) => return Ok(Err(refused(failure))),
         };
+        let strange = || StoreError::Unavailable("another answer than asked for".to_owned());
+        Ok(match self.inquire(op)? {
+            Some(answer) => answer.map_err(refused).and_then(|reply| read(reply).ok_or_else(strange)),
+            None => Err(StoreError::Later),
+        })
+    }
+
+    /// The answer, if it is there; otherwise the exchange waits for it.
+    pub(super) fn inquire(&mut self, op: Op) -> Result<Option<std::result::Result<Reply, Failure>>> {
         let question = self.numbered(&op);
         let Some(redis) = self.services()?.shared.remote.clone() else {
-            return Ok(Err(StoreError::Unavailable("not there".to_owned())));
+            return Ok(Some(Err(Failure::Away("not there".to_owned()))));
         };
         // No request waits while a configuration is tried.
-        let Ok(exchange) = self.exchange() else { return Ok(Err(StoreError::Later)) };
+        let Ok(exchange) = self.exchange() else { return Ok(None) };
         if let Some(awaited::Answer::Stored(answer)) = awaited::answer(exchange, &question) {
-            let strange = || StoreError::Unavailable("another answer than asked for".to_owned());
-            return Ok(answer.map_err(refused).and_then(|reply| read(reply).ok_or_else(strange)));
+            return Ok(Some(answer));
         }
-        Ok(Err(match redis.ask(op) {
+        Ok(match redis.ask(op) {
             Ok(asked) => {
                 let wait =
                     async move { Some(Finding { question, answer: awaited::Answer::Stored(asked.answer().await) }) };
                 Awaited::note(exchange, Box::pin(wait));
-                StoreError::Later
+                None
             }
-            Err(failure) => refused(failure),
-        }))
+            Err(failure) => Some(Err(failure)),
+        })
     }
 }

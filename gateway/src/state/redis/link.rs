@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use redis::{
     AsyncConnectionConfig, Client, IntoConnectionInfo, RedisFuture, RedisResult, TlsCertificates, Value,
     aio::{ConnectionLike, MultiplexedConnection},
@@ -21,7 +22,7 @@ use tokio::{
     task::{LocalSet, spawn_local},
 };
 
-use super::{Ask, Failure, Settings, ops};
+use super::{Ask, Failure, Op, Reply, Responses, Settings, kept::Purges, ops};
 
 /// Questions that are under way.
 const UNDER_WAY: usize = 8 * 1024;
@@ -40,6 +41,32 @@ pub(super) struct Link {
     name: String,
     timeout: Duration,
     up: Arc<AtomicBool>,
+    news: News,
+}
+
+/// What other gateways have purged, and what it is purged from here.
+pub(super) struct News {
+    pub(super) purges: Arc<Purges>,
+    pub(super) responses: Arc<Responses>,
+    pub(super) keys: [String; 2],
+}
+
+impl News {
+    async fn hear(&self, connection: &mut Connection) -> RedisResult<()> {
+        let op = Op::Purges { keys: self.keys.clone(), seen: self.purges.seen(), order: None };
+        let reply = op.run(connection).await?;
+        self.learn(&reply);
+        Ok(())
+    }
+
+    fn learn(&self, reply: &Reply) {
+        let Reply::Purges(count, latest) = reply else { return };
+        let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
+        let latest: Vec<_> = latest.iter().map(|(at, order)| (*at, text(order))).collect();
+        self.purges.learn(*count, &latest, |bucket, what| {
+            self.responses.purge(bucket, what);
+        });
+    }
 }
 
 enum Server {
@@ -82,7 +109,7 @@ impl ConnectionLike for Connection {
 }
 
 impl Link {
-    pub(super) fn new(settings: Settings, up: Arc<AtomicBool>) -> Result<Self, String> {
+    pub(super) fn new(settings: Settings, up: Arc<AtomicBool>, news: News) -> Result<Self, String> {
         let Settings { urls, cluster, username, password, ca, timeout, prefix: _ } = settings;
         let name = urls.join(", ");
         let wrong = |error: redis::RedisError| format!("state: {error}");
@@ -116,7 +143,7 @@ impl Link {
                 None => Client::open(info).map_err(wrong)?,
             }))
         };
-        Ok(Self { server, name, timeout, up })
+        Ok(Self { server, name, timeout, up, news })
     }
 
     async fn connect(&self) -> RedisResult<Connection> {
@@ -130,6 +157,8 @@ impl Link {
             Server::Cluster(client) => Connection::Cluster(client.get_async_connection().await?),
         };
         ops::ping(&mut connection).await?;
+        // Before anything is believed that may have been purged.
+        self.news.hear(&mut connection).await?;
         Ok(connection)
     }
 }
@@ -176,6 +205,7 @@ impl Shared {
         let result = match tokio::time::timeout(self.link.timeout, op.run(&mut connection)).await {
             Ok(Ok(reply)) => {
                 self.unanswered.set(0);
+                self.link.news.learn(&reply);
                 Ok(reply)
             }
             Ok(Err(error)) => {
@@ -247,7 +277,8 @@ async fn look_after(shared: &Shared, mut connection: Connection) {
             () = shared.lost.notified() => return,
             () = tokio::time::sleep(PULSE) => {}
         }
-        let failure = match tokio::time::timeout(CONNECT, ops::ping(&mut connection)).await {
+        // As good as a ping.
+        let failure = match tokio::time::timeout(CONNECT, shared.link.news.hear(&mut connection)).await {
             Ok(Ok(())) => continue,
             Ok(Err(error)) => Failure::Away(error.to_string()),
             Err(_) => Failure::Away(format!("no answer within {CONNECT:?}")),

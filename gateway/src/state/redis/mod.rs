@@ -4,6 +4,7 @@
 //! what they ask in the same moment travels together. While the server is away every question fails at once; a question that
 //! is not answered in time fails then. Nobody waits for longer.
 
+mod kept;
 mod link;
 mod ops;
 
@@ -16,11 +17,16 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 pub use ops::{Failure, Op, Reply};
 
-use super::Step;
+use super::{
+    Responses, Step,
+    responses::{Purge, Stored},
+};
+use kept::Purges;
 use link::Link;
 use ops::Keys;
 
@@ -57,6 +63,7 @@ impl std::fmt::Debug for Secret {
 pub struct Redis {
     asks: mpsc::Sender<Ask>,
     up: Arc<AtomicBool>,
+    purges: Arc<Purges>,
     prefix: String,
     timeout: Duration,
 }
@@ -79,16 +86,18 @@ impl Redis {
     /// # Errors
     ///
     /// A URL, certificate or thread that cannot be had.
-    pub fn start(settings: Settings) -> Result<Arc<Self>, String> {
+    pub fn start(settings: Settings, responses: Arc<Responses>) -> Result<Arc<Self>, String> {
         let up = Arc::new(AtomicBool::new(false));
         let (asks, questions) = mpsc::channel(QUEUE);
         let (prefix, timeout) = (settings.prefix.clone(), settings.timeout);
-        let link = Link::new(settings, Arc::clone(&up))?;
+        let purges = Arc::new(Purges::default());
+        let news = link::News { purges: Arc::clone(&purges), responses, keys: purge_keys(&prefix) };
+        let link = Link::new(settings, Arc::clone(&up), news)?;
         thread::Builder::new()
             .name("state".to_owned())
             .spawn(move || link::run(link, questions))
             .map_err(|error| format!("no thread for the state: {error}"))?;
-        Ok(Arc::new(Self { asks, up, prefix, timeout }))
+        Ok(Arc::new(Self { asks, up, purges, prefix, timeout }))
     }
 
     /// Whether the server answered last.
@@ -136,9 +145,54 @@ impl Redis {
         Ok(Op::Take { keys, steps })
     }
 
+    /// The responses that are kept under a key, in Redis.
+    pub fn find(&self, bucket: &str, key: &str) -> Result<Op, Failure> {
+        Ok(Op::Find { key: self.keys(bucket).responses(key)? })
+    }
+
+    /// What of an answer to that is of use.
+    pub fn found(&self, bucket: &str, key: &str, kept: Vec<(i64, Bytes)>) -> Vec<Stored> {
+        let read = kept.into_iter().filter_map(|(at, bytes)| Some((at, kept::read(bytes)?)));
+        read.filter(|(at, stored)| !self.purges.has(*at, bucket, key, stored)).map(|(_, stored)| stored).collect()
+    }
+
+    /// Keeps a response there too, and waits for nothing. What is too large for a value of the store is left out.
+    pub fn keep(&self, bucket: &str, key: &str, stored: &Stored) {
+        let left = stored.until.saturating_duration_since(std::time::Instant::now());
+        if stored.size() > super::MAX_VALUE_BYTES || left.is_zero() {
+            return;
+        }
+        let Ok(key) = self.keys(bucket).responses(key) else { return };
+        let variant = Bytes::copy_from_slice(&stored.variant);
+        let ttl_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        let _ = self.ask(Op::Keep { key, variant, value: kept::write(stored).into(), ttl_ms });
+    }
+
+    /// Forgets what is kept under a key there, and waits for nothing.
+    pub fn forget(&self, bucket: &str, key: &str) {
+        if let Ok(key) = self.keys(bucket).responses(key) {
+            let _ = self.ask(Op::Delete { keys: vec![key] });
+        }
+    }
+
+    /// Has all gateways forget responses, this one too: within a second of when they hear of it.
+    ///
+    /// # Errors
+    ///
+    /// Redis is away, so nobody hears of it.
+    pub fn purge(&self, bucket: &str, what: &Purge<'_>) -> Result<(), Failure> {
+        let order = Some(kept::order(bucket, what));
+        self.ask(Op::Purges { keys: purge_keys(&self.prefix), seen: self.purges.seen(), order }).map(drop)
+    }
+
     fn keys<'a>(&'a self, bucket: &'a str) -> Keys<'a> {
         Keys { prefix: &self.prefix, bucket }
     }
+}
+
+/// The number of purges, and the last of them, in one slot.
+fn purge_keys(prefix: &str) -> [String; 2] {
+    [format!("{prefix}{{.purges}}:count"), format!("{prefix}{{.purges}}:orders")]
 }
 
 impl Asked {

@@ -5,7 +5,13 @@ use std::{sync::OnceLock, time::Duration};
 use bytes::Bytes;
 use redis::{Cmd, ErrorKind, RedisError, RedisResult, Script, Value, aio::ConnectionLike};
 
-use super::super::{Counting, MAX_KEY_BYTES, MAX_VALUE_BYTES, Step, Verdict};
+use super::{
+    super::{
+        Counting, MAX_KEY_BYTES, MAX_VALUE_BYTES, Step, Verdict,
+        responses::{MAX_RESPONSE_KEY_BYTES, VARIANTS},
+    },
+    kept::REMEMBERED,
+};
 
 /// A question with its keys as Redis has them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +37,22 @@ pub enum Op {
         keys: Vec<String>,
         steps: Vec<Step>,
     },
+    /// The responses under a key.
+    Find {
+        key: String,
+    },
+    Keep {
+        key: String,
+        variant: Bytes,
+        value: Bytes,
+        ttl_ms: u64,
+    },
+    /// What was purged since so many purges, with a new one if there is an order.
+    Purges {
+        keys: [String; 2],
+        seen: i64,
+        order: Option<String>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +61,10 @@ pub enum Reply {
     Done,
     Number(i64),
     Verdicts(Vec<Verdict>),
+    /// Each with the server's time at which it was kept, in milliseconds.
+    Kept(Vec<(i64, Bytes)>),
+    /// How many there were, and the last of them.
+    Purges(i64, Vec<(i64, Bytes)>),
 }
 
 /// Why there is no answer.
@@ -70,6 +96,10 @@ impl Keys<'_> {
         self.compose('q', key, "")
     }
 
+    pub(super) fn responses(&self, key: &str) -> Result<String, Failure> {
+        self.compose('c', key, "")
+    }
+
     pub(super) fn step(&self, group: &str, step: &Step) -> Result<String, Failure> {
         let kind = match step.counting {
             Counting::Steady => 'q',
@@ -79,7 +109,8 @@ impl Keys<'_> {
     }
 
     fn compose(&self, kind: char, tag: &str, rest: &str) -> Result<String, Failure> {
-        if self.bucket.len() + tag.len() + rest.len() > MAX_KEY_BYTES {
+        let most = if kind == 'c' { MAX_RESPONSE_KEY_BYTES } else { MAX_KEY_BYTES };
+        if self.bucket.len() + tag.len() + rest.len() > most {
             return Err(Failure::TooLarge);
         }
         let colon = if rest.is_empty() { "" } else { ":" };
@@ -137,8 +168,33 @@ impl Op {
                 let answers: Vec<Vec<i64>> = call.invoke_async(connection).await?;
                 verdicts(&answers, steps.len()).map(Reply::Verdicts)
             }
+            Self::Find { key } => {
+                let values: Vec<Vec<u8>> = Cmd::hvals(key).query_async(connection).await?;
+                Ok(Reply::Kept(values.into_iter().filter_map(timed).collect()))
+            }
+            Self::Keep { key, variant, value, ttl_ms } => {
+                let script = keep();
+                let mut call = script.key(key);
+                call.arg(&variant[..]).arg(&value[..]).arg(bounded(ttl_ms)).arg(VARIANTS);
+                call.invoke_async::<()>(connection).await?;
+                Ok(Reply::Done)
+            }
+            Self::Purges { keys: [count, orders], seen, order } => {
+                let script = purge();
+                let mut call = script.key(count);
+                call.key(orders).arg(seen).arg(REMEMBERED).arg(order.unwrap_or_default());
+                let (count, latest): (i64, Vec<Vec<u8>>) = call.invoke_async(connection).await?;
+                Ok(Reply::Purges(count, latest.into_iter().filter_map(timed).collect()))
+            }
         }
     }
+}
+
+/// What a script has written after the time of the server.
+fn timed(value: Vec<u8>) -> Option<(i64, Bytes)> {
+    let space = value.iter().position(|b| *b == b' ')?;
+    let at = std::str::from_utf8(&value[..space]).ok()?.parse().ok()?;
+    Some((at, Bytes::from(value).slice(space + 1..)))
 }
 
 fn bounded(ttl_ms: u64) -> u64 {
@@ -148,6 +204,16 @@ fn bounded(ttl_ms: u64) -> u64 {
 fn take() -> &'static Script {
     static SCRIPT: OnceLock<Script> = OnceLock::new();
     SCRIPT.get_or_init(|| Script::new(include_str!("take.lua")))
+}
+
+fn keep() -> &'static Script {
+    static SCRIPT: OnceLock<Script> = OnceLock::new();
+    SCRIPT.get_or_init(|| Script::new(include_str!("keep.lua")))
+}
+
+fn purge() -> &'static Script {
+    static SCRIPT: OnceLock<Script> = OnceLock::new();
+    SCRIPT.get_or_init(|| Script::new(include_str!("purge.lua")))
 }
 
 fn increment() -> &'static Script {

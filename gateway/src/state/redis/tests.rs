@@ -34,7 +34,7 @@ fn nobody_waits_for_a_server_that_is_away() {
         prefix: String::new(),
         timeout: Duration::from_millis(50),
     };
-    let redis = Redis::start(settings).unwrap();
+    let redis = Redis::start(settings, Arc::default()).unwrap();
     assert!(!redis.is_up());
     let op = redis.get("b", "k").unwrap();
     assert!(matches!(redis.ask(op), Err(Failure::Away(_))));
