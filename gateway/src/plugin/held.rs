@@ -7,13 +7,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use crate::{
     pipeline::{Exchange, Reply},
-    state::responses::{Claim, Stored},
+    state::responses::{Claim, Moment, Stored},
 };
 
 /// In the exchange's stash, under its stage's position.
 #[derive(Default)]
 pub(super) struct Held {
     pub(super) found: Vec<Found>,
+    /// When it looked last.
+    pub(super) looked: Option<Moment>,
     pub(super) memo: Option<Vec<u8>>,
     pub(super) claim: Option<Claim>,
     /// It has waited for somebody else's claim, and does so only once.

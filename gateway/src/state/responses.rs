@@ -30,6 +30,8 @@ const LARGEST: u64 = 16;
 const SHARDS: usize = 4;
 /// Keys that nobody waits for, because what is answered to them is not kept.
 const WAIVERS: usize = 16 * 1024;
+/// Of what was kept.
+const COUNTERS: usize = 64;
 /// What it takes to keep a response, beside what it consists of.
 const OVERHEAD: usize = 256;
 
@@ -74,8 +76,18 @@ pub struct Responses {
     cache: Cache<Key, Variants, ByBytes>,
     /// Held for each change, so that none is lost; reading needs it not.
     fetches: Mutex<Fetches>,
+    /// How often something was kept, by what keys begin with: so that who looked before and claims after is told.
+    kept: [AtomicU64; COUNTERS],
+    hasher: RandomState,
     /// Bytes of bodies that are passing.
     recorded: AtomicU64,
+}
+
+/// When somebody looked for a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    counter: usize,
+    kept: u64,
 }
 
 #[derive(Default)]
@@ -103,6 +115,8 @@ pub enum Turn {
     Another(watch::Receiver<()>),
     /// Nobody need wait: what comes is not kept.
     Everyone,
+    /// Something was kept since the caller looked: it may be what is wanted.
+    LookAgain,
 }
 
 /// Until it is dropped, others who want the same wait.
@@ -146,7 +160,13 @@ impl Responses {
             .build()
             .expect("all that has to be given is given");
         let cache = Cache::with_options(options, ByBytes, DefaultHashBuilder::default(), Default::default());
-        Self { cache, fetches: Mutex::default(), recorded: AtomicU64::new(0) }
+        Self {
+            cache,
+            fetches: Mutex::default(),
+            kept: [const { AtomicU64::new(0) }; COUNTERS],
+            hasher: RandomState::new(),
+            recorded: AtomicU64::new(0),
+        }
     }
 
     /// Another budget; what is over it goes.
@@ -212,6 +232,8 @@ impl Responses {
                 fits
             });
             self.cache.insert(key.clone(), variants.into());
+            let (bucket, own) = key.split_once('\0').unwrap_or_default();
+            self.kept[self.counter(bucket, own)].fetch_add(1, Ordering::Release);
         }
     }
 
@@ -234,13 +256,32 @@ impl Responses {
         purged.get()
     }
 
-    /// Asks for the turn to fetch what belongs to a key.
-    pub fn claim(self: &Arc<Self>, bucket: &str, key: &str) -> Turn {
+    /// Now, for a key: taken before looking for it.
+    pub fn moment(&self, bucket: &str, key: &str) -> Moment {
+        let counter = self.counter(bucket, key);
+        Moment { counter, kept: self.kept[counter].load(Ordering::Acquire) }
+    }
+
+    /// Keys that are told apart by what follows a line feed have one counter.
+    fn counter(&self, bucket: &str, key: &str) -> usize {
+        let beginning = key.split('\n').next().unwrap_or_default();
+        usize::try_from(self.hasher.hash_one((bucket, beginning)) % COUNTERS as u64).unwrap_or(0)
+    }
+
+    /// Asks for the turn to fetch what belongs to a key, and was not there at that moment.
+    pub fn claim(self: &Arc<Self>, bucket: &str, key: &str, looked: Option<Moment>) -> Turn {
+        let place = self.counter(bucket, key);
         let key: Key = compose(bucket, key).into();
         let mut fetches = self.lock();
         match fetches.by_key.get(&key) {
             Some(Fetch::Running(_, fetch)) => return Turn::Another(fetch.subscribe()),
             Some(Fetch::Waived(until)) if *until > Instant::now() => return Turn::Everyone,
+            // Under the lock, so whoever had the turn has kept it or never will.
+            _ if looked
+                .is_some_and(|at| at.counter == place && at.kept != self.kept[place].load(Ordering::Acquire)) =>
+            {
+                return Turn::LookAgain;
+            }
             _ => {}
         }
         fetches.claims += 1;
@@ -308,128 +349,5 @@ fn compose(bucket: &str, key: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn stored(variant: &str, body: &[u8]) -> Stored {
-        Stored {
-            status: StatusCode::OK,
-            headers: HeaderMap::new(),
-            body: Bytes::copy_from_slice(body),
-            note: Bytes::new(),
-            variant: variant.as_bytes().into(),
-            tags: ["users".into()].into(),
-            until: Instant::now() + Duration::from_secs(60),
-        }
-    }
-
-    fn bodies(responses: &Responses, key: &str) -> Vec<Bytes> {
-        responses.find("b", key).iter().map(|stored| stored.body.clone()).collect()
-    }
-
-    fn with_room() -> Arc<Responses> {
-        Arc::new(Responses::new(1024 * 1024))
-    }
-
-    #[test]
-    fn variants_lie_under_one_key_and_replace_their_like() {
-        let responses = with_room();
-        responses.keep("b", "/", stored("de", b"hallo"));
-        responses.keep("b", "/", stored("en", b"hello"));
-        responses.keep("b", "/", stored("de", b"servus"));
-        assert_eq!(bodies(&responses, "/"), ["servus", "hello"]);
-        assert!(responses.find("other", "/").is_empty());
-    }
-
-    #[test]
-    fn what_is_over_is_not_found() {
-        let responses = with_room();
-        responses.keep("b", "/", Stored { until: Instant::now(), ..stored("", b"old") });
-        assert!(responses.find("b", "/").is_empty());
-    }
-
-    #[test]
-    fn the_bytes_are_bounded_and_so_is_each_response() {
-        let responses = with_room();
-        responses.keep("b", "large", stored("", &vec![0; 100_000]));
-        assert!(responses.find("b", "large").is_empty());
-        for i in 0..1000 {
-            responses.keep("b", &i.to_string(), stored("", &[0; 10_000]));
-        }
-        assert!(responses.usage().1 <= 1024 * 1024);
-        assert!(responses.usage().0 > 50);
-        responses.resize(0);
-        assert_eq!(responses.usage().0, 0);
-    }
-
-    #[test]
-    fn many_variants_of_one_key_do_not_grow_without_bound() {
-        let responses = with_room();
-        for i in 0..1000 {
-            responses.keep("b", "/", stored(&i.to_string(), b"small"));
-        }
-        assert_eq!(bodies(&responses, "/").len(), VARIANTS);
-        for i in 0..10 {
-            responses.keep("b", "/", stored(&i.to_string(), &[0; 20_000]));
-        }
-        assert!(bodies(&responses, "/").len() <= 3);
-    }
-
-    #[test]
-    fn purges_take_what_they_name() {
-        let responses = with_room();
-        let fill = || {
-            for key in ["/a", "/a/b", "/c"] {
-                responses.keep("b", key, stored("", b""));
-            }
-            responses.keep("bb", "/a", stored("", b""));
-        };
-        fill();
-        assert_eq!(responses.purge("b", &Purge::Key("/a")), 1);
-        assert_eq!(responses.purge("b", &Purge::Prefix("/a")), 1);
-        assert_eq!(responses.usage().0, 2);
-        fill();
-        assert_eq!(responses.purge("b", &Purge::Tag("users")), 3);
-        assert_eq!(responses.purge("b", &Purge::Tag("users")), 0);
-        assert_eq!(responses.purge("bb", &Purge::All), 1);
-    }
-
-    #[tokio::test]
-    async fn one_fetches_and_the_others_are_told_when_it_has_ended() {
-        let responses = with_room();
-        let Turn::Mine(claim) = responses.claim("b", "/") else { panic!("nobody was there") };
-        let Turn::Another(mut end) = responses.claim("b", "/") else { panic!("somebody was there") };
-        responses.keep("b", "/", stored("", b""));
-        assert!(end.changed().await.is_err());
-        // The first one's end is not the next one's.
-        let Turn::Mine(_next) = responses.claim("b", "/") else { panic!("it has ended") };
-        drop(claim);
-        assert!(matches!(responses.claim("b", "/"), Turn::Another(_)));
-    }
-
-    #[test]
-    fn a_fetch_that_is_given_up_is_somebody_elses_turn() {
-        let responses = with_room();
-        drop(responses.claim("b", "/"));
-        assert!(matches!(responses.claim("b", "/"), Turn::Mine(_)));
-    }
-
-    #[test]
-    fn nobody_waits_for_what_is_not_kept() {
-        let responses = with_room();
-        let Turn::Mine(_claim) = responses.claim("b", "/") else { panic!("nobody was there") };
-        responses.waive("b", "/", Duration::from_secs(60));
-        assert!(matches!(responses.claim("b", "/"), Turn::Everyone));
-        responses.waive("b", "/", Duration::ZERO);
-        assert!(matches!(responses.claim("b", "/"), Turn::Mine(_)));
-    }
-
-    #[test]
-    fn waivers_are_bounded() {
-        let responses = with_room();
-        for i in 0..WAIVERS + 100 {
-            responses.waive("b", &i.to_string(), Duration::from_secs(60));
-        }
-        assert_eq!(responses.lock().by_key.len(), WAIVERS);
-    }
-}
+#[path = "responses_tests.rs"]
+mod tests;

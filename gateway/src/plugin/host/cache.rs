@@ -66,6 +66,7 @@ impl Host for State {
         if exchange.phase == Phase::Request && !matches!(exchange.request_body, Body::Empty) {
             return Ok(Err(CacheError::Unavailable));
         }
+        let looked = responses.moment(&bucket, &key);
         let mut found = responses.find(&bucket, &key);
         if found.is_empty() && shared {
             found = match self.find_elsewhere(&responses, &bucket, &key)? {
@@ -73,10 +74,8 @@ impl Host for State {
                 Err(error) => return Ok(Err(error)),
             };
         }
-        if found.is_empty() {
-            return Ok(Ok(Vec::new()));
-        }
         let held = Held::of(self.exchange()?);
+        held.looked = Some(looked);
         if held.found.len() + found.len() > FOUND {
             return Ok(Err(CacheError::TooLarge));
         }
@@ -202,7 +201,12 @@ impl Host for State {
         if held.claim.is_some() {
             return Ok(Ok(Turn::Mine));
         }
-        match responses.claim(&bucket, &key) {
+        match responses.claim(&bucket, &key, held.looked) {
+            responses::Turn::LookAgain => {
+                // At once: somebody has kept something since.
+                Awaited::note(exchange, Box::pin(async { None }));
+                Ok(Err(CacheError::Later))
+            }
             responses::Turn::Mine(claim) => {
                 held.claim = Some(claim);
                 Ok(Ok(Turn::Mine))
@@ -247,7 +251,7 @@ impl Host for State {
         if exchange.behind.is_some() || Held::existing(exchange).is_some_and(|held| held.renewal) {
             return Ok(Ok(false));
         }
-        let responses::Turn::Mine(claim) = responses.claim(&bucket, &key) else { return Ok(Ok(false)) };
+        let responses::Turn::Mine(claim) = responses.claim(&bucket, &key, None) else { return Ok(Ok(false)) };
         exchange.behind = Some(Box::new(exchange.again(Box::new(Held::of_renewal(claim)))));
         Ok(Ok(true))
     }
