@@ -1,7 +1,7 @@
 //! What a guest's store holds beside the guest: the exchange that is lent to it for a call, and all that its
 //! host functions work with.
 
-use std::{fmt::Debug, rc::Rc, sync::Arc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use aws_lc_rs::digest;
 use send_wrapper::SendWrapper;
@@ -108,9 +108,9 @@ impl State {
     }
 
     /// A name for a question that is the same when the call is made again, and another one for each time that it is asked.
-    pub(super) fn numbered(&mut self, question: &impl Debug) -> [u8; 32] {
+    pub(super) fn numbered(&mut self, question: &[u8]) -> [u8; 32] {
         let mut name = [0; 32];
-        name.copy_from_slice(digest::digest(&digest::SHA256, format!("{question:?}").as_bytes()).as_ref());
+        name.copy_from_slice(digest::digest(&digest::SHA256, question).as_ref());
         let before = self.questions.iter().filter(|asked| **asked == name).count();
         self.questions.push(name);
         for (byte, number) in name.iter_mut().zip(before.to_le_bytes()) {

@@ -22,6 +22,10 @@ pub struct KeyConfig {
     /// Groups of the owner, for the attribute `api-key.groups`.
     #[serde(default)]
     groups: Vec<String>,
+    /// What else is known of the owner, by name: `plan: trial` is the attribute `api-key.plan`.
+    #[serde(default)]
+    #[schemars(extend("maxProperties" = 16))]
+    attributes: BTreeMap<String, String>,
 }
 
 /// Who has a key.
@@ -31,7 +35,13 @@ pub struct Owner {
     pub tier: Option<String>,
     /// Joined by commas.
     pub groups: Option<String>,
+    /// Their whole names, and values.
+    pub attributes: Vec<(String, String)>,
 }
+
+/// Names that are taken.
+const RESERVED: [&str; 4] = ["id", "tier", "groups", "error"];
+const ATTRIBUTES: usize = 16;
 
 type Hash = [u8; 32];
 
@@ -54,9 +64,21 @@ impl Keys {
                 });
                 problems.note(at.then("groups").then(i), legal);
             }
+            if key.attributes.len() > ATTRIBUTES {
+                problems.add(at.then("attributes"), format!("has more than {ATTRIBUTES} of them"));
+            }
+            for (name, value) in &key.attributes {
+                let legal = if RESERVED.contains(&name.as_str()) {
+                    Err("is an attribute with a meaning of its own: give it another name")
+                } else {
+                    names::check_attribute(name).and_then(|()| check_value(value))
+                };
+                problems.note(at.then("attributes").then(name), legal);
+            }
             let Some(hash) = problems.note(at.then("sha256"), parse(&key.sha256)) else { continue };
             let groups = (!key.groups.is_empty()).then(|| key.groups.join(","));
-            let owner = Rc::new(Owner { id: key.id, tier: key.tier, groups });
+            let attributes = key.attributes.into_iter().map(|(name, value)| (format!("api-key.{name}"), value));
+            let owner = Rc::new(Owner { id: key.id, tier: key.tier, groups, attributes: attributes.collect() });
             if self.0.insert(half(&hash), (hash, owner)).is_some() {
                 problems.add(at.then("sha256"), "is the hash of another key too: each has one owner");
             }

@@ -147,6 +147,9 @@ fn announce(owner: &Owner, request: &Request) -> Result<(), EditError> {
     if let Some(groups) = &owner.groups {
         request.set_attribute("api-key.groups", groups)?;
     }
+    for (name, value) in &owner.attributes {
+        request.set_attribute(name, value)?;
+    }
     Ok(())
 }
 

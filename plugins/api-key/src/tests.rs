@@ -15,7 +15,8 @@ fn sha256(key: &str) -> String {
 
 fn shop() -> Value {
     json!({ "keys": [
-        { "id": "shop", "sha256": sha256(KEY), "tier": "gold", "groups": ["partners", "eu"] },
+        { "id": "shop", "sha256": sha256(KEY), "tier": "gold", "groups": ["partners", "eu"],
+          "attributes": { "plan": "trial", "region": "eu-1" } },
         { "id": "till", "sha256": sha256("another").to_uppercase() },
     ] })
 }
@@ -46,6 +47,10 @@ fn a_known_key_says_who_it_is_and_goes_no_further() {
     assert_eq!(exchange.attribute("api-key.id"), Some("shop"));
     assert_eq!(exchange.attribute("api-key.tier"), Some("gold"));
     assert_eq!(exchange.attribute("api-key.groups"), Some("partners,eu"));
+    assert_eq!(
+        (exchange.attribute("api-key.plan"), exchange.attribute("api-key.region")),
+        (Some("trial"), Some("eu-1"))
+    );
     assert_eq!(exchange.header("x-api-key"), None);
 
     let exchange = api_key(shop()).request(TestRequest::get("/").header("x-api-key", "another"));
@@ -132,7 +137,7 @@ fn every_problem_is_found_at_its_place_and_none_repeats_a_key() {
         &TestHost::new(),
         json!({
             "keys": [
-                { "id": "", "sha256": KEY, "groups": ["a,b"] },
+                { "id": "", "sha256": KEY, "groups": ["a,b"], "attributes": { "tier": "x", "a b": "y", "c": "\"" } },
                 { "id": "a", "sha256": sha256(KEY), "tier": "a\"b" },
                 { "id": "b", "sha256": sha256(KEY) },
                 { "id": "c", "sha256": sha256("") },
@@ -148,6 +153,9 @@ fn every_problem_is_found_at_its_place_and_none_repeats_a_key() {
         [
             "/keys/0/id",
             "/keys/0/groups/0",
+            "/keys/0/attributes/a b",
+            "/keys/0/attributes/c",
+            "/keys/0/attributes/tier",
             "/keys/0/sha256",
             "/keys/1/tier",
             "/keys/2/sha256",

@@ -21,6 +21,16 @@ pub(crate) struct Head {
     pub(crate) etag: Option<Vec<u8>>,
     pub(crate) vary: Vec<Vec<u8>>,
     pub(crate) sets_cookie: bool,
+    /// The request had cookies that are not in the key.
+    pub(crate) asked_with_cookie: bool,
+}
+
+impl Head {
+    /// Whether it says that it is for one client alone.
+    pub(crate) fn is_somebodys(&self) -> bool {
+        let allowed = Allowed::read(self.cache_control.as_deref().unwrap_or_default());
+        self.sets_cookie || allowed.private || allowed.no_store
+    }
 }
 
 /// What the operator adds to what upstreams say.
@@ -78,6 +88,8 @@ pub(crate) fn judge(
     let last_modified = head.last_modified.as_deref().and_then(|text| time(std::str::from_utf8(text).ok()?));
     let lifetime = match explicit(head, &allowed, date) {
         Some(lifetime) => lifetime,
+        // Who sends a cookie may have got an answer of its own, which the upstream has not thought of as kept.
+        None if head.asked_with_cookie => return Err("cookie"),
         None if HEURISTIC.contains(&head.status) || allowed.public => guess(last_modified, date, defaults).unwrap_or(0),
         None => return Err("status"),
     };
@@ -218,6 +230,18 @@ mod tests {
         let guessed = |defaults| judge(&head, false, NOW * 1000, &defaults, |_| Vec::new()).unwrap().0.lifetime;
         assert_eq!(guessed(Defaults { heuristic: 0.1, ..Defaults::default() }), 100);
         assert_eq!(guessed(Defaults { lifetime: Some(7), ..Defaults::default() }), 7);
+    }
+
+    #[test]
+    fn what_a_cookie_was_sent_for_is_kept_only_if_the_upstream_says_so() {
+        let defaults = Defaults { lifetime: Some(60), ..Defaults::default() };
+        let of = |cache_control: Option<&str>| {
+            let head = Head { asked_with_cookie: true, cache_control: cache_control.map(str::to_owned), ..ok("") };
+            judge(&head, false, NOW * 1000, &defaults, |_| Vec::new()).map(|(note, _)| note.lifetime)
+        };
+        assert_eq!(of(None), Err("cookie"));
+        assert_eq!(of(Some("public")), Err("cookie"));
+        assert_eq!(of(Some("max-age=5")), Ok(5));
     }
 
     #[test]

@@ -31,6 +31,11 @@ impl Recipe {
         headers.chain(cookies).chain(self.attributes.iter().cloned().map(Item::Attribute))
     }
 
+    /// Whether responses are kept apart by cookies.
+    pub(crate) fn has_cookies(&self) -> bool {
+        !self.cookies.is_empty()
+    }
+
     /// Whether responses are kept apart by this attribute.
     pub(crate) fn has_attribute(&self, name: &str) -> bool {
         self.attributes.iter().any(|own| own == name)

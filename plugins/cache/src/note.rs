@@ -37,6 +37,11 @@ impl Note {
         self.initial_age.saturating_add(u32::try_from(resident).unwrap_or(u32::MAX))
     }
 
+    /// As if it had arrived now.
+    pub(crate) fn confirmed(&self, now: u64) -> Self {
+        Self { arrived: now, initial_age: 0, ..self.clone() }
+    }
+
     /// When the response was made, in seconds since the Unix epoch, as far as is known.
     pub(crate) fn made(&self) -> u64 {
         (self.arrived / 1000).saturating_sub(self.initial_age.into())

@@ -40,6 +40,9 @@ pub(crate) fn selection(settings: &Settings) -> Selection {
     Selection::new(&items)
 }
 
+/// The gateway's limit.
+const LONGEST_KEY: usize = 4 * 1024;
+
 /// A request, as far as it matters.
 struct Question<'a> {
     request: &'a Request,
@@ -76,7 +79,8 @@ pub(crate) fn handle(plugin: &Cached, request: &Request) -> Result<Decision, Err
     let is_head = method == "HEAD";
     if !is_head && method != "GET" {
         // OPTIONS and TRACE are safe (RFC 9110 §9.2.1): they change nothing.
-        if !matches!(method, "OPTIONS" | "TRACE") {
+        // What is too long for a key was never kept.
+        if !matches!(method, "OPTIONS" | "TRACE") && key.len() <= LONGEST_KEY {
             remember(request, &Memo { task: Task::Invalidate, key, claimed: String::new(), why: "method" })?;
         }
         return Ok(Decision::Next);
@@ -123,6 +127,10 @@ impl Question<'_> {
             note.vary.matches(|name| self.request.header_values(name)).then_some(Chosen { stored, note, age })
         });
         if cache::is_renewal(self.request) {
+            // For whoever comes next: not for the part that this client wanted, nor for what it has.
+            for name in ["range", "if-range", "if-none-match", "if-modified-since"] {
+                self.request.remove_header(name)?;
+            }
             let claimed = self.key.clone();
             return match chosen {
                 Some(chosen) => self.validate(chosen, "stale", claimed),
@@ -144,7 +152,10 @@ impl Question<'_> {
         match self.usable(&chosen) {
             Use::Give => self.give(plugin, &chosen, "hit"),
             Use::GiveAndRenew => {
-                plugin.bucket.renew(self.request, &self.key)?;
+                // The answer to a HEAD is no body to keep.
+                if !self.is_head {
+                    plugin.bucket.renew(self.request, &self.key)?;
+                }
                 self.give(plugin, &chosen, "stale")
             }
             Use::Validate(_) if self.asked.only_if_cached => Ok(self.not_cached()),

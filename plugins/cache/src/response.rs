@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Attributes by which it is known who asks.
-const IDENTITY: [&str; 3] = ["jwt.sub", "api-key.id", "basic-auth.user"];
+const IDENTITY: [&str; 4] = ["jwt.sub", "api-key.id", "basic-auth.user", "tls.client.subject"];
 /// For how long nobody waits for what is not kept: because of what the upstream says, and because it failed.
 const WAIVED: Duration = Duration::from_secs(10);
 const WAIVED_FAILURE: Duration = Duration::from_secs(1);
@@ -39,6 +39,7 @@ pub(crate) fn selection(settings: &Settings) -> Selection {
         header(&settings.tags_header),
         Item::Route,
         Item::Header("authorization".to_owned()),
+        Item::Header("cookie".to_owned()),
     ];
     items.extend(IDENTITY.iter().map(|name| Item::Attribute((*name).to_owned())));
     Selection::new(&items)
@@ -117,6 +118,8 @@ impl<'a> News<'a> {
             etag: value(6).map(<[u8]>::to_vec),
             vary: if value(7).is_some() { response.header_values("vary") } else { Vec::new() },
             sets_cookie: value(8).is_some(),
+            // Whoever keeps responses apart by cookies knows what they are for.
+            asked_with_cookie: value(12).is_some() && !plugin.settings.recipe.has_cookies(),
         };
         let tags = text(9).unwrap_or_default();
         let tags = tags.split([',', ' ']).filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
@@ -124,7 +127,7 @@ impl<'a> News<'a> {
         let known = IDENTITY
             .iter()
             .enumerate()
-            .any(|(i, name)| value(12 + i).is_some() && !plugin.settings.recipe.has_attribute(name));
+            .any(|(i, name)| value(13 + i).is_some() && !plugin.settings.recipe.has_attribute(name));
         let credentials = value(11).is_some() || known;
         let route = text(10).unwrap_or_default();
         Self { plugin, request, response, head, route, tags, credentials, now: millis_now() }
@@ -153,7 +156,7 @@ impl<'a> News<'a> {
 
     fn entry(&self, note: &Note, mut without: Vec<String>) -> Entry {
         // It is said anew each time.
-        without.extend(["age".to_owned(), "cache-status".to_owned()]);
+        without.extend(["age", "cache-status", "x-request-id"].map(str::to_owned));
         Entry {
             note: note.write(),
             secondary: note.vary.as_bytes().to_vec(),
@@ -195,27 +198,32 @@ impl<'a> News<'a> {
     fn confirm(self, memo: &Memo, stale: &Stale) -> Result<(), Error> {
         let Self { plugin, request, response, .. } = self;
         let id = stale.id;
+        if self.head.is_somebodys() {
+            // The client's own news go on to the client, and what was kept is not given to others any more.
+            let cookies = response.header_values("set-cookie");
+            forget(plugin, &memo.key)?;
+            cache::restore(request, response, id, Part::Whole)?;
+            for cookie in cookies {
+                response.append_header("set-cookie", cookie)?;
+            }
+            return self.present(stale, &stale.note.confirmed(self.now), "revalidated", None);
+        }
         cache::freshen(request, response, id, self.entry(&stale.note, Vec::new()))?;
         cache::restore(request, response, id, Part::Whole)?;
         // What it says now: its old fields, and those of the 304.
-        let merged = Self::of(plugin, request, response);
-        let head = Head { date: self.head.date.clone(), age: self.head.age.clone(), ..merged.head };
+        let News { head, tags, .. } = Self::of(plugin, request, response);
+        let head = Head { date: self.head.date.clone(), age: self.head.age.clone(), ..head };
         let judged =
             judge(&head, self.credentials, self.now, &plugin.settings.defaults, |name| request.header_values(name));
         match judged {
             Ok((note, without)) => {
-                cache::freshen(request, response, id, self.entry(&note, without))?;
+                cache::freshen(request, response, id, Entry { tags, ..self.entry(&note, without) })?;
                 self.present(stale, &note, "revalidated", None)
             }
             // It is the client's, and nobody else's any more.
             Err(_) => {
                 forget(plugin, &memo.key)?;
-                self.present(
-                    stale,
-                    &Note { arrived: self.now, initial_age: 0, ..stale.note.clone() },
-                    "revalidated",
-                    None,
-                )
+                self.present(stale, &stale.note.confirmed(self.now), "revalidated", None)
             }
         }
     }

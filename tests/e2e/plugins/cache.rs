@@ -176,6 +176,32 @@ async fn a_client_that_has_what_is_confirmed_gets_304() {
 }
 
 #[tokio::test]
+async fn a_confirmation_for_one_client_is_not_given_to_others() {
+    let origin = Origin::with(&[("cache-control", "no-cache"), ("etag", "\"v1\"")]).await;
+    let gateway = origin.cached(&json!({}), "").await;
+    gateway.get("/").await;
+    origin.say(&[("cache-control", "no-cache"), ("etag", "\"v1\""), ("set-cookie", "session=anna")]);
+    let hers = gateway.get("/").await;
+    assert_eq!(
+        (hers.status.as_u16(), hers.text(), hers.header("set-cookie")),
+        (200, "answer 1".to_owned(), "session=anna")
+    );
+    origin.say(&[("cache-control", "no-cache"), ("etag", "\"v1\"")]);
+    let others = gateway.get("/").await;
+    assert_eq!((others.text(), others.header("set-cookie")), ("answer 3".to_owned(), ""));
+}
+
+#[tokio::test]
+async fn what_the_upstream_did_not_think_of_as_kept_is_nobodys_who_has_a_cookie() {
+    let origin = Origin::with(&[]).await;
+    let gateway = origin.cached(&json!({ "default-ttl": "1m" }), "").await;
+    let with_cookie = || Request::get("/").header("cookie", "session=anna");
+    assert!(gateway.send(with_cookie()).await.header("cache-status").ends_with("detail=cookie"));
+    gateway.get("/").await;
+    assert_eq!(status(&gateway.send(with_cookie()).await), HIT);
+}
+
+#[tokio::test]
 async fn what_is_somebodys_own_is_not_kept() {
     let origin = Origin::with(&[]).await;
     let gateway = origin.cached(&json!({ "default-ttl": "1m" }), "").await;
@@ -370,6 +396,12 @@ async fn the_operator_purges_by_key_prefix_and_tag() {
     assert_eq!(status(&gateway.get("/d").await), HIT);
     assert_eq!(purge("cache?tag=summer").await, 1);
     assert_eq!(gateway.get("/d").await.text(), "answer 4");
+    // A confirmation that says nothing of tags leaves them as they are.
+    origin.say(&[("cache-control", "no-cache"), ("etag", "\"v1\""), ("cache-tag", "winter")]);
+    gateway.get("/e").await;
+    origin.say(&[("cache-control", "no-cache"), ("etag", "\"v1\"")]);
+    assert_eq!(gateway.get("/e").await.text(), "answer 5");
+    assert_eq!(purge("cache?tag=winter").await, 1);
     let unclear = Client::connect(admin).await.send(Request::new(Method::DELETE, "/cache/cache")).await;
     assert_eq!(unclear.status, 400);
 }

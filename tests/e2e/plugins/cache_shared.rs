@@ -188,3 +188,31 @@ async fn hits_need_no_upstream_for_a_while() {
     };
     tokio::time::timeout(Duration::from_secs(30), many).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_stale_head_leaves_the_body_for_those_who_want_it() {
+    let stale = [("cache-control", "max-age=5, stale-while-revalidate=60"), ("age", "6")];
+    let origin = Origin::with(&stale).await;
+    let gateway = origin.cached(&json!({}), "").await;
+    gateway.get("/").await;
+    origin.say(&[("cache-control", "max-age=60")]);
+    for _ in 0..3 {
+        let head = gateway.send(Request::new(http::Method::HEAD, "/")).await;
+        assert_eq!((head.status.as_u16(), head.header("content-length")), (200, "8"));
+    }
+    assert_eq!(gateway.get("/").await.text(), "answer 1");
+    eventually("the new answer", async || gateway.get("/").await.text() == "answer 2").await;
+    assert_eq!(origin.requests(), 2);
+}
+
+#[tokio::test]
+async fn a_part_of_a_stale_response_renews_the_whole() {
+    let stale = [("cache-control", "max-age=5, stale-while-revalidate=60"), ("age", "6")];
+    let origin = Origin::with(&stale).await;
+    let gateway = origin.cached(&json!({}), "").await;
+    gateway.get("/").await;
+    origin.say(&[("cache-control", "max-age=60")]);
+    let part = gateway.send(Request::get("/").header("range", "bytes=0-1")).await;
+    assert_eq!((part.status.as_u16(), part.text()), (206, "an".to_owned()));
+    eventually("the new answer", async || gateway.get("/").await.text() == "answer 2").await;
+}

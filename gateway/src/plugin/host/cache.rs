@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderName, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use wasmtime::{Result, component::Resource};
 
 use crate::{
@@ -133,7 +133,8 @@ impl Host for State {
             Err(error) => return Ok(Err(error)),
         };
         let exchange = self.exchange()?;
-        if exchange.phase != Phase::Response {
+        // The answer to a HEAD has no body, and would be taken for one that has none.
+        if exchange.phase != Phase::Response || exchange.request.method == Method::HEAD {
             return Ok(Err(CacheError::Unavailable));
         }
         let limit = usize::try_from(entry.most_bytes).unwrap_or(usize::MAX).min(responses.largest());

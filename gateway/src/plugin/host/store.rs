@@ -164,7 +164,7 @@ impl State {
 
     /// The answer, if it is there; otherwise the exchange waits for it.
     pub(super) fn inquire(&mut self, op: Op) -> Result<Option<std::result::Result<Reply, Failure>>> {
-        let question = self.numbered(&op);
+        let question = self.numbered(&op.name());
         let Some(redis) = self.services()?.shared.remote.clone() else {
             return Ok(Some(Err(Failure::Away("not there".to_owned()))));
         };

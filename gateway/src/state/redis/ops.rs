@@ -131,6 +131,18 @@ impl Op {
         Ok(Self::Set { key, value: value.into(), ttl_ms })
     }
 
+    /// What tells it from others. A value as it is: written out, a large one would be four times as large.
+    pub fn name(&self) -> Vec<u8> {
+        match self {
+            Self::Set { key, value, ttl_ms } => {
+                let mut name = format!("set {key:?} {ttl_ms:?} ").into_bytes();
+                name.extend_from_slice(value);
+                name
+            }
+            other => format!("{other:?}").into_bytes(),
+        }
+    }
+
     pub(super) async fn run(self, connection: &mut (impl ConnectionLike + Clone)) -> RedisResult<Reply> {
         match self {
             Self::Get { key } => {
