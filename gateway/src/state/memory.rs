@@ -296,6 +296,20 @@ mod tests {
     }
 
     #[test]
+    fn a_step_is_the_same_count_by_itself_and_among_others() {
+        let store = MemoryStore::default();
+        let quota = Quota { limit: 3, period_ms: 3_600_000, burst: 3 };
+        let step = Step { key: "burst".to_owned(), quota, counting: Counting::Steady, cost: 1 };
+        assert_eq!(store.take("b", "anna\0burst", quota, 1).unwrap().remaining, 2);
+        assert_eq!(store.take_all("b", "anna", std::slice::from_ref(&step)).unwrap()[0].remaining, 1);
+        // All or none: what one refuses, the other does not take.
+        let none = Step { key: "none".to_owned(), quota: Quota { burst: 0, ..quota }, ..step.clone() };
+        let verdicts = store.take_all("b", "anna", &[step.clone(), none]).unwrap();
+        assert_eq!((verdicts[0].allowed, verdicts[0].remaining, verdicts[1].allowed), (true, 1, false));
+        assert_eq!(store.take_all("b", "anna", &[step]).unwrap()[0].remaining, 0);
+    }
+
+    #[test]
     fn a_value_reads_back_until_it_is_deleted() {
         let (store, _) = store();
         assert_eq!(store.get("b", "k"), Ok(None));

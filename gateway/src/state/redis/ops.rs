@@ -91,9 +91,10 @@ impl Keys<'_> {
         self.compose('v', key, "")
     }
 
-    /// Of `take`: the key is a group by itself.
+    /// Of `take`: the key is a group by itself, unless it is a step of one.
     pub(super) fn quota(&self, key: &str) -> Result<String, Failure> {
-        self.compose('q', key, "")
+        let (group, step) = key.split_once('\0').unwrap_or((key, ""));
+        self.compose('q', group, step)
     }
 
     pub(super) fn responses(&self, key: &str) -> Result<String, Failure> {

@@ -15,6 +15,8 @@ fn what_belongs_together_lies_in_one_slot() {
     assert_eq!(steps, ["gateway:limits:q:{.anna}:burst", "gateway:limits:w:{.anna}:hour"]);
     assert_eq!(keys.value("a").unwrap(), "gateway:limits:v:{.a}");
     assert_eq!(keys.quota("").unwrap(), "gateway:limits:q:{.}");
+    // The same count, asked for by itself.
+    assert_eq!(keys.quota("anna\0burst").unwrap(), steps[0]);
     assert_eq!(keys.value(&"k".repeat(2000)), Err(Failure::TooLarge));
 }
 
