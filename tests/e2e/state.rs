@@ -9,7 +9,12 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{
-    Authority, Client, Gate, Process, TestGateway, Upstream, client::Request, eventually, in_time, redis::Redis,
+    Authority, Client, Gate, Process, TestGateway, Traffic, Upstream,
+    client::Request,
+    eventually, in_time,
+    redis::Redis,
+    token::{Key, now},
+    upstream::full,
 };
 
 /// A configuration with `rate-limit` on its routes, and its state in Redis; one of them is for warming up.
@@ -155,6 +160,37 @@ async fn a_redis_that_is_frozen_holds_nobody_up() {
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     redis.signal("CONT").await;
     eventually("being counted again", async || gateway.get("/").await.status == 200).await;
+}
+
+#[tokio::test]
+async fn redis_killed_and_restarted_under_load_loses_nobody() {
+    let upstream = Upstream::named("up").await;
+    let mut redis = Redis::start().await;
+    let limit = json!({ "limit": 1000000, "per": "1h", "on-store-failure": "local" });
+    let gateway = connected(&yaml(&upstream, &json!({ "url": redis.url(), "timeout": "1s" }), &limit), &redis).await;
+    let traffic = [
+        Traffic::start(gateway.address(), "/").await,
+        Traffic::start(gateway.address(), "/").await,
+        Traffic::start(gateway.address(), "/").await,
+    ];
+    for _ in 0..3 {
+        for client in &traffic {
+            client.goes_on().await;
+        }
+        redis.signal("KILL").await;
+        for client in &traffic {
+            client.goes_on().await;
+        }
+        redis.start_again().await;
+        let is_counted = async || {
+            gateway.get("/warm").await;
+            redis.ask("DBSIZE").await != ":0"
+        };
+        eventually("being counted again", is_counted).await;
+    }
+    for client in traffic {
+        client.end().await;
+    }
 }
 
 #[tokio::test]
@@ -357,4 +393,49 @@ async fn without_its_redis_a_cache_has_its_memory() {
     assert!(is_hit(&gateway.get("/a").await));
     gateway.get("/b").await;
     assert!(is_hit(&gateway.get("/b").await));
+}
+
+#[tokio::test]
+async fn keys_that_one_gateway_has_fetched_another_one_has() {
+    let redis = Redis::start().await;
+    let (upstream, key) = (Upstream::named("up").await, Key::p256());
+    let keys = json!({ "keys": [key.jwk("a")] }).to_string();
+    let provider = Upstream::serving(move |_| {
+        let keys = keys.clone();
+        async move { http::Response::new(full(keys)) }
+    })
+    .await;
+    let config = || {
+        format!(
+            "state: {{ backend: {{ redis: {{ url: '{}', timeout: 5s }} }} }}
+plugins: {{ jwt: {{ grants: {{ upstreams: [id] }} }} }}
+upstreams: {{ up: {{ endpoints: ['http://{}'] }}, id: {{ endpoints: ['http://{}'] }} }}
+routes:
+  - {{ name: all, plugins: [{{ name: jwt, config: {{ jwks-from: {{ upstream: id, path: /keys }} }} }}], upstream: up }}
+  - {{ name: warm, match: {{ path: /warm }}, plugins: [{{ name: rate-limit, config: {{ limit: 1000, per: 1h, scope: {{ shared: warm-{} }} }} }}], upstream: up }}
+",
+            redis.url(),
+            upstream.address(),
+            provider.address(),
+            GATEWAYS.fetch_add(1, Ordering::SeqCst)
+        )
+    };
+    let token = key.token("a", &json!({ "sub": "ada", "exp": now() + 3600 }));
+    let ask = || Request::get("/").header("authorization", &format!("Bearer {token}"));
+    let mut gateways = Vec::new();
+    for _ in 0..2 {
+        let gateway = TestGateway::start(&config()).await;
+        let before = redis.ask("DBSIZE").await;
+        eventually("the gateway being connected", async || {
+            gateway.get("/warm").await;
+            redis.ask("DBSIZE").await != before
+        })
+        .await;
+        gateways.push(gateway);
+    }
+    assert_eq!(gateways[0].send(ask()).await.status, 200);
+    // Until it has arrived there, the other one would fetch them itself.
+    eventually("Redis having them", async || redis.ask("DBSIZE").await == ":3").await;
+    assert_eq!(gateways[1].send(ask()).await.status, 200);
+    assert_eq!(provider.requests(), 1);
 }

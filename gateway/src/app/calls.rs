@@ -2,6 +2,7 @@
 
 use std::{rc::Rc, time::Instant};
 
+use aws_lc_rs::digest;
 use http::HeaderValue;
 use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -51,5 +52,11 @@ impl services::Upstreams for Calls {
             };
             tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(CallError::Timeout))
         })
+    }
+
+    fn fingerprint(&self, upstream: &str) -> Option<String> {
+        let model = format!("{:?}", self.0.get(upstream)?.model);
+        let digest = digest::digest(&digest::SHA256, model.as_bytes());
+        Some(digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
     }
 }

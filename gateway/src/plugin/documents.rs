@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     rc::Rc,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header, uri::PathAndQuery
 use tokio::sync::watch;
 
 use super::services::{CallError, LocalFuture, Services, UpstreamCall};
+use crate::state::redis::{Redis, Reply};
 
 /// Documents of all plugins together. What is asked for beyond takes the place of what was asked for longest ago.
 const DOCUMENTS: usize = 256;
@@ -100,7 +101,7 @@ impl Documents {
             state.fetching = true;
             state.doubtful = false;
             state.tried = Some(now);
-            tokio::task::spawn_local(fetch(Attempt(Arc::clone(&entry)), source, Rc::clone(services)));
+            tokio::task::spawn_local(fetch(Attempt(Arc::clone(&entry)), source, unwelcome, Rc::clone(services)));
         }
         if usable && known != state.version {
             Found::Document { version: state.version, body: state.body.clone() }
@@ -164,14 +165,15 @@ impl Entry {
 struct Attempt(Arc<Entry>);
 
 impl Attempt {
-    fn end(&self, result: Result<Bytes, String>) {
+    /// `age` is how long ago the document was fetched, by whichever gateway.
+    fn end(&self, result: Result<Bytes, String>, age: Duration) {
         let Entry { name, attempts, .. } = &*self.0;
         let mut known = self.0.lock();
         known.fetching = false;
         known.tried = Some(Instant::now());
         match result {
             Ok(body) => {
-                known.fetched = Instant::now();
+                known.fetched = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
                 if known.version == 0 || known.body != body {
                     known.version += 1;
                     known.body = body;
@@ -194,12 +196,24 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         if self.0.lock().fetching {
-            self.end(Err("the worker ended that fetched it".to_owned()));
+            self.end(Err("the worker ended that fetched it".to_owned()), Duration::ZERO);
         }
     }
 }
 
-async fn fetch(attempt: Attempt, source: Source, services: Rc<Services>) {
+async fn fetch(attempt: Attempt, source: Source, insist: bool, services: Rc<Services>) {
+    let remote = services.shared.remote.clone();
+    // An upstream of the same name that is another one elsewhere has other documents.
+    let name = services.upstreams.fingerprint(&source.upstream).map(|own| format!("{own} {}", source.target));
+    // Another gateway may have it. Whoever insists knows that it does not do.
+    if !insist
+        && let (Some(remote), Some(name)) = (&remote, &name)
+        && let Some((body, age)) = shared(remote, name).await
+        && age < source.refresh
+    {
+        return attempt.end(Ok(body), age);
+    }
+    let keep = source.keep;
     let timeout = if source.timeout.is_zero() { LONGEST_TIMEOUT } else { source.timeout.min(LONGEST_TIMEOUT) };
     let headers = HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static("application/json, */*;q=0.5"))]);
     let call = UpstreamCall {
@@ -212,12 +226,43 @@ async fn fetch(attempt: Attempt, source: Source, services: Rc<Services>) {
         limit: BODY_BYTES,
     };
     let answer = tokio::time::timeout(timeout, services.upstreams.call(call)).await;
-    attempt.end(match answer {
+    let result = match answer {
         Ok(Ok(reply)) if reply.status == StatusCode::OK => Ok(reply.body),
         Ok(Ok(reply)) => Err(format!("it is answered with {}", reply.status.as_u16())),
         Ok(Err(CallError::Unknown)) => Err("there is no such upstream".to_owned()),
         Ok(Err(CallError::Unreachable(why))) => Err(why),
         Ok(Err(CallError::TooLarge)) => Err(format!("it is over {BODY_BYTES} bytes")),
         Ok(Err(CallError::Timeout)) | Err(_) => Err("it took too long".to_owned()),
-    });
+    };
+    if let (Ok(body), Some(remote), Some(name)) = (&result, &remote, &name) {
+        share(remote, name, body, keep);
+    }
+    attempt.end(result, Duration::ZERO);
+}
+
+/// The bucket of documents where the state is: no plugin's, since its name has a space.
+const BUCKET: &str = "gateway documents";
+
+/// What another gateway has fetched, and how long ago. Where the state is away, nothing.
+async fn shared(remote: &Redis, name: &str) -> Option<(Bytes, Duration)> {
+    let Ok(Reply::Bytes(Some(value))) = remote.ask(remote.get(BUCKET, name).ok()?).ok()?.answer().await else {
+        return None;
+    };
+    let (at, _) = value.split_first_chunk()?;
+    let age = unix_millis().saturating_sub(u64::from_be_bytes(*at));
+    Some((value.slice(8..), Duration::from_millis(age)))
+}
+
+/// For other gateways; nobody waits for it.
+fn share(remote: &Redis, name: &str, body: &Bytes, keep: Duration) {
+    let value = [&unix_millis().to_be_bytes()[..], body].concat();
+    let keep = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
+    if let Ok(op) = remote.set(BUCKET, name, value, Some(keep)) {
+        let _ = remote.ask(op);
+    }
+}
+
+fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

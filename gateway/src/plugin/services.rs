@@ -44,6 +44,11 @@ pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 /// The upstreams as one worker reaches them. A trait, because what sends requests is above this room.
 pub trait Upstreams {
     fn call(&self, call: UpstreamCall) -> LocalFuture<'_, Result<Reply, CallError>>;
+
+    /// What is the same for two gateways only if an upstream is configured in the same way; none if it is nobody else's.
+    fn fingerprint(&self, _upstream: &str) -> Option<String> {
+        None
+    }
 }
 
 /// A request of a plugin's own.
