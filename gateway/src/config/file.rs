@@ -168,6 +168,24 @@ pub(super) enum StandardSink {
 pub(super) struct FileSink {
     /// Appended to; opened anew on reload.
     pub file: String,
+    /// When the file is renamed and a new one begun; without it, never.
+    #[schemars(extend("examples" = [{ "size": "100MiB", "keep": 5 }]))]
+    pub rotate: Option<Rotate>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Rotate {
+    /// What a file may hold; only a line that is longer makes it larger.
+    pub size: Size,
+    /// How many full files are kept: `FILE.1`, the newest, to `FILE.5`.
+    #[serde(default = "kept_files")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub keep: u32,
+}
+
+fn kept_files() -> u32 {
+    5
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

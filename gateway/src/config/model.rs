@@ -168,8 +168,15 @@ pub enum SecretSource {
 pub enum SinkTarget {
     Stdout,
     Stderr,
-    /// Appended to; opened anew on reload, for rotation.
-    File(PathBuf),
+    /// Appended to; opened anew on reload, for rotation by others.
+    File { path: PathBuf, rotate: Option<Rotation> },
+}
+
+/// A file that has `size` bytes is renamed to `FILE.1`, and those before it are counted up to `FILE.{keep}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rotation {
+    pub size: u64,
+    pub keep: u32,
 }
 
 #[derive(Debug, PartialEq)]

@@ -117,6 +117,9 @@ fn everything_that_can_be_set_arrives() {
     assert_eq!(config.timeouts.request, Duration::from_millis(500));
     assert_eq!(config.secrets["TOKEN"], SecretSource::Env("PATH".to_owned()));
     assert_eq!(config.sinks["err"], SinkTarget::Stderr);
+    let rotated = Some(Rotation { size: 1 << 20, keep: 9 });
+    let audit = SinkTarget::File { path: folder("good").join("../files/audit.log"), rotate: rotated };
+    assert_eq!(config.sinks["audit"], audit);
     assert_eq!(config.upstreams["users"].endpoints[1].weight, 2);
     assert_eq!(config.upstreams["orders"].tls.server_name.as_deref(), Some("orders.example"));
 

@@ -3,13 +3,14 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, fs, io,
+    fmt, io,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use super::{
     metrics::{Metrics, SinkMetrics},
+    rotation::{Rotating, append},
     writer::{Output, Writer},
 };
 use crate::config::model::SinkTarget;
@@ -82,7 +83,7 @@ impl Sinks {
                     Arc::new(started.map_err(|error| failed(name, target, error))?)
                 }
             };
-            next.writers.retain(|(known, _)| known != target);
+            next.writers.retain(|(known, _)| !same(known, target));
             next.writers.push((target.clone(), writer.clone()));
             next.sinks.insert(name.clone(), Sink { writer, metrics: metrics.sink(name) });
         }
@@ -108,7 +109,7 @@ impl Sinks {
     }
 
     fn writer(&self, target: &SinkTarget) -> Option<Arc<Writer>> {
-        self.writers.iter().find(|(known, _)| known == target).map(|(_, writer)| writer.clone())
+        self.writers.iter().find(|(known, _)| same(known, target)).map(|(_, writer)| writer.clone())
     }
 }
 
@@ -128,15 +129,24 @@ fn open(target: &SinkTarget) -> io::Result<Output> {
     Ok(match target {
         SinkTarget::Stdout => Output::Stdout,
         SinkTarget::Stderr => Output::Stderr,
-        SinkTarget::File(path) => Output::File(fs::OpenOptions::new().create(true).append(true).open(path)?),
+        SinkTarget::File { path, rotate: None } => Output::File(append(path)?),
+        SinkTarget::File { path, rotate: Some(rotation) } => Output::Rotating(Rotating::open(path, *rotation)?),
     })
+}
+
+/// Whether two targets need one writer: a file is the same, however it is rotated.
+fn same(a: &SinkTarget, b: &SinkTarget) -> bool {
+    match (a, b) {
+        (SinkTarget::File { path: a, .. }, SinkTarget::File { path: b, .. }) => a == b,
+        _ => a == b,
+    }
 }
 
 fn describe(target: &SinkTarget) -> String {
     match target {
         SinkTarget::Stdout => "stdout".into(),
         SinkTarget::Stderr => "stderr".into(),
-        SinkTarget::File(path) => path.display().to_string(),
+        SinkTarget::File { path, .. } => path.display().to_string(),
     }
 }
 
@@ -147,12 +157,14 @@ fn failed(sink: &str, target: &SinkTarget, error: io::Error) -> OpenError {
 #[cfg(test)]
 mod tests {
     use std::{
+        fs,
         io::Write,
         path::{Path, PathBuf},
         sync::mpsc,
     };
 
     use super::*;
+    use crate::{config::model::Rotation, telemetry::rotation::numbered};
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -173,8 +185,12 @@ mod tests {
         }
     }
 
+    fn file(path: PathBuf) -> SinkTarget {
+        SinkTarget::File { path, rotate: None }
+    }
+
     fn to_file(name: &str, path: &Path) -> BTreeMap<String, SinkTarget> {
-        BTreeMap::from([(name.to_owned(), SinkTarget::File(path.to_owned()))])
+        BTreeMap::from([(name.to_owned(), file(path.to_owned()))])
     }
 
     #[test]
@@ -220,9 +236,25 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_rotated_from_the_reload_on_that_says_so() {
+        let scratch = Scratch::new("rotate-from-now-on");
+        let path = scratch.0.join("log");
+        let old = Sinks::open(&to_file("access", &path), &Metrics::default()).unwrap();
+        old.write("access", b"before").unwrap();
+        assert!(old.flush(PATIENCE));
+        let rotate = Some(Rotation { size: 8, keep: 1 });
+        let targets = BTreeMap::from([("access".to_owned(), SinkTarget::File { path: path.clone(), rotate })]);
+        let new = old.next(&targets, &Metrics::default()).unwrap();
+        new.write("access", b"after").unwrap();
+        assert!(new.flush(PATIENCE));
+        assert_eq!(fs::read_to_string(numbered(&path, 1)).unwrap(), "before\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "after\n");
+    }
+
+    #[test]
     fn sinks_of_the_same_target_share_a_writer() {
         let scratch = Scratch::new("shared");
-        let target = SinkTarget::File(scratch.0.join("log"));
+        let target = file(scratch.0.join("log"));
         let targets = BTreeMap::from([("a".to_owned(), target.clone()), ("b".to_owned(), target)]);
         let sinks = Sinks::open(&targets, &Metrics::default()).unwrap();
         assert_eq!(sinks.writers.len(), 1);

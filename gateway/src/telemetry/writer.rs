@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::rotation::Rotating;
+
 /// Lines waiting to be written.
 const BUFFER_BYTES: usize = 4 * 1024 * 1024;
 
@@ -26,6 +28,7 @@ pub(super) enum Output {
     Stdout,
     Stderr,
     File(File),
+    Rotating(Rotating),
     #[cfg(test)]
     Test(Box<dyn Write + Send>),
 }
@@ -176,6 +179,7 @@ impl Output {
             }
             Self::Stderr => io::stderr().lock().write_all(batch),
             Self::File(file) => file.write_all(batch),
+            Self::Rotating(file) => file.write(batch),
             #[cfg(test)]
             Self::Test(write) => write.write_all(batch),
         }
@@ -195,7 +199,7 @@ impl Complaints {
             self.silent += 1;
             return;
         }
-        tracing::warn!(sink = target, unreported = self.silent, "lines lost: {error}");
+        tracing::warn!(sink = target, unreported = self.silent, "cannot write or rotate: {error}");
         self.last = Some(Instant::now());
         self.silent = 0;
     }

@@ -1,9 +1,9 @@
 //! What the configuration names on disk and in the environment.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustls::{
@@ -90,6 +90,26 @@ pub(super) fn can_append(path: &Path) -> Result<(), String> {
             Err(format!("there is no folder `{}`", folder.display()))
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether a file can be renamed when it is full: what is neither there nor an ordinary file (a device, a pipe,
+/// a link) would be something else afterwards.
+pub(super) fn can_rotate(path: &Path) -> Result<(), String> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.is_file() && !found.is_dir() => {
+            Err(format!("`{}` is not an ordinary file and cannot be rotated; leave out `rotate`", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The same for every way of writing the path to a file that may not be there yet.
+pub(super) fn identity(path: &Path) -> PathBuf {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    match (fs::canonicalize(folder), path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path.to_owned(),
     }
 }
 

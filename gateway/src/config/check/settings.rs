@@ -22,6 +22,7 @@ use crate::config::{
     units::{Size, Span},
     yaml::join,
 };
+use crate::telemetry::rotation::numbered;
 
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
 
@@ -31,6 +32,7 @@ const URI: (Size, Size) = (Size(64), Size(65_534));
 const BODY: (Size, Size) = (Size(1), Size(1 << 40));
 const BUFFER: (Size, Size) = (Size(1), Size(1 << 30));
 const CACHE: (Size, Size) = (Size(0), Size(1 << 40));
+const ROTATED: (Size, Size) = (Size::kib(4), Size(1 << 40));
 const WAIT: (Span, Span) = (Span::millis(1), Span::secs(24 * 60 * 60));
 
 pub(super) fn log(file: &File, report: &mut Report<'_>) -> Option<model::Log> {
@@ -254,10 +256,41 @@ pub(super) fn sinks(file: &File, report: &mut Report<'_>) -> BTreeMap<String, mo
                 if let Err(message) = files::can_append(&path) {
                     report.value(&join(&place, "file"), message);
                 }
-                model::SinkTarget::File(path)
+                let rotate = typed.rotate.as_ref().map(|rotate| {
+                    range(rotate.size, ROTATED, &join(&join(&place, "rotate"), "size"), report);
+                    if let Err(message) = files::can_rotate(&path) {
+                        report.value(&join(&place, "file"), message);
+                    }
+                    model::Rotation { size: rotate.size.0, keep: rotate.keep }
+                });
+                model::SinkTarget::File { path, rotate }
             }
         };
         sinks.insert(name.clone(), target);
     }
+    rotations(&sinks, report);
     sinks
+}
+
+/// One file is rotated in one way, and what is rotated away is no other sink's.
+fn rotations(sinks: &BTreeMap<String, model::SinkTarget>, report: &mut Report<'_>) {
+    let files = || {
+        sinks.iter().filter_map(|(name, target)| match target {
+            model::SinkTarget::File { path, rotate } => Some((name, files::identity(path), *rotate)),
+            _ => None,
+        })
+    };
+    for (name, path, rotate) in files() {
+        for (other, its_path, its_rotation) in files() {
+            if path == its_path && rotate != its_rotation && other < name {
+                let message = format!("sink `{other}` writes to the same file; write the same `rotate` for both");
+                report.value(&join(&join("/sinks", name), "file"), message);
+            }
+            let kept = its_rotation.is_some_and(|its| (1..=its.keep).any(|n| path == numbered(&its_path, n)));
+            if kept {
+                let message = format!("sink `{other}` renames its full files to this; choose another name");
+                report.value(&join(&join("/sinks", name), "file"), message);
+            }
+        }
+    }
 }
