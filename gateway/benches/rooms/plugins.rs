@@ -31,7 +31,8 @@ struct World {
 impl World {
     fn new() -> Self {
         let metrics = Metrics::default();
-        let targets = BTreeMap::from([("access".to_owned(), SinkTarget::File { path: "/dev/null".into(), rotate: None })]);
+        let targets =
+            BTreeMap::from([("access".to_owned(), SinkTarget::File { path: "/dev/null".into(), rotate: None })]);
         let sinks = Sinks::open(&targets, &metrics).expect("a file that is always there");
         let shared = Shared { sinks: Arc::new(sinks), metrics, ..Shared::default() };
         let services = Services { worker: 0, shared: Arc::new(shared), upstreams: Rc::new(NoUpstreams) };

@@ -169,7 +169,10 @@ pub enum SinkTarget {
     Stdout,
     Stderr,
     /// Appended to; opened anew on reload, for rotation by others.
-    File { path: PathBuf, rotate: Option<Rotation> },
+    File {
+        path: PathBuf,
+        rotate: Option<Rotation>,
+    },
 }
 
 /// A file that has `size` bytes is renamed to `FILE.1`, and those before it are counted up to `FILE.{keep}`.

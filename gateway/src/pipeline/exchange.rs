@@ -257,10 +257,12 @@ impl Exchange {
         if value.len() > self.bounds.uri_bytes {
             return Err(EditError::TooLarge);
         }
-        if !value.starts_with('/') || !value.bytes().all(|b| b.is_ascii_graphic() && b != b'#' && b != b'\\') {
+        // Of a query only what no parser takes is refused: clients send backslashes and more, and what came in may go out.
+        let (path, query) = value.split_once('?').unwrap_or((value, ""));
+        let is_path = path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && b != b'#' && b != b'\\');
+        if !is_path || query.bytes().any(|b| b <= b' ' || b == 0x7f || b == b'#') {
             return Err(EditError::InvalidSyntax);
         }
-        let path = value.split('?').next().unwrap_or_default();
         if path.split('/').any(is_dot_segment) {
             return Err(EditError::InvalidSyntax);
         }

@@ -303,9 +303,10 @@ pub(crate) fn target(value: &str) -> Result<PathAndQuery, EditError> {
     if value.len() > MAX_URI_BYTES {
         return Err(EditError::TooLarge);
     }
-    let path = value.split('?').next().unwrap_or_default();
-    if !value.starts_with('/')
-        || !value.bytes().all(|b| b.is_ascii_graphic() && b != b'#' && b != b'\\')
+    let (path, query) = value.split_once('?').unwrap_or((value, ""));
+    if !path.starts_with('/')
+        || !path.bytes().all(|b| b.is_ascii_graphic() && b != b'#' && b != b'\\')
+        || query.bytes().any(|b| b <= b' ' || b == 0x7f || b == b'#')
         || path.split('/').any(is_dot_segment)
     {
         return Err(EditError::InvalidSyntax);

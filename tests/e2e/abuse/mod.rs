@@ -1,5 +1,6 @@
 //! Clients that mean harm: whatever they do costs them their connection and nobody else anything.
 
+mod hostile;
 mod http2;
 
 use std::{

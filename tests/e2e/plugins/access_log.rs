@@ -284,3 +284,43 @@ async fn a_rotated_file_is_let_go_at_the_reload_and_no_line_is_lost() {
     assert_eq!(logged.line().await["path"], "/echo/c");
     assert_eq!(before(), 2);
 }
+
+#[tokio::test]
+async fn a_full_file_is_renamed_under_load_and_no_line_is_lost() {
+    const LINES: usize = 300;
+    let upstream = Upstream::echo().await;
+    let gateway = TestGateway::start(&format!(
+        "sinks: {{ access: {{ file: access.log, rotate: {{ size: 4KiB, keep: 1000 }} }} }}
+upstreams: {{ echo: {{ endpoints: ['http://{}'] }} }}
+global-plugins: [{{ name: access-log, config: {{ sink: access }} }}]
+routes: [{{ name: all, upstream: echo }}]",
+        upstream.address()
+    ))
+    .await;
+    let clients = (0..3).map(async |client| {
+        let mut connection = Client::connect(gateway.address()).await;
+        for n in 0..LINES / 3 {
+            assert_eq!(connection.send(Request::get(&format!("/{client}-{n}"))).await.status, 200);
+        }
+    });
+    futures_util::future::join_all(clients).await;
+
+    let files = || {
+        let named = std::fs::read_dir(gateway.folder()).unwrap().map(|entry| entry.unwrap().path());
+        named.filter(|path| path.to_string_lossy().contains("access.log")).collect::<Vec<_>>()
+    };
+    let texts = || files().iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect::<Vec<_>>();
+    let lines = || texts().iter().map(|text| text.lines().count()).sum::<usize>();
+    eventually("every line is in some file", async || lines() == LINES).await;
+    let texts = texts();
+    assert!(texts.len() > LINES / 20, "{} files", texts.len());
+    assert!(texts.iter().all(|text| text.len() <= 4096 && text.ends_with('\n')));
+    let mut paths: Vec<_> = texts
+        .iter()
+        .flat_map(|text| text.lines())
+        .map(|line| serde_json::from_str::<Value>(line).expect("a whole line")["path"].to_string())
+        .collect();
+    paths.sort();
+    paths.dedup();
+    assert_eq!(paths.len(), LINES);
+}

@@ -123,3 +123,12 @@ async fn a_line_end_in_a_value_ends_no_line() {
     assert_eq!(response.upstream_saw("x-name"), ["ada%0D%0Ax-admin: yes"]);
     assert!(response.upstream_saw("x-admin").is_empty());
 }
+
+#[tokio::test]
+async fn a_query_with_a_backslash_is_edited_like_any_other() {
+    let request = json!({ "query": { "remove": ["debug"] } });
+    let (gateway, _upstream) = users(&request).await;
+    let response = gateway.raw(b"GET /api/users/7?debug&a=\\b HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+    assert!(response.contains(r#""target":"/api/users/7?a=\\b""#), "{response}");
+}

@@ -64,7 +64,8 @@ fn lines_go_to_granted_sinks_only() {
     let file = folder.path().join("lines");
     let shared = Shared::default();
     let targets = [("mine", file.clone()), ("theirs", folder.path().join("other"))];
-    let targets = targets.into_iter().map(|(name, path)| (name.to_owned(), SinkTarget::File { path, rotate: None })).collect();
+    let targets =
+        targets.into_iter().map(|(name, path)| (name.to_owned(), SinkTarget::File { path, rotate: None })).collect();
     let sinks = Arc::new(Sinks::open(&targets, &shared.metrics).unwrap());
     for sink in ["mine", "theirs"] {
         let mut used = naughty_with(json!({ "do": "sink", "with": sink }));
