@@ -33,9 +33,11 @@ impl Facts for ControlFacts {
     }
 
     fn purge(&self, bucket: &str, what: &Purge<'_>) -> usize {
+        // Here first, and counted: the word of it comes back to this gateway too.
+        let purged = self.shared.responses.purge(bucket, what);
         if let Some(Err(failure)) = self.shared.remote.get().map(|remote| remote.purge(bucket, what)) {
             tracing::warn!(bucket, ?what, ?failure, "other gateways do not hear of a purge");
         }
-        self.shared.responses.purge(bucket, what)
+        purged
     }
 }
