@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use crate::{
     shell::{self, cargo, find},
@@ -11,6 +11,11 @@ use crate::{
 };
 
 pub fn run() -> Result<()> {
+    // Said now, and not by a test after minutes.
+    ensure!(
+        find("redis-server").is_some(),
+        "redis-server is missing, which tests start: install it, such as with `apt-get install redis-server`"
+    );
     ensure_wasm_target()?;
     let mut steps = Steps::default();
     steps.step("formatting", || shell::run(cargo().args(["fmt", "--all", "--check"])));
