@@ -245,10 +245,11 @@ async fn stay_connected(shared: Rc<Shared>) {
         let attempt = tokio::time::timeout(CONNECT, shared.link.connect()).await;
         match attempt {
             Ok(Ok(connection)) => {
-                tracing::info!(server = shared.link.name, "the state is in Redis");
                 *shared.connection.borrow_mut() = Some(connection.clone());
                 shared.unanswered.set(0);
                 shared.link.up.store(true, Ordering::Relaxed);
+                // Said when it is true: whoever reads it may rely on it.
+                tracing::info!(server = shared.link.name, "the state is in Redis");
                 (wait, told) = (SHORTEST_WAIT, true);
                 look_after(&shared, connection).await;
                 *shared.connection.borrow_mut() = None;
