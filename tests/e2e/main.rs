@@ -8,6 +8,7 @@ mod basics;
 mod bodies;
 mod cli;
 mod client_certificates;
+mod contrib;
 mod demo;
 mod endurance;
 mod examples;

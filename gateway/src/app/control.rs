@@ -21,6 +21,7 @@ use super::{
     facts::ControlFacts,
     shared::Shared,
     snapshot::{ListenerKey, Snapshot},
+    supervised::Manager,
     watch,
     worker::WorkerHandle,
 };
@@ -46,6 +47,7 @@ pub(super) struct Control {
     changes: watch::Changes,
     facts: Arc<ControlFacts>,
     admin: Option<(SocketAddr, StdListener)>,
+    manager: Manager,
 }
 
 /// What a reload works on; it moves to a blocking thread and back.
@@ -107,7 +109,7 @@ impl Control {
         drop(frugal);
         let facts = Arc::new(ControlFacts::new(core.shared.clone()));
         facts.ready.store(true, Ordering::Release);
-        Ok(Self { core, signals, changes, facts, admin })
+        Ok(Self { core, signals, changes, facts, admin, manager: Manager::new(options.signals) })
     }
 
     /// In the order of the configuration.
@@ -127,8 +129,10 @@ impl Control {
     }
 
     async fn watch_over(self, mut inbox: mpsc::Receiver<Order>) {
-        let Self { mut core, mut signals, mut changes, facts, admin } = self;
+        let Self { mut core, mut signals, mut changes, facts, admin, manager } = self;
         let _admin = admin.map(|(_, socket)| serve_admin(socket, facts.clone()));
+        let _watchdog = manager.watch(core.workers.iter().map(WorkerHandle::pulse).collect());
+        manager.ready();
         let mut asked_to_end = false;
         loop {
             let order = tokio::select! {
@@ -141,6 +145,7 @@ impl Control {
             match order {
                 Order::Reload { new_source, reply } => {
                     let began = SystemTime::now();
+                    manager.reloading();
                     let mut reloading = pin!(reload(core, new_source));
                     let (back, result) = loop {
                         tokio::select! {
@@ -159,11 +164,13 @@ impl Control {
                     // Also of a reload that failed: links may lead elsewhere by now.
                     changes.follow(core.snapshot.config.files(), began);
                     facts.reloaded(result.is_ok());
+                    manager.ready();
                     // Whoever asked may not want to know any more.
                     let _ = reply.send(result);
                 }
                 Order::Drain => {
                     facts.ready.store(false, Ordering::Release);
+                    manager.stopping();
                     let deadline = core.snapshot.config.timeouts.drain;
                     tracing::info!("draining, for {deadline:?} at most");
                     let sinks = core.snapshot.sinks.clone();

@@ -10,6 +10,7 @@ mod purge;
 mod secrets;
 mod shared;
 mod snapshot;
+mod supervised;
 mod watch;
 mod worker;
 
@@ -53,7 +54,7 @@ pub enum Source {
 #[derive(Clone, Debug)]
 pub struct Options {
     pub source: Source,
-    /// SIGTERM and SIGINT drain, SIGHUP reloads.
+    /// SIGTERM and SIGINT drain, SIGHUP reloads, and a service manager that started the process is told how it is.
     pub signals: bool,
     /// A change of the file reloads.
     pub watch: bool,

@@ -6,7 +6,7 @@ use std::{
     io,
     net::TcpListener as StdListener,
     rc::Rc,
-    sync::{Arc, mpsc as sync_mpsc},
+    sync::{Arc, atomic::Ordering, mpsc as sync_mpsc},
     thread,
     time::Duration,
 };
@@ -19,6 +19,7 @@ use tokio::{
 use super::{
     StartError, WORKER_PATIENCE,
     snapshot::{ListenerKey, Snapshot},
+    supervised::{self, Pulse},
 };
 use crate::{
     alloc,
@@ -29,7 +30,7 @@ use crate::{
 };
 
 /// How often connections to upstreams that idle for too long are looked for.
-const HOUSEKEEPING: Duration = Duration::from_secs(1);
+const HOUSEKEEPING: Duration = supervised::BEAT;
 /// Commands come from the control thread, one at a time.
 const COMMANDS: usize = 4;
 
@@ -37,6 +38,7 @@ const COMMANDS: usize = 4;
 pub(super) struct WorkerHandle {
     commands: mpsc::Sender<Command>,
     thread: thread::JoinHandle<()>,
+    pulse: Pulse,
 }
 
 enum Command {
@@ -67,9 +69,16 @@ impl WorkerHandle {
     pub(super) fn spawn(index: usize) -> io::Result<Self> {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let runtime = tokio::runtime::Builder::new_current_thread();
-        let thread =
-            thread::Builder::new().name(format!("worker-{index}")).spawn(move || work(index, runtime, inbox))?;
-        Ok(Self { commands, thread })
+        let pulse = Pulse::default();
+        let beating = pulse.clone();
+        let thread = thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(move || work(index, runtime, inbox, &beating))?;
+        Ok(Self { commands, thread, pulse })
+    }
+
+    pub(super) fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Blocks only if the worker is behind with earlier commands.
@@ -94,11 +103,11 @@ impl WorkerHandle {
     }
 }
 
-fn work(index: usize, mut runtime: tokio::runtime::Builder, inbox: mpsc::Receiver<Command>) {
+fn work(index: usize, mut runtime: tokio::runtime::Builder, inbox: mpsc::Receiver<Command>, pulse: &Pulse) {
     match runtime.enable_all().build() {
         Ok(runtime) => {
             let local = LocalSet::new();
-            local.block_on(&runtime, obey(index, inbox));
+            local.block_on(&runtime, obey(index, inbox, pulse));
             // Exchanges that the deadline cut off end with the tasks, and are observed as they are dropped.
             let _runtime = runtime.enter();
             drop(local);
@@ -107,7 +116,7 @@ fn work(index: usize, mut runtime: tokio::runtime::Builder, inbox: mpsc::Receive
     }
 }
 
-async fn obey(index: usize, mut inbox: mpsc::Receiver<Command>) {
+async fn obey(index: usize, mut inbox: mpsc::Receiver<Command>, pulse: &Pulse) {
     let mut server: Option<Rc<Server>> = None;
     let listening: RefCell<HashMap<ListenerKey, Listening>> = RefCell::default();
     let pools = Pools::default();
@@ -118,6 +127,7 @@ async fn obey(index: usize, mut inbox: mpsc::Receiver<Command>) {
         let command = tokio::select! {
             command = inbox.recv() => command,
             _ = housekeeping.tick() => {
+                pulse.fetch_add(1, Ordering::Relaxed);
                 if let Some(server) = &server {
                     server.worker.site().upstreams.close_idle(HOUSEKEEPING);
                     if std::mem::take(&mut loaded) || server.have_slumbered() {

@@ -2,6 +2,7 @@
 
 mod check;
 mod inspect;
+mod manual;
 mod route;
 mod run;
 mod schema;
@@ -14,6 +15,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::app::StartError;
 
@@ -51,6 +53,16 @@ enum Command {
     /// Look at plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
+    /// Print a script with which a shell completes this command line
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages, such as into /usr/local/share/man/man1
+    Man {
+        /// The folder, which is there
+        folder: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]
@@ -160,6 +172,8 @@ pub fn main() -> ExitCode {
         Command::Schema => schema::schema(),
         Command::Route(args) => route::route(&args),
         Command::Plugin(PluginCommand::Inspect(args)) => inspect::inspect(&args),
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { folder } => manual::pages(&folder),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,6 +6,7 @@ mod files;
 mod operator;
 mod reload;
 mod source;
+mod supervised;
 
 use std::{
     fs,

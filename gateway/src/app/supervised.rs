@@ -1,0 +1,126 @@
+//! What a service manager is told, if one started us (sd_notify(3)): that we serve, reload and stop, and, for as long as
+//! every worker is alive, that there is no need to kill us.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use sd_notify::NotifyState;
+use tokio::task::AbortHandle;
+
+/// How often a worker's pulse beats.
+pub(super) const BEAT: Duration = Duration::from_secs(1);
+
+/// A worker counts its beats here, as long as it gets to run.
+pub(super) type Pulse = Arc<AtomicU64>;
+
+/// The line to the service manager. Silent where there is none, and where we are a part of some other process.
+#[derive(Clone, Copy)]
+pub(super) struct Manager {
+    listens: bool,
+}
+
+impl Manager {
+    pub(super) fn new(listens: bool) -> Self {
+        Self { listens }
+    }
+
+    pub(super) fn ready(self) {
+        self.tell(|| Ok(vec![NotifyState::Ready]));
+    }
+
+    /// `ready` follows, whatever comes of it. `Type=notify-reload` wants the time to tell reloads apart.
+    pub(super) fn reloading(self) {
+        self.tell(|| Ok(vec![NotifyState::Reloading, NotifyState::monotonic_usec_now()?]));
+    }
+
+    pub(super) fn stopping(self) {
+        self.tell(|| Ok(vec![NotifyState::Stopping]));
+    }
+
+    /// Where the manager has a watchdog: strokes it as long as all workers' pulses beat.
+    pub(super) fn watch(self, pulses: Vec<Pulse>) -> Option<AbortHandle> {
+        let patience = sd_notify::watchdog_enabled().filter(|_| self.listens)?;
+        let mut ward = Ward::new(pulses, patience, Instant::now());
+        let task = async move {
+            // sd_watchdog_enabled(3) recommends half of the time.
+            let mut ticks = tokio::time::interval(patience / 2);
+            loop {
+                ticks.tick().await;
+                match ward.silent(Instant::now()) {
+                    None => self.tell(|| Ok(vec![NotifyState::Watchdog])),
+                    Some(worker) => tracing::error!(
+                        "worker {worker} does not get to run: the watchdog is not told that all is well"
+                    ),
+                }
+            }
+        };
+        Some(tokio::task::spawn_local(task).abort_handle())
+    }
+
+    fn tell<'a>(self, what: impl FnOnce() -> io::Result<Vec<NotifyState<'a>>>) {
+        if self.listens
+            && let Err(error) = what().and_then(|states| sd_notify::notify(&states))
+        {
+            tracing::warn!(%error, "the service manager cannot be told how we are");
+        }
+    }
+}
+
+/// Who has when been heard.
+struct Ward {
+    heard: Vec<(Pulse, u64, Instant)>,
+    patience: Duration,
+}
+
+impl Ward {
+    fn new(pulses: Vec<Pulse>, patience: Duration, now: Instant) -> Self {
+        // A manager with less patience than a few beats take is still told the truth, only later.
+        let patience = (patience / 2).max(3 * BEAT);
+        Self { heard: pulses.into_iter().map(|pulse| (pulse, 0, now)).collect(), patience }
+    }
+
+    /// The first worker that has not been heard for too long.
+    fn silent(&mut self, now: Instant) -> Option<usize> {
+        for (pulse, beats, heard) in &mut self.heard {
+            let present = pulse.load(Relaxed);
+            if present != *beats {
+                (*beats, *heard) = (present, now);
+            }
+        }
+        self.heard.iter().position(|(_, _, heard)| now.saturating_duration_since(*heard) > self.patience)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_without_a_pulse_is_found_and_one_that_comes_round_forgiven() {
+        let pulses: Vec<Pulse> = (0..2).map(|_| Pulse::default()).collect();
+        let began = Instant::now();
+        let mut ward = Ward::new(pulses.clone(), Duration::from_secs(30), began);
+        let after = |seconds| began + Duration::from_secs(seconds);
+        pulses[0].fetch_add(1, Relaxed);
+        assert_eq!(ward.silent(after(14)), None);
+        pulses[0].fetch_add(1, Relaxed);
+        assert_eq!(ward.silent(after(16)), Some(1));
+        pulses[1].fetch_add(1, Relaxed);
+        assert_eq!(ward.silent(after(17)), None);
+    }
+
+    #[test]
+    fn an_impatient_manager_does_not_make_a_worker_dead_that_beats_once_a_second() {
+        let pulse = Pulse::default();
+        let began = Instant::now();
+        let mut ward = Ward::new(vec![pulse], Duration::from_millis(100), began);
+        assert_eq!(ward.silent(began + 2 * BEAT), None);
+        assert_eq!(ward.silent(began + 4 * BEAT), Some(0));
+    }
+}
