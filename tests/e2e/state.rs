@@ -142,6 +142,42 @@ async fn while_redis_is_away_it_is_as_configured_and_afterwards_counted_again() 
 }
 
 #[tokio::test]
+async fn how_it_goes_with_redis_is_counted() {
+    let upstream = Upstream::named("up").await;
+    let mut redis = Redis::start().await;
+    let limit = json!({ "limit": 100, "per": "1h", "on-store-failure": "allow" });
+    let gateway = connected(&yaml(&upstream, &json!({ "url": redis.url(), "timeout": "5s" }), &limit), &redis).await;
+    let figure = async |series: &str| -> f64 {
+        let metrics = gateway.metrics().await;
+        let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {series} in\n{metrics}")).parse().unwrap()
+    };
+    let answered = "gateway_state_questions_total{result=\"answered\"}";
+    let before = figure(answered).await;
+    for _ in 0..3 {
+        assert_eq!(gateway.get("/").await.status, 200);
+    }
+    assert_eq!(figure(answered).await, before + 3.0);
+    assert_eq!(figure("gateway_state_up").await, 1.0);
+    assert!(figure("gateway_state_seconds_total").await > 0.0);
+
+    redis.signal("KILL").await;
+    // The first one may be the one that finds out.
+    eventually("it being known", async || {
+        gateway.get("/").await.status == 200 && figure("gateway_state_up").await == 0.0
+    })
+    .await;
+    let unasked = "gateway_state_questions_total{result=\"unasked\"}";
+    let before = figure(unasked).await;
+    assert_eq!(gateway.get("/").await.status, 200);
+    assert_eq!(figure(unasked).await, before + 1.0);
+
+    let alone = TestGateway::start("routes: [{ name: all, respond: { status: 204 } }]\n").await;
+    let metrics = alone.metrics().await;
+    assert!(!metrics.lines().any(|line| line.starts_with("gateway_state_")), "there is nothing that could be up");
+}
+
+#[tokio::test]
 async fn a_redis_that_is_frozen_holds_nobody_up() {
     let upstream = Upstream::named("up").await;
     let mut redis = Redis::start().await;

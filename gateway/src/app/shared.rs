@@ -1,8 +1,8 @@
 //! What outlives every configuration: compiled code, the plugins' store, metrics, the log.
 
 use std::{
-    fs, io,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    fmt, fs, io,
+    sync::{Arc, Mutex, OnceLock, PoisonError, atomic::Ordering::Relaxed},
 };
 
 use super::{LogOverrides, StartError};
@@ -14,7 +14,10 @@ use crate::{
         Bounds, MemoryStore, Responses,
         redis::{self, Redis},
     },
-    telemetry::{Logging, Metrics},
+    telemetry::{
+        Logging, Metrics,
+        remote::{RemoteFigures, RemoteState},
+    },
 };
 
 /// One for the process.
@@ -69,6 +72,7 @@ impl Shared {
             timeout: server.timeout,
         };
         let remote = Redis::start(settings, self.responses.clone()).map_err(io::Error::other)?;
+        self.metrics.watch_state(Arc::new(Watched(remote.clone())));
         self.remote.get_or_init(|| remote);
         Ok(())
     }
@@ -91,5 +95,26 @@ impl Shared {
     /// Writes out what is buffered.
     pub(super) fn finish_log(&self) {
         drop(self.log.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// Redis as metrics see it, which do not know it.
+struct Watched(Arc<Redis>);
+
+impl fmt::Debug for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the state in Redis")
+    }
+}
+
+impl RemoteState for Watched {
+    fn figures(&self) -> RemoteFigures {
+        let counts = self.0.counts();
+        let questions = [&counts.answered, &counts.late, &counts.failed, &counts.unasked];
+        RemoteFigures {
+            up: self.0.is_up(),
+            questions: questions.map(|counter| counter.load(Relaxed)),
+            micros: counts.micros.load(Relaxed),
+        }
     }
 }

@@ -100,13 +100,29 @@ impl std::error::Error for Problems {}
 /// The line with its number, and a caret under the column.
 fn excerpt(line: &str, Location { line: number, column }: Location) -> String {
     // A terminal must not obey what a file contains.
-    let plain: Vec<char> = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let mut plain: Vec<char> = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    hide_credentials(&mut plain);
     let column = column.clamp(1, plain.len() + 1) - 1;
     let first = if plain.len() <= SHOWN { 0 } else { column.saturating_sub(SHOWN / 2) };
     let last = plain.len().min(first + SHOWN);
     let shown: String = plain[first..last].iter().collect();
     let caret = " ".repeat(column - first);
     format!("{number:>5} | {}\n      | {caret}^", shown.trim_end())
+}
+
+/// Makes stars of what URLs say before their host (RFC 3986 §3.2.1): what is wrong with a file ends up in logs, and a
+/// password in a URL is one of the things that can be wrong.
+fn hide_credentials(line: &mut [char]) {
+    let mut from = 0;
+    while let Some(at) = line[from..].windows(3).position(|three| three == [':', '/', '/']) {
+        let begin = from + at + 3;
+        let ends = |c: &char| c.is_whitespace() || matches!(c, '/' | '?' | '#' | '"' | '\'' | ',' | ']' | '}');
+        let end = line[begin..].iter().position(ends).map_or(line.len(), |length| begin + length);
+        if let Some(length) = line[begin..end].iter().rposition(|c| *c == '@') {
+            line[begin..begin + length].fill('*');
+        }
+        from = end;
+    }
 }
 
 #[cfg(test)]
@@ -132,6 +148,20 @@ mod tests {
         let shown = Problems::new(Path::new("g.yaml"), &line, vec![at(1, 502, "here")]).to_string();
         assert!(shown.lines().all(|line| line.chars().count() < SHOWN + 10), "{shown}");
         assert!(!shown.contains('\u{1b}'));
+    }
+
+    #[test]
+    fn credentials_in_urls_are_not_repeated() {
+        for (line, expected) in [
+            ("url: redis://user:password@10.0.0.7:6379", "url: redis://*************@10.0.0.7:6379"),
+            ("[ 'http://a@b', \"https://c:d@e/f@g\" ]", "[ 'http://*@b', \"https://***@e/f@g\" ]"),
+            ("http://host/x@y?z=://", "http://host/x@y?z=://"),
+            ("http://", "http://"),
+            ("mail: a@b # ://", "mail: a@b # ://"),
+        ] {
+            let shown = Problems::new(Path::new("g.yaml"), line, vec![at(1, 1, "x")]).to_string();
+            assert!(shown.contains(&format!("| {expected}\n")), "{shown}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::{
     metrics::{
         CALL_FAILURES, CLASSES, CONNECTION_FAILURES, Inner, METHODS, Metrics, PHASES, REJECTIONS, STANDINGS, name,
     },
+    remote::RESULTS,
     series::{Kind, Value},
 };
 use crate::error::Failure;
@@ -28,6 +29,7 @@ impl Collector for Metrics {
         routes(inner, &mut page)?;
         upstreams(inner, &mut page)?;
         plugins(inner, &mut page)?;
+        state(inner, &mut page)?;
         sinks(inner, &mut page)?;
         made_by_plugins(inner, &mut page)
     }
@@ -247,6 +249,23 @@ fn plugins(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
     let dropped = inner.series.dropped();
     let dropped = dropped.iter().map(|(plugin, count)| (vec![("plugin", &**plugin)], *count));
     page.counters(name::WASM_METRICS_DROPPED, "Metrics of plugins dropped: invalid, or too many series", dropped)
+}
+
+/// Only where the state is elsewhere.
+fn state(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
+    let figures = inner.remote.get().map(|remote| remote.figures());
+    let up = figures.map(|figures| (Vec::new(), u64::from(figures.up)));
+    page.gauges(name::STATE_UP, "1 while the server that has the plugins' state answers", up)?;
+    let questions = figures.into_iter().flat_map(|figures| RESULTS.into_iter().zip(figures.questions));
+    let questions = questions.map(|(result, count)| (vec![("result", result)], count));
+    page.counters(name::STATE_QUESTIONS, "Questions to the server that has the plugins' state", questions)?;
+    let help = "Time until the answers of the server that has the plugins' state";
+    let mut family = page.0.encode_descriptor(name::STATE_SECONDS, help, None, MetricType::Counter)?;
+    if let Some(figures) = figures {
+        let seconds = figures.micros as f64 / 1e6;
+        family.encode_counter::<NoLabelSet, f64, f64>(&seconds, None)?;
+    }
+    Ok(())
 }
 
 fn sinks(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {

@@ -18,6 +18,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 
 use super::{
     cells::{Cells, Durations},
+    remote::RemoteState,
     series::{AllSeries, Series},
 };
 use crate::error::Failure;
@@ -52,6 +53,9 @@ pub(super) mod name {
     pub(in crate::telemetry) const WASM_METRICS_DROPPED: &str = "gateway_wasm_metrics_dropped";
     pub(in crate::telemetry) const SINK_LINES: &str = "gateway_sink_lines";
     pub(in crate::telemetry) const LOG_DROPPED: &str = "gateway_log_dropped";
+    pub(in crate::telemetry) const STATE_UP: &str = "gateway_state_up";
+    pub(in crate::telemetry) const STATE_QUESTIONS: &str = "gateway_state_questions";
+    pub(in crate::telemetry) const STATE_SECONDS: &str = "gateway_state_seconds";
     pub(in crate::telemetry) const RELOADS: &str = "gateway_config_reloads";
     pub(in crate::telemetry) const RELOAD_OK: &str = "gateway_config_last_reload_successful";
     pub(in crate::telemetry) const CONFIG_LOADED: &str = "gateway_config_loaded_timestamp_seconds";
@@ -78,6 +82,7 @@ pub(super) struct Inner {
     pub(super) connection_failures: [AtomicU64; CONNECTION_FAILURES.len()],
     pub(super) connections: Arc<AtomicU64>,
     pub(super) log_dropped: OnceLock<ErrorCounter>,
+    pub(super) remote: OnceLock<Arc<dyn RemoteState>>,
     pub(super) reloads: [AtomicU64; 2],
     pub(super) last_reload_failed: AtomicBool,
     pub(super) loaded: AtomicU64,
@@ -142,6 +147,12 @@ impl Metrics {
         if ok {
             self.config_loaded();
         }
+    }
+
+    /// The state is elsewhere, and stays there.
+    pub fn watch_state(&self, remote: Arc<dyn RemoteState>) {
+        // A process has one.
+        let _ = self.0.remote.set(remote);
     }
 
     pub(super) fn watch_log(&self, dropped: ErrorCounter) {

@@ -5,6 +5,7 @@ mod cells;
 mod exposition;
 pub mod logging;
 pub mod metrics;
+pub mod remote;
 pub mod rotation;
 mod series;
 pub mod sinks;

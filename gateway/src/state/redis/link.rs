@@ -5,9 +5,9 @@ use std::{
     rc::Rc,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -22,7 +22,7 @@ use tokio::{
     task::{LocalSet, spawn_local},
 };
 
-use super::{Ask, Failure, Op, Reply, Responses, Settings, kept::Purges, ops};
+use super::{Ask, Counts, Failure, Op, Reply, Responses, Settings, kept::Purges, ops};
 
 /// Questions that are under way.
 const UNDER_WAY: usize = 8 * 1024;
@@ -41,6 +41,7 @@ pub(super) struct Link {
     name: String,
     timeout: Duration,
     up: Arc<AtomicBool>,
+    counts: Arc<Counts>,
     news: News,
 }
 
@@ -109,7 +110,12 @@ impl ConnectionLike for Connection {
 }
 
 impl Link {
-    pub(super) fn new(settings: Settings, up: Arc<AtomicBool>, news: News) -> Result<Self, String> {
+    pub(super) fn new(
+        settings: Settings,
+        up: Arc<AtomicBool>,
+        counts: Arc<Counts>,
+        news: News,
+    ) -> Result<Self, String> {
         let Settings { urls, cluster, username, password, ca, timeout, prefix: _ } = settings;
         let name = urls.join(", ");
         let wrong = |error: redis::RedisError| format!("state: {error}");
@@ -143,7 +149,7 @@ impl Link {
                 None => Client::open(info).map_err(wrong)?,
             }))
         };
-        Ok(Self { server, name, timeout, up, news })
+        Ok(Self { server, name, timeout, up, counts, news })
     }
 
     async fn connect(&self) -> RedisResult<Connection> {
@@ -197,18 +203,28 @@ pub(super) fn run(link: Link, mut questions: mpsc::Receiver<Ask>) {
 impl Shared {
     async fn answer(&self, ask: Ask) {
         let Ask { op, answer } = ask;
+        let counts = &*self.link.counts;
+        let count = |counter: &AtomicU64| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        };
         let connection = self.connection.borrow().clone();
         let Some(mut connection) = connection else {
+            count(&counts.unasked);
             let _ = answer.send(Err(Failure::Away("not connected".to_owned())));
             return;
         };
+        let asked = Instant::now();
         let result = match tokio::time::timeout(self.link.timeout, op.run(&mut connection)).await {
             Ok(Ok(reply)) => {
+                count(&counts.answered);
+                let micros = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
+                counts.micros.fetch_add(micros, Ordering::Relaxed);
                 self.unanswered.set(0);
                 self.link.news.learn(&reply);
                 Ok(reply)
             }
             Ok(Err(error)) => {
+                count(&counts.failed);
                 let (failure, broken) = ops::explain(&error);
                 if broken {
                     self.lose(&failure);
@@ -216,6 +232,7 @@ impl Shared {
                 Err(failure)
             }
             Err(_) => {
+                count(&counts.late);
                 let failure = Failure::Away(format!("no answer within {:?}", self.link.timeout));
                 self.unanswered.set(self.unanswered.get() + 1);
                 if self.unanswered.get() >= PATIENCE {

@@ -11,7 +11,7 @@ mod ops;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::Duration,
@@ -59,10 +59,25 @@ impl std::fmt::Debug for Secret {
     }
 }
 
+/// What became of the questions so far. Pings are none.
+#[derive(Debug, Default)]
+pub struct Counts {
+    pub answered: AtomicU64,
+    /// The server did not answer in time.
+    pub late: AtomicU64,
+    /// The server said no, or the connection broke.
+    pub failed: AtomicU64,
+    /// Not asked: the server was away, or too many were waiting.
+    pub unasked: AtomicU64,
+    /// Until the answers of those that were answered.
+    pub micros: AtomicU64,
+}
+
 /// One for the process.
 pub struct Redis {
     asks: mpsc::Sender<Ask>,
     up: Arc<AtomicBool>,
+    counts: Arc<Counts>,
     purges: Arc<Purges>,
     prefix: String,
     timeout: Duration,
@@ -92,12 +107,13 @@ impl Redis {
         let (prefix, timeout) = (settings.prefix.clone(), settings.timeout);
         let purges = Arc::new(Purges::default());
         let news = link::News { purges: Arc::clone(&purges), responses, keys: purge_keys(&prefix) };
-        let link = Link::new(settings, Arc::clone(&up), news)?;
+        let counts = Arc::new(Counts::default());
+        let link = Link::new(settings, Arc::clone(&up), Arc::clone(&counts), news)?;
         thread::Builder::new()
             .name("state".to_owned())
             .spawn(move || link::run(link, questions))
             .map_err(|error| format!("no thread for the state: {error}"))?;
-        Ok(Arc::new(Self { asks, up, purges, prefix, timeout }))
+        Ok(Arc::new(Self { asks, up, counts, purges, prefix, timeout }))
     }
 
     /// Whether the server answered last.
@@ -105,15 +121,23 @@ impl Redis {
         self.up.load(Ordering::Relaxed)
     }
 
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
     /// Sends a question. It is answered, or fails, within the time that is configured.
     pub fn ask(&self, op: Op) -> Result<Asked, Failure> {
+        let unasked = |why: &str| {
+            self.counts.unasked.fetch_add(1, Ordering::Relaxed);
+            Failure::Away(why.to_owned())
+        };
         if !self.is_up() {
-            return Err(Failure::Away("not connected".to_owned()));
+            return Err(unasked("not connected"));
         }
         let (answer, receiver) = oneshot::channel();
         match self.asks.try_send(Ask { op, answer }) {
             Ok(()) => Ok(Asked { answer: receiver, timeout: self.timeout }),
-            Err(_) => Err(Failure::Away("too many questions at once".to_owned())),
+            Err(_) => Err(unasked("too many questions at once")),
         }
     }
 
