@@ -252,7 +252,9 @@ impl Host for State {
         if exchange.behind.is_some() || Held::existing(exchange).is_some_and(|held| held.renewal) {
             return Ok(Ok(false));
         }
-        let responses::Turn::Mine(claim) = responses.claim(&bucket, &key, None) else { return Ok(Ok(false)) };
+        // What was found may have been renewed since, by somebody who is done with it.
+        let looked = Held::existing(exchange).and_then(|held| held.looked);
+        let responses::Turn::Mine(claim) = responses.claim(&bucket, &key, looked) else { return Ok(Ok(false)) };
         exchange.behind = Some(Box::new(exchange.again(Box::new(Held::of_renewal(claim)))));
         Ok(Ok(true))
     }
