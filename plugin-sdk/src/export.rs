@@ -1,6 +1,6 @@
 //! `export_plugin!`: what makes a crate a plugin.
 
-/// Makes a type the plugin of this crate, with the phases that are named: `request`, `response`, `observe`.
+/// Makes a type the plugin of this crate, with the phases that are named: `request`, `response`, `stream`, `observe`.
 ///
 /// The gateway calls a plugin only in the phases that its component exports, so name those that the type
 /// implements and no others. The crate must be a `cdylib`, and no `rlib` beside it (cargo would leave LTO out); off WebAssembly the macro only checks that the
@@ -136,8 +136,29 @@ macro_rules! __export_phase {
         #[cfg(target_family = "wasm")]
         $crate::__private::observe::__export_observe!(Exported);
     };
+    (stream, $plugin:ident) => {
+        const _: fn() = || {
+            fn implemented<P: $crate::streams::ResponseStream>() {}
+            implemented::<$plugin>();
+        };
+
+        #[cfg(target_family = "wasm")]
+        impl $crate::__private::stream::exports::gateway::plugin::response_stream::Guest for Exported {
+            fn on_response_part(
+                part: $crate::__private::stream::exports::gateway::plugin::response_stream::Part,
+            ) -> ::core::result::Result<
+                $crate::__private::stream::exports::gateway::plugin::response_stream::Passage,
+                ::std::string::String,
+            > {
+                INSTANCE.with(|instance| $crate::__private::exports::on_part(instance, part))
+            }
+        }
+
+        #[cfg(target_family = "wasm")]
+        $crate::__private::stream::__export_stream!(Exported);
+    };
     ($phase:ident, $plugin:ident) => {
-        ::core::compile_error!("a phase is one of request, response, observe");
+        ::core::compile_error!("a phase is one of request, response, stream, observe");
     };
 }
 

@@ -18,6 +18,7 @@ pub mod clock;
 pub mod credentials;
 pub mod crypto;
 pub mod documents;
+pub mod files;
 pub mod http_client;
 pub mod log;
 pub mod metrics;
@@ -26,6 +27,7 @@ pub mod query;
 pub mod secrets;
 pub mod sinks;
 pub mod store;
+pub mod streams;
 #[cfg(not(target_family = "wasm"))]
 pub mod testkit;
 

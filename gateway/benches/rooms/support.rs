@@ -122,7 +122,7 @@ impl Catalog for NoPlugins {
         Err("no plugins here".to_owned())
     }
 
-    fn secrets(&mut self, _: &BTreeMap<String, SecretSource>) {}
+    fn may_read(&mut self, _: &BTreeMap<String, SecretSource>, _: &BTreeMap<String, std::path::PathBuf>) {}
 
     fn configure(&mut self, _: &Plugin, _: &serde_json::Value) -> Result<(), Vec<PluginProblem>> {
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    path::PathBuf,
     sync::Arc,
 };
 
@@ -18,7 +19,7 @@ use crate::{
 /// Loads what a configuration names and remembers it for when the configuration comes into force.
 pub(super) struct Components<'a> {
     runtime: &'a Runtime,
-    /// What plugins find while they are configured: no state, sinks that lead nowhere, the secrets.
+    /// What plugins find while they are configured: no state, sinks that lead nowhere, secrets and files.
     shared: Arc<Shared>,
     loaded: HashMap<ComponentSource, Arc<Loaded>>,
 }
@@ -74,10 +75,11 @@ impl Catalog for Components<'_> {
         })
     }
 
-    fn secrets(&mut self, secrets: &BTreeMap<String, SecretSource>) {
+    fn may_read(&mut self, secrets: &BTreeMap<String, SecretSource>, files: &BTreeMap<String, PathBuf>) {
         // What cannot be read is a problem of its own, which has its place in the file.
-        let values = secrets.iter().filter_map(|(name, source)| Some((name.clone(), secrets::read(source).ok()?)));
-        self.shared = Arc::new(Shared { secrets: values.collect(), ..Shared::default() });
+        let secrets = secrets.iter().filter_map(|(name, source)| Some((name.clone(), secrets::read(source).ok()?)));
+        let files = files.iter().filter_map(|(name, path)| Some((name.clone(), secrets::read_file(path).ok()?)));
+        self.shared = Arc::new(Shared { secrets: secrets.collect(), files: files.collect(), ..Shared::default() });
     }
 
     fn builtins(&self) -> Vec<String> {
@@ -98,6 +100,6 @@ pub(super) fn settings<'a>(plugin: &Plugin, config: &'a serde_json::Value, worke
 }
 
 fn wants(wants: plugin::Wants) -> config::Wants {
-    let plugin::Wants { upstreams, store, secrets, sinks } = wants;
-    config::Wants { upstreams, store, secrets, sinks }
+    let plugin::Wants { upstreams, store, secrets, sinks, files } = wants;
+    config::Wants { upstreams, store, secrets, sinks, files }
 }

@@ -1,13 +1,17 @@
-//! Reading the values that plugins may ask for: once for each configuration, so that a reload reads them anew.
+//! Reading what plugins may ask for: once for each configuration, so that a reload reads it anew.
 
-use std::{collections::BTreeMap, fs, io};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use bytes::Bytes;
 
-use crate::{config::model::SecretSource, plugin::services::Secrets};
+use crate::{config::model::SecretSource, plugin::services::Named};
 
 /// All of them, or an error that names the one that cannot be had.
-pub(super) fn read_all(secrets: &BTreeMap<String, SecretSource>) -> io::Result<Secrets> {
+pub(super) fn read_all(secrets: &BTreeMap<String, SecretSource>) -> io::Result<Named> {
     let named = |name: &String, error| io::Error::other(format!("secret `{name}`: {error}"));
     secrets.iter().map(|(name, source)| Ok((name.clone(), read(source).map_err(|error| named(name, error))?))).collect()
 }
@@ -17,10 +21,24 @@ pub(super) fn read(source: &SecretSource) -> io::Result<Bytes> {
         SecretSource::Env(variable) => std::env::var_os(variable)
             .map(|value| Bytes::from(value.into_encoded_bytes()))
             .ok_or_else(|| io::Error::other(format!("`{variable}` is not set"))),
-        SecretSource::File(path) => fs::read(path)
-            .map(|bytes| without_line_end(bytes).into())
-            .map_err(|error| io::Error::other(format!("{}: {error}", path.display()))),
+        SecretSource::File(path) => whole(path).map(|bytes| without_line_end(bytes).into()),
     }
+}
+
+/// All files, or an error that names the one that cannot be had.
+pub(super) fn read_files(files: &BTreeMap<String, PathBuf>) -> io::Result<Named> {
+    let named = |name: &String, error| io::Error::other(format!("file `{name}`: {error}"));
+    let read =
+        |(name, path): (&String, &PathBuf)| Ok((name.clone(), read_file(path).map_err(|error| named(name, error))?));
+    files.iter().map(read).collect()
+}
+
+pub(super) fn read_file(path: &Path) -> io::Result<Bytes> {
+    whole(path).map(Bytes::from)
+}
+
+fn whole(path: &Path) -> io::Result<Vec<u8>> {
+    fs::read(path).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))
 }
 
 /// Editors end a file with a line end that nobody means.

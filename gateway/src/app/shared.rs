@@ -8,7 +8,7 @@ use std::{
 use super::{LogOverrides, StartError};
 use crate::{
     config::model::{Log, StateBackend},
-    plugin::services::Secrets,
+    plugin::services::Named,
     plugin::{CodeCache, Documents, Passwords, Runtime},
     state::{
         Bounds, MemoryStore, Responses,
@@ -59,7 +59,7 @@ impl Shared {
     }
 
     /// Begins to connect to where the state is. That it is away is no reason not to start.
-    pub(super) fn start_state(&self, state: &StateBackend, secrets: &Secrets) -> Result<(), StartError> {
+    pub(super) fn start_state(&self, state: &StateBackend, secrets: &Named) -> Result<(), StartError> {
         let StateBackend::Redis(server) = state else { return Ok(()) };
         let password = server.password.as_ref().and_then(|name| secrets.get(name));
         let settings = redis::Settings {

@@ -35,7 +35,8 @@ pub(super) struct Snapshot {
     /// In the order of the configuration's routes.
     routes: Vec<Vec<Arc<Used>>>,
     pub(super) groups: Vec<Arc<Group>>,
-    pub(super) secrets: services::Secrets,
+    pub(super) secrets: services::Named,
+    files: services::Named,
     shared: Arc<Shared>,
 }
 
@@ -119,6 +120,7 @@ impl Snapshot {
         };
         let sinks = Arc::new(sinks.map_err(io::Error::other)?);
         let secrets = secrets::read_all(&config.secrets)?;
+        let files = secrets::read_files(&config.files)?;
         shared.documents.doubt();
         Ok(Self {
             table: Arc::new(Table::new(&config.routes)),
@@ -129,6 +131,7 @@ impl Snapshot {
             routes,
             groups,
             secrets,
+            files,
             shared: shared.clone(),
         })
     }
@@ -149,6 +152,7 @@ impl Snapshot {
                 sinks: self.sinks.clone(),
                 metrics: self.shared.metrics.clone(),
                 secrets: self.secrets.clone(),
+                files: self.files.clone(),
             }),
             upstreams: Rc::new(Calls(upstreams.clone())),
         });

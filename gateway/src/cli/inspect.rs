@@ -19,7 +19,7 @@ fn phases(facts: &Facts) -> Vec<&'static str> {
 }
 
 /// What each interface lets a plugin do, and whether the operator has to grant it.
-const CAPABILITIES: [(&str, &str); 11] = [
+const CAPABILITIES: [(&str, &str); 13] = [
     ("gateway:plugin/http@", "read and change the heads of requests and responses"),
     ("gateway:plugin/bodies@", "read and replace bodies, which are then buffered"),
     ("gateway:plugin/log@", "write to the gateway's log"),
@@ -30,6 +30,8 @@ const CAPABILITIES: [(&str, &str); 11] = [
     ("gateway:plugin/http-client@", "call upstreams that are granted"),
     ("gateway:plugin/documents@", "look into documents of upstreams that are granted"),
     ("gateway:plugin/secrets@", "read secrets that are granted"),
+    ("gateway:plugin/files@", "read files that are granted"),
+    ("gateway:plugin/streams@", "read and change bodies, whole or as they pass"),
     ("wasi:", "its language's runtime; no files, no sockets, no environment"),
 ];
 
@@ -60,6 +62,7 @@ fn as_text(facts: &Facts) -> String {
         ("upstreams", facts.wants.upstreams),
         ("store", facts.wants.store),
         ("secrets", facts.wants.secrets),
+        ("files", facts.wants.files),
         ("sinks", facts.wants.sinks),
     ];
     let wanted: Vec<_> =
@@ -93,6 +96,7 @@ fn as_json(facts: &Facts) -> serde_json::Value {
             "upstreams": facts.wants.upstreams,
             "store": facts.wants.store,
             "secrets": facts.wants.secrets,
+            "files": facts.wants.files,
             "sinks": facts.wants.sinks,
         },
         "config-schema": facts.config_schema,

@@ -1,6 +1,6 @@
 //! What this room asks about plugins, so that it need not know how they run.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use serde_json::Value;
 
@@ -13,7 +13,7 @@ pub trait Catalog {
     fn open(&mut self, source: &ComponentSource) -> Result<Arc<PluginFacts>, String>;
 
     /// Told before any plugin is asked: what a plugin may read while it is configured.
-    fn secrets(&mut self, secrets: &BTreeMap<String, SecretSource>);
+    fn may_read(&mut self, secrets: &BTreeMap<String, SecretSource>, files: &BTreeMap<String, PathBuf>);
 
     /// Asks the plugin itself about a configuration that has passed its JSON Schema.
     fn configure(&mut self, plugin: &Plugin, config: &Value) -> Result<(), Vec<PluginProblem>>;
@@ -40,6 +40,7 @@ pub struct Wants {
     pub store: bool,
     pub secrets: bool,
     pub sinks: bool,
+    pub files: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -50,6 +50,9 @@ pub(super) struct File {
     /// Values kept out of this file, for plugins that are granted them by name.
     #[schemars(extend("propertyNames" = Name::schema()))]
     pub secrets: BTreeMap<String, Part<Secret>>,
+    /// Files that plugins read, by name: descriptions of services, tables, lists. A change of one is taken up like one of this file.
+    #[schemars(extend("propertyNames" = Name::schema()))]
+    pub files: BTreeMap<String, Part<String>>,
     /// Where plugins write lines, by name: `stdout`, `stderr` or a file.
     #[schemars(extend("propertyNames" = Name::schema()))]
     pub sinks: BTreeMap<String, Part<Sink>>,
@@ -212,6 +215,8 @@ pub(super) struct Grants {
     pub secrets: Option<Vec<Part<String>>>,
     /// Sinks that it may write to.
     pub sinks: Option<Vec<Part<String>>>,
+    /// Files that it may read.
+    pub files: Option<Vec<Part<String>>>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

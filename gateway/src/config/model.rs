@@ -37,6 +37,8 @@ pub struct Config {
     pub limits: Limits,
     pub timeouts: Timeouts,
     pub secrets: BTreeMap<String, SecretSource>,
+    /// For plugins, by name.
+    pub files: BTreeMap<String, PathBuf>,
     pub sinks: BTreeMap<String, SinkTarget>,
     pub state: StateBackend,
     pub dns: Dns,
@@ -51,7 +53,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The files whose contents are part of the configuration: certificates, keys, authorities, secrets.
+    /// The files whose contents are part of the configuration: certificates, keys, authorities, secrets, and what plugins read.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let tls = self.listeners.iter().filter_map(|listener| listener.tls.as_ref());
         let shown = tls.clone().flat_map(|tls| &tls.certificates).flat_map(|files| [&files.cert, &files.key]);
@@ -64,7 +66,7 @@ impl Config {
             SecretSource::File(path) => Some(path),
             SecretSource::Env(_) => None,
         });
-        shown.chain(believed).chain(upstreams).chain(secrets).map(PathBuf::as_path)
+        shown.chain(believed).chain(upstreams).chain(secrets).chain(self.files.values()).map(PathBuf::as_path)
     }
 }
 
@@ -205,6 +207,7 @@ pub struct Grants {
     pub store: Names,
     pub secrets: Names,
     pub sinks: Names,
+    pub files: Names,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

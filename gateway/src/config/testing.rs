@@ -1,6 +1,10 @@
 //! A catalog of plugins that do not exist, for tests of this room.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde_json::{Value, json};
 
@@ -43,7 +47,7 @@ impl Fake {
             "required": ["limit", "per"],
             "additionalProperties": false,
         });
-        let everything = Wants { upstreams: true, store: true, secrets: true, sinks: true };
+        let everything = Wants { upstreams: true, store: true, secrets: true, sinks: true, files: true };
         Self::default()
             .builtin("jwt", PluginFacts { wants: everything, ..plugin(jwt) })
             .builtin("rate-limit", plugin(rate_limit))
@@ -100,7 +104,7 @@ impl Catalog for Fake {
     }
 
     /// Refuses every text `refuse-me` under the configuration's first level.
-    fn secrets(&mut self, _: &BTreeMap<String, SecretSource>) {}
+    fn may_read(&mut self, _: &BTreeMap<String, SecretSource>, _: &BTreeMap<String, PathBuf>) {}
 
     fn configure(&mut self, _: &Plugin, config: &Value) -> Result<(), Vec<PluginProblem>> {
         self.asked += 1;

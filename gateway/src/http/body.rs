@@ -45,6 +45,8 @@ pub enum BodyError {
     Broken(io::Error),
     /// The sender took back what it had begun (RFC 9113 §8.1).
     Withdrawn,
+    /// A plugin that changes it as it passes failed.
+    Plugin,
 }
 
 impl fmt::Display for BodyError {
@@ -54,6 +56,7 @@ impl fmt::Display for BodyError {
             Self::Stalled => f.write_str("body stalled"),
             Self::Interrupted(_) | Self::Broken(_) => f.write_str("body was interrupted"),
             Self::Withdrawn => f.write_str("body was withdrawn"),
+            Self::Plugin => f.write_str("a plugin failed with a part of the body"),
         }
     }
 }

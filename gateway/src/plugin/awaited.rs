@@ -1,9 +1,9 @@
 //! What a call found that it would have to wait for. The call fails then, its instance is free for others, and once the
 //! thing is there the call is made again from its beginning: so a plugin that waits seldom never needs a fiber.
 
-use super::services::LocalFuture;
+use super::{gather, services::LocalFuture};
 use crate::{
-    pipeline::Exchange,
+    pipeline::{Exchange, Phase},
     state::redis::{Failure, Reply},
 };
 
@@ -13,7 +13,11 @@ const POSITION: usize = usize::MAX;
 pub(super) const ROUNDS: usize = 16;
 
 /// What an exchange waits for before its stage is called again.
-pub(super) struct Awaited(LocalFuture<'static, Option<Finding>>);
+pub(super) enum Awaited {
+    Thing(LocalFuture<'static, Option<Finding>>),
+    /// The whole body of the message that the phase is about.
+    Body,
+}
 
 /// What came of waiting, where only this exchange needs to know.
 pub(super) struct Finding {
@@ -34,8 +38,17 @@ pub(super) enum Answer {
 impl Awaited {
     /// Notes that the exchange has to wait. The last one counts.
     pub(super) fn note(exchange: &mut Exchange, future: LocalFuture<'static, Option<Finding>>) {
+        Self::put(exchange, Self::Thing(future));
+    }
+
+    /// Notes that the exchange has to wait for a body.
+    pub(super) fn note_body(exchange: &mut Exchange) {
+        Self::put(exchange, Self::Body);
+    }
+
+    fn put(exchange: &mut Exchange, awaited: Self) {
         Self::take(exchange);
-        exchange.stash.push((POSITION, Box::new(Self(future))));
+        exchange.stash.push((POSITION, Box::new(awaited)));
     }
 
     pub(super) fn take(exchange: &mut Exchange) -> Option<Self> {
@@ -49,8 +62,21 @@ impl Awaited {
 
     /// Waits, and leaves what was found with the exchange.
     pub(super) async fn arrive(self, exchange: &mut Exchange) {
-        if let Some(finding) = self.0.await {
-            exchange.stash.push((POSITION, Box::new(finding)));
+        match self {
+            Self::Thing(future) => {
+                if let Some(finding) = future.await {
+                    exchange.stash.push((POSITION, Box::new(finding)));
+                }
+            }
+            Self::Body => {
+                let limit = exchange.bounds.buffer_bytes;
+                let place = match exchange.phase {
+                    Phase::Request => &mut exchange.request_body,
+                    Phase::Response | Phase::Complete => &mut exchange.response_body,
+                };
+                // It is left in its place; what is wrong with it is found again by who asks for it.
+                let _ = gather::read(place, limit).await;
+            }
         }
     }
 }

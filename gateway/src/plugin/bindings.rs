@@ -7,11 +7,12 @@ pub(super) use generated::{
         lifecycle::{ConfigProblem, Manifest},
         observer::Outcome,
         request_filter::Decision,
+        response_stream::{Part, Passage},
     },
     gateway::plugin::{
-        bodies, cache, crypto, documents, http,
+        bodies, cache, crypto, documents, files, http,
         http::{EditError, Fields, Item, Reply, Values},
-        http_client, log, metrics, secrets, sinks, store,
+        http_client, log, metrics, secrets, sinks, store, streams,
     },
 };
 use wasmtime::component::{HasSelf, Linker};

@@ -36,6 +36,7 @@ pub struct Wants {
     pub store: bool,
     pub secrets: bool,
     pub sinks: bool,
+    pub files: bool,
 }
 
 /// A manifest that is sound, its schema parsed.

@@ -9,7 +9,7 @@ use wasmtime::{
 };
 
 use super::{
-    bindings::{ConfigProblem, Decision, Manifest, Outcome, PhaseSet, Request, Response},
+    bindings::{ConfigProblem, Decision, Manifest, Outcome, Part, Passage, PhaseSet, Request, Response},
     services::Services,
     state::{Identity, Mode, State, at_deadline, ticks},
 };
@@ -38,6 +38,7 @@ pub(super) struct Exports {
     pub(super) phases: Option<ComponentExportIndex>,
     pub(super) on_request: Option<ComponentExportIndex>,
     pub(super) on_response: Option<ComponentExportIndex>,
+    pub(super) on_part: Option<ComponentExportIndex>,
     pub(super) on_complete: Option<ComponentExportIndex>,
 }
 
@@ -53,6 +54,7 @@ pub(super) struct Functions {
     phases: Option<Function<(), PhaseSet>>,
     pub(super) on_request: Option<Function<Requested, Result<Decision, String>>>,
     pub(super) on_response: Option<Function<Responded, Result<(), String>>>,
+    pub(super) on_part: Option<Function<(Part,), Result<Passage, String>>>,
     pub(super) on_complete: Option<TypedFunc<Completed, ()>>,
 }
 
@@ -215,6 +217,7 @@ impl Functions {
             phases: exports.phases.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,
             on_request: exports.on_request.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,
             on_response: exports.on_response.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,
+            on_part: exports.on_part.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,
             on_complete: exports.on_complete.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,
         })
     }

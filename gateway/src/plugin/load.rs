@@ -141,6 +141,7 @@ impl Runtime {
                 store: wants("store") || wants("cache"),
                 secrets: wants("secrets"),
                 sinks: wants("sinks"),
+                files: wants("files"),
             },
             imports,
             waits,
@@ -195,8 +196,21 @@ fn imports(engine: &Engine, component: &Component) -> Result<BTreeMap<String, Ve
     if unknown.is_empty() { Ok(imports) } else { Err(LoadError::UnknownImports(unknown)) }
 }
 
-const OURS: &[&str] =
-    &["http", "bodies", "log", "sinks", "metrics", "store", "http-client", "documents", "cache", "crypto", "secrets"];
+const OURS: &[&str] = &[
+    "http",
+    "bodies",
+    "log",
+    "sinks",
+    "metrics",
+    "store",
+    "http-client",
+    "documents",
+    "cache",
+    "crypto",
+    "secrets",
+    "files",
+    "streams",
+];
 
 fn can_wait(interface: &str) -> bool {
     let interface = without_version(interface);
@@ -227,6 +241,7 @@ fn exports(engine: &Engine, component: &Component) -> Result<Exports, LoadError>
         phases: find("attendance", "phases")?,
         on_request: find("request-filter", "on-request")?,
         on_response: find("response-filter", "on-response")?,
+        on_part: find("response-stream", "on-response-part")?,
         on_complete: find("observer", "on-complete")?,
     };
     let has_phase = exports.on_request.is_some() || exports.on_response.is_some() || exports.on_complete.is_some();

@@ -32,7 +32,7 @@ pub struct Pools(RefCell<HashMap<Key, Weak<Pool>>>);
 
 impl Pools {
     pub(super) fn pool(&self, prepared: &Arc<Prepared>, services: &Rc<Services>) -> Rc<Pool> {
-        let key = prepared.key(&services.shared.secrets);
+        let key = prepared.key(&services.shared);
         let mut pools = self.0.borrow_mut();
         pools.retain(|_, pool| pool.strong_count() > 0);
         if let Some(pool) = pools.get(&key).and_then(Weak::upgrade) {

@@ -14,7 +14,7 @@ use super::{
     instance::{Instance, Loan, Terms},
     load::Loaded,
     pool::Pools,
-    services::{Secrets, Services, Shared},
+    services::{Services, Shared},
     stage::PluginStage,
     state::Identity,
     threads::on_own_runtime,
@@ -149,19 +149,23 @@ impl Prepared {
         Terms { identity: Arc::clone(&self.identity), metrics, memory: self.limits.memory }
     }
 
-    /// Instances remember what they read when they were configured, so secrets are part of it.
-    pub(super) fn key(&self, secrets: &Secrets) -> Key {
+    /// Instances remember what they read when they were configured, so secrets and files are part of it.
+    pub(super) fn key(&self, shared: &Shared) -> Key {
         let Self { loaded, identity, config, limits, isolation, instances, attended: _ } = self;
         let Identity { name, grants } = &**identity;
         let mut context = digest::Context::new(&digest::SHA256);
         let digest = &loaded.facts().digest;
         context
             .update(format!("{digest} {name:?} {grants:?} {limits:?} {isolation:?} {instances} {config}").as_bytes());
-        let mut granted: Vec<_> = secrets.iter().filter(|(name, _)| grants.secrets.allows(name)).collect();
-        granted.sort();
-        for (name, value) in granted {
-            context.update(format!("\n{name:?} {} ", value.len()).as_bytes());
-            context.update(value);
+        for (kind, named, grant) in
+            [("secret", &shared.secrets, &grants.secrets), ("file", &shared.files, &grants.files)]
+        {
+            let mut granted: Vec<_> = named.iter().filter(|(name, _)| grant.allows(name)).collect();
+            granted.sort();
+            for (name, value) in granted {
+                context.update(format!("\n{kind} {name:?} {} ", value.len()).as_bytes());
+                context.update(value);
+            }
         }
         let mut key = Key::default();
         key.copy_from_slice(context.finish().as_ref());

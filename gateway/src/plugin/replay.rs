@@ -17,7 +17,7 @@ use crate::http::body::{Body, BodyError};
 pub(super) struct Replay {
     kept: VecDeque<Bytes>,
     kept_bytes: usize,
-    trailers: Option<HeaderMap>,
+    pub(super) trailers: Option<HeaderMap>,
     /// What was not read yet.
     pub(super) rest: Body,
     /// Reading ended with an error: the body is not whole, and must not pass as if it were.

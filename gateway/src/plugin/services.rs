@@ -32,11 +32,12 @@ pub struct Shared {
     pub passwords: Arc<Passwords>,
     pub sinks: Arc<Sinks>,
     pub metrics: Metrics,
-    pub secrets: Secrets,
+    pub secrets: Named,
+    pub files: Named,
 }
 
-/// Values by name, as read when the configuration was loaded.
-pub type Secrets = HashMap<String, Bytes>;
+/// Secrets or files by name, as read when the configuration was loaded.
+pub type Named = HashMap<String, Bytes>;
 
 /// A future that stays on its worker.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;

@@ -13,6 +13,7 @@ use super::{
     awaited::{self, Awaited},
     bindings, held,
     instance::{Functions, Instance, Loan},
+    passing::{self, Following},
     pool::Pool,
     reply,
     services::Services,
@@ -178,8 +179,13 @@ impl PluginStage {
     }
 
     /// The call went well; what it returned may still be a failure.
-    fn conclude<H: Hook>(&self, hook: &H, slot: &Slot, result: H::Return) -> Result<H::Answer, StageFailure> {
-        hook.answer(result, slot).map_err(|failure| {
+    fn conclude<H: Hook>(&self, hook: &H, slot: &mut Slot, result: H::Return) -> Result<H::Answer, StageFailure> {
+        let following = if H::PHASE == CallPhase::Response { Following::take(slot) } else { None };
+        let answer = hook.answer(result, slot);
+        if let (Some(following), Ok(_)) = (following, &answer) {
+            passing::begin(following, slot, &self.pool, &self.services);
+        }
+        answer.map_err(|failure| {
             // It is no failure to have to wait.
             let waits = failure.kind == FailureKind::Error && Awaited::is_in(slot);
             if waits { failure } else { self.pool.failed(failure) }

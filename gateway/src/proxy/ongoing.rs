@@ -325,6 +325,7 @@ impl HttpBody for OutgoingBody {
             Some(Err(error)) => {
                 let failure = match error {
                     BodyError::Stalled => Failure::UpstreamTimeout,
+                    BodyError::Plugin => Failure::PluginFailed,
                     BodyError::Interrupted(_)
                     | BodyError::Broken(_)
                     | BodyError::Withdrawn

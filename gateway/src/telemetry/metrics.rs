@@ -355,6 +355,8 @@ pub enum CallPhase {
     Request,
     Response,
     Complete,
+    /// With a part of a body.
+    Part,
 }
 
 /// Why a call of a plugin failed.
@@ -367,7 +369,7 @@ pub enum CallFailure {
     Busy,
 }
 
-pub(super) const PHASES: [&str; 3] = ["request", "response", "complete"];
+pub(super) const PHASES: [&str; 4] = ["request", "response", "complete", "part"];
 pub(super) const CALL_FAILURES: [&str; 5] = ["error", "trap", "timeout", "memory", "busy"];
 
 #[derive(Debug, Default)]

@@ -4,7 +4,10 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header, uri::P
 use http_body::Body as _;
 
 use super::{endpoint::Endpoint, http1};
-use crate::{config::model::Upgrade, http::body::Body};
+use crate::{
+    config::model::Upgrade,
+    http::{body::Body, grpc},
+};
 
 /// A request as the upstream shall see it, less what depends on the endpoint.
 pub struct Outgoing<'a> {
@@ -62,6 +65,10 @@ impl http1::Head<'_> {
         match body.size_hint().exact() {
             Some(length) if length > 0 || expects_body => drop(headers.insert(header::CONTENT_LENGTH, length.into())),
             _ => drop(headers.remove(header::CONTENT_LENGTH)),
+        }
+        if grpc::is_call(&headers) {
+            // Servers of gRPC want to be told that trailers are understood, and these are.
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
         }
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();

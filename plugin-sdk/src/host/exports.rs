@@ -8,10 +8,12 @@ use super::generated::{
     lifecycle::exports::gateway::plugin::lifecycle::{ConfigProblem, Manifest},
     observe::exports::gateway::plugin::observer,
     request::exports::gateway::plugin::request_filter,
+    stream::exports::gateway::plugin::response_stream,
 };
 use crate::{
     Decision, Observer, Outcome, Phases, Plugin, Request, RequestFilter, Response, ResponseFilter, config,
     export::plugin_name,
+    streams::{Part, Passage, ResponseStream},
 };
 
 type Instance<P> = RefCell<Option<P>>;
@@ -82,6 +84,20 @@ pub fn on_response<P: ResponseFilter>(
     let mut plugin = instance.borrow_mut();
     let plugin = plugin.as_mut().ok_or(NOT_CONFIGURED)?;
     plugin.on_response(request(raw_request), response(raw_response)).map_err(|error| error.into_message())
+}
+
+/// A part of a response's body.
+pub fn on_part<P: ResponseStream>(
+    instance: &Instance<P>,
+    part: response_stream::Part,
+) -> Result<response_stream::Passage, String> {
+    let mut plugin = instance.borrow_mut();
+    let plugin = plugin.as_mut().ok_or(NOT_CONFIGURED)?;
+    let response_stream::Part { memo, bytes, end } = part;
+    let Passage { taken, output, wants, memo, trailers } =
+        plugin.on_part(Part { memo, bytes, end }).map_err(|error| error.into_message())?;
+    let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+    Ok(response_stream::Passage { taken: number(taken), output, wants: number(wants), memo, trailers })
 }
 
 /// The end of an exchange.

@@ -69,3 +69,15 @@ pub mod observe {
         default_bindings_module: "plugin_sdk::__private::observe",
     });
 }
+
+pub mod stream {
+    wit_bindgen::generate!({
+        path: "../wit",
+        inline: "package gateway:sdk; world passing { export gateway:plugin/response-stream@0.1.0; }",
+        world: "gateway:sdk/passing",
+        with: { "gateway:plugin/http@0.1.0": crate::host::generated::imports::gateway::plugin::http },
+        pub_export_macro: true,
+        export_macro_name: "__export_stream",
+        default_bindings_module: "plugin_sdk::__private::stream",
+    });
+}

@@ -8,11 +8,13 @@ use crate::{
     cache::{CacheError, Entry, Part, Stored, Turn},
     crypto::{Algorithm, CryptoError, PasswordError},
     documents::{Document, DocumentError, Source},
+    files::FileError,
     http_client::{Call, CallError},
     log::Level,
     secrets::SecretError,
     sinks::SinkError,
     store::{Counting, Place, Quota, Step, StoreError, Verdict, millis},
+    streams::{Content, StreamError},
 };
 
 pub(crate) use raw::http::{Request as RawRequest, Response as RawResponse, Selection as RawSelection};
@@ -365,4 +367,43 @@ pub(crate) fn secret(name: &str) -> Result<Vec<u8>, SecretError> {
 pub(crate) fn since_epoch() -> Duration {
     let now = wasip2::clocks::wall_clock::now();
     Duration::new(now.seconds, now.nanoseconds)
+}
+
+pub(crate) fn file(name: &str) -> Result<Vec<u8>, FileError> {
+    raw::files::get(name).map_err(|raw::files::FileError::Denied(name)| FileError::Denied(name))
+}
+
+fn streamed<T>(result: Result<T, raw::streams::StreamError>) -> Result<T, StreamError> {
+    result.map_err(|error| match error {
+        raw::streams::StreamError::TooLarge(limit) => StreamError::TooLarge(limit),
+        raw::streams::StreamError::Interrupted(cause) => StreamError::Interrupted(cause),
+        raw::streams::StreamError::Invalid(why) => StreamError::Invalid(why),
+        raw::streams::StreamError::Unavailable => StreamError::Unavailable,
+        raw::streams::StreamError::Later => StreamError::Later,
+    })
+}
+
+fn content(content: raw::streams::Content) -> Content {
+    Content { body: content.body, trailers: content.trailers }
+}
+
+pub(crate) fn stream_read_request(request: &RawRequest) -> Result<Content, StreamError> {
+    streamed(raw::streams::read_request(request)).map(content)
+}
+
+pub(crate) fn stream_replace_request(request: &RawRequest, body: &[u8]) -> Result<(), StreamError> {
+    streamed(raw::streams::replace_request(request, body))
+}
+
+pub(crate) fn stream_read_response(response: &RawResponse) -> Result<Content, StreamError> {
+    streamed(raw::streams::read_response(response)).map(content)
+}
+
+pub(crate) fn stream_replace_response(response: &RawResponse, content: &Content) -> Result<(), StreamError> {
+    let content = raw::streams::Content { body: content.body.clone(), trailers: content.trailers.clone() };
+    streamed(raw::streams::replace_response(response, &content))
+}
+
+pub(crate) fn stream_follow_response(response: &RawResponse, memo: &[u8]) -> Result<(), StreamError> {
+    streamed(raw::streams::follow_response(response, memo))
 }

@@ -8,7 +8,7 @@ use super::{
     cache::Hold,
     head::{self, Phase, RawRequest, RawResponse, RequestHead, ResponseHead},
 };
-use crate::{Reply, Request, Response};
+use crate::{Reply, Request, Response, streams::Fields};
 
 /// A request as a client would send it.
 #[derive(Debug, Clone)]
@@ -159,7 +159,14 @@ impl TestResponse {
     #[track_caller]
     pub fn new(status: u16) -> Self {
         let status = head::status(status).unwrap_or_else(|_| panic!("{status} is no final status"));
-        Self(ResponseHead { status, headers: HeaderMap::new(), body: Vec::new(), phase: Phase::Response })
+        Self(ResponseHead {
+            status,
+            headers: HeaderMap::new(),
+            body: Vec::new(),
+            trailers: Vec::new(),
+            followed: None,
+            phase: Phase::Response,
+        })
     }
 
     /// Adds a header line.
@@ -178,6 +185,13 @@ impl TestResponse {
     #[must_use]
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.0.body = body.into();
+        self
+    }
+
+    /// Adds a trailer.
+    #[must_use]
+    pub fn trailer(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.0.trailers.push((name.to_owned(), value.as_ref().to_vec()));
         self
     }
 }
@@ -268,6 +282,29 @@ impl TestExchange {
     /// The response's body.
     pub fn response_body(&self) -> &[u8] {
         self.response.as_ref().map_or(&[], |response| &response.body)
+    }
+
+    /// The response's trailers.
+    pub fn response_trailers(&self) -> &[(String, Vec<u8>)] {
+        self.response.as_ref().map_or(&[], |response| &response.trailers)
+    }
+
+    /// Whether the plugin wants to change the response's body as it passes.
+    pub fn is_followed(&self) -> bool {
+        self.response.as_ref().is_some_and(|response| response.followed.is_some())
+    }
+
+    /// Takes memo, body and trailers of a response that is followed.
+    pub(super) fn take_followed(&mut self) -> Option<(Vec<u8>, Vec<u8>, Fields)> {
+        let response = self.response.as_mut()?;
+        let memo = response.followed.take()?;
+        Some((memo, std::mem::take(&mut response.body), std::mem::take(&mut response.trailers)))
+    }
+
+    pub(super) fn set_passed(&mut self, body: Vec<u8>, trailers: Fields) {
+        if let Some(response) = &mut self.response {
+            (response.body, response.trailers) = (body, trailers);
+        }
     }
 
     pub(super) fn begin(request: TestRequest, now: Duration) -> Self {

@@ -9,7 +9,7 @@ use http::{
 };
 
 use super::cache::Hold;
-use crate::EditError;
+use crate::{EditError, streams::Fields};
 
 /// The gateway's defaults.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
@@ -50,6 +50,9 @@ pub(crate) struct ResponseHead {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
+    pub(crate) trailers: Fields,
+    /// The memo of a plugin that changes the body as it passes.
+    pub(crate) followed: Option<Vec<u8>>,
     pub(crate) phase: Phase,
 }
 

@@ -8,11 +8,13 @@ use crate::{
     cache::{CacheError, Entry, Part, Stored, Turn},
     crypto::{Algorithm, CryptoError, PasswordError},
     documents::{Document, DocumentError, Source},
+    files::FileError,
     http_client::{Call, CallError},
     log::Level,
     secrets::SecretError,
     sinks::SinkError,
     store::{Place, Quota, Step, StoreError, Verdict},
+    streams::{Content, StreamError},
 };
 
 pub(crate) use super::head::{RawRequest, RawResponse};
@@ -99,6 +101,41 @@ pub(crate) fn read_response_body(response: &RawResponse) -> Result<Vec<u8>, Body
 
 pub(crate) fn replace_response_body(response: &RawResponse, body: &[u8]) -> Result<(), BodyError> {
     response.replace_body(body).map_err(|_| BodyError::Unavailable)
+}
+
+pub(crate) fn stream_read_request(request: &RawRequest) -> Result<Content, StreamError> {
+    let head = request.0.borrow();
+    if head.phase != Phase::Request {
+        return Err(StreamError::Unavailable);
+    }
+    Ok(Content { body: head.body.clone(), trailers: Vec::new() })
+}
+
+pub(crate) fn stream_replace_request(request: &RawRequest, body: &[u8]) -> Result<(), StreamError> {
+    request.replace_body(body).map_err(|_| StreamError::Unavailable)
+}
+
+pub(crate) fn stream_read_response(response: &RawResponse) -> Result<Content, StreamError> {
+    let head = response.0.borrow();
+    if head.phase != Phase::Response {
+        return Err(StreamError::Unavailable);
+    }
+    Ok(Content { body: head.body.clone(), trailers: head.trailers.clone() })
+}
+
+pub(crate) fn stream_replace_response(response: &RawResponse, content: &Content) -> Result<(), StreamError> {
+    response.replace_body(&content.body).map_err(|_| StreamError::Unavailable)?;
+    response.0.borrow_mut().trailers.clone_from(&content.trailers);
+    Ok(())
+}
+
+pub(crate) fn stream_follow_response(response: &RawResponse, memo: &[u8]) -> Result<(), StreamError> {
+    let mut head = response.0.borrow_mut();
+    if head.phase != Phase::Response {
+        return Err(StreamError::Unavailable);
+    }
+    head.followed = Some(memo.to_vec());
+    Ok(())
 }
 
 pub(crate) fn log(level: Level, message: &str, fields: &[(&str, String)]) {
@@ -316,6 +353,13 @@ pub(crate) fn secret(name: &str) -> Result<Vec<u8>, SecretError> {
     state(|state| {
         state.granted(name).map_err(SecretError::Denied)?;
         state.secrets.get(name).cloned().ok_or(SecretError::Missing)
+    })
+}
+
+pub(crate) fn file(name: &str) -> Result<Vec<u8>, FileError> {
+    state(|state| {
+        state.granted(name).map_err(|_| FileError::Denied(name.to_owned()))?;
+        state.files.get(name).cloned().ok_or_else(|| FileError::Denied(name.to_owned()))
     })
 }
 

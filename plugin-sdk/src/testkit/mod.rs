@@ -50,6 +50,7 @@ use crate::{
     Decision, Error, Observer, Outcome, Plugin, Problems, Reply, RequestFilter, ResponseFilter, config,
     http_client::{Call, CallError},
     log::Level,
+    streams::{Part, ResponseStream},
 };
 
 /// A fake gateway. Clones are the same one.
@@ -85,6 +86,7 @@ pub(crate) struct State {
     sinks: BTreeMap<String, Vec<Vec<u8>>>,
     sinks_full: bool,
     secrets: BTreeMap<String, Vec<u8>>,
+    files: BTreeMap<String, Vec<u8>>,
     calls: Vec<Call>,
     answer: Option<Answer>,
     log: Vec<LogLine>,
@@ -108,6 +110,7 @@ impl Default for State {
             sinks: BTreeMap::new(),
             sinks_full: false,
             secrets: BTreeMap::new(),
+            files: BTreeMap::new(),
             calls: Vec::new(),
             answer: None,
             log: Vec::new(),
@@ -156,7 +159,7 @@ impl TestHost {
         self.0.borrow_mut().now += by;
     }
 
-    /// Denies everything of this name: upstream, bucket, secret or sink.
+    /// Denies everything of this name: upstream, bucket, secret, sink or file.
     pub fn deny(&self, name: &str) {
         self.0.borrow_mut().denied.push(name.to_owned());
     }
@@ -174,6 +177,11 @@ impl TestHost {
     /// Whether sinks drop what is written; they take it at first.
     pub fn set_sinks_full(&self, full: bool) {
         self.0.borrow_mut().sinks_full = full;
+    }
+
+    /// Gives a file its contents.
+    pub fn set_file(&self, name: &str, contents: impl AsRef<[u8]>) {
+        self.0.borrow_mut().files.insert(name.to_owned(), contents.as_ref().to_vec());
     }
 
     /// Gives a secret a value.
@@ -291,6 +299,43 @@ impl<P: ResponseFilter> TestPlugin<P> {
             let response = response.expect("the exchange has just got a response");
             host.run(|| plugin.on_response(request, response))
         })
+    }
+}
+
+impl<P: ResponseStream> TestPlugin<P> {
+    /// Lets the response's body pass through the plugin, so many bytes at a time, if it is [followed](crate::streams::follow_response).
+    ///
+    /// # Errors
+    ///
+    /// The plugin's own, or what it did wrong.
+    pub fn pass(&mut self, exchange: &mut TestExchange, part: usize) -> Result<(), Error> {
+        let Some((mut memo, body, trailers)) = exchange.take_followed() else { return Ok(()) };
+        let (mut left, mut output, mut wants) = (Vec::new(), Vec::new(), 1);
+        let mut parts = body.chunks(part.max(1));
+        loop {
+            let next = parts.next();
+            left.extend_from_slice(next.unwrap_or_default());
+            while next.is_some() && !left.is_empty() && left.len() >= wants {
+                let part = Part { memo: memo.clone(), bytes: left.clone(), end: None };
+                let passage = self.host.clone().run(|| self.plugin.on_part(part))?;
+                left.drain(..passage.taken);
+                output.extend(passage.output);
+                memo = passage.memo.unwrap_or(memo);
+                wants = if passage.taken == 0 { passage.wants.max(left.len() + 1) } else { passage.wants };
+            }
+            if next.is_none() {
+                break;
+            }
+        }
+        let taken = left.len();
+        let part = Part { memo, bytes: left, end: Some(trailers) };
+        let passage = self.host.clone().run(|| self.plugin.on_part(part))?;
+        if passage.taken != taken {
+            return Err(Error::new("it left bytes at the end"));
+        }
+        output.extend(passage.output);
+        exchange.set_passed(output, passage.trailers);
+        Ok(())
     }
 }
 

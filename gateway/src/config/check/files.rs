@@ -14,10 +14,16 @@ use rustls::{
 };
 
 /// Larger PEM files and secrets are a mistake.
-const MAX_BYTES: u64 = 1024 * 1024;
+const MOST: u64 = 1024 * 1024;
+/// What a plugin reads is kept in memory, and once more in each of its instances.
+pub(super) const MOST_FOR_PLUGINS: u64 = 16 * 1024 * 1024;
 
 /// The whole file, if it is a file and not too large.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
+    read_up_to(path, MOST)
+}
+
+pub(super) fn read_up_to(path: &Path, most: u64) -> Result<Vec<u8>, String> {
     let cannot = |reason: &str| format!("cannot read `{}`: {reason}", path.display());
     let file = File::open(path).map_err(|e| cannot(&reason(&e)))?;
     let is_directory = file.metadata().map_err(|e| cannot(&reason(&e)))?.is_dir();
@@ -25,9 +31,9 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
         return Err(cannot("it is a folder"));
     }
     let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|e| cannot(&reason(&e)))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(cannot("it is over 1 MiB"));
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|e| cannot(&reason(&e)))?;
+    if bytes.len() as u64 > most {
+        return Err(cannot(&format!("it is over {} MiB", most >> 20)));
     }
     Ok(bytes)
 }

@@ -136,7 +136,8 @@ fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> O
     let limits = settings::limits(file, report);
     let timeouts = settings::timeouts(file, report);
     let secrets = settings::secrets(file, report);
-    catalog.secrets(&secrets);
+    let files = settings::files(file, report);
+    catalog.may_read(&secrets, &files);
     let sinks = settings::sinks(file, report);
     let state = state::state(file, report);
     let dns = settings::dns(file, report);
@@ -162,6 +163,7 @@ fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> O
         limits,
         timeouts,
         secrets,
+        files,
         sinks,
         state: state?,
         dns: dns?,

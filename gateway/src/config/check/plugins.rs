@@ -254,7 +254,7 @@ fn asked(catalog: &mut dyn Catalog, plugin: &model::Plugin, config: &Value) -> V
 
 /// What standard plugins are granted unless the file says otherwise.
 fn standard_grants() -> model::Grants {
-    model::Grants { store: Names::All, sinks: Names::All, ..model::Grants::default() }
+    model::Grants { store: Names::All, sinks: Names::All, files: Names::All, ..model::Grants::default() }
 }
 
 fn grants(typed: &Grants, base: model::Grants) -> model::Grants {
@@ -267,6 +267,7 @@ fn grants(typed: &Grants, base: model::Grants) -> model::Grants {
         store: names(&typed.store, base.store),
         secrets: names(&typed.secrets, base.secrets),
         sinks: names(&typed.sinks, base.sinks),
+        files: names(&typed.files, base.files),
     }
 }
 
@@ -283,6 +284,7 @@ fn granted_names_exist(typed: &Grants, place: &str, file: &File, report: &mut Re
     check("upstream", &typed.upstreams, file.upstreams.keys().map(String::as_str).collect());
     check("secret", &typed.secrets, file.secrets.keys().map(String::as_str).collect());
     check("sink", &typed.sinks, file.sinks.keys().map(String::as_str).collect());
+    check("file", &typed.files, file.files.keys().map(String::as_str).collect());
 }
 
 /// Imports without their grant, and the line that would give it.
@@ -293,6 +295,7 @@ fn ungranted(facts: &PluginFacts, grants: &model::Grants) -> Vec<(&'static str, 
         (wants.store && grants.store.is_empty(), ("store", "store: [BUCKET]")),
         (wants.secrets && grants.secrets.is_empty(), ("secrets", "secrets: [SECRET]")),
         (wants.sinks && grants.sinks.is_empty(), ("sinks", "sinks: [SINK]")),
+        (wants.files && grants.files.is_empty(), ("files", "files: [FILE]")),
     ]
     .into_iter()
     .filter_map(|(missing, words)| missing.then_some(words))

@@ -6,6 +6,7 @@ use std::{
     ffi::OsStr,
     fmt::Display,
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
 };
 
 use ipnet::IpNet;
@@ -236,6 +237,20 @@ pub(super) fn secrets(file: &File, report: &mut Report<'_>) -> BTreeMap<String, 
         secrets.insert(name.clone(), source);
     }
     secrets
+}
+
+pub(super) fn files(file: &File, report: &mut Report<'_>) -> BTreeMap<String, PathBuf> {
+    let mut files = BTreeMap::new();
+    for (name, part) in &file.files {
+        let place = join("/files", name);
+        let Some(path) = report.part(part, &place) else { continue };
+        let path = report.path(path);
+        if let Err(message) = files::read_up_to(&path, files::MOST_FOR_PLUGINS) {
+            report.value(&place, message);
+        }
+        files.insert(name.clone(), path);
+    }
+    files
 }
 
 /// `env::var_os` panics on names that no variable can have.

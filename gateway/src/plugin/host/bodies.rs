@@ -1,19 +1,17 @@
 //! Whole bodies, for the plugins that ask for them.
 
-use http_body::Body as _;
-use http_body_util::BodyExt;
 use send_wrapper::SendWrapper;
 use wasmtime::{Result, component::Resource};
 
 use crate::{
-    http::body::{self, Body},
+    http::body::Body,
     pipeline::{Exchange, Phase},
     plugin::{
         bindings::{
             Request, Response,
             bodies::{BodyError, Host},
         },
-        replay::Replay,
+        gather::{Unread, read},
         state::State,
     },
 };
@@ -28,7 +26,7 @@ impl Host for State {
                 return Ok(Err(BodyError::Unavailable));
             }
             let limit = exchange.bounds.buffer_bytes;
-            Ok(read(&mut exchange.request_body, limit).await)
+            Ok(read(&mut exchange.request_body, limit).await.map(|whole| whole.bytes.into()).map_err(told))
         })
         .await
     }
@@ -46,7 +44,7 @@ impl Host for State {
                 return Ok(Err(BodyError::Unavailable));
             }
             let limit = exchange.bounds.buffer_bytes;
-            Ok(read(&mut exchange.response_body, limit).await)
+            Ok(read(&mut exchange.response_body, limit).await.map(|whole| whole.bytes.into()).map_err(told))
         })
         .await
     }
@@ -63,55 +61,9 @@ fn within_bounds(exchange: &Exchange, body: Vec<u8>) -> std::result::Result<Body
     if body.len() > limit { Err(BodyError::TooLarge(limit as u64)) } else { Ok(body.into()) }
 }
 
-/// Collects a body and leaves it in its place, so that whoever comes next meets the same bytes: also when it
-/// is too large, and also when the call is cancelled half-way.
-async fn read(place: &mut Body, limit: usize) -> std::result::Result<Vec<u8>, BodyError> {
-    Reading::new(place).collect(limit).await
-}
-
-/// Holds a body that is being read, and puts it back.
-struct Reading<'a> {
-    place: &'a mut Body,
-    body: Replay,
-}
-
-impl<'a> Reading<'a> {
-    fn new(place: &'a mut Body) -> Self {
-        let body = Replay::new(std::mem::take(place));
-        Self { place, body }
-    }
-
-    async fn collect(&mut self, limit: usize) -> std::result::Result<Vec<u8>, BodyError> {
-        let over = || BodyError::TooLarge(limit as u64);
-        if self.body.rest.size_hint().lower() > limit as u64 {
-            return Err(over());
-        }
-        loop {
-            match self.body.rest.frame().await {
-                Some(Ok(frame)) => {
-                    if self.body.keep(frame) > limit {
-                        return Err(over());
-                    }
-                }
-                Some(Err(error)) => {
-                    let answer = match error {
-                        body::BodyError::TooLarge(limit) => BodyError::TooLarge(limit),
-                        ref error => BodyError::Interrupted(error.to_string()),
-                    };
-                    self.body.break_off(error);
-                    return Err(answer);
-                }
-                None => {
-                    self.body.rest = Body::Empty;
-                    return Ok(self.body.bytes().into());
-                }
-            }
-        }
-    }
-}
-
-impl Drop for Reading<'_> {
-    fn drop(&mut self) {
-        *self.place = std::mem::take(&mut self.body).into_body();
+fn told(unread: Unread) -> BodyError {
+    match unread {
+        Unread::TooLarge(limit) => BodyError::TooLarge(limit),
+        Unread::Interrupted(cause) => BodyError::Interrupted(cause),
     }
 }

@@ -14,6 +14,7 @@ use crate::{
             EditError, Fields, Request, Response,
             http::{Host, HostRequest, HostResponse},
         },
+        fields,
         state::State,
     },
 };
@@ -82,10 +83,10 @@ impl HostRequest for State {
 
     fn headers(&mut self, _: Resource<Request>) -> Result<Fields> {
         let request = &self.exchange()?.request;
-        let mut fields = Vec::with_capacity(request.headers.len() + 1);
-        fields.push(("host".to_owned(), request.authority.as_bytes().to_vec()));
-        fields.extend(all(&request.headers));
-        Ok(fields)
+        let mut lines = Vec::with_capacity(request.headers.len() + 1);
+        lines.push(("host".to_owned(), request.authority.as_bytes().to_vec()));
+        lines.extend(fields::all(&request.headers));
+        Ok(lines)
     }
 
     fn set_method(&mut self, _: Resource<Request>, method: String) -> Edit {
@@ -154,7 +155,7 @@ impl HostResponse for State {
     }
 
     fn headers(&mut self, _: Resource<Response>) -> Result<Fields> {
-        Ok(all(&self.response()?.headers).collect())
+        Ok(fields::all(&self.response()?.headers).collect())
     }
 
     fn set_header(&mut self, _: Resource<Response>, name: String, value: Vec<u8>) -> Edit {
@@ -181,10 +182,6 @@ fn is_host(name: &str) -> bool {
 
 fn values(headers: &HeaderMap, name: &str) -> Vec<Vec<u8>> {
     headers.get_all(name).iter().map(|value| value.as_bytes().to_vec()).collect()
-}
-
-fn all(headers: &HeaderMap) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
-    headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
 }
 
 /// For values that are ASCII wherever they come from.

@@ -8,6 +8,7 @@ mod cache;
 mod client;
 pub(super) mod crypto;
 mod documents;
+mod files;
 mod http;
 mod log;
 mod metrics;
@@ -15,6 +16,7 @@ mod secrets;
 pub(super) mod selection;
 mod sinks;
 mod store;
+mod streams;
 pub(super) mod wasi;
 
 use wasmtime::component::Linker;

@@ -128,7 +128,7 @@ fn a_changed_secret_makes_new_instances() {
         used.world()
     };
     let (old, new) = (world("a"), world("b"));
-    let keys = [&old, &new].map(|world| world.prepared.key(&world.services.shared.secrets));
+    let keys = [&old, &new].map(|world| world.prepared.key(&world.services.shared));
     assert_ne!(keys[0], keys[1]);
 }
 

@@ -1,0 +1,213 @@
+//! Lets clients of HTTP and JSON call gRPC services.
+//!
+//! Descriptors are read when an instance is configured. A request becomes a call by the rules of `google.api.http`, or as
+//! `POST /package.Service/Method`; its message and the answer's follow the JSON mapping of protobuf. What a method streams
+//! goes to the client message by message.
+
+mod config;
+mod frames;
+mod request;
+mod response;
+mod routes;
+mod rule;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use plugin_sdk::{
+    Decision, Error, Item, Phases, Plugin, Pointer, Problem, Problems, Request, RequestFilter, Selection,
+    export_plugin, files,
+    streams::{self, StreamError},
+};
+use prost_reflect::{DescriptorPool, SerializeOptions, ServiceDescriptor};
+
+use config::{Config, Defaults, Enums, FieldNames, Unknown};
+use routes::{Found, Routes};
+
+/// The number of the binding by which a request was called, for the response phase.
+const BINDING: &str = "grpc-json.binding";
+
+/// The plugin.
+struct GrpcJson {
+    pool: DescriptorPool,
+    routes: Routes,
+    unknown: Unknown,
+    json: SerializeOptions,
+    /// As `grpc-timeout` has it.
+    deadline: Option<String>,
+    request: Selection,
+    response: Selection,
+}
+
+impl Plugin for GrpcJson {
+    type Config = Config;
+
+    fn new(config: Config) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let pool = pool(&config, &mut problems);
+        let mut routes = Routes::default();
+        for service in services(&config, &pool, &mut problems) {
+            add(&service, config.unannotated, &mut routes, &mut problems);
+        }
+        if problems.is_empty() && routes.all().is_empty() {
+            problems.add(
+                "",
+                "nothing can be called: the descriptors have no methods with a rule, and `unannotated` is off",
+            );
+        }
+        let json = SerializeOptions::new()
+            .use_enum_numbers(config.enums == Enums::Numbers)
+            .use_proto_field_name(config.field_names == FieldNames::Proto)
+            .skip_default_fields(config.defaults == Defaults::Omit);
+        let unknown = Unknown { fields: config.unknown_fields, parameters: config.unknown_parameters };
+        let header = |name: &str| Item::Header(name.to_owned());
+        let request = [
+            Item::Method,
+            Item::Path,
+            Item::Query,
+            header("content-type"),
+            header("content-encoding"),
+            header("grpc-timeout"),
+            header("grpc-accept-encoding"),
+        ];
+        let deadline = config.deadline.map(|deadline| format!("{}m", deadline.0.as_millis().clamp(1, 99_999_999)));
+        let (request, response) = (Selection::new(&request), response::selection());
+        problems.or(Self { pool, routes, unknown, json, deadline, request, response })
+    }
+
+    fn phases(&self) -> Phases {
+        Phases { request: true, response: true, completion: false }
+    }
+}
+
+/// All descriptors of the configuration's files.
+fn pool(config: &Config, problems: &mut Problems) -> DescriptorPool {
+    let mut pool = DescriptorPool::new();
+    let names = config.descriptors.names();
+    if names.is_empty() {
+        problems.add("/descriptors", "name at least one file");
+    }
+    for (i, name) in names.iter().enumerate() {
+        let at = Pointer::from("/descriptors");
+        let at = if names.len() > 1 { at.then(i) } else { at };
+        let Some(bytes) = problems.note(&at, files::get(name)) else { continue };
+        let added = pool.decode_file_descriptor_set(&bytes[..]).map_err(|error| {
+            format!("file `{name}` is not a set of descriptors with all that they import, as `protoc --include_imports --descriptor_set_out` writes it: {error}")
+        });
+        problems.note(&at, added);
+    }
+    pool
+}
+
+/// The services that can be called.
+fn services(config: &Config, pool: &DescriptorPool, problems: &mut Problems) -> Vec<ServiceDescriptor> {
+    if config.services.is_empty() {
+        return pool.services().collect();
+    }
+    let mut services = Vec::new();
+    for (i, name) in config.services.iter().enumerate() {
+        let found = pool.get_service_by_name(name).ok_or_else(|| {
+            let known: Vec<_> = pool.services().map(|service| service.full_name().to_owned()).collect();
+            format!("the descriptors have no service `{name}`; there is {}", known.join(", "))
+        });
+        // Without descriptors all of them are missing, which has been said.
+        if problems.is_empty() || pool.services().len() > 0 {
+            services.extend(problems.note(Pointer::from("/services").then(i), found));
+        }
+    }
+    services
+}
+
+fn add(service: &ServiceDescriptor, unannotated: bool, routes: &mut Routes, problems: &mut Problems) {
+    for method in service.methods() {
+        let mut said = |why: String| problems.add("/descriptors", format!("method {}: {why}", method.full_name()));
+        match rule::bindings(&method) {
+            Ok(bindings) if bindings.is_empty() && unannotated => {
+                if let Err(why) = routes.add(rule::plain(&method)) {
+                    said(why);
+                }
+            }
+            Ok(bindings) => bindings.into_iter().filter_map(|binding| routes.add(binding).err()).for_each(said),
+            Err(why) => said(why),
+        }
+    }
+}
+
+impl RequestFilter for GrpcJson {
+    fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
+        let values = self.request.read(request, None);
+        let mut values = values.iter();
+        let mut next = || values.next().flatten().unwrap_or_default();
+        let (method, path, query) = (text(next()), text(next()), text(next()));
+        let (kind, encoding, timeout, compressions) = (next(), next(), next(), next());
+        // A client that speaks gRPC needs no translation.
+        if kind.get(..16).is_some_and(|kind| kind.eq_ignore_ascii_case(b"application/grpc")) {
+            return Ok(Decision::Next);
+        }
+        let refuse = |status, detail: &str| {
+            let problem = Problem::new(status).detail(detail).member("request-id", request.id());
+            Ok(Decision::from(problem))
+        };
+        let index = match self.routes.find(method, path) {
+            Found::Binding(index) => index,
+            Found::OtherMethod => return refuse(405, "no gRPC method is called with this method at this path"),
+            Found::Nothing => return refuse(404, "no gRPC method is called at this path"),
+        };
+        let Some(binding) = self.routes.get(index) else { return refuse(404, "no gRPC method is called at this path") };
+        if binding.method.is_client_streaming() {
+            return refuse(501, "this method takes a stream of messages, which cannot be said in JSON");
+        }
+        let content = match streams::read_request(request) {
+            Ok(content) => content,
+            Err(StreamError::TooLarge(_)) => return refuse(413, "the body is too large"),
+            Err(error) => return Err(error.into()),
+        };
+        if !content.body.is_empty() && !is_plain_json(kind, encoding) {
+            return refuse(415, "the body has to be JSON, and not compressed");
+        }
+        let message = match request::message(binding, path, query, &content.body, &self.unknown) {
+            Ok(message) => message,
+            Err(refusal) => {
+                let mut problem = Problem::new(400).detail(&refusal.detail).member("request-id", request.id());
+                if let Some(pointer) = refusal.pointer {
+                    problem = problem.member("pointer", pointer);
+                }
+                if let Some(parameter) = refusal.parameter {
+                    problem = problem.member("parameter", parameter);
+                }
+                return Ok(problem.into());
+            }
+        };
+        let Some(frame) = frames::framed(&message) else { return refuse(413, "the message is too large") };
+        let name = format!("{}/{}", binding.method.parent_service().full_name(), binding.method.name());
+        request.set_attribute(BINDING, &index.to_string())?;
+        request.set_attribute("grpc.method", &name)?;
+        if method != "POST" {
+            request.set_method("POST")?;
+        }
+        request.set_path_with_query(&format!("/{name}"))?;
+        request.set_header("content-type", "application/grpc")?;
+        if !compressions.is_empty() {
+            request.remove_header("grpc-accept-encoding")?;
+        }
+        if let Some(deadline) = self.deadline.as_ref().filter(|_| timeout.is_empty()) {
+            request.set_header("grpc-timeout", deadline)?;
+        }
+        streams::replace_request(request, &frame)?;
+        Ok(Decision::Next)
+    }
+}
+
+export_plugin!(GrpcJson: request, response, stream);
+
+/// Paths and methods are ASCII.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+/// `application/json`, what ends in `+json` (RFC 6839 §3.1), or nothing said about it; not compressed.
+fn is_plain_json(content_type: &[u8], encoding: &[u8]) -> bool {
+    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
+    let known = essence.is_empty() || essence == b"application/json" || essence.ends_with(b"+json");
+    known && (encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity"))
+}
