@@ -109,15 +109,19 @@ pub fn build(workspace: &Path, packages: &[Package]) -> Result<Vec<PathBuf>, Err
 
 /// Tells cargo to run the build script again when something in these folders of the workspace changes.
 /// Folders that do not exist are left out: cargo would take them for changed each time.
+///
+/// The paths are relative to the package, as cargo reads them: checkouts that share a target folder share what a build script has
+/// said, and an absolute path would make one of them watch the files of another.
 pub fn rerun_if_changed(workspace: &Path, folders: &[&str]) {
+    let depth = manifest_dir().ok().and_then(|here| Some(here.strip_prefix(workspace).ok()?.components().count()));
+    let root = depth.map_or(workspace.to_owned(), |depth| PathBuf::from_iter(std::iter::repeat_n("..", depth)));
     for folder in folders {
-        let path = workspace.join(folder);
-        if path.exists() {
-            println!("cargo::rerun-if-changed={}", path.display());
+        if workspace.join(folder).exists() {
+            println!("cargo::rerun-if-changed={}", root.join(folder).display());
         }
     }
     // So that a folder that appears later is noticed.
-    println!("cargo::rerun-if-changed={}", workspace.join("Cargo.toml").display());
+    println!("cargo::rerun-if-changed={}", root.join("Cargo.toml").display());
 }
 
 /// Writes a table of names and bytes, as the expression `&[(name, include_bytes!(path)), …]`, into

@@ -9,6 +9,7 @@ mod cache_shared;
 mod concurrency;
 mod cors;
 mod ext_auth;
+mod grpc_json;
 mod ip_rules;
 mod json_body;
 mod jwt;
