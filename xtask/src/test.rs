@@ -12,10 +12,12 @@ use crate::{
 
 pub fn run() -> Result<()> {
     // Said now, and not by a test after minutes.
-    ensure!(
-        find("redis-server").is_some(),
-        "redis-server is missing, which tests start: install it, such as with `apt-get install redis-server`"
-    );
+    for command in ["redis-server", "chromium"] {
+        ensure!(
+            find(command).is_some(),
+            "{command} is missing, which tests start: install it, such as with `apt-get install {command}`"
+        );
+    }
     ensure_wasm_target()?;
     let mut steps = Steps::default();
     steps.step("formatting", || shell::run(cargo().args(["fmt", "--all", "--check"])));

@@ -10,6 +10,7 @@ mod concurrency;
 mod cors;
 mod ext_auth;
 mod grpc_json;
+mod grpc_web;
 mod ip_rules;
 mod json_body;
 mod jwt;
