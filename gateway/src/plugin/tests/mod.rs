@@ -6,6 +6,7 @@ mod calling;
 mod failing;
 mod grants;
 mod loading;
+mod passing;
 mod speed;
 mod upstreams;
 

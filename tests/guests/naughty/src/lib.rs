@@ -5,7 +5,9 @@ use std::hint::black_box;
 
 use plugin_sdk::{
     Decision, Error, Observer, Outcome, Plugin, Problems, Reply, Request, RequestFilter, Response, ResponseFilter,
-    export_plugin, metrics, secrets, sinks, store::Bucket,
+    export_plugin, metrics, secrets, sinks,
+    store::Bucket,
+    streams::{self, Part, Passage, ResponseStream},
 };
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -70,6 +72,21 @@ enum Deed {
     Metric,
     /// Logs `with`.
     Log,
+    /// Makes upper case of a body, three bytes at a time; its trailers become `x-end`.
+    Shout,
+    /// Says in the body how often it was called for it.
+    CountParts,
+    /// Takes more than it was given.
+    TakeTooMuch,
+    /// Takes nothing, whatever comes.
+    TakeNothing,
+    /// Wants more at once than anyone may have.
+    WantTooMuch,
+    /// Has a memo that is too long.
+    HugeMemo,
+    IllegalTrailers,
+    /// Makes more of a part than can be handed over.
+    HugeOutput,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, serde::Deserialize, schemars::JsonSchema)]
@@ -80,6 +97,8 @@ enum Phase {
     Request,
     Response,
     Complete,
+    /// While a response's body passes.
+    Part,
 }
 
 struct Naughty {
@@ -133,6 +152,9 @@ impl RequestFilter for Naughty {
 impl ResponseFilter for Naughty {
     fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
         self.calls += 1;
+        if self.is_meant(Phase::Part, request) {
+            return Ok(streams::follow_response(response, b"0")?);
+        }
         if !self.is_meant(Phase::Response, request) {
             return Ok(());
         }
@@ -161,6 +183,39 @@ impl Observer for Naughty {
         if let Err(error) = edited {
             plugin_sdk::warn!("{error}");
         }
+    }
+}
+
+impl ResponseStream for Naughty {
+    fn on_part(&mut self, part: Part) -> Result<Passage, Error> {
+        let Part { memo, bytes, end } = part;
+        if !matches!(self.config.deed, Deed::Loop) || bytes == b"loop" {
+            self.misbehave(&|_, _| Ok(()))?;
+        }
+        let whole = Passage { taken: bytes.len(), output: bytes.clone(), wants: 1, ..Passage::default() };
+        Ok(match self.config.deed {
+            Deed::Shout => {
+                let taken = if end.is_some() { bytes.len() } else { bytes.len() / 3 * 3 };
+                let trailers = end.map(|fields| vec![("x-end".to_owned(), format!("{fields:?}").into_bytes())]);
+                let output = bytes[..taken].to_ascii_uppercase();
+                Passage { taken, output, wants: 3, trailers: trailers.unwrap_or_default(), ..whole }
+            }
+            Deed::CountParts => {
+                let number: u32 = String::from_utf8_lossy(&memo).parse()?;
+                Passage {
+                    output: format!("{number} ").into_bytes(),
+                    memo: Some((number + 1).to_string().into()),
+                    ..whole
+                }
+            }
+            Deed::TakeTooMuch => Passage { taken: bytes.len() + 1, ..whole },
+            Deed::TakeNothing => Passage { taken: 0, output: Vec::new(), wants: 1, ..whole },
+            Deed::WantTooMuch => Passage { wants: usize::MAX, ..whole },
+            Deed::HugeMemo => Passage { memo: Some(vec![b'x'; 100_000]), ..whole },
+            Deed::IllegalTrailers => Passage { trailers: vec![("a b".to_owned(), Vec::new())], ..whole },
+            Deed::HugeOutput => Passage { output: vec![b'x'; 24 << 20], ..whole },
+            _ => whole,
+        })
     }
 }
 
@@ -237,7 +292,15 @@ impl Naughty {
             | Deed::Respond
             | Deed::IllegalReply
             | Deed::HugeReply
-            | Deed::Sink => {}
+            | Deed::Sink
+            | Deed::Shout
+            | Deed::CountParts
+            | Deed::TakeTooMuch
+            | Deed::TakeNothing
+            | Deed::WantTooMuch
+            | Deed::HugeMemo
+            | Deed::IllegalTrailers
+            | Deed::HugeOutput => {}
         }
         Ok(())
     }
@@ -258,4 +321,4 @@ fn trap() -> ! {
     std::process::abort()
 }
 
-export_plugin!(Naughty: request, response, observe);
+export_plugin!(Naughty: request, response, stream, observe);
