@@ -122,7 +122,7 @@ fn read_value(descriptor: MessageDescriptor, value: Value, unknown: &Unknown) ->
             _ => None,
         });
         let name = names.collect::<Vec<_>>().join(".");
-        Refusal::of_parameter(&name, &error.to_string())
+        Refusal::of_parameter(&name, &format!("is not valid: {error}"))
     })
 }
 
@@ -216,7 +216,7 @@ impl Refusal {
 
     fn of_parameter(name: &str, why: &str) -> Self {
         let name = name.chars().take(100).collect::<String>();
-        Self { pointer: None, detail: format!("`{name}`: {why}"), parameter: Some(name) }
+        Self { pointer: None, detail: format!("parameter `{name}` {why}"), parameter: Some(name) }
     }
 
     fn syntax(error: &serde_json::Error) -> Self {
