@@ -6,7 +6,7 @@ use http::{HeaderValue, Response as Answer};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::support::{TestGateway, Upstream, client::Request, grpc::GrpcServer, in_time, upstream::full};
+use crate::support::{PATIENCE, TestGateway, Upstream, client::Request, grpc::GrpcServer, upstream::full};
 
 async fn before(server: &GrpcServer, origin: &str) -> TestGateway {
     let yaml = format!(
@@ -113,7 +113,9 @@ async fn a_page_calls_a_service_in_both_forms_and_reads_its_trailers() {
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .output();
-    let output = in_time("the page", browser).await.expect("chromium, as Debian's package has it");
+    // A browser that starts for the first time, beside all other tests, reads a quarter of a gigabyte from the disk.
+    let output = tokio::time::timeout(4 * PATIENCE, browser).await.expect("the browser ends");
+    let output = output.expect("chromium, as Debian's package has it");
     let dom = String::from_utf8(output.stdout).expect("text");
     let body = dom.split("<body>").nth(1).and_then(|rest| rest.split("</body>").next()).expect("a body");
     let found: Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error}: {dom}"));
