@@ -49,8 +49,14 @@ impl Following {
     }
 }
 
-/// From here on the response's body passes through the plugin.
-pub(super) fn begin(following: Following, exchange: &mut Exchange, pool: &Rc<Pool>, services: &Rc<Services>) {
+/// From here on the response's body passes through the plugin; in its instance, if the exchange has one of its own.
+pub(super) fn begin(
+    following: Following,
+    own: Option<(Box<Instance>, OwnedSemaphorePermit)>,
+    exchange: &mut Exchange,
+    pool: &Rc<Pool>,
+    services: &Rc<Services>,
+) {
     if let Some(head) = &mut exchange.response {
         head.headers.remove(header::CONTENT_LENGTH);
     }
@@ -69,7 +75,7 @@ pub(super) fn begin(following: Following, exchange: &mut Exchange, pool: &Rc<Poo
         left: BytesMut::new(),
         wants: 1,
         end: End::Ahead,
-        call: Call::None,
+        call: own.map_or(Call::None, |(instance, permit)| Call::Kept(Tenant { instance, permit: Some(permit) })),
         trailers: None,
     }));
 }
@@ -119,7 +125,7 @@ struct Tenant {
 }
 
 impl Passing {
-    /// What the plugin makes of what is there. `None` if that is not enough for it.
+    /// Hands over what is there; with the trailers, if that is all.
     fn begin_call(&mut self, end: Option<HeaderMap>) {
         let last = end.is_some();
         let part = Part {

@@ -183,7 +183,9 @@ impl PluginStage {
         let following = if H::PHASE == CallPhase::Response { Following::take(slot) } else { None };
         let answer = hook.answer(result, slot);
         if let (Some(following), Ok(_)) = (following, &answer) {
-            passing::begin(following, slot, &self.pool, &self.services);
+            let position = slot.stage;
+            let own = Tenant::of(slot, position).map(|tenant| (tenant.instance, tenant.permit));
+            passing::begin(following, own, slot, &self.pool, &self.services);
         }
         answer.map_err(|failure| {
             // It is no failure to have to wait.

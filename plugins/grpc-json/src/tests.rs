@@ -241,6 +241,26 @@ fn one_field_can_be_the_answer() {
 }
 
 #[test]
+fn an_answer_that_is_not_json_is_sent_as_what_it_is() {
+    let mut plugin = library();
+    let mut exchange = plugin.request(TestRequest::post("/library.v1.Library/GetCover").body("{}"));
+    let body = framed(&encoded("google.api.HttpBody", json!({ "contentType": "image/png", "data": "AAEC" }))).unwrap();
+    let response = TestResponse::new(200).header("content-type", "application/grpc").body(body);
+    plugin.response(&mut exchange, response.trailer("grpc-status", "0"));
+    assert_eq!(
+        (exchange.response_header("content-type"), exchange.response_body()),
+        (Some("image/png"), &[0, 1, 2][..])
+    );
+}
+
+#[test]
+fn a_rule_may_have_a_method_of_its_own() {
+    let exchange = library().request(TestRequest::new("LEND", "/v1/shelves/1/books/2"));
+    assert_eq!(exchange.target(), "/library.v1.Library/LendBook");
+    assert_eq!(called(&exchange, GET), json!({ "name": "shelves/1/books/2" }));
+}
+
+#[test]
 fn a_stream_passes_message_by_message_however_it_is_cut() {
     let books: Vec<u8> = ["a", "b", "c"]
         .iter()

@@ -85,7 +85,7 @@ impl RequestFilter for GrpcWeb {
         let answer = if text || wants_text { TEXT } else { BINARY };
         request.set_attribute(ANSWER, &format!("{answer}{codec}"))?;
         request.set_header("content-type", format!("application/grpc{codec}"))?;
-        // It asks for what a browser would have to undo, and is none of the service's.
+        // They were for this plugin.
         request.remove_header("accept")?;
         request.remove_header("x-grpc-web")?;
         Ok(Decision::Next)
@@ -119,7 +119,7 @@ impl ResponseStream for GrpcWeb {
         if let Some(trailers) = end {
             output.extend(last_frame(&trailers)?);
         }
-        // Each part has its own padding, which clients know of.
+        // Each part has its own padding: grpc/doc/PROTOCOL-WEB.md lets it be wherever something is flushed.
         let output = if memo == [1] { Base64::encode_string(&output).into_bytes() } else { output };
         Ok(Passage { taken, output, wants: 1, ..Passage::default() })
     }
