@@ -28,6 +28,7 @@ pub mod secrets;
 pub mod sinks;
 pub mod store;
 pub mod streams;
+pub mod tcp;
 #[cfg(not(target_family = "wasm"))]
 pub mod testkit;
 

@@ -10,8 +10,11 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use crate::{
     http::body::Traffic,
     pipeline::Reply,
-    plugin::services::{self, CallError, LocalFuture, UpstreamCall},
-    upstream::{self, Outgoing, Patience, Upstreams},
+    plugin::services::{self, CallError, Conversing, LocalFuture, UpstreamCall},
+    upstream::{
+        self, Outgoing, Patience, Upstreams,
+        tcp::{self, Silence},
+    },
 };
 
 /// One worker's upstreams, for its plugins.
@@ -20,7 +23,7 @@ pub(super) struct Calls(pub(super) Rc<Upstreams>);
 impl services::Upstreams for Calls {
     fn call(&self, call: UpstreamCall) -> LocalFuture<'_, Result<Reply, CallError>> {
         Box::pin(async move {
-            let upstream = self.0.get(&call.upstream).ok_or(CallError::Unknown)?.clone();
+            let upstream = self.0.get(&call.upstream).filter(|u| !u.is_tcp()).ok_or(CallError::Unknown)?.clone();
             let (timeout, limit) = (call.timeout, call.limit);
             let exchange = async {
                 let outgoing = Outgoing {
@@ -54,9 +57,52 @@ impl services::Upstreams for Calls {
         })
     }
 
+    fn converse(
+        &self,
+        upstream: &str,
+        opening: services::Opening,
+    ) -> Result<LocalFuture<'static, Conversing>, CallError> {
+        let upstream = self.0.get(upstream).filter(|upstream| upstream.is_tcp()).ok_or(CallError::Unknown)?.clone();
+        let services::Opening { bytes, wants, limit, until, repeatable } = opening;
+        let opening = tcp::Opening { bytes, wants, limit, until, repeatable };
+        Ok(Box::pin(async move {
+            let conversation = tcp::Conversation::open(upstream, opening).await.map_err(call_error)?;
+            Ok(Box::new(Talk(conversation)) as Box<dyn services::Conversation>)
+        }))
+    }
+
     fn fingerprint(&self, upstream: &str) -> Option<String> {
         let model = format!("{:?}", self.0.get(upstream)?.model);
         let digest = digest::digest(&digest::SHA256, model.as_bytes());
         Some(digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// A conversation as plugins have it.
+struct Talk(tcp::Conversation);
+
+impl services::Conversation for Talk {
+    fn heard(&self) -> &[u8] {
+        self.0.heard()
+    }
+
+    fn hear(&mut self, wants: usize) -> LocalFuture<'_, Result<(), CallError>> {
+        Box::pin(async move { self.0.hear(wants).await.map_err(call_error) })
+    }
+
+    fn finish(self: Box<Self>) {
+        self.0.finish();
+    }
+}
+
+fn call_error(silence: Silence) -> CallError {
+    match silence {
+        Silence::Refused(refused) if refused.cause.is_empty() => {
+            CallError::Unreachable(refused.failure.reason().to_owned())
+        }
+        Silence::Refused(refused) => CallError::Unreachable(refused.cause),
+        Silence::Timeout => CallError::Timeout,
+        Silence::Closed(how) => CallError::Closed(how),
+        Silence::TooLarge => CallError::TooLarge,
     }
 }

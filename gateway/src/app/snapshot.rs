@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::{
         self, Problems,
-        model::{Action, Config, OnError, PluginUse, Upstream},
+        model::{Action, Config, Endpoint, OnError, PluginUse, Upstream},
     },
     pipeline::{Bounds, Entry, Pipeline},
     plugin::{Pools, Prepared, services},
@@ -240,7 +240,7 @@ fn listeners(config: &Config, old: &[ListenerSettings]) -> Result<Vec<ListenerSe
 /// What is known of endpoints that stay is kept.
 fn groups(config: &Config, old: Option<&Snapshot>, shared: &Shared) -> Result<Vec<Arc<Group>>, StartError> {
     let load = |upstream: &Arc<Upstream>| {
-        let secure = upstream.endpoints.iter().any(|endpoint| endpoint.url.scheme_str() == Some("https"));
+        let secure = upstream.endpoints.iter().any(|endpoint| Endpoint::is_secure(&endpoint.url));
         let tls = secure.then(|| ClientTls::load(&upstream.tls, upstream.protocol)).transpose();
         if secure && !upstream.tls.verify {
             tracing::warn!(

@@ -86,6 +86,7 @@ impl Default for ActiveHealth {
         Self {
             path: None,
             grpc: None,
+            tcp: None,
             expect: vec![Part(Ok(Statuses::Range("200-299".to_owned())))],
             interval: Span::secs(5),
             timeout: Span::secs(1),

@@ -1,7 +1,10 @@
 //! What a call found that it would have to wait for. The call fails then, its instance is free for others, and once the
 //! thing is there the call is made again from its beginning: so a plugin that waits seldom never needs a fiber.
 
-use super::{gather, services::LocalFuture};
+use super::{
+    gather,
+    services::{Conversing, LocalFuture},
+};
 use crate::{
     pipeline::{Exchange, Phase},
     state::redis::{Failure, Reply},
@@ -17,6 +20,34 @@ pub(super) enum Awaited {
     Thing(LocalFuture<'static, Option<Finding>>),
     /// The whole body of the message that the phase is about.
     Body,
+    /// What an upstream of TCP answers.
+    Talk {
+        going_on: bool,
+        answer: LocalFuture<'static, Talk>,
+    },
+}
+
+/// A conversation with an upstream of TCP, between two calls of a phase.
+pub(super) struct Talk {
+    pub(super) conversation: Conversing,
+    /// The plugin's own.
+    pub(super) memo: Vec<u8>,
+    /// An answer has no more bytes than this.
+    pub(super) limit: usize,
+    pub(super) upstream: String,
+}
+
+impl Talk {
+    pub(super) fn of(exchange: &Exchange) -> Option<&Self> {
+        let mut kept = exchange.stash.iter().filter(|(at, _)| *at == POSITION);
+        kept.find_map(|(_, kept)| kept.downcast_ref())
+    }
+
+    /// Takes it out of the stash.
+    pub(super) fn take(exchange: &mut Exchange) -> Option<Self> {
+        let index = exchange.stash.iter().position(|(at, kept)| *at == POSITION && kept.is::<Self>())?;
+        exchange.stash.swap_remove(index).1.downcast().ok().map(|talk| *talk)
+    }
 }
 
 /// What came of waiting, where only this exchange needs to know.
@@ -46,6 +77,21 @@ impl Awaited {
         Self::put(exchange, Self::Body);
     }
 
+    /// Notes that the exchange has to wait for the beginning of an answer.
+    pub(super) fn note_talk(exchange: &mut Exchange, answer: LocalFuture<'static, Talk>) {
+        Self::put(exchange, Self::Talk { going_on: false, answer });
+    }
+
+    /// Notes that the exchange has to wait for more of an answer.
+    pub(super) fn note_more(exchange: &mut Exchange, answer: LocalFuture<'static, Talk>) {
+        Self::put(exchange, Self::Talk { going_on: true, answer });
+    }
+
+    /// Whether it ends by itself, however often it is waited for: an answer has its time and its limit.
+    pub(super) fn goes_on(&self) -> bool {
+        matches!(self, Self::Talk { going_on: true, .. })
+    }
+
     fn put(exchange: &mut Exchange, awaited: Self) {
         Self::take(exchange);
         exchange.stash.push((POSITION, Box::new(awaited)));
@@ -67,6 +113,10 @@ impl Awaited {
                 if let Some(finding) = future.await {
                     exchange.stash.push((POSITION, Box::new(finding)));
                 }
+            }
+            Self::Talk { answer, .. } => {
+                let talk = answer.await;
+                exchange.stash.push((POSITION, Box::new(talk)));
             }
             Self::Body => {
                 let limit = exchange.bounds.buffer_bytes;

@@ -12,7 +12,7 @@ pub(super) use generated::{
     gateway::plugin::{
         bodies, cache, crypto, documents, files, http,
         http::{EditError, Fields, Item, Reply, Values},
-        http_client, log, metrics, secrets, sinks, store, streams,
+        http_client, log, metrics, secrets, sinks, store, streams, tcp,
     },
 };
 use wasmtime::component::{HasSelf, Linker};

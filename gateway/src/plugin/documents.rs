@@ -230,7 +230,7 @@ async fn fetch(attempt: Attempt, source: Source, insist: bool, services: Rc<Serv
         Ok(Ok(reply)) if reply.status == StatusCode::OK => Ok(reply.body),
         Ok(Ok(reply)) => Err(format!("it is answered with {}", reply.status.as_u16())),
         Ok(Err(CallError::Unknown)) => Err("there is no such upstream".to_owned()),
-        Ok(Err(CallError::Unreachable(why))) => Err(why),
+        Ok(Err(CallError::Unreachable(why) | CallError::Closed(why))) => Err(why),
         Ok(Err(CallError::TooLarge)) => Err(format!("it is over {BODY_BYTES} bytes")),
         Ok(Err(CallError::Timeout)) | Err(_) => Err("it took too long".to_owned()),
     };

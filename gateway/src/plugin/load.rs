@@ -137,7 +137,7 @@ impl Runtime {
             config_schema: manifest.config_schema,
             phases,
             wants: Wants {
-                upstreams: wants("http-client") || wants("documents"),
+                upstreams: wants("http-client") || wants("documents") || wants("tcp"),
                 store: wants("store") || wants("cache"),
                 secrets: wants("secrets"),
                 sinks: wants("sinks"),
@@ -210,6 +210,7 @@ const OURS: &[&str] = &[
     "secrets",
     "files",
     "streams",
+    "tcp",
 ];
 
 fn can_wait(interface: &str) -> bool {

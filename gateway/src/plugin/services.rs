@@ -1,7 +1,14 @@
 //! What the host needs from the rest of the gateway to answer its guests. Grants are enforced before any of it
 //! is asked.
 
-use std::{collections::HashMap, future::Future, pin::Pin, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, uri::PathAndQuery};
@@ -46,6 +53,11 @@ pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 pub trait Upstreams {
     fn call(&self, call: UpstreamCall) -> LocalFuture<'_, Result<Reply, CallError>>;
 
+    /// Begins a conversation with an upstream of TCP.
+    fn converse(&self, _upstream: &str, _opening: Opening) -> Result<LocalFuture<'static, Conversing>, CallError> {
+        Err(CallError::Unknown)
+    }
+
     /// What is the same for two gateways only if an upstream is configured in the same way; none if it is nobody else's.
     fn fingerprint(&self, _upstream: &str) -> Option<String> {
         None
@@ -66,12 +78,43 @@ pub struct UpstreamCall {
     pub limit: usize,
 }
 
+/// What begins a conversation.
+#[derive(Debug)]
+pub struct Opening {
+    pub bytes: Vec<u8>,
+    /// How much of an answer there must be; 0 for none.
+    pub wants: usize,
+    /// An answer has no more bytes than this.
+    pub limit: usize,
+    /// For all of the conversation.
+    pub until: Instant,
+    /// It may be sent twice.
+    pub repeatable: bool,
+}
+
+/// A conversation, or why there is none.
+pub type Conversing = Result<Box<dyn Conversation>, CallError>;
+
+/// A message was sent and answered, in part or in whole. Dropped, it closes its connection.
+pub trait Conversation {
+    /// All that has come.
+    fn heard(&self) -> &[u8];
+
+    /// Waits until so much has come, from the first byte on; for at least one more than there is.
+    fn hear(&mut self, wants: usize) -> LocalFuture<'_, Result<(), CallError>>;
+
+    /// The answer is whole, and the connection good for another conversation.
+    fn finish(self: Box<Self>);
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallError {
-    /// No upstream has this name.
+    /// No upstream has this name, or not one that can be called so.
     Unknown,
     Timeout,
     Unreachable(String),
+    /// The connection ended before the answer was there.
+    Closed(String),
     TooLarge,
 }
 

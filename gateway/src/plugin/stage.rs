@@ -80,7 +80,9 @@ impl PluginStage {
         slot: &mut Slot,
         mut awaited: Awaited,
     ) -> Result<H::Answer, StageFailure> {
-        for _ in 0..awaited::ROUNDS {
+        let mut rounds = 0;
+        while rounds < awaited::ROUNDS {
+            rounds += usize::from(!awaited.goes_on());
             awaited.arrive(slot).await;
             slot.mark = Instant::now();
             let result = match self.at_once(&hook, position, slot) {

@@ -333,6 +333,11 @@ impl UpstreamMetrics {
         self.duration.observe(head_us);
     }
 
+    /// A plugin's message was answered so long after it was sent.
+    pub fn heard(&self, micros: u64) {
+        self.duration.observe(micros);
+    }
+
     /// A request was sent and no response came.
     pub fn failed(&self) {
         self.responses[class_index(None)].fetch_add(1, Relaxed);

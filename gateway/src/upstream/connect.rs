@@ -15,11 +15,11 @@ use super::{
     tls::ClientTls,
 };
 use crate::{
-    config::model::{Protocol, UpstreamTls},
+    config::model::{Endpoint, Protocol, UpstreamTls},
     telemetry::metrics::UpstreamMetrics,
 };
 
-/// A new connection.
+/// A new connection. One of TCP is kept and counted like one of HTTP/1.1.
 pub(super) enum Connected {
     Http1(Box<http1::Connection>),
     Http2(Rc<Mux>),
@@ -29,6 +29,7 @@ pub(super) enum Connected {
 pub(super) struct Address {
     socket: SocketAddr,
     protocol: Protocol,
+    secure: bool,
     tls: Option<(ClientTls, Result<ServerName<'static>, String>)>,
 }
 
@@ -40,13 +41,13 @@ impl Address {
         settings: &UpstreamTls,
         tls: Option<&ClientTls>,
     ) -> Self {
-        let secure = url.scheme_str() == Some("https");
+        let secure = Endpoint::is_secure(url);
         let name = || {
             let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
             let name = settings.server_name.as_deref().unwrap_or(host);
             ServerName::try_from(name.to_owned()).map_err(|_| format!("`{name}` is not a server name"))
         };
-        Self { socket, protocol, tls: tls.filter(|_| secure).map(|tls| (tls.clone(), name())) }
+        Self { socket, protocol, secure, tls: tls.filter(|_| secure).map(|tls| (tls.clone(), name())) }
     }
 
     pub(super) fn socket(&self) -> SocketAddr {
@@ -59,7 +60,7 @@ impl Address {
             (Some((mine, my_name)), Some((theirs, their_name))) => mine.is_same(theirs) && my_name == their_name,
             (mine, theirs) => mine.is_none() && theirs.is_none(),
         };
-        self.socket == other.socket && self.protocol == other.protocol && same_tls
+        self.socket == other.socket && self.protocol == other.protocol && self.secure == other.secure && same_tls
     }
 
     pub(super) async fn connect(
@@ -71,6 +72,8 @@ impl Address {
         let stream = TcpStream::connect(self.socket).await?;
         stream.set_nodelay(true)?;
         let (io, agreed) = match &self.tls {
+            // Nothing that was meant to be secret goes out in clear text because something is missing here.
+            None if self.secure => return Err(io::Error::other("there are no settings for TLS")),
             None => (Io::Plain(stream), self.protocol == Protocol::Http2),
             Some((tls, name)) => {
                 let name = name.clone().map_err(io::Error::other)?;

@@ -242,7 +242,7 @@ fn host(url: &Uri) -> &str {
 }
 
 fn port(url: &Uri) -> u16 {
-    url.port_u16().unwrap_or(if url.scheme_str() == Some("https") { 443 } else { 80 })
+    url.port_u16().unwrap_or(if model::Endpoint::is_secure(url) { 443 } else { 80 })
 }
 
 /// The address of an endpoint that is not given by name.

@@ -25,6 +25,7 @@ mod retry;
 mod send;
 mod standing;
 mod switched;
+pub mod tcp;
 pub mod tls;
 mod view;
 mod watch;

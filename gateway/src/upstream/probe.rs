@@ -41,7 +41,8 @@ pub(super) async fn keep_asking(group: Arc<Group>, member: Member) {
 /// On a connection of its own: whether new ones are accepted is part of the question.
 async fn ask(group: &Group, member: &Member, policy: &ActiveHealth) -> Result<(), String> {
     let connected = group.connect_to(member).connect(None, None, &Rc::default()).await;
-    let line = match connected.map_err(|error| chain(&error))? {
+    let connected = connected.map_err(|error| chain(&error))?;
+    let line = match connected {
         Connected::Http1(connection) => Line::Http1(connection),
         Connected::Http2(mux) => Line::Http2(mux.slot().ok_or("the endpoint went away at once")?),
     };
@@ -56,6 +57,7 @@ async fn ask(group: &Group, member: &Member, policy: &ActiveHealth) -> Result<()
             headers.insert(header::TE, HeaderValue::from_static("trailers"));
             (Method::POST, PathAndQuery::from_static(grpc_health::METHOD), Body::Full(grpc_health::request(service)))
         }
+        HealthQuestion::Connect => return Ok(()),
     };
     let head = http1::Head {
         method: &method,
@@ -75,6 +77,7 @@ async fn ask(group: &Group, member: &Member, policy: &ActiveHealth) -> Result<()
             if good { Ok(()) } else { Err(format!("status {status}")) }
         }
         HealthQuestion::Grpc(_) => grpc_health::judge(&response, incoming).await,
+        HealthQuestion::Connect => Ok(()),
     }
 }
 

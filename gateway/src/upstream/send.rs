@@ -23,7 +23,7 @@ use super::{
     switched::Switched,
 };
 use crate::{
-    config::model::{HostHeader, Protocol},
+    config::model::HostHeader,
     error::Failure,
     http::body::{Body, Traffic},
     telemetry::metrics::Rejection,
@@ -219,7 +219,7 @@ async fn exchange(
 
 /// A new connection to the endpoint or, where it cannot be reached, to another one, which takes its place: nothing
 /// has been sent yet. Where there may be no more connections, one that becomes free; then the second is true.
-async fn connect(upstream: &Upstream, endpoint: &mut Busy) -> Result<(Line, bool), Refused> {
+pub(super) async fn connect(upstream: &Upstream, endpoint: &mut Busy) -> Result<(Line, bool), Refused> {
     let mut tried: SmallVec<[Rc<Endpoint>; 4]> = SmallVec::new();
     loop {
         let _opening = match share(upstream, endpoint).await {
@@ -260,7 +260,7 @@ async fn connect(upstream: &Upstream, endpoint: &mut Busy) -> Result<(Line, bool
 /// Where requests share connections, several that come at once share the one that the first of them opens: a place on
 /// one, or leave to open one.
 async fn share(upstream: &Upstream, endpoint: &Busy) -> Result<Line, Option<Opening>> {
-    if upstream.model.protocol == Protocol::Http1 {
+    if !upstream.model.protocol.shares_connections() {
         return Err(None);
     }
     loop {

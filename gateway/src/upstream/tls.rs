@@ -58,6 +58,7 @@ impl ClientTls {
             Protocol::Auto => &[b"h2", b"http/1.1"],
             Protocol::Http1 => &[b"http/1.1"],
             Protocol::Http2 => &[b"h2"],
+            Protocol::Tcp => &[],
         };
         config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
         let identity = certificates.iter().chain(&shown).map(|c| c.to_vec()).collect();

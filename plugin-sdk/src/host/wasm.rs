@@ -15,6 +15,7 @@ use crate::{
     sinks::SinkError,
     store::{Counting, Place, Quota, Step, StoreError, Verdict, millis},
     streams::{Content, StreamError},
+    tcp::{self, TcpError},
 };
 
 pub(crate) use raw::http::{Request as RawRequest, Response as RawResponse, Selection as RawSelection};
@@ -406,4 +407,40 @@ pub(crate) fn stream_replace_response(response: &RawResponse, content: &Content)
 
 pub(crate) fn stream_follow_response(response: &RawResponse, memo: &[u8]) -> Result<(), StreamError> {
     streamed(raw::streams::follow_response(response, memo))
+}
+
+fn talked<T>(result: Result<T, raw::tcp::TcpError>) -> Result<T, TcpError> {
+    result.map_err(|error| match error {
+        raw::tcp::TcpError::Denied(name) => TcpError::Denied(name),
+        raw::tcp::TcpError::Timeout => TcpError::Timeout,
+        raw::tcp::TcpError::Unreachable(why) => TcpError::Unreachable(why),
+        raw::tcp::TcpError::Closed(how) => TcpError::Closed(how),
+        raw::tcp::TcpError::TooLarge(limit) => TcpError::TooLarge(limit),
+        raw::tcp::TcpError::Unavailable => TcpError::Unavailable,
+    })
+}
+
+pub(crate) fn tcp_send(request: &RawRequest, message: tcp::Message) -> Result<(), TcpError> {
+    let message = raw::tcp::Message {
+        upstream: message.upstream,
+        bytes: message.bytes,
+        wants: u32::try_from(message.wants).unwrap_or(u32::MAX),
+        timeout_ms: u32::try_from(message.timeout.as_millis()).unwrap_or(u32::MAX),
+        repeatable: message.repeatable,
+        memo: message.memo,
+    };
+    talked(raw::tcp::send(request, &message))
+}
+
+pub(crate) fn tcp_receive(request: &RawRequest) -> Result<Option<tcp::Answer>, TcpError> {
+    let answer = talked(raw::tcp::receive(request))?;
+    Ok(answer.map(|raw::tcp::Answer { memo, bytes }| tcp::Answer { memo, bytes }))
+}
+
+pub(crate) fn tcp_await_more(request: &RawRequest, wants: u32) -> Result<(), TcpError> {
+    talked(raw::tcp::await_more(request, wants))
+}
+
+pub(crate) fn tcp_finish(request: &RawRequest) {
+    raw::tcp::finish(request);
 }

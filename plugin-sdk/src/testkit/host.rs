@@ -15,6 +15,7 @@ use crate::{
     sinks::SinkError,
     store::{Place, Quota, Step, StoreError, Verdict},
     streams::{Content, StreamError},
+    tcp::{Answer, Message, TcpError},
 };
 
 pub(crate) use super::head::{RawRequest, RawResponse};
@@ -365,6 +366,35 @@ pub(crate) fn file(name: &str) -> Result<Vec<u8>, FileError> {
 
 pub(crate) fn since_epoch() -> Duration {
     state(|state| state.now)
+}
+
+pub(crate) fn tcp_send(_: &RawRequest, message: Message) -> Result<(), TcpError> {
+    let host = current();
+    let answering = {
+        let mut state = host.0.borrow_mut();
+        state.granted(&message.upstream).map_err(|_| TcpError::Denied(message.upstream.clone()))?;
+        state.tcp.answering.take()
+    };
+    let Some(mut answering) = answering else {
+        return Err(TcpError::Unreachable("no answer given by the test".to_owned()));
+    };
+    let answer = answering(&message);
+    let mut state = host.0.borrow_mut();
+    state.tcp.answering.get_or_insert(answering);
+    state.tcp.send(message, answer);
+    Ok(())
+}
+
+pub(crate) fn tcp_receive(_: &RawRequest) -> Result<Option<Answer>, TcpError> {
+    state(|state| state.tcp.receive())
+}
+
+pub(crate) fn tcp_await_more(_: &RawRequest, wants: u32) -> Result<(), TcpError> {
+    state(|state| state.tcp.await_more(wants as usize))
+}
+
+pub(crate) fn tcp_finish(_: &RawRequest) {
+    state(|state| state.tcp.finish());
 }
 
 impl State {

@@ -39,6 +39,7 @@ mod exchange;
 mod head;
 pub(crate) mod host;
 mod store;
+mod tcp;
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
@@ -51,6 +52,7 @@ use crate::{
     http_client::{Call, CallError},
     log::Level,
     streams::{Part, ResponseStream},
+    tcp::{Message, TcpError},
 };
 
 /// A fake gateway. Clones are the same one.
@@ -88,6 +90,7 @@ pub(crate) struct State {
     secrets: BTreeMap<String, Vec<u8>>,
     files: BTreeMap<String, Vec<u8>>,
     calls: Vec<Call>,
+    tcp: tcp::Conversations,
     answer: Option<Answer>,
     log: Vec<LogLine>,
     counters: BTreeMap<Series, u64>,
@@ -112,6 +115,7 @@ impl Default for State {
             secrets: BTreeMap::new(),
             files: BTreeMap::new(),
             calls: Vec::new(),
+            tcp: tcp::Conversations::default(),
             answer: None,
             log: Vec::new(),
             counters: BTreeMap::new(),
@@ -199,6 +203,22 @@ impl TestHost {
         self.0.borrow().calls.clone()
     }
 
+    /// Says how upstreams of TCP answer; they cannot be reached at first. The plugin gets of an answer what it wants, byte
+    /// for byte, and the connection is closed where it wants more than there is.
+    pub fn answer_messages(&self, answer: impl FnMut(&Message) -> Result<Vec<u8>, TcpError> + 'static) {
+        self.0.borrow_mut().tcp.answering = Some(Box::new(answer));
+    }
+
+    /// The messages so far.
+    pub fn messages(&self) -> Vec<Message> {
+        self.0.borrow().tcp.messages.clone()
+    }
+
+    /// How many conversations were finished, so that their connections serve on.
+    pub fn finished(&self) -> usize {
+        self.0.borrow().tcp.finished
+    }
+
     /// What was written to a sink, line by line, with U+FFFD for what is not UTF-8.
     pub fn lines(&self, sink: &str) -> Vec<String> {
         let state = self.0.borrow();
@@ -268,7 +288,14 @@ impl<P: RequestFilter> TestPlugin<P> {
     pub fn try_request(&mut self, request: TestRequest) -> Result<TestExchange, Error> {
         let mut exchange = TestExchange::begin(request, self.host.0.borrow().now);
         let Self { host, plugin } = self;
-        let decision = exchange.lend(|request, _| host.run(|| plugin.on_request(request)))?;
+        let decision = loop {
+            let decision = exchange.lend(|request, _| host.run(|| plugin.on_request(request)));
+            let state = &mut host.0.borrow_mut().tcp;
+            if decision.is_ok() || !state.take_awaited() {
+                state.end();
+                break decision?;
+            }
+        };
         if let Decision::Respond(reply) = decision {
             exchange.set_reply(reply);
         }

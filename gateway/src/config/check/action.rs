@@ -78,7 +78,13 @@ fn upstream<'a>(
         let known = file.upstreams.keys().map(String::as_str);
         report.value(at, format!("unknown upstream `{}`{}", cut(name), hint(name, known)));
     }
-    upstreams.get(name)
+    let found = upstreams.get(name);
+    if found.is_some_and(|upstream| upstream.protocol == model::Protocol::Tcp) {
+        let cure = "let a plugin such as `thrift-json` speak to it, and the route `respond` to what that leaves";
+        report.value(at, format!("upstream `{}` is not of HTTP but of TCP; {cure}", cut(name)));
+        return None;
+    }
+    found
 }
 
 fn redirect(typed: &Redirect, place: &str, report: &mut Report<'_>) -> Option<model::Redirect> {

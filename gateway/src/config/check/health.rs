@@ -14,8 +14,12 @@ const SPAN: (Span, Span) = (Span::millis(1), Span::secs(24 * 60 * 60));
 /// So often that a check is no attack.
 const INTERVAL: (Span, Span) = (Span::millis(50), Span::secs(24 * 60 * 60));
 
-pub(super) fn health(typed: &Upstream, place: &str, report: &mut Report<'_>) -> Option<model::Health> {
-    let protocol = typed.protocol.0.as_ref().map_or(model::Protocol::Auto, |protocol| *protocol);
+pub(super) fn health(
+    typed: &Upstream,
+    protocol: model::Protocol,
+    place: &str,
+    report: &mut Report<'_>,
+) -> Option<model::Health> {
     let typed = report.part(&typed.health, place)?;
     let at = join(place, "active");
     let active = typed.active.as_ref().map(|part| active(report.part(part, &at)?, protocol, &at, report));
@@ -48,17 +52,28 @@ fn active(
             },
         }
     }
+    let there = [("path", typed.path.is_some()), ("grpc", typed.grpc.is_some()), ("tcp", typed.tcp.is_some())];
+    let there: Vec<&str> = there.into_iter().filter_map(|(key, is_there)| is_there.then_some(key)).collect();
+    match there[..] {
+        [] => {
+            let cure =
+                "add `path: /healthz`, `grpc: {}` for gRPC's health protocol, or `tcp: {}` to open a connection only";
+            report.key(place, format!("what is asked is missing; {cure}"));
+            return None;
+        }
+        [one] if one != "tcp" && protocol == model::Protocol::Tcp => {
+            report.key(&join(place, one), "the endpoints are of TCP and not of HTTP; write `tcp: {}`");
+            return None;
+        }
+        [_] => {}
+        [first, second, ..] => {
+            report.key(&join(place, second), format!("`{first}` is there too; a check asks one of them"));
+            return None;
+        }
+    }
     let question = match (&typed.path, &typed.grpc) {
-        (Some(_), Some(_)) => {
-            report.key(&join(place, "grpc"), "`path` is there too; a check asks one of the two");
-            return None;
-        }
-        (None, None) => {
-            report
-                .key(place, "what is asked is missing; add `path: /healthz`, or `grpc: {}` for gRPC's health protocol");
-            return None;
-        }
-        (Some(text), None) => match PathAndQuery::try_from(text.as_str()).ok().filter(|_| text.starts_with('/')) {
+        (None, None) => model::HealthQuestion::Connect,
+        (Some(text), _) => match PathAndQuery::try_from(text.as_str()).ok().filter(|_| text.starts_with('/')) {
             Some(path) => model::HealthQuestion::Path(path, expect),
             None => {
                 let message = format!("expected a path such as `/healthz`, found `{}`", cut(text));

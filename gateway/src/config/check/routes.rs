@@ -118,7 +118,7 @@ fn rest(
 
 /// An upstream of the route to which there may be no HTTP/1.1 connection.
 fn shared_by_requests(action: &model::Action) -> Option<&model::Upstream> {
-    let is_shared = |upstream: &&model::Upstream| upstream.protocol != model::Protocol::Http1;
+    let is_shared = |upstream: &&model::Upstream| upstream.protocol.shares_connections();
     match action {
         model::Action::Upstream(upstream) => Some(&**upstream).filter(is_shared),
         model::Action::Split(parts) => parts.iter().map(|(upstream, _)| &**upstream).find(is_shared),

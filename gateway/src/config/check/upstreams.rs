@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use http::{Uri, uri::Scheme};
+use http::Uri;
 use rustls::pki_types::ServerName;
 
 use super::{balance, files, health, listeners, names::cut, report::Report, resilience, settings::range};
@@ -31,13 +31,14 @@ pub(super) fn upstreams(file: &File, report: &mut Report<'_>) -> BTreeMap<String
 
 fn upstream(name: &str, typed: &Upstream, place: &str, report: &mut Report<'_>) -> Option<model::Upstream> {
     let endpoints = endpoints(typed, &join(place, "endpoints"), report);
+    let protocol = protocol(typed, &endpoints, place, report)?;
     let tls = match &typed.tls {
         None => model::UpstreamTls::default(),
         Some(part) => {
             let at = join(place, "tls");
             let all_read = endpoints.len() == typed.endpoints.len();
-            if all_read && endpoints.iter().all(|e| e.url.scheme() != Some(&Scheme::HTTPS)) {
-                report.key(&at, "`tls` has no effect: no endpoint is `https`");
+            if all_read && !endpoints.iter().any(|endpoint| model::Endpoint::is_secure(&endpoint.url)) {
+                report.key(&at, "`tls` has no effect: no endpoint is `https` or `tls`");
             }
             let typed = report.part(part, &at)?;
             tls(typed, &at, report)
@@ -54,7 +55,7 @@ fn upstream(name: &str, typed: &Upstream, place: &str, report: &mut Report<'_>) 
     }
     range(timeouts.idle, (Span::millis(1), Span::secs(86_400)), &join(&at, "idle"), report);
     let balance = balance::balance(typed, &join(place, "balance"), report);
-    let health = health::health(typed, &join(place, "health"), report);
+    let health = health::health(typed, protocol, &join(place, "health"), report);
     let at = join(place, "retry");
     let retry = typed.retry.as_ref().map(|part| report.part(part, &at).map(|t| resilience::retry(t, &at, report)));
     let at = join(place, "circuit-breaker");
@@ -75,7 +76,7 @@ fn upstream(name: &str, typed: &Upstream, place: &str, report: &mut Report<'_>) 
             requests: l.requests,
         })?,
         tls,
-        protocol: *report.part(&typed.protocol, &join(place, "protocol"))?,
+        protocol,
         host: *report.part(&typed.host, &join(place, "host"))?,
         connect_timeout: timeouts.connect.0,
         response_timeout: timeouts.response.map(|span| span.0),
@@ -107,13 +108,43 @@ fn endpoints(typed: &Upstream, place: &str, report: &mut Report<'_>) -> Vec<mode
     endpoints
 }
 
-/// `http` or `https`, host and optional port, and nothing else.
+/// What is spoken; whether that is HTTP, the endpoints say.
+fn protocol(
+    typed: &Upstream,
+    endpoints: &[model::Endpoint],
+    place: &str,
+    report: &mut Report<'_>,
+) -> Option<model::Protocol> {
+    let at = join(place, "protocol");
+    let said = *report.part(&typed.protocol, &at)?;
+    let is_tcp = |endpoint: &model::Endpoint| matches!(endpoint.url.scheme_str(), Some("tcp" | "tls"));
+    let tcp = endpoints.iter().filter(|endpoint| is_tcp(endpoint)).count();
+    if tcp == 0 {
+        return Some(said);
+    }
+    if tcp < endpoints.len() {
+        let message = "some endpoints are of TCP, others of HTTP; an upstream has one kind: make two upstreams of it";
+        report.key(&join(place, "endpoints"), message);
+        return None;
+    }
+    if said != model::Protocol::default() {
+        report.key(&at, "`protocol` has no effect: the endpoints are of TCP, where plugins speak");
+    }
+    if typed.retry.is_some() {
+        let message = "`retry` has no effect: the endpoints are of TCP, where the plugin says what may be sent again";
+        report.key(&join(place, "retry"), message);
+    }
+    Some(model::Protocol::Tcp)
+}
+
+/// Scheme, host and port, and nothing else.
 fn url(text: &str) -> Result<Uri, String> {
     let shown = cut(text);
     let expected = || format!("expected a URL such as `http://127.0.0.1:8080`, found `{shown}`");
     let Some((scheme, rest)) = text.split_once("://") else { return Err(expected()) };
-    if !matches!(scheme, "http" | "https") {
-        return Err(format!("the scheme of an endpoint is `http` or `https`, found `{}`", cut(scheme)));
+    if !matches!(scheme, "http" | "https" | "tcp" | "tls") {
+        let schemes = "`http` or `https`, or `tcp` or `tls` for what plugins speak to";
+        return Err(format!("the scheme of an endpoint is {schemes}, found `{}`", cut(scheme)));
     }
     let authority = rest.strip_suffix('/').unwrap_or(rest);
     if authority.contains(['/', '?', '#']) {
@@ -130,6 +161,9 @@ fn url(text: &str) -> Result<Uri, String> {
     let port_is_good = port.is_empty() || url.port_u16().is_some_and(|port| port != 0);
     if ServerName::try_from(host.trim_matches(['[', ']'])).is_err() || !port_is_good {
         return Err(expected());
+    }
+    if port.is_empty() && matches!(scheme, "tcp" | "tls") {
+        return Err(format!("an endpoint of TCP has no usual port; write `{scheme}://{}:PORT`", cut(host)));
     }
     Ok(url)
 }
@@ -163,7 +197,15 @@ mod tests {
 
     #[test]
     fn endpoints_are_scheme_host_and_port() {
-        for good in ["http://a", "https://a.b:8443", "http://127.0.0.1:1", "http://[::1]:80", "http://a_b:80"] {
+        for good in [
+            "http://a",
+            "https://a.b:8443",
+            "http://127.0.0.1:1",
+            "http://[::1]:80",
+            "http://a_b:80",
+            "tcp://a:9090",
+            "tls://[::1]:1",
+        ] {
             assert!(url(good).is_ok(), "{good}");
         }
         assert_eq!(url("http://a:80/").unwrap().authority().unwrap(), "a:80");
@@ -174,6 +216,7 @@ mod tests {
         for (text, word) in [
             ("a:80", "expected a URL"),
             ("grpc://a", "`http` or `https`"),
+            ("tcp://a", "write `tcp://a:PORT`"),
             ("http://a/b", "write `http://a`"),
             ("http://a?b", "no path"),
             ("http://a#b", "no path"),

@@ -22,7 +22,8 @@ pub(in crate::config) struct Dns {
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 #[schemars(extend("required" = ["endpoints"]))]
 pub(in crate::config) struct Upstream {
-    /// Each is an address, or a name of which every address is an endpoint.
+    /// Each is an address, or a name of which every address is an endpoint: `http://HOST:PORT`, `https://HOST:PORT`, or
+    /// `tcp://HOST:PORT` and `tls://HOST:PORT` for services that plugins such as `thrift-json` speak to.
     #[schemars(length(min = 1))]
     pub endpoints: Vec<Part<Endpoint>>,
     /// Which endpoint gets the next request.
@@ -35,7 +36,7 @@ pub(in crate::config) struct Upstream {
     pub circuit_breaker: Option<Part<CircuitBreaker>>,
     /// What is too much for the upstream.
     pub limits: Part<UpstreamLimits>,
-    /// For `https` endpoints.
+    /// For `https` and `tls` endpoints.
     pub tls: Option<Part<UpstreamTls>>,
     /// What is spoken to endpoints. gRPC needs `http2`, or `auto` over TLS; WebSocket needs `http1`.
     pub protocol: Part<Protocol>,
@@ -74,7 +75,7 @@ pub(in crate::config) enum Endpoint {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(in crate::config) struct WeightedEndpoint {
-    /// `http://HOST:PORT` or `https://HOST:PORT`.
+    /// `http://HOST:PORT` or `https://HOST:PORT`; `tcp://` or `tls://` for what plugins speak to.
     pub url: String,
     /// Its share of the requests, relative to the others.
     #[serde(default = "one")]
@@ -157,6 +158,9 @@ pub(in crate::config) struct ActiveHealth {
     /// The gRPC health protocol instead of a path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grpc: Option<Part<GrpcHealth>>,
+    /// Nothing is asked: that a connection can be opened is a good answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<Part<TcpHealth>>,
     /// The statuses of a good answer: `[200, 204]` or `["200-299"]`.
     #[schemars(length(min = 1))]
     pub expect: Vec<Part<Statuses>>,
@@ -179,6 +183,11 @@ pub(in crate::config) struct GrpcHealth {
     /// The service asked about, such as `orders.v1.Orders`; the server as a whole if left out.
     pub service: String,
 }
+
+/// There is nothing to say about it.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(in crate::config) struct TcpHealth {}
 
 /// A status, or a range of them.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

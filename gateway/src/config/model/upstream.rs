@@ -42,7 +42,7 @@ pub struct Upstream {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    /// `http` or `https`, authority, no path.
+    /// `http` or `https`, or `tcp` or `tls` with [`Protocol::Tcp`]; authority, no path.
     pub url: Uri,
     /// At least 1.
     pub weight: u32,
@@ -59,6 +59,9 @@ pub enum Protocol {
     Http2,
     /// HTTP/2 with `https` endpoints that agree to it, HTTP/1.1 otherwise.
     Auto,
+    /// Not HTTP: plugins speak to it. Said by the endpoints.
+    #[serde(skip)]
+    Tcp,
 }
 
 /// Which endpoint gets the next request.
@@ -114,6 +117,8 @@ pub enum HealthQuestion {
     Path(PathAndQuery, Vec<(u16, u16)>),
     /// `grpc.health.v1.Health/Check` about this service; about the server if it is empty.
     Grpc(String),
+    /// Nothing: that a connection can be opened is a good answer.
+    Connect,
 }
 
 /// Judging endpoints by how requests fare.
@@ -208,6 +213,20 @@ pub enum HostHeader {
     Preserve,
     /// The endpoint's authority.
     Endpoint,
+}
+
+impl Protocol {
+    /// Whether requests may have connections in common.
+    pub fn shares_connections(self) -> bool {
+        matches!(self, Self::Http2 | Self::Auto)
+    }
+}
+
+impl Endpoint {
+    /// Whether TLS is spoken to it.
+    pub fn is_secure(url: &Uri) -> bool {
+        matches!(url.scheme_str(), Some("https" | "tls"))
+    }
 }
 
 impl Percent {

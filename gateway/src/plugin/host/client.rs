@@ -46,7 +46,9 @@ async fn answer(services: &services::Services, call: UpstreamCall) -> std::resul
     match tokio::time::timeout(timeout, services.upstreams.call(call)).await {
         Ok(Ok(reply)) => Ok(lowered(&reply)),
         Ok(Err(services::CallError::Unknown)) => Err(CallError::Denied(upstream)),
-        Ok(Err(services::CallError::Unreachable(reason))) => Err(CallError::Unreachable(reason)),
+        Ok(Err(services::CallError::Unreachable(reason) | services::CallError::Closed(reason))) => {
+            Err(CallError::Unreachable(reason))
+        }
         Ok(Err(services::CallError::TooLarge)) => Err(CallError::TooLarge),
         Ok(Err(services::CallError::Timeout)) | Err(_) => Err(CallError::Timeout),
     }

@@ -17,6 +17,7 @@ pub(super) mod selection;
 mod sinks;
 mod store;
 mod streams;
+mod tcp;
 pub(super) mod wasi;
 
 use wasmtime::component::Linker;

@@ -182,6 +182,11 @@ impl Connection {
         }
     }
 
+    /// What is below HTTP, for those who speak something else.
+    pub(super) fn io(&mut self) -> &mut Io {
+        &mut self.io
+    }
+
     /// Whether it is good for nothing any more, for one that is at rest.
     pub(super) fn is_closed(&mut self) -> bool {
         self.intrusion(&mut Context::from_waker(Waker::noop())).is_some()
