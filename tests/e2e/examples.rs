@@ -314,7 +314,9 @@ async fn the_readmes_of_plugins_show_configurations_that_run() {
         for block in complete {
             let folder = tempfile::tempdir().unwrap();
             fs::write(folder.path().join("secret"), "an example secret that everybody knows").unwrap();
-            fs::copy(Path::new(FOLDER).join("bookstore.binpb"), folder.path().join("bookstore.binpb")).unwrap();
+            for file in ["bookstore.binpb", "calculator.thrift"] {
+                fs::copy(Path::new(FOLDER).join(file), folder.path().join(file)).unwrap();
+            }
             let started = TestGateway::try_start_in(folder, &without_environment(&rehomed(block, &upstream))).await;
             assert!(started.is_ok(), "{name}:\n{}", started.err().unwrap());
         }

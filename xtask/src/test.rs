@@ -12,10 +12,12 @@ use crate::{
 
 pub fn run() -> Result<()> {
     // Said now, and not by a test after minutes.
-    for command in ["redis-server", "chromium"] {
+    for (command, package) in
+        [("redis-server", "redis-server"), ("chromium", "chromium"), ("thrift", "thrift-compiler python3-thrift")]
+    {
         ensure!(
             find(command).is_some(),
-            "{command} is missing, which tests start: install it, such as with `apt-get install {command}`"
+            "{command} is missing, which tests start: install it, such as with `apt-get install {package}`"
         );
     }
     ensure_wasm_target()?;

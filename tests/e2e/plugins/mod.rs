@@ -18,6 +18,7 @@ mod jwt_fetched;
 mod rate_limit;
 mod request_id;
 mod security_headers;
+mod thrift_json;
 mod transform;
 
 use serde_json::Value;

@@ -155,6 +155,10 @@ impl Request {
         Self::new(Method::POST, target).body(Full::new(body.into()).boxed())
     }
 
+    pub fn put(target: &str, body: impl Into<Bytes>) -> Self {
+        Self::new(Method::PUT, target).body(Full::new(body.into()).boxed())
+    }
+
     pub fn header(mut self, name: &str, value: &str) -> Self {
         let name: HeaderName = name.parse().expect("a header name");
         self.headers.append(name, value.parse().expect("a header value"));

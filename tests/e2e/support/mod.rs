@@ -15,6 +15,7 @@ pub mod process;
 pub mod raw;
 pub mod redis;
 pub mod strict;
+pub mod thrift;
 pub mod token;
 pub mod traffic;
 pub mod upstream;

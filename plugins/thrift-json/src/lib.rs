@@ -1,0 +1,307 @@
+//! Lets clients of HTTP and JSON call Thrift services.
+//!
+//! The IDL is read when an instance is configured. A request becomes a call as `POST /Service/method` or by a binding of the
+//! configuration. Over TCP the plugin has a conversation with the service in the request phase, and answers; over HTTP it
+//! changes the request on its way to the route's upstream, and the response on its way back.
+
+mod arguments;
+mod calls;
+mod config;
+mod constant;
+mod idl;
+mod outcome;
+mod read;
+mod refusal;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod wire;
+mod write;
+
+use plugin_sdk::{
+    Decision, Error, Item, Phases, Plugin, Pointer, Problem, Problems, Reply, Request, RequestFilter, Response,
+    ResponseFilter, Selection, export_plugin, files, log,
+    streams::{self, Content, StreamError},
+    tcp::{self, Message, TcpError},
+};
+
+use calls::{Calls, Found};
+use config::{Config, Transport, Treatment};
+use outcome::Outcomes;
+use refusal::Refusal;
+use schema::Schema;
+use wire::{Heard, Wire};
+
+/// The number of the method that was called, for the response phase.
+const METHOD: &str = "thrift-json.method";
+
+/// The plugin.
+struct ThriftJson {
+    schema: Schema,
+    calls: Calls,
+    wire: Wire,
+    outcomes: Outcomes,
+    /// Empty for the transport `http`.
+    upstream: String,
+    timeout: std::time::Duration,
+    http_path: String,
+    unknown_parameters: Treatment,
+    request: Selection,
+}
+
+impl Plugin for ThriftJson {
+    type Config = Config;
+
+    fn new(config: Config) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let schema = schema(&config, &mut problems);
+        let outcomes = Outcomes::new(&config.exceptions, &schema, &mut problems);
+        let calls = Calls::new(&config.prefix, &config.bindings, &schema, &mut problems);
+        match (&config.upstream, config.transport) {
+            (None, Transport::Framed | Transport::Buffered) => problems.add(
+                "/upstream",
+                "name the upstream with the service, whose endpoints are `tcp://HOST:PORT`; or write `transport: http`",
+            ),
+            (Some(_), Transport::Http) => {
+                problems.add("/upstream", "with `transport: http` the service is the route's own upstream");
+            }
+            _ => {}
+        }
+        if !config.http_path.starts_with('/') {
+            problems.add("/http-path", format!("expected a path such as `/thrift`, found `{}`", config.http_path));
+        }
+        let header = |name: &str| Item::Header(name.to_owned());
+        let request = Selection::new(&[
+            Item::Method,
+            Item::Path,
+            Item::Query,
+            header("content-type"),
+            header("content-encoding"),
+        ]);
+        problems.or(Self {
+            schema,
+            calls,
+            wire: Wire {
+                transport: config.transport,
+                protocol: config.protocol,
+                unknown: config.unknown_fields,
+                enums: config.enums,
+                i64: config.i64,
+            },
+            outcomes,
+            upstream: config.upstream.unwrap_or_default(),
+            timeout: config.timeout.0,
+            http_path: config.http_path,
+            unknown_parameters: config.unknown_parameters,
+            request,
+        })
+    }
+
+    fn phases(&self) -> Phases {
+        Phases { request: true, response: self.wire.transport == Transport::Http, completion: false }
+    }
+}
+
+/// What the configuration's files say.
+fn schema(config: &Config, problems: &mut Problems) -> Schema {
+    let names = config.idl.names();
+    if names.is_empty() {
+        problems.add("/idl", "name at least one file");
+    }
+    let read = |name: &str| {
+        // As it is included, or as the file is called.
+        let bytes = files::get(name).or_else(|error| files::get(&format!("{name}.thrift")).map_err(|_| error));
+        let bytes = bytes.map_err(|error| error.to_string())?;
+        String::from_utf8(bytes).map_err(|_| format!("file `{name}` is not UTF-8"))
+    };
+    let at = |index: usize| if names.len() > 1 { Pointer::from("/idl").then(index) } else { Pointer::from("/idl") };
+    let schema = idl::Files::load(names, read).map_err(|(index, why)| (at(index), why)).and_then(|files| {
+        idl::resolve(&files, names.len(), &config.services, config.multiplexed).map_err(|why| (at(0), why))
+    });
+    match schema {
+        Ok(schema) => {
+            if schema.methods.is_empty() {
+                problems.add("/idl", "nothing can be called: the files have no service with a method");
+            }
+            schema
+        }
+        Err((at, why)) => {
+            problems.add(at, why);
+            Schema::default()
+        }
+    }
+}
+
+impl RequestFilter for ThriftJson {
+    fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
+        if self.wire.transport != Transport::Http {
+            match tcp::receive(request) {
+                Ok(None) => {}
+                Ok(Some(answer)) => return self.answered(request, &answer),
+                Err(error) => return silent(request, &error),
+            }
+        }
+        let values = self.request.read(request, None);
+        let mut values = values.iter();
+        let mut next = || values.next().flatten().unwrap_or_default();
+        let (verb, path, query) = (text(next()), text(next()), text(next()));
+        let (kind, encoding) = (next(), next());
+        let (binding, said) = match self.calls.find(verb, path) {
+            Found::Call(binding, said) => (binding, said),
+            Found::OtherMethod => return refuse(request, 405, "no call is made with this method at this path"),
+            Found::Nothing => return refuse(request, 404, "no call is made at this path"),
+        };
+        let content = match streams::read_request(request) {
+            Ok(content) => content,
+            Err(StreamError::TooLarge(_)) => return refuse(request, 413, "the body is too large"),
+            Err(error) => return Err(error.into()),
+        };
+        if !content.body.is_empty() && !is_plain_json(kind, encoding) {
+            return refuse(request, 415, "the body has to be JSON, and not compressed");
+        }
+        let method = &self.schema.methods[binding.method];
+        let unknown = self.unknown_parameters;
+        let arguments = match arguments::arguments(&self.schema, binding, &said, query, &content.body, unknown) {
+            Ok(arguments) => arguments,
+            Err(refusal) => return bad(request, &refusal, &[], 0),
+        };
+        let message = match self.wire.call(&self.schema, method, &arguments.members) {
+            Ok(message) => message,
+            // A body that is one argument is the whole of its document.
+            Err(refusal) => return bad(request, &refusal, &arguments.parameters, usize::from(binding.body.is_some())),
+        };
+        let index = binding.method.to_string();
+        if self.wire.transport != Transport::Http {
+            let message = Message::new(&self.upstream, message)
+                .with_wants(if method.oneway { 0 } else { self.wire.least() })
+                .with_timeout(self.timeout)
+                .with_repeatable(is_idempotent(verb))
+                .with_memo(index);
+            return match tcp::send(request, message) {
+                Ok(on_its_way) => Err(on_its_way.into()),
+                Err(error) => silent(request, &error),
+            };
+        }
+        request.set_attribute(METHOD, &index)?;
+        request.set_attribute("thrift.call", &method.call)?;
+        if verb != "POST" {
+            request.set_method("POST")?;
+        }
+        request.set_path_with_query(&self.http_path)?;
+        request.set_header("content-type", "application/x-thrift")?;
+        request.set_header("accept", "application/x-thrift")?;
+        request.remove_header("accept-encoding")?;
+        streams::replace_request(request, &message)?;
+        Ok(Decision::Next)
+    }
+}
+
+impl ThriftJson {
+    /// Something has come over TCP.
+    fn answered(&self, request: &Request, answer: &tcp::Answer) -> Result<Decision, Error> {
+        let method = text(&answer.memo).parse::<usize>().ok().and_then(|index| self.schema.methods.get(index));
+        let method = method.ok_or_else(|| Error::new("the memo is of another configuration"))?;
+        request.set_attribute("thrift.call", &method.call)?;
+        if method.oneway {
+            tcp::finish(request);
+            return Ok(Reply::new(202).into());
+        }
+        match self.wire.hear(&self.schema, method, &answer.bytes) {
+            Heard::Part(wants) => match tcp::await_more(request, wants) {
+                Ok(on_its_way) => Err(on_its_way.into()),
+                Err(error) => silent(request, &error),
+            },
+            Heard::Malformed(why) => Ok(self.outcomes.malformed(request, &why).into()),
+            Heard::Whole(outcome, is_all) => {
+                // What nobody asked for may belong to anything.
+                if is_all {
+                    tcp::finish(request);
+                }
+                Ok(self.outcomes.reply(&self.schema, request, outcome).into())
+            }
+        }
+    }
+}
+
+impl ResponseFilter for ThriftJson {
+    fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
+        let method = request.attribute(METHOD).and_then(|index| self.schema.methods.get(index.parse::<usize>().ok()?));
+        let Some(method) = method else { return Ok(()) };
+        // What the gateway or the server says of itself is none of the service's.
+        let status = response.status();
+        let kind = response.header("content-type").unwrap_or_default();
+        if method.oneway && (200..300).contains(&status) {
+            response.set_status(202)?;
+            response.remove_header("content-type")?;
+            return Ok(streams::replace_response(response, &Content::default())?);
+        }
+        if status != 200 || !kind.starts_with("application/x-thrift") && !kind.is_empty() {
+            return Ok(());
+        }
+        let reply = match streams::read_response(response) {
+            Ok(content) => match self.wire.hear(&self.schema, method, &content.body) {
+                Heard::Whole(outcome, _) => self.outcomes.reply(&self.schema, request, outcome),
+                Heard::Part(_) => self.outcomes.malformed(request, "it breaks off"),
+                Heard::Malformed(why) => self.outcomes.malformed(request, &why),
+            },
+            Err(StreamError::TooLarge(_)) => self.outcomes.malformed(request, "it is too large"),
+            Err(error) => return Err(error.into()),
+        };
+        response.set_status(reply.status)?;
+        response.remove_header("content-type")?;
+        for (name, value) in &reply.headers {
+            response.set_header(name, value)?;
+        }
+        Ok(streams::replace_response(response, &Content { body: reply.body, trailers: Vec::new() })?)
+    }
+}
+
+export_plugin!(ThriftJson: request, response);
+
+fn refuse(request: &Request, status: u16, detail: &str) -> Result<Decision, Error> {
+    Ok(Problem::new(status).detail(detail).member("request-id", request.id()).into())
+}
+
+/// The request is no call. `parameters` are places that path or query have; the pointer leaves out `skip` segments.
+fn bad(request: &Request, refusal: &Refusal, parameters: &[Vec<String>], skip: usize) -> Result<Decision, Error> {
+    let mut problem = Problem::new(400).detail(&refusal.detail).member("request-id", request.id());
+    let way: Vec<_> = refusal.way().collect();
+    let parameter =
+        parameters.iter().find(|place| way.len() >= place.len() && way.iter().zip(*place).all(|(a, b)| a == b));
+    problem = match (&refusal.parameter, parameter) {
+        (Some(name), _) => problem.member("parameter", name.as_str()),
+        (None, Some(place)) => problem.member("parameter", place.join(".")),
+        (None, None) => problem.member("pointer", refusal.pointer(skip)),
+    };
+    Ok(problem.into())
+}
+
+/// There is no answer.
+fn silent(request: &Request, error: &TcpError) -> Result<Decision, Error> {
+    let (status, detail) = match error {
+        TcpError::Timeout => (504, "the service did not answer in time"),
+        TcpError::Unreachable(_) => (502, "the service could not be reached"),
+        TcpError::Closed(_) => (502, "the service closed the connection"),
+        TcpError::TooLarge(_) => (502, "the service's answer, or the call, is too large"),
+        TcpError::Denied(_) | TcpError::Unavailable => return Err(error.clone().into()),
+    };
+    log::emit(log::Level::Warn, &format!("no answer: {error}"), &[]);
+    refuse(request, status, detail)
+}
+
+/// RFC 9110 §9.2.2.
+fn is_idempotent(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE")
+}
+
+/// Paths and methods are ASCII.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
+}
+
+/// `application/json`, what ends in `+json` (RFC 6839 §3.1), or nothing said about it; not compressed.
+fn is_plain_json(content_type: &[u8], encoding: &[u8]) -> bool {
+    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
+    let known = essence.is_empty() || essence == b"application/json" || essence.ends_with(b"+json");
+    known && (encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity"))
+}
