@@ -1,6 +1,7 @@
 //! `export_plugin!`: what makes a crate a plugin.
 
-/// Makes a type the plugin of this crate, with the phases that are named: `request`, `response`, `stream`, `observe`.
+/// Makes a type the plugin of this crate, with the phases that are named: `request`, `response`, `stream`, `observe`; and
+/// `catalogue` for [`Catalogue`](crate::Catalogue).
 ///
 /// The gateway calls a plugin only in the phases that its component exports, so name those that the type
 /// implements and no others. The crate must be a `cdylib`, and no `rlib` beside it (cargo would leave LTO out); off WebAssembly the macro only checks that the
@@ -157,8 +158,29 @@ macro_rules! __export_phase {
         #[cfg(target_family = "wasm")]
         $crate::__private::stream::__export_stream!(Exported);
     };
+    (catalogue, $plugin:ident) => {
+        const _: fn() = || {
+            fn implemented<P: $crate::Catalogue>() {}
+            implemented::<$plugin>();
+        };
+
+        #[cfg(target_family = "wasm")]
+        impl $crate::__private::catalogue::exports::gateway::plugin::catalogue::Guest for Exported {
+            fn endpoints()
+            -> ::std::vec::Vec<$crate::__private::catalogue::exports::gateway::plugin::catalogue::Endpoint> {
+                INSTANCE.with(|instance| $crate::__private::exports::endpoints(instance))
+            }
+
+            fn openapi() -> ::std::string::String {
+                INSTANCE.with(|instance| $crate::__private::exports::openapi(instance))
+            }
+        }
+
+        #[cfg(target_family = "wasm")]
+        $crate::__private::catalogue::__export_catalogue!(Exported);
+    };
     ($phase:ident, $plugin:ident) => {
-        ::core::compile_error!("a phase is one of request, response, stream, observe");
+        ::core::compile_error!("a phase is one of request, response, stream, observe, catalogue");
     };
 }
 

@@ -39,7 +39,7 @@ pub use serde_json;
 pub use config::{ConfigProblem, NoConfig, Pointer, Problems, given};
 pub use error::{BodyError, EditError, Error};
 pub use outcome::Outcome;
-pub use plugin::{Observer, Phases, Plugin, RequestFilter, ResponseFilter};
+pub use plugin::{Catalogue, Endpoint, Observer, Phases, Plugin, RequestFilter, ResponseFilter};
 pub use reply::{Decision, Problem, Reply};
 pub use request::Request;
 pub use response::Response;

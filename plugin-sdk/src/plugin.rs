@@ -2,6 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::{Decision, Error, Outcome, Problems, Request, Response};
 
@@ -52,6 +53,30 @@ impl Default for Phases {
     fn default() -> Self {
         Self { request: true, response: true, completion: true }
     }
+}
+
+/// Says which requests it has an answer for with its configuration, such as the calls of a service. The operator can make
+/// routes of them (`match: { from-plugin: NAME }`), and have them described (`gateway openapi`). Exported as `catalogue`.
+pub trait Catalogue: Plugin {
+    /// All of them.
+    fn endpoints(&self) -> Vec<Endpoint>;
+
+    /// A document of OpenAPI 3.1; none unless it is written.
+    fn openapi(&self) -> Option<Value> {
+        None
+    }
+}
+
+/// A request that a plugin has an answer for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// In upper case; empty for any.
+    pub method: String,
+    /// A pattern as in the gateway's configuration: `/shelves/{shelf}`, `/files/{*rest}`. It may match more than the plugin has
+    /// an answer for.
+    pub path: String,
+    /// For people: what is called, such as `bookstore.Bookstore/GetShelf`.
+    pub about: String,
 }
 
 /// Takes part in the request phase.

@@ -60,7 +60,10 @@ async fn help_names_the_commands_and_the_exit_codes() {
     assert_plain(&ended);
     let commands: Vec<&str> =
         section(&ended.stdout, "Commands:").filter_map(|line| line.split_whitespace().next()).collect();
-    assert_eq!(commands, ["run", "check", "demo", "schema", "route", "plugin", "completions", "man", "help"]);
+    assert_eq!(
+        commands,
+        ["run", "check", "demo", "schema", "route", "openapi", "plugin", "completions", "man", "help"]
+    );
     let codes: Vec<&str> = section(&ended.stdout, "Exit codes:").map(|line| line.trim().split_at(1).0).collect();
     assert_eq!(codes, ["0", "1", "2", "3", "4"]);
     for option in ["--log-format", "--log-level", "--version"] {
@@ -77,7 +80,7 @@ fn section<'a>(text: &'a str, heading: &str) -> impl Iterator<Item = &'a str> {
 #[tokio::test]
 async fn every_command_has_help() {
     let folder = folder();
-    for command in ["run", "check", "demo", "schema", "route", "plugin", "completions", "man"] {
+    for command in ["run", "check", "demo", "schema", "route", "openapi", "plugin", "completions", "man"] {
         let ended = run(folder.path(), [command, "--help"]).await;
         assert_eq!(ended.code, 0);
         assert!(ended.stdout.contains("Usage: gateway "), "{}", ended.stdout);

@@ -10,7 +10,7 @@ use super::secrets;
 
 use crate::{
     config::{
-        self, Catalog, PluginFacts, PluginProblem,
+        self, Catalog, PluginEndpoint, PluginFacts, PluginProblem,
         model::{ComponentSource, Plugin, SecretSource},
     },
     plugin::{self, Loaded, Prepared, Runtime, Settings, builtin, services::Shared},
@@ -32,6 +32,12 @@ impl<'a> Components<'a> {
     /// What one of the sources that were opened has become.
     pub(super) fn get(&self, source: &ComponentSource) -> Option<&Arc<Loaded>> {
         self.loaded.get(source)
+    }
+
+    /// What a plugin has to say about what it has an answer for, in OpenAPI.
+    pub(super) fn openapi(&mut self, plugin: &Plugin, config: &serde_json::Value) -> Result<Option<String>, String> {
+        let prepared = Prepared::new(self.load(&plugin.component)?, settings(plugin, config, 1));
+        prepared.openapi(&self.shared)
     }
 
     fn load(&mut self, source: &ComponentSource) -> Result<Arc<Loaded>, String> {
@@ -73,6 +79,17 @@ impl Catalog for Components<'_> {
             let told = |plugin::Problem { pointer, message }| PluginProblem { pointer, message };
             problems.into_iter().map(told).collect()
         })
+    }
+
+    fn endpoints(
+        &mut self,
+        plugin: &Plugin,
+        config: &serde_json::Value,
+    ) -> Result<Option<Vec<PluginEndpoint>>, String> {
+        let prepared = Prepared::new(self.load(&plugin.component)?, settings(plugin, config, 1));
+        let endpoints = prepared.endpoints(&self.shared)?;
+        let told = |plugin::Endpoint { method, path, about }| PluginEndpoint { method, path, about };
+        Ok(endpoints.map(|endpoints| endpoints.into_iter().map(told).collect()))
     }
 
     fn may_read(&mut self, secrets: &BTreeMap<String, SecretSource>, files: &BTreeMap<String, PathBuf>) {

@@ -6,6 +6,7 @@ mod calls;
 mod catalog;
 mod control;
 mod facts;
+mod openapi;
 mod purge;
 mod secrets;
 mod shared;
@@ -178,6 +179,13 @@ pub fn schema() -> Result<serde_json::Value, StartError> {
     let shared = Shared::new(true)?;
     let mut components = catalog::Components::new(&shared.runtime);
     config::schema(&mut components).map_err(|error| StartError::Io(std::io::Error::other(error)))
+}
+
+/// OpenAPI 3.1 of what the routes' plugins say that they have an answer for, as far as requests get there.
+pub fn openapi(source: &Source, title: &str) -> Result<serde_json::Value, StartError> {
+    let shared = Shared::new(true)?;
+    let (config, mut components) = snapshot::read(source, &shared)?;
+    openapi::document(&config, &mut components, title).map_err(|error| StartError::Io(std::io::Error::other(error)))
 }
 
 /// Compiles a component and asks it about itself; a name without a path may be that of a standard plugin.

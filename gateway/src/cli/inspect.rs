@@ -19,7 +19,7 @@ fn phases(facts: &Facts) -> Vec<&'static str> {
 }
 
 /// What each interface lets a plugin do, and whether the operator has to grant it.
-const CAPABILITIES: [(&str, &str); 13] = [
+const CAPABILITIES: [(&str, &str); 14] = [
     ("gateway:plugin/http@", "read and change the heads of requests and responses"),
     ("gateway:plugin/bodies@", "read and replace bodies, which are then buffered"),
     ("gateway:plugin/log@", "write to the gateway's log"),
@@ -28,6 +28,7 @@ const CAPABILITIES: [(&str, &str); 13] = [
     ("gateway:plugin/sinks@", "write lines to sinks that are granted"),
     ("gateway:plugin/store@", "keep state in buckets that are granted"),
     ("gateway:plugin/http-client@", "call upstreams that are granted"),
+    ("gateway:plugin/tcp@", "speak to upstreams of TCP that are granted"),
     ("gateway:plugin/documents@", "look into documents of upstreams that are granted"),
     ("gateway:plugin/secrets@", "read secrets that are granted"),
     ("gateway:plugin/files@", "read files that are granted"),

@@ -3,6 +3,7 @@
 mod check;
 mod inspect;
 mod manual;
+mod openapi;
 mod route;
 mod run;
 mod schema;
@@ -50,6 +51,11 @@ enum Command {
     Schema,
     /// Tell which route answers a request, why, and which plugins run
     Route(RouteArgs),
+    /// Write OpenAPI 3.1 of the calls that routes' plugins have an answer for, such as those of gRPC services
+    Openapi(OpenapiArgs),
+    /// What concerns gRPC services
+    #[command(subcommand, hide = true)]
+    Grpc(GrpcCommand),
     /// Look at plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -66,6 +72,12 @@ enum Command {
 }
 
 #[derive(Subcommand)]
+enum GrpcCommand {
+    /// The same as `gateway openapi`
+    Openapi(OpenapiArgs),
+}
+
+#[derive(Subcommand)]
 enum PluginCommand {
     /// Show a component's phases, capabilities and configuration schema, without running it in a gateway
     Inspect(InspectArgs),
@@ -76,6 +88,15 @@ struct ConfigArgs {
     /// The YAML file
     #[arg(short, long, value_name = "FILE")]
     config: PathBuf,
+}
+
+#[derive(Args)]
+struct OpenapiArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// What the document is called
+    #[arg(long, default_value = "Services behind the gateway")]
+    title: String,
 }
 
 #[derive(Args)]
@@ -171,6 +192,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => run::demo(&args, &logging),
         Command::Schema => schema::schema(),
         Command::Route(args) => route::route(&args),
+        Command::Openapi(args) | Command::Grpc(GrpcCommand::Openapi(args)) => openapi::openapi(&args),
         Command::Plugin(PluginCommand::Inspect(args)) => inspect::inspect(&args),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { folder } => manual::pages(&folder),

@@ -18,6 +18,11 @@ pub trait Catalog {
     /// Asks the plugin itself about a configuration that has passed its JSON Schema.
     fn configure(&mut self, plugin: &Plugin, config: &Value) -> Result<(), Vec<PluginProblem>>;
 
+    /// Asks the plugin what it has an answer for with a configuration that it accepts; none if it does not say.
+    fn endpoints(&mut self, _plugin: &Plugin, _config: &Value) -> Result<Option<Vec<PluginEndpoint>>, String> {
+        Ok(None)
+    }
+
     /// The names of the standard plugins.
     fn builtins(&self) -> Vec<String>;
 }
@@ -41,6 +46,17 @@ pub struct Wants {
     pub secrets: bool,
     pub sinks: bool,
     pub files: bool,
+}
+
+/// A request that a plugin has an answer for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginEndpoint {
+    /// Empty for any.
+    pub method: String,
+    /// A pattern as in `match.path`.
+    pub path: String,
+    /// For people.
+    pub about: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -294,6 +294,9 @@ pub(super) struct Match {
     /// `/users/{id}`: `{name}` is one segment, `{*name}` at the end is all that is left.
     #[schemars(extend("default" = EVERY_PATH))]
     pub path: Option<Part<String>>,
+    /// Instead of `path`: what a plugin of this route says that it has an answer for with its configuration, such as the calls
+    /// of a service. `methods` are then further ones, such as `OPTIONS` for `cors`.
+    pub from_plugin: Option<Part<String>>,
     /// Any of them; every method if left out.
     #[schemars(length(min = 1))]
     pub methods: Option<Vec<Part<String>>>,

@@ -19,7 +19,7 @@ mod tests;
 mod units;
 mod yaml;
 
-pub use catalog::{Catalog, PluginFacts, PluginProblem, Wants};
+pub use catalog::{Catalog, PluginEndpoint, PluginFacts, PluginProblem, Wants};
 pub use check::{check, load};
 pub use problem::{Location, Problem, Problems};
 pub use schema::schema;

@@ -278,7 +278,10 @@ pub enum OnError {
 
 #[derive(Debug, PartialEq)]
 pub struct Route {
+    /// Routes that a plugin has made have it in common.
     pub name: Arc<str>,
+    /// What the plugin calls it that has made it.
+    pub about: Option<Arc<str>>,
     pub matches: Match,
     /// The route's own, after the global ones.
     pub plugins: Vec<Arc<PluginUse>>,

@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    catalog::{Catalog, PluginFacts, PluginProblem, Wants},
+    catalog::{Catalog, PluginEndpoint, PluginFacts, PluginProblem, Wants},
     model::{ComponentSource, Plugin, SecretSource},
 };
 use crate::pipeline::Phases;
@@ -115,6 +115,17 @@ impl Catalog for Fake {
         };
         let problems: Vec<_> = refused.map(problem).collect();
         if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// Has what is in `endpoints`, each as `METHOD PATH ABOUT`.
+    fn endpoints(&mut self, _: &Plugin, config: &Value) -> Result<Option<Vec<PluginEndpoint>>, String> {
+        let Some(list) = config["endpoints"].as_array() else { return Ok(None) };
+        let endpoint = |line: &Value| {
+            let mut words = line.as_str().unwrap_or_default().splitn(3, ' ').map(str::to_owned);
+            let mut next = || words.next().unwrap_or_default();
+            PluginEndpoint { method: next(), path: next(), about: next() }
+        };
+        Ok(Some(list.iter().map(endpoint).collect()))
     }
 
     fn builtins(&self) -> Vec<String> {

@@ -4,6 +4,7 @@
 pub(super) use generated::{
     exports::gateway::plugin::{
         attendance::PhaseSet,
+        catalogue::Endpoint,
         lifecycle::{ConfigProblem, Manifest},
         observer::Outcome,
         request_filter::Decision,

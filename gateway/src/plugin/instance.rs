@@ -9,7 +9,7 @@ use wasmtime::{
 };
 
 use super::{
-    bindings::{ConfigProblem, Decision, Manifest, Outcome, Part, Passage, PhaseSet, Request, Response},
+    bindings::{ConfigProblem, Decision, Endpoint, Manifest, Outcome, Part, Passage, PhaseSet, Request, Response},
     services::Services,
     state::{Identity, Mode, State, at_deadline, ticks},
 };
@@ -36,6 +36,8 @@ pub(super) struct Exports {
     pub(super) describe: ComponentExportIndex,
     pub(super) configure: ComponentExportIndex,
     pub(super) phases: Option<ComponentExportIndex>,
+    pub(super) endpoints: Option<ComponentExportIndex>,
+    pub(super) openapi: Option<ComponentExportIndex>,
     pub(super) on_request: Option<ComponentExportIndex>,
     pub(super) on_response: Option<ComponentExportIndex>,
     pub(super) on_part: Option<ComponentExportIndex>,
@@ -52,6 +54,8 @@ pub(super) struct Functions {
     describe: Function<(), Manifest>,
     configure: Function<(String,), Result<(), Vec<ConfigProblem>>>,
     phases: Option<Function<(), PhaseSet>>,
+    pub(super) endpoints: Option<Function<(), Vec<Endpoint>>>,
+    pub(super) openapi: Option<Function<(), String>>,
     pub(super) on_request: Option<Function<Requested, Result<Decision, String>>>,
     pub(super) on_response: Option<Function<Responded, Result<(), String>>>,
     pub(super) on_part: Option<Function<(Part,), Result<Passage, String>>>,
@@ -215,6 +219,8 @@ impl Functions {
             describe: instance.get_typed_func(&mut *store, exports.describe)?,
             configure: instance.get_typed_func(&mut *store, exports.configure)?,
             phases: exports.phases.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,
+            endpoints: exports.endpoints.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,
+            openapi: exports.openapi.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,
             on_request: exports.on_request.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,
             on_response: exports.on_response.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,
             on_part: exports.on_part.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,

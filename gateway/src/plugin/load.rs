@@ -240,6 +240,8 @@ fn exports(engine: &Engine, component: &Component) -> Result<Exports, LoadError>
         describe: lifecycle("describe")?,
         configure: lifecycle("configure")?,
         phases: find("attendance", "phases")?,
+        endpoints: find("catalogue", "endpoints")?,
+        openapi: find("catalogue", "openapi")?,
         on_request: find("request-filter", "on-request")?,
         on_response: find("response-filter", "on-response")?,
         on_part: find("response-stream", "on-response-part")?,

@@ -13,6 +13,7 @@
 mod awaited;
 mod bindings;
 pub mod builtin;
+mod catalogue;
 mod clock;
 mod documents;
 mod engine;
@@ -39,6 +40,7 @@ mod state;
 mod tests;
 mod threads;
 
+pub use catalogue::Endpoint;
 pub use documents::Documents;
 pub use engine::CodeCache;
 pub use facts::{Facts, Wants};

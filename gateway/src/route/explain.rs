@@ -88,7 +88,13 @@ impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let winner = self.candidates.iter().find(|candidate| Some(candidate.index) == self.winner);
         match winner {
-            Some(winner) => writeln!(f, "{} is answered by route {}", self.request, winner.route.name)?,
+            Some(winner) => {
+                write!(f, "{} is answered by route {}", self.request, winner.route.name)?;
+                match &winner.route.about {
+                    Some(about) => writeln!(f, " ({about})")?,
+                    None => writeln!(f)?,
+                }
+            }
             None if self.allow.is_empty() => writeln!(f, "{} is answered by no route: 404", self.request)?,
             None => {
                 let allow: Vec<_> = self.allow.iter().map(Method::as_str).collect();
@@ -124,7 +130,14 @@ fn list(f: &mut fmt::Formatter<'_>, candidates: &[Candidate]) -> fmt::Result {
     for (place, Candidate { route, verdict, .. }) in candidates.iter().enumerate() {
         let text = &route.matches.path.text;
         let hosts = hosts(&route.matches.hosts);
-        writeln!(f, "{:>3}. {:width$}  {text}  on {hosts}\n     {:width$}  {verdict}", place + 1, route.name, "")?;
+        let about = route.about.as_ref().map(|about| format!("  for {about}")).unwrap_or_default();
+        writeln!(
+            f,
+            "{:>3}. {:width$}  {text}  on {hosts}{about}\n     {:width$}  {verdict}",
+            place + 1,
+            route.name,
+            ""
+        )?;
     }
     Ok(())
 }

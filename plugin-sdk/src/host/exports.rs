@@ -4,6 +4,7 @@ use std::{cell::RefCell, time::Duration};
 
 use super::generated::{
     attendance::exports::gateway::plugin::attendance,
+    catalogue::exports::gateway::plugin::catalogue,
     imports::gateway::plugin::http,
     lifecycle::exports::gateway::plugin::lifecycle::{ConfigProblem, Manifest},
     observe::exports::gateway::plugin::observer,
@@ -11,7 +12,8 @@ use super::generated::{
     stream::exports::gateway::plugin::response_stream,
 };
 use crate::{
-    Decision, Observer, Outcome, Phases, Plugin, Request, RequestFilter, Response, ResponseFilter, config,
+    Catalogue, Decision, Endpoint, Observer, Outcome, Phases, Plugin, Request, RequestFilter, Response, ResponseFilter,
+    config,
     export::plugin_name,
     streams::{Part, Passage, ResponseStream},
 };
@@ -55,6 +57,18 @@ pub fn phases<P: Plugin>(instance: &Instance<P>) -> attendance::PhaseSet {
     ];
     let wanted = wanted.into_iter().filter(|(wants, _)| *wants);
     wanted.fold(attendance::PhaseSet::empty(), |set, (_, phase)| set | phase)
+}
+
+/// What the instance has an answer for.
+pub fn endpoints<P: Catalogue>(instance: &Instance<P>) -> Vec<catalogue::Endpoint> {
+    let endpoints = instance.borrow().as_ref().map(P::endpoints).unwrap_or_default();
+    endpoints.into_iter().map(|Endpoint { method, path, about }| catalogue::Endpoint { method, path, about }).collect()
+}
+
+/// The same, described to clients.
+pub fn openapi<P: Catalogue>(instance: &Instance<P>) -> String {
+    let document = instance.borrow().as_ref().and_then(P::openapi);
+    document.map_or_else(String::new, |document| document.to_string())
 }
 
 /// The request phase.

@@ -34,6 +34,17 @@ pub mod attendance {
     });
 }
 
+pub mod catalogue {
+    wit_bindgen::generate!({
+        path: "../wit",
+        inline: "package gateway:sdk; world listing { export gateway:plugin/catalogue@0.1.0; }",
+        world: "gateway:sdk/listing",
+        pub_export_macro: true,
+        export_macro_name: "__export_catalogue",
+        default_bindings_module: "plugin_sdk::__private::catalogue",
+    });
+}
+
 pub mod request {
     wit_bindgen::generate!({
         path: "../wit",

@@ -4,8 +4,10 @@
 //! `POST /package.Service/Method`; its message and the answer's follow the JSON mapping of protobuf. What a method streams
 //! goes to the client message by message.
 
+mod catalogue;
 mod config;
 mod frames;
+mod openapi;
 mod request;
 mod response;
 mod routes;
@@ -33,6 +35,7 @@ struct GrpcJson {
     routes: Routes,
     unknown: Unknown,
     json: SerializeOptions,
+    forms: openapi::Forms,
     /// As `grpc-timeout` has it.
     deadline: Option<String>,
     request: Selection,
@@ -72,7 +75,8 @@ impl Plugin for GrpcJson {
         ];
         let deadline = config.deadline.map(|deadline| format!("{}m", deadline.0.as_millis().clamp(1, 99_999_999)));
         let (request, response) = (Selection::new(&request), response::selection());
-        problems.or(Self { pool, routes, unknown, json, deadline, request, response })
+        let forms = openapi::Forms { names: config.field_names, enums: config.enums };
+        problems.or(Self { pool, routes, unknown, json, forms, deadline, request, response })
     }
 
     fn phases(&self) -> Phases {
@@ -162,10 +166,10 @@ impl RequestFilter for GrpcJson {
             Err(StreamError::TooLarge(_)) => return refuse(413, "the body is too large"),
             Err(error) => return Err(error.into()),
         };
-        if !content.body.is_empty() && !is_plain_json(kind, encoding) {
+        if !content.body.is_empty() && !request::takes_raw(binding) && !is_plain_json(kind, encoding) {
             return refuse(415, "the body has to be JSON, and not compressed");
         }
-        let message = match request::message(binding, path, query, &content.body, &self.unknown) {
+        let message = match request::message(binding, path, query, (text(kind), &content.body), &self.unknown) {
             Ok(message) => message,
             Err(refusal) => {
                 let mut problem = Problem::new(400).detail(&refusal.detail).member("request-id", request.id());
@@ -198,7 +202,7 @@ impl RequestFilter for GrpcJson {
     }
 }
 
-export_plugin!(GrpcJson: request, response, stream);
+export_plugin!(GrpcJson: request, response, stream, catalogue);
 
 /// Paths and methods are ASCII.
 fn text(bytes: &[u8]) -> &str {

@@ -8,6 +8,7 @@ use serde_path_to_error::{Path, Segment, Track};
 
 use crate::{
     config::{Treatment, Unknown},
+    response::HTTP_BODY,
     routes::captured,
     rule::{Binding, Body, field_path},
 };
@@ -31,7 +32,7 @@ pub(crate) fn message(
     binding: &Binding,
     path: &str,
     query: &str,
-    body: &[u8],
+    (kind, body): (&str, &[u8]),
     unknown: &Unknown,
 ) -> Result<Vec<u8>, Refusal> {
     let input = binding.method.input();
@@ -40,12 +41,18 @@ pub(crate) fn message(
         Body::None if body.is_empty() => {}
         Body::None => return Err(Refusal::whole("there is a body, and this method takes none")),
         Body::Whole => {
-            if !body.is_empty() {
+            if is_raw(&input) {
+                encode(&raw(&input, kind, body), &mut encoded);
+            } else if !body.is_empty() {
                 encode(&read(input.clone(), body, unknown)?, &mut encoded);
             }
         }
         Body::Field(field) => {
-            if !body.is_empty() {
+            if let Some(inner) = raw_field(field) {
+                let mut message = DynamicMessage::new(input.clone());
+                message.set_field(field, prost_reflect::Value::Message(raw(&inner, kind, body)));
+                encode(&message, &mut encoded);
+            } else if !body.is_empty() {
                 encode_field(&input, field, body, unknown, &mut encoded)?;
             }
         }
@@ -70,6 +77,34 @@ pub(crate) fn message(
         encode(&message, &mut encoded);
     }
     Ok(encoded)
+}
+
+/// Whether a body is taken as it is, and is not JSON.
+pub(crate) fn takes_raw(binding: &Binding) -> bool {
+    match &binding.body {
+        Body::None => false,
+        Body::Whole => is_raw(&binding.method.input()),
+        Body::Field(field) => raw_field(field).is_some(),
+    }
+}
+
+/// google/api/httpbody.proto.
+fn is_raw(message: &MessageDescriptor) -> bool {
+    message.full_name() == HTTP_BODY
+}
+
+fn raw_field(field: &FieldDescriptor) -> Option<MessageDescriptor> {
+    match field.kind() {
+        Kind::Message(message) if is_raw(&message) && !field.is_list() && !field.is_map() => Some(message),
+        _ => None,
+    }
+}
+
+fn raw(descriptor: &MessageDescriptor, kind: &str, body: &[u8]) -> DynamicMessage {
+    let mut message = DynamicMessage::new(descriptor.clone());
+    message.set_field_by_name("content_type", prost_reflect::Value::String(kind.to_owned()));
+    message.set_field_by_name("data", prost_reflect::Value::Bytes(body.to_vec().into()));
+    message
 }
 
 fn encode(message: &DynamicMessage, into: &mut Vec<u8>) {

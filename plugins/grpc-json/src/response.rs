@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// google/api/httpbody.proto: an answer that is not JSON.
-const HTTP_BODY: &str = "google.api.HttpBody";
+pub(crate) const HTTP_BODY: &str = "google.api.HttpBody";
 /// What gRPC says in its heads, and HTTP has no use for.
 const OF_GRPC: [&str; 5] =
     ["grpc-status", "grpc-message", "grpc-status-details-bin", "grpc-encoding", "grpc-accept-encoding"];

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use crate::{GrpcJson, config::Config, frames::framed};
 
+mod catalogue;
+
 fn descriptors() -> Vec<u8> {
     let protos = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/protos");
     let mut compiler = protox::Compiler::new([protos]).unwrap();

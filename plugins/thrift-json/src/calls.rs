@@ -93,6 +93,22 @@ impl Calls {
         calls
     }
 
+    /// Method, pattern and number of the call, for each way.
+    pub(crate) fn patterns(&self, schema: &Schema) -> impl Iterator<Item = (String, String, usize)> {
+        let own = self.own.iter().map(|binding| {
+            (binding.verb.clone(), format!("{}/{}", self.prefix, schema.methods[binding.method].call), binding.method)
+        });
+        let bound = self.bindings.iter().map(|binding| {
+            let segment = |segment: &Segment| match segment {
+                Segment::Literal(text) => format!("/{text}"),
+                Segment::Variable(place) => format!("/{{{}}}", place.join("_")),
+            };
+            let path: String = binding.template.iter().map(segment).collect();
+            (binding.verb.clone(), format!("{}{path}", self.prefix), binding.method)
+        });
+        own.chain(bound)
+    }
+
     pub(crate) fn find<'a>(&'a self, verb: &str, path: &'a str) -> Found<'a> {
         let Some(path) = path.strip_prefix(&*self.prefix).and_then(|path| path.strip_prefix('/')) else {
             return Found::Nothing;

@@ -19,8 +19,8 @@ mod wire;
 mod write;
 
 use plugin_sdk::{
-    Decision, Error, Item, Phases, Plugin, Pointer, Problem, Problems, Reply, Request, RequestFilter, Response,
-    ResponseFilter, Selection, export_plugin, files, log,
+    Catalogue, Decision, Endpoint, Error, Item, Phases, Plugin, Pointer, Problem, Problems, Reply, Request,
+    RequestFilter, Response, ResponseFilter, Selection, export_plugin, files, log,
     streams::{self, Content, StreamError},
     tcp::{self, Message, TcpError},
 };
@@ -196,6 +196,17 @@ impl RequestFilter for ThriftJson {
     }
 }
 
+impl Catalogue for ThriftJson {
+    fn endpoints(&self) -> Vec<Endpoint> {
+        let endpoint = |(method, path, call): (String, String, usize)| Endpoint {
+            method,
+            path,
+            about: self.schema.methods[call].call.clone(),
+        };
+        self.calls.patterns(&self.schema).map(endpoint).collect()
+    }
+}
+
 impl ThriftJson {
     /// Something has come over TCP.
     fn answered(&self, request: &Request, answer: &tcp::Answer) -> Result<Decision, Error> {
@@ -256,7 +267,7 @@ impl ResponseFilter for ThriftJson {
     }
 }
 
-export_plugin!(ThriftJson: request, response);
+export_plugin!(ThriftJson: request, response, catalogue);
 
 fn refuse(request: &Request, status: u16, detail: &str) -> Result<Decision, Error> {
     Ok(Problem::new(status).detail(detail).member("request-id", request.id()).into())

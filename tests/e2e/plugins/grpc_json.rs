@@ -158,6 +158,74 @@ async fn native_clients_share_the_route() {
     assert_eq!(answer.get_ref().text, "a");
 }
 
+/// One line makes routes of what the descriptors say.
+fn routes_of_the_service(server: &GrpcServer) -> String {
+    format!(
+        "listeners: [{{ address: '127.0.0.1:0' }}]
+files: {{ echo: echo.binpb }}
+upstreams: {{ it: {{ endpoints: ['http://{}'], protocol: http2 }} }}
+routes:
+  - name: echo
+    match: {{ from-plugin: grpc-json, methods: [OPTIONS] }}
+    plugins:
+      - {{ name: cors, config: {{ allow-origins: ['https://app.example.com'] }} }}
+      - {{ name: grpc-json, config: {{ descriptors: echo }} }}
+    upstream: it
+  - {{ name: rest, match: {{ path: '/{{*rest}}' }}, respond: {{ status: 418 }} }}
+",
+        server.address()
+    )
+}
+
+#[tokio::test]
+async fn routes_come_from_the_descriptors_and_others_stay_what_they_are() {
+    let server = GrpcServer::start().await;
+    let gateway = TestGateway::start_in(folder(), &routes_of_the_service(&server)).await;
+    assert_eq!(gateway.get("/echo/a?count=7").await.json(), json!({ "text": "a", "count": 7 }));
+    assert_eq!(gateway.send(Request::post("/echo/a/b:say", "{}")).await.json(), json!({ "text": "a/b" }));
+    // What the descriptors do not say is none of the plugin's.
+    for target in ["/other", "/down/x", "/test.Echo"] {
+        assert_eq!(gateway.get(target).await.status, 418, "{target}");
+    }
+    let preflight = Request::new(http::Method::OPTIONS, "/echo/a")
+        .header("origin", "https://app.example.com")
+        .header("access-control-request-method", "GET");
+    assert_eq!(gateway.send(preflight).await.header("access-control-allow-origin"), "https://app.example.com");
+    let mut client = crate::support::grpc::GrpcClient::connect(gateway.address()).await;
+    let answer = client.unary(tonic::Request::new(crate::support::grpc::message("a", 1))).await.expect("an answer");
+    assert_eq!(answer.get_ref().text, "a", "clients of gRPC have their routes too");
+}
+
+#[tokio::test]
+async fn routes_of_descriptors_are_explained_and_described() {
+    let server = GrpcServer::start().await;
+    let folder = folder();
+    fs::write(folder.path().join("gateway.yaml"), routes_of_the_service(&server)).expect("a file");
+    let told = async |arguments: &[&str]| {
+        let ended = crate::support::process::run(folder.path(), arguments).await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""), "{arguments:?}");
+        ended.stdout
+    };
+    let text = told(&["route", "-c", "gateway.yaml", "GET", "/echo/a"]).await;
+    assert!(text.starts_with("GET (no host)/echo/a is answered by route echo (test.Echo/Unary)"), "{text}");
+    assert!(text.contains("/echo/{text}  on every host  for test.Echo/Unary"), "{text}");
+    for command in [&["openapi"][..], &["grpc", "openapi"]] {
+        let text = told(&[command, &["-c", "gateway.yaml", "--title", "Echo"]].concat()).await;
+        let document: Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!((&document["openapi"], &document["info"]["title"]), (&json!("3.1.0"), &json!("Echo")));
+        assert_eq!(document["paths"]["/down/{text}/{count}"]["get"]["operationId"], "Echo_Down");
+    }
+    // What another route answers is not described as a call.
+    let text = routes_of_the_service(&server).replace("path: '/{*rest}'", "path: /echo, methods: [POST]");
+    fs::write(
+        folder.path().join("gateway.yaml"),
+        text.replace("match: { from-plugin: grpc-json, methods: [OPTIONS] }", "match: { path: '/{*rest}' }"),
+    )
+    .expect("a file");
+    let document: Value = serde_json::from_str(&told(&["openapi", "-c", "gateway.yaml"]).await).expect("JSON");
+    assert!(document["paths"].get("/echo").is_none() && document["paths"].get("/echo/{text}").is_some(), "{document}");
+}
+
 #[tokio::test]
 async fn descriptors_that_cannot_be_read_stop_the_start_and_a_new_file_counts_from_the_reload_on() {
     let server = GrpcServer::start().await;

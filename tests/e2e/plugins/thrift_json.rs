@@ -297,6 +297,31 @@ async fn lies_of_a_service_are_a_bad_gateway_at_once() {
 }
 
 #[tokio::test]
+async fn routes_come_from_the_idl() {
+    let server = ThriftServer::start("framed", "binary").await;
+    let yaml = format!(
+        "files: {{ everything: everything.thrift, shared: shared.thrift }}
+upstreams: {{ it: {{ endpoints: ['tcp://{}'] }} }}
+plugins: {{ thrift-json: {{ grants: {{ upstreams: [it] }} }} }}
+routes:
+  - name: calls
+    match: {{ from-plugin: thrift-json }}
+    plugins:
+      - name: thrift-json
+        config:
+          {{ idl: everything, upstream: it, prefix: /api, bindings: [{{ call: Everything/add, method: GET, path: '/sum/{{a}}' }}] }}
+    respond: {{ status: 404 }}
+  - {{ name: rest, match: {{ path: '/{{*rest}}' }}, respond: {{ status: 418 }} }}
+",
+        server.address()
+    );
+    let gateway = TestGateway::start_in(folder(), &yaml).await;
+    assert_eq!(gateway.get("/api/sum/40?b=2").await.json(), json!(42));
+    assert_eq!(gateway.send(Request::post("/api/Everything/ping", "{}")).await.json(), json!("pong"));
+    assert_eq!(gateway.get("/api/Everything").await.status, 418);
+}
+
+#[tokio::test]
 async fn an_endpoint_that_is_down_is_passed_over_and_found_by_checks() {
     let server = ThriftServer::start("framed", "binary").await;
     let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");

@@ -5,6 +5,7 @@
 mod action;
 mod balance;
 mod files;
+mod from_plugin;
 mod health;
 mod listeners;
 mod names;

@@ -1,6 +1,6 @@
 //! Routes that cannot be told apart: some request would match both, and nothing says which one is meant.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use http::{HeaderName, HeaderValue, Method};
 
@@ -26,9 +26,9 @@ enum Step<'a> {
 }
 
 /// One route: its name, its place and its conditions.
-pub(super) type Entry<'a> = (&'a str, String, Match);
+pub(super) type Entry = (Arc<str>, String, Match);
 
-pub(super) fn check(routes: &[Entry<'_>], report: &mut Report<'_>) {
+pub(super) fn check(routes: &[Entry], report: &mut Report<'_>) {
     let mut seen: HashMap<Shape<'_>, Vec<usize>> = HashMap::new();
     for (i, (name, place, matches)) in routes.iter().enumerate() {
         let mut clash = None;

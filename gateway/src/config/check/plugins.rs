@@ -15,7 +15,7 @@ use super::{
     shape::{self, What},
 };
 use crate::config::{
-    catalog::{Catalog, PluginFacts},
+    catalog::{Catalog, PluginEndpoint, PluginFacts},
     file::{ConfiguredUse, File, Grants, Plugin, PluginLimits, PluginUse},
     model::{self, ComponentSource, Names, OnError},
     part::Part,
@@ -76,6 +76,37 @@ impl<'c> Plugins<'c> {
     ) -> Vec<Arc<model::PluginUse>> {
         let parts = report.parts(list, place);
         parts.into_iter().filter_map(|(at, typed)| self.plugin_use(typed, &at, report)).collect()
+    }
+
+    /// What one of the uses has an answer for, by its plugin's name, if all is well with it.
+    pub(super) fn endpoints(
+        &mut self,
+        uses: &[Arc<model::PluginUse>],
+        name: &str,
+        at: &str,
+        report: &mut Report<'_>,
+    ) -> Option<Vec<PluginEndpoint>> {
+        let Some(used) = uses.iter().find(|used| *used.plugin.name == *name) else {
+            let known = uses.iter().map(|used| &*used.plugin.name);
+            report.value(at, format!("no plugin `{}` among the route's own{}", cut(name), hint(name, known)));
+            return None;
+        };
+        let key = (name.to_owned(), used.config.to_string());
+        if self.checked.get(&key).is_none_or(|complaints| !complaints.is_empty()) {
+            return None;
+        }
+        match self.catalog.endpoints(&used.plugin, &used.config) {
+            Ok(Some(endpoints)) if !endpoints.is_empty() => Some(endpoints),
+            Ok(_) => {
+                report
+                    .value(at, format!("plugin `{}` does not say what it has an answer for; give a `path`", cut(name)));
+                None
+            }
+            Err(why) => {
+                report.value(at, format!("plugin `{}` cannot say what it has an answer for: {why}", cut(name)));
+                None
+            }
+        }
     }
 
     fn plugin_use(&mut self, typed: &PluginUse, at: &str, report: &mut Report<'_>) -> Option<Arc<model::PluginUse>> {

@@ -8,7 +8,7 @@ use std::{
 
 use http::{HeaderName, HeaderValue, Method, header};
 
-use super::{action, names::cut, order, overlap, paths, plugins::Plugins, report::Report, settings};
+use super::{action, from_plugin, names::cut, order, overlap, paths, plugins::Plugins, report::Report, settings};
 use crate::config::{
     file::{EVERY_PATH, File, Match, Route},
     model,
@@ -45,23 +45,38 @@ pub(super) fn routes(file: &File, context: &mut Context<'_, '_>, report: &mut Re
             if let Some(route) = route {
                 let Rest { plugins, action, upgrades, upgrade_idle, body_bytes, buffer_bytes, timeout, whole_timeout } =
                     route;
-                let at = join(&place, "plugins");
-                order::check(context.global_plugins, &plugins, &at, &matches.methods, report);
-                let (name, matches) = (name.into(), matches.clone());
-                routes.push(Arc::new(model::Route {
-                    name,
-                    matches,
-                    plugins,
-                    action,
-                    body_bytes,
-                    buffer_bytes,
-                    timeout,
-                    whole_timeout,
-                    upgrades,
-                    upgrade_idle,
-                }));
+                let made = match typed.matches.0.as_ref().ok().and_then(|typed| typed.from_plugin.as_ref()) {
+                    None => vec![(matches, None)],
+                    Some(part) => {
+                        let at = join(&join(&place, "match"), "from-plugin");
+                        let made = report.part(part, &at).map(|name| name.as_str());
+                        let made = made.and_then(|name| context.plugins.endpoints(&plugins, name, &at, report));
+                        let made = made.map(|found| from_plugin::matches(&found, &matches, context.paths, &at, report));
+                        made.unwrap_or_default()
+                    }
+                };
+                let methods = from_plugin::methods(&made);
+                order::check(context.global_plugins, &plugins, &join(&place, "plugins"), &methods, report);
+                let name: Arc<str> = name.into();
+                for (matches, about) in &made {
+                    routes.push(Arc::new(model::Route {
+                        name: name.clone(),
+                        about: about.clone(),
+                        matches: matches.clone(),
+                        plugins: plugins.clone(),
+                        action: action.clone(),
+                        body_bytes,
+                        buffer_bytes,
+                        timeout,
+                        whole_timeout,
+                        upgrades: upgrades.clone(),
+                        upgrade_idle,
+                    }));
+                }
+                entries.extend(made.into_iter().map(|(matches, _)| (name.clone(), place.clone(), matches)));
+            } else if typed.matches.0.as_ref().is_ok_and(|typed| typed.from_plugin.is_none()) {
+                entries.push((name.into(), place, matches));
             }
-            entries.push((name, place, matches));
         }
     }
     overlap::check(&entries, report);
@@ -131,6 +146,9 @@ fn conditions(part: &Part<Match>, place: &str, rule: model::PathRule, report: &m
     // All of them are looked at before the first that is missing ends it.
     let hosts = hosts(typed, place, report);
     let at = join(place, "path");
+    if typed.path.is_some() && typed.from_plugin.is_some() {
+        report.key(&at, "`from-plugin` is there too, which says all the paths");
+    }
     let path = match &typed.path {
         None => Some(EVERY_PATH),
         Some(part) => report.part(part, &at).map(String::as_str),

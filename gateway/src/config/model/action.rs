@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, uri::PathAndQuery};
 
 use super::Upstream;
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     Upstream(Arc<Upstream>),
     /// By lot, by weight; at least two, and each weight at least 1.
@@ -17,7 +17,7 @@ pub enum Action {
 }
 
 /// What is absent is as in the request. The query always is, unless the path has one.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Redirect {
     pub scheme: Option<&'static str>,
     /// With port, if it has one.
@@ -26,7 +26,7 @@ pub struct Redirect {
     pub status: StatusCode,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Respond {
     pub status: StatusCode,
     pub headers: HeaderMap,

@@ -63,6 +63,7 @@ fn routes(drafts: impl IntoIterator<Item = Draft>) -> Vec<Arc<Route>> {
     let build = |draft: Draft| {
         Arc::new(Route {
             name: draft.name.into(),
+            about: None,
             matches: draft.matches,
             plugins: vec![],
             action: Action::Respond(Respond {
