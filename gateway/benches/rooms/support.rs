@@ -14,7 +14,7 @@ use std::{
 use gateway::{
     config::{
         self, Catalog, PluginFacts, PluginProblem,
-        model::{ComponentSource, Config, Plugin, SecretSource},
+        model::{ComponentSource, Config, Dns, FileSource, Plugin, SecretSource},
     },
     http::body::{Body, Traffic},
     pipeline::{Bounds, Exchange, Outcome, Phase, RequestHead, ResponseHead, Slot, Start},
@@ -122,7 +122,14 @@ impl Catalog for NoPlugins {
         Err("no plugins here".to_owned())
     }
 
-    fn may_read(&mut self, _: &BTreeMap<String, SecretSource>, _: &BTreeMap<String, std::path::PathBuf>) {}
+    fn may_read(
+        &mut self,
+        _: &BTreeMap<String, SecretSource>,
+        _: &BTreeMap<String, FileSource>,
+        _: &Dns,
+    ) -> Vec<(String, String)> {
+        Vec::new()
+    }
 
     fn configure(&mut self, _: &Plugin, _: &serde_json::Value) -> Result<(), Vec<PluginProblem>> {
         Ok(())

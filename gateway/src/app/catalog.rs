@@ -2,18 +2,20 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    path::PathBuf,
     sync::Arc,
 };
 
-use super::secrets;
+use super::{reflected::Reflected, secrets};
 
 use crate::{
     config::{
         self, Catalog, PluginEndpoint, PluginFacts, PluginProblem,
-        model::{ComponentSource, Plugin, SecretSource},
+        model::{ComponentSource, Dns, FileSource, Plugin, SecretSource},
     },
-    plugin::{self, Loaded, Prepared, Runtime, Settings, builtin, services::Shared},
+    plugin::{
+        self, Loaded, Prepared, Runtime, Settings, builtin,
+        services::{Named, Shared},
+    },
 };
 
 /// Loads what a configuration names and remembers it for when the configuration comes into force.
@@ -22,11 +24,17 @@ pub(super) struct Components<'a> {
     /// What plugins find while they are configured: no state, sinks that lead nowhere, secrets and files.
     shared: Arc<Shared>,
     loaded: HashMap<ComponentSource, Arc<Loaded>>,
+    reflected: &'a Reflected,
 }
 
 impl<'a> Components<'a> {
-    pub(super) fn new(runtime: &'a Runtime) -> Self {
-        Self { runtime, shared: Arc::default(), loaded: HashMap::new() }
+    pub(super) fn new(runtime: &'a Runtime, reflected: &'a Reflected) -> Self {
+        Self { runtime, shared: Arc::default(), loaded: HashMap::new(), reflected }
+    }
+
+    /// The files that plugins may read, as they were when they were tried.
+    pub(super) fn files(&self) -> &Named {
+        &self.shared.files
     }
 
     /// What one of the sources that were opened has become.
@@ -92,11 +100,29 @@ impl Catalog for Components<'_> {
         Ok(endpoints.map(|endpoints| endpoints.into_iter().map(told).collect()))
     }
 
-    fn may_read(&mut self, secrets: &BTreeMap<String, SecretSource>, files: &BTreeMap<String, PathBuf>) {
+    fn may_read(
+        &mut self,
+        secrets: &BTreeMap<String, SecretSource>,
+        files: &BTreeMap<String, FileSource>,
+        dns: &Dns,
+    ) -> Vec<(String, String)> {
         // What cannot be read is a problem of its own, which has its place in the file.
         let secrets = secrets.iter().filter_map(|(name, source)| Some((name.clone(), secrets::read(source).ok()?)));
-        let files = files.iter().filter_map(|(name, path)| Some((name.clone(), secrets::read_file(path).ok()?)));
-        self.shared = Arc::new(Shared { secrets: secrets.collect(), files: files.collect(), ..Shared::default() });
+        let mut found = Named::new();
+        let mut missing = Vec::new();
+        for (name, file) in files {
+            match file {
+                FileSource::Path(path) => {
+                    found.extend(secrets::read_file(path).ok().map(|bytes| (name.clone(), bytes)))
+                }
+                FileSource::Reflection(upstream) => match self.reflected.ask(upstream, dns) {
+                    Ok(bytes) => drop(found.insert(name.clone(), bytes)),
+                    Err(why) => missing.push((name.clone(), why)),
+                },
+            }
+        }
+        self.shared = Arc::new(Shared { secrets: secrets.collect(), files: found, ..Shared::default() });
+        missing
     }
 
     fn builtins(&self) -> Vec<String> {

@@ -8,6 +8,7 @@ mod control;
 mod facts;
 mod openapi;
 mod purge;
+mod reflected;
 mod secrets;
 mod shared;
 mod snapshot;
@@ -177,7 +178,7 @@ pub fn check(source: &Source) -> Result<Config, StartError> {
 /// The JSON Schema (2020-12) of the configuration file, the standard plugins' configuration included.
 pub fn schema() -> Result<serde_json::Value, StartError> {
     let shared = Shared::new(true)?;
-    let mut components = catalog::Components::new(&shared.runtime);
+    let mut components = catalog::Components::new(&shared.runtime, &shared.reflected);
     config::schema(&mut components).map_err(|error| StartError::Io(std::io::Error::other(error)))
 }
 

@@ -1,10 +1,6 @@
 //! Reading what plugins may ask for: once for each configuration, so that a reload reads it anew.
 
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs, io, path::Path};
 
 use bytes::Bytes;
 
@@ -23,14 +19,6 @@ pub(super) fn read(source: &SecretSource) -> io::Result<Bytes> {
             .ok_or_else(|| io::Error::other(format!("`{variable}` is not set"))),
         SecretSource::File(path) => whole(path).map(|bytes| without_line_end(bytes).into()),
     }
-}
-
-/// All files, or an error that names the one that cannot be had.
-pub(super) fn read_files(files: &BTreeMap<String, PathBuf>) -> io::Result<Named> {
-    let named = |name: &String, error| io::Error::other(format!("file `{name}`: {error}"));
-    let read =
-        |(name, path): (&String, &PathBuf)| Ok((name.clone(), read_file(path).map_err(|error| named(name, error))?));
-    files.iter().map(read).collect()
 }
 
 pub(super) fn read_file(path: &Path) -> io::Result<Bytes> {

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError, atomic::Ordering::Relaxed},
 };
 
-use super::{LogOverrides, StartError};
+use super::{LogOverrides, StartError, reflected::Reflected};
 use crate::{
     config::model::{Log, StateBackend},
     plugin::services::Named,
@@ -30,6 +30,7 @@ pub(super) struct Shared {
     pub(super) responses: Arc<Responses>,
     pub(super) documents: Arc<Documents>,
     pub(super) passwords: Arc<Passwords>,
+    pub(super) reflected: Reflected,
     log: Mutex<Option<(Logging, LogOverrides)>>,
 }
 
@@ -44,6 +45,7 @@ impl Shared {
             responses: Arc::default(),
             documents: Arc::default(),
             passwords: Arc::default(),
+            reflected: Reflected::default(),
             log: Mutex::new(None),
         }))
     }

@@ -87,7 +87,7 @@ impl From<io::Error> for StartError {
 
 /// Everything that `check` does: what is left to go wrong is the network's.
 pub(super) fn read<'a>(source: &Source, shared: &'a Shared) -> Result<(Config, Components<'a>), StartError> {
-    let mut components = Components::new(&shared.runtime);
+    let mut components = Components::new(&shared.runtime, &shared.reflected);
     let config = match source {
         Source::File(path) => config::load(path, &mut components),
         Source::Text { text, base } => config::check(text, &base.join("configuration"), &mut components),
@@ -120,7 +120,7 @@ impl Snapshot {
         };
         let sinks = Arc::new(sinks.map_err(io::Error::other)?);
         let secrets = secrets::read_all(&config.secrets)?;
-        let files = secrets::read_files(&config.files)?;
+        let files = components.files().clone();
         shared.documents.doubt();
         Ok(Self {
             table: Arc::new(Table::new(&config.routes)),

@@ -1,10 +1,10 @@
 //! What this room asks about plugins, so that it need not know how they run.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde_json::Value;
 
-use super::model::{ComponentSource, Plugin, SecretSource};
+use super::model::{ComponentSource, Dns, FileSource, Plugin, SecretSource};
 use crate::pipeline::Phases;
 
 /// The plugins that a configuration can name.
@@ -12,8 +12,14 @@ pub trait Catalog {
     /// Loads a component and reads what it says about itself. The error says what is wrong and how to cure it.
     fn open(&mut self, source: &ComponentSource) -> Result<Arc<PluginFacts>, String>;
 
-    /// Told before any plugin is asked: what a plugin may read while it is configured.
-    fn may_read(&mut self, secrets: &BTreeMap<String, SecretSource>, files: &BTreeMap<String, PathBuf>);
+    /// Told before any plugin is asked: what a plugin may read while it is configured. Returns the files that cannot be had from
+    /// the services that have them, and why.
+    fn may_read(
+        &mut self,
+        secrets: &BTreeMap<String, SecretSource>,
+        files: &BTreeMap<String, FileSource>,
+        dns: &Dns,
+    ) -> Vec<(String, String)>;
 
     /// Asks the plugin itself about a configuration that has passed its JSON Schema.
     fn configure(&mut self, plugin: &Plugin, config: &Value) -> Result<(), Vec<PluginProblem>>;

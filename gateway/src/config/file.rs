@@ -52,7 +52,7 @@ pub(super) struct File {
     pub secrets: BTreeMap<String, Part<Secret>>,
     /// Files that plugins read, by name: descriptions of services, tables, lists. A change of one is taken up like one of this file.
     #[schemars(extend("propertyNames" = Name::schema()))]
-    pub files: BTreeMap<String, Part<String>>,
+    pub files: BTreeMap<String, Part<FileSource>>,
     /// Where plugins write lines, by name: `stdout`, `stderr` or a file.
     #[schemars(extend("propertyNames" = Name::schema()))]
     pub sinks: BTreeMap<String, Part<Sink>>,
@@ -281,6 +281,22 @@ pub(super) struct Route {
     pub upgrades: Part<Vec<Upgrade>>,
     pub limits: Part<RouteLimits>,
     pub timeouts: Part<RouteTimeouts>,
+}
+
+/// A path, or where else the contents come from.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum FileSource {
+    Path(String),
+    Reflected(ReflectedFile),
+}
+
+/// The descriptors of gRPC services, from themselves.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct ReflectedFile {
+    /// The upstream that is asked by gRPC's reflection protocol, at the start and at each reload.
+    pub reflection: Part<String>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]

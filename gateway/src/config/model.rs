@@ -38,7 +38,7 @@ pub struct Config {
     pub timeouts: Timeouts,
     pub secrets: BTreeMap<String, SecretSource>,
     /// For plugins, by name.
-    pub files: BTreeMap<String, PathBuf>,
+    pub files: BTreeMap<String, FileSource>,
     pub sinks: BTreeMap<String, SinkTarget>,
     pub state: StateBackend,
     pub dns: Dns,
@@ -66,7 +66,11 @@ impl Config {
             SecretSource::File(path) => Some(path),
             SecretSource::Env(_) => None,
         });
-        shown.chain(believed).chain(upstreams).chain(secrets).chain(self.files.values()).map(PathBuf::as_path)
+        let files = self.files.values().filter_map(|file| match file {
+            FileSource::Path(path) => Some(path),
+            FileSource::Reflection(_) => None,
+        });
+        shown.chain(believed).chain(upstreams).chain(secrets).chain(files).map(PathBuf::as_path)
     }
 }
 
@@ -157,6 +161,14 @@ pub struct Timeouts {
     pub upgrade_idle: Duration,
     /// What a drain waits for requests in flight.
     pub drain: Duration,
+}
+
+/// Where the contents of a file come from that plugins read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FileSource {
+    Path(PathBuf),
+    /// The descriptors of an upstream's gRPC services, by its own account.
+    Reflection(Arc<Upstream>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

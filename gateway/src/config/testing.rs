@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{
     catalog::{Catalog, PluginEndpoint, PluginFacts, PluginProblem, Wants},
-    model::{ComponentSource, Plugin, SecretSource},
+    model::{ComponentSource, Dns, FileSource, Plugin, SecretSource},
 };
 use crate::pipeline::Phases;
 
@@ -104,7 +104,14 @@ impl Catalog for Fake {
     }
 
     /// Refuses every text `refuse-me` under the configuration's first level.
-    fn may_read(&mut self, _: &BTreeMap<String, SecretSource>, _: &BTreeMap<String, PathBuf>) {}
+    fn may_read(
+        &mut self,
+        _: &BTreeMap<String, SecretSource>,
+        _: &BTreeMap<String, FileSource>,
+        _: &Dns,
+    ) -> Vec<(String, String)> {
+        Vec::new()
+    }
 
     fn configure(&mut self, _: &Plugin, config: &Value) -> Result<(), Vec<PluginProblem>> {
         self.asked += 1;

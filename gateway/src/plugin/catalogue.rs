@@ -55,11 +55,7 @@ impl Prepared {
         Ok(document.filter(|text| !text.is_empty()))
     }
 
-    fn ask<R>(
-        &self,
-        shared: &Arc<Shared>,
-        function: fn(&Functions) -> Option<Question<R>>,
-    ) -> Result<Option<R>, String>
+    fn ask<R>(&self, shared: &Arc<Shared>, function: fn(&Functions) -> Option<Question<R>>) -> Result<Option<R>, String>
     where
         R: Send + Sync + 'static,
         (R,): wasmtime::component::ComponentNamedList + wasmtime::component::Lift,

@@ -237,11 +237,11 @@ pub(super) fn looks_again(members: &[Member], at: Instant) -> Option<Instant> {
     members.iter().filter_map(|member| member.standing.ejected_until(now)).min().map(moment::instant)
 }
 
-fn host(url: &Uri) -> &str {
+pub(super) fn host(url: &Uri) -> &str {
     url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
 }
 
-fn port(url: &Uri) -> u16 {
+pub(super) fn port(url: &Uri) -> u16 {
     url.port_u16().unwrap_or(if model::Endpoint::is_secure(url) { 443 } else { 80 })
 }
 

@@ -18,6 +18,7 @@ mod moment;
 mod names;
 mod pass;
 mod probe;
+pub mod reflection;
 mod rendezvous;
 mod request;
 mod response;

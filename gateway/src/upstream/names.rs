@@ -34,7 +34,7 @@ impl Names {
     }
 
     /// Every address of a name, and how long they hold.
-    async fn look_up(&self, host: &str) -> Result<(Vec<IpAddr>, Duration), String> {
+    pub(super) async fn look_up(&self, host: &str) -> Result<(Vec<IpAddr>, Duration), String> {
         let resolver = self.0.as_ref().map_err(Clone::clone)?;
         let found = resolver.lookup_ip(host).await.map_err(|error| error.to_string())?;
         let addresses: Vec<IpAddr> = found.iter().collect();

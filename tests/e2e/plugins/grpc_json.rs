@@ -226,6 +226,47 @@ async fn routes_of_descriptors_are_explained_and_described() {
     assert!(document["paths"].get("/echo").is_none() && document["paths"].get("/echo/{text}").is_some(), "{document}");
 }
 
+fn reflected(address: std::net::SocketAddr) -> String {
+    format!(
+        "files: {{ echo: {{ reflection: it }} }}
+upstreams: {{ it: {{ endpoints: ['http://{address}'], protocol: http2 }} }}
+routes:
+  - name: echo
+    match: {{ from-plugin: grpc-json }}
+    plugins: [{{ name: grpc-json, config: {{ descriptors: echo, services: [test.Echo] }} }}]
+    upstream: it
+"
+    )
+}
+
+#[tokio::test]
+async fn a_service_tells_its_descriptors_by_reflection() {
+    for older in [false, true] {
+        let server = GrpcServer::start_with(Some(&descriptors("echo.proto")), older).await;
+        let mut gateway = TestGateway::start(&reflected(server.address())).await;
+        assert_eq!(gateway.get("/echo/a?count=7").await.json(), json!({ "text": "a", "count": 7 }));
+        // Where it is away, what it told before holds.
+        let yaml = reflected(server.address());
+        drop(server);
+        gateway.reload(&yaml).await.expect("it is taken");
+        let status = gateway.get("/echo/a").await.status;
+        assert_ne!(status, 404, "connections that it had may serve on, but the route is there");
+    }
+}
+
+#[tokio::test]
+async fn a_service_without_reflection_stops_the_start_and_is_named() {
+    let server = GrpcServer::start().await;
+    let error = TestGateway::try_start(&reflected(server.address())).await.err().expect("refused").to_string();
+    assert!(
+        error.contains("upstream `it` does not tell its descriptors") && error.contains("no reflection"),
+        "{error}"
+    );
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let error = TestGateway::try_start(&reflected(gone)).await.err().expect("refused").to_string();
+    assert!(error.contains("refused"), "{error}");
+}
+
 #[tokio::test]
 async fn descriptors_that_cannot_be_read_stop_the_start_and_a_new_file_counts_from_the_reload_on() {
     let server = GrpcServer::start().await;

@@ -164,13 +164,24 @@ pub struct GrpcServer {
 
 impl GrpcServer {
     pub async fn start() -> Self {
+        Self::start_with(None, false).await
+    }
+
+    /// One that tells its descriptors, by the protocol's present version or its older one alone.
+    pub async fn start_with(descriptors: Option<&[u8]>, older: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let echo = Echo::default();
         let seen = echo.seen.clone();
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<Echo>().await;
+        let reflection = |descriptors| {
+            tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(descriptors)
+        };
+        let present = descriptors.filter(|_| !older).map(|set| reflection(set).build_v1().expect("descriptors"));
+        let older = descriptors.filter(|_| older).map(|set| reflection(set).build_v1alpha().expect("descriptors"));
         let server = Server::builder().add_service(echo).add_service(health_service);
+        let server = server.add_optional_service(present).add_optional_service(older);
         let task = tokio::spawn(async move {
             server.serve_with_incoming(TcpListenerStream::new(listener)).await.expect("it serves");
         });

@@ -6,7 +6,7 @@ use std::{
     ffi::OsStr,
     fmt::Display,
     net::{IpAddr, SocketAddr},
-    path::PathBuf,
+    sync::Arc,
 };
 
 use ipnet::IpNet;
@@ -17,7 +17,7 @@ use super::{
     report::Report,
 };
 use crate::config::{
-    file::{File, Limits, RouteLimits, RouteTimeouts, Sink, StandardSink, Timeouts},
+    file::{File, FileSource, Limits, RouteLimits, RouteTimeouts, Sink, StandardSink, Timeouts},
     model,
     part::Part,
     units::{Size, Span},
@@ -239,16 +239,39 @@ pub(super) fn secrets(file: &File, report: &mut Report<'_>) -> BTreeMap<String, 
     secrets
 }
 
-pub(super) fn files(file: &File, report: &mut Report<'_>) -> BTreeMap<String, PathBuf> {
+pub(super) fn files(
+    file: &File,
+    upstreams: &BTreeMap<String, Arc<model::Upstream>>,
+    report: &mut Report<'_>,
+) -> BTreeMap<String, model::FileSource> {
     let mut files = BTreeMap::new();
     for (name, part) in &file.files {
         let place = join("/files", name);
-        let Some(path) = report.part(part, &place) else { continue };
-        let path = report.path(path);
-        if let Err(message) = files::read_up_to(&path, files::MOST_FOR_PLUGINS) {
-            report.value(&place, message);
+        match report.part(part, &place) {
+            Some(FileSource::Path(path)) => {
+                let path = report.path(path);
+                if let Err(message) = files::read_up_to(&path, files::MOST_FOR_PLUGINS) {
+                    report.value(&place, message);
+                }
+                files.insert(name.clone(), model::FileSource::Path(path));
+            }
+            Some(FileSource::Reflected(typed)) => {
+                let at = join(&place, "reflection");
+                let Some(upstream) = report.part(&typed.reflection, &at) else { continue };
+                if !file.upstreams.contains_key(upstream) {
+                    let known = file.upstreams.keys().map(String::as_str);
+                    report.value(&at, format!("unknown upstream `{}`{}", cut(upstream), hint(upstream, known)));
+                }
+                let Some(upstream) = upstreams.get(upstream) else { continue };
+                if upstream.protocol.shares_connections() {
+                    files.insert(name.clone(), model::FileSource::Reflection(upstream.clone()));
+                } else {
+                    let cure = "add `protocol: http2` to the upstream, or `auto` with `https` endpoints";
+                    report.value(&at, format!("gRPC needs HTTP/2; {cure}"));
+                }
+            }
+            None => {}
         }
-        files.insert(name.clone(), path);
     }
     files
 }
