@@ -20,6 +20,7 @@ cargo xtask COMMAND
   bench [--quick] [--envoy] [--only SCENARIO,…] [--binary FILE] [--json FILE]
                                   CPU time per request beside nginx and HAProxy, on this machine
   dist                            the gateway compiled by what `bench` does with it (profile-guided), a quarter of an hour
+  fuzz [SECONDS]                  bodies and answers by lot for the plugins that translate protocols, a minute each
   cache-tests                     http-tests/cache-tests against nginx and the gateway; writes docs/cache-tests.md
 
 `test` and `demo` install the target wasm32-wasip2 if it is missing.";
@@ -36,6 +37,8 @@ fn main() -> ExitCode {
         ("demo", args) => demo::run(args),
         ("bench", args) => bench::run(args),
         ("dist", []) => dist::run(),
+        ("fuzz", []) => test::fuzz("60"),
+        ("fuzz", [seconds]) => test::fuzz(seconds),
         ("cache-tests", []) => cache_tests::run(),
         ("help" | "--help" | "-h", _) => {
             println!("{HELP}");

@@ -36,6 +36,18 @@ pub fn run() -> Result<()> {
     steps.finish()
 }
 
+/// The tests that draw their values by lot, with new ones for so long.
+pub fn fuzz(seconds: &str) -> Result<()> {
+    ensure!(
+        seconds.parse::<u32>().is_ok(),
+        "cannot understand {seconds}; expected how many seconds each test may take"
+    );
+    let mut tests = cargo();
+    tests.env("FUZZ_SECONDS", seconds).args(["test", "--release", "--locked", "--package", "plugin-grpc-json"]);
+    tests.args(["--package", "plugin-thrift-json", "--", "panic", "by_lot", "both_ways"]);
+    shell::run(&mut tests)
+}
+
 /// Steps run to the last one, so that one run shows every problem.
 #[derive(Default)]
 struct Steps {

@@ -246,6 +246,25 @@ fn series(name: &str, labels: &[(&str, &str)]) -> Series {
     (name.to_owned(), labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
 }
 
+/// Seeds for tests that draw their values by lot: `1..=few`, the same ones each time. With `FUZZ_SECONDS` in the environment they
+/// are new ones, for so long. Each is printed before it is used, and so shown when the test fails.
+///
+/// ```
+/// assert!(plugin_sdk::testkit::seeds(3).count() >= 3);
+/// ```
+pub fn seeds(few: u64) -> impl Iterator<Item = u64> {
+    let seconds = std::env::var("FUZZ_SECONDS").ok().and_then(|seconds| seconds.parse().ok());
+    let until = seconds.map(|seconds| std::time::Instant::now() + Duration::from_secs(seconds));
+    let first =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos() as u64;
+    let seed = move |number: u64| match until {
+        None => (number <= few).then_some(number),
+        // Odd, so that multiples of it have all bits.
+        Some(until) => (std::time::Instant::now() < until).then_some(first.wrapping_add(number).wrapping_mul(2) | 1),
+    };
+    (1..).map_while(seed).inspect(|seed| println!("seed {seed}"))
+}
+
 /// The JSON Schema by which the gateway would check a plugin's configuration.
 pub fn config_schema<P: Plugin>() -> Value {
     config::schema::<P>().parse().expect("a schema is JSON")

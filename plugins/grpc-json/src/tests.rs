@@ -1,7 +1,7 @@
 //! Calls, answers and streams of tests/protos/library.proto.
 
 use base64ct::Encoding;
-use plugin_sdk::testkit::{TestExchange, TestHost, TestPlugin, TestRequest, TestResponse, config_schema};
+use plugin_sdk::testkit::{TestExchange, TestHost, TestPlugin, TestRequest, TestResponse, config_schema, seeds};
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, MessageDescriptor};
 use serde_json::{Value, json};
@@ -509,8 +509,8 @@ fn any_value(random: &mut Random, field: &FieldDescriptor, depth: usize) -> pros
 
 #[test]
 fn generated_messages_of_generated_types_survive_both_ways() {
-    let mut random = Random(0x2545_F491_4F6C_DD1D);
-    for round in 0..150 {
+    for round in seeds(150) {
+        let mut random = Random(round.wrapping_mul(0x2545_F491_4F6C_DD1D));
         let set = generated(&mut random);
         let message = DescriptorPool::decode(&set[..]).unwrap().get_message_by_name("g.M").unwrap();
         let host = TestHost::new();
@@ -538,7 +538,6 @@ fn generated_messages_of_generated_types_survive_both_ways() {
 
 #[test]
 fn no_bytes_from_a_service_or_a_client_make_it_panic() {
-    let mut random = Random(0x9E37_79B9_7F4A_7C15);
     let whole = encoded(
         "library.v1.Book",
         json!({
@@ -549,7 +548,8 @@ fn no_bytes_from_a_service_or_a_client_make_it_panic() {
     let text =
         json!({ "name": "b", "words": "7", "extra": { "a": [1] }, "loan": "1s", "copies": { "a": 1 } }).to_string();
     let mut plugin = library();
-    for _ in 0..2000 {
+    for seed in seeds(2000) {
+        let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let mut message = whole.clone();
         let mut json = text.clone().into_bytes();
         for bytes in [&mut message, &mut json] {

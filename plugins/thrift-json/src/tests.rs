@@ -1,4 +1,4 @@
-use plugin_sdk::testkit::{TestExchange, TestHost, TestPlugin, TestRequest};
+use plugin_sdk::testkit::{TestExchange, TestHost, TestPlugin, TestRequest, seeds};
 use serde_json::{Map, Value, json};
 use thrift::protocol::{
     TBinaryOutputProtocol, TCompactOutputProtocol, TMessageIdentifier, TMessageType, TOutputProtocol,
@@ -358,7 +358,7 @@ impl Lot {
 
 #[test]
 fn what_is_written_is_read_for_types_and_values_by_lot() {
-    for seed in 1..150_u64 {
+    for seed in seeds(150) {
         let mut lot = Lot(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let text = lot.idl();
         let schema = schema_of(&text);
@@ -388,7 +388,7 @@ fn what_is_written_is_read_for_types_and_values_by_lot() {
 #[test]
 fn octets_that_were_changed_by_lot_are_read_or_refused() {
     let mut refused = 0;
-    for seed in 1..60_u64 {
+    for seed in seeds(60) {
         let mut lot = Lot(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let schema = schema_of(&lot.idl());
         let method = &schema.methods[0];
@@ -420,6 +420,38 @@ fn octets_that_were_changed_by_lot_are_read_or_refused() {
         }
     }
     assert!(refused > 1000, "{refused}");
+}
+
+#[test]
+fn no_body_of_a_client_makes_it_panic() {
+    let host = host();
+    host.answer_messages(|_| Err(TcpError::Timeout));
+    let mut plugin = plugin(&host, &json!({}));
+    let whole = json!({ "thing": {
+        "id": 1, "colour": "RED", "numbers": [1, 2], "places": { "a": { "x": 1.5 } }, "blob": "AAEC", "shape": { "name": "b" },
+        "names": { "7": "x" }, "next": { "id": "9" },
+    } });
+    let whole = whole.to_string().into_bytes();
+    let (mut refused, mut called) = (0, 0);
+    for seed in seeds(3000) {
+        let mut lot = Lot(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mut body = whole.clone();
+        for _ in 0..lot.below(3) {
+            let at = lot.below(body.len());
+            match lot.below(3) {
+                0 => body[at] = b"{}[]\",:0e-7\\u"[lot.below(13)],
+                1 => drop(body.remove(at)),
+                _ => body.insert(at, lot.below(256) as u8),
+            }
+        }
+        let exchange = plugin.request(TestRequest::post("/Everything/echo").body(body));
+        match exchange.reply().map(|reply| reply.status) {
+            Some(400) => refused += 1,
+            Some(504) => called += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(refused > 0 && called > 0, "{refused} {called}");
 }
 
 #[test]

@@ -10,8 +10,8 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::{
     PROXY_CPU,
-    peers::{Files, folder, pinned, prefix, render},
-    scenarios::{Front, Scenario},
+    peers::{Files, descriptors, folder, pinned, prefix, render},
+    scenarios::{Front, GRPC_JSON, Scenario},
     server::{Server, free_port},
 };
 use crate::shell::{self, cargo, find, root};
@@ -57,7 +57,7 @@ impl Envoy {
 
     /// What Envoy can be asked that is the same thing.
     pub fn has(scenario: &Scenario) -> bool {
-        matches!(scenario.config, "plain.yaml" | "one-plugin.yaml")
+        matches!(scenario.config, "plain.yaml" | "one-plugin.yaml" | "grpc-json.yaml")
     }
 
     pub fn start(&self, scenario: &Scenario, upstream: u16, files: &Files) -> Result<Server> {
@@ -65,6 +65,7 @@ impl Envoy {
         let filters = match scenario.config {
             "plain.yaml" => String::new(),
             "one-plugin.yaml" => self.filters(),
+            "grpc-json.yaml" => transcoder(),
             other => bail!("Envoy is not told how to do {other}"),
         };
         let route = |path: &str| format!("{{ match: {{ prefix: \"{path}\" }}, route: {{ cluster: service }} }}");
@@ -77,6 +78,7 @@ impl Envoy {
             ("@UPSTREAM@", upstream.to_string()),
             ("@ROUTES@", routes),
             ("@FILTERS@", filters),
+            ("@CLUSTER@", if scenario.key == GRPC_JSON { HTTP2.to_owned() } else { String::new() }),
             ("@TLS@", tls(scenario.front, files)),
         ];
         let config = render("proxy.envoy.yaml", &run, &values)?;
@@ -100,6 +102,24 @@ impl Envoy {
         )
     }
 }
+
+/// What Envoy has for the same: compiled in, and in no sandbox.
+fn transcoder() -> String {
+    format!(
+        "                  - name: envoy.filters.http.grpc_json_transcoder
+                    typed_config:
+                      \"@type\": type.googleapis.com/envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder
+                      proto_descriptor: {}
+                      services: [bookstore.v1.Bookstore]",
+        descriptors().display()
+    )
+}
+
+/// For the upstream, which is spoken to in HTTP/2.
+const HTTP2: &str = "      typed_extension_protocol_options:
+        envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+          \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+          explicit_http_config: { http2_protocol_options: {} }";
 
 fn tls(front: Front, files: &Files) -> String {
     let alpn = match front {

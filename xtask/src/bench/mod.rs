@@ -25,7 +25,7 @@ use self::{
     load::Load,
     peers::Bench,
     report::{Group, Round, Row},
-    scenarios::{SCENARIOS, Scenario},
+    scenarios::{GRPC_JSON, SCENARIOS, Scenario},
     server::Server,
 };
 use crate::{
@@ -149,15 +149,16 @@ fn measure(
     upstream: u16,
     options: &Options,
 ) -> Result<Group> {
+    let service = if scenario.key == GRPC_JSON { bench.grpc_port } else { upstream };
     let mut proxies = vec![("nginx (plain)", bench.nginx(scenario, upstream)?)];
     if options.haproxy {
         proxies.push(("HAProxy (plain)", bench.haproxy(scenario, upstream)?));
     }
     if let Some(envoy) = envoy.filter(|_| Envoy::has(scenario)) {
-        let name = if scenario.config == "plain.yaml" { "Envoy" } else { "Envoy (Wasm)" };
-        proxies.push((name, envoy.start(scenario, upstream, &bench.files)?));
+        let name = if scenario.config == "one-plugin.yaml" { "Envoy (Wasm)" } else { "Envoy" };
+        proxies.push((name, envoy.start(scenario, service, &bench.files)?));
     }
-    let gateway = bench.gateway(scenario, upstream)?;
+    let gateway = bench.gateway(scenario, service)?;
     if scenario.header.is_some() {
         gateway.check_without_header(scenario)?;
     }

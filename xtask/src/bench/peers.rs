@@ -23,6 +23,8 @@ const LARGE_BODY: usize = 100 * 1024;
 pub struct Bench {
     pub files: Files,
     gateway: PathBuf,
+    /// Where the upstream is a gRPC service.
+    pub grpc_port: u16,
     /// The load generators' OpenSSL configuration: one version, cipher and group for every peer.
     pub openssl: PathBuf,
 }
@@ -63,14 +65,16 @@ impl Bench {
         let client = "openssl_conf = c\n[c]\nssl_conf = s\n[s]\nsystem_default = d\n[d]\nMinProtocol = TLSv1.3\n\
                       Ciphersuites = TLS_AES_128_GCM_SHA256\nGroups = X25519\n";
         fs::write(&openssl, client)?;
-        Ok(Self { files: Files { scratch, certificate, key }, gateway, openssl })
+        Ok(Self { files: Files { scratch, certificate, key }, gateway, grpc_port: free_port()?, openssl })
     }
 
     pub fn upstream(&self) -> Result<Server> {
         let (run, port) = (folder(&self.files.scratch, "upstream")?, free_port()?);
         let large = run.join("large");
         fs::write(&large, "x".repeat(LARGE_BODY))?;
-        let config = render("upstream.nginx.conf", &run, &[("@PORT@", port.to_string())])?;
+        fs::write(run.join("reply"), reply())?;
+        let ports = [("@PORT@", port.to_string()), ("@GRPC_PORT@", self.grpc_port.to_string())];
+        let config = render("upstream.nginx.conf", &run, &ports)?;
         start_nginx("upstream", LOAD_CPU, &run, &config, port)
     }
 
@@ -169,6 +173,7 @@ impl Bench {
             ("@TLS@", tls),
             ("@ROUTES@", routes),
             ("@REMEMBER@", remember.to_owned()),
+            ("@DESCRIPTORS@", descriptors().display().to_string()),
         ];
         let config = render(scenario.config, &run, &values)?;
         if how.workers != 1 {
@@ -182,6 +187,39 @@ impl Bench {
         command.args(["run", "-c"]).arg(config);
         Server::start("gateway", command, port, &run.join("output.log"))
     }
+}
+
+/// Of the service in the scenario `grpc-json`.
+pub fn descriptors() -> PathBuf {
+    root().join("examples/bookstore.binpb")
+}
+
+/// A list of eight books as gRPC frames it, of which the JSON has as many bytes as the other scenario's small bodies.
+fn reply() -> Vec<u8> {
+    let field = |tag: u8, bytes: &[u8]| {
+        let mut length = bytes.len();
+        let mut field = vec![tag << 3 | 2];
+        while length >= 0x80 {
+            field.push(length as u8 | 0x80);
+            length >>= 7;
+        }
+        field.push(length as u8);
+        field.extend_from_slice(bytes);
+        field
+    };
+    const BOOKS: usize = 8;
+    let name = |number: usize| format!("shelves/3/books/{number}");
+    let around = "{\"books\":[]}".len() + BOOKS * "{\"name\":\"\",\"title\":\"\"},".len() - 1;
+    let names: usize = (0..BOOKS).map(|number| name(number).len()).sum();
+    let titles = SMALL_BODY - around - names;
+    let title = |number: usize| titles / BOOKS + usize::from(number < titles % BOOKS);
+    let message: Vec<u8> = (0..BOOKS)
+        .flat_map(|number| {
+            let book = [field(1, name(number).as_bytes()), field(2, "x".repeat(title(number)).as_bytes())];
+            field(1, &book.concat())
+        })
+        .collect();
+    [&[0][..], &(message.len() as u32).to_be_bytes(), &message].concat()
 }
 
 pub fn prefix(route: usize) -> String {

@@ -72,7 +72,10 @@ const PLAIN: Scenario = Scenario {
     target: Target::Ratio(1.05),
 };
 
-pub const SCENARIOS: [Scenario; 14] = [
+/// A list of books, as in `examples/bookstore.proto`.
+pub const GRPC_JSON: &str = "grpc-json";
+
+pub const SCENARIOS: [Scenario; 15] = [
     PLAIN,
     Scenario {
         key: "large",
@@ -140,6 +143,14 @@ pub const SCENARIOS: [Scenario; 14] = [
         name: "a response that is kept",
         config: "cache.yaml",
         target: Target::AbovePlain(0.0),
+        ..PLAIN
+    },
+    Scenario {
+        key: GRPC_JSON,
+        name: "JSON to a gRPC service",
+        path: "/v1/shelves/3/books?pageSize=8",
+        config: "grpc-json.yaml",
+        target: Target::None,
         ..PLAIN
     },
     Scenario { key: "routes-1k", name: "1,000 routes", routes: 1_000, target: Target::AbovePlain(0.05), ..PLAIN },
