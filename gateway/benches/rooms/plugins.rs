@@ -51,7 +51,7 @@ impl World {
             isolation,
             workers: 1,
         };
-        Prepared::new(loaded, settings).stage(&self.pools, &self.services)
+        Prepared::new(loaded, settings).stage(&self.pools, &self.services, &"bench".into())
     }
 
     fn standard(&self, name: &str, config: &Value) -> Rc<dyn Stage> {

@@ -156,11 +156,11 @@ impl Snapshot {
             }),
             upstreams: Rc::new(Calls(upstreams.clone())),
         });
-        let pipeline = |own: &[Arc<Used>]| {
+        let pipeline = |own: &[Arc<Used>], route: &Arc<str>| {
             let used = self.global.iter().chain(own);
             Pipeline::new(
                 used.map(|used| Entry {
-                    stage: used.prepared.stage(pools, &services),
+                    stage: used.prepared.stage(pools, &services, route),
                     skip_on_error: used.skip_on_error,
                 })
                 .collect(),
@@ -197,7 +197,7 @@ impl Snapshot {
                 }
                 Action::Redirect(_) | Action::Respond(_) => Target::Answer,
             };
-            SiteRoute::new(route.clone(), pipeline(own), target, bounds(route.buffer_bytes))
+            SiteRoute::new(route.clone(), pipeline(own, &route.name), target, bounds(route.buffer_bytes))
         });
         Site {
             worker,
@@ -206,7 +206,7 @@ impl Snapshot {
             routes: routes.collect(),
             unrouted: SiteUnrouted {
                 name: "".into(),
-                pipeline: pipeline(&[]),
+                pipeline: pipeline(&[], &"".into()),
                 bounds: unrouted_bounds,
                 metrics: self.shared.metrics.route(worker, ""),
             },

@@ -1,10 +1,6 @@
 //! A catalog of plugins that do not exist, for tests of this room.
 
-use std::{
-    collections::BTreeMap,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use serde_json::{Value, json};
 

@@ -1,5 +1,10 @@
 //! Bounds what one instance may hold in memory.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
 use wasmtime::ResourceLimiter;
 
 /// Elements of all tables of an instance; interpreters come to some thousands.
@@ -9,6 +14,8 @@ const TABLE_ELEMENTS: usize = 200_000;
 pub(super) struct Limiter {
     limit: usize,
     used: usize,
+    /// Of all instances of the plugin together.
+    gauge: Arc<AtomicU64>,
     table_elements: usize,
     /// What was granted last, to be given back if the growth then fails.
     granted: usize,
@@ -17,8 +24,8 @@ pub(super) struct Limiter {
 }
 
 impl Limiter {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { limit, used: 0, table_elements: 0, granted: 0, refused: false }
+    pub(super) fn new(limit: usize, gauge: Arc<AtomicU64>) -> Self {
+        Self { limit, used: 0, gauge, table_elements: 0, granted: 0, refused: false }
     }
 
     /// Whether more than three quarters are in use: guests' collectors seldom give memory back, so such an
@@ -36,12 +43,15 @@ impl ResourceLimiter for Limiter {
             return Ok(false);
         }
         self.used += more;
+        self.gauge.fetch_add(more as u64, Relaxed);
         self.granted = more;
         Ok(true)
     }
 
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
-        self.used = self.used.saturating_sub(std::mem::take(&mut self.granted));
+        let granted = std::mem::take(&mut self.granted);
+        self.used = self.used.saturating_sub(granted);
+        self.gauge.fetch_sub(granted as u64, Relaxed);
         self.refused = true;
         Ok(())
     }
@@ -57,13 +67,19 @@ impl ResourceLimiter for Limiter {
     }
 }
 
+impl Drop for Limiter {
+    fn drop(&mut self) {
+        self.gauge.fetch_sub(self.used as u64, Relaxed);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn all_memories_of_an_instance_count_together() {
-        let mut limiter = Limiter::new(100);
+        let mut limiter = Limiter::new(100, Arc::default());
         assert!(limiter.memory_growing(0, 60, None).unwrap());
         assert!(!limiter.memory_growing(0, 60, None).unwrap());
         assert!(limiter.refused);
@@ -73,7 +89,7 @@ mod tests {
 
     #[test]
     fn growth_that_fails_is_given_back() {
-        let mut limiter = Limiter::new(100);
+        let mut limiter = Limiter::new(100, Arc::default());
         limiter.memory_growing(0, 60, None).unwrap();
         limiter.memory_grow_failed(wasmtime::format_err!("no")).unwrap();
         assert!(limiter.memory_growing(0, 60, None).unwrap());

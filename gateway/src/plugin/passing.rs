@@ -3,6 +3,7 @@
 use std::{
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -24,7 +25,7 @@ use crate::{
     config::model::Isolation,
     http::body::{Body, BodyError},
     pipeline::{Exchange, FailureKind, StageFailure},
-    telemetry::metrics::CallPhase,
+    telemetry::metrics::{CallMetrics, CallPhase},
 };
 
 /// What a plugin may have told itself with each part.
@@ -56,6 +57,7 @@ pub(super) fn begin(
     exchange: &mut Exchange,
     pool: &Rc<Pool>,
     services: &Rc<Services>,
+    calls: &Arc<CallMetrics>,
 ) {
     if let Some(head) = &mut exchange.response {
         head.headers.remove(header::CONTENT_LENGTH);
@@ -63,6 +65,7 @@ pub(super) fn begin(
     let caller = Caller {
         pool: pool.clone(),
         services: services.clone(),
+        calls: calls.clone(),
         request: exchange.id.to_str().unwrap_or_default().into(),
         route: exchange.route.to_string(),
     };
@@ -283,6 +286,7 @@ impl HttpBody for Passing {
 struct Caller {
     pool: Rc<Pool>,
     services: Rc<Services>,
+    calls: Arc<CallMetrics>,
     request: Box<str>,
     route: String,
 }
@@ -299,7 +303,7 @@ impl Caller {
             let function = function(&tenant.instance)?;
             let said = tenant.instance.call(function, (part,), self.loan());
             self.count(began.elapsed());
-            said.map(|(said,)| (said, tenant)).map_err(|failure| self.pool.failed(failure))
+            said.map(|(said,)| (said, tenant)).map_err(|failure| self.pool.failed(failure, &self.calls))
         });
         self.concluded(result)
     }
@@ -320,7 +324,7 @@ impl Caller {
         let function = function(&tenant.instance)?;
         let said = tenant.instance.call_on_fiber(function, (part,), self.loan()).await;
         self.count(tenant.instance.ran());
-        said.map(|(said,)| (said, tenant)).map_err(|failure| self.pool.failed(failure))
+        said.map(|(said,)| (said, tenant)).map_err(|failure| self.pool.failed(failure, &self.calls))
     }
 
     /// The instance goes back, or stays with the body.
@@ -331,7 +335,7 @@ impl Caller {
         };
         let said = said.map_err(|message| {
             let detail = message.chars().take(1024).collect();
-            self.pool.failed(StageFailure { kind: FailureKind::Error, detail })
+            self.pool.failed(StageFailure { kind: FailureKind::Error, detail }, &self.calls)
         });
         let Tenant { instance, permit } = tenant;
         if self.is_isolated() {
@@ -343,18 +347,18 @@ impl Caller {
 
     fn tenant_at_once(&self) -> Result<Tenant, StageFailure> {
         if !self.is_isolated() {
-            return Ok(Tenant { instance: self.pool.take(&self.services)?, permit: None });
+            return Ok(Tenant { instance: self.pool.take(&self.services, &self.calls)?, permit: None });
         }
         let busy = || StageFailure { kind: FailureKind::Busy, detail: "all instances are busy".to_owned() };
-        let permit = self.pool.try_admit().ok_or_else(|| self.pool.failed(busy()))?;
-        Ok(Tenant { instance: self.pool.create(&self.services)?, permit: Some(permit) })
+        let permit = self.pool.try_admit().ok_or_else(|| self.pool.failed(busy(), &self.calls))?;
+        Ok(Tenant { instance: self.pool.create(&self.services, &self.calls)?, permit: Some(permit) })
     }
 
     async fn tenant_on_fiber(&self) -> Result<Tenant, StageFailure> {
-        let permit = Some(self.pool.admit().await?);
+        let permit = Some(self.pool.admit(&self.calls).await?);
         let instance = match self.is_isolated() {
-            true => self.pool.create_on_fiber(&self.services).await?,
-            false => self.pool.take_on_fiber(&self.services).await?,
+            true => self.pool.create_on_fiber(&self.services, &self.calls).await?,
+            false => self.pool.take_on_fiber(&self.services, &self.calls).await?,
         };
         Ok(Tenant { instance, permit })
     }
@@ -368,7 +372,7 @@ impl Caller {
     }
 
     fn count(&self, ran: Duration) {
-        self.pool.metrics.called(CallPhase::Part, u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX));
+        self.calls.called(CallPhase::Part, u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX));
     }
 
     fn report(&self, failure: &str) {

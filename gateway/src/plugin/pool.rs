@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     pipeline::{FailureKind, StageFailure},
-    telemetry::metrics::{CallFailure, PluginMetrics},
+    telemetry::metrics::{CallFailure, CallMetrics, PluginMetrics},
 };
 
 /// Calls that may wait for an instance, in each pool.
@@ -79,12 +79,12 @@ impl Pool {
     }
 
     /// The right to hold an instance, for which one may have to wait.
-    pub(super) async fn admit(&self) -> Result<OwnedSemaphorePermit, StageFailure> {
+    pub(super) async fn admit(&self, calls: &CallMetrics) -> Result<OwnedSemaphorePermit, StageFailure> {
         if let Some(permit) = self.try_admit() {
             return Ok(permit);
         }
         let busy = |detail: &str| {
-            self.metrics.failed(CallFailure::Busy);
+            calls.failed(CallFailure::Busy);
             StageFailure { kind: FailureKind::Busy, detail: detail.to_owned() }
         };
         if self.waiting.get() >= QUEUE {
@@ -98,31 +98,39 @@ impl Pool {
     }
 
     /// A warm instance, or a new one. Only while direct.
-    pub(super) fn take(&self, services: &Rc<Services>) -> Result<Box<Instance>, StageFailure> {
+    pub(super) fn take(&self, services: &Rc<Services>, calls: &CallMetrics) -> Result<Box<Instance>, StageFailure> {
         // Not within the `match`, where the list would stay borrowed while a guest runs.
         let warm = self.idle.borrow_mut().pop();
         match warm {
             Some(instance) => Ok(instance),
-            None => self.create(services),
+            None => self.create(services, calls),
         }
     }
 
-    pub(super) fn create(&self, services: &Rc<Services>) -> Result<Box<Instance>, StageFailure> {
+    pub(super) fn create(&self, services: &Rc<Services>, calls: &CallMetrics) -> Result<Box<Instance>, StageFailure> {
         let made = self.prepared.instance(self.metrics.clone(), services);
-        made.map(Box::new).map_err(|refusal| self.failed(refusal.into()))
+        made.map(Box::new).map_err(|refusal| self.failed(refusal.into(), calls))
     }
 
-    pub(super) async fn take_on_fiber(&self, services: &Rc<Services>) -> Result<Box<Instance>, StageFailure> {
+    pub(super) async fn take_on_fiber(
+        &self,
+        services: &Rc<Services>,
+        calls: &CallMetrics,
+    ) -> Result<Box<Instance>, StageFailure> {
         let warm = self.idle.borrow_mut().pop();
         match warm {
             Some(instance) => Ok(instance),
-            None => self.create_on_fiber(services).await,
+            None => self.create_on_fiber(services, calls).await,
         }
     }
 
-    pub(super) async fn create_on_fiber(&self, services: &Rc<Services>) -> Result<Box<Instance>, StageFailure> {
+    pub(super) async fn create_on_fiber(
+        &self,
+        services: &Rc<Services>,
+        calls: &CallMetrics,
+    ) -> Result<Box<Instance>, StageFailure> {
         let made = self.prepared.instance_on_fiber(self.metrics.clone(), services).await;
-        made.map(Box::new).map_err(|refusal| self.failed(refusal.into()))
+        made.map(Box::new).map_err(|refusal| self.failed(refusal.into(), calls))
     }
 
     /// Keeps an instance that came through its call, unless it is worn out.
@@ -137,8 +145,8 @@ impl Pool {
     }
 
     /// Counts a failure, and learns from it.
-    pub(super) fn failed(&self, failure: StageFailure) -> StageFailure {
-        self.metrics.failed(match failure.kind {
+    pub(super) fn failed(&self, failure: StageFailure, calls: &CallMetrics) -> StageFailure {
+        calls.failed(match failure.kind {
             FailureKind::Error => CallFailure::Error,
             FailureKind::Trap => CallFailure::Trap,
             FailureKind::Timeout => CallFailure::Timeout,

@@ -111,10 +111,10 @@ impl Prepared {
         })
     }
 
-    /// This plugin as a worker's stage. Instances are shared with stages of the same making, also across a
+    /// This plugin as a worker's stage on a route. Instances are shared with stages of the same making, also across a
     /// reload.
-    pub fn stage(self: &Arc<Self>, pools: &Pools, services: &Rc<Services>) -> Rc<dyn Stage> {
-        Rc::new(PluginStage::new(pools.pool(self, services), Rc::clone(services)))
+    pub fn stage(self: &Arc<Self>, pools: &Pools, services: &Rc<Services>, route: &Arc<str>) -> Rc<dyn Stage> {
+        Rc::new(PluginStage::new(pools.pool(self, services), Rc::clone(services), Arc::clone(route)))
     }
 
     /// A configured instance of a component that cannot wait.

@@ -2,7 +2,9 @@
 
 use std::{
     any::Any,
+    cell::OnceCell,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -21,18 +23,26 @@ use super::{
 use crate::{
     config::model::Isolation,
     pipeline::{Decision, Exchange, FailureKind, Outcome, Phases, Slot, Stage, StageFailure, Step},
-    telemetry::metrics::CallPhase,
+    telemetry::metrics::{CallMetrics, CallPhase},
 };
 
 pub(super) struct PluginStage {
     pool: Rc<Pool>,
     /// Of the configuration that the stage belongs to; the pool may outlive that.
     services: Rc<Services>,
+    route: Arc<str>,
+    /// Found when it is first needed: most routes of a large configuration have no requests.
+    calls: OnceCell<Arc<CallMetrics>>,
 }
 
 impl PluginStage {
-    pub(super) fn new(pool: Rc<Pool>, services: Rc<Services>) -> Self {
-        Self { pool, services }
+    pub(super) fn new(pool: Rc<Pool>, services: Rc<Services>, route: Arc<str>) -> Self {
+        Self { pool, services, route, calls: OnceCell::new() }
+    }
+
+    fn calls(&self) -> &Arc<CallMetrics> {
+        let Services { worker, shared, .. } = &*self.services;
+        self.calls.get_or_init(|| shared.metrics.calls(*worker, &self.pool.prepared.identity.name, &self.route))
     }
 
     fn run<'a, H: Hook + 'a>(
@@ -99,11 +109,11 @@ impl PluginStage {
         }
         awaited::forget(slot);
         let detail = "it had to wait for one thing after another".to_owned();
-        Err(self.pool.failed(StageFailure { kind: FailureKind::Error, detail }))
+        Err(self.pool.failed(StageFailure { kind: FailureKind::Error, detail }, self.calls()))
     }
 
     fn direct<H: Hook>(&self, hook: &H, slot: &mut Slot) -> Result<H::Answer, StageFailure> {
-        let mut instance = self.pool.take(&self.services)?;
+        let mut instance = self.pool.take(&self.services, self.calls())?;
         let result = self.call(hook, slot, &mut instance)?;
         self.pool.put_back(instance);
         self.conclude(hook, slot, result)
@@ -125,8 +135,8 @@ impl PluginStage {
     async fn on_fiber<H: Hook>(&self, hook: &H, position: usize, slot: &mut Slot) -> Result<H::Answer, StageFailure> {
         let result = match self.pool.prepared.isolation {
             Isolation::Shared => {
-                let _permit = self.pool.admit().await?;
-                let mut instance = self.pool.take_on_fiber(&self.services).await?;
+                let _permit = self.pool.admit(self.calls()).await?;
+                let mut instance = self.pool.take_on_fiber(&self.services, self.calls()).await?;
                 let result = self.call_on_fiber(hook, slot, &mut instance).await?;
                 self.pool.put_back(instance);
                 result
@@ -135,8 +145,8 @@ impl PluginStage {
                 let mut tenant = match Tenant::of(slot, position) {
                     Some(tenant) => tenant,
                     None => {
-                        let permit = self.pool.admit().await?;
-                        Tenant { instance: self.pool.create_on_fiber(&self.services).await?, permit }
+                        let permit = self.pool.admit(self.calls()).await?;
+                        Tenant { instance: self.pool.create_on_fiber(&self.services, self.calls()).await?, permit }
                     }
                 };
                 let result = self.call_on_fiber(hook, slot, &mut tenant.instance).await?;
@@ -159,7 +169,7 @@ impl PluginStage {
         // Reading the clock costs a part of such a call, so one stage's end is the next one's beginning.
         let ended = Instant::now();
         self.count::<H>(ended.saturating_duration_since(std::mem::replace(&mut slot.mark, ended)));
-        result.map_err(|failure| self.pool.failed(failure))
+        result.map_err(|failure| self.pool.failed(failure, self.calls()))
     }
 
     async fn call_on_fiber<H: Hook>(
@@ -173,7 +183,7 @@ impl PluginStage {
         let result = instance.call_on_fiber(function, params, self.loan(slot)).await;
         self.count::<H>(instance.ran());
         slot.mark = Instant::now();
-        result.map_err(|failure| self.pool.failed(failure))
+        result.map_err(|failure| self.pool.failed(failure, self.calls()))
     }
 
     fn loan<'a>(&'a self, slot: &'a mut Slot) -> Loan<'a> {
@@ -187,24 +197,27 @@ impl PluginStage {
         if let (Some(following), Ok(_)) = (following, &answer) {
             let position = slot.stage;
             let own = Tenant::of(slot, position).map(|tenant| (tenant.instance, tenant.permit));
-            passing::begin(following, own, slot, &self.pool, &self.services);
+            passing::begin(following, own, slot, &self.pool, &self.services, self.calls());
+        }
+        if answer.as_ref().is_ok_and(H::is_answer) {
+            self.calls().answered();
         }
         answer.map_err(|failure| {
             // It is no failure to have to wait.
             let waits = failure.kind == FailureKind::Error && Awaited::is_in(slot);
-            if waits { failure } else { self.pool.failed(failure) }
+            if waits { failure } else { self.pool.failed(failure, self.calls()) }
         })
     }
 
     /// Counts a call and its running time.
     fn count<H: Hook>(&self, ran: Duration) {
-        self.pool.metrics.called(H::PHASE, u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX));
+        self.calls().called(H::PHASE, u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX));
     }
 
     /// A new instance for one exchange; `None` if one has to wait for it.
     fn new_tenant(&self) -> Option<Result<Tenant, StageFailure>> {
         let permit = self.pool.try_admit()?;
-        Some(self.pool.create(&self.services).map(|instance| Tenant { instance, permit }))
+        Some(self.pool.create(&self.services, self.calls()).map(|instance| Tenant { instance, permit }))
     }
 
     fn keep(&self, tenant: Tenant, slot: &mut Slot, position: usize) {
@@ -277,6 +290,11 @@ trait Hook {
     fn params(&self, exchange: &Exchange) -> Self::Params;
     fn answer(&self, result: Self::Return, exchange: &Exchange) -> Result<Self::Answer, StageFailure>;
 
+    /// Whether the request is answered with it.
+    fn is_answer(_: &Self::Answer) -> bool {
+        false
+    }
+
     /// The pipeline only asks for phases that are there.
     fn function(&self, functions: &Functions) -> Result<TypedFunc<Self::Params, Self::Return>, StageFailure> {
         let missing = || StageFailure { kind: FailureKind::Error, detail: "it has no such phase".to_owned() };
@@ -312,6 +330,10 @@ impl Hook for OnRequest {
 
     fn params(&self, _: &Exchange) -> Self::Params {
         (handle(),)
+    }
+
+    fn is_answer(answer: &Decision) -> bool {
+        matches!(answer, Decision::Respond(_))
     }
 
     fn answer(&self, (result,): Self::Return, exchange: &Exchange) -> Result<Decision, StageFailure> {

@@ -71,8 +71,8 @@ impl State {
         table.set_max_capacity(RESOURCES);
         Self {
             identity,
+            limiter: Limiter::new(memory, metrics.memory()),
             metrics,
-            limiter: Limiter::new(memory),
             output: Output::default(),
             keys: KeyCache::default(),
             selections: Selections::default(),

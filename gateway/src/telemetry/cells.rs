@@ -2,6 +2,7 @@
 //! scrape adds them up.
 
 use std::{
+    borrow::Borrow,
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
@@ -13,14 +14,24 @@ use std::{
 ///
 /// They stay when a reload drops what they are about, so that no counter goes backwards; what there can be
 /// is bounded by the names in configurations.
-#[derive(Debug, Default)]
-pub(super) struct Cells<T>(Mutex<BTreeMap<Arc<str>, Workers<T>>>);
+#[derive(Debug)]
+pub(super) struct Cells<T, K = Arc<str>>(Mutex<BTreeMap<K, Workers<T>>>);
 
 type Workers<T> = Vec<(usize, Arc<T>)>;
 
-impl<T: Default> Cells<T> {
+impl<T, K> Default for Cells<T, K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<T: Default, K: Ord + Clone> Cells<T, K> {
     /// The cells of one worker: the same ones each time.
-    pub(super) fn of(&self, worker: usize, name: &str) -> Arc<T> {
+    pub(super) fn of<Q>(&self, worker: usize, name: &Q) -> Arc<T>
+    where
+        K: Borrow<Q> + for<'a> From<&'a Q>,
+        Q: Ord + ?Sized,
+    {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let workers = match all.get_mut(name) {
             Some(workers) => workers,
@@ -35,7 +46,7 @@ impl<T: Default> Cells<T> {
     }
 
     /// For a scrape: each name with the cells of all workers.
-    pub(super) fn all(&self) -> Vec<(Arc<str>, Vec<Arc<T>>)> {
+    pub(super) fn all(&self) -> Vec<(K, Vec<Arc<T>>)> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let cells = |workers: &Workers<T>| workers.iter().map(|(_, cells)| cells.clone()).collect();
         all.iter().map(|(name, workers)| (name.clone(), cells(workers))).collect()
@@ -98,7 +109,7 @@ mod tests {
 
     #[test]
     fn a_worker_finds_its_cells_again_and_no_other_workers() {
-        let cells = Cells::<AtomicU64>::default();
+        let cells = Cells::<AtomicU64, Arc<str>>::default();
         cells.of(0, "a").fetch_add(1, Relaxed);
         cells.of(0, "a").fetch_add(1, Relaxed);
         cells.of(1, "a").fetch_add(5, Relaxed);

@@ -12,10 +12,9 @@ use prometheus_client::{
 };
 
 use super::{
+    calls::{CALL_FAILURES, PHASES, Use},
     cells::{Durations, Histogram, total},
-    metrics::{
-        CALL_FAILURES, CLASSES, CONNECTION_FAILURES, Inner, METHODS, Metrics, PHASES, REJECTIONS, STANDINGS, name,
-    },
+    metrics::{CLASSES, CONNECTION_FAILURES, Inner, METHODS, Metrics, REJECTIONS, STANDINGS, name},
     remote::RESULTS,
     series::{Kind, Value},
 };
@@ -218,28 +217,44 @@ fn endpoints(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
 }
 
 fn plugins(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
-    let plugins = inner.plugins.all();
-    let by_phase = plugins.iter().flat_map(|(plugin, cells)| {
-        PHASES.into_iter().enumerate().map(move |(p, phase)| {
-            (vec![("plugin", &**plugin), ("phase", phase)], total(cells, |cells| &cells.calls[p]))
-        })
-    });
-    page.counters(name::WASM_CALLS, "Calls of plugins", by_phase)?;
-    let mut seconds =
-        page.0.encode_descriptor(name::WASM_SECONDS, "Time in calls of plugins", None, MetricType::Counter)?;
-    for (plugin, cells) in &plugins {
+    let uses = inner.calls.all();
+    // Most plugins are never called in most phases; those are left out.
+    let mut calls = Vec::new();
+    let mut nanos = Vec::new();
+    for (Use { plugin, route }, cells) in &uses {
         for (p, phase) in PHASES.into_iter().enumerate() {
-            let value = total(cells, |cells| &cells.nanos[p]) as f64 / 1e9;
-            let labels = [("plugin", &**plugin), ("phase", phase)];
-            seconds.encode_family(&labels)?.encode_counter::<NoLabelSet, f64, f64>(&value, None)?;
+            let count = total(cells, |cells| &cells.calls[p]);
+            if count > 0 {
+                let labels = vec![("plugin", &**plugin), ("route", &**route), ("phase", phase)];
+                nanos.push((labels.clone(), total(cells, |cells| &cells.nanos[p])));
+                calls.push((labels, count));
+            }
         }
     }
-    let failures = plugins.iter().flat_map(|(plugin, cells)| {
+    page.counters(name::WASM_CALLS, "Calls of plugins by route and phase", calls)?;
+    let mut seconds =
+        page.0.encode_descriptor(name::WASM_SECONDS, "Time in calls of plugins", None, MetricType::Counter)?;
+    for (labels, nanos) in nanos {
+        let value = nanos as f64 / 1e9;
+        seconds.encode_family(&labels)?.encode_counter::<NoLabelSet, f64, f64>(&value, None)?;
+    }
+    let answers = uses.iter().filter_map(|(Use { plugin, route }, cells)| {
+        let count = total(cells, |cells| &cells.answers);
+        (count > 0).then(|| (vec![("plugin", &**plugin), ("route", &**route)], count))
+    });
+    page.counters(name::WASM_ANSWERS, "Requests that a plugin answered", answers)?;
+    // Of what is called all kinds are there, so that the first failure is seen as one more.
+    let failures = uses.iter().flat_map(|(Use { plugin, route }, cells)| {
         CALL_FAILURES.into_iter().enumerate().map(move |(f, kind)| {
-            (vec![("plugin", &**plugin), ("kind", kind)], total(cells, |cells| &cells.failures[f]))
+            let labels = vec![("plugin", &**plugin), ("route", &**route), ("kind", kind)];
+            (labels, total(cells, |cells| &cells.failures[f]))
         })
     });
     page.counters(name::WASM_FAILURES, "Calls of plugins that failed", failures)?;
+    let plugins = inner.plugins.all();
+    let memory =
+        plugins.iter().map(|(plugin, cells)| (vec![("plugin", &**plugin)], total(cells, |cells| &cells.memory)));
+    page.gauges(name::WASM_MEMORY, "Linear memory of the instances of plugins", memory)?;
     let instances =
         plugins.iter().map(|(plugin, cells)| (vec![("plugin", &**plugin)], total(cells, |cells| &cells.instances)));
     page.gauges(name::WASM_INSTANCES, "Instances of plugins", instances)?;

@@ -17,11 +17,14 @@ use prometheus_client::{encoding::text, registry::Registry};
 use tracing_appender::non_blocking::ErrorCounter;
 
 use super::{
+    calls::{PluginCells, Use},
     cells::{Cells, Durations},
     remote::RemoteState,
-    series::{AllSeries, Series},
+    series::AllSeries,
 };
 use crate::error::Failure;
+
+pub use super::calls::{CallFailure, CallMetrics, CallPhase, PluginMetrics};
 
 pub(super) mod name {
     pub(in crate::telemetry) const REQUESTS: &str = "gateway_requests";
@@ -45,6 +48,8 @@ pub(super) mod name {
     pub(in crate::telemetry) const CIRCUIT_OPENED: &str = "gateway_upstream_circuit_opened";
     pub(in crate::telemetry) const WASM_CALLS: &str = "gateway_wasm_calls";
     pub(in crate::telemetry) const WASM_SECONDS: &str = "gateway_wasm_call_seconds";
+    pub(in crate::telemetry) const WASM_ANSWERS: &str = "gateway_wasm_answers";
+    pub(in crate::telemetry) const WASM_MEMORY: &str = "gateway_wasm_memory_bytes";
     pub(in crate::telemetry) const WASM_FAILURES: &str = "gateway_wasm_failures";
     pub(in crate::telemetry) const WASM_INSTANCES: &str = "gateway_wasm_instances";
     pub(in crate::telemetry) const WASM_INSTANCES_CREATED: &str = "gateway_wasm_instances_created";
@@ -75,6 +80,7 @@ pub(super) struct Inner {
     pub(super) upstreams: Cells<UpstreamMetrics>,
     standings: Mutex<BTreeMap<Arc<str>, Weak<dyn Standings>>>,
     pub(super) plugins: Cells<PluginCells>,
+    pub(super) calls: Cells<CallMetrics, Use>,
     pub(super) series: AllSeries,
     pub(super) sinks: Cells<SinkMetrics>,
     pub(super) failures: [AtomicU64; Failure::ALL.len()],
@@ -107,6 +113,11 @@ impl Metrics {
 
     pub fn plugin(&self, worker: usize, plugin: &str) -> PluginMetrics {
         PluginMetrics { cells: self.0.plugins.of(worker, plugin), series: self.0.series.of(plugin) }
+    }
+
+    /// A worker's handle for the calls of a plugin on a route; the empty name is for exchanges that have none.
+    pub fn calls(&self, worker: usize, plugin: &Arc<str>, route: &Arc<str>) -> Arc<CallMetrics> {
+        self.0.calls.of(worker, &Use { plugin: plugin.clone(), route: route.clone() })
     }
 
     pub(super) fn sink(&self, sink: &str) -> Arc<SinkMetrics> {
@@ -206,7 +217,7 @@ pub(super) const CONNECTION_FAILURES: [&str; 3] = ["proxy-protocol", "tls-handsh
 pub struct Held(Arc<AtomicU64>);
 
 impl Held {
-    fn count(gauge: &Arc<AtomicU64>) -> Self {
+    pub(super) fn count(gauge: &Arc<AtomicU64>) -> Self {
         gauge.fetch_add(1, Relaxed);
         Self(gauge.clone())
     }
@@ -351,75 +362,6 @@ impl UpstreamMetrics {
 
     pub fn connect_failed(&self) {
         self.failed_connects.fetch_add(1, Relaxed);
-    }
-}
-
-/// The phase that a plugin was called in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CallPhase {
-    Request,
-    Response,
-    Complete,
-    /// With a part of a body.
-    Part,
-}
-
-/// Why a call of a plugin failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CallFailure {
-    Error,
-    Trap,
-    Timeout,
-    Memory,
-    Busy,
-}
-
-pub(super) const PHASES: [&str; 4] = ["request", "response", "complete", "part"];
-pub(super) const CALL_FAILURES: [&str; 5] = ["error", "trap", "timeout", "memory", "busy"];
-
-#[derive(Debug, Default)]
-pub(super) struct PluginCells {
-    pub(super) calls: [AtomicU64; PHASES.len()],
-    pub(super) nanos: [AtomicU64; PHASES.len()],
-    pub(super) failures: [AtomicU64; CALL_FAILURES.len()],
-    pub(super) created: AtomicU64,
-    pub(super) instances: Arc<AtomicU64>,
-}
-
-/// One plugin on one worker, and the series that the plugin itself makes.
-#[derive(Debug, Clone)]
-pub struct PluginMetrics {
-    cells: Arc<PluginCells>,
-    series: Arc<Series>,
-}
-
-impl PluginMetrics {
-    /// A call ended, well or not.
-    pub fn called(&self, phase: CallPhase, nanos: u64) {
-        self.cells.calls[phase as usize].fetch_add(1, Relaxed);
-        self.cells.nanos[phase as usize].fetch_add(nanos, Relaxed);
-    }
-
-    /// A call failed, or none could be made.
-    pub fn failed(&self, failure: CallFailure) {
-        self.cells.failures[failure as usize].fetch_add(1, Relaxed);
-    }
-
-    /// An instance was made, and is there until the guard is dropped.
-    pub fn instance(&self) -> Held {
-        self.cells.created.fetch_add(1, Relaxed);
-        Held::count(&self.cells.instances)
-    }
-
-    /// The plugin's own counter `gateway_plugin_NAME_total`. What is not valid or over the bound is dropped and
-    /// counted.
-    pub fn add(&self, counter: &str, by: u64, labels: &[(String, String)]) {
-        self.series.add(counter, by, labels);
-    }
-
-    /// The plugin's own histogram `gateway_plugin_NAME`.
-    pub fn observe(&self, histogram: &str, value: f64, labels: &[(String, String)]) {
-        self.series.observe(histogram, value, labels);
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the gateway tells about itself: its log, its metrics, and the sinks that plugins write lines to.
 //! Nothing here makes a request wait.
 
+mod calls;
 mod cells;
 mod exposition;
 pub mod logging;

@@ -49,7 +49,10 @@ async fn a_plugins_metrics_are_on_the_operators_page_with_its_name() {
     let count = "gateway_plugin_naughty_deeds_total{plugin=\"naughty\",kind=\"metric\"}";
     assert_eq!(piped.metric(count).await, 7);
     assert_eq!(piped.metric("gateway_plugin_naughty_seconds_count{plugin=\"naughty\"}").await, 7);
-    assert_eq!(piped.metric("gateway_wasm_calls_total{plugin=\"naughty\",phase=\"request\"}").await, 7);
+    assert_eq!(
+        piped.gateway.metric("gateway_wasm_calls_total", &[("plugin", "naughty"), ("phase", "request")]).await,
+        Some(7)
+    );
 }
 
 #[tokio::test]

@@ -68,7 +68,10 @@ async fn an_instance_that_trapped_is_never_used_again() {
         assert_eq!(client.send(Request::get("/")).await.status, 200);
     }
     assert_eq!(piped.metric(CREATED).await, 4, "one is there from the last request");
-    assert_eq!(piped.metric("gateway_wasm_failures_total{plugin=\"naughty\",kind=\"trap\"}").await, 3);
+    assert_eq!(
+        piped.gateway.metric("gateway_wasm_failures_total", &[("plugin", "naughty"), ("kind", "trap")]).await,
+        Some(3)
+    );
 }
 
 /// One worker, whose one instance of `waiter` calls this upstream.

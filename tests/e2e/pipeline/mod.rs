@@ -3,6 +3,7 @@
 mod bodies;
 mod capabilities;
 mod instances;
+mod measured;
 mod order;
 mod words;
 

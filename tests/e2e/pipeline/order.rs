@@ -94,7 +94,10 @@ async fn a_failing_observer_is_nobodys_trouble() {
     for _ in 0..5 {
         assert_eq!(client.send(Request::get("/")).await.status, 200);
     }
-    assert_eq!(piped.metric("gateway_wasm_failures_total{plugin=\"naughty\",kind=\"trap\"}").await, 5);
+    assert_eq!(
+        piped.gateway.metric("gateway_wasm_failures_total", &[("plugin", "naughty"), ("kind", "trap")]).await,
+        Some(5)
+    );
 }
 
 #[tokio::test]

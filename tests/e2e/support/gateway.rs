@@ -101,6 +101,18 @@ impl TestGateway {
         raw::exchange(self.address(), bytes).await
     }
 
+    /// The sum of all samples of a metric that have these labels, among others; none without any.
+    pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> Option<u64> {
+        let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}=\"{value}\"")).collect();
+        let page = self.metrics().await;
+        let samples = page.lines().filter_map(|line| {
+            let (own, value) = line.strip_prefix(name)?.strip_prefix('{')?.rsplit_once("} ")?;
+            let has = |label: &String| own.split(',').any(|other| other == label);
+            labels.iter().all(has).then(|| value.parse::<u64>().expect("a whole number"))
+        });
+        samples.reduce(|a, b| a + b)
+    }
+
     /// The metrics page.
     pub async fn metrics(&self) -> String {
         Client::connect(self.admin()).await.send(Request::get("/metrics")).await.text()

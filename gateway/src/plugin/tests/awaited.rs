@@ -42,7 +42,7 @@ async fn a_call_that_has_to_wait_is_made_again_and_is_no_failure() {
     assert!(matches!(waiting.await, Ok(Decision::Next)));
     assert_eq!(slot.attribute("basic-auth.user"), Some("anna"));
     assert!(slot.stash.is_empty(), "what was found is for that call alone");
-    assert_eq!(world.metric("gateway_wasm_failures_total{plugin=\"tested\",kind=\"error\"}"), "0");
+    assert_eq!(world.metric("gateway_wasm_failures_total{plugin=\"tested\",route=\"test\",kind=\"error\"}"), "0");
     assert_eq!(world.metric("gateway_wasm_instances_created_total{plugin=\"tested\"}"), "1");
     assert!(matches!(at_once(&stage, &mut anna()), Ok(Decision::Next)), "remembered");
 }

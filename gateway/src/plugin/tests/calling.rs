@@ -40,7 +40,7 @@ fn a_phase_that_a_configuration_has_no_use_for_is_not_called() {
     for _ in 0..5 {
         assert!(matches!(at_once(&stage, &mut slot()), Ok(Decision::Next)));
     }
-    let calls = world.metric("gateway_wasm_calls_total{plugin=\"tested\",phase=\"request\"}");
+    let calls = world.metric("gateway_wasm_calls_total{plugin=\"tested\",route=\"test\",phase=\"request\"}");
     assert_eq!(calls, "1", "known from the first instance on");
     let mut slot = answered(slot(), Body::Empty);
     assert!(matches!(stage.on_response(0, &mut slot), Step::Done(Ok(()))));

@@ -153,7 +153,7 @@ async fn a_runaway_is_stopped_and_then_watched() {
     assert!(others.get() > 1, "nothing else ran");
     assert!(second.0.is_some());
     in_time(&stage, &mut slot()).await.unwrap();
-    assert_eq!(world.metric("gateway_wasm_failures_total{plugin=\"tested\",kind=\"timeout\"}"), "2");
+    assert_eq!(world.metric("gateway_wasm_failures_total{plugin=\"tested\",route=\"test\",kind=\"timeout\"}"), "2");
 }
 
 #[tokio::test]

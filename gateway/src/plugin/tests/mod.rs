@@ -119,7 +119,7 @@ impl Use {
 
 impl World {
     fn stage(&self) -> Rc<dyn Stage> {
-        self.prepared.stage(&self.pools, &self.services)
+        self.prepared.stage(&self.pools, &self.services, &"test".into())
     }
 
     /// The value of a sample in the metrics.

@@ -97,7 +97,7 @@ async fn calls_queue_for_an_instance_and_not_for_ever() {
     let (first, second) = tokio::join!(in_time(&stage, &mut one), in_time(&stage, &mut two));
     assert!(first.is_ok());
     assert_eq!(second.unwrap_err().kind, FailureKind::Busy);
-    assert_eq!(world.metric("gateway_wasm_failures_total{plugin=\"tested\",kind=\"busy\"}"), "1");
+    assert_eq!(world.metric("gateway_wasm_failures_total{plugin=\"tested\",route=\"test\",kind=\"busy\"}"), "1");
     assert_eq!(world.metric("gateway_wasm_instances{plugin=\"tested\"}"), "1");
 }
 

@@ -1,0 +1,109 @@
+//! What is counted of plugins.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use super::{metrics::Held, series::Series};
+
+/// The phase that a plugin was called in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallPhase {
+    Request,
+    Response,
+    Complete,
+    /// With a part of a body.
+    Part,
+}
+
+/// Why a call of a plugin failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CallFailure {
+    Error,
+    Trap,
+    Timeout,
+    Memory,
+    Busy,
+}
+
+pub(super) const PHASES: [&str; 4] = ["request", "response", "complete", "part"];
+pub(super) const CALL_FAILURES: [&str; 5] = ["error", "trap", "timeout", "memory", "busy"];
+
+/// A plugin on a route.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Use {
+    pub(super) plugin: Arc<str>,
+    pub(super) route: Arc<str>,
+}
+
+impl From<&Self> for Use {
+    fn from(other: &Self) -> Self {
+        other.clone()
+    }
+}
+
+/// The calls of a plugin on one route and one worker.
+#[derive(Debug, Default)]
+pub struct CallMetrics {
+    pub(super) calls: [AtomicU64; PHASES.len()],
+    pub(super) nanos: [AtomicU64; PHASES.len()],
+    pub(super) answers: AtomicU64,
+    pub(super) failures: [AtomicU64; CALL_FAILURES.len()],
+}
+
+impl CallMetrics {
+    /// A call ended, well or not.
+    pub fn called(&self, phase: CallPhase, nanos: u64) {
+        self.calls[phase as usize].fetch_add(1, Relaxed);
+        self.nanos[phase as usize].fetch_add(nanos, Relaxed);
+    }
+
+    /// A call answered the request.
+    pub fn answered(&self) {
+        self.answers.fetch_add(1, Relaxed);
+    }
+
+    /// A call failed, or none could be made.
+    pub fn failed(&self, failure: CallFailure) {
+        self.failures[failure as usize].fetch_add(1, Relaxed);
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct PluginCells {
+    pub(super) created: AtomicU64,
+    pub(super) instances: Arc<AtomicU64>,
+    pub(super) memory: Arc<AtomicU64>,
+}
+
+/// One plugin on one worker, and the series that the plugin itself makes.
+#[derive(Debug, Clone)]
+pub struct PluginMetrics {
+    pub(super) cells: Arc<PluginCells>,
+    pub(super) series: Arc<Series>,
+}
+
+impl PluginMetrics {
+    /// An instance was made, and is there until the guard is dropped.
+    pub fn instance(&self) -> Held {
+        self.cells.created.fetch_add(1, Relaxed);
+        Held::count(&self.cells.instances)
+    }
+
+    /// What instances have of memory, in octets, to be added to and taken from.
+    pub fn memory(&self) -> Arc<AtomicU64> {
+        self.cells.memory.clone()
+    }
+
+    /// The plugin's own counter `gateway_plugin_NAME_total`. What is not valid or over the bound is dropped and
+    /// counted.
+    pub fn add(&self, counter: &str, by: u64, labels: &[(String, String)]) {
+        self.series.add(counter, by, labels);
+    }
+
+    /// The plugin's own histogram `gateway_plugin_NAME`.
+    pub fn observe(&self, histogram: &str, value: f64, labels: &[(String, String)]) {
+        self.series.observe(histogram, value, labels);
+    }
+}

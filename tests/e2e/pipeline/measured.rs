@@ -1,0 +1,44 @@
+//! What each plugin costs, by route and phase, as the operator sees it.
+
+use crate::support::{TestGateway, Upstream};
+
+#[tokio::test]
+async fn calls_time_and_answers_are_counted_by_plugin_route_and_phase() {
+    let upstream = Upstream::echo().await;
+    let gateway = TestGateway::start(&format!(
+        "upstreams: {{ it: {{ endpoints: ['http://{}'] }} }}
+routes:
+  - name: limited
+    match: {{ path: /limited }}
+    plugins: [{{ name: rate-limit, config: {{ limit: 2, per: 1h }} }}]
+    upstream: it
+  - name: stamped
+    match: {{ path: /stamped }}
+    plugins: [{{ name: transform, config: {{ response: {{ set-headers: {{ x-a: b }} }} }} }}]
+    upstream: it
+",
+        upstream.address()
+    ))
+    .await;
+    for _ in 0..5 {
+        gateway.get("/limited").await;
+        gateway.get("/stamped").await;
+    }
+    let calls = async |plugin: &str, route: &str, phase: &str| {
+        gateway.metric("gateway_wasm_calls_total", &[("plugin", plugin), ("route", route), ("phase", phase)]).await
+    };
+    assert_eq!(calls("rate-limit", "limited", "request").await, Some(5));
+    assert_eq!(calls("transform", "stamped", "response").await, Some(5));
+    assert_eq!(calls("transform", "limited", "response").await, None, "it is not there");
+    let answers = gateway.metric("gateway_wasm_answers_total", &[("plugin", "rate-limit"), ("route", "limited")]).await;
+    assert_eq!(answers, Some(3));
+    let failures = gateway.metric("gateway_wasm_failures_total", &[("plugin", "rate-limit"), ("kind", "trap")]).await;
+    assert_eq!(failures, Some(0), "they are there before the first one");
+    let page = gateway.metrics().await;
+    let seconds = page.lines().find_map(|line| {
+        line.strip_prefix("gateway_wasm_call_seconds_total{plugin=\"transform\",route=\"stamped\",phase=\"response\"} ")
+    });
+    assert!(seconds.is_some_and(|seconds| seconds.parse::<f64>().expect("a number") > 0.0), "{page}");
+    let memory = gateway.metric("gateway_wasm_memory_bytes", &[("plugin", "transform")]).await;
+    assert!(memory.is_some_and(|bytes| bytes >= 64 * 1024), "an instance has a page at least: {memory:?}");
+}
