@@ -69,6 +69,10 @@ async fn a_session_is_resumed_by_whichever_worker_is_asked() {
         for _ in 0..12 {
             assert!(is_resumed(gateway.address(), &config).await, "TLS {version}");
         }
+        let counted = async |resumed| {
+            gateway.metric("gateway_tls_handshakes_total", &[("version", version), ("resumed", resumed)]).await
+        };
+        assert_eq!((counted("false").await, counted("true").await), (Some(1), Some(12)));
     }
     let mut no_tickets = authority.client_of_versions(&[], &[&TLS12]);
     no_tickets.resumption = Resumption::in_memory_sessions(8).tls12_resumption(Tls12Resumption::SessionIdOnly);

@@ -16,7 +16,7 @@ use crate::{
     },
     telemetry::{
         Logging, Metrics,
-        remote::{RemoteFigures, RemoteState},
+        remote::{OwnFigures, OwnState, RemoteFigures, RemoteState},
     },
 };
 
@@ -36,13 +36,16 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(code_cache: bool) -> Result<Arc<Self>, StartError> {
+        let metrics = Metrics::default();
+        let (store, responses) = (Arc::new(MemoryStore::new(Bounds::default())), Arc::<Responses>::default());
+        metrics.watch_own_state(Arc::new(InMemory { store: store.clone(), responses: responses.clone() }));
         let cache = if code_cache { CodeCache::User } else { CodeCache::Off };
         Ok(Arc::new(Self {
             runtime: Runtime::new(&cache).map_err(io::Error::other)?,
-            metrics: Metrics::default(),
-            store: Arc::new(MemoryStore::new(Bounds::default())),
+            metrics,
+            store,
             remote: OnceLock::new(),
-            responses: Arc::default(),
+            responses,
             documents: Arc::default(),
             passwords: Arc::default(),
             reflected: Reflected::default(),
@@ -97,6 +100,30 @@ impl Shared {
     /// Writes out what is buffered.
     pub(super) fn finish_log(&self) {
         drop(self.log.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// The state in memory as metrics see it.
+struct InMemory {
+    store: Arc<MemoryStore>,
+    responses: Arc<Responses>,
+}
+
+impl fmt::Debug for InMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the state in memory")
+    }
+}
+
+impl OwnState for InMemory {
+    fn figures(&self) -> OwnFigures {
+        let (responses, response_bytes) = self.responses.usage();
+        OwnFigures {
+            entries: self.store.len() as u64,
+            entry_bytes: self.store.bytes() as u64,
+            responses: responses as u64,
+            response_bytes,
+        }
     }
 }
 

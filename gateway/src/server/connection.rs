@@ -91,6 +91,8 @@ pub(super) async fn serve(open: Open, stream: TcpStream, peer: SocketAddr, begin
             Ok(stream) => {
                 let connection = stream.get_ref().1;
                 let secured = Some(Rc::new(tls::secured(connection)));
+                let resumed = connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+                metrics.handshake(secured.as_ref().map_or("", |secured| secured.version), resumed);
                 match connection.alpn_protocol() {
                     Some(b"h2") => Box::pin(serve_http2(stream, state, secured)).await,
                     _ => Box::pin(serve_http1(stream, state, secured)).await,

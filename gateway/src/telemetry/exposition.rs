@@ -1,8 +1,12 @@
 //! What a scrape sees: every number of `Metrics`, added up over the workers and put into words.
 
 use std::{
+    collections::BTreeMap,
     fmt,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use prometheus_client::{
@@ -14,9 +18,10 @@ use prometheus_client::{
 use super::{
     calls::{CALL_FAILURES, PHASES, Use},
     cells::{Durations, Histogram, total},
-    metrics::{CLASSES, CONNECTION_FAILURES, Inner, METHODS, Metrics, REJECTIONS, STANDINGS, name},
+    metrics::{CLASSES, CONNECTION_FAILURES, Inner, METHODS, Metrics, STANDINGS, VERSIONS, name},
     remote::RESULTS,
     series::{Kind, Value},
+    upstreams::{EndpointTotals, REJECTIONS},
 };
 use crate::error::Failure;
 
@@ -103,6 +108,13 @@ fn process(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
     let failures = CONNECTION_FAILURES.iter().map(|reason| vec![("reason", *reason)]).zip(&inner.connection_failures);
     let failures = failures.map(|(labels, count)| (labels, count.load(Relaxed)));
     page.counters(name::CONNECTION_FAILURES, "Client connections that ended before a request could be made", failures)?;
+    let handshakes = VERSIONS.into_iter().zip(&inner.handshakes).flat_map(|(version, counts)| {
+        ["false", "true"]
+            .into_iter()
+            .zip(counts)
+            .map(move |(resumed, count)| (vec![("version", version), ("resumed", resumed)], count.load(Relaxed)))
+    });
+    page.counters(name::HANDSHAKES, "TLS handshakes with clients that ended well", handshakes)?;
     let reloads = ["failed", "ok"].into_iter().zip(&inner.reloads);
     let reloads = reloads.map(|(result, count)| (vec![("result", result)], count.load(Relaxed)));
     page.counters(name::RELOADS, "Reloads of the configuration", reloads)?;
@@ -181,6 +193,7 @@ fn endpoints(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
         states.map(move |(state, count)| (vec![("upstream", &**upstream), ("state", state)], count))
     });
     page.gauges(name::UPSTREAM_ENDPOINTS, "Endpoints of an upstream by their state", counts)?;
+    each_endpoint(inner, page)?;
     let upstreams = inner.upstreams.all();
     let ejections = upstreams
         .iter()
@@ -214,6 +227,38 @@ fn endpoints(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
         })
     });
     page.counters(name::UPSTREAM_REJECTED, "Requests not sent to an upstream, to spare it", rejected)
+}
+
+fn each_endpoint(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
+    let standings = inner.standings();
+    let mut up = Vec::new();
+    let mut totals = BTreeMap::new();
+    let upstreams = inner.upstreams.all();
+    for (upstream, group) in &standings {
+        let mut counted = BTreeMap::new();
+        let cells = upstreams.iter().filter(|(name, _)| name == upstream).flat_map(|(_, cells)| cells);
+        cells.for_each(|cells| cells.endpoints(&mut counted));
+        for (address, is_up) in group.endpoints() {
+            up.push(((upstream.clone(), address.to_string()), u64::from(is_up)));
+            let counted = counted.get(&address).copied().unwrap_or_default();
+            totals.insert((upstream.clone(), address.to_string()), counted);
+        }
+    }
+    fn labels((upstream, endpoint): &(Arc<str>, String)) -> Vec<(&'static str, &str)> {
+        vec![("upstream", &**upstream), ("endpoint", endpoint)]
+    }
+    let up = up.iter().map(|(endpoint, value)| (labels(endpoint), *value));
+    page.gauges(name::ENDPOINT_UP, "1 while an endpoint is fit for requests", up)?;
+    let each =
+        |number: fn(&EndpointTotals) -> u64| totals.iter().map(move |(endpoint, t)| (labels(endpoint), number(t)));
+    page.gauges(
+        name::ENDPOINT_UNDER_WAY,
+        "Requests to an endpoint whose response has not ended",
+        each(|t| t.under_way),
+    )?;
+    page.counters(name::ENDPOINT_REQUESTS, "Requests to an endpoint", each(|t| t.requests))?;
+    let help = "Requests to an endpoint that failed: no connection, no response, or a status of 500 and above";
+    page.counters(name::ENDPOINT_FAILURES, help, each(|t| t.failures))
 }
 
 fn plugins(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
@@ -266,8 +311,18 @@ fn plugins(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
     page.counters(name::WASM_METRICS_DROPPED, "Metrics of plugins dropped: invalid, or too many series", dropped)
 }
 
-/// Only where the state is elsewhere.
 fn state(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
+    let own = inner.own.get().map(|own| own.figures()).unwrap_or_default();
+    let one = |number: u64| [(Vec::new(), number)];
+    page.gauges(name::STORE_ENTRIES, "What plugins count and remember in memory", one(own.entries))?;
+    page.gauges(name::STORE_BYTES, "The memory that takes", one(own.entry_bytes))?;
+    page.gauges(name::CACHE_RESPONSES, "Keys under which responses are kept in memory", one(own.responses))?;
+    page.gauges(name::CACHE_BYTES, "The memory that they take", one(own.response_bytes))?;
+    remote(inner, page)
+}
+
+/// Only where the state is elsewhere.
+fn remote(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
     let figures = inner.remote.get().map(|remote| remote.figures());
     let up = figures.map(|figures| (Vec::new(), u64::from(figures.up)));
     page.gauges(name::STATE_UP, "1 while the server that has the plugins' state answers", up)?;

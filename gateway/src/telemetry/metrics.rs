@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::SocketAddr,
     sync::{
         Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -19,12 +20,15 @@ use tracing_appender::non_blocking::ErrorCounter;
 use super::{
     calls::{PluginCells, Use},
     cells::{Cells, Durations},
-    remote::RemoteState,
+    remote::{OwnState, RemoteState},
     series::AllSeries,
 };
 use crate::error::Failure;
 
-pub use super::calls::{CallFailure, CallMetrics, CallPhase, PluginMetrics};
+pub use super::{
+    calls::{CallFailure, CallMetrics, CallPhase, PluginMetrics},
+    upstreams::{EndpointMetrics, Rejection, UpstreamMetrics},
+};
 
 pub(super) mod name {
     pub(in crate::telemetry) const REQUESTS: &str = "gateway_requests";
@@ -40,6 +44,10 @@ pub(super) mod name {
     pub(in crate::telemetry) const UPSTREAM_CONNECTIONS: &str = "gateway_upstream_connections";
     pub(in crate::telemetry) const UPSTREAM_CONNECTS: &str = "gateway_upstream_connects";
     pub(in crate::telemetry) const UPSTREAM_ENDPOINTS: &str = "gateway_upstream_endpoints";
+    pub(in crate::telemetry) const ENDPOINT_UP: &str = "gateway_endpoint_up";
+    pub(in crate::telemetry) const ENDPOINT_UNDER_WAY: &str = "gateway_endpoint_requests_in_flight";
+    pub(in crate::telemetry) const ENDPOINT_REQUESTS: &str = "gateway_endpoint_requests";
+    pub(in crate::telemetry) const ENDPOINT_FAILURES: &str = "gateway_endpoint_failures";
     pub(in crate::telemetry) const UPSTREAM_EJECTIONS: &str = "gateway_upstream_ejections";
     pub(in crate::telemetry) const HEALTH_CHECKS: &str = "gateway_upstream_health_checks";
     pub(in crate::telemetry) const UPSTREAM_RETRIES: &str = "gateway_upstream_retries";
@@ -58,6 +66,11 @@ pub(super) mod name {
     pub(in crate::telemetry) const WASM_METRICS_DROPPED: &str = "gateway_wasm_metrics_dropped";
     pub(in crate::telemetry) const SINK_LINES: &str = "gateway_sink_lines";
     pub(in crate::telemetry) const LOG_DROPPED: &str = "gateway_log_dropped";
+    pub(in crate::telemetry) const HANDSHAKES: &str = "gateway_tls_handshakes";
+    pub(in crate::telemetry) const STORE_ENTRIES: &str = "gateway_store_entries";
+    pub(in crate::telemetry) const STORE_BYTES: &str = "gateway_store_bytes";
+    pub(in crate::telemetry) const CACHE_RESPONSES: &str = "gateway_cache_responses";
+    pub(in crate::telemetry) const CACHE_BYTES: &str = "gateway_cache_bytes";
     pub(in crate::telemetry) const STATE_UP: &str = "gateway_state_up";
     pub(in crate::telemetry) const STATE_QUESTIONS: &str = "gateway_state_questions";
     pub(in crate::telemetry) const STATE_SECONDS: &str = "gateway_state_seconds";
@@ -89,6 +102,9 @@ pub(super) struct Inner {
     pub(super) connections: Arc<AtomicU64>,
     pub(super) log_dropped: OnceLock<ErrorCounter>,
     pub(super) remote: OnceLock<Arc<dyn RemoteState>>,
+    pub(super) own: OnceLock<Arc<dyn OwnState>>,
+    /// TLS 1.2 and 1.3; begun anew, and resumed.
+    pub(super) handshakes: [[AtomicU64; 2]; 2],
     pub(super) reloads: [AtomicU64; 2],
     pub(super) last_reload_failed: AtomicBool,
     pub(super) loaded: AtomicU64,
@@ -160,6 +176,17 @@ impl Metrics {
         }
     }
 
+    /// A handshake with a client ended well.
+    pub fn handshake(&self, version: &str, resumed: bool) {
+        self.0.handshakes[usize::from(version != VERSIONS[0])][usize::from(resumed)].fetch_add(1, Relaxed);
+    }
+
+    /// Where the state in memory is.
+    pub fn watch_own_state(&self, own: Arc<dyn OwnState>) {
+        // A process has one.
+        let _ = self.0.own.set(own);
+    }
+
     /// The state is elsewhere, and stays there.
     pub fn watch_state(&self, remote: Arc<dyn RemoteState>) {
         // A process has one.
@@ -188,6 +215,9 @@ pub const PROCESS: usize = usize::MAX;
 pub trait Standings: std::fmt::Debug + Send + Sync {
     fn standings(&self) -> [u64; STANDINGS.len()];
 
+    /// Each endpoint, and whether it gets requests.
+    fn endpoints(&self) -> Vec<(SocketAddr, bool)>;
+
     /// Whether the circuit is open or half-open; none where there is no circuit breaker.
     fn circuit_is_open(&self) -> Option<bool>;
 }
@@ -209,6 +239,9 @@ pub enum ConnectionFailure {
     TlsHandshake,
     ClientCertificate,
 }
+
+/// Of TLS.
+pub(super) const VERSIONS: [&str; 2] = ["1.2", "1.3"];
 
 pub(super) const CONNECTION_FAILURES: [&str; 3] = ["proxy-protocol", "tls-handshake", "client-certificate"];
 
@@ -240,7 +273,7 @@ fn method_index(method: &Method) -> usize {
     METHODS[..last].iter().position(|name| *name == method.as_str()).unwrap_or(last)
 }
 
-fn class_index(status: Option<u16>) -> usize {
+pub(super) fn class_index(status: Option<u16>) -> usize {
     status.map_or(0, |status| usize::from(status / 100).min(CLASSES.len() - 1))
 }
 
@@ -283,85 +316,6 @@ impl RouteMetrics {
     pub fn finished(&self, method: &Method, status: Option<u16>, duration_us: u64) {
         self.requests[method_index(method)][class_index(status)].fetch_add(1, Relaxed);
         self.duration.observe(duration_us);
-    }
-}
-
-/// The traffic of one worker with one upstream.
-#[derive(Debug, Default)]
-pub struct UpstreamMetrics {
-    pub(super) responses: [AtomicU64; CLASSES.len()],
-    pub(super) duration: Durations,
-    pub(super) connects: AtomicU64,
-    pub(super) failed_connects: AtomicU64,
-    pub(super) open: Arc<AtomicU64>,
-    pub(super) ejections: AtomicU64,
-    /// Bad ones, good ones.
-    pub(super) checks: [AtomicU64; 2],
-    /// Those that the budget did not allow, those that were made.
-    pub(super) retries: [AtomicU64; 2],
-    pub(super) rejected: [AtomicU64; REJECTIONS.len()],
-    pub(super) circuits_opened: AtomicU64,
-}
-
-/// Why a request was not sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rejection {
-    Circuit,
-    Requests,
-    Pending,
-}
-
-pub(super) const REJECTIONS: [&str; 3] = ["circuit", "requests", "pending"];
-
-impl UpstreamMetrics {
-    /// An endpoint was ejected.
-    pub fn ejected(&self) {
-        self.ejections.fetch_add(1, Relaxed);
-    }
-
-    /// A request would have been sent again; `allowed` if it was.
-    pub fn retried(&self, allowed: bool) {
-        self.retries[usize::from(allowed)].fetch_add(1, Relaxed);
-    }
-
-    pub fn rejected(&self, why: Rejection) {
-        self.rejected[why as usize].fetch_add(1, Relaxed);
-    }
-
-    /// The circuit breaker stopped all requests.
-    pub fn circuit_opened(&self) {
-        self.circuits_opened.fetch_add(1, Relaxed);
-    }
-
-    /// An endpoint was asked how it is, and gave a good answer or not.
-    pub fn health_checked(&self, good: bool) {
-        self.checks[usize::from(good)].fetch_add(1, Relaxed);
-    }
-
-    /// A response's head arrived so long after the request was sent.
-    pub fn responded(&self, status: u16, head_us: u64) {
-        self.responses[class_index(Some(status))].fetch_add(1, Relaxed);
-        self.duration.observe(head_us);
-    }
-
-    /// A plugin's message was answered so long after it was sent.
-    pub fn heard(&self, micros: u64) {
-        self.duration.observe(micros);
-    }
-
-    /// A request was sent and no response came.
-    pub fn failed(&self) {
-        self.responses[class_index(None)].fetch_add(1, Relaxed);
-    }
-
-    /// A connection was opened, and is open until the guard is dropped.
-    pub fn connected(&self) -> Held {
-        self.connects.fetch_add(1, Relaxed);
-        Held::count(&self.open)
-    }
-
-    pub fn connect_failed(&self) {
-        self.failed_connects.fetch_add(1, Relaxed);
     }
 }
 
@@ -449,6 +403,15 @@ mod tests {
         let text = metrics.render();
         line(&text, "gateway_plugin_hits_total{plugin=\"geo\",city=\"a\\\"b\\n}\"} 2");
         line(&text, "gateway_plugin_seconds_bucket{le=\"0.5\",plugin=\"geo\"} 1");
+    }
+
+    #[test]
+    fn every_metric_is_in_the_documentation() {
+        let page = include_str!("../../../docs/metrics.md");
+        let text = Metrics::default().render();
+        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        let missing: Vec<_> = names.filter(|name| !page.contains(&format!("`{name}"))).collect();
+        assert!(missing.is_empty(), "not in docs/metrics.md: {missing:?}");
     }
 
     #[test]

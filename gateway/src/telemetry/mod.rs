@@ -10,6 +10,7 @@ pub mod remote;
 pub mod rotation;
 mod series;
 pub mod sinks;
+mod upstreams;
 mod writer;
 
 pub use logging::Logging;

@@ -1,4 +1,4 @@
-//! How it goes with where the plugins' state is, if it is not in the gateway's memory.
+//! How it goes with the plugins' state: in the gateway's memory, and where else it is.
 
 use std::fmt;
 
@@ -15,6 +15,21 @@ pub struct RemoteFigures {
     pub questions: [u64; RESULTS.len()],
     /// Until the answers of those that were answered.
     pub micros: u64,
+}
+
+/// What is in the gateway's own memory, asked at each scrape.
+pub trait OwnState: fmt::Debug + Send + Sync {
+    fn figures(&self) -> OwnFigures;
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OwnFigures {
+    /// What plugins count and remember.
+    pub entries: u64,
+    pub entry_bytes: u64,
+    /// Responses that plugins keep.
+    pub responses: u64,
+    pub response_bytes: u64,
 }
 
 /// What became of a question. `late` had no answer in time, `unasked` was not even sent.

@@ -20,7 +20,7 @@ use super::{
     pass::Open,
     standing::Standing,
 };
-use crate::config::model;
+use crate::{config::model, telemetry::metrics::EndpointMetrics};
 
 pub(super) struct Endpoint {
     pub(super) url: Uri,
@@ -28,8 +28,8 @@ pub(super) struct Endpoint {
     /// What `Host` names it by.
     pub(super) authority: HeaderValue,
     pub(super) standing: Arc<Standing>,
-    /// Requests of this worker of which the response has not ended.
-    under_way: Cell<u32>,
+    /// Also how many requests of this worker there are of which the response has not ended.
+    pub(super) metrics: Arc<EndpointMetrics>,
     /// The longest unused in front.
     idle: RefCell<VecDeque<Idle>>,
     /// Connections that requests share.
@@ -51,7 +51,13 @@ struct Idle {
 }
 
 impl Endpoint {
-    pub(super) fn new(upstream: &model::Upstream, member: &Member, address: Address, open: &Rc<Open>) -> Self {
+    pub(super) fn new(
+        upstream: &model::Upstream,
+        member: &Member,
+        address: Address,
+        open: &Rc<Open>,
+        metrics: Arc<EndpointMetrics>,
+    ) -> Self {
         let url = upstream.endpoints[member.origin].url.clone();
         let authority = url.authority().map_or("", |a| a.as_str());
         Self {
@@ -60,7 +66,7 @@ impl Endpoint {
             url,
             address,
             standing: member.standing.clone(),
-            under_way: Cell::new(0),
+            metrics,
             idle: RefCell::default(),
             shared: RefCell::default(),
             opening: Cell::new(false),
@@ -77,7 +83,7 @@ impl Endpoint {
     }
 
     pub(super) fn under_way(&self) -> u32 {
-        self.under_way.get()
+        self.metrics.under_way() as u32
     }
 
     /// A connection for a request: the one used last, since it is the least likely to be closed by the upstream
@@ -183,7 +189,7 @@ pub(super) struct Busy(Rc<Endpoint>);
 
 impl Busy {
     pub(super) fn new(endpoint: &Rc<Endpoint>) -> Self {
-        endpoint.under_way.set(endpoint.under_way.get() + 1);
+        endpoint.metrics.begin();
         Self(endpoint.clone())
     }
 
@@ -202,6 +208,6 @@ impl Deref for Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.under_way.set(self.0.under_way.get() - 1);
+        self.0.metrics.end();
     }
 }

@@ -220,6 +220,11 @@ impl Standings for Group {
         counts
     }
 
+    fn endpoints(&self) -> Vec<(SocketAddr, bool)> {
+        let now = micros(Instant::now());
+        self.members().iter().map(|member| (member.address, member.standing.is_fit(now))).collect()
+    }
+
     fn circuit_is_open(&self) -> Option<bool> {
         self.model.circuit_breaker.as_ref().map(|_| self.load.breaker.is_open())
     }

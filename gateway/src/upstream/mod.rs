@@ -179,6 +179,9 @@ impl Upstream {
 
     /// How a request to an endpoint fared.
     fn observe(&self, endpoint: &Endpoint, failed: bool, now: Instant) {
+        if failed {
+            endpoint.metrics.failed();
+        }
         if let Some(policy) = &self.model.health.passive {
             self.group.observe(policy, &endpoint.standing, failed, now);
         }

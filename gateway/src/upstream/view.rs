@@ -41,7 +41,9 @@ impl View {
         let endpoints = members.iter().map(|member| {
             let address = group.connect_to(member);
             let kept = old.iter().find(|endpoint| endpoint.is_at(&address, &member.standing));
-            kept.cloned().unwrap_or_else(|| Rc::new(Endpoint::new(&group.model, member, address, open)))
+            kept.cloned().unwrap_or_else(|| {
+                Rc::new(Endpoint::new(&group.model, member, address, open, group.metrics.endpoint(member.address)))
+            })
         });
         let (mut endpoints, rest): (Vec<_>, Vec<_>) =
             endpoints.partition(|endpoint: &Rc<Endpoint>| panics || is_fit(&endpoint.standing));

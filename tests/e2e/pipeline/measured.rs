@@ -42,3 +42,33 @@ routes:
     let memory = gateway.metric("gateway_wasm_memory_bytes", &[("plugin", "transform")]).await;
     assert!(memory.is_some_and(|bytes| bytes >= 64 * 1024), "an instance has a page at least: {memory:?}");
 }
+
+#[tokio::test]
+async fn endpoints_are_counted_each_for_itself() {
+    let upstream = Upstream::echo().await;
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let gateway = TestGateway::start(&format!(
+        "upstreams:
+  it:
+    endpoints: ['http://{}', 'http://{gone}']
+    health: {{ passive: {{ consecutive-failures: 2, max-ejected: 50% }}, panic-threshold: 0% }}
+routes: [{{ name: all, plugins: [{{ name: rate-limit, config: {{ limit: 100, per: 1h }} }}], upstream: it }}]
+",
+        upstream.address()
+    ))
+    .await;
+    for _ in 0..10 {
+        assert_eq!(gateway.get("/").await.status, 200);
+    }
+    let value = async |name: &str, endpoint: std::net::SocketAddr| {
+        gateway.metric(name, &[("upstream", "it"), ("endpoint", &endpoint.to_string())]).await
+    };
+    assert_eq!(value("gateway_endpoint_requests_total", upstream.address()).await, Some(10));
+    assert_eq!(value("gateway_endpoint_failures_total", upstream.address()).await, Some(0));
+    assert_eq!(value("gateway_endpoint_up", upstream.address()).await, Some(1));
+    assert_eq!(value("gateway_endpoint_requests_in_flight", upstream.address()).await, Some(0));
+    assert!(value("gateway_endpoint_failures_total", gone).await >= Some(2));
+    assert_eq!(value("gateway_endpoint_up", gone).await, Some(0), "it is ejected");
+    let page = gateway.metrics().await;
+    assert!(page.contains("\ngateway_store_entries 1\n"), "the count of one client: {page}");
+}
