@@ -25,6 +25,7 @@ mod proxy_protocol;
 mod regressions;
 mod resumption;
 mod routing;
+mod scale;
 mod shown;
 mod smuggling;
 mod state;
