@@ -107,7 +107,7 @@ async fn a_limit_of_three_gateways_is_one_limit_to_the_last_request() {
 
 /// How many requests of a method are lost when one of three gateways is killed under traffic.
 async fn lost_with_a_gateway(method: Method, balancing: &str) -> usize {
-    let mut fleet = Fleet::start_with(balancing).await;
+    let fleet = Fleet::start_with(balancing).await;
     let (ends, answered, lost) =
         (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
     let tasks = (0..CLIENTS).map(|_| {
