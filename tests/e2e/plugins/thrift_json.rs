@@ -171,6 +171,19 @@ async fn connections_serve_one_call_after_another() {
 }
 
 #[tokio::test]
+async fn no_instance_waits_for_a_service() {
+    let server = ThriftServer::start("framed", "binary").await;
+    let gateway = over_tcp(server.address(), "", "").await;
+    let calls = (0..20).map(|_| call(&gateway, "slow", json!({ "millis": 200 })));
+    for answer in futures_util::future::join_all(calls).await {
+        assert_eq!(answer.json(), json!("done"));
+    }
+    let created = gateway.metric("gateway_wasm_instances_created_total", &[("plugin", "thrift-json")]).await;
+    // One for each worker, and those on which the configuration was tried.
+    assert!(created <= Some(4), "{created:?}");
+}
+
+#[tokio::test]
 async fn bindings_take_arguments_from_path_query_and_body() {
     let server = ThriftServer::start("framed", "binary").await;
     let bindings = "bindings: [
