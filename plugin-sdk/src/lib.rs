@@ -20,6 +20,7 @@ pub mod crypto;
 pub mod documents;
 pub mod files;
 pub mod http_client;
+pub mod json;
 pub mod log;
 pub mod metrics;
 pub mod names;

@@ -1,7 +1,6 @@
 //! What the benches have in common: an exchange, a configuration, and a future that does not wait.
 
 use std::{
-    collections::BTreeMap,
     future::Future,
     path::Path,
     pin::pin,
@@ -14,7 +13,7 @@ use std::{
 use gateway::{
     config::{
         self, Catalog, PluginFacts, PluginProblem,
-        model::{ComponentSource, Config, Dns, FileSource, Plugin, SecretSource},
+        model::{ComponentSource, Config, Plugin},
     },
     http::body::{Body, Traffic},
     pipeline::{Bounds, Exchange, Outcome, Phase, RequestHead, ResponseHead, Slot, Start},
@@ -120,15 +119,6 @@ pub struct NoPlugins;
 impl Catalog for NoPlugins {
     fn open(&mut self, _: &ComponentSource) -> Result<Arc<PluginFacts>, String> {
         Err("no plugins here".to_owned())
-    }
-
-    fn may_read(
-        &mut self,
-        _: &BTreeMap<String, SecretSource>,
-        _: &BTreeMap<String, FileSource>,
-        _: &Dns,
-    ) -> Vec<(String, String)> {
-        Vec::new()
     }
 
     fn configure(&mut self, _: &Plugin, _: &serde_json::Value) -> Result<(), Vec<PluginProblem>> {

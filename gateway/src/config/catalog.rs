@@ -16,10 +16,12 @@ pub trait Catalog {
     /// the services that have them, and why.
     fn may_read(
         &mut self,
-        secrets: &BTreeMap<String, SecretSource>,
-        files: &BTreeMap<String, FileSource>,
-        dns: &Dns,
-    ) -> Vec<(String, String)>;
+        _secrets: &BTreeMap<String, SecretSource>,
+        _files: &BTreeMap<String, FileSource>,
+        _dns: &Dns,
+    ) -> Vec<(String, String)> {
+        Vec::new()
+    }
 
     /// Asks the plugin itself about a configuration that has passed its JSON Schema.
     fn configure(&mut self, plugin: &Plugin, config: &Value) -> Result<(), Vec<PluginProblem>>;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     catalog::{Catalog, PluginEndpoint, PluginFacts, PluginProblem, Wants},
-    model::{ComponentSource, Dns, FileSource, Plugin, SecretSource},
+    model::{ComponentSource, Plugin},
 };
 use crate::pipeline::Phases;
 
@@ -100,15 +100,6 @@ impl Catalog for Fake {
     }
 
     /// Refuses every text `refuse-me` under the configuration's first level.
-    fn may_read(
-        &mut self,
-        _: &BTreeMap<String, SecretSource>,
-        _: &BTreeMap<String, FileSource>,
-        _: &Dns,
-    ) -> Vec<(String, String)> {
-        Vec::new()
-    }
-
     fn configure(&mut self, _: &Plugin, config: &Value) -> Result<(), Vec<PluginProblem>> {
         self.asked += 1;
         let refused = config.as_object().into_iter().flatten().filter(|(_, value)| *value == "refuse-me");

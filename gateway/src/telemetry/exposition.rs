@@ -231,7 +231,8 @@ fn endpoints(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
 
 fn each_endpoint(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
     let standings = inner.standings();
-    let mut up = Vec::new();
+    // Several names may lead to one address.
+    let mut up = BTreeMap::new();
     let mut totals = BTreeMap::new();
     let upstreams = inner.upstreams.all();
     for (upstream, group) in &standings {
@@ -239,7 +240,7 @@ fn each_endpoint(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
         let cells = upstreams.iter().filter(|(name, _)| name == upstream).flat_map(|(_, cells)| cells);
         cells.for_each(|cells| cells.endpoints(&mut counted));
         for (address, is_up) in group.endpoints() {
-            up.push(((upstream.clone(), address.to_string()), u64::from(is_up)));
+            *up.entry((upstream.clone(), address.to_string())).or_default() |= u64::from(is_up);
             let counted = counted.get(&address).copied().unwrap_or_default();
             totals.insert((upstream.clone(), address.to_string()), counted);
         }

@@ -89,7 +89,7 @@ impl Conversation {
             Err(Silence::Timeout | Silence::Closed(_)) => Some(true),
             Err(Silence::TooLarge) => None,
         };
-        if let (Some(pass), Some(_)) = (&mut pass, failed) {
+        if let Some(pass) = &mut pass {
             pass.ended(failed, at);
         }
         let (connection, heard) = heard.inspect_err(|silence| {

@@ -18,7 +18,7 @@ mod tests;
 
 use plugin_sdk::{
     Decision, Error, Item, Phases, Plugin, Pointer, Problem, Problems, Request, RequestFilter, Selection,
-    export_plugin, files,
+    export_plugin, files, json,
     streams::{self, StreamError},
 };
 use prost_reflect::{DescriptorPool, SerializeOptions, ServiceDescriptor};
@@ -166,7 +166,7 @@ impl RequestFilter for GrpcJson {
             Err(StreamError::TooLarge(_)) => return refuse(413, "the body is too large"),
             Err(error) => return Err(error.into()),
         };
-        if !content.body.is_empty() && !request::takes_raw(binding) && !is_plain_json(kind, encoding) {
+        if !content.body.is_empty() && !request::takes_raw(binding) && !json::is_plain(kind, encoding) {
             return refuse(415, "the body has to be JSON, and not compressed");
         }
         let message = match request::message(binding, path, query, (text(kind), &content.body), &self.unknown) {
@@ -183,6 +183,12 @@ impl RequestFilter for GrpcJson {
             }
         };
         let Some(frame) = frames::framed(&message) else { return refuse(413, "the message is too large") };
+        // A number may have more octets than its text.
+        match streams::replace_request(request, &frame) {
+            Ok(()) => {}
+            Err(StreamError::TooLarge(_)) => return refuse(413, "the message is too large"),
+            Err(error) => return Err(error.into()),
+        }
         let name = format!("{}/{}", binding.method.parent_service().full_name(), binding.method.name());
         request.set_attribute(BINDING, &index.to_string())?;
         request.set_attribute("grpc.method", &name)?;
@@ -197,7 +203,6 @@ impl RequestFilter for GrpcJson {
         if let Some(deadline) = self.deadline.as_ref().filter(|_| timeout.is_empty()) {
             request.set_header("grpc-timeout", deadline)?;
         }
-        streams::replace_request(request, &frame)?;
         Ok(Decision::Next)
     }
 }
@@ -207,11 +212,4 @@ export_plugin!(GrpcJson: request, response, stream, catalogue);
 /// Paths and methods are ASCII.
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
-}
-
-/// `application/json`, what ends in `+json` (RFC 6839 §3.1), or nothing said about it; not compressed.
-fn is_plain_json(content_type: &[u8], encoding: &[u8]) -> bool {
-    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
-    let known = essence.is_empty() || essence == b"application/json" || essence.ends_with(b"+json");
-    known && (encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity"))
 }

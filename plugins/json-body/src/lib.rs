@@ -9,7 +9,7 @@ mod tests;
 
 use plugin_sdk::{
     BodyError, Decision, Error, Phases, Plugin, Pointer, Problem, Problems, Request, RequestFilter, Response,
-    ResponseFilter, export_plugin,
+    ResponseFilter, export_plugin, json,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -110,12 +110,11 @@ impl ResponseFilter for JsonBody {
 
 export_plugin!(JsonBody: request, response);
 
-/// `application/json` and what ends in `+json` (RFC 6839 §3.1), not compressed.
+/// What says nothing of its type is left alone.
 fn is_plain_json(content_type: Option<String>, encoding: Option<String>) -> bool {
-    let Some(content_type) = content_type else { return false };
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let encoded = encoding.is_some_and(|encoding| !encoding.trim().eq_ignore_ascii_case("identity"));
-    (essence == "application/json" || essence.ends_with("+json")) && !encoded
+    content_type.is_some_and(|kind| {
+        !kind.trim().is_empty() && json::is_plain(kind.as_bytes(), encoding.unwrap_or_default().trim().as_bytes())
+    })
 }
 
 /// Where a placeholder's value comes from.

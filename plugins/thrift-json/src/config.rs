@@ -40,7 +40,7 @@ pub(crate) struct Config {
     /// IDL, as in `exception NotFound { … } (http.status = "404")`; 500 for what nobody speaks of.
     #[serde(default)]
     pub(crate) exceptions: BTreeMap<String, Status>,
-    /// How long a call may take.
+    /// How long a call over TCP may take.
     #[serde(default = "five_seconds")]
     pub(crate) timeout: Span,
     /// The path to which the transport `http` posts messages.

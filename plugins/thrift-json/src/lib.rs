@@ -20,7 +20,7 @@ mod write;
 
 use plugin_sdk::{
     Catalogue, Decision, Endpoint, Error, Item, Phases, Plugin, Pointer, Problem, Problems, Reply, Request,
-    RequestFilter, Response, ResponseFilter, Selection, export_plugin, files, log,
+    RequestFilter, Response, ResponseFilter, Selection, export_plugin, files, json, log,
     streams::{self, Content, StreamError},
     tcp::{self, Message, TcpError},
 };
@@ -156,7 +156,7 @@ impl RequestFilter for ThriftJson {
             Err(StreamError::TooLarge(_)) => return refuse(request, 413, "the body is too large"),
             Err(error) => return Err(error.into()),
         };
-        if !content.body.is_empty() && !is_plain_json(kind, encoding) {
+        if !content.body.is_empty() && !json::is_plain(kind, encoding) {
             return refuse(request, 415, "the body has to be JSON, and not compressed");
         }
         let method = &self.schema.methods[binding.method];
@@ -179,8 +179,15 @@ impl RequestFilter for ThriftJson {
                 .with_memo(index);
             return match tcp::send(request, message) {
                 Ok(on_its_way) => Err(on_its_way.into()),
+                // A number may have more octets than its text.
+                Err(TcpError::TooLarge(_)) => refuse(request, 413, "the message is too large"),
                 Err(error) => silent(request, &error),
             };
+        }
+        match streams::replace_request(request, &message) {
+            Ok(()) => {}
+            Err(StreamError::TooLarge(_)) => return refuse(request, 413, "the message is too large"),
+            Err(error) => return Err(error.into()),
         }
         request.set_attribute(METHOD, &index)?;
         request.set_attribute("thrift.call", &method.call)?;
@@ -191,7 +198,6 @@ impl RequestFilter for ThriftJson {
         request.set_header("content-type", "application/x-thrift")?;
         request.set_header("accept", "application/x-thrift")?;
         request.remove_header("accept-encoding")?;
-        streams::replace_request(request, &message)?;
         Ok(Decision::Next)
     }
 }
@@ -293,7 +299,7 @@ fn silent(request: &Request, error: &TcpError) -> Result<Decision, Error> {
         TcpError::Timeout => (504, "the service did not answer in time"),
         TcpError::Unreachable(_) => (502, "the service could not be reached"),
         TcpError::Closed(_) => (502, "the service closed the connection"),
-        TcpError::TooLarge(_) => (502, "the service's answer, or the call, is too large"),
+        TcpError::TooLarge(_) => (502, "the service's answer is too large"),
         TcpError::Denied(_) | TcpError::Unavailable => return Err(error.clone().into()),
     };
     log::emit(log::Level::Warn, &format!("no answer: {error}"), &[]);
@@ -308,11 +314,4 @@ fn is_idempotent(method: &str) -> bool {
 /// Paths and methods are ASCII.
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
-}
-
-/// `application/json`, what ends in `+json` (RFC 6839 §3.1), or nothing said about it; not compressed.
-fn is_plain_json(content_type: &[u8], encoding: &[u8]) -> bool {
-    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
-    let known = essence.is_empty() || essence == b"application/json" || essence.ends_with(b"+json");
-    known && (encoding.is_empty() || encoding.eq_ignore_ascii_case(b"identity"))
 }

@@ -50,7 +50,7 @@ async fn endpoints_are_counted_each_for_itself() {
     let gateway = TestGateway::start(&format!(
         "upstreams:
   it:
-    endpoints: ['http://{}', 'http://{gone}']
+    endpoints: ['http://{0}', 'http://{gone}']
     health: {{ passive: {{ consecutive-failures: 2, max-ejected: 50% }}, panic-threshold: 0% }}
 routes: [{{ name: all, plugins: [{{ name: rate-limit, config: {{ limit: 100, per: 1h }} }}], upstream: it }}]
 ",
@@ -70,5 +70,24 @@ routes: [{{ name: all, plugins: [{{ name: rate-limit, config: {{ limit: 100, per
     assert!(value("gateway_endpoint_failures_total", gone).await >= Some(2));
     assert_eq!(value("gateway_endpoint_up", gone).await, Some(0), "it is ejected");
     let page = gateway.metrics().await;
+    let mut samples: Vec<_> = page.lines().filter_map(|line| line.split_once("} ")).map(|(series, _)| series).collect();
+    samples.sort_unstable();
+    assert!(samples.windows(2).all(|two| two[0] != two[1]), "a series is there twice: {page}");
     assert!(page.contains("\ngateway_store_entries 1\n"), "the count of one client: {page}");
+}
+
+#[tokio::test]
+async fn an_address_that_two_names_lead_to_is_one_series() {
+    let upstream = Upstream::echo().await;
+    let port = upstream.address().port();
+    let gateway = TestGateway::start(&format!(
+        "upstreams: {{ it: {{ endpoints: ['http://localhost:{port}', 'http://127.0.0.1:{port}'] }} }}
+routes: [{{ name: all, upstream: it }}]
+"
+    ))
+    .await;
+    assert_eq!(gateway.get("/").await.status, 200);
+    let page = gateway.metrics().await;
+    let series = format!("gateway_endpoint_up{{upstream=\"it\",endpoint=\"127.0.0.1:{port}\"}} ");
+    assert_eq!(page.lines().filter(|line| line.starts_with(&series)).count(), 1, "{page}");
 }

@@ -144,9 +144,22 @@ async fn a_body_over_the_limit_is_the_clients_fault_and_an_answer_over_it_is_not
     let gateway = TestGateway::start_in(folder(), &yaml(&server, settings)).await;
     let body = json!({ "text": "x".repeat(2000) }).to_string();
     assert_eq!(gateway.send(Request::post("/echo", body)).await.status, 413);
-    // It fits as a path, and not as an answer.
-    assert!(gateway.get(&format!("/echo/{}", "x".repeat(1020))).await.status.is_server_error());
+    assert_eq!(gateway.get(&format!("/echo/{}", "x".repeat(1020))).await.status, 413, "as a message it is over it");
+    // It fits as a message, and not as an answer in JSON.
+    assert!(gateway.get(&format!("/echo/{}", "x".repeat(1016))).await.status.is_server_error());
     assert_eq!(gateway.get("/echo/a").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_message_that_is_larger_than_its_text_is_over_the_limit_too() {
+    let folder = folder();
+    fs::write(folder.path().join("echo.binpb"), descriptors("library.proto")).expect("a file");
+    let server = GrpcServer::start().await;
+    let gateway = TestGateway::start_in(folder, &yaml(&server, "limits: { buffer-bytes: 64KiB }")).await;
+    // Two octets for each number as text, and eight in the message.
+    let body = json!({ "weights": vec![1; 20_000] }).to_string();
+    assert!(body.len() < 64 * 1024);
+    assert_eq!(gateway.send(Request::post("/v1/shelves/1/books", body)).await.status, 413);
 }
 
 #[tokio::test]

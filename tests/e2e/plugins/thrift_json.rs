@@ -237,6 +237,30 @@ async fn what_cannot_be_a_call_is_refused_with_its_place_and_reaches_no_service(
 }
 
 #[tokio::test]
+async fn a_message_that_is_larger_than_its_text_is_over_the_limit_too() {
+    for (scheme, config) in [("tcp", "upstream: it"), ("http", "transport: http")] {
+        let folder = folder();
+        fs::write(folder.path().join("wide.thrift"), "service Wide { void take(1: list<double> all) }")
+            .expect("a file");
+        let action = if scheme == "tcp" { "respond: { status: 404 }" } else { "upstream: it" };
+        let yaml = format!(
+            "files: {{ wide: wide.thrift }}
+limits: {{ buffer-bytes: 64KiB }}
+upstreams: {{ it: {{ endpoints: ['{scheme}://127.0.0.1:9'] }} }}
+plugins: {{ thrift-json: {{ grants: {{ upstreams: [it] }} }} }}
+routes: [{{ name: all, plugins: [{{ name: thrift-json, config: {{ idl: wide, {config} }} }}], {action} }}]
+"
+        );
+        let gateway = TestGateway::start_in(folder, &yaml).await;
+        // Two octets for each number as text, and eight in the message.
+        let body = json!({ "all": vec![1; 20_000] }).to_string();
+        assert!(body.len() < 64 * 1024);
+        let request = Request::post("/Wide/take", body).header("content-type", "application/json");
+        assert_eq!(gateway.send(request).await.status, 413, "{scheme}");
+    }
+}
+
+#[tokio::test]
 async fn a_service_that_cannot_be_had_is_a_bad_gateway_and_a_slow_one_a_timeout() {
     let server = ThriftServer::start("framed", "binary").await;
     let gateway = over_tcp(server.address(), "timeout: 100ms", "").await;

@@ -34,7 +34,7 @@ use self::{
 use super::{
     catalog::Catalog,
     file::File,
-    model::{Config, Dns, FileSource, PathRule},
+    model::{Config, Dns, PathRule},
     problem::{Problem, Problems},
     schema,
     yaml::{self, MAX_BYTES},
@@ -142,11 +142,8 @@ fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> O
     let dns = settings::dns(file, report);
     let upstreams = upstreams::upstreams(file, report);
     let files = settings::files(file, &upstreams, report);
-    // Who is asked has to be known without doubt.
-    if report.is_clean() || !files.values().any(|file| matches!(file, FileSource::Reflection(_))) {
-        for (name, why) in catalog.may_read(&secrets, &files, dns.as_ref().unwrap_or(&Dns::default())) {
-            report.value(&yaml::join(&yaml::join("/files", &name), "reflection"), why);
-        }
+    for (name, why) in catalog.may_read(&secrets, &files, dns.as_ref().unwrap_or(&Dns::default())) {
+        report.value(&yaml::join(&yaml::join("/files", &name), "reflection"), why);
     }
     let mut plugins = Plugins::new(file, catalog, report);
     let global_plugins = plugins.list(&file.global_plugins, "/global-plugins", report);
