@@ -3,6 +3,7 @@
 
 use std::{fs, net::SocketAddr};
 
+use bytes::Bytes;
 use http::Response;
 use tempfile::TempDir;
 use tokio::{net::TcpSocket, task::JoinSet};
@@ -27,10 +28,15 @@ where
     F: Fn(SocketAddr) -> R,
     R: Future<Output = ()> + Send + 'static,
 {
-    let upstream = Upstream::serving(|request| async move {
-        match request.uri().path() {
-            "/large" => Response::new(full(vec![b'x'; LARGE])),
-            path => Response::new(full(path.to_owned())),
+    // Made once: this thread has the bystander to look after, whom the gateway turns out if it does not come to speak.
+    let large = Bytes::from(vec![b'x'; LARGE]);
+    let upstream = Upstream::serving(move |request| {
+        let large = large.clone();
+        async move {
+            match request.uri().path() {
+                "/large" => Response::new(full(large)),
+                path => Response::new(full(path.to_owned())),
+            }
         }
     })
     .await;
@@ -38,7 +44,7 @@ where
     let config = format!(
         "workers: 2
 listeners: [{{ address: '127.0.0.1:0' }}]
-timeouts: {{ header-read: 2s, body: 2s, idle: 2s }}
+timeouts: {{ header-read: 5s, body: 3s, idle: 5s }}
 upstreams: {{ it: {{ endpoints: ['http://{}'] }} }}
 routes: [{{ name: all, upstream: it }}]
 ",
