@@ -31,5 +31,6 @@ mod smuggling;
 mod state;
 mod streaming;
 mod tls;
+mod tracing;
 mod upstreams;
 mod websocket;

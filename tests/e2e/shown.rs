@@ -1,5 +1,5 @@
 //! Every configuration that users are shown is one that the gateway takes: the files in `examples/`, and the YAML
-//! in the READMEs. A block that is only a part of one has `<!-- fragment -->` on the line before it. What the examples
+//! in the READMEs and in `docs/`. A block that is only a part of one has `<!-- fragment -->` on the line before it. What the examples
 //! do when they run is in `examples`; here none can be forgotten.
 
 use std::{
@@ -132,7 +132,7 @@ fn blocks(file: &Path) -> Vec<Block> {
 }
 
 #[tokio::test]
-async fn the_yaml_in_the_readmes_is_what_the_gateway_takes() {
+async fn the_yaml_in_readmes_and_documentation_is_what_the_gateway_takes() {
     let folder = prepared();
     let workspace = workspace();
     let mut readmes = vec![workspace.join("README.md")];
@@ -140,6 +140,7 @@ async fn the_yaml_in_the_readmes_is_what_the_gateway_takes() {
     readmes.extend(files_below(&workspace.join("examples"), "README.md"));
     readmes.extend(files_below(&workspace.join("plugin-sdk"), "README.md"));
     readmes.extend(files_below(&workspace.join("wit"), "README.md"));
+    readmes.extend(files_below(&workspace.join("docs"), ".md"));
     let blocks: Vec<Block> = readmes.iter().flat_map(|readme| blocks(readme)).collect();
     let whole: Vec<&Block> = blocks.iter().filter(|block| !block.fragment).collect();
     let mut broken = Vec::new();

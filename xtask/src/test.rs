@@ -12,13 +12,13 @@ use crate::{
 
 pub fn run() -> Result<()> {
     // Said now, and not by a test after minutes.
-    for (command, package) in
-        [("redis-server", "redis-server"), ("chromium", "chromium"), ("thrift", "thrift-compiler python3-thrift")]
-    {
-        ensure!(
-            find(command).is_some(),
-            "{command} is missing, which tests start: install it, such as with `apt-get install {package}`"
-        );
+    for (command, cure) in [
+        ("redis-server", "apt-get install redis-server"),
+        ("chromium", "apt-get install chromium"),
+        ("thrift", "apt-get install thrift-compiler python3-thrift"),
+        ("rotel-agent", "pip install --target tools rotel==0.0.1a15; PATH=$PWD/tools/rotel:$PATH"),
+    ] {
+        ensure!(find(command).is_some(), "{command} is missing, which tests start: install it, such as with `{cure}`");
     }
     ensure_wasm_target()?;
     let mut steps = Steps::default();

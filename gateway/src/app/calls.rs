@@ -11,6 +11,7 @@ use crate::{
     http::body::Traffic,
     pipeline::Reply,
     plugin::services::{self, CallError, Conversing, LocalFuture, UpstreamCall},
+    telemetry::trace::{TRACEPARENT, Tries},
     upstream::{
         self, Outgoing, Patience, Upstreams,
         tcp::{self, Silence},
@@ -23,6 +24,12 @@ pub(super) struct Calls(pub(super) Rc<Upstreams>);
 impl services::Upstreams for Calls {
     fn call(&self, call: UpstreamCall) -> LocalFuture<'_, Result<Reply, CallError>> {
         Box::pin(async move {
+            let mut call = call;
+            let tries = call.trace.as_ref().map(Tries::of);
+            if let Some(tries) = &tries {
+                // Each try says it anew.
+                call.headers.entry(TRACEPARENT).or_insert_with(|| tries.parent());
+            }
             let upstream = self.0.get(&call.upstream).filter(|u| !u.is_tcp()).ok_or(CallError::Unknown)?.clone();
             let (timeout, limit) = (call.timeout, call.limit);
             let exchange = async {
@@ -35,6 +42,7 @@ impl services::Upstreams for Calls {
                     upgrade: None,
                     key: None,
                     body: Vec::from(call.body).into(),
+                    tries,
                 };
                 let patience = Patience { since: Instant::now(), response: timeout, body: timeout, whole: None };
                 let sent = upstream::send(&upstream, outgoing, &Traffic::default(), patience)
@@ -63,8 +71,9 @@ impl services::Upstreams for Calls {
         opening: services::Opening,
     ) -> Result<LocalFuture<'static, Conversing>, CallError> {
         let upstream = self.0.get(upstream).filter(|upstream| upstream.is_tcp()).ok_or(CallError::Unknown)?.clone();
-        let services::Opening { bytes, wants, limit, until, repeatable } = opening;
-        let opening = tcp::Opening { bytes, wants, limit, until, repeatable };
+        let services::Opening { bytes, wants, limit, until, repeatable, trace } = opening;
+        let tries = trace.as_ref().map(Tries::of);
+        let opening = tcp::Opening { bytes, wants, limit, until, repeatable, tries };
         Ok(Box::pin(async move {
             let conversation = tcp::Conversation::open(upstream, opening).await.map_err(call_error)?;
             Ok(Box::new(Talk(conversation)) as Box<dyn services::Conversation>)

@@ -38,7 +38,7 @@ pub(super) enum Order {
     Stop,
 }
 
-/// How long lines for sinks may take to be written at the end.
+/// How long traces, and lines for sinks, may take to get out at the end.
 const FLUSH: Duration = Duration::from_secs(5);
 
 pub(super) struct Control {
@@ -173,8 +173,13 @@ impl Control {
                     manager.stopping();
                     let deadline = core.snapshot.config.timeouts.drain;
                     tracing::info!("draining, for {deadline:?} at most");
-                    let sinks = core.snapshot.sinks.clone();
+                    let (sinks, traces) = (core.snapshot.sinks.clone(), core.snapshot.traces.clone());
                     drain(core, deadline, &mut signals).await;
+                    if let Some(traces) = traces
+                        && tokio::time::timeout(FLUSH, traces.tracer.flush()).await.is_err()
+                    {
+                        tracing::warn!("not every trace could be sent");
+                    }
                     if !sinks.flush(FLUSH) {
                         tracing::warn!("not every line for the sinks could be written");
                     }

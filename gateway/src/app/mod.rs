@@ -13,6 +13,7 @@ mod secrets;
 mod shared;
 mod snapshot;
 mod supervised;
+mod traces;
 mod watch;
 mod worker;
 

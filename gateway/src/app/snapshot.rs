@@ -9,6 +9,7 @@ use super::{
     catalog::{Components, settings},
     secrets,
     shared::Shared,
+    traces::Traces,
 };
 use crate::{
     config::{
@@ -30,6 +31,7 @@ pub(super) struct Snapshot {
     pub(super) config: Arc<Config>,
     pub(super) listeners: Vec<ListenerSettings>,
     pub(super) sinks: Arc<Sinks>,
+    pub(super) traces: Option<Arc<Traces>>,
     table: Arc<Table>,
     global: Vec<Arc<Used>>,
     /// In the order of the configuration's routes.
@@ -120,6 +122,9 @@ impl Snapshot {
         };
         let sinks = Arc::new(sinks.map_err(io::Error::other)?);
         let secrets = secrets::read_all(&config.secrets)?;
+        let old = old.and_then(|old| old.traces.as_ref());
+        let begin = |settings| Traces::begin(settings, &groups, &secrets, old, &shared.metrics);
+        let traces = config.tracing.as_ref().map(begin).transpose()?;
         let files = components.files().clone();
         shared.documents.doubt();
         Ok(Self {
@@ -127,6 +132,7 @@ impl Snapshot {
             config: Arc::new(config),
             listeners,
             sinks,
+            traces,
             global,
             routes,
             groups,
@@ -212,6 +218,7 @@ impl Snapshot {
             },
             upstreams,
             metrics: self.shared.metrics.clone(),
+            tracer: self.traces.as_ref().map(|traces| traces.tracer.clone()),
         }
     }
 }

@@ -4,6 +4,7 @@
 mod action;
 mod listeners;
 mod state;
+mod tracing;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use super::{
 pub(super) use action::*;
 pub(super) use listeners::*;
 pub(super) use state::*;
+pub(super) use tracing::*;
 pub(super) use upstream::*;
 
 /// The configuration of the gateway.
@@ -38,6 +40,8 @@ pub(super) struct File {
     pub admin: Option<Part<Admin>>,
     /// The gateway's own log.
     pub log: Part<Log>,
+    /// Traces in OpenTelemetry's format; none are made, and `traceparent` passes untouched, if left out.
+    pub tracing: Option<Part<Tracing>>,
     /// Networks or addresses of proxies before the gateway, whose `Forwarded`, `X-Forwarded-*` and request
     /// identifiers are believed.
     pub trusted_proxies: Vec<Part<String>>,

@@ -3,6 +3,7 @@
 
 mod action;
 mod listeners;
+mod tracing;
 mod upstream;
 
 use std::{
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use action::*;
 pub use listeners::*;
+pub use tracing::*;
 pub use upstream::*;
 
 /// A whole configuration.
@@ -31,6 +33,7 @@ pub struct Config {
     /// `/healthz`, `/readyz` and `/metrics`.
     pub admin: Option<SocketAddr>,
     pub log: Log,
+    pub tracing: Option<Tracing>,
     /// Peers whose `Forwarded`, `X-Forwarded-*` and request identifiers are believed.
     pub trusted_proxies: Vec<IpNet>,
     pub paths: PathRule,

@@ -14,10 +14,13 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, uri::Pat
 use smallvec::SmallVec;
 
 use super::fields::{append, field, field_name, insert, is_authority, is_dot_segment, refuse_host, refuse_owned};
-use crate::http::{
-    body::{Body, Traffic},
-    parameters::Parameters,
-    secured::{self, Secured},
+use crate::{
+    http::{
+        body::{Body, Traffic},
+        parameters::Parameters,
+        secured::{self, Secured},
+    },
+    telemetry::trace::Trace,
 };
 
 /// One request on its way, and from some point on its response.
@@ -42,6 +45,8 @@ pub struct Exchange {
     pub response_body: Body,
     pub bounds: Rc<Bounds>,
     pub traffic: Rc<Traffic>,
+    /// Where the request is recorded, if it is.
+    pub trace: Option<Rc<Trace>>,
     pub phase: Phase,
     /// The position of the stage whose turn it is, or was last.
     pub stage: usize,
@@ -144,6 +149,7 @@ impl Exchange {
             response_body: Body::Empty,
             bounds,
             traffic,
+            trace: None,
             phase: Phase::Request,
             stage: 0,
             behind: None,

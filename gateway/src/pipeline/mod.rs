@@ -9,6 +9,7 @@ pub mod stage;
 
 use std::{rc::Rc, time::Instant};
 
+use crate::telemetry::trace::{Call, Entered};
 pub use exchange::{Bounds, EditError, Exchange, Phase, RequestHead, ResponseHead, Start};
 pub use fields::is_owned_by_the_gateway;
 pub use stage::{Decision, FailureKind, Outcome, Phases, Reply, Slot, Stage, StageFailure, Step};
@@ -99,7 +100,9 @@ impl Pipeline {
             if entry.skip_on_error {
                 slot.begin_transaction();
             }
+            let entered = enter(slot);
             let result = finish(entry.stage.on_request(position, slot), until).await;
+            leave(entered, entry, "request", slot, matches!(result, Ok(Decision::Respond(_))), result.as_ref().err());
             let verdict = match result {
                 Ok(Decision::Next) => None,
                 Ok(Decision::Respond(reply)) => Some(Verdict::Reply(reply)),
@@ -140,7 +143,9 @@ impl Pipeline {
             if entry.skip_on_error {
                 slot.begin_transaction();
             }
+            let entered = enter(slot);
             let result = finish(entry.stage.on_response(position, slot), until).await;
+            leave(entered, entry, "response", slot, false, result.as_ref().err());
             if let Err(failure) = result {
                 report(entry, &failure, slot);
                 if !entry.skip_on_error {
@@ -161,7 +166,9 @@ impl Pipeline {
         begin(slot);
         for &position in &self.complete {
             let entry = &self.entries[position];
+            let entered = enter(slot);
             let result = finish(entry.stage.on_complete(position, slot, outcome), until).await;
+            leave(entered, entry, "complete", slot, false, result.as_ref().err());
             if let Err(failure) = result {
                 report(entry, &failure, slot);
             }
@@ -184,6 +191,31 @@ async fn finish<T>(step: Step<'_, Result<T, StageFailure>>, until: Instant) -> R
 fn begin(slot: &mut Slot) -> Instant {
     slot.mark = Instant::now();
     slot.mark
+}
+
+/// A stage's turn begins, where that is recorded: it did when the last one's ended.
+fn enter(slot: &Slot) -> Option<(Entered, Instant)> {
+    slot.trace.as_ref().map(|trace| (trace.enter(), slot.mark))
+}
+
+/// A stage's turn has ended.
+fn leave(
+    entered: Option<(Entered, Instant)>,
+    entry: &Entry,
+    phase: &'static str,
+    slot: &Slot,
+    answered: bool,
+    failure: Option<&StageFailure>,
+) {
+    let (Some((entered, began)), Some(trace)) = (entered, &slot.trace) else { return };
+    // One that was given up while it ran has not said when it ended.
+    let ended = if failure.is_some() { Instant::now() } else { slot.mark };
+    trace.leave(entered, began, ended, || Call {
+        plugin: entry.stage.name().into(),
+        phase,
+        answered,
+        failure: failure.map(|failure| failure.kind.reason()),
+    });
 }
 
 /// From a phase's beginning to the end of its last stage.

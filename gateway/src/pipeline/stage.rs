@@ -76,6 +76,19 @@ pub enum FailureKind {
     Busy,
 }
 
+impl FailureKind {
+    /// As metrics and traces have it.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Trap => "trap",
+            Self::Timeout => "timeout",
+            Self::Memory => "memory",
+            Self::Busy => "busy",
+        }
+    }
+}
+
 /// Which phases a stage takes part in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Phases {

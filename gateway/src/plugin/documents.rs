@@ -224,6 +224,7 @@ async fn fetch(attempt: Attempt, source: Source, insist: bool, services: Rc<Serv
         body: Bytes::new(),
         timeout,
         limit: BODY_BYTES,
+        trace: None,
     };
     let answer = tokio::time::timeout(timeout, services.upstreams.call(call)).await;
     let result = match answer {

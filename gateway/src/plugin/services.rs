@@ -17,7 +17,7 @@ use super::{documents::Documents, passwords::Passwords};
 use crate::{
     pipeline::Reply,
     state::{MemoryStore, Responses, redis::Redis},
-    telemetry::{Metrics, Sinks},
+    telemetry::{Metrics, Sinks, trace::Trace},
 };
 
 /// What one worker's plugins work with, under one configuration.
@@ -76,6 +76,8 @@ pub struct UpstreamCall {
     pub timeout: Duration,
     /// The largest response body that can be handed over.
     pub limit: usize,
+    /// Where it is recorded, if it is.
+    pub trace: Option<Rc<Trace>>,
 }
 
 /// What begins a conversation.
@@ -90,6 +92,8 @@ pub struct Opening {
     pub until: Instant,
     /// It may be sent twice.
     pub repeatable: bool,
+    /// Where it is recorded, if it is.
+    pub trace: Option<Rc<Trace>>,
 }
 
 /// A conversation, or why there is none.

@@ -21,8 +21,8 @@ use crate::{
     route::{Found, Query},
 };
 
-/// So many fields the gateway adds to a request: its identifier, and what it says of the client and for the upstream.
-const FIELDS_ADDED: usize = 6;
+/// So many fields the gateway adds to a request: its identifier, its trace, and what it says of the client and for the upstream.
+const FIELDS_ADDED: usize = 7;
 
 /// Judges a request and finds its route. What is wrong with it is in the outcome's `failure`.
 pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incoming>) -> Box<Ongoing> {
@@ -48,6 +48,8 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
     let trusted = &site.config.trusted_proxies;
     let peer = client.peer(&site.config);
     let id = client.worker.request_ids.assign(&mut head.headers, census, peer.is_trusted());
+    let trace = site.tracer.as_ref();
+    let trace = trace.and_then(|tracer| tracer.begin(&mut head.headers, peer.is_trusted(), started));
     let from = peer.announce(&mut head.headers, census, &address.authority, trusted);
 
     let mut route = None;
@@ -106,6 +108,7 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
         traffic,
         started,
     });
+    exchange.trace = trace;
     exchange.response = allow.map(|methods| allowing(&methods));
     let mut ongoing = Ongoing::new(client, site, route, Slot::new(exchange));
     ongoing.failure = failure;

@@ -6,6 +6,7 @@ use super::{Site, SiteRoute, affinity};
 use crate::{
     config::model::Upgrade,
     pipeline::Exchange,
+    telemetry::trace::Tries,
     upstream::{self, Outgoing, Patience, Refused, Sent, Upstream},
 };
 
@@ -27,6 +28,7 @@ pub(super) async fn send(
         upgrade,
         key,
         body: std::mem::take(&mut exchange.request_body),
+        tries: exchange.trace.as_ref().map(Tries::of),
     };
     // Where no stage ran in between, it is not later than the exchange's beginning, and a clock is not free.
     let since = if route.pipeline.has_request_stages() { Instant::now() } else { exchange.started };

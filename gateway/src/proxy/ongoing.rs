@@ -23,7 +23,7 @@ use crate::{
         request_id::X_REQUEST_ID,
     },
     pipeline::{Outcome, Pipeline, Reply, ResponseHead, Slot},
-    telemetry::metrics::RouteMetrics,
+    telemetry::{metrics::RouteMetrics, trace::Served},
     timers::Timer,
     upstream::Switched,
 };
@@ -227,6 +227,34 @@ impl Ongoing {
         response
     }
 
+    /// For whoever records it.
+    fn served(&self, outcome: &Outcome) -> Served {
+        let request = &self.slot.request;
+        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        let route = self.route.map(|index| &self.site.routes[index].model);
+        let is_error = |failure: Failure| failure.status().is_server_error() && failure != Failure::ClientClosed;
+        Served {
+            method: self.method.as_str().to_owned(),
+            scheme: request.scheme,
+            authority: text(&request.authority),
+            path: self.slot.original_target().path().to_owned(),
+            protocol: match self.slot.protocol {
+                Version::HTTP_2 => "2",
+                Version::HTTP_10 => "1.0",
+                _ => "1.1",
+            },
+            client: self.slot.client.to_string(),
+            user_agent: request.headers.get(header::USER_AGENT).map(text),
+            request_id: text(&self.slot.id),
+            route: route.map(|route| (route.name.clone(), route.matches.path.text.clone())),
+            status: outcome.status,
+            failure: outcome.failure,
+            failed: self.failure.is_some_and(is_error) || self.status.is_some_and(|status| status.is_server_error()),
+            request_bytes: outcome.request_bytes,
+            response_bytes: outcome.response_bytes,
+        }
+    }
+
     fn outcome(&self) -> Outcome {
         Outcome {
             status: self.status.map(|status| status.as_u16()),
@@ -254,6 +282,9 @@ impl Drop for Ongoing {
         self.metrics().finished(&self.method, outcome.status, outcome.duration_us);
         if let Some(failure) = self.failure {
             self.site.metrics.failed(failure);
+        }
+        if let Some(trace) = &self.slot.trace {
+            trace.served(|| self.served(&outcome));
         }
         if self.pipeline(&self.site).has_observers() {
             let exchange = self.slot.0.take();

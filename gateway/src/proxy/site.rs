@@ -12,7 +12,10 @@ use crate::{
     http::request_id::RequestIds,
     pipeline::{Bounds, Pipeline},
     route::Table,
-    telemetry::metrics::{Metrics, RouteMetrics},
+    telemetry::{
+        metrics::{Metrics, RouteMetrics},
+        trace::Tracer,
+    },
     timers::Timers,
     upstream::{Upstream, Upstreams},
 };
@@ -39,6 +42,8 @@ pub struct Site {
     pub unrouted: SiteUnrouted,
     pub upstreams: Rc<Upstreams>,
     pub metrics: Metrics,
+    /// Absent where no requests are recorded.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 /// A route with everything that its exchanges need.

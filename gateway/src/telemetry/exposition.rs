@@ -18,7 +18,7 @@ use prometheus_client::{
 use super::{
     calls::{CALL_FAILURES, PHASES, Use},
     cells::{Durations, Histogram, total},
-    metrics::{CLASSES, CONNECTION_FAILURES, Inner, METHODS, Metrics, STANDINGS, VERSIONS, name},
+    metrics::{CLASSES, CONNECTION_FAILURES, Inner, LOST, METHODS, Metrics, STANDINGS, VERSIONS, name},
     remote::RESULTS,
     series::{Kind, Value},
     upstreams::{EndpointTotals, REJECTIONS},
@@ -115,6 +115,10 @@ fn process(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
             .map(move |(resumed, count)| (vec![("version", version), ("resumed", resumed)], count.load(Relaxed)))
     });
     page.counters(name::HANDSHAKES, "TLS handshakes with clients that ended well", handshakes)?;
+    page.counters(name::SPANS_EXPORTED, "Spans that the collector has taken", one(&inner.traces.exported))?;
+    let lost = LOST.iter().map(|why| vec![("reason", *why)]).zip(&inner.traces.dropped);
+    let lost = lost.map(|(labels, count)| (labels, count.load(Relaxed)));
+    page.counters(name::SPANS_DROPPED, "Spans that nobody will see", lost)?;
     let reloads = ["failed", "ok"].into_iter().zip(&inner.reloads);
     let reloads = reloads.map(|(result, count)| (vec![("result", result)], count.load(Relaxed)));
     page.counters(name::RELOADS, "Reloads of the configuration", reloads)?;

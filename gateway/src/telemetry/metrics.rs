@@ -22,6 +22,7 @@ use super::{
     cells::{Cells, Durations},
     remote::{OwnState, RemoteState},
     series::AllSeries,
+    trace::Lost,
 };
 use crate::error::Failure;
 
@@ -74,6 +75,8 @@ pub(super) mod name {
     pub(in crate::telemetry) const STATE_UP: &str = "gateway_state_up";
     pub(in crate::telemetry) const STATE_QUESTIONS: &str = "gateway_state_questions";
     pub(in crate::telemetry) const STATE_SECONDS: &str = "gateway_state_seconds";
+    pub(in crate::telemetry) const SPANS_EXPORTED: &str = "gateway_trace_spans_exported";
+    pub(in crate::telemetry) const SPANS_DROPPED: &str = "gateway_trace_spans_dropped";
     pub(in crate::telemetry) const RELOADS: &str = "gateway_config_reloads";
     pub(in crate::telemetry) const RELOAD_OK: &str = "gateway_config_last_reload_successful";
     pub(in crate::telemetry) const CONFIG_LOADED: &str = "gateway_config_loaded_timestamp_seconds";
@@ -105,6 +108,7 @@ pub(super) struct Inner {
     pub(super) own: OnceLock<Arc<dyn OwnState>>,
     /// TLS 1.2 and 1.3; begun anew, and resumed.
     pub(super) handshakes: [[AtomicU64; 2]; 2],
+    pub(super) traces: Arc<TraceMetrics>,
     pub(super) reloads: [AtomicU64; 2],
     pub(super) last_reload_failed: AtomicBool,
     pub(super) loaded: AtomicU64,
@@ -134,6 +138,10 @@ impl Metrics {
     /// A worker's handle for the calls of a plugin on a route; the empty name is for exchanges that have none.
     pub fn calls(&self, worker: usize, plugin: &Arc<str>, route: &Arc<str>) -> Arc<CallMetrics> {
         self.0.calls.of(worker, &Use { plugin: plugin.clone(), route: route.clone() })
+    }
+
+    pub fn traces(&self) -> Arc<TraceMetrics> {
+        self.0.traces.clone()
     }
 
     pub(super) fn sink(&self, sink: &str) -> Arc<SinkMetrics> {
@@ -316,6 +324,26 @@ impl RouteMetrics {
     pub fn finished(&self, method: &Method, status: Option<u16>, duration_us: u64) {
         self.requests[method_index(method)][class_index(status)].fetch_add(1, Relaxed);
         self.duration.observe(duration_us);
+    }
+}
+
+/// What became of spans.
+#[derive(Debug, Default)]
+pub struct TraceMetrics {
+    pub(super) exported: AtomicU64,
+    pub(super) dropped: [AtomicU64; LOST.len()],
+}
+
+/// In the order of `Lost`.
+pub(super) const LOST: [&str; 3] = ["bound", "queue", "export"];
+
+impl TraceMetrics {
+    pub fn exported(&self, spans: u64) {
+        self.exported.fetch_add(spans, Relaxed);
+    }
+
+    pub fn dropped(&self, why: Lost, spans: u64) {
+        self.dropped[why as usize].fetch_add(spans, Relaxed);
     }
 }
 

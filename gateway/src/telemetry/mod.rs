@@ -10,6 +10,7 @@ pub mod remote;
 pub mod rotation;
 mod series;
 pub mod sinks;
+pub mod trace;
 mod upstreams;
 mod writer;
 

@@ -3,6 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
+    net::SocketAddr,
     ops::Deref,
     rc::Rc,
     sync::Arc,
@@ -75,6 +76,11 @@ impl Endpoint {
             open: open.clone(),
             looks: Cell::new(0),
         }
+    }
+
+    /// What it is called, and where it is.
+    pub(super) fn name(&self) -> (String, SocketAddr) {
+        (self.authority.to_str().unwrap_or_default().to_owned(), self.address.socket())
     }
 
     /// Whether its connections are those that one at this address would have.

@@ -65,6 +65,7 @@ async fn ask(group: &Group, member: &Member, policy: &ActiveHealth) -> Result<()
         headers: &headers,
         host: &HeaderValue::from_str(authority).map_err(|error| error.to_string())?,
         upgrade: None,
+        traceparent: None,
         last: true,
     };
     let scheme = url.scheme_str().unwrap_or("http");

@@ -276,6 +276,7 @@ impl Server<'_> {
             headers: &headers,
             host: &host,
             upgrade: None,
+            traceparent: None,
             last: false,
         };
         let mut body = Body::Full(framed(questions));

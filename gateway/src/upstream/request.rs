@@ -7,6 +7,7 @@ use super::{endpoint::Endpoint, http1};
 use crate::{
     config::model::Upgrade,
     http::{body::Body, grpc},
+    telemetry::trace::{TRACEPARENT, Tries},
 };
 
 /// A request as the upstream shall see it, less what depends on the endpoint.
@@ -21,6 +22,8 @@ pub struct Outgoing<'a> {
     /// What a hash over the request balances by (`hash_of`).
     pub key: Option<u64>,
     pub body: Body,
+    /// Where its tries are recorded, if they are.
+    pub tries: Option<Box<Tries>>,
 }
 
 impl Outgoing<'_> {
@@ -47,6 +50,7 @@ impl Outgoing<'_> {
             headers: self.headers,
             host: if preserve_host { self.authority } else { &endpoint.authority },
             upgrade: self.upgrade,
+            traceparent: self.tries.as_ref().and_then(|tries| tries.header()),
             last: false,
         }
     }
@@ -65,6 +69,11 @@ impl http1::Head<'_> {
         match body.size_hint().exact() {
             Some(length) if length > 0 || expects_body => drop(headers.insert(header::CONTENT_LENGTH, length.into())),
             _ => drop(headers.remove(header::CONTENT_LENGTH)),
+        }
+        if let Some(parent) = self.traceparent
+            && let Some(told) = headers.get_mut(TRACEPARENT)
+        {
+            *told = parent.clone();
         }
         if grpc::is_call(&headers) {
             // Servers of gRPC want to be told that trailers are understood, and these are.

@@ -26,7 +26,7 @@ use crate::{
     config::model::HostHeader,
     error::Failure,
     http::body::{Body, Traffic},
-    telemetry::metrics::Rejection,
+    telemetry::{metrics::Rejection, trace::Tried},
     timers::Timer,
 };
 
@@ -140,11 +140,15 @@ pub(super) async fn attempt(
 ) -> Result<Answer, Refused> {
     let patience = upstream.model.response_timeout.map_or(left, |most| most.min(left));
     timer.arm(patience);
+    if let Some(tries) = &mut outgoing.tries {
+        tries.begin(began);
+    }
     let exchange = timer.limit(exchange(upstream, endpoint, outgoing, traffic)).await;
     let exchange = exchange.unwrap_or_else(|| Err(timed_out(traffic, patience)));
     let (mut head, incoming) = match exchange {
         Ok(exchange) => exchange,
         Err(refused) => {
+            record(upstream, endpoint, outgoing, Instant::now(), None, Some(refused.failure));
             upstream.metrics.failed();
             if refused.failure.is_the_endpoints() {
                 upstream.observe(endpoint, true, Instant::now());
@@ -155,10 +159,32 @@ pub(super) async fn attempt(
     let at = Instant::now();
     let head_us = at.saturating_duration_since(began).as_micros() as u64;
     upstream.metrics.responded(head.status.as_u16(), head_us);
+    let status = head.status.as_u16();
     let judged = head::judge(&mut head, outgoing.upgrade);
+    record(upstream, endpoint, outgoing, at, Some(status), judged.is_err().then_some(Failure::UpstreamProtocol));
     upstream.observe(endpoint, judged.is_err() || head.status.is_server_error(), at);
     judged.map_err(|cause| Refused::new(Failure::UpstreamProtocol, cause))?;
     Ok(Answer { head, incoming, at })
+}
+
+/// Writes down how a try ended, where somebody wants to know.
+fn record(
+    upstream: &Upstream,
+    endpoint: &Endpoint,
+    outgoing: &mut Outgoing<'_>,
+    ended: Instant,
+    status: Option<u16>,
+    failure: Option<Failure>,
+) {
+    let Some(tries) = &mut outgoing.tries else { return };
+    tries.end(ended, |again| Tried {
+        upstream: upstream.model.name.clone(),
+        endpoint: Some(endpoint.name()),
+        method: outgoing.method.as_str().to_owned(),
+        status,
+        failure: failure.map(Failure::reason),
+        again,
+    });
 }
 
 /// Whoever had the turn when the time was over was too slow.

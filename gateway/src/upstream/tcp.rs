@@ -18,7 +18,11 @@ use super::{
     response::Lease,
     send::connect,
 };
-use crate::{config::model::Protocol, error::Failure};
+use crate::{
+    config::model::Protocol,
+    error::Failure,
+    telemetry::trace::{Tried, Tries},
+};
 
 /// What is read at a time, at least where there is room.
 const READ: usize = 8 * 1024;
@@ -37,6 +41,8 @@ pub struct Opening {
     pub until: Instant,
     /// It may be sent twice.
     pub repeatable: bool,
+    /// Where it is recorded, if it is.
+    pub tries: Option<Box<Tries>>,
 }
 
 /// A message was sent, and as much of the answer is here as was wanted. Dropped, it closes its connection.
@@ -59,6 +65,17 @@ pub enum Silence {
     TooLarge,
 }
 
+impl Silence {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Refused(refused) => refused.failure.reason(),
+            Self::Timeout => Failure::UpstreamTimeout.reason(),
+            Self::Closed(_) => Failure::UpstreamClosed.reason(),
+            Self::TooLarge => "too-large",
+        }
+    }
+}
+
 impl Upstream {
     /// Whether conversations can be had with it, and no requests made.
     pub fn is_tcp(&self) -> bool {
@@ -72,8 +89,11 @@ impl Conversation {
     /// # Errors
     ///
     /// There is not as much. What was sent may have had its effect, unless it is [`Silence::Refused`].
-    pub async fn open(upstream: Rc<Upstream>, opening: Opening) -> Result<Self, Silence> {
+    pub async fn open(upstream: Rc<Upstream>, mut opening: Opening) -> Result<Self, Silence> {
         let began = Instant::now();
+        if let Some(tries) = &mut opening.tries {
+            tries.begin(began);
+        }
         let mut pass = upstream.admit(began).map_err(Silence::Refused)?;
         let Some(mut endpoint) = upstream.pick(None, began) else {
             upstream.metrics.failed();
@@ -91,6 +111,16 @@ impl Conversation {
         };
         if let Some(pass) = &mut pass {
             pass.ended(failed, at);
+        }
+        if let Some(tries) = &mut opening.tries {
+            tries.end(at, |again| Tried {
+                upstream: upstream.model.name.clone(),
+                endpoint: Some(endpoint.name()),
+                method: String::new(),
+                status: None,
+                failure: heard.as_ref().err().map(Silence::reason),
+                again,
+            });
         }
         let (connection, heard) = heard.inspect_err(|silence| {
             upstream.metrics.failed();

@@ -2,6 +2,7 @@
 
 pub mod certs;
 pub mod client;
+pub mod collector;
 pub mod counted;
 pub mod dns;
 pub mod feed;

@@ -19,6 +19,7 @@ mod routes;
 mod settings;
 mod shape;
 mod state;
+mod tracing;
 mod upstreams;
 
 use std::{fs, io::Read, path::Path, sync::LazyLock, thread};
@@ -145,6 +146,7 @@ fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> O
     for (name, why) in catalog.may_read(&secrets, &files, dns.as_ref().unwrap_or(&Dns::default())) {
         report.value(&yaml::join(&yaml::join("/files", &name), "reflection"), why);
     }
+    let tracing = tracing::tracing(file, &upstreams, report);
     let mut plugins = Plugins::new(file, catalog, report);
     let global_plugins = plugins.list(&file.global_plugins, "/global-plugins", report);
     let mut context = routes::Context {
@@ -161,6 +163,7 @@ fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> O
         listeners,
         admin,
         log: log?,
+        tracing,
         trusted_proxies,
         paths: paths?,
         limits,

@@ -31,8 +31,9 @@ impl Host for State {
             return Ok(Err(CallError::Denied(call.upstream)));
         }
         let limit = self.exchange().map_or(RESPONSE_BYTES, |exchange| exchange.bounds.buffer_bytes);
+        let trace = self.exchange().ok().and_then(|exchange| exchange.trace.clone());
         let call = match checked(call, limit) {
-            Ok(call) => call,
+            Ok(call) => UpstreamCall { trace, ..call },
             Err(reason) => return Ok(Err(CallError::Invalid(reason))),
         };
         let services = Rc::clone(self.services()?);
@@ -74,7 +75,16 @@ fn checked(call: Call, limit: usize) -> std::result::Result<UpstreamCall, String
     }
     let asked = Duration::from_millis(call.timeout_ms.into());
     let timeout = if asked.is_zero() { TIMEOUT } else { asked.min(TIMEOUT) };
-    Ok(UpstreamCall { upstream: call.upstream, method, target, headers, body: call.body.into(), timeout, limit })
+    Ok(UpstreamCall {
+        upstream: call.upstream,
+        method,
+        target,
+        headers,
+        body: call.body.into(),
+        timeout,
+        limit,
+        trace: None,
+    })
 }
 
 /// A path with query as plugins give it.

@@ -46,7 +46,9 @@ impl Host for State {
         }
         let asked = Duration::from_millis(timeout_ms.into());
         let timeout = if asked.is_zero() { TIMEOUT } else { asked.min(TIMEOUT) };
-        let opening = Opening { bytes, wants: wants as usize, limit, until: Instant::now() + timeout, repeatable };
+        let trace = exchange.trace.clone();
+        let opening =
+            Opening { bytes, wants: wants as usize, limit, until: Instant::now() + timeout, repeatable, trace };
         let conversing = match services.upstreams.converse(&upstream, opening) {
             Ok(conversing) => conversing,
             Err(error) => return Ok(Err(lowered(error, limit, &upstream))),

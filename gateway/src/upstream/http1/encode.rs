@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
 use http_body::Body as _;
 
-use crate::{config::model::Upgrade, http::body::Body};
+use crate::{config::model::Upgrade, http::body::Body, telemetry::trace::TRACEPARENT};
 
 /// A request without its body. Fields of the connection and of framing are not looked at.
 pub(in crate::upstream) struct Head<'a> {
@@ -13,6 +13,8 @@ pub(in crate::upstream) struct Head<'a> {
     pub(in crate::upstream) host: &'a HeaderValue,
     /// What the connection shall switch to.
     pub(in crate::upstream) upgrade: Option<Upgrade>,
+    /// What `traceparent` says, where the request has one.
+    pub(in crate::upstream) traceparent: Option<&'a HeaderValue>,
     /// No further request will come on the connection.
     pub(in crate::upstream) last: bool,
 }
@@ -42,6 +44,10 @@ impl Head<'_> {
                 // What is left of it is for this hop (RFC 9110 §10.1.4).
                 (2, &header::TE) => option = option.or(Some("te")),
                 (7, &header::TRAILER) => announces_trailers = true,
+                (11, name) if name == TRACEPARENT => {
+                    line(out, name, self.traceparent.unwrap_or(value));
+                    continue;
+                }
                 _ => {}
             }
             line(out, name, value);
@@ -108,6 +114,7 @@ mod tests {
             headers: &headers,
             host: &HeaderValue::from_static("h"),
             upgrade: None,
+            traceparent: None,
             last: false,
         };
         let mut out = Vec::new();

@@ -1,0 +1,222 @@
+//! Where traces go: a thread of its own that has an upstream like any worker has, so that a slow collector costs nobody
+//! but itself.
+
+use std::{future::Future, io, pin::Pin, rc::Rc, sync::Arc, thread, time::Duration, time::Instant};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use tokio::task::LocalSet;
+
+use crate::{
+    config::model::{OtlpProtocol, Tracing},
+    http::body::{Body, Traffic},
+    plugin::services::Named,
+    telemetry::{
+        metrics::{Metrics, PROCESS},
+        trace::{Collector, Refusal, Tracer, export},
+    },
+    timers::Timers,
+    upstream::{self, Group, Outgoing, Patience, Upstreams},
+};
+
+/// For one request to the collector.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Of an answer, which says little.
+const ANSWER: usize = 64 * 1024;
+/// How often connections that are idle for too long are looked for.
+const HOUSEKEEPING: Duration = Duration::from_secs(5);
+
+/// A tracer, and what it was made of.
+pub(super) struct Traces {
+    settings: Tracing,
+    headers: HeaderMap,
+    group: Arc<Group>,
+    pub(super) tracer: Arc<Tracer>,
+}
+
+impl Traces {
+    /// The one that is there already, if nothing has changed.
+    pub(super) fn begin(
+        settings: &Tracing,
+        groups: &[Arc<Group>],
+        secrets: &Named,
+        old: Option<&Arc<Self>>,
+        metrics: &Metrics,
+    ) -> io::Result<Arc<Self>> {
+        let group = groups.iter().find(|group| group.model.name == settings.collector.name);
+        let group = group.ok_or_else(|| io::Error::other("the collector's upstream is none"))?.clone();
+        let headers = headers(settings, secrets)?;
+        if let Some(old) = old
+            && old.settings == *settings
+            && old.headers == headers
+            && Arc::ptr_eq(&old.group, &group)
+        {
+            return Ok(old.clone());
+        }
+        let counted = metrics.traces();
+        let (tracer, queue) = Tracer::new(settings.sampling, counted.clone());
+        let (theirs, of) = (settings.clone(), group.clone());
+        let (fields, metrics) = (headers.clone(), metrics.clone());
+        // It ends when the last who has the tracer lets go and what was recorded is sent.
+        thread::Builder::new().name("traces".to_owned()).spawn(move || {
+            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime,
+                Err(error) => return tracing::error!(%error, "no traces can be sent"),
+            };
+            LocalSet::new().block_on(&runtime, async move {
+                let upstreams = Upstreams::new([&of], None, &Timers::default(), &metrics, PROCESS);
+                let resource = theirs.resource.clone();
+                let sender = Sender { upstreams: Rc::new(upstreams), settings: theirs, headers: fields };
+                let upstreams = sender.upstreams.clone();
+                let housekeeping = async {
+                    loop {
+                        tokio::time::sleep(HOUSEKEEPING).await;
+                        upstreams.close_idle(HOUSEKEEPING);
+                    }
+                };
+                tokio::select! {
+                    () = export(queue, &sender, &resource, &counted) => {}
+                    () = housekeeping => {}
+                }
+            });
+        })?;
+        Ok(Arc::new(Self { settings: settings.clone(), headers, group, tracer }))
+    }
+}
+
+/// What goes with each request.
+fn headers(settings: &Tracing, secrets: &Named) -> io::Result<HeaderMap> {
+    let kind = match settings.protocol {
+        OtlpProtocol::Grpc => "application/grpc",
+        OtlpProtocol::Http => "application/x-protobuf",
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("gateway/", env!("CARGO_PKG_VERSION"))));
+    for (name, secret) in &settings.headers {
+        let value = secrets.get(secret).map(|bytes| HeaderValue::from_bytes(bytes));
+        let Some(Ok(mut value)) = value else {
+            return Err(io::Error::other(format!("secret `{secret}` cannot be the value of the field `{name}`")));
+        };
+        value.set_sensitive(true);
+        headers.insert(name.clone(), value);
+    }
+    Ok(headers)
+}
+
+struct Sender {
+    upstreams: Rc<Upstreams>,
+    settings: Tracing,
+    headers: HeaderMap,
+}
+
+impl Collector for Sender {
+    fn take(&self, request: Bytes) -> Pin<Box<dyn Future<Output = Result<Bytes, Refusal>> + '_>> {
+        let answer = async move {
+            let asked = tokio::time::timeout(PATIENCE, self.ask(request)).await;
+            asked.unwrap_or_else(|_| Err(again(format!("no whole answer within {PATIENCE:?}"))))
+        };
+        Box::pin(answer)
+    }
+}
+
+impl Sender {
+    async fn ask(&self, request: Bytes) -> Result<Bytes, Refusal> {
+        let upstream = self.upstreams.get(&self.settings.collector.name);
+        let upstream = upstream.ok_or_else(|| again("it is no upstream any more".to_owned()))?;
+        let is_grpc = self.settings.protocol == OtlpProtocol::Grpc;
+        let body = if is_grpc { framed(&request) } else { request };
+        let outgoing = Outgoing {
+            method: &Method::POST,
+            target: &self.settings.target,
+            headers: &self.headers,
+            // The endpoint's own.
+            authority: &HeaderValue::from_static(""),
+            upgrade: None,
+            key: None,
+            body: Body::Full(body),
+            tries: None,
+        };
+        let patience = Patience { since: Instant::now(), response: PATIENCE, body: PATIENCE, whole: None };
+        let sent = upstream::send(upstream, outgoing, &Traffic::default(), patience).await;
+        let sent = sent.map_err(|refused| match refused.cause.as_str() {
+            "" => Refusal { after: refused.retry_after, ..again(refused.failure.reason().to_owned()) },
+            cause => Refusal { after: refused.retry_after, ..again(cause.to_owned()) },
+        })?;
+        let (status, headers) = (sent.response.status, sent.response.headers);
+        let answer = Limited::new(sent.body, ANSWER).collect().await.map_err(|error| again(error.to_string()))?;
+        let trailers = answer.trailers().cloned();
+        let answer = answer.to_bytes();
+        if !status.is_success() {
+            return Err(refused(status, &headers));
+        }
+        if !is_grpc {
+            return Ok(answer);
+        }
+        let said = |name: &str| {
+            let value = trailers.as_ref().and_then(|trailers| trailers.get(name)).or_else(|| headers.get(name));
+            value.and_then(|value| value.to_str().ok()).map(str::to_owned)
+        };
+        match said("grpc-status").as_deref() {
+            Some("0") => Ok(unframed(answer)),
+            code => {
+                let message = said("grpc-message").unwrap_or_default();
+                let why = format!("gRPC status {} {message}", code.unwrap_or("missing"));
+                // OTLP, "Failures": cancelled, deadline exceeded, exhausted, aborted, out of range, unavailable, data loss.
+                let retryable = matches!(code, Some("1" | "4" | "8" | "10" | "11" | "14" | "15"));
+                Err(Refusal { why: why.trim_end().to_owned(), retryable, after: None })
+            }
+        }
+    }
+}
+
+/// It may be different another time.
+fn again(why: String) -> Refusal {
+    Refusal { why, retryable: true, after: None }
+}
+
+/// OTLP/HTTP, "Retryable Response Codes".
+fn refused(status: StatusCode, headers: &HeaderMap) -> Refusal {
+    let retryable = matches!(status.as_u16(), 429 | 502 | 503 | 504);
+    let after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    Refusal { why: format!("HTTP status {status}"), retryable, after: after.map(Duration::from_secs) }
+}
+
+/// A message with its length before it, not compressed (gRPC over HTTP/2, "Length-Prefixed-Message").
+fn framed(message: &[u8]) -> Bytes {
+    let mut framed = BytesMut::with_capacity(message.len() + 5);
+    framed.put_u8(0);
+    framed.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
+    framed.put_slice(message);
+    framed.freeze()
+}
+
+/// The first message; nothing if it is not whole or compressed, which nobody asked for.
+fn unframed(mut answer: Bytes) -> Bytes {
+    if answer.len() < 5 || answer.get_u8() != 0 {
+        return Bytes::new();
+    }
+    let length = answer.get_u32() as usize;
+    if length > answer.len() { Bytes::new() } else { answer.split_to(length) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_comes_out_of_its_frame_as_it_went_in() {
+        assert_eq!(unframed(framed(b"spans")), "spans");
+        for broken in [&b""[..], b"\0\0\0\0", b"\0\0\0\0\x05span", b"\x01\0\0\0\x05spans"] {
+            assert_eq!(unframed(Bytes::from_static(broken)), "", "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn only_what_may_pass_is_sent_again() {
+        let refused = |status: u16| refused(StatusCode::from_u16(status).unwrap(), &HeaderMap::new()).retryable;
+        assert!([429, 502, 503, 504].into_iter().all(refused));
+        assert!(![400, 401, 404, 413, 500].into_iter().any(refused));
+    }
+}

@@ -1,0 +1,51 @@
+//! Which traces are made and where they go.
+
+use std::sync::Arc;
+
+use http::{HeaderName, uri::PathAndQuery};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Upstream;
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tracing {
+    pub collector: Arc<Upstream>,
+    pub protocol: OtlpProtocol,
+    /// Where requests go.
+    pub target: PathAndQuery,
+    /// Fields, with the names of the secrets that are their values.
+    pub headers: Vec<(HeaderName, String)>,
+    pub sampling: Sampling,
+    /// Attributes of the resource, `service.name` among them.
+    pub resource: Vec<(String, String)>,
+}
+
+/// How spans are sent (OpenTelemetry protocol 1.x).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum OtlpProtocol {
+    /// A gRPC call each time.
+    #[default]
+    Grpc,
+    /// A POST each time, with binary Protobuf.
+    Http,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sampling {
+    /// Of the traces that begin here, from 0 to 1.
+    pub ratio: f64,
+    pub parent: ParentRule,
+}
+
+/// Whose `traceparent` is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum ParentRule {
+    #[default]
+    Any,
+    /// That of peers among `trusted-proxies`.
+    Trusted,
+    None,
+}

@@ -1,0 +1,145 @@
+//! Sending what was recorded: in batches, with patience for a collector that is away for a moment, and none for one that
+//! stays away.
+
+use std::{fmt, future::Future, pin::Pin, time::Duration};
+
+use bytes::Bytes;
+use prost::Message;
+use tokio::{sync::oneshot, time::Instant};
+
+use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+
+use super::{Finished, Lost, Order, Queue, otlp};
+use crate::telemetry::metrics::TraceMetrics;
+
+/// Spans of one request to the collector, nearly: a trace is not taken apart.
+const BATCH: usize = 512;
+/// How long the first span of a batch waits for others.
+const LINGER: Duration = Duration::from_secs(1);
+/// Further tries of a batch that the collector could not take, after waits that double from the first.
+const RETRIES: u32 = 4;
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+/// The longest wait, whatever the collector asks for.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+
+/// Where spans go.
+pub trait Collector {
+    /// Sends an `ExportTraceServiceRequest`; what comes back is an `ExportTraceServiceResponse`.
+    fn take(&self, request: Bytes) -> Pin<Box<dyn Future<Output = Result<Bytes, Refusal>> + '_>>;
+}
+
+/// A batch was not taken.
+#[derive(Debug)]
+pub struct Refusal {
+    pub why: String,
+    /// It may be sent again (OTLP, "Failures").
+    pub retryable: bool,
+    /// Not before.
+    pub after: Option<Duration>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+/// Sends until the tracer is dropped and all is sent.
+pub async fn export(
+    mut queue: Queue,
+    collector: &dyn Collector,
+    resource: &[(String, String)],
+    metrics: &TraceMetrics,
+) {
+    let mut exporter = Exporter { collector, resource, metrics, well: true };
+    let mut batch: Vec<Finished> = Vec::new();
+    let mut flushed: Vec<oneshot::Sender<()>> = Vec::new();
+    loop {
+        let mut spans = 0;
+        let mut ended = false;
+        let mut until = None;
+        while spans < BATCH && flushed.is_empty() {
+            let order = match until {
+                None => queue.0.recv().await,
+                Some(until) => match tokio::time::timeout_at(until, queue.0.recv()).await {
+                    Ok(order) => order,
+                    Err(_) => break,
+                },
+            };
+            match order {
+                Some(Order::Send(finished)) => {
+                    spans += finished.spans.len() + 1;
+                    batch.push(*finished);
+                    until.get_or_insert_with(|| Instant::now() + LINGER);
+                }
+                Some(Order::Flush(done)) => flushed.push(done),
+                None => {
+                    ended = true;
+                    break;
+                }
+            }
+        }
+        if !batch.is_empty() {
+            exporter.send(std::mem::take(&mut batch), spans as u64).await;
+        }
+        for done in flushed.drain(..) {
+            // Who wanted to know may have lost patience.
+            let _ = done.send(());
+        }
+        if ended {
+            return;
+        }
+    }
+}
+
+struct Exporter<'a> {
+    collector: &'a dyn Collector,
+    resource: &'a [(String, String)],
+    metrics: &'a TraceMetrics,
+    /// The last batch was taken: said in the log once when it changes, not each time.
+    well: bool,
+}
+
+impl Exporter<'_> {
+    async fn send(&mut self, batch: Vec<Finished>, spans: u64) {
+        let request: ExportTraceServiceRequest = otlp::request(batch, self.resource);
+        let request = Bytes::from(request.encode_to_vec());
+        let mut wait = FIRST_WAIT;
+        for retries_left in (0..=RETRIES).rev() {
+            let refusal = match self.collector.take(request.clone()).await {
+                Ok(answer) => return self.taken(spans, answer),
+                Err(refusal) => refusal,
+            };
+            if retries_left == 0 || !refusal.retryable {
+                self.metrics.dropped(Lost::Export, spans);
+                if std::mem::take(&mut self.well) {
+                    tracing::warn!("spans are lost, the collector does not take them: {refusal}");
+                }
+                return;
+            }
+            let asked = refusal.after.unwrap_or_default();
+            tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64() / 2.0).max(asked).min(LONGEST_WAIT)).await;
+            wait *= 2;
+        }
+    }
+
+    fn taken(&mut self, spans: u64, answer: Bytes) {
+        // One that says nothing of what it left out took all of it.
+        let partial = ExportTraceServiceResponse::decode(answer).ok().and_then(|answer| answer.partial_success);
+        let rejected =
+            partial.as_ref().map_or(0, |partial| u64::try_from(partial.rejected_spans).unwrap_or(0)).min(spans);
+        self.metrics.exported(spans - rejected);
+        self.metrics.dropped(Lost::Export, rejected);
+        match partial.filter(|_| rejected > 0) {
+            Some(partial) if std::mem::take(&mut self.well) => {
+                tracing::warn!("spans are lost, the collector takes only some of them: {}", partial.error_message);
+            }
+            Some(_) => {}
+            None if !self.well => {
+                self.well = true;
+                tracing::info!("the collector takes spans again");
+            }
+            None => {}
+        }
+    }
+}
