@@ -4,6 +4,7 @@
 mod support;
 
 mod abuse;
+mod admin;
 mod basics;
 mod bodies;
 mod cli;

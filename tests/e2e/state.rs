@@ -408,7 +408,7 @@ async fn a_purge_is_heard_by_every_gateway() {
         first.get(target).await;
         eventually("the other one having it", async || is_hit(&second.get(target).await)).await;
     }
-    let order = Request::new(http::Method::DELETE, "/cache/cache?prefix=/shop/");
+    let order = Request::new(http::Method::DELETE, "/api/v1/cache/cache?prefix=/shop/");
     let purged = Client::connect(first.admin()).await.send(order).await;
     assert_eq!(purged.json(), json!({ "purged": 2 }));
     // What is in Redis from before is not believed, neither here nor there.

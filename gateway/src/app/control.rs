@@ -6,7 +6,7 @@ use std::{
     net::{SocketAddr, TcpListener as StdListener},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -17,8 +17,8 @@ use tokio::{
 };
 
 use super::{
-    Options, Source, StartError, admin,
-    facts::ControlFacts,
+    Options, Source, StartError,
+    admin::{self, Applied, Panel},
     shared::Shared,
     snapshot::{ListenerKey, Snapshot},
     supervised::Manager,
@@ -31,6 +31,12 @@ pub(super) enum Order {
     Reload {
         new_source: Option<Source>,
         reply: oneshot::Sender<Result<(), StartError>>,
+    },
+    /// A text of an operator's. Where the configuration comes from stays as it is.
+    Apply {
+        text: String,
+        origin: admin::Origin,
+        reply: oneshot::Sender<Result<Applied, StartError>>,
     },
     /// Ends well.
     Drain,
@@ -45,7 +51,7 @@ pub(super) struct Control {
     core: Core,
     signals: watch::Signals,
     changes: watch::Changes,
-    facts: Arc<ControlFacts>,
+    panel: Arc<Panel>,
     admin: Option<(SocketAddr, StdListener)>,
     manager: Manager,
 }
@@ -63,7 +69,11 @@ struct Core {
 
 impl Control {
     /// The runtime is the one that `run` will be given.
-    pub(super) fn start(options: Options, runtime: &Runtime) -> Result<Self, StartError> {
+    pub(super) fn start(
+        options: Options,
+        orders: mpsc::WeakSender<Order>,
+        runtime: &Runtime,
+    ) -> Result<Self, StartError> {
         let file = match &options.source {
             Source::File(path) if options.watch => Some(path.as_path()),
             _ => None,
@@ -85,7 +95,7 @@ impl Control {
             let _entered = runtime.enter();
             watch::Signals::new(options.signals)
         };
-        let admin = match snapshot.config.admin {
+        let admin = match snapshot.config.admin.as_ref().map(|admin| admin.address) {
             Some(address) => {
                 let socket = admin::bind(address).map_err(|error| StartError::Bind(address, error))?;
                 Some((socket.local_addr().unwrap_or(address), socket))
@@ -107,9 +117,9 @@ impl Control {
         core.install(snapshot, sockets)?;
         core.shared.metrics.config_loaded();
         drop(frugal);
-        let facts = Arc::new(ControlFacts::new(core.shared.clone()));
-        facts.ready.store(true, Ordering::Release);
-        Ok(Self { core, signals, changes, facts, admin, manager: Manager::new(options.signals) })
+        let panel = Panel::new(core.shared.clone(), core.snapshot.clone(), orders);
+        panel.set_ready(true);
+        Ok(Self { core, signals, changes, panel, admin, manager: Manager::new(options.signals) })
     }
 
     /// In the order of the configuration.
@@ -129,8 +139,8 @@ impl Control {
     }
 
     async fn watch_over(self, mut inbox: mpsc::Receiver<Order>) {
-        let Self { mut core, mut signals, mut changes, facts, admin, manager } = self;
-        let _admin = admin.map(|(_, socket)| serve_admin(socket, facts.clone()));
+        let Self { mut core, mut signals, mut changes, panel, admin, manager } = self;
+        let _admin = admin.map(|(_, socket)| serve_admin(socket, panel.clone()));
         let _watchdog = manager.watch(core.workers.iter().map(WorkerHandle::pulse).collect());
         manager.ready();
         let mut asked_to_end = false;
@@ -142,61 +152,93 @@ impl Control {
                 () = changes.noticed() => changes.settled().await,
                 order = signals.next() => order,
             };
-            match order {
-                Order::Reload { new_source, reply } => {
-                    let began = SystemTime::now();
-                    manager.reloading();
-                    let mut reloading = pin!(reload(core, new_source));
-                    let (back, result) = loop {
-                        tokio::select! {
-                            done = &mut reloading => break done,
-                            // It cannot be broken off, but no more traffic is wanted from now on.
-                            () = signals.asked_to_end(), if !asked_to_end => {
-                                asked_to_end = true;
-                                facts.ready.store(false, Ordering::Release);
-                            }
-                        }
-                    };
-                    match back {
-                        Some(back) => core = back,
-                        None => return tracing::error!("the runtime is ending, and so does the gateway"),
-                    }
-                    // Also of a reload that failed: links may lead elsewhere by now.
-                    changes.follow(core.snapshot.config.files(), began);
-                    facts.reloaded(result.is_ok());
-                    manager.ready();
-                    // Whoever asked may not want to know any more.
-                    let _ = reply.send(result);
+            let (new_source, origin, reply) = match order {
+                Order::Reload { new_source, reply } => (new_source, admin::Origin::Reload, Reply::Reloaded(reply)),
+                Order::Apply { text, origin, reply } => {
+                    let source = Source::Text { text, base: core.snapshot.base.clone() };
+                    (Some(source), origin, Reply::Applied(reply))
                 }
                 Order::Drain => {
-                    facts.ready.store(false, Ordering::Release);
+                    panel.set_ready(false);
                     manager.stopping();
-                    let deadline = core.snapshot.config.timeouts.drain;
-                    tracing::info!("draining, for {deadline:?} at most");
-                    let (sinks, traces) = (core.snapshot.sinks.clone(), core.snapshot.traces.clone());
-                    drain(core, deadline, &mut signals).await;
-                    if let Some(traces) = traces
-                        && tokio::time::timeout(FLUSH, traces.tracer.flush()).await.is_err()
-                    {
-                        tracing::warn!("not every trace could be sent");
-                    }
-                    if !sinks.flush(FLUSH) {
-                        tracing::warn!("not every line for the sinks could be written");
-                    }
-                    return;
+                    return end_well(core, &mut signals).await;
                 }
                 Order::Stop => {
-                    facts.ready.store(false, Ordering::Release);
+                    panel.set_ready(false);
                     return stop(core).await;
                 }
+            };
+            let began = SystemTime::now();
+            manager.reloading();
+            let stays = matches!(reply, Reply::Reloaded(_));
+            let mut reloading = pin!(reload(core, new_source, stays));
+            let (back, result) = loop {
+                tokio::select! {
+                    done = &mut reloading => break done,
+                    // It cannot be broken off, but no more traffic is wanted from now on.
+                    () = signals.asked_to_end(), if !asked_to_end => {
+                        asked_to_end = true;
+                        panel.set_ready(false);
+                    }
+                }
+            };
+            match back {
+                Some(back) => core = back,
+                None => return tracing::error!("the runtime is ending, and so does the gateway"),
+            }
+            // Also of a reload that failed: links may lead elsewhere by now.
+            changes.follow(core.snapshot.config.files(), began);
+            panel.reloaded(result.is_ok());
+            if result.is_ok() {
+                panel.in_force(&core.snapshot, origin);
+            }
+            manager.ready();
+            reply.send(result, &core.source);
+        }
+    }
+}
+
+/// Who wants to know what came of a reload.
+enum Reply {
+    Reloaded(oneshot::Sender<Result<(), StartError>>),
+    Applied(oneshot::Sender<Result<Applied, StartError>>),
+}
+
+impl Reply {
+    fn send(self, result: Result<(), StartError>, source: &Source) {
+        // Whoever asked may not want to know any more.
+        match self {
+            Self::Reloaded(reply) => drop(reply.send(result)),
+            Self::Applied(reply) => {
+                let file = match source {
+                    Source::File(path) => Some(path.clone()),
+                    Source::Text { .. } => None,
+                };
+                drop(reply.send(result.map(|()| Applied { file })));
             }
         }
     }
 }
 
-fn serve_admin(socket: StdListener, facts: Arc<ControlFacts>) -> AbortHandle {
+/// Lets requests under way finish, and what is told of them get out.
+async fn end_well(core: Core, signals: &mut watch::Signals) {
+    let deadline = core.snapshot.config.timeouts.drain;
+    tracing::info!("draining, for {deadline:?} at most");
+    let (sinks, traces) = (core.snapshot.sinks.clone(), core.snapshot.traces.clone());
+    drain(core, deadline, signals).await;
+    if let Some(traces) = traces
+        && tokio::time::timeout(FLUSH, traces.tracer.flush()).await.is_err()
+    {
+        tracing::warn!("not every trace could be sent");
+    }
+    if !sinks.flush(FLUSH) {
+        tracing::warn!("not every line for the sinks could be written");
+    }
+}
+
+fn serve_admin(socket: StdListener, panel: Arc<Panel>) -> AbortHandle {
     tokio::task::spawn_local(async move {
-        if let Err(error) = admin::serve(socket, facts).await {
+        if let Err(error) = admin::serve(socket, panel).await {
             tracing::error!(%error, "the admin listener ended");
         }
     })
@@ -204,11 +246,12 @@ fn serve_admin(socket: StdListener, facts: Arc<ControlFacts>) -> AbortHandle {
 }
 
 /// Compiling takes its time: health and metrics answer meanwhile.
-async fn reload(mut core: Core, new_source: Option<Source>) -> (Option<Core>, Result<(), StartError>) {
+/// A new source is where the configuration comes from after that, if it `stays`.
+async fn reload(mut core: Core, new_source: Option<Source>, stays: bool) -> (Option<Core>, Result<(), StartError>) {
     let task = tokio::task::spawn_blocking(move || {
         let frugal = alloc::Frugal::begin();
         // Nothing is in force before everything is ready, so that a defect in what reads or compiles does no harm.
-        let reload = AssertUnwindSafe(|| core.reload(new_source));
+        let reload = AssertUnwindSafe(|| core.reload(new_source, stays));
         let panicked = |_| Err(StartError::Io(std::io::Error::other("a defect of the gateway; see above")));
         let result = catch_unwind(reload).unwrap_or_else(panicked);
         drop(frugal);
@@ -247,15 +290,16 @@ async fn stop(core: Core) {
 }
 
 impl Core {
-    fn reload(&mut self, new_source: Option<Source>) -> Result<(), StartError> {
+    fn reload(&mut self, new_source: Option<Source>, stays: bool) -> Result<(), StartError> {
         let source = new_source.as_ref().unwrap_or(&self.source);
         let snapshot = Arc::new(Snapshot::load(source, &self.shared, Some(&self.snapshot))?);
         let count = self.workers.len();
         if snapshot.config.workers != count {
             tracing::warn!("`workers` changes at the next start: there are {count} now");
         }
-        if snapshot.config.admin != self.snapshot.config.admin {
-            tracing::warn!("`admin` changes at the next start");
+        let address = |snapshot: &Snapshot| snapshot.config.admin.as_ref().map(|admin| admin.address);
+        if address(&snapshot) != address(&self.snapshot) {
+            tracing::warn!("the address of `admin` changes at the next start");
         }
         if snapshot.config.state != self.snapshot.config.state {
             tracing::warn!("`state` changes at the next start");
@@ -265,7 +309,9 @@ impl Core {
         let old = self.snapshot.clone();
         self.install(snapshot, sockets)?;
         self.shared.change_log(&old.config.log, &self.snapshot.config.log);
-        if let Some(source) = new_source {
+        if let Some(source) = new_source
+            && stays
+        {
             self.source = source;
         }
         Ok(())

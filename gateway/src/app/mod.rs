@@ -2,12 +2,11 @@
 //! hands it to the workers (`worker`), and keeps watch over reload and drain (`control`).
 
 mod admin;
+pub mod asked;
 mod calls;
 mod catalog;
 mod control;
-mod facts;
 mod openapi;
-mod purge;
 mod reflected;
 mod secrets;
 mod shared;
@@ -83,9 +82,9 @@ pub struct Gateway {
 }
 
 /// Everything is served when this returns.
-fn prepare(options: Options) -> Result<(Control, Runtime), StartError> {
+fn prepare(options: Options, orders: async_mpsc::WeakSender<Order>) -> Result<(Control, Runtime), StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok((Control::start(options, &runtime)?, runtime))
+    Ok((Control::start(options, orders, &runtime)?, runtime))
 }
 
 /// How many orders may wait; they come from operators only.
@@ -96,9 +95,10 @@ impl Gateway {
     pub fn start(options: Options) -> Result<Self, StartError> {
         let (orders, inbox) = async_mpsc::channel(ORDERS);
         let (started, starting) = mpsc::channel();
+        let theirs = orders.downgrade();
         let thread = thread::Builder::new()
             .name("control".into())
-            .spawn(move || match prepare(options) {
+            .spawn(move || match prepare(options, theirs) {
                 Ok((control, runtime)) => {
                     // Whoever started us may have gone; then the inbox is closed too and we end.
                     let _ = started.send(Ok((control.addresses(), control.admin_address())));
@@ -173,7 +173,7 @@ impl Drop for Gateway {
 /// Does everything that `run` does before it listens.
 pub fn check(source: &Source) -> Result<Config, StartError> {
     let shared = Shared::new(true)?;
-    snapshot::read(source, &shared).map(|(config, _)| config)
+    snapshot::read(source, &shared).map(|read| read.config)
 }
 
 /// The JSON Schema (2020-12) of the configuration file, the standard plugins' configuration included.
@@ -186,7 +186,7 @@ pub fn schema() -> Result<serde_json::Value, StartError> {
 /// OpenAPI 3.1 of what the routes' plugins say that they have an answer for, as far as requests get there.
 pub fn openapi(source: &Source, title: &str) -> Result<serde_json::Value, StartError> {
     let shared = Shared::new(true)?;
-    let (config, mut components) = snapshot::read(source, &shared)?;
+    let snapshot::Read { config, mut components, .. } = snapshot::read(source, &shared)?;
     openapi::document(&config, &mut components, title).map_err(|error| StartError::Io(std::io::Error::other(error)))
 }
 

@@ -17,6 +17,7 @@ use crate::{
     telemetry::{
         Logging, Metrics,
         remote::{OwnFigures, OwnState, RemoteFigures, RemoteState},
+        tail::Tail,
     },
 };
 
@@ -31,6 +32,7 @@ pub(super) struct Shared {
     pub(super) documents: Arc<Documents>,
     pub(super) passwords: Arc<Passwords>,
     pub(super) reflected: Reflected,
+    pub(super) tail: Arc<Tail>,
     log: Mutex<Option<(Logging, LogOverrides)>>,
 }
 
@@ -49,6 +51,7 @@ impl Shared {
             documents: Arc::default(),
             passwords: Arc::default(),
             reflected: Reflected::default(),
+            tail: Arc::default(),
             log: Mutex::new(None),
         }))
     }
@@ -95,6 +98,18 @@ impl Shared {
         {
             tracing::warn!("the log's level stays as it is: {error}");
         }
+    }
+
+    /// What the log's level is; none where the process has no log of ours.
+    pub(super) fn log_level(&self) -> Option<String> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.as_ref().map(|(logging, _)| logging.level())
+    }
+
+    /// Changes it. None where there is no log.
+    pub(super) fn set_log_level(&self, level: &str) -> Option<Result<(), String>> {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.as_ref().map(|(logging, _)| logging.set_level(level).map_err(|error| error.to_string()))
     }
 
     /// Writes out what is buffered.

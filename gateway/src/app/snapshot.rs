@@ -1,10 +1,18 @@
 //! A configuration made ready for all workers: read, checked, compiled, certificates loaded. Nothing of it is
 //! in force yet, so whatever is wrong ends here.
 
-use std::{collections::HashMap, fmt, io, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    rc::Rc,
+    sync::Arc,
+};
 
 use super::{
     Source,
+    admin::Rules,
     calls::Calls,
     catalog::{Components, settings},
     secrets,
@@ -17,10 +25,13 @@ use crate::{
         model::{Action, Config, Endpoint, OnError, PluginUse, Upstream},
     },
     pipeline::{Bounds, Entry, Pipeline},
-    plugin::{Pools, Prepared, services},
+    plugin::{Facts, Pools, Prepared, services},
     proxy::{Site, SiteRoute, SiteUnrouted, Target},
     route::Table,
-    server::{Beginning, tls::Termination},
+    server::{
+        Beginning,
+        tls::{Shown, Termination},
+    },
     telemetry::Sinks,
     timers::Timers,
     upstream::{Group, Upstreams, tls::ClientTls},
@@ -28,11 +39,17 @@ use crate::{
 
 /// A configuration that could be put in force.
 pub(super) struct Snapshot {
+    /// As it was typed, where an operator can look at it; else empty.
+    pub(super) text: Arc<str>,
+    /// What relative paths in it count from.
+    pub(super) base: PathBuf,
     pub(super) config: Arc<Config>,
+    /// Who may operate it.
+    pub(super) rules: Arc<Rules>,
     pub(super) listeners: Vec<ListenerSettings>,
     pub(super) sinks: Arc<Sinks>,
     pub(super) traces: Option<Arc<Traces>>,
-    table: Arc<Table>,
+    pub(super) table: Arc<Table>,
     global: Vec<Arc<Used>>,
     /// In the order of the configuration's routes.
     routes: Vec<Vec<Arc<Used>>>,
@@ -87,19 +104,29 @@ impl From<io::Error> for StartError {
     }
 }
 
+/// A configuration without problems.
+pub(super) struct Read<'a> {
+    text: String,
+    base: PathBuf,
+    pub(super) config: Config,
+    pub(super) components: Components<'a>,
+}
+
 /// Everything that `check` does: what is left to go wrong is the network's.
-pub(super) fn read<'a>(source: &Source, shared: &'a Shared) -> Result<(Config, Components<'a>), StartError> {
+pub(super) fn read<'a>(source: &Source, shared: &'a Shared) -> Result<Read<'a>, StartError> {
     let mut components = Components::new(&shared.runtime, &shared.reflected);
-    let config = match source {
-        Source::File(path) => config::load(path, &mut components),
-        Source::Text { text, base } => config::check(text, &base.join("configuration"), &mut components),
+    let (text, path): (String, PathBuf) = match source {
+        Source::File(path) => (config::read(path).map_err(StartError::Config)?, path.clone()),
+        Source::Text { text, base } => (text.clone(), base.join("configuration")),
     };
-    Ok((config.map_err(StartError::Config)?, components))
+    let config = config::check(&text, &path, &mut components).map_err(StartError::Config)?;
+    let base = path.parent().unwrap_or(Path::new("")).to_owned();
+    Ok(Read { text, base, config, components })
 }
 
 impl Snapshot {
     pub(super) fn load(source: &Source, shared: &Arc<Shared>, old: Option<&Self>) -> Result<Self, StartError> {
-        let (config, components) = read(source, shared)?;
+        let Read { text, base, config, components } = read(source, shared)?;
         for warning in &config.warnings {
             tracing::warn!("{warning}");
         }
@@ -126,8 +153,14 @@ impl Snapshot {
         let begin = |settings| Traces::begin(settings, &groups, &secrets, old, &shared.metrics);
         let traces = config.tracing.as_ref().map(begin).transpose()?;
         let files = components.files().clone();
+        let rules = config.admin.as_ref().map(|admin| Rules::load(admin, &secrets)).transpose()?;
+        // Who cannot look at it need not keep it.
+        let text = if rules.is_some() { text.into() } else { Arc::default() };
         shared.documents.doubt();
         Ok(Self {
+            text,
+            base,
+            rules: rules.map(Arc::new).unwrap_or_default(),
             table: Arc::new(Table::new(&config.routes)),
             config: Arc::new(config),
             listeners,
@@ -140,6 +173,18 @@ impl Snapshot {
             files,
             shared: shared.clone(),
         })
+    }
+
+    /// What the component of a plugin that some route uses says about itself.
+    pub(super) fn facts(&self, plugin: &str) -> Option<&Facts> {
+        let mut all = self.global.iter().chain(self.routes.iter().flatten());
+        all.find(|used| used.prepared.name() == plugin).map(|used| used.prepared.facts())
+    }
+
+    /// The certificates that listeners show, each with its listener's address.
+    pub(super) fn certificates(&self) -> Vec<(String, Shown)> {
+        let secured = self.listeners.iter().filter_map(|(key, beginning)| Some((key.address, beginning.tls.as_ref()?)));
+        secured.flat_map(|(address, tls)| tls.shown().map(move |shown| (address.to_string(), shown))).collect()
     }
 
     /// One worker's site. What has not changed since `old` keeps its connections and its instances.
@@ -218,6 +263,7 @@ impl Snapshot {
             },
             upstreams,
             metrics: self.shared.metrics.clone(),
+            tail: self.shared.tail.clone(),
             tracer: self.traces.as_ref().map(|traces| traces.tracer.clone()),
         }
     }

@@ -2,6 +2,7 @@
 //! the JSON Schema.
 
 mod action;
+mod admin;
 mod listeners;
 mod state;
 mod tracing;
@@ -20,6 +21,7 @@ use super::{
 };
 
 pub(super) use action::*;
+pub(super) use admin::*;
 pub(super) use listeners::*;
 pub(super) use state::*;
 pub(super) use tracing::*;
@@ -36,7 +38,7 @@ pub(super) struct File {
     /// Where clients connect.
     #[schemars(length(min = 1))]
     pub listeners: Vec<Part<Listener>>,
-    /// The operator's own listener: `/healthz`, `/readyz` and `/metrics`, and from this machine `DELETE /cache/BUCKET`.
+    /// The operator's own listener: `/healthz`, `/readyz`, `/metrics`, and the API below `/api/v1`.
     pub admin: Option<Part<Admin>>,
     /// The gateway's own log.
     pub log: Part<Log>,
@@ -75,13 +77,6 @@ pub(super) struct File {
     pub global_plugins: Vec<Part<PluginUse>>,
     /// Which requests go where. The most specific route wins, whatever the order here.
     pub routes: Vec<Part<Route>>,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) struct Admin {
-    /// IP address and port. Whoever reaches it sees the metrics.
-    pub address: String,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]

@@ -20,6 +20,8 @@ mod units;
 mod yaml;
 
 pub use catalog::{Catalog, PluginEndpoint, PluginFacts, PluginProblem, Wants};
-pub use check::{check, load};
-pub use problem::{Location, Problem, Problems};
+#[cfg(test)]
+pub use check::load;
+pub use check::{check, read};
+pub use problem::{Location, Problem, Problems, without_credentials};
 pub use schema::schema;

@@ -2,6 +2,7 @@
 //! only these, never what was typed. (The enumerations that are typed as they are can be read and described.)
 
 mod action;
+mod admin;
 mod listeners;
 mod tracing;
 mod upstream;
@@ -20,6 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use action::*;
+pub use admin::*;
 pub use listeners::*;
 pub use tracing::*;
 pub use upstream::*;
@@ -30,8 +32,7 @@ pub struct Config {
     /// Worker threads, each with its own listeners, upstream connections and plugin instances.
     pub workers: usize,
     pub listeners: Vec<Listener>,
-    /// `/healthz`, `/readyz` and `/metrics`.
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<Admin>,
     pub log: Log,
     pub tracing: Option<Tracing>,
     /// Peers whose `Forwarded`, `X-Forwarded-*` and request identifiers are believed.
@@ -58,7 +59,8 @@ pub struct Config {
 impl Config {
     /// The files whose contents are part of the configuration: certificates, keys, authorities, secrets, and what plugins read.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
-        let tls = self.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        let admin = self.admin.as_ref().and_then(|admin| admin.tls.as_ref());
+        let tls = self.listeners.iter().filter_map(|listener| listener.tls.as_ref()).chain(admin);
         let shown = tls.clone().flat_map(|tls| &tls.certificates).flat_map(|files| [&files.cert, &files.key]);
         let believed = tls.filter_map(|tls| tls.client_certificates.as_ref()).flat_map(|clients| &clients.ca);
         let upstreams = self.upstreams.values().map(|upstream| &upstream.tls);

@@ -111,7 +111,7 @@ fn everything_that_can_be_set_arrives() {
     let proxies = config.listeners[1].proxy_protocol.as_ref().unwrap();
     assert_eq!((proxies.from.len(), proxies.mode), (2, ProxyHeaderMode::Optional));
     assert!(proxies.trusts("::ffff:10.1.2.3".parse().unwrap()) && !proxies.trusts("192.0.2.1".parse().unwrap()));
-    assert_eq!(config.admin, Some(SocketAddr::from(([127, 0, 0, 1], 9900))));
+    assert_eq!(config.admin.unwrap().address, SocketAddr::from(([127, 0, 0, 1], 9900)));
     assert_eq!(config.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
     assert_eq!(config.limits.buffer_bytes, 65_536);
     assert_eq!(config.timeouts.request, Duration::from_millis(500));

@@ -1,7 +1,11 @@
 //! One instance of a component in a store of its own, and calls into it. A call that fails leaves the
 //! instance unusable, as a trap leaves its whole store; whoever holds it drops it then.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use wasmtime::{
     Store, Trap,
@@ -15,7 +19,10 @@ use super::{
 };
 use crate::{
     pipeline::{FailureKind, Slot, StageFailure},
-    telemetry::metrics::{Held, PluginMetrics},
+    telemetry::{
+        metrics::{Held, PluginMetrics},
+        traps,
+    },
 };
 
 /// What a guest may hand over in one host call or as a result, unless its exchange may have larger bodies.
@@ -284,7 +291,6 @@ impl Drop for Lent<'_> {
 
 /// What went wrong, in the guest's own words where it had any.
 fn failure(state: &State, error: &wasmtime::Error) -> StageFailure {
-    tracing::debug!(plugin = &*state.identity.name, "plugin trapped: {error:?}");
     let (kind, mut detail) = if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
         (FailureKind::Timeout, "it ran longer than it may".to_owned())
     } else if state.limiter.refused {
@@ -296,5 +302,13 @@ fn failure(state: &State, error: &wasmtime::Error) -> StageFailure {
         detail.push_str("; it printed: ");
         detail.push_str(&words);
     }
+    state.metrics.trapped(traps::Trap {
+        at: SystemTime::now(),
+        plugin: state.identity.name.to_string(),
+        route: state.route().unwrap_or_default().to_owned(),
+        kind: kind.reason(),
+        detail: detail.clone(),
+        backtrace: format!("{error:?}"),
+    });
     StageFailure { kind, detail }
 }

@@ -11,6 +11,7 @@ use aws_lc_rs::digest;
 
 use super::{
     bindings::{self, ConfigProblem},
+    facts::Facts,
     instance::{Instance, Loan, Terms},
     load::Loaded,
     pool::Pools,
@@ -78,6 +79,16 @@ impl Prepared {
     }
 
     /// The phases in which there is anything to call, as far as it is known.
+    /// What the configuration calls it.
+    pub fn name(&self) -> &str {
+        &self.identity.name
+    }
+
+    /// What its component says about itself.
+    pub fn facts(&self) -> &Facts {
+        self.loaded.facts()
+    }
+
     pub(super) fn attended(&self) -> Phases {
         self.attended.get().copied().unwrap_or(self.loaded.facts().phases)
     }

@@ -107,6 +107,11 @@ impl State {
         self.lent.exchange.as_deref_mut().ok_or_else(|| wasmtime::format_err!("no request is being handled"))
     }
 
+    /// The route of the exchange at hand.
+    pub(super) fn route(&self) -> Option<&str> {
+        self.lent.exchange.as_ref().map(|exchange| &*exchange.route)
+    }
+
     /// A name for a question that is the same when the call is made again, and another one for each time that it is asked.
     pub(super) fn numbered(&mut self, question: &[u8]) -> [u8; 32] {
         let mut name = [0; 32];

@@ -23,7 +23,7 @@ use crate::{
         request_id::X_REQUEST_ID,
     },
     pipeline::{Outcome, Pipeline, Reply, ResponseHead, Slot},
-    telemetry::{metrics::RouteMetrics, trace::Served},
+    telemetry::{metrics::RouteMetrics, tail::Seen, trace::Served},
     timers::Timer,
     upstream::Switched,
 };
@@ -285,6 +285,16 @@ impl Drop for Ongoing {
         }
         if let Some(trace) = &self.slot.trace {
             trace.served(|| self.served(&outcome));
+        }
+        if self.site.tail.is_watched() {
+            self.site.tail.tell(Seen {
+                at: self.slot.received(),
+                served: self.served(&outcome),
+                upstream: outcome.upstream.clone(),
+                duration_us: outcome.duration_us,
+                upstream_us: outcome.upstream_us,
+                plugins_us: outcome.plugins_us,
+            });
         }
         if self.pipeline(&self.site).has_observers() {
             let exchange = self.slot.0.take();

@@ -14,6 +14,7 @@ use crate::{
     route::Table,
     telemetry::{
         metrics::{Metrics, RouteMetrics},
+        tail::Tail,
         trace::Tracer,
     },
     timers::Timers,
@@ -42,6 +43,7 @@ pub struct Site {
     pub unrouted: SiteUnrouted,
     pub upstreams: Rc<Upstreams>,
     pub metrics: Metrics,
+    pub tail: Arc<Tail>,
     /// Absent where no requests are recorded.
     pub tracer: Option<Arc<Tracer>>,
 }

@@ -8,6 +8,7 @@ use std::{
     sync::Arc,
 };
 
+use ::aws_lc_rs::digest;
 use rustls::{
     ProtocolVersion, RootCertStore, ServerConfig, ServerConnection,
     crypto::{CryptoProvider, aws_lc_rs},
@@ -20,6 +21,7 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 use webpki::EndEntityCert;
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::{
     config::model::{CertificateFiles, ClientCertificateMode, ClientCertificates, ListenerTls, TlsVersion},
@@ -35,6 +37,8 @@ pub struct Termination {
     pub config: Arc<ServerConfig>,
     /// What it believes about clients, as it was when it was loaded.
     clients: Option<Believed>,
+    /// The leaves, in the order of the configuration.
+    leaves: Vec<CertificateDer<'static>>,
 }
 
 /// Whose certificates clients may show.
@@ -61,11 +65,13 @@ impl Termination {
             Some(believed) => believed.verifier(&provider)?,
             None => Arc::new(NoClientAuth),
         };
+        let certificates = Certificates::load(&tls.certificates)?;
+        let leaves = certificates.all.iter().filter_map(|key| key.cert.first().cloned()).collect();
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(versions)
             .map_err(io::Error::other)?
             .with_client_cert_verifier(verifier)
-            .with_cert_resolver(Arc::new(Certificates::load(&tls.certificates)?));
+            .with_cert_resolver(Arc::new(certificates));
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         match before.filter(|before| before.clients == clients) {
             Some(before) => {
@@ -77,8 +83,51 @@ impl Termination {
                 config.session_storage = ServerSessionMemoryCache::new(SESSIONS);
             }
         }
-        Ok(Self { config: Arc::new(config), clients })
+        Ok(Self { config: Arc::new(config), clients, leaves })
     }
+}
+
+impl Termination {
+    /// What operators may know of its certificates.
+    pub fn shown(&self) -> impl Iterator<Item = Shown> {
+        self.leaves.iter().filter_map(Shown::read)
+    }
+}
+
+/// A certificate as operators see it. Times are in seconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    pub subject: String,
+    pub issuer: String,
+    pub names: Vec<String>,
+    /// Hexadecimal.
+    pub serial: String,
+    /// SHA-256, hexadecimal.
+    pub fingerprint: String,
+    pub not_before: i64,
+    pub not_after: i64,
+}
+
+impl Shown {
+    fn read(certificate: &CertificateDer<'_>) -> Option<Self> {
+        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+        let digest = digest::digest(&digest::SHA256, certificate);
+        Some(Self {
+            subject: parsed.subject().to_string(),
+            issuer: parsed.issuer().to_string(),
+            names: dns_names(certificate),
+            serial: parsed.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect(),
+            fingerprint: digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect(),
+            not_before: parsed.validity().not_before.timestamp(),
+            not_after: parsed.validity().not_after.timestamp(),
+        })
+    }
+}
+
+/// The DNS names in a certificate, in lower case.
+pub fn dns_names(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let leaf = EndEntityCert::try_from(certificate);
+    leaf.map(|leaf| leaf.valid_dns_names().map(str::to_ascii_lowercase).collect()).unwrap_or_default()
 }
 
 impl Believed {
@@ -129,13 +178,13 @@ struct Certificates {
     exact: HashMap<String, Arc<CertifiedKey>>,
     /// By what follows `*.`.
     wildcard: HashMap<String, Arc<CertifiedKey>>,
-    /// For clients that name no server or an unknown one: the first in the file.
-    default: Option<Arc<CertifiedKey>>,
+    /// The first one is for clients that name no server or an unknown one.
+    all: Vec<Arc<CertifiedKey>>,
 }
 
 impl Certificates {
     fn load(files: &[CertificateFiles]) -> io::Result<Self> {
-        let mut all = Self { exact: HashMap::new(), wildcard: HashMap::new(), default: None };
+        let mut all = Self { exact: HashMap::new(), wildcard: HashMap::new(), all: Vec::new() };
         for files in files {
             let key = Arc::new(load(files)?);
             let leaf = key.cert.first().ok_or_else(|| broken(&files.cert, "holds no certificate"))?;
@@ -148,7 +197,7 @@ impl Certificates {
                     None => all.exact.entry(name).or_insert_with(|| key.clone()),
                 };
             }
-            all.default.get_or_insert(key);
+            all.all.push(key);
         }
         Ok(all)
     }
@@ -162,7 +211,7 @@ impl Certificates {
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        hello.server_name().and_then(|name| self.find(name)).or(self.default.as_ref()).cloned()
+        hello.server_name().and_then(|name| self.find(name)).or(self.all.first()).cloned()
     }
 }
 

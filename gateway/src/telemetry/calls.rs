@@ -5,7 +5,11 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use super::{metrics::Held, series::Series};
+use super::{
+    metrics::Held,
+    series::Series,
+    traps::{Trap, Traps},
+};
 
 /// The phase that a plugin was called in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +86,7 @@ pub(super) struct PluginCells {
 pub struct PluginMetrics {
     pub(super) cells: Arc<PluginCells>,
     pub(super) series: Arc<Series>,
+    pub(super) traps: Arc<Traps>,
 }
 
 impl PluginMetrics {
@@ -89,6 +94,11 @@ impl PluginMetrics {
     pub fn instance(&self) -> Held {
         self.cells.created.fetch_add(1, Relaxed);
         Held::count(&self.cells.instances)
+    }
+
+    /// It broke down.
+    pub fn trapped(&self, trap: Trap) {
+        self.traps.note(trap);
     }
 
     /// What instances have of memory, in octets, to be added to and taken from.

@@ -6,6 +6,7 @@
 use std::{
     fmt,
     io::{self, BufWriter, IsTerminal},
+    sync::{Mutex, PoisonError},
 };
 
 use tracing::Subscriber;
@@ -21,6 +22,7 @@ const BUFFERED_LINES: usize = 16 * 1024;
 /// The running log. Dropping it writes out what is buffered, for about a second at most.
 pub struct Logging {
     filter: reload::Handle<EnvFilter, Registry>,
+    level: Mutex<String>,
     _flush: WorkerGuard,
 }
 
@@ -60,7 +62,7 @@ impl Logging {
             LogFormat::Text => text(registry, writer, colours()).try_init(),
         };
         done.map_err(|_| LogError::AlreadySet)?;
-        Ok(Self { filter: handle, _flush: guard })
+        Ok(Self { filter: handle, level: Mutex::new(log.level.clone()), _flush: guard })
     }
 
     /// Another level, as a reload may bring one.
@@ -68,7 +70,13 @@ impl Logging {
         let filter = filter(level)?;
         // Fails only when the subscriber is gone, and with it everything that could be filtered.
         let _ = self.filter.reload(filter);
+        level.clone_into(&mut self.level.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(())
+    }
+
+    /// The level, as it was said last.
+    pub fn level(&self) -> String {
+        self.level.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -23,6 +23,7 @@ use super::{
     remote::{OwnState, RemoteState},
     series::AllSeries,
     trace::Lost,
+    traps::{Trap, Traps},
 };
 use crate::error::Failure;
 
@@ -109,6 +110,7 @@ pub(super) struct Inner {
     /// TLS 1.2 and 1.3; begun anew, and resumed.
     pub(super) handshakes: [[AtomicU64; 2]; 2],
     pub(super) traces: Arc<TraceMetrics>,
+    traps: Arc<Traps>,
     pub(super) reloads: [AtomicU64; 2],
     pub(super) last_reload_failed: AtomicBool,
     pub(super) loaded: AtomicU64,
@@ -132,12 +134,21 @@ impl Metrics {
     }
 
     pub fn plugin(&self, worker: usize, plugin: &str) -> PluginMetrics {
-        PluginMetrics { cells: self.0.plugins.of(worker, plugin), series: self.0.series.of(plugin) }
+        PluginMetrics {
+            cells: self.0.plugins.of(worker, plugin),
+            series: self.0.series.of(plugin),
+            traps: self.0.traps.clone(),
+        }
     }
 
     /// A worker's handle for the calls of a plugin on a route; the empty name is for exchanges that have none.
     pub fn calls(&self, worker: usize, plugin: &Arc<str>, route: &Arc<str>) -> Arc<CallMetrics> {
         self.0.calls.of(worker, &Use { plugin: plugin.clone(), route: route.clone() })
+    }
+
+    /// The last times that plugins broke down.
+    pub fn traps(&self) -> Vec<Trap> {
+        self.0.traps.all()
     }
 
     pub fn traces(&self) -> Arc<TraceMetrics> {
@@ -230,7 +241,7 @@ pub trait Standings: std::fmt::Debug + Send + Sync {
     fn circuit_is_open(&self) -> Option<bool>;
 }
 
-pub const STANDINGS: [&str; 3] = ["fit", "ejected", "unhealthy"];
+pub const STANDINGS: [&str; 4] = ["fit", "ejected", "unhealthy", "drained"];
 
 impl Inner {
     /// The upstreams of the configurations that are in force.

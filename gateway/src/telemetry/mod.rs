@@ -4,13 +4,16 @@
 mod calls;
 mod cells;
 mod exposition;
+pub mod figures;
 pub mod logging;
 pub mod metrics;
 pub mod remote;
 pub mod rotation;
 mod series;
 pub mod sinks;
+pub mod tail;
 pub mod trace;
+pub mod traps;
 mod upstreams;
 mod writer;
 

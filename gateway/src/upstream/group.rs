@@ -168,6 +168,51 @@ impl Group {
         }
     }
 
+    /// What an operator is told of the endpoints.
+    pub fn endpoints(&self) -> Vec<EndpointState> {
+        let now = micros(Instant::now());
+        let state = |member: &Member| {
+            let endpoint = &self.model.endpoints[member.origin];
+            EndpointState {
+                url: endpoint.url.to_string(),
+                address: member.address,
+                health: match &member.standing {
+                    standing if standing.is_unhealthy() => Health::Unhealthy,
+                    standing if standing.ejected_until(now).is_some() => Health::Ejected,
+                    _ => Health::Fit,
+                },
+                drained: member.standing.is_drained(),
+                weight: member.standing.weight().unwrap_or(endpoint.weight),
+                configured_weight: endpoint.weight,
+            }
+        };
+        self.members().iter().map(state).collect()
+    }
+
+    /// An operator has an endpoint get no requests, or some again, or gives it another weight; `Some(None)` is for the
+    /// weight that is configured. It holds as long as the endpoint is there, reloads included. False if there is none.
+    pub fn direct(&self, address: SocketAddr, drained: Option<bool>, weight: Option<Option<u32>>) -> bool {
+        let mut found = false;
+        for member in self.members().iter().filter(|member| member.address == address) {
+            found = true;
+            if let Some(drained) = drained {
+                member.standing.set_drained(drained);
+            }
+            if let Some(weight) = weight {
+                member.standing.set_weight(weight);
+            }
+        }
+        if found {
+            self.has_changed();
+        }
+        found
+    }
+
+    /// Whether the circuit is open; none where there is no circuit breaker.
+    pub fn circuit(&self) -> Option<bool> {
+        self.circuit_is_open()
+    }
+
     /// A request to an endpoint ended. Only where there is a policy for it.
     pub(super) fn observe(&self, policy: &model::PassiveHealth, standing: &Standing, failed: bool, at: Instant) {
         let now = micros(at);
@@ -199,6 +244,25 @@ impl Group {
     }
 }
 
+/// An endpoint as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointState {
+    pub url: String,
+    pub address: SocketAddr,
+    pub health: Health,
+    pub drained: bool,
+    pub weight: u32,
+    pub configured_weight: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    Fit,
+    Ejected,
+    /// By active checks.
+    Unhealthy,
+}
+
 impl Member {
     fn new(origin: usize, address: SocketAddr) -> Self {
         Self { origin, address, standing: Arc::default() }
@@ -206,11 +270,12 @@ impl Member {
 }
 
 impl Standings for Group {
-    fn standings(&self) -> [u64; 3] {
+    fn standings(&self) -> [u64; 4] {
         let now = micros(Instant::now());
-        let mut counts = [0; 3];
+        let mut counts = [0; 4];
         for member in self.members().iter() {
             let state = match &member.standing {
+                standing if standing.is_drained() => 3,
                 standing if standing.is_unhealthy() => 2,
                 standing if standing.ejected_until(now).is_some() => 1,
                 _ => 0,
@@ -222,7 +287,8 @@ impl Standings for Group {
 
     fn endpoints(&self) -> Vec<(SocketAddr, bool)> {
         let now = micros(Instant::now());
-        self.members().iter().map(|member| (member.address, member.standing.is_fit(now))).collect()
+        let gets_requests = |standing: &Standing| standing.is_fit(now) && !standing.is_drained();
+        self.members().iter().map(|member| (member.address, gets_requests(&member.standing))).collect()
     }
 
     fn circuit_is_open(&self) -> Option<bool> {

@@ -40,7 +40,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use group::Group;
+pub use group::{EndpointState, Group, Health};
 pub use rendezvous::hash_of;
 pub use request::Outgoing;
 pub use send::{Patience, Refused, Sent, send};

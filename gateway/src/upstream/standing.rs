@@ -17,6 +17,10 @@ pub struct Standing {
     ejections: AtomicU32,
     failures_in_a_row: AtomicU32,
     window: Window,
+    /// An operator wants no requests to go there.
+    drained: AtomicBool,
+    /// What an operator says instead of the configuration; 0 for nothing.
+    weight: AtomicU32,
 }
 
 impl Standing {
@@ -36,6 +40,23 @@ impl Standing {
 
     pub(super) fn is_fit(&self, now: u64) -> bool {
         !self.is_unhealthy() && self.ejected_until(now).is_none()
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        self.drained.load(Relaxed)
+    }
+
+    pub(super) fn set_drained(&self, drained: bool) {
+        self.drained.store(drained, Relaxed);
+    }
+
+    /// What an operator says that its weight is.
+    pub(super) fn weight(&self) -> Option<u32> {
+        Some(self.weight.load(Relaxed)).filter(|weight| *weight > 0)
+    }
+
+    pub(super) fn set_weight(&self, weight: Option<u32>) {
+        self.weight.store(weight.unwrap_or_default(), Relaxed);
     }
 
     /// A request ended. Whether the endpoint is to be ejected for it.

@@ -30,7 +30,9 @@ impl View {
         let version = group.version();
         let (members, until) = {
             let members = group.members();
-            (members.clone(), looks_again(&members, now))
+            let wanted: Vec<_> = members.iter().filter(|member| !member.standing.is_drained()).cloned().collect();
+            let until = looks_again(&wanted, now);
+            (wanted, until)
         };
         let is_fit = |standing: &super::standing::Standing| standing.is_fit(micros(now));
         let fit = members.iter().filter(|member| is_fit(&member.standing)).count();
@@ -52,7 +54,8 @@ impl View {
             .map(|endpoint| {
                 // What is typed tells endpoints apart in every gateway alike; addresses do where a name has several.
                 let identity = format!("{} {}", endpoint.url, endpoint.address.socket());
-                let weight = group.model.endpoints.iter().find(|e| e.url == endpoint.url).map_or(1, |e| e.weight);
+                let typed = || group.model.endpoints.iter().find(|e| e.url == endpoint.url).map_or(1, |e| e.weight);
+                let weight = endpoint.standing.weight().unwrap_or_else(typed);
                 Candidate { weight, identity: hash_of(identity.as_bytes()) }
             })
             .collect();

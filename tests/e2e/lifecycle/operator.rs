@@ -35,7 +35,7 @@ async fn a_broken_file_at_start_exits_with_3() {
 }
 
 #[tokio::test]
-async fn the_operators_listener_has_health_and_metrics_and_nothing_else() {
+async fn the_operators_listener_has_health_and_metrics_for_everyone() {
     let upstream = Upstream::echo().await;
     let gateway = TestGateway::start(&to(upstream.address())).await;
     let mut admin = Client::connect(gateway.admin()).await;

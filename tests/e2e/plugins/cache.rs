@@ -382,7 +382,7 @@ async fn the_operator_purges_by_key_prefix_and_tag() {
     let admin = gateway.admin();
     let purge = async |order: &str| {
         let response =
-            Client::connect(admin).await.send(Request::new(Method::DELETE, &format!("/cache/{order}"))).await;
+            Client::connect(admin).await.send(Request::new(Method::DELETE, &format!("/api/v1/cache/{order}"))).await;
         assert_eq!(response.status, 200, "{}", response.text());
         response.json()["purged"].as_u64().unwrap()
     };
@@ -402,7 +402,7 @@ async fn the_operator_purges_by_key_prefix_and_tag() {
     origin.say(&[("cache-control", "no-cache"), ("etag", "\"v1\"")]);
     assert_eq!(gateway.get("/e").await.text(), "answer 5");
     assert_eq!(purge("cache?tag=winter").await, 1);
-    let unclear = Client::connect(admin).await.send(Request::new(Method::DELETE, "/cache/cache")).await;
+    let unclear = Client::connect(admin).await.send(Request::new(Method::DELETE, "/api/v1/cache/cache")).await;
     assert_eq!(unclear.status, 400);
 }
 

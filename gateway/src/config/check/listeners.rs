@@ -1,4 +1,4 @@
-//! Where clients connect, and where the operator does.
+//! Where clients connect.
 
 use std::{collections::HashMap, net::SocketAddr};
 
@@ -26,18 +26,12 @@ pub(super) fn listeners(file: &File, report: &mut Report<'_>) -> Vec<model::List
     listeners
 }
 
-/// Plain HTTP: `/healthz`, `/readyz`, `/metrics`.
-pub(super) fn admin(file: &File, listeners: &[model::Listener], report: &mut Report<'_>) -> Option<SocketAddr> {
-    let typed = report.part(file.admin.as_ref()?, "/admin")?;
-    let at = "/admin/address";
-    let address = address(&typed.address, at, &mut HashMap::new(), report)?;
-    if address.port() != 0 && listeners.iter().any(|listener| listener.address == address) {
-        report.value(at, format!("`{address}` is also the address of a listener"));
-    }
-    Some(address)
-}
-
-fn address(text: &str, at: &str, seen: &mut HashMap<SocketAddr, usize>, report: &mut Report<'_>) -> Option<SocketAddr> {
+pub(super) fn address(
+    text: &str,
+    at: &str,
+    seen: &mut HashMap<SocketAddr, usize>,
+    report: &mut Report<'_>,
+) -> Option<SocketAddr> {
     let Ok(address) = text.parse::<SocketAddr>() else {
         let expected = "expected an IP address and a port, such as `0.0.0.0:8080` or `[::1]:8080`";
         report.value(at, format!("{expected}, found `{}`", cut(text)));
@@ -53,7 +47,7 @@ fn address(text: &str, at: &str, seen: &mut HashMap<SocketAddr, usize>, report: 
     Some(address)
 }
 
-fn tls(part: &Part<ListenerTls>, place: &str, report: &mut Report<'_>) -> Option<model::ListenerTls> {
+pub(super) fn tls(part: &Part<ListenerTls>, place: &str, report: &mut Report<'_>) -> Option<model::ListenerTls> {
     let typed = report.part(part, place)?;
     let list = join(place, "certificates");
     let certificates = report.parts(&typed.certificates, &list);

@@ -3,6 +3,7 @@
 //! everything else is still checked, so that one run shows all there is to mend.
 
 mod action;
+mod admin;
 mod balance;
 mod files;
 mod from_plugin;
@@ -41,15 +42,20 @@ use super::{
     yaml::{self, MAX_BYTES},
 };
 
-/// Reads and checks a configuration file.
-pub fn load(path: &Path, catalog: &mut dyn Catalog) -> Result<Config, Problems> {
+/// Reads a configuration file.
+pub fn read(path: &Path) -> Result<String, Problems> {
     let cannot = |reason: &str| Problems::whole(path, format!("cannot read the configuration: {reason}"));
     let file = fs::File::open(path).map_err(|e| cannot(&files::reason(&e)))?;
     let mut bytes = Vec::new();
     // One more than allowed, so that the check for the size sees it.
     file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|e| cannot(&files::reason(&e)))?;
-    let text = String::from_utf8(bytes).map_err(|_| cannot("it is not UTF-8"))?;
-    check(&text, path, catalog)
+    String::from_utf8(bytes).map_err(|_| cannot("it is not UTF-8"))
+}
+
+/// Reads and checks a configuration file.
+#[cfg(test)]
+pub fn load(path: &Path, catalog: &mut dyn Catalog) -> Result<Config, Problems> {
+    check(&read(path)?, path, catalog)
 }
 
 /// Checks a configuration. `path` names it in messages, and its folder is what relative paths in it are
@@ -131,7 +137,7 @@ fn remove(json: &mut Value, parent: &str, token: &str) {
 /// Where something is missing, the report says so.
 fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> Option<Config> {
     let listeners = listeners::listeners(file, report);
-    let admin = listeners::admin(file, &listeners, report);
+    let admin = admin::admin(file, &listeners, report);
     let log = settings::log(file, report);
     let trusted_proxies = settings::trusted_proxies(file, report);
     let paths = settings::paths(file, report);

@@ -1,4 +1,4 @@
-//! Forgetting responses that plugins keep, on the operator's word: `DELETE /cache/BUCKET?tag=users`.
+//! Which responses an operator wants to have forgotten: `DELETE /api/v1/cache/BUCKET?tag=users`.
 
 use percent_encoding::percent_decode_str;
 
@@ -19,26 +19,24 @@ enum What {
     All,
 }
 
-pub(super) const EXPECTED: &str = "expected DELETE /cache/BUCKET with one of ?key=, ?prefix=, ?tag= or ?all\n";
+const EXPECTED: &str = "expected one of ?key=, ?prefix=, ?tag= or ?all";
 
 impl Order {
-    /// From a path and query. `None` for another path, an error for an order that is not clear.
-    pub(super) fn read(path: &str, query: Option<&str>) -> Option<Result<Self, &'static str>> {
-        let bucket = path.strip_prefix("/cache/").filter(|bucket| !bucket.is_empty() && !bucket.contains('/'))?;
-        let query = query.unwrap_or_default();
+    /// From a bucket's name and a query; an error for an order that is not clear.
+    pub(super) fn read(bucket: String, query: &str) -> Result<Self, &'static str> {
         let (name, value) = query.split_once('=').unwrap_or((query, ""));
         // A key may have anything in it, so whatever follows the first name is its value, `&` and all if it is encoded.
-        let (Some(bucket), Some(value)) = (decoded(bucket), decoded(value)) else { return Some(Err(EXPECTED)) };
+        let value = decoded(value).ok_or(EXPECTED)?;
         let what = match name {
-            _ if query.contains('&') => return Some(Err(EXPECTED)),
+            _ if query.contains('&') => return Err(EXPECTED),
             "all" if value.is_empty() => What::All,
-            _ if value.is_empty() => return Some(Err(EXPECTED)),
+            _ if value.is_empty() => return Err(EXPECTED),
             "key" => What::Key(value),
             "prefix" => What::Prefix(value),
             "tag" => What::Tag(value),
-            _ => return Some(Err(EXPECTED)),
+            _ => return Err(EXPECTED),
         };
-        Some(Ok(Self { bucket, what }))
+        Ok(Self { bucket, what })
     }
 
     pub(super) fn what(&self) -> Purge<'_> {
@@ -59,13 +57,13 @@ fn decoded(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn order(path: &str, query: &str) -> Option<Result<Order, &'static str>> {
-        Order::read(path, Some(query))
+    fn order(query: &str) -> Result<Order, &'static str> {
+        Order::read("b c".to_owned(), query)
     }
 
     #[test]
     fn an_order_names_one_thing() {
-        let read = |query| order("/cache/b%20c", query).unwrap().unwrap();
+        let read = |query| order(query).unwrap();
         assert_eq!(read("key=example.com/a%3Fb%3D1").what(), Purge::Key("example.com/a?b=1"));
         assert_eq!(read("prefix=example.com/").what(), Purge::Prefix("example.com/"));
         assert_eq!(read("tag=users").what(), Purge::Tag("users"));
@@ -76,10 +74,7 @@ mod tests {
     #[test]
     fn an_order_that_is_not_clear_is_refused() {
         for query in ["", "key=", "tag=a&key=b", "all=1", "everything", "key=%ff", "prefix"] {
-            assert_eq!(order("/cache/b", query).unwrap(), Err(EXPECTED), "{query}");
+            assert_eq!(order(query), Err(EXPECTED), "{query}");
         }
-        assert!(Order::read("/cache/b", None).unwrap().is_err());
-        assert!(order("/cache/", "all").is_none());
-        assert!(order("/metrics", "all").is_none());
     }
 }

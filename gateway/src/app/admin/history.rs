@@ -1,0 +1,89 @@
+//! The configurations that were in force since the process began.
+
+use std::{collections::VecDeque, sync::Arc, time::SystemTime};
+
+/// So many, and no more bytes of text than this: the present one is always there.
+const KEPT: usize = 32;
+const BYTES: usize = 32 * 1024 * 1024;
+
+/// How a configuration came into force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::app) enum Origin {
+    Start,
+    /// The file or one that it names has changed, or somebody asked for a reload.
+    Reload,
+    /// An operator sent it.
+    Operator(String),
+    /// An operator went back to an earlier one.
+    Back(String, u64),
+}
+
+pub(super) struct Revision {
+    pub(super) id: u64,
+    pub(super) at: SystemTime,
+    pub(super) origin: Origin,
+    pub(super) text: Arc<str>,
+}
+
+#[derive(Default)]
+pub(super) struct History {
+    revisions: VecDeque<Revision>,
+    count: u64,
+}
+
+impl History {
+    /// A text is in force now. The same text again is no news.
+    pub(super) fn note(&mut self, text: &Arc<str>, origin: Origin) {
+        if self.revisions.back().is_some_and(|last| last.text == *text) {
+            return;
+        }
+        self.count += 1;
+        self.revisions.push_back(Revision { id: self.count, at: SystemTime::now(), origin, text: text.clone() });
+        let bytes = |all: &VecDeque<Revision>| all.iter().map(|revision| revision.text.len()).sum::<usize>();
+        while self.revisions.len() > KEPT || (self.revisions.len() > 1 && bytes(&self.revisions) > BYTES) {
+            self.revisions.pop_front();
+        }
+    }
+
+    /// The newest first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Revision> {
+        self.revisions.iter().rev()
+    }
+
+    pub(super) fn get(&self, id: u64) -> Option<&Revision> {
+        self.revisions.iter().find(|revision| revision.id == id)
+    }
+
+    /// The one in force.
+    pub(super) fn present(&self) -> Option<&Revision> {
+        self.revisions.back()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_ones_stay_and_the_present_one_always() {
+        let mut history = History::default();
+        for number in 0..KEPT + 5 {
+            history.note(&format!("{number}").into(), Origin::Reload);
+        }
+        assert_eq!(history.all().count(), KEPT);
+        assert_eq!(history.present().unwrap().id, KEPT as u64 + 5);
+        history.note(&"x".repeat(BYTES + 1).into(), Origin::Reload);
+        assert_eq!(history.all().count(), 1);
+    }
+
+    #[test]
+    fn the_same_text_again_is_no_news() {
+        let mut history = History::default();
+        history.note(&"a".into(), Origin::Start);
+        history.note(&"a".into(), Origin::Reload);
+        assert_eq!(history.all().count(), 1);
+        history.note(&"b".into(), Origin::Reload);
+        history.note(&"a".into(), Origin::Back("ops".to_owned(), 1));
+        assert_eq!(history.all().map(|revision| revision.id).collect::<Vec<_>>(), [3, 2, 1]);
+    }
+}

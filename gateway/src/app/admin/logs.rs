@@ -1,0 +1,44 @@
+//! How much the gateway's own log says.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{
+    answer::{Answer, Refusal, Told},
+    panel::Panel,
+};
+
+/// The log's level.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Level {
+    /// `error`, `warn`, `info`, `debug`, `trace` or `off`; also for parts: `info,gateway::upstream=debug`.
+    #[schema(max_length = 1024)]
+    level: String,
+}
+
+/// The log's level.
+#[utoipa::path(get, path = "/log-level", tag = "gateway", responses((status = 200, body = Level)))]
+pub(super) async fn level(State(panel): State<Arc<Panel>>) -> Answer<Json<Level>> {
+    let level = panel.shared.log_level();
+    level.map(|level| Json(Level { level })).ok_or_else(none)
+}
+
+/// Another level for the log, until a reload brings one or the process ends.
+#[utoipa::path(put, path = "/log-level", tag = "gateway", request_body = Level,
+    responses((status = 200, body = Level)))]
+pub(super) async fn set_level(State(panel): State<Arc<Panel>>, Told(asked): Told<Level>) -> Answer<Json<Level>> {
+    match panel.shared.set_log_level(&asked.level) {
+        None => Err(none()),
+        Some(Err(error)) => Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error)),
+        Some(Ok(())) => Ok(Json(asked)),
+    }
+}
+
+fn none() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "the process has no log of the gateway's")
+}

@@ -1,0 +1,112 @@
+//! The operator's listener: is the process alive, does it want traffic, what does it count; and below `/api/v1` all that
+//! an operator may look at or change.
+
+mod access;
+mod answer;
+mod audit;
+mod caches;
+mod certificates;
+mod configuration;
+mod explain;
+mod history;
+mod logs;
+mod panel;
+mod plugins;
+mod purge;
+mod router;
+mod routes;
+mod stats;
+mod tails;
+mod upstreams;
+
+use std::{convert::Infallible, io, net::SocketAddr, net::TcpListener as StdListener, sync::Arc, time::Duration};
+
+use axum::{Router, body::Body};
+use http::Request;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt;
+
+pub(super) use access::Rules;
+pub(super) use history::Origin;
+pub(super) use panel::{Applied, Panel};
+
+use access::Peer;
+
+/// Operators are few: more connections than this wait in the backlog.
+const MAX_CONNECTIONS: usize = 64;
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection may be used for so long; then it finishes the response under way, for which it has `HEAD_TIMEOUT`.
+/// So none of the few connections is held for ever, not even by a client that reads nothing.
+const LIFETIME: Duration = Duration::from_secs(300);
+
+pub(super) fn bind(address: SocketAddr) -> io::Result<StdListener> {
+    let socket = StdListener::bind(address)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Serves until the task is aborted. Must be called within a `LocalSet`.
+pub(super) async fn serve(socket: StdListener, panel: Arc<Panel>) -> io::Result<()> {
+    let listener = TcpListener::from_std(socket)?;
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let router = router::router(panel.clone());
+    loop {
+        let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept an operator's connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let (router, tls) = (router.clone(), panel.rules().tls.clone());
+        tokio::task::spawn_local(async move {
+            let served = match tls {
+                None => connection(stream, Peer::plain(address), router).await,
+                Some(config) => secured(stream, address, TlsAcceptor::from(config), router).await,
+            };
+            if let Err(error) = served {
+                tracing::debug!(error = &*error, "operator's connection ended");
+            }
+            drop(place);
+        });
+    }
+}
+
+type Ended = Result<(), Box<dyn std::error::Error>>;
+
+async fn secured(stream: TcpStream, address: SocketAddr, acceptor: TlsAcceptor, router: Router) -> Ended {
+    let stream = tokio::time::timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await??;
+    let peer = Peer::secured(address, stream.get_ref().1);
+    connection(stream, peer, router).await
+}
+
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, peer: Peer, router: Router) -> Ended {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(peer.clone());
+        let router = router.clone();
+        async move { router.oneshot(request).await.map_err(|never: Infallible| never) }
+    });
+    let mut connection = std::pin::pin!(
+        http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .serve_connection(TokioIo::new(stream), service)
+    );
+    match tokio::time::timeout(LIFETIME, connection.as_mut()).await {
+        Ok(served) => Ok(served?),
+        Err(_) => {
+            connection.as_mut().graceful_shutdown();
+            Ok(tokio::time::timeout(HEAD_TIMEOUT, connection).await??)
+        }
+    }
+}

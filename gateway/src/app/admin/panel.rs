@@ -1,0 +1,122 @@
+//! What the operator's listener works with.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use http::StatusCode;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::{
+    access::Rules,
+    answer::{Answer, Refusal},
+    audit::Audit,
+    history::{History, Origin},
+};
+use crate::{
+    app::{Source, StartError, control::Order, shared::Shared, snapshot::Snapshot},
+    telemetry::metrics,
+};
+
+/// One for the process.
+pub(in crate::app) struct Panel {
+    ready: AtomicBool,
+    pub(super) shared: Arc<Shared>,
+    snapshot: RwLock<Arc<Snapshot>>,
+    history: Mutex<History>,
+    pub(super) audit: Audit,
+    /// The control thread takes them one by one.
+    orders: mpsc::WeakSender<Order>,
+    /// Checking compiles, so it is done for one at a time.
+    pub(super) checking: Semaphore,
+    pub(super) started: SystemTime,
+}
+
+impl Panel {
+    pub(in crate::app) fn new(
+        shared: Arc<Shared>,
+        snapshot: Arc<Snapshot>,
+        orders: mpsc::WeakSender<Order>,
+    ) -> Arc<Self> {
+        let mut history = History::default();
+        history.note(&snapshot.text, Origin::Start);
+        Arc::new(Self {
+            ready: AtomicBool::new(false),
+            shared,
+            snapshot: RwLock::new(snapshot),
+            history: Mutex::new(history),
+            audit: Audit::default(),
+            orders,
+            checking: Semaphore::new(1),
+            started: SystemTime::now(),
+        })
+    }
+
+    /// Whether new traffic is welcome: false before the first configuration is in force, and in a drain.
+    pub(super) fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    pub(in crate::app) fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Release);
+    }
+
+    /// A reload ended well, with this in force now.
+    pub(in crate::app) fn in_force(&self, snapshot: &Arc<Snapshot>, origin: Origin) {
+        self.history().note(&snapshot.text, origin);
+        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot.clone();
+    }
+
+    pub(in crate::app) fn reloaded(&self, ok: bool) {
+        self.shared.metrics.reloaded(ok);
+    }
+
+    pub(super) fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn rules(&self) -> Arc<Rules> {
+        self.snapshot().rules.clone()
+    }
+
+    pub(super) fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// All metrics in the Prometheus text format, with its content type.
+    pub(super) fn metrics(&self) -> (String, &'static str) {
+        (self.shared.metrics.render(), metrics::CONTENT_TYPE)
+    }
+
+    /// Has the control thread put another text in force.
+    pub(super) async fn apply(&self, text: String, origin: Origin) -> Answer<Result<Applied, StartError>> {
+        let gone = || Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the gateway is ending");
+        let orders = self.orders.upgrade().ok_or_else(gone)?;
+        let (reply, answer) = oneshot::channel();
+        orders.send(Order::Apply { text, origin, reply }).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())
+    }
+}
+
+/// A text is in force.
+#[derive(Debug)]
+pub(in crate::app) struct Applied {
+    /// The file that the configuration comes from, if it comes from one: it does not say the same any more.
+    pub(in crate::app) file: Option<std::path::PathBuf>,
+}
+
+impl Panel {
+    /// Where a text's relative paths count from, as the present one's do.
+    pub(super) fn source_of(&self, text: String) -> Source {
+        Source::Text { text, base: self.snapshot().base.clone() }
+    }
+}
+
+/// Since 1970.
+pub(super) fn seconds(at: SystemTime) -> f64 {
+    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as f64 / 1e6
+}
