@@ -16,7 +16,8 @@ pub fn run() -> Result<()> {
         ("redis-server", "apt-get install redis-server"),
         ("chromium", "apt-get install chromium"),
         ("thrift", "apt-get install thrift-compiler python3-thrift"),
-        ("rotel-agent", "pip install --target tools rotel==0.0.1a15; PATH=$PWD/tools/rotel:$PATH"),
+        ("rotel-agent", "pip install rotel==0.0.1a15"),
+        ("st", "pip install schemathesis==4.32.5"),
     ] {
         ensure!(find(command).is_some(), "{command} is missing, which tests start: install it, such as with `{cure}`");
     }

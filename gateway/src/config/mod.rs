@@ -22,6 +22,6 @@ mod yaml;
 pub use catalog::{Catalog, PluginEndpoint, PluginFacts, PluginProblem, Wants};
 #[cfg(test)]
 pub use check::load;
-pub use check::{check, read};
+pub use check::{check, log_level, read};
 pub use problem::{Location, Problem, Problems, without_credentials};
 pub use schema::schema;

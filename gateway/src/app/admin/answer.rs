@@ -87,7 +87,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// The whole of a request's body as text.
+/// The whole of a request's body as text, of which there is some.
 pub(super) struct Text(pub(super) String);
 
 impl<S: Send + Sync> FromRequest<S> for Text {
@@ -102,6 +102,9 @@ impl<S: Send + Sync> FromRequest<S> for Text {
             false => Refusal::new(StatusCode::BAD_REQUEST, "the body is not whole"),
         })?;
         let text = String::from_utf8(bytes.to_bytes().into());
+        if text.as_ref().is_ok_and(String::is_empty) {
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, "the request has no body"));
+        }
         Ok(Self(text.map_err(|_| Refusal::new(StatusCode::BAD_REQUEST, "the body is not UTF-8"))?))
     }
 }
@@ -119,8 +122,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Told<T> {
             return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "expected a body of application/json"));
         }
         let Text(text) = Text::from_request(request, state).await?;
-        let told = serde_json::from_str(&text);
-        told.map(Self).map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("the body: {error}")))
+        let wrong = |error: serde_json::Error| Refusal::new(StatusCode::BAD_REQUEST, format!("the body: {error}"));
+        // A list would be taken for the fields in their order.
+        if !text.trim_start().starts_with('{') {
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, "the body: expected an object"));
+        }
+        serde_json::from_str(&text).map(Self).map_err(wrong)
     }
 }
 

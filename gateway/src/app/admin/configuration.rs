@@ -99,7 +99,7 @@ pub(super) struct Compared {
 
 /// The configuration in force as it was typed, without credentials in URLs. `ETag` has its number.
 #[utoipa::path(get, path = "/config", tag = "configuration",
-    responses((status = 200, content_type = "application/yaml", body = String)))]
+    responses((status = 200, content_type = "application/yaml", body = Object)))]
 pub(super) async fn present(State(panel): State<Arc<Panel>>) -> Answer<Response> {
     let history = panel.history();
     history.present().map(yaml).ok_or_else(|| Refusal::not_found("revision", "present"))
@@ -108,7 +108,7 @@ pub(super) async fn present(State(panel): State<Arc<Panel>>) -> Answer<Response>
 /// Puts another configuration in force, if nothing is wrong with it, and writes it to the configuration file.
 /// With `If-Match` only where the revision of that number is in force still.
 #[utoipa::path(put, path = "/config", tag = "configuration", params(Writing),
-    request_body(content = String, content_type = "application/yaml"),
+    request_body(content = Object, content_type = "application/yaml", description = "A configuration: docs and editors know its schema by `gateway schema`"),
     responses((status = 200, body = InForce)))]
 pub(super) async fn apply(
     State(panel): State<Arc<Panel>>,
@@ -128,7 +128,7 @@ pub(super) async fn apply(
 
 /// Says what is wrong with a configuration, and changes nothing.
 #[utoipa::path(post, path = "/config/validate", tag = "configuration",
-    request_body(content = String, content_type = "application/yaml"),
+    request_body(content = serde_json::Value, content_type = "application/yaml", description = "A configuration: docs and editors know its schema by `gateway schema`"),
     responses((status = 200, body = Judgement)))]
 pub(super) async fn validate(State(panel): State<Arc<Panel>>, Text(text): Text) -> Answer<Json<Judgement>> {
     let busy = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the gateway is ending");
@@ -161,7 +161,7 @@ pub(super) async fn revisions(State(panel): State<Arc<Panel>>) -> Json<Vec<Revis
 
 /// One of them as it was typed, without credentials in URLs.
 #[utoipa::path(get, path = "/config/revisions/{id}", tag = "configuration", params(("id" = u64, Path)),
-    responses((status = 200, content_type = "application/yaml", body = String)))]
+    responses((status = 200, content_type = "application/yaml", body = Object)))]
 pub(super) async fn revision(State(panel): State<Arc<Panel>>, Named(id): Named<u64>) -> Answer<Response> {
     let history = panel.history();
     history.get(id).map(yaml).ok_or_else(|| Refusal::not_found("revision", &id.to_string()))

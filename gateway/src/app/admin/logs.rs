@@ -11,13 +11,16 @@ use super::{
     answer::{Answer, Refusal, Told},
     panel::Panel,
 };
+use crate::config;
+
+const LEVEL: usize = 1024;
 
 /// The log's level.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Level {
     /// `error`, `warn`, `info`, `debug`, `trace` or `off`; also for parts: `info,gateway::upstream=debug`.
-    #[schema(max_length = 1024)]
+    #[schema(max_length = 1024, example = "info,gateway::upstream=debug")]
     level: String,
 }
 
@@ -32,6 +35,12 @@ pub(super) async fn level(State(panel): State<Arc<Panel>>) -> Answer<Json<Level>
 #[utoipa::path(put, path = "/log-level", tag = "gateway", request_body = Level,
     responses((status = 200, body = Level)))]
 pub(super) async fn set_level(State(panel): State<Arc<Panel>>, Told(asked): Told<Level>) -> Answer<Json<Level>> {
+    if asked.level.len() > LEVEL {
+        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, format!("a level has up to {LEVEL} characters")));
+    }
+    if let [first, ..] = &config::log_level(&asked.level)[..] {
+        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, first.as_str()));
+    }
     match panel.shared.set_log_level(&asked.level) {
         None => Err(none()),
         Some(Err(error)) => Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error)),

@@ -109,6 +109,14 @@ fn complete(document: &mut Document) {
     for item in document.paths.paths.values_mut() {
         let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
         for operation in operations.into_iter().flatten() {
+            for response in operation.responses.responses.values_mut() {
+                // OpenAPI 3.1 wants one, and all that there is to say is in its schema.
+                if let RefOr::T(response) = response
+                    && response.description.is_empty()
+                {
+                    "What was asked for".clone_into(&mut response.description);
+                }
+            }
             operation.responses.responses.insert("default".to_owned(), RefOr::T(refused.clone()));
         }
     }

@@ -30,7 +30,7 @@ pub(super) fn admin(file: &File, listeners: &[model::Listener], report: &mut Rep
     let mut names = HashSet::new();
     let mut access = Vec::new();
     for (place, typed) in report.parts(&typed.access, "/admin/access") {
-        if typed.name.is_empty() || !typed.name.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
+        if !typed.name.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
             report.value(&join(&place, "name"), "is a name of visible ASCII characters".to_owned());
         } else if !names.insert(&typed.name) {
             report.value(&join(&place, "name"), format!("`{}` is there already", cut(&typed.name)));

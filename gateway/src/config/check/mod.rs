@@ -23,6 +23,8 @@ mod state;
 mod tracing;
 mod upstreams;
 
+pub use settings::log_level;
+
 use std::{fs, io::Read, path::Path, sync::LazyLock, thread};
 
 use jsonschema::Validator;

@@ -38,7 +38,16 @@ const WAIT: (Span, Span) = (Span::millis(1), Span::secs(24 * 60 * 60));
 
 pub(super) fn log(file: &File, report: &mut Report<'_>) -> Option<model::Log> {
     let typed = report.part(&file.log, "/log")?;
-    for directive in typed.level.split(',').map(str::trim) {
+    for message in log_level(&typed.level) {
+        report.value("/log/level", message);
+    }
+    Some(model::Log { format: typed.format, level: typed.level.clone() })
+}
+
+/// What is wrong with a level of the log.
+pub fn log_level(text: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for directive in text.split(',').map(str::trim) {
         let (target, level) = directive.rsplit_once('=').map_or((None, directive), |(t, l)| (Some(t), l));
         if !LEVELS.iter().any(|known| known.eq_ignore_ascii_case(level)) {
             let cure = match (target, level.contains("::")) {
@@ -46,13 +55,13 @@ pub(super) fn log(file: &File, report: &mut Report<'_>) -> Option<model::Log> {
                 (None, true) => format!("; write `{level}=debug`"),
                 _ => hint(level, LEVELS),
             };
-            report.value("/log/level", format!("unknown level `{}`{cure}", cut(level)));
-        } else if typed.level.parse::<tracing_subscriber::filter::EnvFilter>().is_err() {
-            report.value("/log/level", format!("expected levels and `target=level`, found `{}`", cut(directive)));
+            wrong.push(format!("unknown level `{}`{cure}", cut(level)));
+        } else if text.parse::<tracing_subscriber::filter::EnvFilter>().is_err() {
+            wrong.push(format!("expected levels and `target=level`, found `{}`", cut(directive)));
             break;
         }
     }
-    Some(model::Log { format: typed.format, level: typed.level.clone() })
+    wrong
 }
 
 pub(super) fn trusted_proxies(file: &File, report: &mut Report<'_>) -> Vec<IpNet> {
