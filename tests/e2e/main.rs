@@ -10,6 +10,7 @@ mod bodies;
 mod cli;
 mod client_certificates;
 mod contrib;
+mod dashboard;
 mod demo;
 mod endurance;
 mod examples;

@@ -2,6 +2,7 @@
 
 mod bench;
 mod cache_tests;
+mod dashboard;
 mod demo;
 mod dist;
 mod shell;
@@ -16,6 +17,7 @@ cargo xtask COMMAND
 
   test                            formatting, tidiness, clippy, all tests, licences; what CI runs
   tidy                            only the tidiness check
+  dashboard                       the dashboard's files in dashboard/dist, which the gateway has inside; needs Node.js
   demo [ARGS...]                  build everything and start `gateway demo ARGS...`
   bench [--quick] [--envoy] [--only SCENARIO,…] [--binary FILE] [--json FILE]
                                   CPU time per request beside nginx and HAProxy, on this machine
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     let result = match (command, rest) {
         ("test", []) => test::run(),
         ("tidy", []) => tidy::run(),
+        ("dashboard", []) => dashboard::run(),
         ("demo", args) => demo::run(args),
         ("bench", args) => bench::run(args),
         ("dist", []) => dist::run(),

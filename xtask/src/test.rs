@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, bail, ensure};
 
 use crate::{
+    dashboard,
     shell::{self, cargo, find},
     tidy,
     toolchain::ensure_wasm_target,
@@ -18,6 +19,7 @@ pub fn run() -> Result<()> {
         ("thrift", "apt-get install thrift-compiler python3-thrift"),
         ("rotel-agent", "pip install rotel==0.0.1a15"),
         ("st", "pip install schemathesis==4.32.5"),
+        ("node", "apt-get install nodejs"),
     ] {
         ensure!(find(command).is_some(), "{command} is missing, which tests start: install it, such as with `{cure}`");
     }
@@ -28,6 +30,7 @@ pub fn run() -> Result<()> {
     steps.step("clippy", || {
         shell::run(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
     });
+    steps.step("dashboard", || dashboard::install().and_then(|()| dashboard::check()));
     steps.step("tests", || shell::run(cargo().args(["test", "--workspace", "--locked", "--no-fail-fast"])));
     if find("cargo-deny").is_some() {
         steps.step("licences", || shell::run(cargo().args(["deny", "check", "bans", "licenses", "sources"])));

@@ -8,6 +8,7 @@ mod catalog;
 mod check;
 mod defaults;
 mod file;
+mod masked;
 pub mod model;
 mod part;
 mod problem;
@@ -23,5 +24,6 @@ pub use catalog::{Catalog, PluginEndpoint, PluginFacts, PluginProblem, Wants};
 #[cfg(test)]
 pub use check::load;
 pub use check::{check, log_level, read};
+pub use masked::Masked;
 pub use problem::{Location, Problem, Problems, without_credentials};
 pub use schema::schema;

@@ -110,17 +110,11 @@ fn excerpt(line: &str, Location { line: number, column }: Location) -> String {
     format!("{number:>5} | {}\n      | {caret}^", shown.trim_end())
 }
 
-/// A configuration's text with stars for the credentials in URLs.
-pub fn without_credentials(text: &str) -> String {
-    if !text.contains("://") {
-        return text.to_owned();
-    }
-    let hidden = |line: &str| {
-        let mut line: Vec<char> = line.chars().collect();
-        hide_credentials(&mut line);
-        line.into_iter().collect::<String>()
-    };
-    text.split_inclusive('\n').map(hidden).collect()
+/// A URL with stars for its credentials.
+pub fn without_credentials(url: &str) -> String {
+    let mut url: Vec<char> = url.chars().collect();
+    hide_credentials(&mut url);
+    url.into_iter().collect()
 }
 
 /// Makes stars of what URLs say before their host (RFC 3986 §3.2.1): what is wrong with a file ends up in logs, and a

@@ -183,18 +183,32 @@ async fn a_file_behind_a_link_is_replaced_and_the_link_stays() {
 }
 
 #[tokio::test]
-async fn credentials_in_urls_are_shown_to_nobody() {
+async fn secrets_in_the_text_are_shown_to_nobody_and_stay_where_they_are() {
     let gateway = Gateway::start().await;
-    let secret = format!("{}# redis://user:passw0rd@10.0.0.7:6379\n", yaml(202));
-    assert_eq!(gateway.put("", &secret).await.status, 200);
+    let key = "so secret that it has thirty-two bytes";
+    let jwt = |status: u16| {
+        yaml(status).replace(
+            "routes: [",
+            &format!(
+                "routes: [{{ name: jwt, match: {{ path: /jwt }}, plugins: [{{ name: jwt, config: {{ issuer: i, audience: a, keys: [{{ alg: HS256, secret: {key} }}] }} }}], respond: {{ status: 204 }} }}, "
+            ),
+        )
+    };
+    let secret = format!("{}# redis://user:passw0rd@10.0.0.7:6379\n", jwt(202));
+    let applied = gateway.put("", &secret).await;
+    assert_eq!(applied.status, 200, "{}", applied.text());
     let shown = gateway.get("").await.text();
-    assert!(shown.contains("redis://*************@10.0.0.7"), "{shown}");
+    assert!(shown.contains("secret: <masked 1> }") && shown.contains("redis://<masked 2>@10.0.0.7"), "{shown}");
     let diff = gateway.get("/revisions/2/diff").await.text();
-    assert!(!diff.contains("passw0rd"), "{diff}");
-    let (status, detail) = refused(&gateway.put("", &shown).await);
-    assert!(status == 422 && detail.contains("stars"), "{detail}");
-    assert!(fs::read_to_string(&gateway.file).expect("a file").contains("passw0rd"));
-    // And one in plain text is no trouble to go back to.
+    assert!(!diff.contains("passw0rd") && !diff.contains("so secret"), "{diff}");
+    // What is edited as it was shown keeps its secrets.
+    let judged = gateway.ask(Request::post("/api/v1/config/validate", shown.replace("202", "203"))).await.json();
+    assert_eq!(judged["valid"], true, "{judged}");
+    assert_eq!(gateway.put("", &shown.replace("202", "203")).await.status, 200);
+    assert_eq!(fs::read_to_string(&gateway.file).expect("a file"), secret.replace("202", "203"));
+    let (status, detail) = refused(&gateway.put("", &shown.replace("<masked 1>", "<masked 7>")).await);
+    assert!(status == 422 && detail.contains("`<masked 7>`"), "{detail}");
     let back = gateway.ask(Request::new(Method::POST, "/api/v1/config/revisions/2/activate")).await;
     assert_eq!(back.status, 200);
+    assert_eq!(fs::read_to_string(&gateway.file).expect("a file"), secret);
 }

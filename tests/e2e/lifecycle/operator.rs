@@ -43,7 +43,7 @@ async fn the_operators_listener_has_health_and_metrics_for_everyone() {
     assert_eq!(admin.send(Request::get("/readyz")).await.status, 200);
     let head = admin.send(Request::new(http::Method::HEAD, "/healthz")).await;
     assert_eq!((head.status.as_u16(), head.body.len()), (200, 0));
-    assert_eq!(admin.send(Request::get("/")).await.status, 404);
+    assert_eq!(admin.send(Request::get("/nothing")).await.status, 404);
     let posted = admin.send(Request::post("/healthz", "")).await;
     assert_eq!((posted.status.as_u16(), posted.header("allow")), (405, "GET,HEAD"));
     let metrics = admin.send(Request::get("/metrics")).await;

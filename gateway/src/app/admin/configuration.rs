@@ -18,10 +18,7 @@ use super::{
     history::{Origin, Revision},
     panel::{Panel, seconds},
 };
-use crate::{
-    app::{StartError, snapshot},
-    config::without_credentials,
-};
+use crate::app::{StartError, snapshot};
 
 /// A configuration that was in force.
 #[derive(Debug, Serialize, ToSchema)]
@@ -97,7 +94,7 @@ pub(super) struct Compared {
     from: Option<u64>,
 }
 
-/// The configuration in force as it was typed, without credentials in URLs. `ETag` has its number.
+/// The configuration in force as it was typed, but for secrets, which have numbers in their places. `ETag` has its number.
 #[utoipa::path(get, path = "/config", tag = "configuration",
     responses((status = 200, content_type = "application/yaml", body = Object)))]
 pub(super) async fn present(State(panel): State<Arc<Panel>>) -> Answer<Response> {
@@ -105,7 +102,8 @@ pub(super) async fn present(State(panel): State<Arc<Panel>>) -> Answer<Response>
     history.present().map(yaml).ok_or_else(|| Refusal::not_found("revision", "present"))
 }
 
-/// Puts another configuration in force, if nothing is wrong with it, and writes it to the configuration file.
+/// Puts another configuration in force, if nothing is wrong with it, and writes it to the configuration file. Where it has
+/// the numbers of the present one's secrets, they are put back.
 /// With `If-Match` only where the revision of that number is in force still.
 #[utoipa::path(put, path = "/config", tag = "configuration", params(Writing),
     request_body(content = Object, content_type = "application/yaml", description = "A configuration: docs and editors know its schema by `gateway schema`"),
@@ -118,11 +116,7 @@ pub(super) async fn apply(
     Text(text): Text,
 ) -> Answer<Json<InForce>> {
     match_present(&panel, &headers)?;
-    if text.contains("://*") && without_credentials(&text) == text {
-        let message =
-            "it has stars where a URL's credentials were: they were never shown, so they have to be typed again";
-        return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, message));
-    }
+    let text = unmasked(&panel, &text)?;
     put_in_force(&panel, text, Origin::Operator(who.name.to_string()), writing.write).await
 }
 
@@ -131,6 +125,7 @@ pub(super) async fn apply(
     request_body(content = serde_json::Value, content_type = "application/yaml", description = "A configuration: docs and editors know its schema by `gateway schema`"),
     responses((status = 200, body = Judgement)))]
 pub(super) async fn validate(State(panel): State<Arc<Panel>>, Text(text): Text) -> Answer<Json<Judgement>> {
+    let text = unmasked(&panel, &text)?;
     let busy = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the gateway is ending");
     let _turn = panel.checking.acquire().await.map_err(busy)?;
     let (source, shared) = (panel.source_of(text), panel.shared.clone());
@@ -159,7 +154,7 @@ pub(super) async fn revisions(State(panel): State<Arc<Panel>>) -> Json<Vec<Revis
     Json(history.all().map(|revision| RevisionView::of(revision, present)).collect())
 }
 
-/// One of them as it was typed, without credentials in URLs.
+/// One of them as it was typed, but for secrets, which have numbers in their places.
 #[utoipa::path(get, path = "/config/revisions/{id}", tag = "configuration", params(("id" = u64, Path)),
     responses((status = 200, content_type = "application/yaml", body = Object)))]
 pub(super) async fn revision(State(panel): State<Arc<Panel>>, Named(id): Named<u64>) -> Answer<Response> {
@@ -178,7 +173,7 @@ pub(super) async fn diff(
 ) -> Answer<Response> {
     let (old, new, from) = {
         let history = panel.history();
-        let text = |id: u64| history.get(id).map(|revision| without_credentials(&revision.text));
+        let text = |id: u64| history.get(id).map(|revision| revision.masked().text);
         let new = text(id).ok_or_else(|| Refusal::not_found("revision", &id.to_string()))?;
         let from = compared.from.unwrap_or(id.saturating_sub(1));
         let old = match (text(from), compared.from) {
@@ -211,6 +206,16 @@ pub(super) async fn activate(
     let text = panel.history().get(id).map(|revision| revision.text.to_string());
     let text = text.ok_or_else(|| Refusal::not_found("revision", &id.to_string()))?;
     put_in_force(&panel, text, Origin::Back(who.name.to_string(), id), writing.write).await
+}
+
+/// What was shown without its secrets gets those of the present revision back.
+fn unmasked(panel: &Panel, text: &str) -> Answer<String> {
+    let masked = panel.history().present().map(Revision::masked);
+    let Some(masked) = masked else { return Ok(text.to_owned()) };
+    masked.unmask(text).map_err(|unknown| {
+        let message = format!("the configuration in force has no secret for `{unknown}`: type what shall be there");
+        Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, message)
+    })
 }
 
 /// RFC 9110 §13.1.1.
@@ -288,5 +293,5 @@ fn etag(id: u64) -> String {
 fn yaml(revision: &Revision) -> Response {
     let tag = HeaderValue::from_str(&etag(revision.id)).unwrap_or(HeaderValue::from_static(""));
     let kind = HeaderValue::from_static("application/yaml");
-    ([(header::CONTENT_TYPE, kind), (header::ETAG, tag)], without_credentials(&revision.text)).into_response()
+    ([(header::CONTENT_TYPE, kind), (header::ETAG, tag)], revision.masked().text).into_response()
 }

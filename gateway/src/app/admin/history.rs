@@ -2,6 +2,8 @@
 
 use std::{collections::VecDeque, sync::Arc, time::SystemTime};
 
+use crate::config::Masked;
+
 /// So many, and no more bytes of text than this: the present one is always there.
 const KEPT: usize = 32;
 const BYTES: usize = 32 * 1024 * 1024;
@@ -23,6 +25,15 @@ pub(super) struct Revision {
     pub(super) at: SystemTime,
     pub(super) origin: Origin,
     pub(super) text: Arc<str>,
+    /// The names of the secrets that it has.
+    named: Vec<String>,
+}
+
+impl Revision {
+    /// Its text without secrets.
+    pub(super) fn masked(&self) -> Masked {
+        Masked::of(&self.text, &|name| self.named.iter().any(|named| named == name))
+    }
 }
 
 #[derive(Default)]
@@ -33,12 +44,13 @@ pub(super) struct History {
 
 impl History {
     /// A text is in force now. The same text again is no news.
-    pub(super) fn note(&mut self, text: &Arc<str>, origin: Origin) {
+    pub(super) fn note<'a>(&mut self, text: &Arc<str>, named: impl Iterator<Item = &'a String>, origin: Origin) {
         if self.revisions.back().is_some_and(|last| last.text == *text) {
             return;
         }
         self.count += 1;
-        self.revisions.push_back(Revision { id: self.count, at: SystemTime::now(), origin, text: text.clone() });
+        let named = named.cloned().collect();
+        self.revisions.push_back(Revision { id: self.count, at: SystemTime::now(), origin, text: text.clone(), named });
         let bytes = |all: &VecDeque<Revision>| all.iter().map(|revision| revision.text.len()).sum::<usize>();
         while self.revisions.len() > KEPT || (self.revisions.len() > 1 && bytes(&self.revisions) > BYTES) {
             self.revisions.pop_front();
@@ -64,26 +76,32 @@ impl History {
 mod tests {
     use super::*;
 
+    impl History {
+        fn has(&mut self, text: &str, origin: Origin) {
+            self.note(&text.into(), [].into_iter(), origin);
+        }
+    }
+
     #[test]
     fn the_last_ones_stay_and_the_present_one_always() {
         let mut history = History::default();
         for number in 0..KEPT + 5 {
-            history.note(&format!("{number}").into(), Origin::Reload);
+            history.has(&format!("{number}"), Origin::Reload);
         }
         assert_eq!(history.all().count(), KEPT);
         assert_eq!(history.present().unwrap().id, KEPT as u64 + 5);
-        history.note(&"x".repeat(BYTES + 1).into(), Origin::Reload);
+        history.has(&"x".repeat(BYTES + 1), Origin::Reload);
         assert_eq!(history.all().count(), 1);
     }
 
     #[test]
     fn the_same_text_again_is_no_news() {
         let mut history = History::default();
-        history.note(&"a".into(), Origin::Start);
-        history.note(&"a".into(), Origin::Reload);
+        history.has("a", Origin::Start);
+        history.has("a", Origin::Reload);
         assert_eq!(history.all().count(), 1);
-        history.note(&"b".into(), Origin::Reload);
-        history.note(&"a".into(), Origin::Back("ops".to_owned(), 1));
+        history.has("b", Origin::Reload);
+        history.has("a", Origin::Back("ops".to_owned(), 1));
         assert_eq!(history.all().map(|revision| revision.id).collect::<Vec<_>>(), [3, 2, 1]);
     }
 }

@@ -10,6 +10,7 @@ mod configuration;
 mod explain;
 mod history;
 mod logs;
+mod page;
 mod panel;
 mod plugins;
 mod purge;

@@ -43,7 +43,7 @@ impl Panel {
         orders: mpsc::WeakSender<Order>,
     ) -> Arc<Self> {
         let mut history = History::default();
-        history.note(&snapshot.text, Origin::Start);
+        history.note(&snapshot.text, snapshot.config.secrets.keys(), Origin::Start);
         Arc::new(Self {
             ready: AtomicBool::new(false),
             shared,
@@ -67,7 +67,7 @@ impl Panel {
 
     /// A reload ended well, with this in force now.
     pub(in crate::app) fn in_force(&self, snapshot: &Arc<Snapshot>, origin: Origin) {
-        self.history().note(&snapshot.text, origin);
+        self.history().note(&snapshot.text, snapshot.config.secrets.keys(), origin);
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot.clone();
     }
 

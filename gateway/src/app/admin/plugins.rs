@@ -33,7 +33,7 @@ pub(super) struct PluginView {
     waits: bool,
     /// The interfaces that it imports.
     imports: Vec<String>,
-    /// What it may touch: names by kind, `*` for all.
+    /// What it wants to touch and may: names by kind, `*` for all.
     grants: BTreeMap<&'static str, Vec<String>>,
     /// `shared`, `request`.
     isolation: &'static str,
@@ -69,7 +69,7 @@ pub(super) async fn plugins(State(panel): State<Arc<Panel>>) -> Json<Vec<PluginV
     let view = |(name, plugin): (&String, &Arc<crate::config::model::Plugin>)| {
         let facts = snapshot.facts(name)?;
         let counted = instances.iter().find(|figures| *figures.plugin == **name);
-        let Facts { version, description, digest, size, phases, waits, imports, .. } = facts;
+        let Facts { version, description, digest, size, phases, waits, wants, imports, .. } = facts;
         let all = [("request", phases.request), ("response", phases.response), ("complete", phases.complete)];
         let grants = &plugin.grants;
         Some(PluginView {
@@ -86,15 +86,15 @@ pub(super) async fn plugins(State(panel): State<Arc<Panel>>) -> Json<Vec<PluginV
             waits: *waits,
             imports: imports.keys().cloned().collect(),
             grants: [
-                ("upstreams", &grants.upstreams),
-                ("store", &grants.store),
-                ("secrets", &grants.secrets),
-                ("sinks", &grants.sinks),
-                ("files", &grants.files),
+                ("upstreams", wants.upstreams, &grants.upstreams),
+                ("store", wants.store, &grants.store),
+                ("secrets", wants.secrets, &grants.secrets),
+                ("sinks", wants.sinks, &grants.sinks),
+                ("files", wants.files, &grants.files),
             ]
             .into_iter()
-            .filter(|(_, names)| !names.is_empty())
-            .map(|(kind, names)| (kind, granted(names)))
+            .filter(|(_, wants, names)| *wants && !names.is_empty())
+            .map(|(kind, _, names)| (kind, granted(names)))
             .collect(),
             isolation: match plugin.isolation {
                 Isolation::Shared => "shared",

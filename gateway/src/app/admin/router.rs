@@ -24,7 +24,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     access,
     answer::{Answer, Misfit, Refusal},
-    audit, caches, certificates, configuration, explain, logs,
+    audit, caches, certificates, configuration, explain, logs, page,
     panel::{Panel, seconds},
     plugins, routes as route_pages, stats, tails, upstreams,
 };
@@ -58,6 +58,7 @@ pub(super) fn router(panel: Arc<Panel>) -> Router {
         .route("/healthz", get(async || text(StatusCode::OK, "alive\n")))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .merge(page::router())
         .merge(api)
         .fallback(nothing)
         .method_not_allowed_fallback(other_method)
@@ -167,7 +168,7 @@ async fn metrics(State(panel): State<Arc<Panel>>) -> Response {
 async fn nothing() -> Answer<()> {
     Err(Refusal::new(
         StatusCode::NOT_FOUND,
-        "there are /healthz, /readyz, /metrics, and what /api/v1/openapi.json describes",
+        "there are the dashboard at /, /healthz, /readyz, /metrics, and what /api/v1/openapi.json describes",
     ))
 }
 

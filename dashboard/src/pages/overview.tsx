@@ -1,0 +1,81 @@
+import { percentile } from "../rates";
+import { Card, Chart, Table, rate, share, span, whole } from "../show";
+import type { PageProps } from "../stats";
+
+export function Overview({ stats, gateway }: PageProps) {
+  const { last, lately } = stats;
+  const bounds = last?.bounds ?? [];
+  const over = (value: (one: (typeof stats.rates)[number]) => number | undefined) => stats.rates.map(value);
+  const busiest = [...(lately?.routes ?? [])].filter(([, route]) => route.requests > 0);
+  busiest.sort(([, a], [, b]) => b.requests - a.requests);
+  const failures = Object.entries(last?.failures ?? {}).sort(([, a], [, b]) => b - a);
+  return (
+    <>
+      <div class="cards">
+        <Card title="Requests" note="a second">
+          {rate(lately?.requests ?? 0)}
+        </Card>
+        <Card title="Errors" note="5xx, or no response">
+          {share(lately?.errors ?? 0, lately?.requests ?? 0)}
+        </Card>
+        <Card title="Half within">{span(lately && percentile(lately.duration, bounds, 0.5))}</Card>
+        <Card title="99 % within">{span(lately && percentile(lately.duration, bounds, 0.99))}</Card>
+        <Card title="Connections" note="of clients">
+          {whole(last?.connections ?? 0)}
+        </Card>
+        <Card title="Configuration" note="revision in force">
+          {gateway ? gateway.revision : "–"}
+        </Card>
+      </div>
+      <Chart
+        title="Requests a second"
+        unit={rate}
+        lines={[
+          { name: "all", class: "first", values: over((one) => one.requests) },
+          { name: "errors", class: "bad", values: over((one) => one.errors) },
+        ]}
+      />
+      <Chart
+        title="Latency"
+        unit={span}
+        lines={[
+          { name: "50 %", class: "first", values: over((one) => percentile(one.duration, bounds, 0.5)) },
+          { name: "95 %", class: "second", values: over((one) => percentile(one.duration, bounds, 0.95)) },
+          { name: "99 %", class: "third", values: over((one) => percentile(one.duration, bounds, 0.99)) },
+        ]}
+      />
+      <h3>Busiest routes</h3>
+      <Table caption="Busiest routes in the last ten seconds" heads={["Route", "Requests/s", "Errors", "50 %", "95 %", "99 %"]}>
+        {busiest.slice(0, 10).map(([name, route]) => (
+          <tr key={name}>
+            <th scope="row">{name || "(no route)"}</th>
+            <td class="number">{rate(route.requests)}</td>
+            <td class="number">{share(route.errors, route.requests)}</td>
+            {[0.5, 0.95, 0.99].map((part) => (
+              <td key={part} class="number">
+                {span(percentile(route.duration, bounds, part))}
+              </td>
+            ))}
+          </tr>
+        ))}
+        {busiest.length === 0 ? (
+          <tr>
+            <td colSpan={6}>No requests in the last ten seconds.</td>
+          </tr>
+        ) : null}
+      </Table>
+      {failures.length ? (
+        <>
+          <h3>What the gateway itself ended, since its start</h3>
+          <ul class="tags">
+            {failures.map(([reason, count]) => (
+              <li key={reason}>
+                {reason} <b>{whole(count)}</b>
+              </li>
+            ))}
+          </ul>
+        </>
+      ) : null}
+    </>
+  );
+}
