@@ -12,7 +12,6 @@ async fn the_dashboard_works_in_a_real_browser() {
         .args(["--test", "--test-reporter=spec", "tests/"])
         .current_dir(FOLDER)
         .env("GATEWAY", env!("CARGO_BIN_EXE_gateway"))
-        .env("CHROMIUM", "chromium")
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output()

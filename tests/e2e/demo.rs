@@ -19,11 +19,13 @@ async fn shell(line: &str) -> Option<String> {
 #[tokio::test]
 async fn the_demos_lines_answer_as_told() {
     let folder = TempDir::new().unwrap();
-    let mut demo = Process::start(folder.path(), ["demo", "--port", "0"]);
+    let mut demo = Process::start(folder.path(), ["demo", "--port", "0", "--admin-port", "0"]);
     let address = demo.printed("The gateway listens on http://127.0.0.1:").await;
     assert!(!address.contains("127.0.0.1:0,"), "{address}");
     demo.printed("Ctrl-C ends it").await;
     let welcome = demo.output();
+    let page = welcome.lines().find_map(|line| line.strip_prefix("The dashboard is at ")?.split_whitespace().next());
+    let page = page.expect("the dashboard's address").to_owned();
     let lines: Vec<&str> = welcome.lines().map(str::trim).filter(|line| line.contains("curl ")).collect();
     assert!(lines.len() >= 6, "{welcome}");
     let line =
@@ -48,6 +50,9 @@ async fn the_demos_lines_answer_as_told() {
     let nowhere = shell(line("/nowhere")).await.unwrap();
     assert!(nowhere.starts_with("HTTP/1.1 404") && nowhere.contains("application/problem+json"), "{nowhere}");
 
+    let dashboard = shell(&format!("curl -s {page}")).await.unwrap();
+    assert!(dashboard.contains("<title>Gateway</title>"), "{dashboard}");
+
     // The access log is on standard output too.
     demo.printed("\"GET /nowhere HTTP/1.1\" 404").await;
     demo.signal("INT");
@@ -71,7 +76,7 @@ async fn the_demo_says_that_its_port_is_taken() {
     let folder = TempDir::new().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let ended = run(folder.path(), ["demo", "--port", &port]).await;
+    let ended = run(folder.path(), ["demo", "--port", &port, "--admin-port", "0"]).await;
     assert_eq!(ended.code, 1, "{}", ended.stderr);
     assert!(ended.stderr.contains("cannot listen"), "{}", ended.stderr);
 }

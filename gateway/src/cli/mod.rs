@@ -113,6 +113,9 @@ struct DemoArgs {
     /// The port to listen on, on the loopback interface; 0 lets the system choose
     #[arg(short, long, default_value_t = 8080)]
     port: u16,
+    /// The port of the dashboard, metrics and admin API, on the loopback interface; 0 lets the system choose
+    #[arg(long, default_value_t = 9900)]
+    admin_port: u16,
     /// Print the example configuration and end
     #[arg(long)]
     print_config: bool,

@@ -29,7 +29,7 @@ pub(super) fn demo(args: &DemoArgs, logging: &Logging) -> Result<(), Failed> {
     if args.print_config {
         return print(demo::CONFIG.trim_end());
     }
-    let demo = demo::Demo::start(args.port)?;
+    let demo = demo::Demo::start(args.port, args.admin_port)?;
     let options = Options {
         source: demo.source(),
         signals: true,
@@ -39,7 +39,7 @@ pub(super) fn demo(args: &DemoArgs, logging: &Logging) -> Result<(), Failed> {
     };
     let gateway = Gateway::start(options)?;
     if let Some(address) = gateway.addresses().first() {
-        print(demo.welcome(*address).trim_end())?;
+        print(demo.welcome(*address, gateway.admin_address()).trim_end())?;
     }
     gateway.wait();
     Ok(())

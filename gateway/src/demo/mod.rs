@@ -12,6 +12,7 @@ pub const CONFIG: &str = include_str!("demo.yaml");
 
 /// What `CONFIG` says, to be replaced by what is.
 const LISTEN: &str = "127.0.0.1:8080";
+const ADMIN: &str = "127.0.0.1:9900";
 const UPSTREAM: &str = "127.0.0.1:9000";
 /// The shared secret of the example's tokens.
 const SECRET: &[u8] = b"a demo secret of thirty-two bytes";
@@ -24,11 +25,13 @@ pub struct Demo {
 }
 
 impl Demo {
-    /// Starts the upstream; `port` is where the gateway is to listen.
-    pub fn start(port: u16) -> io::Result<Self> {
+    /// Starts the upstream; the ports are where the gateway is to listen, for clients and for operators.
+    pub fn start(port: u16, admin: u16) -> io::Result<Self> {
         let upstream = upstream::EchoUpstream::start()?;
+        let here = |port| SocketAddr::from(([127, 0, 0, 1], port)).to_string();
         let config = CONFIG
-            .replace(LISTEN, &SocketAddr::from(([127, 0, 0, 1], port)).to_string())
+            .replace(LISTEN, &here(port))
+            .replace(ADMIN, &here(admin))
             .replace(UPSTREAM, &upstream.address().to_string());
         Ok(Self { config, token: token::for_demo(SECRET), _upstream: upstream })
     }
@@ -38,7 +41,7 @@ impl Demo {
     }
 
     /// What a user is told: where it listens, what each route shows, lines to copy.
-    pub fn welcome(&self, address: SocketAddr) -> String {
+    pub fn welcome(&self, address: SocketAddr, admin: Option<SocketAddr>) -> String {
         let mut text = format!("\nThe gateway listens on http://{address}, in front of an echo service. Try:\n\n");
         let token = &self.token;
         let lines = [
@@ -62,6 +65,9 @@ impl Demo {
         ];
         for (what, line) in lines {
             let _ = writeln!(text, "  # {what}\n  {line}\n");
+        }
+        if let Some(admin) = admin {
+            let _ = writeln!(text, "The dashboard is at http://{admin}/ in a browser.\n");
         }
         text.push_str("The lines below are the access log, by the plugin of that name. `gateway demo --print-config` shows\nthe configuration. Ctrl-C ends it.\n\n");
         text
