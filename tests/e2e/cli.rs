@@ -65,7 +65,7 @@ async fn help_names_the_commands_and_the_exit_codes() {
         ["run", "check", "demo", "schema", "route", "openapi", "plugin", "completions", "man", "help"]
     );
     let codes: Vec<&str> = section(&ended.stdout, "Exit codes:").map(|line| line.trim().split_at(1).0).collect();
-    assert_eq!(codes, ["0", "1", "2", "3", "4"]);
+    assert_eq!(codes, ["0", "1", "2", "3", "4", "5"]);
     for option in ["--log-format", "--log-level", "--version"] {
         assert!(ended.stdout.contains(option), "{}", ended.stdout);
     }

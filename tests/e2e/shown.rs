@@ -85,7 +85,9 @@ fn variables(text: &str) -> impl Iterator<Item = &str> {
 #[tokio::test]
 async fn every_example_is_a_configuration_that_the_gateway_takes() {
     let folder = prepared();
-    let files = files_below(&folder.path().join("examples"), ".yaml");
+    let mut files = files_below(&folder.path().join("examples"), ".yaml");
+    // Those are for `gateway plugin test`.
+    files.retain(|file| !file.ends_with("tests/cases.yaml"));
     assert!(files.len() >= 5, "examples were lost: {files:?}");
     let mut broken = Vec::new();
     for file in &files {

@@ -4,9 +4,11 @@ mod check;
 mod inspect;
 mod manual;
 mod openapi;
+mod project;
 mod route;
 mod run;
 mod schema;
+mod trial;
 
 use std::{
     fmt::Display,
@@ -37,7 +39,8 @@ Exit codes:
   1  it could not start, or stopped on an error
   2  the command line is not understood
   3  the configuration or the plugin is not valid
-  4  `route`: no route answers the request";
+  4  `route`: no route answers the request
+  5  `plugin test`: something is not as expected";
 
 #[derive(Subcommand)]
 enum Command {
@@ -56,7 +59,7 @@ enum Command {
     /// What concerns gRPC services
     #[command(subcommand, hide = true)]
     Grpc(GrpcCommand),
-    /// Look at plugins
+    /// Write, build, test and look at plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Print a script with which a shell completes this command line
@@ -79,8 +82,14 @@ enum GrpcCommand {
 
 #[derive(Subcommand)]
 enum PluginCommand {
+    /// Write a small complete project for a plugin, with a test and a README, into a folder of its name
+    New(NewArgs),
+    /// Make the component of a project, as its plugin.yaml says
+    Build(BuildArgs),
     /// Show a component's phases, capabilities and configuration schema, without running it in a gateway
     Inspect(InspectArgs),
+    /// Run recorded cases against a component in the real sandbox, between a client and a service that do what they say
+    Test(TestArgs),
 }
 
 #[derive(Args)]
@@ -144,6 +153,40 @@ struct InspectArgs {
 }
 
 #[derive(Args)]
+struct NewArgs {
+    /// Lower-case letters, digits and dashes
+    name: String,
+    /// What it is written in
+    #[arg(long, value_enum, default_value_t = LanguageName::Rust)]
+    lang: LanguageName,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LanguageName {
+    Rust,
+}
+
+#[derive(Args)]
+struct BuildArgs {
+    /// The project's folder
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+}
+
+#[derive(Args)]
+struct TestArgs {
+    /// The file of cases, or a folder with tests/cases.yaml
+    #[arg(default_value = ".")]
+    cases: PathBuf,
+    /// The component; the one that the file names if left out
+    #[arg(long, value_name = "FILE")]
+    component: Option<PathBuf>,
+    /// Only cases whose names have this in them
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+}
+
+#[derive(Args)]
 struct Logging {
     /// How log lines look; the configuration's if left out
     #[arg(long, global = true, value_enum, value_name = "FORMAT")]
@@ -169,6 +212,8 @@ enum Failed {
     Invalid(String),
     /// 4
     NoRoute,
+    /// 5
+    NotAsExpected,
 }
 
 impl From<std::io::Error> for Failed {
@@ -197,6 +242,9 @@ pub fn main() -> ExitCode {
         Command::Route(args) => route::route(&args),
         Command::Openapi(args) | Command::Grpc(GrpcCommand::Openapi(args)) => openapi::openapi(&args),
         Command::Plugin(PluginCommand::Inspect(args)) => inspect::inspect(&args),
+        Command::Plugin(PluginCommand::New(args)) => project::new(&args),
+        Command::Plugin(PluginCommand::Build(args)) => project::build(&args),
+        Command::Plugin(PluginCommand::Test(args)) => trial::test(&args, &logging),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { folder } => manual::pages(&folder),
     };
@@ -215,6 +263,7 @@ pub fn main() -> ExitCode {
             ExitCode::from(3)
         }
         Err(Failed::NoRoute) => ExitCode::from(4),
+        Err(Failed::NotAsExpected) => ExitCode::from(5),
     }
 }
 

@@ -23,7 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Rooms at the top, which may use every other.
-const TOP: &[&str] = &["app", "cli", "demo", "lib", "main"];
+const TOP: &[&str] = &["app", "cli", "demo", "lib", "main", "project", "trial"];
 
 const SOURCE_FOLDER: &str = "gateway/src/";
 

@@ -1,0 +1,63 @@
+//! `gateway plugin test`.
+
+use std::path::{Path, PathBuf};
+
+use super::{Failed, Logging, TestArgs, print};
+use crate::{
+    app::LogOverrides,
+    trial::{self, Cases},
+};
+
+/// Where cases are, if the command line does not say.
+const USUAL: &str = "tests/cases.yaml";
+
+pub(super) fn test(args: &TestArgs, logging: &Logging) -> Result<(), Failed> {
+    let file = found(&args.cases)?;
+    let cases = Cases::read(&file).map_err(Failed::Invalid)?;
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let component = match (&args.component, &cases.component) {
+        (Some(component), _) => component.clone(),
+        (None, Some(component)) => folder.join(component),
+        (None, None) => {
+            let why = format!("{}: say `component`, or give it with --component", file.display());
+            return Err(Failed::Misunderstood(why));
+        }
+    };
+    if !component.exists() {
+        return Err(Failed::Invalid(format!("{}: there is no such file; build it first", component.display())));
+    }
+    let wanted = |name: &str| args.only.as_deref().is_none_or(|part| name.contains(part));
+    let mut failed = 0;
+    let mut run = 0;
+    for case in cases.cases.iter().filter(|case| wanted(&case.name)) {
+        // A process has one log.
+        let level = logging.log_level.clone().unwrap_or_else(|| "warn".to_owned());
+        let log = (run == 0).then_some(LogOverrides { format: None, level: Some(level) });
+        let outcome = trial::run(&cases, case, &component, log)?;
+        run += 1;
+        let took = outcome.took.as_millis();
+        if outcome.misses.is_empty() {
+            print(format_args!("ok      {} ({took} ms)", outcome.name))?;
+            continue;
+        }
+        failed += 1;
+        print(format_args!("FAILED  {} ({took} ms)", outcome.name))?;
+        for miss in outcome.misses {
+            print(format_args!("        {miss}"))?;
+        }
+    }
+    match (run, failed) {
+        (0, _) => Err(Failed::Misunderstood("no case has such a name".to_owned())),
+        (run, 0) => print(format_args!("\n{run} of {run} cases are as expected")),
+        (run, failed) => {
+            print(format_args!("\n{} of {run} cases are as expected", run - failed))?;
+            Err(Failed::NotAsExpected)
+        }
+    }
+}
+
+/// A file, or the usual one in a folder.
+fn found(typed: &Path) -> Result<PathBuf, Failed> {
+    let file = if typed.is_dir() { typed.join(USUAL) } else { typed.to_owned() };
+    if file.is_file() { Ok(file) } else { Err(Failed::Misunderstood(format!("there is no file {}", file.display()))) }
+}

@@ -1,0 +1,9 @@
+//! Plugins as projects: `gateway plugin new` writes one, `gateway plugin build` makes a component of it.
+
+mod build;
+mod manifest;
+mod new;
+
+pub use build::{Built, build};
+pub use manifest::Manifest;
+pub use new::{Language, new};

@@ -1,0 +1,126 @@
+//! `gateway plugin test`: recorded cases against a component in the real sandbox.
+
+use std::{fs, path::Path};
+
+use tempfile::TempDir;
+
+use crate::support::{
+    guests,
+    process::{Ended, run},
+};
+
+const EXAMPLE: &str = include_str!("../../examples/plugins/hello-rust/tests/cases.yaml");
+
+/// A folder with the example's component, and cases in the usual place.
+fn project(cases: &str) -> TempDir {
+    let folder = guests::folder();
+    fs::write(folder.path().join("hello.wasm"), test_guests::HELLO).expect("a file");
+    fs::create_dir(folder.path().join("tests")).expect("a folder");
+    fs::write(folder.path().join("tests/cases.yaml"), cases).expect("a file");
+    folder
+}
+
+async fn test(folder: &Path, more: &[&str]) -> Ended {
+    run(folder, ["plugin", "test"].iter().chain(more)).await
+}
+
+#[tokio::test]
+async fn the_examples_cases_are_as_expected() {
+    let folder = project(EXAMPLE);
+    let ended = test(folder.path(), &["--component", "hello.wasm"]).await;
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    assert_eq!(ended.stdout.lines().filter(|line| line.starts_with("ok ")).count(), 3, "{}", ended.stdout);
+    assert!(ended.stdout.ends_with("3 of 3 cases are as expected"), "{}", ended.stdout);
+    let one = test(folder.path(), &["--component", "hello.wasm", "--only", "stranger"]).await;
+    assert!(one.stdout.ends_with("1 of 1 cases are as expected"), "{}", one.stdout);
+}
+
+#[tokio::test]
+async fn what_is_not_as_expected_is_told_with_its_place() {
+    let folder = project(
+        "component: ../hello.wasm
+config: { keys: { k: anna } }
+cases:
+  - name: all of it is wrong
+    request: { path: /a, headers: { x-api-key: k, x-more: [1, 2] }, json: { a: 1 }, method: POST }
+    service: { status: 201, json: { list: [1], deep: { a: true } }, headers: { x-set: [a, b] } }
+    expect:
+      answered: true
+      request: { method: PUT, path: /b, headers: { x-client: bob, x-api-key: null, x-more: 1 }, json: { a: 2 } }
+      response: { status: 200, headers: { x-set: a, x-none: b }, json: { list: [2], deep: { a: false, b: 1 } }, contains: nothing }
+  - name: the service is not asked
+    request: {}
+    expect: { request: {}, response: { json: { status: 401 } } }
+",
+    );
+    let ended = test(folder.path(), &[]).await;
+    assert_eq!(ended.code, 5, "{}{}", ended.stdout, ended.stderr);
+    for miss in [
+        "answered: expected \"true\", was \"false\"",
+        "request.method: expected \"PUT\", was \"POST\"",
+        "request.path: expected \"/b\", was \"/a\"",
+        "request.headers.x-client: expected \"bob\", was \"anna\"",
+        "request.headers.x-api-key: expected none, was \"k\"",
+        "request.headers.x-more: expected \"1\", was \"1\" and \"2\"",
+        "request.json.a: expected \"2\", was \"1\"",
+        "response.status: expected \"200\", was \"201\"",
+        "response.headers.x-set: expected \"a\", was \"a\" and \"b\"",
+        "response.headers.x-none: expected \"b\", was none",
+        "response.json.list: expected \"[2]\", was \"[1]\"",
+        "response.json.deep.a: expected \"false\", was \"true\"",
+        "response.json.deep.b: expected 1, was not there",
+        "response.contains: expected \"nothing\" in the body",
+        "request: expected that the service is asked, and it was not",
+    ] {
+        assert!(ended.stdout.contains(miss), "{miss} is not in\n{}", ended.stdout);
+    }
+    assert!(ended.stdout.ends_with("0 of 2 cases are as expected"), "{}", ended.stdout);
+}
+
+#[tokio::test]
+async fn state_secrets_and_services_are_granted_as_the_file_says_and_none_is_left_for_the_next_case() {
+    let folder = project(
+        "component: ../naughty.wasm
+store: [own]
+secrets: { own: whispered }
+sinks: [own]
+config: { do: mark }
+cases:
+  - name: it can be loaded
+    request: { headers: { x-in: a } }
+    expect: { request: { headers: { x-out: a } } }
+",
+    );
+    let ended = test(folder.path(), &[]).await;
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+}
+
+#[tokio::test]
+async fn files_that_are_not_understood_are_told_with_the_cure() {
+    for (cases, code, said) in [
+        ("cases: []\n", 3, "there are no `cases` in it"),
+        ("cases: [{ name: a }]\n", 3, "give either `request`, with `service` and `expect`, or `steps`"),
+        ("cases: [{ name: a, request: { verb: GET } }]\n", 3, "verb"),
+        ("cases: [{ name: a, request: {} }]\n", 2, "say `component`, or give it with --component"),
+        ("component: gone.wasm\ncases: [{ name: a, request: {} }]\n", 3, "there is no such file; build it first"),
+        ("component: ../hello.wasm\ncases: [{ name: a, request: {} }]\n", 3, "missing key `keys`"),
+        (
+            "component: ../hello.wasm\nconfig: { keys: { k: a } }\ncases: [{ name: a, request: { method: 'a b' } }]\n",
+            1,
+            "is not a method",
+        ),
+    ] {
+        let folder = project(cases);
+        let ended = test(folder.path(), &[]).await;
+        assert_eq!(ended.code, code, "{cases}\n{}{}", ended.stdout, ended.stderr);
+        assert!(ended.stderr.contains(said), "{said} is not in\n{}", ended.stderr);
+    }
+    let folder = TempDir::new().expect("a folder");
+    let ended = test(folder.path(), &[]).await;
+    assert_eq!(
+        (ended.code, ended.stderr.contains("there is no file ./tests/cases.yaml")),
+        (2, true),
+        "{}",
+        ended.stderr
+    );
+}
