@@ -72,7 +72,8 @@ export async function open(admin, path = "", options = {}) {
   browser ??= await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox", "--disable-gpu"] });
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, bypassCSP: options.bypassCSP, ...options });
   const page = await context.newPage();
-  page.setDefaultTimeout(20_000);
+  // Beside all other tests, on a small machine.
+  page.setDefaultTimeout(60_000);
   const faults = [];
   page.on("pageerror", (error) => faults.push(`error: ${error.message}`));
   page.on("console", (message) => {

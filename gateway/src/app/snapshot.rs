@@ -44,8 +44,8 @@ pub(super) struct Snapshot {
     /// What relative paths in it count from.
     pub(super) base: PathBuf,
     pub(super) config: Arc<Config>,
-    /// Who may operate it.
-    pub(super) rules: Arc<Rules>,
+    /// Who may operate it, where there is a listener for that.
+    pub(super) rules: Option<Arc<Rules>>,
     pub(super) listeners: Vec<ListenerSettings>,
     pub(super) sinks: Arc<Sinks>,
     pub(super) traces: Option<Arc<Traces>>,
@@ -149,18 +149,22 @@ impl Snapshot {
         };
         let sinks = Arc::new(sinks.map_err(io::Error::other)?);
         let secrets = secrets::read_all(&config.secrets)?;
-        let old = old.and_then(|old| old.traces.as_ref());
-        let begin = |settings| Traces::begin(settings, &groups, &secrets, old, &shared.metrics);
+        let before = old.and_then(|old| old.traces.as_ref());
+        let begin = |settings| Traces::begin(settings, &groups, &secrets, before, &shared.metrics);
         let traces = config.tracing.as_ref().map(begin).transpose()?;
         let files = components.files().clone();
-        let rules = config.admin.as_ref().map(|admin| Rules::load(admin, &secrets)).transpose()?;
+        // A listener that is there stays until the process ends, and so does what holds for it.
+        let rules = match &config.admin {
+            Some(admin) => Some(Arc::new(Rules::load(admin, &secrets)?)),
+            None => old.and_then(|old| old.rules.clone()),
+        };
         // Who cannot look at it need not keep it.
         let text = if rules.is_some() { text.into() } else { Arc::default() };
         shared.documents.doubt();
         Ok(Self {
             text,
             base,
-            rules: rules.map(Arc::new).unwrap_or_default(),
+            rules,
             table: Arc::new(Table::new(&config.routes)),
             config: Arc::new(config),
             listeners,

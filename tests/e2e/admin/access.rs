@@ -79,6 +79,17 @@ async fn who_may_read_changes_nothing_and_who_may_do_all_is_written_down() {
 }
 
 #[tokio::test]
+async fn a_configuration_that_says_nothing_of_operators_leaves_those_who_are_there() {
+    let gateway = guarded().await;
+    let with = |request: Request| with(request, "a-token-of-an-operator");
+    let without = format!("listeners: [{{ address: '127.0.0.1:0' }}]\n{ROUTES}");
+    let applied = ask(&gateway, with(Request::put("/api/v1/config", without.clone()))).await;
+    assert_eq!(applied.status, 200, "{}", applied.text());
+    assert_eq!(refused(&ask(&gateway, Request::get("/api/v1/config")).await).0, 401);
+    assert_eq!(ask(&gateway, with(Request::get("/api/v1/config"))).await.text(), without);
+}
+
+#[tokio::test]
 async fn pages_of_other_sites_may_not_ask_even_from_this_machine() {
     let gateway = TestGateway::start(ROUTES).await;
     let ours = ask(&gateway, Request::get("/api/v1/gateway")).await;

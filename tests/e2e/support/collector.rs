@@ -236,8 +236,18 @@ pub struct Rotel {
 
 impl Rotel {
     pub async fn start(to: SocketAddr) -> Self {
+        // Somebody else may have been given the same port in between.
+        for _ in 0..5 {
+            if let Some(rotel) = Self::try_start(to).await {
+                return rotel;
+            }
+        }
+        panic!("Rotel does not stay");
+    }
+
+    async fn try_start(to: SocketAddr) -> Option<Self> {
         let (grpc, http) = (free_port().await, free_port().await);
-        let child = Command::new("rotel-agent")
+        let mut child = Command::new("rotel-agent")
             .arg("start")
             .args(["--otlp-grpc-endpoint", &grpc.to_string(), "--otlp-http-endpoint", &http.to_string()])
             .args(["--exporter", "otlp", "--otlp-exporter-endpoint", &format!("http://{to}")])
@@ -249,9 +259,13 @@ impl Rotel {
             .spawn()
             .expect("rotel-agent in PATH: it is in the Python package `rotel` (README.md says how)");
         for address in [grpc, http] {
-            eventually("Rotel", async || TcpStream::connect(address).await.is_ok()).await;
+            eventually("Rotel", async || {
+                TcpStream::connect(address).await.is_ok() || child.try_wait().expect("a child of ours").is_some()
+            })
+            .await;
         }
-        Self { _child: child, grpc, http }
+        let is_there = child.try_wait().expect("a child of ours").is_none();
+        is_there.then_some(Self { _child: child, grpc, http })
     }
 }
 

@@ -80,7 +80,7 @@ impl Panel {
     }
 
     pub(super) fn rules(&self) -> Arc<Rules> {
-        self.snapshot().rules.clone()
+        self.snapshot().rules.clone().unwrap_or_default()
     }
 
     pub(super) fn history(&self) -> MutexGuard<'_, History> {
