@@ -67,8 +67,8 @@ export type Plugin = {
 export type Trap = { at: number; plugin: string; route: string; kind: string; detail: string; backtrace: string };
 
 export type Misfit = { line: number | null; column: number | null; message: string };
-export type Judgement = { valid: boolean; problems: Misfit[]; warnings: string[] };
-export type InForce = { revision: number; written: boolean; not_written?: string; warnings: string[] };
+export type Judgement = { valid: boolean; problems: Misfit[]; warnings: Misfit[] };
+export type InForce = { revision: number; written: boolean; not_written?: string; warnings: Misfit[] };
 export type Revision = {
   id: number;
   at: number;

@@ -93,6 +93,21 @@ cases:
     );
     let ended = test(folder.path(), &[]).await;
     assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    let calls = "component: ../waiter.wasm
+config: { do: call-upstream, upstream: users }
+services: { users: { status: 202, json: { id: 7 } } }
+cases:
+  - name: another service is asked
+    request: { client: 203.0.113.7 }
+    expect: { answered: true, response: { status: 202, json: { id: 7 } } }
+  - name: the client is where the case says
+    config: { do: read-request }
+    request: { method: POST, body: four, client: 203.0.113.7 }
+    expect: { request: { headers: { x-length: 4, x-forwarded-for: '203.0.113.7, 127.0.0.1' } } }
+";
+    fs::write(folder.path().join("tests/cases.yaml"), calls).expect("a file");
+    let ended = test(folder.path(), &[]).await;
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
 }
 
 #[tokio::test]

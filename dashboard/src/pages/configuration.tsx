@@ -102,7 +102,10 @@ export function Configuration() {
       {judgement?.warnings.length ? (
         <ul>
           {judgement.warnings.map((warning) => (
-            <li key={warning}>{warning}</li>
+            <li key={warning.message}>
+              {warning.line === null ? "" : `line ${warning.line}: `}
+              {warning.message}
+            </li>
           ))}
         </ul>
       ) : null}

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     Options, Source, StartError,
-    admin::{self, Applied, Panel},
+    admin::{self, Applied, NotApplied, Panel, Terms},
     shared::Shared,
     snapshot::{ListenerKey, Snapshot},
     supervised::Manager,
@@ -36,7 +36,8 @@ pub(super) enum Order {
     Apply {
         text: String,
         origin: admin::Origin,
-        reply: oneshot::Sender<Result<Applied, StartError>>,
+        terms: Terms,
+        reply: oneshot::Sender<Result<Applied, NotApplied>>,
     },
     /// Ends well.
     Drain,
@@ -154,9 +155,14 @@ impl Control {
             };
             let (new_source, origin, reply) = match order {
                 Order::Reload { new_source, reply } => (new_source, admin::Origin::Reload, Reply::Reloaded(reply)),
-                Order::Apply { text, origin, reply } => {
+                Order::Apply { text, origin, terms, reply } => {
+                    // Here, since another one may have been put in force while this one waited for its turn.
+                    if let Err(present) = panel.is_as_expected(&terms) {
+                        drop(reply.send(Err(NotApplied::Unexpected(present))));
+                        continue;
+                    }
                     let source = Source::Text { text, base: core.snapshot.base.clone() };
-                    (Some(source), origin, Reply::Applied(reply))
+                    (Some(source), origin, Reply::Applied(reply, terms))
                 }
                 Order::Drain => {
                     panel.set_ready(false);
@@ -193,7 +199,8 @@ impl Control {
                 panel.in_force(&core.snapshot, origin);
             }
             manager.ready();
-            reply.send(result, &core.source);
+            // Before the next order: the file says what is in force, and not what was a moment ago.
+            reply.send(result, &core).await;
         }
     }
 }
@@ -201,20 +208,20 @@ impl Control {
 /// Who wants to know what came of a reload.
 enum Reply {
     Reloaded(oneshot::Sender<Result<(), StartError>>),
-    Applied(oneshot::Sender<Result<Applied, StartError>>),
+    Applied(oneshot::Sender<Result<Applied, NotApplied>>, Terms),
 }
 
 impl Reply {
-    fn send(self, result: Result<(), StartError>, source: &Source) {
+    async fn send(self, result: Result<(), StartError>, core: &Core) {
         // Whoever asked may not want to know any more.
         match self {
             Self::Reloaded(reply) => drop(reply.send(result)),
-            Self::Applied(reply) => {
-                let file = match source {
-                    Source::File(path) => Some(path.clone()),
-                    Source::Text { .. } => None,
+            Self::Applied(reply, terms) => {
+                let applied = match result {
+                    Ok(()) => Ok(terms.keep(&core.source, &core.snapshot.text).await),
+                    Err(error) => Err(NotApplied::Start(error)),
                 };
-                drop(reply.send(result.map(|()| Applied { file })));
+                drop(reply.send(applied));
             }
         }
     }

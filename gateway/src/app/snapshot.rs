@@ -127,7 +127,7 @@ pub(super) fn read<'a>(source: &Source, shared: &'a Shared) -> Result<Read<'a>, 
 impl Snapshot {
     pub(super) fn load(source: &Source, shared: &Arc<Shared>, old: Option<&Self>) -> Result<Self, StartError> {
         let Read { text, base, config, components } = read(source, shared)?;
-        for warning in &config.warnings {
+        for warning in config.warnings.lines() {
             tracing::warn!("{warning}");
         }
         let workers = config.workers;

@@ -71,6 +71,7 @@ impl Traces {
                 let upstreams = sender.upstreams.clone();
                 let housekeeping = async {
                     loop {
+                        // The time between two looks is what `close_idle` counts by.
                         tokio::time::sleep(HOUSEKEEPING).await;
                         upstreams.close_idle(HOUSEKEEPING);
                     }

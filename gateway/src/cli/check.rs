@@ -9,7 +9,7 @@ pub(super) fn check(args: &ConfigArgs) -> Result<(), Failed> {
     for upstream in config.upstreams.values().filter(|upstream| !upstream.tls.verify) {
         eprintln!("warning: upstream `{}` has `verify: false`: whoever answers is believed", upstream.name);
     }
-    for warning in &config.warnings {
+    for warning in config.warnings.lines() {
         eprintln!("warning: {warning}");
     }
     print(format_args!(

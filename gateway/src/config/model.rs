@@ -20,6 +20,8 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Problems;
+
 pub use action::*;
 pub use admin::*;
 pub use listeners::*;
@@ -53,7 +55,7 @@ pub struct Config {
     pub global_plugins: Vec<Arc<PluginUse>>,
     pub routes: Vec<Arc<Route>>,
     /// What is allowed and makes no sense, each with its place in the file.
-    pub warnings: Vec<String>,
+    pub warnings: Problems,
 }
 
 impl Config {

@@ -21,7 +21,7 @@ pub struct Problem {
 
 /// Everything that is wrong with one file, in the order of the file. Displayed without colours, one
 /// `FILE:LINE:COLUMN: message` each with the line it is about, and their number at the end.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Problems {
     file: PathBuf,
     items: Vec<(Problem, Option<String>)>,

@@ -265,7 +265,12 @@ fn every_good_file_fits_the_schema_for_editors() {
 
 fn warnings(plugins: &str, more: &str) -> Vec<String> {
     let route = format!("- {{ name: a, match: {{ path: /a{more} }}, upstream: users, plugins: {plugins} }}\n");
-    with_routes_and(&route, Fake::ordered()).0.unwrap_or_else(|problems| panic!("{problems}")).warnings
+    with_routes_and(&route, Fake::ordered())
+        .0
+        .unwrap_or_else(|problems| panic!("{problems}"))
+        .warnings
+        .lines()
+        .collect()
 }
 
 #[test]

@@ -210,11 +210,15 @@ fn leave(
     let (Some((entered, began)), Some(trace)) = (entered, &slot.trace) else { return };
     // One that was given up while it ran has not said when it ended.
     let ended = if failure.is_some() { Instant::now() } else { slot.mark };
+    if ended == began && !answered {
+        // It had no use for this phase, and was not called.
+        return trace.pass(entered);
+    }
     trace.leave(entered, began, ended, || Call {
         plugin: entry.stage.name().into(),
         phase,
         answered,
-        failure: failure.map(|failure| failure.kind.reason()),
+        failure: failure.map(|failure| failure.kind.counted().name()),
     });
 }
 

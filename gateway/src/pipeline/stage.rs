@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
 use super::exchange::Exchange;
+use crate::telemetry::metrics::CallFailure;
 
 /// One step in a route's list: on the way in, on the way back, and when all is over.
 pub trait Stage {
@@ -77,14 +78,14 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
-    /// As metrics and traces have it.
-    pub fn reason(self) -> &'static str {
+    /// As metrics count it.
+    pub fn counted(self) -> CallFailure {
         match self {
-            Self::Error => "error",
-            Self::Trap => "trap",
-            Self::Timeout => "timeout",
-            Self::Memory => "memory",
-            Self::Busy => "busy",
+            Self::Error => CallFailure::Error,
+            Self::Trap => CallFailure::Trap,
+            Self::Timeout => CallFailure::Timeout,
+            Self::Memory => CallFailure::Memory,
+            Self::Busy => CallFailure::Busy,
         }
     }
 }

@@ -306,7 +306,7 @@ fn failure(state: &State, error: &wasmtime::Error) -> StageFailure {
         at: SystemTime::now(),
         plugin: state.identity.name.to_string(),
         route: state.route().unwrap_or_default().to_owned(),
-        kind: kind.reason(),
+        kind: kind.counted().name(),
         detail: detail.clone(),
         backtrace: format!("{error:?}"),
     });

@@ -146,13 +146,7 @@ impl Pool {
 
     /// Counts a failure, and learns from it.
     pub(super) fn failed(&self, failure: StageFailure, calls: &CallMetrics) -> StageFailure {
-        calls.failed(match failure.kind {
-            FailureKind::Error => CallFailure::Error,
-            FailureKind::Trap => CallFailure::Trap,
-            FailureKind::Timeout => CallFailure::Timeout,
-            FailureKind::Memory => CallFailure::Memory,
-            FailureKind::Busy => CallFailure::Busy,
-        });
+        calls.failed(failure.kind.counted());
         if failure.kind == FailureKind::Timeout {
             self.suspect.set(true);
         }

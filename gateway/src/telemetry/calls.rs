@@ -31,6 +31,13 @@ pub enum CallFailure {
     Busy,
 }
 
+impl CallFailure {
+    /// The label of metrics, and what traces say.
+    pub fn name(self) -> &'static str {
+        CALL_FAILURES[self as usize]
+    }
+}
+
 pub(super) const PHASES: [&str; 4] = ["request", "response", "complete", "part"];
 pub(super) const CALL_FAILURES: [&str; 5] = ["error", "trap", "timeout", "memory", "busy"];
 

@@ -79,6 +79,17 @@ async fn who_may_read_changes_nothing_and_who_may_do_all_is_written_down() {
 }
 
 #[tokio::test]
+async fn another_token_counts_from_the_next_reload_on() {
+    let mut gateway = guarded().await;
+    let yaml = ask(&gateway, with(Request::get("/api/v1/config"), "a-token-of-an-operator")).await.text();
+    fs::write(gateway.folder().join("full"), "another-token-of-an-operator\n").expect("a file");
+    gateway.reload(&yaml).await.expect("a sound configuration");
+    for (token, status) in [("a-token-of-an-operator", 401), ("another-token-of-an-operator", 200)] {
+        assert_eq!(ask(&gateway, with(Request::get("/api/v1/gateway"), token)).await.status, status, "{token}");
+    }
+}
+
+#[tokio::test]
 async fn a_configuration_that_says_nothing_of_operators_leaves_those_who_are_there() {
     let gateway = guarded().await;
     let with = |request: Request| with(request, "a-token-of-an-operator");

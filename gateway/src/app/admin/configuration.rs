@@ -1,6 +1,6 @@
 //! The configuration in force, those before it, and the next one.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Extension, Json,
@@ -15,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     access::Who,
     answer::{Answer, Asked, Misfit, Named, Refusal, Text, misfits},
+    applying::{NotApplied, Terms},
     history::{Origin, Revision},
     panel::{Panel, seconds},
 };
@@ -63,7 +64,7 @@ pub(super) struct InForce {
     #[serde(skip_serializing_if = "Option::is_none")]
     not_written: Option<String>,
     /// What is allowed and makes no sense.
-    warnings: Vec<String>,
+    warnings: Vec<Misfit>,
 }
 
 /// Whether a configuration could be put in force.
@@ -72,7 +73,7 @@ pub(super) struct Judgement {
     valid: bool,
     problems: Vec<Misfit>,
     /// What is allowed and makes no sense.
-    warnings: Vec<String>,
+    warnings: Vec<Misfit>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -104,7 +105,7 @@ pub(super) async fn present(State(panel): State<Arc<Panel>>) -> Answer<Response>
 
 /// Puts another configuration in force, if nothing is wrong with it, and writes it to the configuration file. Where it has
 /// the numbers of the present one's secrets, they are put back.
-/// With `If-Match` only where the revision of that number is in force still.
+/// With `If-Match` only where the revision of that number is in force still; with such numbers it is needed.
 #[utoipa::path(put, path = "/config", tag = "configuration", params(Writing),
     request_body(content = Object, content_type = "application/yaml", description = "A configuration: docs and editors know its schema by `gateway schema`"),
     responses((status = 200, body = InForce)))]
@@ -115,9 +116,14 @@ pub(super) async fn apply(
     Asked(writing): Asked<Writing>,
     Text(text): Text,
 ) -> Answer<Json<InForce>> {
-    match_present(&panel, &headers)?;
-    let text = unmasked(&panel, &text)?;
-    put_in_force(&panel, text, Origin::Operator(who.name.to_string()), writing.write).await
+    let expected = expected(&headers);
+    let whole = unmasked(&panel, &text)?;
+    if whole != text && expected.is_none() {
+        let message = "secrets that have numbers in their places are those of one revision: say which by `If-Match`";
+        return Err(Refusal::new(StatusCode::PRECONDITION_REQUIRED, message));
+    }
+    let terms = Terms { expected, write: writing.write };
+    put_in_force(&panel, whole, Origin::Operator(who.name.to_string()), terms).await
 }
 
 /// Says what is wrong with a configuration, and changes nothing.
@@ -134,7 +140,7 @@ pub(super) async fn validate(State(panel): State<Arc<Panel>>, Text(text): Text) 
     let checked =
         checked.await.map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "a defect of the gateway"))?;
     Ok(Json(match checked {
-        Ok(warnings) => Judgement { valid: true, problems: Vec::new(), warnings: without_file(warnings) },
+        Ok(warnings) => Judgement { valid: true, problems: Vec::new(), warnings: misfits(&warnings) },
         Err(StartError::Config(problems)) => {
             Judgement { valid: false, problems: misfits(&problems), warnings: Vec::new() }
         }
@@ -202,10 +208,10 @@ pub(super) async fn activate(
     Named(id): Named<u64>,
     Asked(writing): Asked<Writing>,
 ) -> Answer<Json<InForce>> {
-    match_present(&panel, &headers)?;
     let text = panel.history().get(id).map(|revision| revision.text.to_string());
     let text = text.ok_or_else(|| Refusal::not_found("revision", &id.to_string()))?;
-    put_in_force(&panel, text, Origin::Back(who.name.to_string(), id), writing.write).await
+    let terms = Terms { expected: expected(&headers), write: writing.write };
+    put_in_force(&panel, text, Origin::Back(who.name.to_string(), id), terms).await
 }
 
 /// What was shown without its secrets gets those of the present revision back.
@@ -218,72 +224,25 @@ fn unmasked(panel: &Panel, text: &str) -> Answer<String> {
     })
 }
 
-/// RFC 9110 §13.1.1.
-fn match_present(panel: &Panel, headers: &HeaderMap) -> Answer<()> {
-    let Some(wanted) = headers.get(header::IF_MATCH).map(|value| value.to_str().unwrap_or_default()) else {
-        return Ok(());
-    };
-    let present = panel.history().present().map_or(0, |revision| revision.id);
-    let matches = wanted.split(',').map(str::trim).any(|tag| tag == "*" || tag == etag(present));
-    let message = || format!("revision {present} is in force by now: look at it first");
-    matches.then_some(()).ok_or_else(|| Refusal::new(StatusCode::PRECONDITION_FAILED, message()))
+/// The revisions that `If-Match` names (RFC 9110 §13.1.1); none for `*`, since there always is one.
+fn expected(headers: &HeaderMap) -> Option<Vec<u64>> {
+    let wanted = headers.get(header::IF_MATCH)?.to_str().unwrap_or_default();
+    let number = |tag: &str| tag.trim().strip_prefix('"')?.strip_suffix('"')?.parse().ok();
+    (wanted.trim() != "*").then(|| wanted.split(',').filter_map(number).collect())
 }
 
-async fn put_in_force(panel: &Arc<Panel>, text: String, origin: Origin, write: bool) -> Answer<Json<InForce>> {
-    let applied = panel.apply(text.clone(), origin).await?;
-    let applied = applied.map_err(|error| Refusal::of_start(&error))?;
-    let (written, not_written) = match applied.file {
-        None => (false, Some("the configuration comes from no file".to_owned())),
-        Some(_) if !write => (false, Some("that was asked for".to_owned())),
-        Some(file) => {
-            let wrote = tokio::task::spawn_blocking(move || replace(&file, &text));
-            match wrote.await.unwrap_or_else(|error| Err(io::Error::other(error))) {
-                Ok(()) => (true, None),
-                Err(error) => (false, Some(error.to_string())),
-            }
+async fn put_in_force(panel: &Panel, text: String, origin: Origin, terms: Terms) -> Answer<Json<InForce>> {
+    let applied = panel.apply(text, origin, terms).await?.map_err(|why| match why {
+        NotApplied::Unexpected(present) => {
+            let message = format!("revision {present} is in force by now: look at it first");
+            Refusal::new(StatusCode::PRECONDITION_FAILED, message)
         }
-    };
-    if let Some(why) = &not_written
-        && write
-    {
-        tracing::warn!("the configuration in force is not in the file, and will be lost at the next start: {why}");
-    }
+        NotApplied::Start(error) => Refusal::of_start(&error),
+    })?;
     let revision = panel.history().present().map_or(0, |revision| revision.id);
-    let warnings = without_file(panel.snapshot().config.warnings.clone());
-    Ok(Json(InForce { revision, written, not_written, warnings }))
-}
-
-/// Whole or not at all: whoever reads it meanwhile reads the old one. A link stays one.
-fn replace(file: &Path, text: &str) -> io::Result<()> {
-    let file = fs::canonicalize(file)?;
-    let folder = file.parent().unwrap_or(Path::new("/"));
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let beside = folder.join(format!(".{name}.{}", std::process::id()));
-    let written = fs::write(&beside, text)
-        .and_then(|()| fs::set_permissions(&beside, fs::metadata(&file)?.permissions()))
-        .and_then(|()| fs::File::open(&beside)?.sync_all())
-        .and_then(|()| fs::rename(&beside, &file));
-    if written.is_err() {
-        // What is left of it is of no use.
-        let _ = fs::remove_file(&beside);
-    }
-    written.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))
-}
-
-/// Warnings begin with the file's name, which says nothing of a text that was sent.
-fn without_file(warnings: Vec<String>) -> Vec<String> {
-    let short = |warning: String| match warning.find(": ") {
-        Some(at) => {
-            let (place, rest) = warning.split_at(at);
-            let place: Vec<&str> = place.rsplitn(3, ':').take(2).collect();
-            match place[..] {
-                [column, line] if line.parse::<usize>().is_ok() => format!("{line}:{column}{rest}"),
-                _ => warning,
-            }
-        }
-        None => warning,
-    };
-    warnings.into_iter().map(short).collect()
+    let warnings = misfits(&panel.snapshot().config.warnings);
+    let written = applied.not_written.is_none();
+    Ok(Json(InForce { revision, written, not_written: applied.not_written, warnings }))
 }
 
 fn etag(id: u64) -> String {

@@ -3,6 +3,7 @@
 
 mod access;
 mod answer;
+mod applying;
 mod audit;
 mod caches;
 mod certificates;
@@ -35,13 +36,16 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 pub(super) use access::Rules;
+pub(super) use applying::{Applied, NotApplied, Terms};
 pub(super) use history::Origin;
-pub(super) use panel::{Applied, Panel};
+pub(super) use panel::Panel;
 
 use access::Peer;
 
 /// Operators are few: more connections than this wait in the backlog.
 const MAX_CONNECTIONS: usize = 64;
+/// After an accept that failed.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection may be used for so long; then it finishes the response under way, for which it has `HEAD_TIMEOUT`.
 /// So none of the few connections is held for ever, not even by a client that reads nothing.
@@ -64,7 +68,8 @@ pub(super) async fn serve(socket: StdListener, panel: Arc<Panel>) -> io::Result<
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept an operator's connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                // Running out of descriptors passes, and is not to be asked for again and again meanwhile.
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };

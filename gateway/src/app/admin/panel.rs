@@ -14,11 +14,12 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use super::{
     access::Rules,
     answer::{Answer, Refusal},
+    applying::{Applied, NotApplied, Terms},
     audit::Audit,
     history::{History, Origin},
 };
 use crate::{
-    app::{Source, StartError, control::Order, shared::Shared, snapshot::Snapshot},
+    app::{Source, control::Order, shared::Shared, snapshot::Snapshot},
     telemetry::metrics,
 };
 
@@ -93,23 +94,28 @@ impl Panel {
     }
 
     /// Has the control thread put another text in force.
-    pub(super) async fn apply(&self, text: String, origin: Origin) -> Answer<Result<Applied, StartError>> {
+    pub(super) async fn apply(
+        &self,
+        text: String,
+        origin: Origin,
+        terms: Terms,
+    ) -> Answer<Result<Applied, NotApplied>> {
         let gone = || Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the gateway is ending");
         let orders = self.orders.upgrade().ok_or_else(gone)?;
         let (reply, answer) = oneshot::channel();
-        orders.send(Order::Apply { text, origin, reply }).await.map_err(|_| gone())?;
+        orders.send(Order::Apply { text, origin, terms, reply }).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())
     }
 }
 
-/// A text is in force.
-#[derive(Debug)]
-pub(in crate::app) struct Applied {
-    /// The file that the configuration comes from, if it comes from one: it does not say the same any more.
-    pub(in crate::app) file: Option<std::path::PathBuf>,
-}
-
 impl Panel {
+    /// The revision in force, where it is none of those that were expected.
+    pub(in crate::app) fn is_as_expected(&self, terms: &Terms) -> Result<(), u64> {
+        let present = self.history().present().map_or(0, |revision| revision.id);
+        let expected = terms.expected.as_ref().is_none_or(|expected| expected.contains(&present));
+        if expected { Ok(()) } else { Err(present) }
+    }
+
     /// Where a text's relative paths count from, as the present one's do.
     pub(super) fn source_of(&self, text: String) -> Source {
         Source::Text { text, base: self.snapshot().base.clone() }

@@ -83,8 +83,7 @@ pub fn check(text: &str, path: &Path, catalog: &mut dyn Catalog) -> Result<Confi
     };
     match config {
         Some(mut config) if report.is_clean() => {
-            let warnings = Problems::new(path, text, report.into_warnings());
-            config.warnings = warnings.lines().collect();
+            config.warnings = Problems::new(path, text, report.into_warnings());
             Ok(config)
         }
         _ => Err(failed(report.into_problems())),
@@ -185,6 +184,6 @@ fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> O
         plugins: plugins.used(),
         global_plugins,
         routes,
-        warnings: Vec::new(),
+        warnings: Problems::default(),
     })
 }

@@ -118,6 +118,7 @@ impl Exporter<'_> {
                 return;
             }
             let asked = refusal.after.unwrap_or_default();
+            // Longer each time and spread, so that a collector that comes back is not met by all gateways at once.
             tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64() / 2.0).max(asked).min(LONGEST_WAIT)).await;
             wait *= 2;
         }

@@ -204,6 +204,11 @@ impl Trace {
         Entered { id, parent: self.current.replace(id) }
     }
 
+    /// The plugin was not called after all.
+    pub fn pass(&self, entered: Entered) {
+        self.current.set(entered.parent);
+    }
+
     /// The plugin's call has ended.
     pub fn leave(&self, entered: Entered, began: Instant, ended: Instant, call: impl FnOnce() -> Call) {
         let Entered { id, parent } = entered;
