@@ -10,7 +10,7 @@ use std::{
 };
 
 fn main() -> ExitCode {
-    match embed_plugins().and_then(|()| embed_sdk()) {
+    match embed_plugins().and_then(|()| embed_sdk()).and_then(|()| embed_noop()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("cannot build the standard plugins: {error}");
@@ -34,35 +34,61 @@ fn embed_plugins() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The SDK's sources and the interface, for the projects that `gateway plugin new` writes: by the path that they have there.
+/// The SDKs, for the projects that `gateway plugin new` writes: files by the paths that they have there.
 fn embed_sdk() -> Result<(), Box<dyn Error>> {
     let here = component_build::manifest_dir()?;
     let workspace = here.parent().ok_or("the gateway lies in a workspace")?;
-    let mut files = Vec::new();
-    for folder in ["plugin-sdk/src", "wit"] {
-        files_below(&workspace.join(folder), &mut files)?;
+    let mut code = String::new();
+    let sdks: [(&str, &str, &[&str]); 5] = [
+        ("RUST", "", &["plugin-sdk/src", "wit", "plugin-sdk/README.md"]),
+        ("JAVASCRIPT", "plugin-sdk/javascript", &["."]),
+        ("PYTHON", "plugin-sdk/python", &["gateway_plugin"]),
+        ("GO", "plugin-sdk/go", &["."]),
+        ("C", "plugin-sdk/c", &["."]),
+    ];
+    for (language, base, parts) in sdks {
+        let base = workspace.join(base);
+        let mut files = Vec::new();
+        for part in parts {
+            files_below(&base.join(part), &mut files)?;
+        }
+        files.sort();
+        writeln!(code, "const SDK_{language}: Files = &[")?;
+        for file in &files {
+            let path: PathBuf = file.strip_prefix(&base)?.components().collect();
+            writeln!(code, "    ({path:?}, include_str!({file:?})),")?;
+        }
+        code.push_str("];\n");
     }
-    files.push(workspace.join("plugin-sdk/README.md"));
-    files.sort();
-    let mut table = format!("const SDK: [(&str, &str); {}] = [\n", files.len());
-    for file in &files {
-        let path = Path::new("vendor").join(file.strip_prefix(workspace)?);
-        writeln!(table, "    ({path:?}, include_str!({file:?})),")?;
-    }
-    table.push_str("];\n");
     let out = env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?;
-    fs::write(Path::new(&out).join("sdk.rs"), table)?;
+    fs::write(Path::new(&out).join("sdk.rs"), code)?;
     Ok(())
 }
 
-fn files_below(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), Box<dyn Error>> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_dir() {
-            files_below(&path, files)?;
-        } else if path.extension().is_some_and(|end| end == "rs" || end == "wit" || end == "md") {
-            files.push(path);
+/// A plugin that does nothing, as a core module: what others cost is told beside it.
+fn embed_noop() -> Result<(), Box<dyn Error>> {
+    let text = component_build::manifest_dir()?.join("src/trial/noop.wat");
+    println!("cargo::rerun-if-changed={}", text.display());
+    let out = env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?;
+    fs::write(Path::new(&out).join("noop.wasm"), wat::parse_file(text)?)?;
+    Ok(())
+}
+
+/// What is written by hand or committed; not what tools leave behind.
+fn files_below(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Box<dyn Error>> {
+    const ENDS: [&str; 15] =
+        ["rs", "wit", "md", "js", "ts", "json", "py", "typed", "toml", "go", "mod", "s", "c", "h", "txt"];
+    if path.is_file() {
+        if path.extension().is_some_and(|end| ENDS.iter().any(|known| end == *known)) {
+            files.push(path.components().collect());
         }
+        return Ok(());
+    }
+    if path.file_name().is_some_and(|name| name == "node_modules" || name == "__pycache__") {
+        return Ok(());
+    }
+    for entry in fs::read_dir(path)? {
+        files_below(&entry?.path(), files)?;
     }
     Ok(())
 }

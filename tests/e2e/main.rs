@@ -18,6 +18,7 @@ mod examples;
 mod forwarding;
 mod grpc;
 mod http2;
+mod languages;
 mod lifecycle;
 mod limits;
 mod misbehaving;

@@ -1,29 +1,14 @@
 //! A stranger's path: `gateway plugin new`, `build`, `test`, and the plugin in a gateway.
 
-use std::{fs, path::Path, process::Stdio, time::Duration};
+use std::fs;
 
 use tempfile::TempDir;
-use tokio::process::Command;
 
 use crate::support::{
     Client, Process, Upstream,
     client::Request,
-    process::{Ended, run},
+    process::{Ended, run, run_long},
 };
-
-/// Compiles some forty crates beside all other tests, which takes its time.
-async fn build(project: &Path) -> Ended {
-    let building = Command::new(env!("CARGO_BIN_EXE_gateway"))
-        .args(["plugin", "build"])
-        .current_dir(project)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let built = tokio::time::timeout(Duration::from_secs(900), building).await.expect("the build ends");
-    let built = built.expect("the binary starts");
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ended { code: built.status.code().unwrap_or(-1), stdout: text(built.stdout), stderr: text(built.stderr) }
-}
 
 #[tokio::test]
 async fn from_nothing_to_a_plugin_that_answers_in_the_gateway() {
@@ -37,7 +22,8 @@ async fn from_nothing_to_a_plugin_that_answers_in_the_gateway() {
     );
     let project = folder.path().join("my-greeter");
 
-    let built = build(&project).await;
+    // Compiles some forty crates.
+    let built = run_long(&project, ["plugin", "build"]).await;
     assert_eq!(built.code, 0, "{}{}", built.stdout, built.stderr);
     assert!(built.stderr.contains("$ cargo build --release --target wasm32-wasip2"), "{}", built.stderr);
     assert!(

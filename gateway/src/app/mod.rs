@@ -147,6 +147,11 @@ impl Gateway {
         self.join();
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(thread::JoinHandle::is_finished)
+    }
+
     fn join(&mut self) {
         if let Some(thread) = self.thread.take() {
             // A panic there has been reported where it happened.

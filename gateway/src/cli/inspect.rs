@@ -1,15 +1,49 @@
 //! `gateway plugin inspect`.
 
-use std::fmt::Write;
+use std::{fmt::Write, fs};
 
 use serde_json::json;
 
-use super::{Failed, InspectArgs, print};
-use crate::{app, plugin::Facts};
+use super::{
+    Failed, InspectArgs,
+    bench::{as_number, micros},
+    print,
+};
+use crate::{
+    app,
+    plugin::{CodeCache, Facts, builtin},
+    trial::{self, Cases, Cost},
+};
 
 pub(super) fn inspect(args: &InspectArgs) -> Result<(), Failed> {
     let facts = app::inspect(&args.file).map_err(Failed::Invalid)?;
-    if args.json { print(format_args!("{:#}", as_json(&facts))) } else { print(as_text(&facts).trim_end()) }
+    let cost = costs(args)?;
+    if args.json {
+        print(format_args!("{:#}", as_json(&facts, cost.as_ref())))
+    } else {
+        print(as_text(&facts, cost.as_ref()).trim_end())
+    }
+}
+
+/// What it costs, with a configuration that is typed or that it can do without; `None` if it cannot.
+fn costs(args: &InspectArgs) -> Result<Option<Cost>, Failed> {
+    let config = match &args.config {
+        None => None,
+        Some(typed) => {
+            let read = serde_yaml::from_str(typed);
+            Some(read.map_err(|error| Failed::Misunderstood(format!("--config: {error}")))?)
+        }
+    };
+    let standard = args.file.to_str().filter(|_| !args.file.exists()).and_then(builtin::builtin);
+    let bytes = match standard {
+        Some(bytes) => bytes.to_vec(),
+        None => fs::read(&args.file)?,
+    };
+    match trial::cost(&bytes, &Cases::bare(config), |_| true, &CodeCache::User) {
+        Ok(cost) => Ok(Some(cost)),
+        Err(why) if args.config.is_some() => Err(Failed::Invalid(why)),
+        Err(_) => Ok(None),
+    }
 }
 
 fn phases(facts: &Facts) -> Vec<&'static str> {
@@ -19,7 +53,7 @@ fn phases(facts: &Facts) -> Vec<&'static str> {
 }
 
 /// What each interface lets a plugin do, and whether the operator has to grant it.
-const CAPABILITIES: [(&str, &str); 14] = [
+const CAPABILITIES: [(&str, &str); 15] = [
     ("gateway:plugin/http@", "read and change the heads of requests and responses"),
     ("gateway:plugin/bodies@", "read and replace bodies, which are then buffered"),
     ("gateway:plugin/log@", "write to the gateway's log"),
@@ -30,6 +64,7 @@ const CAPABILITIES: [(&str, &str); 14] = [
     ("gateway:plugin/http-client@", "call upstreams that are granted"),
     ("gateway:plugin/tcp@", "speak to upstreams of TCP that are granted"),
     ("gateway:plugin/documents@", "look into documents of upstreams that are granted"),
+    ("gateway:plugin/cache@", "keep responses in buckets that are granted"),
     ("gateway:plugin/secrets@", "read secrets that are granted"),
     ("gateway:plugin/files@", "read files that are granted"),
     ("gateway:plugin/streams@", "read and change bodies, whole or as they pass"),
@@ -40,7 +75,7 @@ fn capability(interface: &str) -> &'static str {
     CAPABILITIES.iter().find(|(prefix, _)| interface.starts_with(prefix)).map_or("", |(_, what)| what)
 }
 
-fn as_text(facts: &Facts) -> String {
+fn as_text(facts: &Facts, cost: Option<&Cost>) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{} {}", facts.name, facts.version);
     if !facts.description.is_empty() {
@@ -52,6 +87,25 @@ fn as_text(facts: &Facts) -> String {
     let calls =
         if facts.waits { "on a fiber, since it can wait" } else { "direct, since it imports nothing that waits" };
     let _ = writeln!(text, "calls    {calls}");
+    match cost {
+        None => text.push_str("costs    unknown without a configuration: --config 'YAML' gives one\n"),
+        Some(cost) => {
+            let _ =
+                writeln!(text, "ready    in {} µs: an instance is made, configured and called", micros(cost.started));
+            let linear = cost.memory.div_ceil(1024);
+            let touched = cost.resident.map(|bytes| format!(", of which {} KiB are touched", bytes.div_ceil(1024)));
+            let _ = writeln!(text, "memory   {linear} KiB for each instance{}", touched.unwrap_or_default());
+            for call in &cost.calls {
+                let (median, nothing) = (micros(call.median), micros(cost.nothing));
+                let failed = call.failure.as_ref().map(|why| format!("; it failed: {why}")).unwrap_or_default();
+                let _ = writeln!(
+                    text,
+                    "costs    {median} µs for {} of `{}`, where one that does nothing takes {nothing}{failed}",
+                    call.phase, call.name
+                );
+            }
+        }
+    }
     let _ = writeln!(text, "\nIt can:");
     for (interface, functions) in &facts.imports {
         let _ = writeln!(text, "  {interface}  {}", capability(interface));
@@ -83,7 +137,7 @@ fn as_text(facts: &Facts) -> String {
     text
 }
 
-fn as_json(facts: &Facts) -> serde_json::Value {
+fn as_json(facts: &Facts, cost: Option<&Cost>) -> serde_json::Value {
     json!({
         "name": facts.name,
         "version": facts.version,
@@ -101,5 +155,14 @@ fn as_json(facts: &Facts) -> serde_json::Value {
             "sinks": facts.wants.sinks,
         },
         "config-schema": facts.config_schema,
+        "costs": cost.map(|cost| json!({
+            "ready-us": as_number(cost.started),
+            "memory": cost.memory,
+            "touched": cost.resident,
+            "nothing-us": as_number(cost.nothing),
+            "calls": cost.calls.iter().map(|call| json!({
+                "phase": call.phase, "median-us": as_number(call.median), "failure": call.failure,
+            })).collect::<Vec<_>>(),
+        })),
     })
 }

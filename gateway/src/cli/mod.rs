@@ -1,6 +1,8 @@
 //! The command line: what can be asked of the binary, and with which exit code it answers.
 
+mod bench;
 mod check;
+mod dev;
 mod inspect;
 mod manual;
 mod openapi;
@@ -86,10 +88,14 @@ enum PluginCommand {
     New(NewArgs),
     /// Make the component of a project, as its plugin.yaml says
     Build(BuildArgs),
+    /// Serve a project's gateway.yaml while the plugin is written: it is built and loaded again when a file is saved
+    Dev(DevArgs),
     /// Show a component's phases, capabilities and configuration schema, without running it in a gateway
     Inspect(InspectArgs),
     /// Run recorded cases against a component in the real sandbox, between a client and a service that do what they say
     Test(TestArgs),
+    /// Tell what a component costs in its recorded cases: microseconds for each call, and memory, beside one that does nothing
+    Bench(BenchArgs),
 }
 
 #[derive(Args)]
@@ -147,6 +153,35 @@ struct RouteArgs {
 struct InspectArgs {
     /// The component, or the name of a standard plugin
     file: PathBuf,
+    /// Its configuration in YAML, to tell what its calls cost
+    #[arg(long, value_name = "YAML")]
+    config: Option<String>,
+    /// For machines
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct DevArgs {
+    /// The project's folder
+    #[arg(default_value = ".")]
+    folder: PathBuf,
+    /// The configuration; gateway.yaml in the folder if left out
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct BenchArgs {
+    /// The file of cases, or a folder with tests/cases.yaml
+    #[arg(default_value = ".")]
+    cases: PathBuf,
+    /// The component; the one that the file names if left out
+    #[arg(long, value_name = "FILE")]
+    component: Option<PathBuf>,
+    /// Only cases whose names have this in them
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
     /// For machines
     #[arg(long)]
     json: bool,
@@ -164,6 +199,13 @@ struct NewArgs {
 #[derive(Clone, Copy, ValueEnum)]
 enum LanguageName {
     Rust,
+    #[value(name = "javascript")]
+    JavaScript,
+    #[value(name = "typescript")]
+    TypeScript,
+    Python,
+    Go,
+    C,
 }
 
 #[derive(Args)]
@@ -245,6 +287,8 @@ pub fn main() -> ExitCode {
         Command::Plugin(PluginCommand::New(args)) => project::new(&args),
         Command::Plugin(PluginCommand::Build(args)) => project::build(&args),
         Command::Plugin(PluginCommand::Test(args)) => trial::test(&args, &logging),
+        Command::Plugin(PluginCommand::Dev(args)) => dev::dev(&args, &logging),
+        Command::Plugin(PluginCommand::Bench(args)) => bench::bench(&args),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { folder } => manual::pages(&folder),
     };

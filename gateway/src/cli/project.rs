@@ -3,11 +3,18 @@
 use std::path::Path;
 
 use super::{BuildArgs, Failed, LanguageName, NewArgs, complain, print};
-use crate::project::{self, Language};
+use crate::project::{self, Language, Purpose};
 
 pub(super) fn new(args: &NewArgs) -> Result<(), Failed> {
-    let LanguageName::Rust = args.lang;
-    let folder = project::new(Path::new(""), &args.name, Language::Rust).map_err(Failed::Misunderstood)?;
+    let language = match args.lang {
+        LanguageName::Rust => Language::Rust,
+        LanguageName::JavaScript => Language::JavaScript,
+        LanguageName::TypeScript => Language::TypeScript,
+        LanguageName::Python => Language::Python,
+        LanguageName::Go => Language::Go,
+        LanguageName::C => Language::C,
+    };
+    let folder = project::new(Path::new(""), &args.name, language).map_err(Failed::Misunderstood)?;
     print(format_args!(
         "{} is there, with a test and a README. Go on with\n\n  cd {}\n  gateway plugin build\n  gateway plugin test",
         folder.display(),
@@ -16,7 +23,8 @@ pub(super) fn new(args: &NewArgs) -> Result<(), Failed> {
 }
 
 pub(super) fn build(args: &BuildArgs) -> Result<(), Failed> {
-    let built = project::build(&args.folder, |line| complain(format_args!("$ {line}"))).map_err(Failed::Invalid)?;
+    let built = project::build(&args.folder, Purpose::Use, |line| complain(format_args!("$ {line}")))
+        .map_err(Failed::Invalid)?;
     let facts = &built.facts;
     let phases =
         [("request", facts.phases.request), ("response", facts.phases.response), ("complete", facts.phases.complete)];

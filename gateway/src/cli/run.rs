@@ -45,7 +45,7 @@ pub(super) fn demo(args: &DemoArgs, logging: &Logging) -> Result<(), Failed> {
     Ok(())
 }
 
-fn overrides(logging: &Logging) -> crate::app::LogOverrides {
+pub(super) fn overrides(logging: &Logging) -> crate::app::LogOverrides {
     crate::app::LogOverrides {
         format: logging.log_format.map(|format| match format {
             LogFormat::Text => model::LogFormat::Text,

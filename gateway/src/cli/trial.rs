@@ -12,20 +12,7 @@ use crate::{
 const USUAL: &str = "tests/cases.yaml";
 
 pub(super) fn test(args: &TestArgs, logging: &Logging) -> Result<(), Failed> {
-    let file = found(&args.cases)?;
-    let cases = Cases::read(&file).map_err(Failed::Invalid)?;
-    let folder = file.parent().unwrap_or(Path::new("."));
-    let component = match (&args.component, &cases.component) {
-        (Some(component), _) => component.clone(),
-        (None, Some(component)) => folder.join(component),
-        (None, None) => {
-            let why = format!("{}: say `component`, or give it with --component", file.display());
-            return Err(Failed::Misunderstood(why));
-        }
-    };
-    if !component.exists() {
-        return Err(Failed::Invalid(format!("{}: there is no such file; build it first", component.display())));
-    }
+    let (cases, component) = found(&args.cases, args.component.as_deref())?;
     let wanted = |name: &str| args.only.as_deref().is_none_or(|part| name.contains(part));
     let mut failed = 0;
     let mut run = 0;
@@ -56,8 +43,24 @@ pub(super) fn test(args: &TestArgs, logging: &Logging) -> Result<(), Failed> {
     }
 }
 
-/// A file, or the usual one in a folder.
-fn found(typed: &Path) -> Result<PathBuf, Failed> {
+/// The cases of a file, or of the usual one in a folder, and the component: the one that is typed, or that the file names.
+pub(super) fn found(typed: &Path, component: Option<&Path>) -> Result<(Cases, PathBuf), Failed> {
     let file = if typed.is_dir() { typed.join(USUAL) } else { typed.to_owned() };
-    if file.is_file() { Ok(file) } else { Err(Failed::Misunderstood(format!("there is no file {}", file.display()))) }
+    if !file.is_file() {
+        return Err(Failed::Misunderstood(format!("there is no file {}", file.display())));
+    }
+    let cases = Cases::read(&file).map_err(Failed::Invalid)?;
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let component = match (component, &cases.component) {
+        (Some(component), _) => component.to_owned(),
+        (None, Some(component)) => folder.join(component),
+        (None, None) => {
+            let why = format!("{}: say `component`, or give it with --component", file.display());
+            return Err(Failed::Misunderstood(why));
+        }
+    };
+    if !component.exists() {
+        return Err(Failed::Invalid(format!("{}: there is no such file; build it first", component.display())));
+    }
+    Ok((cases, component))
 }

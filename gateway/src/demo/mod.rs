@@ -5,6 +5,8 @@ mod upstream;
 
 use std::{fmt::Write, io, net::SocketAddr, path::PathBuf};
 
+pub use upstream::EchoUpstream;
+
 use crate::app::Source;
 
 /// The example, as `examples/` would have it; the addresses are filled in at start.
@@ -21,13 +23,13 @@ const SECRET: &[u8] = b"a demo secret of thirty-two bytes";
 pub struct Demo {
     config: String,
     token: String,
-    _upstream: upstream::EchoUpstream,
+    _upstream: EchoUpstream,
 }
 
 impl Demo {
     /// Starts the upstream; the ports are where the gateway is to listen, for clients and for operators.
     pub fn start(port: u16, admin: u16) -> io::Result<Self> {
-        let upstream = upstream::EchoUpstream::start()?;
+        let upstream = EchoUpstream::start(([127, 0, 0, 1], 0).into())?;
         let here = |port| SocketAddr::from(([127, 0, 0, 1], port)).to_string();
         let config = CONFIG
             .replace(LISTEN, &here(port))

@@ -14,14 +14,19 @@ const MAX_BODY: usize = 64 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Ends when dropped.
-pub(super) struct EchoUpstream {
+pub struct EchoUpstream {
     address: SocketAddr,
     _stop: oneshot::Sender<()>,
 }
 
 impl EchoUpstream {
-    pub(super) fn start() -> io::Result<Self> {
-        let socket = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+    /// Listens there; port 0 lets the system choose.
+    ///
+    /// # Errors
+    ///
+    /// The address cannot be had.
+    pub fn start(address: SocketAddr) -> io::Result<Self> {
+        let socket = std::net::TcpListener::bind(address)?;
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -41,7 +46,7 @@ impl EchoUpstream {
         Ok(Self { address, _stop: stop })
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
@@ -75,6 +80,6 @@ async fn echo(request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infal
     });
     let mut response = Response::new(Full::from(format!("{seen:#}\n")));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response.headers_mut().insert("x-powered-by", HeaderValue::from_static("the demo's echo service"));
+    response.headers_mut().insert("x-powered-by", HeaderValue::from_static("an echo service"));
     Ok(response)
 }

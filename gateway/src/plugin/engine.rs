@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, thread, time::Duration};
 
-use wasmtime::{Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{
+    Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
+};
 
 /// What the epoch advances by: the grain of every time limit.
 pub(super) const TICK: Duration = Duration::from_millis(5);
@@ -36,6 +38,8 @@ pub(super) fn engine(cache: &CodeCache) -> wasmtime::Result<Engine> {
         .concurrency_support(false)
         .epoch_interruption(true)
         .memory_init_cow(true)
+        // Source lines in traps, of components that have them.
+        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         .parallel_compilation(true)
         .async_stack_size(STACK)
         .cache(open_cache(cache));

@@ -8,7 +8,7 @@ use std::{
 };
 
 use wasmtime::{
-    Store, Trap,
+    Store, Trap, WasmBacktrace,
     component::{self, ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Lower, Resource, TypedFunc},
 };
 
@@ -25,6 +25,8 @@ use crate::{
     },
 };
 
+/// Of the name of a source file.
+const PLACE: usize = 512;
 /// What a guest may hand over in one host call or as a result, unless its exchange may have larger bodies.
 const HANDED_OVER_BYTES: usize = 8 * 1024 * 1024;
 /// A call, with all that it waits for. A bound of last resort: exchanges have time-outs of their own.
@@ -36,6 +38,15 @@ pub(super) struct Blueprint {
     pub(super) exports: Exports,
     /// It imports something that can wait, so every call needs a fiber.
     pub(super) waits: bool,
+    pub(super) lending: Lending,
+}
+
+/// As what the functions of a component want requests and responses. The interface says `borrow`, which they have to give back
+/// before they return (component model, `Task.return_`); some languages' tools do that too late, and take `own` instead.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lending {
+    Borrowed,
+    Owned,
 }
 
 /// Where the exported functions are. Phases are optional.
@@ -214,9 +225,17 @@ impl Instance {
         self.calls == 0
     }
 
+    /// So many handles will be its own with the next call.
+    pub(super) fn gives(&mut self, handles: u32) {
+        let data = self.store.data_mut();
+        data.handles = data.handles.saturating_add(handles);
+    }
+
     /// Whether it is better replaced. `max_calls` of 0 is no limit.
     pub(super) fn is_worn(&self, max_calls: u64) -> bool {
-        (max_calls != 0 && self.calls >= max_calls) || self.store.data().limiter.is_nearly_full()
+        (max_calls != 0 && self.calls >= max_calls)
+            || self.store.data().limiter.is_nearly_full()
+            || self.store.data().keeps_handles()
     }
 }
 
@@ -290,6 +309,18 @@ impl Drop for Lent<'_> {
 }
 
 /// What went wrong, in the guest's own words where it had any.
+/// Where in the guest's sources it happened, for a component that tells: the innermost of its own functions.
+fn place(error: &wasmtime::Error) -> Option<String> {
+    const OTHERS: [&str; 4] = ["/rustc/", "/.cargo/registry/", "library/std/", "/lib/libc/"];
+    let backtrace = error.downcast_ref::<WasmBacktrace>()?;
+    let mut places = backtrace.frames().iter().flat_map(|frame| frame.symbols()).filter_map(|symbol| {
+        let (file, line) = (symbol.file()?, symbol.line()?);
+        let is_own = !OTHERS.iter().any(|other| file.contains(other));
+        is_own.then(|| format!(" at {}:{line}", file.strip_prefix("./").unwrap_or(file)))
+    });
+    places.next().map(|place| place.chars().filter(|c| !c.is_control()).take(PLACE).collect())
+}
+
 fn failure(state: &State, error: &wasmtime::Error) -> StageFailure {
     let (kind, mut detail) = if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
         (FailureKind::Timeout, "it ran longer than it may".to_owned())
@@ -298,6 +329,9 @@ fn failure(state: &State, error: &wasmtime::Error) -> StageFailure {
     } else {
         (FailureKind::Trap, error.root_cause().to_string())
     };
+    if let Some(place) = place(error) {
+        detail.push_str(&place);
+    }
     if let Some(words) = state.output.last_words() {
         detail.push_str("; it printed: ");
         detail.push_str(&words);

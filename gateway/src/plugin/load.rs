@@ -13,7 +13,10 @@ use std::{
 use aws_lc_rs::digest;
 use wasmtime::{
     Engine,
-    component::{Component, ComponentExportIndex, Linker, types::ComponentItem},
+    component::{
+        Component, ComponentExportIndex, Linker,
+        types::{ComponentItem, Type},
+    },
 };
 
 use super::{
@@ -21,7 +24,7 @@ use super::{
     engine::{CodeCache, engine},
     facts::{self, Facts, Wants},
     host::{self, wasi},
-    instance::{Blueprint, Exports, Instance, Loan, Terms},
+    instance::{Blueprint, Exports, Instance, Lending, Loan, Terms},
     prepared::no_thread,
     services::Services,
     state::{Identity, State},
@@ -127,7 +130,7 @@ impl Runtime {
             response: exports.on_response.is_some(),
             complete: exports.on_complete.is_some(),
         };
-        let blueprint = Blueprint { pre, exports, waits };
+        let blueprint = Blueprint { pre, exports, waits, lending: lending(&self.engine, &component)? };
         let manifest = describe(&blueprint)?;
         let wants = |interface: &str| imports.keys().any(|name| without_version(name) == ours(interface));
         let facts = Facts {
@@ -249,6 +252,32 @@ fn exports(engine: &Engine, component: &Component) -> Result<Exports, LoadError>
     };
     let has_phase = exports.on_request.is_some() || exports.on_response.is_some() || exports.on_complete.is_some();
     if has_phase { Ok(exports) } else { Err(LoadError::NoPhase) }
+}
+
+/// As what its phases want the request and the response; all of them the same.
+fn lending(engine: &Engine, component: &Component) -> Result<Lending, LoadError> {
+    let mut found = None;
+    for (name, item) in component.component_type().exports(engine) {
+        let ComponentItem::ComponentInstance(instance) = item.ty else { continue };
+        if !name.starts_with(PACKAGE) {
+            continue;
+        }
+        for (function, item) in instance.exports(engine) {
+            let ComponentItem::ComponentFunc(ty) = item.ty else { continue };
+            for (_, param) in ty.params() {
+                let wanted = match param {
+                    Type::Own(_) => Lending::Owned,
+                    Type::Borrow(_) => Lending::Borrowed,
+                    _ => continue,
+                };
+                if found.is_some_and(|found| found != wanted) {
+                    return Err(LoadError::Mismatch(format!("{name} {function} wants handles of both kinds")));
+                }
+                found = Some(wanted);
+            }
+        }
+    }
+    Ok(found.unwrap_or(Lending::Borrowed))
 }
 
 /// Instantiates the component once, which also checks the types of its exports, and asks for its manifest.

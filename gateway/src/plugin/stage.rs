@@ -14,7 +14,7 @@ use wasmtime::component::{ComponentNamedList, Lift, Lower, Resource, TypedFunc};
 use super::{
     awaited::{self, Awaited},
     bindings, held,
-    instance::{Functions, Instance, Loan},
+    instance::{Functions, Instance, Lending, Loan},
     passing::{self, Following},
     pool::Pool,
     reply,
@@ -160,7 +160,7 @@ impl PluginStage {
     /// An error means that the instance is lost.
     fn call<H: Hook>(&self, hook: &H, slot: &mut Slot, instance: &mut Instance) -> Result<H::Return, StageFailure> {
         let function = hook.function(instance.functions())?;
-        let params = hook.params(slot);
+        let params = hook.params(slot, self.lending(hook, slot, instance));
         if instance.is_unused() {
             // Making it is not the call's doing.
             slot.mark = Instant::now();
@@ -179,11 +179,20 @@ impl PluginStage {
         instance: &mut Instance,
     ) -> Result<H::Return, StageFailure> {
         let function = hook.function(instance.functions())?;
-        let params = hook.params(slot);
+        let params = hook.params(slot, self.lending(hook, slot, instance));
         let result = instance.call_on_fiber(function, params, self.loan(slot)).await;
         self.count::<H>(instance.ran());
         slot.mark = Instant::now();
         result.map_err(|failure| self.pool.failed(failure, self.calls()))
+    }
+
+    /// As what this call gives the request and the response.
+    fn lending<H: Hook>(&self, hook: &H, slot: &Slot, instance: &mut Instance) -> Lending {
+        let lending = self.pool.prepared.loaded.blueprint.lending;
+        if lending == Lending::Owned {
+            instance.gives(hook.handles(slot));
+        }
+        lending
     }
 
     fn loan<'a>(&'a self, slot: &'a mut Slot) -> Loan<'a> {
@@ -287,8 +296,11 @@ trait Hook {
     type Answer;
 
     fn find(&self, functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Return>>;
-    fn params(&self, exchange: &Exchange) -> Self::Params;
+    fn params(&self, exchange: &Exchange, lending: Lending) -> Self::Params;
     fn answer(&self, result: Self::Return, exchange: &Exchange) -> Result<Self::Answer, StageFailure>;
+
+    /// How many there are among the parameters.
+    fn handles(&self, exchange: &Exchange) -> u32;
 
     /// Whether the request is answered with it.
     fn is_answer(_: &Self::Answer) -> bool {
@@ -303,8 +315,11 @@ trait Hook {
 }
 
 /// There is one request and one response in a store, so the handles' numbers do not matter.
-fn handle<T: 'static>() -> Resource<T> {
-    Resource::new_borrow(0)
+fn handle<T: 'static>(lending: Lending) -> Resource<T> {
+    match lending {
+        Lending::Borrowed => Resource::new_borrow(0),
+        Lending::Owned => Resource::new_own(0),
+    }
 }
 
 /// Whether the plugin itself said that it failed, so that its instance is as good as before.
@@ -328,8 +343,12 @@ impl Hook for OnRequest {
         functions.on_request
     }
 
-    fn params(&self, _: &Exchange) -> Self::Params {
-        (handle(),)
+    fn params(&self, _: &Exchange, lending: Lending) -> Self::Params {
+        (handle(lending),)
+    }
+
+    fn handles(&self, _: &Exchange) -> u32 {
+        1
     }
 
     fn is_answer(answer: &Decision) -> bool {
@@ -361,8 +380,12 @@ impl Hook for OnResponse {
         functions.on_response
     }
 
-    fn params(&self, _: &Exchange) -> Self::Params {
-        (handle(), handle())
+    fn params(&self, _: &Exchange, lending: Lending) -> Self::Params {
+        (handle(lending), handle(lending))
+    }
+
+    fn handles(&self, _: &Exchange) -> u32 {
+        2
     }
 
     fn answer(&self, (result,): Self::Return, _: &Exchange) -> Result<(), StageFailure> {
@@ -382,7 +405,7 @@ impl Hook for OnComplete<'_> {
         functions.on_complete
     }
 
-    fn params(&self, exchange: &Exchange) -> Self::Params {
+    fn params(&self, exchange: &Exchange, lending: Lending) -> Self::Params {
         let outcome = bindings::Outcome {
             status: self.0.status,
             failure: self.0.failure.map(str::to_owned),
@@ -393,7 +416,11 @@ impl Hook for OnComplete<'_> {
             upstream_us: self.0.upstream_us,
             plugins_us: self.0.plugins_us,
         };
-        (handle(), exchange.response.as_ref().map(|_| handle()), outcome)
+        (handle(lending), exchange.response.as_ref().map(|_| handle(lending)), outcome)
+    }
+
+    fn handles(&self, exchange: &Exchange) -> u32 {
+        1 + u32::from(exchange.response.is_some())
     }
 
     fn answer(&self, (): Self::Return, _: &Exchange) -> Result<(), StageFailure> {

@@ -21,6 +21,8 @@ use crate::{config::model::Grants, pipeline::Exchange, telemetry::metrics::Plugi
 
 /// Resources that a guest may hold at a time, of those that WASI makes.
 const RESOURCES: usize = 256;
+/// Requests and responses that a guest may keep of those that were given to it, before its instance is replaced.
+const HANDLES: u32 = 256;
 /// What `wasi:random` gives at once.
 const RANDOM_BYTES: u64 = 64 * 1024;
 
@@ -55,6 +57,8 @@ pub(super) struct State {
     /// What the present call has asked the store, where it is not in memory.
     questions: Vec<[u8; 32]>,
     pub(super) table: ResourceTable,
+    /// Requests and responses that the guest was given as its own, and has not dropped.
+    pub(super) handles: u32,
     /// Made when first asked for: many guests never do.
     wasi: Option<Box<WasiCtx>>,
 }
@@ -81,6 +85,7 @@ impl State {
             lent: SendWrapper::new(Lent::default()),
             questions: Vec::new(),
             table,
+            handles: 0,
             wasi: None,
         }
     }
@@ -100,6 +105,11 @@ impl State {
             self.output.finish(Speaker { plugin: &self.identity.name, request });
         }
         lent.exchange
+    }
+
+    /// A guest that does not drop what it is given would fill its table of handles.
+    pub(super) fn keeps_handles(&self) -> bool {
+        self.handles > HANDLES
     }
 
     /// The exchange at hand. Handles to its messages exist only in calls that have one.

@@ -1,12 +1,15 @@
 //! From a project to its component.
 
 use std::{
-    env, io,
+    env, fs, io,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use super::manifest::{Manifest, Step};
+use super::{
+    component,
+    manifest::{Manifest, Step},
+};
 use crate::{app, plugin::Facts};
 
 /// A component that the gateway takes.
@@ -15,19 +18,48 @@ pub struct Built {
     pub facts: Facts,
 }
 
+/// What a build is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Use,
+    /// While it is written: source lines are left in.
+    Writing,
+}
+
 /// Runs the project's steps, whose own progress is seen as it comes, and looks at what they made. `tell` is told what is run.
 ///
 /// # Errors
 ///
 /// Something is missing, with the command that installs it; a step failed; what was made is no plugin.
-pub fn build(folder: &Path, mut tell: impl FnMut(&str)) -> Result<Built, String> {
+pub fn build(folder: &Path, purpose: Purpose, mut tell: impl FnMut(&str)) -> Result<Built, String> {
     let manifest = Manifest::read(folder)?;
+    let wit = || {
+        let made = component::wit(&manifest.exports, &manifest.imports, manifest.owned_handles);
+        made.map_err(|why| format!("{}: {why}", folder.join(super::manifest::FILE).display()))
+    };
+    if let Some(place) = &manifest.wit {
+        write(&folder.join(place).join("plugin.wit"), wit()?.as_bytes())?;
+    }
+    for made in manifest.module.iter().chain([&manifest.component]) {
+        // Not every compiler makes the folder of what it writes.
+        let place = folder.join(made);
+        let parent = place.parent().unwrap_or(folder);
+        fs::create_dir_all(parent).map_err(|error| format!("{}: {error}", parent.display()))?;
+    }
     for step in &manifest.build {
         let line = step.run.join(" ");
+        if is_done(folder, step) {
+            continue;
+        }
         needs(step)?;
         tell(&line);
         let Some((program, arguments)) = step.run.split_first() else { continue };
-        let status = Command::new(program).args(arguments).current_dir(folder).status();
+        let mut command = Command::new(program);
+        command.args(arguments).envs(&step.env).current_dir(folder);
+        if purpose == Purpose::Writing {
+            command.envs(&step.dev_env);
+        }
+        let status = command.status();
         match status {
             Ok(status) if status.success() => {}
             Ok(status) => return Err(format!("`{line}` ended with {status}")),
@@ -35,12 +67,37 @@ pub fn build(folder: &Path, mut tell: impl FnMut(&str)) -> Result<Built, String>
         }
     }
     let component = folder.join(&manifest.component);
+    if let Some(module) = &manifest.module {
+        let module = folder.join(module);
+        let bytes =
+            fs::read(&module).map_err(|error| format!("the build has made no {}: {error}", module.display()))?;
+        let lean = if purpose == Purpose::Use { component::without_debug_info(&bytes) } else { bytes };
+        let made = component::component(&lean, &wit()?);
+        write(&component, &made.map_err(|why| format!("{}: {why}", module.display()))?)?;
+    }
     if !component.is_file() {
         let shown = component.display();
         return Err(format!("the build has made no {shown}, which `component` in {} names", super::manifest::FILE));
     }
     let facts = app::inspect(&component)?;
     Ok(Built { component, facts })
+}
+
+/// Writes a file, with its folder, if that changes it: whoever looks at its age is not misled.
+fn write(file: &Path, bytes: &[u8]) -> Result<(), String> {
+    if fs::read(file).is_ok_and(|there| there == bytes) {
+        return Ok(());
+    }
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let written = fs::create_dir_all(folder).and_then(|()| fs::write(file, bytes));
+    written.map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// What the step makes is there, and newer than what it is made from.
+fn is_done(folder: &Path, step: &Step) -> bool {
+    let age = |path: &PathBuf| fs::metadata(folder.join(path)).and_then(|found| found.modified());
+    let Some(Ok(made)) = step.creates.as_ref().map(age) else { return false };
+    step.from.iter().all(|file| age(file).is_ok_and(|changed| changed <= made))
 }
 
 /// Says what a step lacks before it fails for want of it.

@@ -1,6 +1,7 @@
 //! `plugin.yaml`: how a project becomes a component, whatever its language.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
@@ -16,6 +17,19 @@ pub struct Manifest {
     pub name: String,
     /// What the build makes, from the project's folder.
     pub component: PathBuf,
+    /// The interfaces of the gateway that it exports, besides `lifecycle`.
+    #[serde(default)]
+    pub exports: Vec<String>,
+    /// The interfaces of the gateway that it may import, besides `http`.
+    #[serde(default)]
+    pub imports: Vec<String>,
+    /// A folder that the interface is written into before the steps, with a world `project` of these exports and imports.
+    pub wit: Option<PathBuf>,
+    /// The phases in `wit` own the request and the response, for tools that would give borrowed ones back too late.
+    #[serde(default)]
+    pub owned_handles: bool,
+    /// A core module that the steps make, and that becomes the component.
+    pub module: Option<PathBuf>,
     /// What is run, one after another, in the project's folder.
     pub build: Vec<Step>,
 }
@@ -25,10 +39,20 @@ pub struct Manifest {
 pub struct Step {
     /// A program and its arguments; no shell looks at it.
     pub run: Vec<String>,
+    /// Variables of its environment, beside those that there are.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// And those of a build for `gateway plugin dev`, such as for a component that tells source lines.
+    #[serde(default)]
+    pub dev_env: BTreeMap<String, String>,
     /// How to install the program, for who lacks it.
     pub install: Option<String>,
     /// A target of Rust's that it needs.
     pub rust_target: Option<String>,
+    /// What it makes: it is left out where that is there already, and not older than any file of `from`.
+    pub creates: Option<PathBuf>,
+    #[serde(default)]
+    pub from: Vec<PathBuf>,
 }
 
 impl Manifest {
@@ -44,6 +68,11 @@ impl Manifest {
         let manifest: Self = serde_yaml::from_str(&text).map_err(|error| named(error.to_string()))?;
         if manifest.build.iter().any(|step| step.run.is_empty()) {
             return Err(named("a step's `run` names no program".to_owned()));
+        }
+        if (manifest.wit.is_some() || manifest.module.is_some()) && manifest.exports.is_empty() {
+            return Err(named(
+                "`exports` is missing: the phases that the plugin takes part in, such as request-filter".to_owned(),
+            ));
         }
         Ok(manifest)
     }

@@ -9,21 +9,134 @@ use std::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Language {
     Rust,
+    JavaScript,
+    TypeScript,
+    Python,
+    Go,
+    C,
 }
+
+/// Files by their paths.
+type Files = &'static [(&'static str, &'static str)];
 
 include!(concat!(env!("OUT_DIR"), "/sdk.rs"));
 
-/// The project's own files, by their paths.
-const RUST: [(&str, &str); 8] = [
-    ("Cargo.toml", include_str!("rust/Cargo.toml.in")),
-    ("plugin.yaml", include_str!("rust/plugin.yaml.in")),
-    ("src/lib.rs", include_str!("rust/lib.rs.in")),
-    ("tests/cases.yaml", include_str!("rust/cases.yaml.in")),
-    ("gateway.yaml", include_str!("rust/gateway.yaml.in")),
-    ("README.md", include_str!("rust/README.md.in")),
-    (".gitignore", "/target\n"),
-    ("vendor/plugin-sdk/Cargo.toml", include_str!("rust/sdk.toml.in")),
+/// What every project has.
+const COMMON: Files = &[
+    ("tests/cases.yaml", include_str!("templates/common/cases.yaml.in")),
+    ("gateway.yaml", include_str!("templates/common/gateway.yaml.in")),
+    ("README.md", include_str!("templates/common/README.md.in")),
 ];
+
+/// A language's part of a project.
+struct Template {
+    language: &'static str,
+    files: Files,
+    /// The SDK and where it lies, since it is published nowhere yet.
+    sdk: Files,
+    vendor: &'static str,
+    component: &'static str,
+    notes: &'static str,
+}
+
+const RUST: Template = Template {
+    language: "Rust",
+    files: &[
+        ("Cargo.toml", include_str!("templates/rust/Cargo.toml.in")),
+        ("plugin.yaml", include_str!("templates/rust/plugin.yaml.in")),
+        ("src/lib.rs", include_str!("templates/rust/lib.rs.in")),
+        (".gitignore", "/target\n"),
+        ("vendor/plugin-sdk/Cargo.toml", include_str!("templates/rust/sdk.toml.in")),
+    ],
+    sdk: SDK_RUST,
+    vendor: "vendor",
+    component: "target/wasm32-wasip2/release/{{crate}}.wasm",
+    notes: "`cargo test` runs the tests in `src/lib.rs`, natively and without a gateway. `vendor/plugin-sdk` is the SDK: its \
+            README says what a plugin can do, `cargo doc -p plugin-sdk --open` all of it.",
+};
+
+const JAVASCRIPT: Template = Template {
+    language: "JavaScript",
+    files: &[
+        ("package.json", include_str!("templates/javascript/package.json.in")),
+        ("plugin.yaml", include_str!("templates/javascript/plugin.yaml.in")),
+        ("plugin.js", include_str!("templates/javascript/plugin.js.in")),
+        (".npmrc", "install-links=true\n"),
+        (".gitignore", "/build\n/node_modules\n"),
+    ],
+    sdk: SDK_JAVASCRIPT,
+    vendor: "vendor/gateway-plugin",
+    component: "build/{{name}}.wasm",
+    notes: "`vendor/gateway-plugin` is the SDK: its README says what a plugin can do, its `.d.ts` files all of it.",
+};
+
+const TYPESCRIPT: Template = Template {
+    language: "TypeScript",
+    files: &[
+        ("package.json", include_str!("templates/typescript/package.json.in")),
+        ("tsconfig.json", include_str!("templates/typescript/tsconfig.json.in")),
+        ("plugin.yaml", include_str!("templates/typescript/plugin.yaml.in")),
+        ("plugin.ts", include_str!("templates/typescript/plugin.ts.in")),
+        (".npmrc", "install-links=true\n"),
+        (".gitignore", "/build\n/node_modules\n"),
+    ],
+    ..JAVASCRIPT
+};
+
+const PYTHON: Template = Template {
+    language: "Python",
+    files: &[
+        ("requirements.txt", include_str!("templates/python/requirements.txt.in")),
+        ("plugin.yaml", include_str!("templates/python/plugin.yaml.in")),
+        ("plugin.py", include_str!("templates/python/plugin.py.in")),
+        (".gitignore", "/build\n/.venv\n__pycache__\n"),
+    ],
+    sdk: SDK_PYTHON,
+    vendor: "vendor",
+    component: "build/{{name}}.wasm",
+    notes: "`vendor/gateway_plugin` is the SDK: its docstrings say what a plugin can do. The first build fetches the tools, and \
+            the gateway compiles the component once, which takes some seconds.",
+};
+
+const GO: Template = Template {
+    language: "Go",
+    files: &[
+        ("go.mod", include_str!("templates/go/go.mod.in")),
+        ("plugin.yaml", include_str!("templates/go/plugin.yaml.in")),
+        ("plugin.go", include_str!("templates/go/plugin.go.in")),
+        (".gitignore", "/build\n"),
+    ],
+    sdk: SDK_GO,
+    vendor: "vendor/gateway-plugin",
+    component: "build/{{name}}.wasm",
+    notes: "`vendor/gateway-plugin` is the SDK: `GOOS=wasip1 GOARCH=wasm go doc -all gateway-plugin` says what a plugin can do.",
+};
+
+const C: Template = Template {
+    language: "C",
+    files: &[
+        ("plugin.yaml", include_str!("templates/c/plugin.yaml.in")),
+        ("plugin.c", include_str!("templates/c/plugin.c.in")),
+        (".gitignore", "/build\n/.venv\n"),
+    ],
+    sdk: SDK_C,
+    vendor: "vendor/gateway-plugin",
+    component: "build/{{name}}.wasm",
+    notes: "`vendor/gateway-plugin/gateway.h` is the SDK, and says what a plugin can do.",
+};
+
+impl Language {
+    fn template(self) -> &'static Template {
+        match self {
+            Self::Rust => &RUST,
+            Self::JavaScript => &JAVASCRIPT,
+            Self::TypeScript => &TYPESCRIPT,
+            Self::Python => &PYTHON,
+            Self::Go => &GO,
+            Self::C => &C,
+        }
+    }
+}
 
 /// Writes a project into a new folder of the plugin's name within `parent`. Returns the folder.
 ///
@@ -43,10 +156,10 @@ pub fn new(parent: &Path, name: &str, language: Language) -> Result<PathBuf, Str
     if folder.exists() {
         return Err(format!("{}: is there already", folder.display()));
     }
-    let Language::Rust = language;
-    let filled = RUST.iter().map(|(path, text)| (*path, fill(text, name)));
-    // Not published anywhere yet, so that it comes along.
-    let sdk = SDK.iter().map(|(path, text)| (*path, (*text).to_owned()));
+    let template = language.template();
+    let filled =
+        COMMON.iter().chain(template.files).map(|(path, text)| (PathBuf::from(path), fill(text, template, name)));
+    let sdk = template.sdk.iter().map(|(path, text)| (Path::new(template.vendor).join(path), (*text).to_owned()));
     for (path, text) in filled.chain(sdk) {
         let file = folder.join(path);
         fs::create_dir_all(file.parent().unwrap_or(&folder)).and_then(|()| fs::write(&file, text)).map_err(named)?;
@@ -54,12 +167,15 @@ pub fn new(parent: &Path, name: &str, language: Language) -> Result<PathBuf, Str
     Ok(folder)
 }
 
-fn fill(text: &str, name: &str) -> String {
+fn fill(text: &str, template: &Template, name: &str) -> String {
     let words = name.split('-').map(|word| {
         let (first, rest) = word.split_at(word.len().min(1));
         format!("{}{rest}", first.to_ascii_uppercase())
     });
-    text.replace("{{name}}", name)
+    text.replace("{{component}}", template.component)
+        .replace("{{language}}", template.language)
+        .replace("{{notes}}", template.notes)
+        .replace("{{name}}", name)
         .replace("{{crate}}", &name.replace('-', "_"))
         .replace("{{Type}}", &words.collect::<String>())
 }
@@ -73,7 +189,7 @@ mod tests {
         let here = concat!(env!("CARGO_MANIFEST_DIR"), "/../");
         let workspace = fs::read_to_string(format!("{here}Cargo.toml")).unwrap();
         let own = fs::read_to_string(format!("{here}plugin-sdk/Cargo.toml")).unwrap();
-        let theirs = RUST.iter().find(|(path, _)| *path == "vendor/plugin-sdk/Cargo.toml").unwrap().1;
+        let theirs = RUST.files.iter().find(|(path, _)| *path == "vendor/plugin-sdk/Cargo.toml").unwrap().1;
         let mut wanted = 0;
         let dependencies = own.split_once("[dependencies]").unwrap().1;
         for name in dependencies.lines().filter_map(|line| line.strip_suffix(".workspace = true")) {
@@ -84,8 +200,10 @@ mod tests {
             wanted += 1;
         }
         assert!(wanted >= 8, "{wanted}");
-        assert!(SDK.iter().any(|(path, _)| *path == "vendor/plugin-sdk/src/lib.rs"));
-        assert!(SDK.iter().any(|(path, _)| *path == "vendor/wit/plugin.wit"));
+        let has = |files: Files, path: &str| files.iter().any(|(file, _)| *file == path);
+        assert!(has(SDK_RUST, "plugin-sdk/src/lib.rs") && has(SDK_RUST, "wit/plugin.wit"));
+        assert!(has(SDK_JAVASCRIPT, "index.d.ts") && has(SDK_JAVASCRIPT, "package.json"));
+        assert!(has(SDK_PYTHON, "gateway_plugin/__init__.py") && has(SDK_GO, "go.mod") && has(SDK_C, "wit/plugin.h"));
     }
 
     #[test]

@@ -82,13 +82,10 @@ pub(super) struct Step {
 
 /// What the client sends.
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(super) struct Asked {
-    #[serde(default = "get")]
     pub(super) method: String,
-    #[serde(default = "root")]
     pub(super) path: String,
-    #[serde(default)]
     pub(super) headers: Fields,
     body: Option<String>,
     json: Option<Value>,
@@ -96,12 +93,25 @@ pub(super) struct Asked {
     pub(super) client: Option<String>,
 }
 
-fn get() -> String {
-    "GET".to_owned()
+impl Default for Asked {
+    fn default() -> Self {
+        Self {
+            method: "GET".to_owned(),
+            path: "/".to_owned(),
+            headers: Fields::default(),
+            body: None,
+            json: None,
+            client: None,
+        }
+    }
 }
 
-fn root() -> String {
-    "/".to_owned()
+impl Case {
+    /// A request that says nothing.
+    pub(super) fn of(name: &str) -> Self {
+        let step = Step { request: Asked::default(), service: None, expect: Expect::default() };
+        Self { name: name.to_owned(), config: None, steps: vec![step] }
+    }
 }
 
 /// What a service answers: 200 without a body, if nothing is said.
@@ -246,6 +256,11 @@ impl ExpectFields {
 }
 
 impl Cases {
+    /// A request that says nothing, to a plugin with this configuration.
+    pub fn bare(config: Option<Value>) -> Self {
+        Self { config, cases: vec![Case::of("GET /")], ..Self::default() }
+    }
+
     /// Reads a file of cases.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! do what a file of cases says. Whatever language it was written in, this is how it will be called.
 
 mod cases;
+mod cost;
 mod service;
 mod verdict;
 
@@ -22,6 +23,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
 pub use cases::{Case, Cases};
+pub use cost::{Call, Cost, cost};
 
 use crate::app::{Gateway, LogOverrides, Options, Source, StartError};
 use cases::Asked;
@@ -159,10 +161,10 @@ async fn ask(address: SocketAddr, asked: &Asked) -> io::Result<Got> {
     }
 }
 
-fn request(asked: &Asked, address: SocketAddr) -> Result<Request<Full<Bytes>>, String> {
+/// Method, target and fields, as they are typed.
+fn request_head(asked: &Asked) -> Result<Request<()>, String> {
     let method: Method = asked.method.parse().map_err(|_| format!("`{}` is not a method", asked.method))?;
-    let content = asked.content();
-    let mut request = Request::new(Full::new(content.bytes));
+    let mut request = Request::new(());
     *request.method_mut() = method;
     *request.uri_mut() = asked.path.parse().map_err(|error| format!("path `{}`: {error}", asked.path))?;
     let headers = request.headers_mut();
@@ -171,6 +173,13 @@ fn request(asked: &Asked, address: SocketAddr) -> Result<Request<Full<Bytes>>, S
         let value: HeaderValue = value.parse().map_err(|_| format!("the value of `{name}` cannot be sent"))?;
         headers.append(field, value);
     }
+    Ok(request)
+}
+
+fn request(asked: &Asked, address: SocketAddr) -> Result<Request<Full<Bytes>>, String> {
+    let content = asked.content();
+    let mut request = request_head(asked)?.map(|()| Full::new(content.bytes));
+    let headers = request.headers_mut();
     if let Some(client) = &asked.client {
         let value = client.parse().map_err(|_| format!("`{client}` is not an address"))?;
         headers.insert("x-forwarded-for", value);

@@ -1,6 +1,6 @@
 //! The real binary, as a shell would start it.
 
-use std::{ffi::OsStr, net::SocketAddr, path::Path, process::Stdio};
+use std::{ffi::OsStr, net::SocketAddr, path::Path, process::Stdio, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
@@ -10,6 +10,9 @@ use tokio::{
 };
 
 use super::in_time;
+
+/// For compilers.
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// A running gateway, of which every line is kept. Dropping it kills it.
 pub struct Process {
@@ -77,6 +80,11 @@ impl Process {
         self.stdout.lines.borrow().join("\n")
     }
 
+    /// All that has been logged so far.
+    pub fn log(&self) -> String {
+        self.stderr.lines.borrow().join("\n")
+    }
+
     /// Where `run` says that it listens: the listeners in order.
     pub async fn addresses(&mut self) -> Vec<SocketAddr> {
         addresses(&self.logged("listening on ").await, "listening on ")
@@ -118,6 +126,19 @@ impl Process {
 /// Runs `gateway` to its end.
 pub async fn run<A: AsRef<OsStr>>(folder: &Path, args: impl IntoIterator<Item = A>) -> Ended {
     Process::start(folder, args).ended().await
+}
+
+/// Runs `gateway` to its end, which takes its time: compilers run, beside all other tests.
+pub async fn run_long<A: AsRef<OsStr>>(folder: &Path, args: impl IntoIterator<Item = A>) -> Ended {
+    let running = Command::new(env!("CARGO_BIN_EXE_gateway"))
+        .args(args)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let ended = tokio::time::timeout(PATIENCE, running).await.expect("it ends").expect("the binary starts");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim_end().to_owned();
+    Ended { code: ended.status.code().unwrap_or(-1), stdout: text(ended.stdout), stderr: text(ended.stderr) }
 }
 
 impl Lines {

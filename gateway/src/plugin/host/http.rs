@@ -126,6 +126,7 @@ impl HostRequest for State {
     }
 
     fn drop(&mut self, _: Resource<Request>) -> Result<()> {
+        self.handles = self.handles.saturating_sub(1);
         Ok(())
     }
 }
@@ -171,6 +172,7 @@ impl HostResponse for State {
     }
 
     fn drop(&mut self, _: Resource<Response>) -> Result<()> {
+        self.handles = self.handles.saturating_sub(1);
         Ok(())
     }
 }

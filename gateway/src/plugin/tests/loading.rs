@@ -159,3 +159,47 @@ fn a_plugin_that_fails_in_configure_is_a_problem_too() {
     assert!(first("loop").starts_with("the plugin took too long to be configured"));
     assert!(first("grow").starts_with("the plugin ran out of memory when configured"));
 }
+
+/// A component of text whose request phase owns the request; the import for dropping it is `$drop`.
+fn owning(on_request: &str, exports: &[&str]) -> Vec<u8> {
+    let module = format!(
+        r#"(module
+            (import "gateway:plugin/http@0.1.0" "[resource-drop]request" (func $drop (param i32)))
+            (memory (export "memory") 1)
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+            (func (export "gateway:plugin/lifecycle@0.1.0#describe") (result i32) (i32.const 16))
+            (func (export "gateway:plugin/lifecycle@0.1.0#configure") (param i32 i32) (result i32) (i32.const 64))
+            (func (export "gateway:plugin/request-filter@0.1.0#on-request") (param i32) (result i32)
+                {on_request} (i32.const 64))
+            (data (i32.const 0) "owner")
+            (data (i32.const 16) "\00\00\00\00\05\00\00\00"))"#
+    );
+    let exports: Vec<_> = exports.iter().map(|name| (*name).to_owned()).collect();
+    crate::project::component_of(&wat::parse_str(module).unwrap(), &exports, true).unwrap()
+}
+
+fn stage_of(component: Vec<u8>) -> (World, Rc<dyn Stage>) {
+    let mut used = Use::of(NAUGHTY, json!({}));
+    used.guest = Box::leak(component.into_boxed_slice());
+    let world = used.world();
+    let stage = world.stage();
+    (world, stage)
+}
+
+#[test]
+fn a_plugin_may_own_the_request_if_it_drops_it() {
+    let (world, stage) = stage_of(owning("(call $drop (local.get 0))", &["request-filter"]));
+    for _ in 0..1000 {
+        assert!(matches!(at_once(&stage, &mut slot()), Ok(Decision::Next)));
+    }
+    assert_eq!(world.metric("gateway_wasm_instances_created_total{plugin=\"tested\"}"), "1");
+}
+
+#[test]
+fn an_instance_that_keeps_the_requests_that_it_was_given_is_replaced() {
+    let (world, stage) = stage_of(owning("", &["request-filter"]));
+    for _ in 0..1000 {
+        assert!(matches!(at_once(&stage, &mut slot()), Ok(Decision::Next)));
+    }
+    assert_eq!(world.metric("gateway_wasm_instances_created_total{plugin=\"tested\"}"), "4");
+}

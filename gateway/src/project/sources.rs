@@ -1,0 +1,109 @@
+//! Changes of a project's sources, as an editor makes them.
+
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    time::{Duration, Instant},
+};
+
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+
+/// Editors write a file in several steps.
+const SETTLE: Duration = Duration::from_millis(150);
+/// A build is not put off for longer, however often something changes.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What builds leave behind, in whatever language.
+const FOLDERS: [&str; 6] = ["build", "dist", "node_modules", "target", "__pycache__", "venv"];
+const FILES: [&str; 3] = ["Cargo.lock", "go.sum", "package-lock.json"];
+
+/// Sees the sources of a project change, as long as it lives.
+pub struct Sources {
+    changes: Receiver<()>,
+    _watcher: RecommendedWatcher,
+}
+
+impl Sources {
+    /// Watches a project's folder.
+    ///
+    /// # Errors
+    ///
+    /// The system does not let it be watched.
+    pub fn watch(folder: &Path) -> Result<Self, String> {
+        let named = |error: &dyn std::fmt::Display| format!("cannot watch {}: {error}", folder.display());
+        let root = folder.canonicalize().map_err(|error| named(&error))?;
+        let (nudge, changes): (SyncSender<()>, _) = sync_channel(1);
+        let base = root.clone();
+        let on_event = move |event: notify::Result<notify::Event>| {
+            let concerns_us = |event: notify::Event| {
+                !matches!(event.kind, EventKind::Access(_)) && event.paths.iter().any(|path| is_source(&base, path))
+            };
+            if event.is_ok_and(concerns_us) {
+                // A full channel means that a nudge is waiting already.
+                let _ = nudge.try_send(());
+            }
+        };
+        let mut watcher = notify::recommended_watcher(on_event).map_err(|error| named(&error))?;
+        // Each folder by itself, because those that tools fill have thousands below them.
+        for part in folders(&root) {
+            watcher.watch(&part, RecursiveMode::NonRecursive).map_err(|error| named(&error))?;
+        }
+        Ok(Self { changes, _watcher: watcher })
+    }
+
+    /// Whether something has changed, and has come to rest, within so long.
+    pub fn changed_within(&self, time: Duration) -> bool {
+        match self.changes.recv_timeout(time) {
+            Ok(()) => {
+                let since = Instant::now();
+                while since.elapsed() < PATIENCE && self.changes.recv_timeout(SETTLE).is_ok() {}
+                true
+            }
+            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Disconnected) => {
+                std::thread::sleep(time);
+                false
+            }
+        }
+    }
+}
+
+fn is_left_behind(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with('.') || name.ends_with('~') || FOLDERS.contains(&&*name) || FILES.contains(&&*name)
+}
+
+fn is_source(root: &Path, path: &Path) -> bool {
+    path.strip_prefix(root).is_ok_and(|path| !path.iter().any(is_left_behind))
+}
+
+/// The project's folder, and those below it that have sources.
+fn folders(root: &Path) -> Vec<PathBuf> {
+    let mut found = vec![root.to_owned()];
+    let mut at = 0;
+    while let Some(folder) = found.get(at).cloned() {
+        at += 1;
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let inner = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        found.extend(inner.filter(|entry| !is_left_behind(&entry.file_name())).map(|entry| entry.path()));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_tools_leave_behind_is_no_source() {
+        let root = Path::new("/p");
+        for source in ["/p/plugin.py", "/p/src/lib.rs", "/p/plugin.yaml", "/p/gateway.yaml"] {
+            assert!(is_source(root, Path::new(source)), "{source}");
+        }
+        for other in ["/p/target/x", "/p/build/core.wasm", "/p/.git/index", "/p/package-lock.json", "/p/a.py~", "/q/a"]
+        {
+            assert!(!is_source(root, Path::new(other)), "{other}");
+        }
+    }
+}

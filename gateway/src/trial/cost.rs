@@ -1,0 +1,321 @@
+//! What a component costs: to be compiled, to be made ready, to be called, and in memory. Calls are made as a worker makes
+//! them, without sockets and without a service behind: what is measured is the plugin.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use serde_json::{Value, json};
+use tokio::task::LocalSet;
+
+use super::cases::{Answer, Asked, Case, Cases};
+use crate::{
+    config::model::{Grants, Isolation, Names, PluginLimits, SinkTarget},
+    http::body::{Body, Traffic},
+    pipeline::{
+        Bounds, Decision, Exchange, Outcome, Phase, RequestHead, ResponseHead, Slot, Stage, StageFailure, Start, Step,
+    },
+    plugin::{
+        CodeCache, Loaded, Pools, Prepared, Runtime, Settings,
+        services::{Named, NoUpstreams, Services, Shared},
+    },
+    project,
+    telemetry::{metrics::Metrics, sinks::Sinks},
+};
+
+/// For one phase of one step.
+const ENOUGH: Duration = Duration::from_millis(400);
+const MOST_CALLS: usize = 20_000;
+/// Instances made to see what one costs.
+const INSTANCES: usize = 16;
+
+/// A component's costs.
+#[derive(Debug)]
+pub struct Cost {
+    /// To compile it, or to find it compiled.
+    pub compiled: Duration,
+    /// To make and configure an instance, the median.
+    pub started: Duration,
+    /// Of an instance: what it could touch, and what it has touched; the second where the system tells.
+    pub memory: u64,
+    pub resident: Option<u64>,
+    pub calls: Vec<Call>,
+    /// A call of a plugin that does nothing, the median.
+    pub nothing: Duration,
+}
+
+/// What a phase costs in a step of a case.
+#[derive(Debug)]
+pub struct Call {
+    pub name: String,
+    pub phase: &'static str,
+    pub median: Duration,
+    pub fastest: Duration,
+    /// Why it failed, if it did.
+    pub failure: Option<String>,
+}
+
+/// Measures a component with what the cases say.
+///
+/// # Errors
+///
+/// It is no plugin, or refuses its configuration.
+pub fn cost(component: &[u8], cases: &Cases, wanted: impl Fn(&str) -> bool, cache: &CodeCache) -> Result<Cost, String> {
+    let runtime = Runtime::new(cache).map_err(|error| error.to_string())?;
+    let began = Instant::now();
+    let loaded = runtime.load(component).map_err(|error| error.to_string())?;
+    let compiled = began.elapsed();
+    let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let tokio = tokio.map_err(|error| error.to_string())?;
+    LocalSet::new().block_on(&tokio, async {
+        let first = cases.cases.first();
+        let config = first.and_then(|case| case.config.clone()).or_else(|| cases.config.clone()).unwrap_or(json!({}));
+        let (started, memory, resident) = instances(&loaded, &config, cases).await?;
+        let mut calls = Vec::new();
+        for case in cases.cases.iter().filter(|case| wanted(&case.name)) {
+            calls.extend(measured(&loaded, case, cases).await?);
+        }
+        let nothing = nothing(&runtime).await?;
+        Ok(Cost { compiled, started, memory, resident, calls, nothing })
+    })
+}
+
+/// A worker with the component on a route.
+struct World {
+    stage: Rc<dyn Stage>,
+    services: Rc<Services>,
+    /// Stages do not keep them.
+    _pools: Pools,
+}
+
+impl World {
+    fn new(loaded: &Arc<Loaded>, config: &Value, cases: &Cases, isolation: Isolation) -> Result<Self, String> {
+        let named = |values: &BTreeMap<String, String>| -> Named {
+            values.iter().map(|(name, text)| (name.clone(), Bytes::from(text.clone()))).collect()
+        };
+        let metrics = Metrics::default();
+        // Where it costs what a file costs, and leaves nothing behind.
+        let nowhere = || SinkTarget::File { path: "/dev/null".into(), rotate: None };
+        let targets = cases.sinks.iter().map(|name| (name.clone(), nowhere())).collect();
+        let sinks = Sinks::open(&targets, &metrics).map_err(|error| error.to_string())?;
+        let (secrets, files) = (named(&cases.secrets), named(&cases.files));
+        let shared = Arc::new(Shared { sinks: Arc::new(sinks), metrics, secrets, files, ..Shared::default() });
+        let all = || Names::All;
+        let settings = Settings {
+            name: super::PLUGIN.into(),
+            config,
+            grants: Grants { upstreams: all(), store: all(), secrets: all(), sinks: all(), files: all() },
+            limits: PluginLimits { memory: 256 << 20, time: Duration::from_secs(10), instances: 64, max_calls: 0 },
+            isolation,
+            workers: 1,
+        };
+        let prepared = Prepared::new(Arc::clone(loaded), settings);
+        prepared.try_configure(&shared).map_err(|problems| {
+            let told = problems.iter().map(|problem| format!("config{}: {}", problem.pointer, problem.message));
+            told.collect::<Vec<_>>().join("\n")
+        })?;
+        let services = Rc::new(Services { worker: 0, shared, upstreams: Rc::new(NoUpstreams) });
+        let pools = Pools::default();
+        let stage = prepared.stage(&pools, &services, &super::PLUGIN.into());
+        Ok(Self { stage, services, _pools: pools })
+    }
+
+    /// The value of a sample in the metrics, whatever its labels.
+    fn sample(&self, name: &str) -> Option<u64> {
+        let page = self.services.shared.metrics.render();
+        let line = page.lines().find(|line| line.starts_with(name) && line[name.len()..].starts_with('{'))?;
+        line.rsplit(' ').next()?.parse().ok()
+    }
+}
+
+/// How long one takes to be ready, and what memory it has then and after a call.
+async fn instances(
+    loaded: &Arc<Loaded>,
+    config: &Value,
+    cases: &Cases,
+) -> Result<(Duration, u64, Option<u64>), String> {
+    let world = World::new(loaded, config, cases, Isolation::Request)?;
+    let asked = cases.cases.first().and_then(|case| case.steps.first()).map(|step| &step.request);
+    let default = Asked::default();
+    let asked = asked.unwrap_or(&default);
+    let before = resident();
+    let mut slots = Vec::new();
+    let mut times = Vec::new();
+    for _ in 0..INSTANCES {
+        let mut slot = slot(asked)?;
+        let began = Instant::now();
+        // Its answer, or that it failed, is another one's affair.
+        let _ = done(world.stage.on_request(0, &mut slot)).await;
+        times.push(began.elapsed());
+        slots.push(slot);
+    }
+    let grown = resident().zip(before).map(|(after, before)| after.saturating_sub(before) / INSTANCES as u64);
+    let memory = world.sample("gateway_wasm_memory_bytes").unwrap_or_default() / INSTANCES as u64;
+    drop(slots);
+    times.sort();
+    Ok((times.get(times.len() / 2).copied().unwrap_or_default(), memory, grown))
+}
+
+/// Resident memory of the process in bytes, where the system tells.
+fn resident() -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
+async fn measured(loaded: &Arc<Loaded>, case: &Case, cases: &Cases) -> Result<Vec<Call>, String> {
+    let config = case.config.as_ref().or(cases.config.as_ref()).cloned().unwrap_or(json!({}));
+    let world = World::new(loaded, &config, cases, Isolation::Shared)?;
+    let phases = world.stage.phases();
+    let mut calls = Vec::new();
+    for (number, step) in case.steps.iter().enumerate() {
+        let name = if case.steps.len() > 1 { format!("{}, step {}", case.name, number + 1) } else { case.name.clone() };
+        let answer = step.service.clone().unwrap_or_default();
+        let mut request = Times::default();
+        let mut response = Times::default();
+        let mut complete = Times::default();
+        let began = Instant::now();
+        for _ in 0..MOST_CALLS {
+            if began.elapsed() > ENOUGH {
+                break;
+            }
+            let mut slot = slot(&step.request)?;
+            let mut goes_on = true;
+            if phases.request {
+                let began = Instant::now();
+                let decided = done(world.stage.on_request(0, &mut slot)).await;
+                goes_on = matches!(request.add(began, decided), Some(Decision::Next));
+            }
+            if phases.response && goes_on {
+                respond(&mut slot, &answer)?;
+                let began = Instant::now();
+                let done = done(world.stage.on_response(0, &mut slot)).await;
+                response.add(began, done);
+            }
+            if phases.complete {
+                let outcome = outcome(answer.status);
+                let began = Instant::now();
+                let done = done(world.stage.on_complete(0, &mut slot, &outcome)).await;
+                complete.add(began, done);
+            }
+        }
+        for (phase, times) in [("on-request", request), ("on-response", response), ("on-complete", complete)] {
+            calls.extend(times.call(&name, phase));
+        }
+    }
+    Ok(calls)
+}
+
+async fn nothing(runtime: &Runtime) -> Result<Duration, String> {
+    let module = include_bytes!(concat!(env!("OUT_DIR"), "/noop.wasm"));
+    let component = project::component_of(module, &["request-filter".to_owned()], false)?;
+    let loaded = runtime.load(&component).map_err(|error| error.to_string())?;
+    let case = Case::of("nothing");
+    let calls = measured(&loaded, &case, &Cases::default()).await?;
+    Ok(calls.first().map(|call| call.median).unwrap_or_default())
+}
+
+#[derive(Default)]
+struct Times {
+    all: Vec<Duration>,
+    failure: Option<String>,
+}
+
+impl Times {
+    fn add<T>(&mut self, began: Instant, result: Result<T, StageFailure>) -> Option<T> {
+        self.all.push(began.elapsed());
+        match result {
+            Ok(value) => Some(value),
+            Err(failure) => {
+                self.failure.get_or_insert(failure.detail);
+                None
+            }
+        }
+    }
+
+    fn call(mut self, name: &str, phase: &'static str) -> Option<Call> {
+        self.all.sort();
+        let fastest = *self.all.first()?;
+        let median = self.all.get(self.all.len() / 2).copied()?;
+        Some(Call { name: name.to_owned(), phase, median, fastest, failure: self.failure })
+    }
+}
+
+/// Whether it waits or not.
+async fn done<T>(step: Step<'_, T>) -> T {
+    match step {
+        Step::Done(value) => value,
+        Step::Wait(future) => future.await,
+    }
+}
+
+fn outcome(status: u16) -> Outcome {
+    Outcome {
+        status: Some(status),
+        failure: None,
+        upstream: Some(super::SERVICE.into()),
+        request_bytes: 0,
+        response_bytes: 0,
+        duration_us: 1000,
+        upstream_us: Some(900),
+        plugins_us: 10,
+    }
+}
+
+/// An exchange with the request of a step, as the pipeline would have it.
+fn slot(asked: &Asked) -> Result<Slot, String> {
+    let content = asked.content();
+    let (mut head, ()) = super::request_head(asked)?.into_parts();
+    let authority = HeaderValue::from_static("gateway.test");
+    if content.is_json {
+        head.headers.entry(http::header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    }
+    let client = match &asked.client {
+        Some(client) => client.parse().map_err(|_| format!("`{client}` is not an address"))?,
+        None => IpAddr::V4(Ipv4Addr::LOCALHOST),
+    };
+    let target = head.uri.into_parts().path_and_query.ok_or_else(|| format!("`{}` is no path", asked.path))?;
+    Ok(Slot::new(Exchange::new(Start {
+        id: HeaderValue::from_static("00000000000000000000000000000000"),
+        client,
+        secured: None,
+        protocol: Version::HTTP_11,
+        route: super::PLUGIN.into(),
+        parameters: Default::default(),
+        request: RequestHead { method: head.method, scheme: "http", authority, target, headers: head.headers },
+        request_body: body(content.bytes),
+        bounds: Rc::new(Bounds {
+            header_bytes: 64 << 10,
+            header_count: 200,
+            uri_bytes: 16 << 10,
+            buffer_bytes: super::BODY,
+        }),
+        traffic: Rc::new(Traffic::default()),
+        started: Instant::now(),
+    })))
+}
+
+fn body(bytes: Bytes) -> Body {
+    if bytes.is_empty() { Body::Empty } else { Body::Full(bytes) }
+}
+
+/// The service's answer, for the response phase.
+fn respond(slot: &mut Slot, answer: &Answer) -> Result<(), String> {
+    let status = StatusCode::from_u16(answer.status).map_err(|error| error.to_string())?;
+    let mut headers = HeaderMap::new();
+    for (name, value) in answer.headers.lines() {
+        let name: HeaderName = name.parse().map_err(|_| format!("`{name}` is not the name of a field"))?;
+        headers.append(name, value.parse().map_err(|_| "a field's value cannot be sent".to_owned())?);
+    }
+    slot.phase = Phase::Response;
+    slot.response = Some(ResponseHead { status, headers });
+    slot.response_body = body(answer.content().bytes);
+    Ok(())
+}

@@ -1,0 +1,262 @@
+/* Writes plugins for the gateway in C.
+ *
+ * A plugin is a `gw_plugin` named `gateway_plugin`, and a function for each phase that it takes part in (those that are
+ * missing do nothing; `exports` in plugin.yaml says which are called):
+ *
+ *     gw_decision gw_on_request(gw_request request);
+ *     gw_error gw_on_response(gw_request request, gw_response response);
+ *     void gw_on_complete(gw_request request, const gw_response *response, const gw_outcome *outcome);
+ *
+ * Memory: what these functions give, and what `gw_alloc` and `gw_format` make, is there until the phase has ended, and is never
+ * freed by hand. Texts end with a NUL. Configuration is there as long as the instance. One call at a time runs in an instance.
+ *
+ * The interfaces that are not here (cache, crypto, documents, streams, tcp, attendance, catalogue) are in
+ * `wit/plugin.h` as wit-bindgen makes them; `request.handle` and `response.handle` are what they want. Export functions that
+ * this file answers can be defined anew by a plugin: they are weak.
+ */
+#ifndef GATEWAY_H
+#define GATEWAY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "wit/plugin.h"
+
+/* What went wrong, for people; NULL if nothing did. */
+typedef const char *gw_error;
+
+typedef struct {
+    const uint8_t *data;
+    size_t length;
+} gw_bytes;
+
+typedef struct {
+    gateway_plugin_http_borrow_request_t handle;
+} gw_request;
+typedef struct {
+    gateway_plugin_http_borrow_response_t handle;
+} gw_response;
+
+/* ---- Configuration ------------------------------------------------------------------------------------------------------
+ *
+ * One list is the fields of a struct `gw_config`, their JSON Schema, and how they are read:
+ *
+ *     #define CONFIG(FIELD)                                                                                  \
+ *         FIELD(gw_text, greeting, "greeting", "\"hello\"", "What comes before the client's name.")          \
+ *         FIELD(gw_texts, names, "names", GW_REQUIRED, "Who is greeted.")
+ *     GW_CONFIG(CONFIG)
+ *
+ * A field has a type, its name in C, its name in YAML, its default as JSON or GW_REQUIRED, and what it is about. The gateway
+ * has checked the YAML against the schema when the plugin gets it.
+ */
+
+/* A text; `GW_REQUIRED` or a default in quotes within the quotes. */
+typedef const char *gw_text;
+typedef bool gw_boolean;
+typedef int64_t gw_integer;
+typedef double gw_number;
+typedef struct {
+    size_t count;
+    const char **items;
+} gw_texts;
+/* Texts by names, in the order of the YAML; see `gw_map_get`. */
+typedef struct {
+    size_t count;
+    const char **names;
+    const char **values;
+} gw_map;
+
+/* The value of a name; NULL if there is none. */
+const char *gw_map_get(const gw_map *map, const char *name);
+
+#define GW_REQUIRED NULL
+
+typedef enum { GW_IS_TEXT, GW_IS_BOOLEAN, GW_IS_INTEGER, GW_IS_NUMBER, GW_IS_TEXTS, GW_IS_MAP } gw_kind;
+typedef struct {
+    gw_kind kind;
+    size_t offset;
+    const char *name;
+    const char *standard;
+    const char *description;
+} gw_field;
+
+#define GW_KIND(type)                                                                                                    \
+    _Generic((type){0}, gw_text: GW_IS_TEXT, gw_boolean: GW_IS_BOOLEAN, gw_integer: GW_IS_INTEGER, gw_number: GW_IS_NUMBER, \
+        gw_texts: GW_IS_TEXTS, gw_map: GW_IS_MAP)
+#define GW_MEMBER(type, member, name, standard, description) type member;
+#define GW_ENTRY(type, member, name, standard, description)                                                              \
+    {GW_KIND(type), offsetof(struct gw_config, member), name, standard, description},
+#define GW_CONFIG(LIST)                                                                                                  \
+    struct gw_config {                                                                                                   \
+        LIST(GW_MEMBER)                                                                                                  \
+    };                                                                                                                   \
+    static struct gw_config config;                                                                                      \
+    static const gw_field gw_fields[] = {LIST(GW_ENTRY)};
+/* For `gw_plugin`, after GW_CONFIG. */
+#define GW_FIELDS .config = &config, .fields = gw_fields, .field_count = sizeof gw_fields / sizeof *gw_fields
+
+typedef struct {
+    /* A JSON Pointer (RFC 6901) to the value, such as "/greeting". */
+    const char *pointer;
+    /* NULL if there is no problem. */
+    const char *message;
+} gw_problem_at;
+
+typedef struct {
+    const char *name;
+    const char *version;
+    const char *description;
+    void *config;
+    const gw_field *fields;
+    size_t field_count;
+    /* Called once with the configuration in place: what is wrong with it that a schema cannot say. May be NULL. */
+    gw_problem_at (*start)(void);
+} gw_plugin;
+
+/* The plugin defines it. */
+extern const gw_plugin gateway_plugin;
+
+/* ---- The request --------------------------------------------------------------------------------------------------------- */
+
+const char *gw_id(gw_request request);
+const char *gw_method(gw_request request);
+const char *gw_scheme(gw_request request);
+const char *gw_authority(gw_request request);
+const char *gw_path(gw_request request);
+/* What follows `?`; NULL without one. */
+const char *gw_query(gw_request request);
+/* Path and query before any plugin's edit. */
+const char *gw_original_target(gw_request request);
+/* `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`. */
+const char *gw_protocol(gw_request request);
+/* Milliseconds since the Unix epoch. */
+uint64_t gw_received_at(gw_request request);
+/* Its IP address. */
+const char *gw_client_address(gw_request request);
+const char *gw_route(gw_request request);
+/* What the route's pattern captured; NULL if nothing. */
+const char *gw_path_parameter(gw_request request, const char *name);
+/* The first value; NULL without one. */
+const char *gw_header(gw_request request, const char *name);
+gw_texts gw_header_values(gw_request request, const char *name);
+/* All of them, in their order. */
+gw_map gw_headers(gw_request request);
+gw_error gw_set_method(gw_request request, const char *method);
+gw_error gw_set_path_with_query(gw_request request, const char *target);
+/* Replaces every value of the name. */
+gw_error gw_set_header(gw_request request, const char *name, const char *value);
+gw_error gw_append_header(gw_request request, const char *name, const char *value);
+gw_error gw_remove_header(gw_request request, const char *name);
+/* Notes that live as long as the exchange; NULL if there is none. */
+const char *gw_attribute(gw_request request, const char *key);
+gw_error gw_set_attribute(gw_request request, const char *key, const char *value);
+
+/* ---- The response -------------------------------------------------------------------------------------------------------- */
+
+uint16_t gw_status(gw_response response);
+gw_error gw_set_status(gw_response response, uint16_t status);
+const char *gw_response_header(gw_response response, const char *name);
+gw_texts gw_response_header_values(gw_response response, const char *name);
+gw_map gw_response_headers(gw_response response);
+gw_error gw_set_response_header(gw_response response, const char *name, const char *value);
+gw_error gw_append_response_header(gw_response response, const char *name, const char *value);
+gw_error gw_remove_response_header(gw_response response, const char *name);
+
+/* ---- Deciding ------------------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+    const char *name;
+    const char *value;
+} gw_header_line;
+
+typedef struct {
+    uint16_t status;
+    const gw_header_line *headers;
+    size_t header_count;
+    gw_bytes body;
+} gw_reply;
+
+typedef struct {
+    enum { GW_GO_ON, GW_ANSWER, GW_FAIL } kind;
+    gw_reply reply;
+    gw_error error;
+} gw_decision;
+
+/* On to the next plugin. */
+#define GW_NEXT ((gw_decision){.kind = GW_GO_ON})
+/* Answers the client. */
+gw_decision gw_respond(gw_reply reply);
+/* Answers the client with problem+json (RFC 9457). */
+gw_decision gw_problem(uint16_t status, const char *detail);
+/* The plugin itself failed; what the client gets is the operator's choice. */
+gw_decision gw_fail(gw_error error);
+
+gw_decision gw_on_request(gw_request request);
+gw_error gw_on_response(gw_request request, gw_response response);
+
+/* How an exchange ended; what is not there is 0 or NULL. */
+typedef struct {
+    uint16_t status;
+    const char *failure;
+    const char *upstream;
+    uint64_t request_bytes, response_bytes;
+    uint64_t duration_us, upstream_us, plugins_us;
+} gw_outcome;
+/* The response is NULL if there was none. */
+void gw_on_complete(gw_request request, const gw_response *response, const gw_outcome *outcome);
+
+/* ---- Bodies: `imports: [bodies]`; the gateway buffers them then ---------------------------------------------------------- */
+
+gw_error gw_read_body(gw_request request, gw_bytes *body);
+gw_error gw_replace_body(gw_request request, gw_bytes body);
+gw_error gw_read_response_body(gw_response response, gw_bytes *body);
+gw_error gw_replace_response_body(gw_response response, gw_bytes body);
+
+/* ---- State: `imports: [store]`; buckets are granted ---------------------------------------------------------------------- */
+
+/* Where the gateway keeps state elsewhere, this error means: return it, and the phase is called again with the answer. */
+extern const char gw_later[];
+
+/* `value->data` is NULL if there is none. */
+gw_error gw_store_get(const char *bucket, const char *key, gw_bytes *value);
+/* Without an end if `ttl_ms` is 0. */
+gw_error gw_store_set(const char *bucket, const char *key, gw_bytes value, uint64_t ttl_ms);
+gw_error gw_store_delete(const char *bucket, const char *key);
+gw_error gw_store_increment(const char *bucket, const char *key, int64_t by, uint64_t ttl_ms, int64_t *sum);
+typedef gateway_plugin_store_quota_t gw_quota;
+typedef gateway_plugin_store_verdict_t gw_verdict;
+gw_error gw_store_take(const char *bucket, const char *key, gw_quota quota, uint32_t cost, gw_verdict *verdict);
+
+/* ---- Others -------------------------------------------------------------------------------------------------------------- */
+
+/* `imports: [log]`. */
+typedef enum { GW_TRACE, GW_DEBUG, GW_INFO, GW_WARN, GW_ERROR } gw_level;
+void gw_log(gw_level level, const char *message);
+/* `imports: [metrics]`; the labels are name, value, name, value, …, `label_count` pairs. */
+void gw_count(const char *counter, uint64_t by, const gw_header_line *labels, size_t label_count);
+void gw_observe(const char *histogram, double value, const gw_header_line *labels, size_t label_count);
+/* `imports: [secrets]`, `imports: [files]`; granted by name. */
+gw_error gw_secret(const char *name, gw_bytes *value);
+gw_error gw_file(const char *name, gw_bytes *content);
+/* `imports: [sinks]`; granted by name. */
+gw_error gw_write_line(const char *sink, const char *line);
+/* `imports: [http-client]`; upstreams are granted. */
+typedef struct {
+    const char *upstream, *method, *path_with_query;
+    const gw_header_line *headers;
+    size_t header_count;
+    gw_bytes body;
+    uint32_t timeout_ms;
+} gw_call;
+gw_error gw_send(gw_call call, gw_reply *reply);
+
+/* ---- Memory and text ----------------------------------------------------------------------------------------------------- */
+
+/* Zeroed, until the phase has ended; in `start`, as long as the instance. */
+void *gw_alloc(size_t bytes);
+/* As printf, into memory of `gw_alloc`. */
+const char *gw_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+gw_bytes gw_bytes_of(const char *text);
+
+#endif

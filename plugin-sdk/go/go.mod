@@ -1,0 +1,3 @@
+module gateway-plugin
+
+go 1.24

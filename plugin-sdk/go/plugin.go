@@ -1,0 +1,244 @@
+//go:build wasip1
+
+// Package gateway writes plugins for the gateway.
+//
+// A plugin is registered by an init function, with a struct for its configuration and a function that makes it of one. What it
+// makes has a method for each phase that it takes part in: OnRequest, OnResponse, OnComplete; `exports` in plugin.yaml names
+// the same phases. What the gateway offers beyond requests and responses is in the packages below this one.
+package gateway
+
+import (
+	"encoding/json"
+	"errors"
+	"reflect"
+	"unsafe"
+)
+
+// RequestFilter takes part in the request phase. Without a reply the request goes on; an error is the plugin's failure.
+type RequestFilter interface {
+	OnRequest(request Request) (*Reply, error)
+}
+
+// ResponseFilter takes part in the response phase.
+type ResponseFilter interface {
+	OnResponse(request Request, response Response) error
+}
+
+// Observer is told how each exchange ended. The response is nil if there was none.
+type Observer interface {
+	OnComplete(request Request, response *Response, outcome Outcome)
+}
+
+// Outcome is how an exchange ended. Pointers are nil where there is nothing to say.
+type Outcome struct {
+	Status                      *uint16
+	Failure                     *string
+	Upstream                    *string
+	RequestBytes, ResponseBytes uint64
+	DurationUs                  uint64
+	UpstreamUs                  *uint64
+	PluginsUs                   uint64
+}
+
+// About is what a plugin says of itself.
+type About struct{ Name, Version, Description string }
+
+type registration struct {
+	about  About
+	schema string
+	create func(config string) (any, error)
+}
+
+var (
+	registered *registration
+	plugin     any
+)
+
+// Register says what the component is. `create` is called once with the configuration; its errors are shown at their place if
+// they are ConfigProblem, or several of them joined.
+func Register[C any](about About, create func(config C) (any, error)) {
+	var schema string
+	if of := reflect.TypeFor[C](); of.Kind() == reflect.Struct && of.NumField() > 0 {
+		made, err := json.Marshal(schemaOf(of))
+		if err != nil {
+			panic(err)
+		}
+		schema = string(made)
+	}
+	registered = &registration{about, schema, func(text string) (any, error) {
+		config, err := read[C](text)
+		if err != nil {
+			return nil, err
+		}
+		return create(config)
+	}}
+}
+
+// What a phase returns is read before anything else runs here.
+var (
+	returned [16]uint32
+	lines    []pair
+	body     []byte
+	said     string
+	replied  *Reply
+	refused  []ConfigProblem
+)
+
+func store32(offset uintptr, value uint32) {
+	*(*uint32)(unsafe.Add(unsafe.Pointer(&returned), offset)) = value
+}
+
+func storeSpan(offset uintptr, value span) {
+	store32(offset, value.pointer)
+	store32(offset+4, value.length)
+}
+
+func ended() unsafe.Pointer {
+	copied()
+	return unsafe.Pointer(&returned)
+}
+
+//go:wasmexport gateway:plugin/lifecycle@0.1.0#describe
+func describe() unsafe.Pointer {
+	begun = true
+	if registered == nil {
+		panic("no plugin is registered: call gateway.Register in an init function")
+	}
+	storeSpan(0, spanOf(registered.about.Name))
+	storeSpan(8, spanOf(registered.about.Version))
+	storeSpan(16, spanOf(registered.about.Description))
+	storeSpan(24, spanOf(registered.schema))
+	return ended()
+}
+
+//go:wasmexport gateway:plugin/lifecycle@0.1.0#configure
+func configure(pointer unsafe.Pointer, length uint32) unsafe.Pointer {
+	begun = true
+	config := string(unsafe.Slice((*byte)(pointer), length))
+	copied()
+	var err error
+	if plugin, err = registered.create(config); err == nil {
+		store32(0, 0)
+		return ended()
+	}
+	lines = lines[:0]
+	refused = problems(err)
+	for _, problem := range refused {
+		lines = append(lines, pair{spanOf(problem.Pointer), spanOf(problem.Message)})
+	}
+	store32(0, 1)
+	store32(4, uint32(uintptr(unsafe.Pointer(unsafe.SliceData(lines)))))
+	store32(8, uint32(len(lines)))
+	return ended()
+}
+
+func problems(err error) []ConfigProblem {
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		var all []ConfigProblem
+		for _, one := range several.Unwrap() {
+			all = append(all, problems(one)...)
+		}
+		return all
+	}
+	var problem ConfigProblem
+	if errors.As(err, &problem) {
+		return []ConfigProblem{problem}
+	}
+	return []ConfigProblem{{"", err.Error()}}
+}
+
+func failed(err error) unsafe.Pointer {
+	said = err.Error()
+	store32(0, 1)
+	storeSpan(4, spanOf(said))
+	return ended()
+}
+
+//go:wasmexport gateway:plugin/request-filter@0.1.0#on-request
+func onRequest(request int32) unsafe.Pointer {
+	begun = true
+	filter, ok := plugin.(RequestFilter)
+	var reply *Reply
+	var err error
+	if ok {
+		reply, err = filter.OnRequest(Request{request})
+	}
+	requestDrop(request)
+	if err != nil {
+		return failed(err)
+	}
+	store32(0, 0)
+	if reply == nil {
+		store32(4, 0)
+		return ended()
+	}
+	replied = reply
+	lines, body = lower(reply.Headers), reply.Body
+	store32(4, 1)
+	store32(8, uint32(reply.Status))
+	store32(12, uint32(uintptr(unsafe.Pointer(unsafe.SliceData(lines)))))
+	store32(16, uint32(len(lines)))
+	storeSpan(20, spanOfBytes(body))
+	return ended()
+}
+
+//go:wasmexport gateway:plugin/response-filter@0.1.0#on-response
+func onResponse(request, response int32) unsafe.Pointer {
+	begun = true
+	var err error
+	if filter, ok := plugin.(ResponseFilter); ok {
+		err = filter.OnResponse(Request{request}, Response{response})
+	}
+	requestDrop(request)
+	responseDrop(response)
+	if err != nil {
+		return failed(err)
+	}
+	store32(0, 0)
+	return ended()
+}
+
+//go:wasmexport gateway:plugin/observer@0.1.0#on-complete
+func onComplete(told unsafe.Pointer) {
+	begun = true
+	read32 := func(offset uintptr) uint32 { return *(*uint32)(unsafe.Add(told, offset)) }
+	read64 := func(offset uintptr) uint64 { return *(*uint64)(unsafe.Add(told, offset)) }
+	is := func(offset uintptr) bool { return *(*uint8)(unsafe.Add(told, offset)) != 0 }
+	word := func(offset uintptr) *string {
+		if !is(offset) {
+			return nil
+		}
+		copy := string(view(unsafe.Add(told, offset+4)))
+		return &copy
+	}
+	request := Request{int32(read32(0))}
+	var response *Response
+	if is(4) {
+		response = &Response{int32(read32(8))}
+	}
+	outcome := Outcome{
+		Failure:       word(20),
+		Upstream:      word(32),
+		RequestBytes:  read64(48),
+		ResponseBytes: read64(56),
+		DurationUs:    read64(64),
+		PluginsUs:     read64(88),
+	}
+	if is(16) {
+		status := *(*uint16)(unsafe.Add(told, 18))
+		outcome.Status = &status
+	}
+	if is(72) {
+		upstream := read64(80)
+		outcome.UpstreamUs = &upstream
+	}
+	copied()
+	if observer, ok := plugin.(Observer); ok {
+		observer.OnComplete(request, response, outcome)
+	}
+	requestDrop(request.handle)
+	if response != nil {
+		responseDrop(response.handle)
+	}
+	copied()
+}

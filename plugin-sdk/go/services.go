@@ -1,0 +1,167 @@
+//go:build wasip1
+
+package gateway
+
+import (
+	"runtime"
+	"unsafe"
+)
+
+//go:wasmimport gateway:plugin/log@0.1.0 emit
+func logEmit(level uint32, message string, fields unsafe.Pointer, count uint32)
+
+//go:wasmimport gateway:plugin/metrics@0.1.0 add
+func metricsAdd(counter string, by uint64, labels unsafe.Pointer, count uint32)
+
+//go:wasmimport gateway:plugin/metrics@0.1.0 observe
+func metricsObserve(histogram string, value float64, labels unsafe.Pointer, count uint32)
+
+//go:wasmimport gateway:plugin/secrets@0.1.0 get
+func secretsGet(name string, ret unsafe.Pointer)
+
+//go:wasmimport gateway:plugin/files@0.1.0 get
+func filesGet(name string, ret unsafe.Pointer)
+
+//go:wasmimport gateway:plugin/sinks@0.1.0 write
+func sinksWrite(sink, line string, ret unsafe.Pointer)
+
+//go:wasmimport gateway:plugin/bodies@0.1.0 read-request
+func bodiesReadRequest(request int32, ret unsafe.Pointer)
+
+//go:wasmimport gateway:plugin/bodies@0.1.0 replace-request
+func bodiesReplaceRequest(request int32, body unsafe.Pointer, length uint32, ret unsafe.Pointer)
+
+//go:wasmimport gateway:plugin/bodies@0.1.0 read-response
+func bodiesReadResponse(response int32, ret unsafe.Pointer)
+
+//go:wasmimport gateway:plugin/bodies@0.1.0 replace-response
+func bodiesReplaceResponse(response int32, body unsafe.Pointer, length uint32, ret unsafe.Pointer)
+
+//go:wasmimport gateway:plugin/http-client@0.1.0 send
+func clientSend(upstream, method, target string, headers unsafe.Pointer, count uint32, body unsafe.Pointer, length uint32, timeout uint32, ret unsafe.Pointer)
+
+// Level is that of a line in the gateway's log.
+type Level uint32
+
+const (
+	Trace Level = iota
+	Debug
+	Info
+	Warn
+	LogError
+)
+
+// Log writes to the gateway's log, with names and values: `imports: [log]`.
+func Log(level Level, message string, fields ...[2]string) {
+	list := lower(fields)
+	logEmit(uint32(level), message, unsafe.Pointer(unsafe.SliceData(list)), uint32(len(list)))
+	runtime.KeepAlive(fields)
+}
+
+// Count adds to one of the gateway's counters, with labels: `imports: [metrics]`. Names get the prefix gateway_plugin_.
+func Count(counter string, by uint64, labels ...[2]string) {
+	list := lower(labels)
+	metricsAdd(counter, by, unsafe.Pointer(unsafe.SliceData(list)), uint32(len(list)))
+	runtime.KeepAlive(labels)
+}
+
+// Observe puts a value into one of the gateway's histograms.
+func Observe(histogram string, value float64, labels ...[2]string) {
+	list := lower(labels)
+	metricsObserve(histogram, value, unsafe.Pointer(unsafe.SliceData(list)), uint32(len(list)))
+	runtime.KeepAlive(labels)
+}
+
+// Secret is granted by name: `imports: [secrets]`.
+func Secret(name string) ([]byte, error) {
+	secretsGet(name, at(0))
+	if u8(0) != 0 {
+		return nil, variant(name, 4, "denied", "missing")
+	}
+	defer copied()
+	return bytes(4), nil
+}
+
+// File is granted by name: `imports: [files]`.
+func File(name string) ([]byte, error) {
+	filesGet(name, at(0))
+	if u8(0) != 0 {
+		return nil, variant(name, 4, "denied")
+	}
+	defer copied()
+	return bytes(4), nil
+}
+
+// WriteLine writes to a sink that is granted by name: `imports: [sinks]`. The error's Code is "dropped" if its buffer is full.
+func WriteLine(sink, line string) error {
+	sinksWrite(sink, line, at(0))
+	if u8(0) != 0 {
+		return variant(sink, 4, "denied", "dropped")
+	}
+	return nil
+}
+
+func interrupted() error {
+	defer copied()
+	switch u8(8) {
+	case 0:
+		return &Error{What: "body", Code: "too-large"}
+	case 1:
+		return &Error{What: "body", Code: "interrupted", Detail: text(16)}
+	default:
+		return &Error{What: "body", Code: "unavailable"}
+	}
+}
+
+func wholeBody() ([]byte, error) {
+	if u8(0) != 0 {
+		return nil, interrupted()
+	}
+	defer copied()
+	return bytes(8), nil
+}
+
+func replaced() error {
+	if u8(0) != 0 {
+		return interrupted()
+	}
+	return nil
+}
+
+// Body waits for all of it: `imports: [bodies]`. The gateway buffers it then, up to the route's limit.
+func (r Request) Body() ([]byte, error) { bodiesReadRequest(r.handle, at(0)); return wholeBody() }
+
+func (r Request) SetBody(body []byte) error {
+	bodiesReplaceRequest(r.handle, unsafe.Pointer(unsafe.SliceData(body)), uint32(len(body)), at(0))
+	return replaced()
+}
+
+// Body waits for all of it: `imports: [bodies]`.
+func (r Response) Body() ([]byte, error) { bodiesReadResponse(r.handle, at(0)); return wholeBody() }
+
+func (r Response) SetBody(body []byte) error {
+	bodiesReplaceResponse(r.handle, unsafe.Pointer(unsafe.SliceData(body)), uint32(len(body)), at(0))
+	return replaced()
+}
+
+// Call is a request to an upstream that is granted by name: `imports: [http-client]`.
+type Call struct {
+	Upstream, Method, Target string
+	Headers                  [][2]string
+	Body                     []byte
+	TimeoutMs                uint32
+}
+
+// Send makes a call.
+func Send(call Call) (*Reply, error) {
+	list := lower(call.Headers)
+	clientSend(call.Upstream, call.Method, call.Target, unsafe.Pointer(unsafe.SliceData(list)), uint32(len(list)),
+		unsafe.Pointer(unsafe.SliceData(call.Body)), uint32(len(call.Body)), call.TimeoutMs, at(0))
+	runtime.KeepAlive(call)
+	if u8(0) != 0 {
+		return nil, variant(call.Upstream, 4, "denied", "invalid", "timeout", "unreachable", "too-large")
+	}
+	defer copied()
+	status := *(*uint16)(at(4))
+	return &Reply{int(status), pairs(at(8)), bytes(16)}, nil
+}

@@ -1,0 +1,249 @@
+"""Requests, responses and answers."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Callable, TypeVar
+
+from componentize_py_types import Err
+
+T = TypeVar("T")
+
+
+class GatewayError(Exception):
+    """What the gateway refused. `code` says why: `forbidden`, `denied`, `later`, …"""
+
+    def __init__(self, what: str, code: str, detail: str = "") -> None:
+        super().__init__(f"{what}: {code}" + (f": {detail}" if detail else ""))
+        self.code = code
+
+
+def call(what: str, made: Callable[[], T]) -> T:
+    """Calls the gateway."""
+    try:
+        return made()
+    except Err as error:
+        raise refused(what, error.value) from None
+
+
+def refused(what: str, value: Any) -> GatewayError:
+    """A variant of the interface as an exception: its class is `StoreError_TooLarge`."""
+    case = type(value).__name__.rpartition("_")[2]
+    code = "".join(f"-{c.lower()}" if c.isupper() else c for c in case).lstrip("-")
+    detail = getattr(value, "value", "")
+    return GatewayError(what, code, str(detail) if detail != "" else "")
+
+
+def text(value: bytes) -> str:
+    """UTF-8, or else a character for each byte: fields of HTTP may be either (RFC 9110 §5.5)."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def raw(value: str | bytes) -> bytes:
+    return value.encode() if isinstance(value, str) else value
+
+
+class Headers:
+    """Fields of a request or a response. Names are case-insensitive."""
+
+    __slots__ = ("_of",)
+
+    def __init__(self, of: Any) -> None:
+        self._of = of
+
+    def get(self, name: str) -> str | None:
+        """The first value."""
+        value = self._of.header(name)
+        return None if value is None else text(value)
+
+    def get_all(self, name: str) -> list[str]:
+        return [text(value) for value in self._of.header_values(name)]
+
+    def append(self, name: str, value: str | bytes) -> None:
+        call(name, lambda: self._of.append_header(name, raw(value)))
+
+    def __getitem__(self, name: str) -> str:
+        value = self.get(name)
+        if value is None:
+            raise KeyError(name)
+        return value
+
+    def __setitem__(self, name: str, value: str | bytes) -> None:
+        """Replaces every value of the name."""
+        call(name, lambda: self._of.set_header(name, raw(value)))
+
+    def __delitem__(self, name: str) -> None:
+        call(name, lambda: self._of.remove_header(name))
+
+    def __contains__(self, name: object) -> bool:
+        return self._of.header(str(name)) is not None
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        return ((name, text(value)) for name, value in self._of.headers())
+
+
+class Attributes:
+    """Notes that live as long as the exchange, and that later plugins, load balancing and the access log can read."""
+
+    __slots__ = ("_of",)
+
+    def __init__(self, of: Any) -> None:
+        self._of = of
+
+    def get(self, key: str) -> str | None:
+        return self._of.attribute(key)
+
+    def __setitem__(self, key: str, value: str) -> None:
+        call(key, lambda: self._of.set_attribute(key, value))
+
+
+class Request:
+    """A request, lent for one phase."""
+
+    __slots__ = ("handle",)
+
+    def __init__(self, handle: Any) -> None:
+        #: The gateway's own, for the interfaces that this package has no words for.
+        self.handle = handle
+
+    @property
+    def id(self) -> str:
+        """As in the gateway's logs and in `x-request-id`."""
+        return self.handle.id()
+
+    @property
+    def method(self) -> str:
+        return self.handle.method()
+
+    @method.setter
+    def method(self, method: str) -> None:
+        call("method", lambda: self.handle.set_method(method))
+
+    @property
+    def scheme(self) -> str:
+        return self.handle.scheme()
+
+    @property
+    def authority(self) -> str:
+        """Host and optional port that the client asked for."""
+        return self.handle.authority()
+
+    @property
+    def path(self) -> str:
+        """Normalised, without the query."""
+        return self.handle.path()
+
+    @property
+    def query(self) -> str | None:
+        return self.handle.query()
+
+    @property
+    def target(self) -> str:
+        """Path and query."""
+        query = self.handle.query()
+        return self.handle.path() if query is None else f"{self.handle.path()}?{query}"
+
+    @target.setter
+    def target(self, target: str) -> None:
+        call("target", lambda: self.handle.set_path_with_query(target))
+
+    @property
+    def original_target(self) -> str:
+        """Before any plugin's edit."""
+        return self.handle.original_target()
+
+    @property
+    def protocol(self) -> str:
+        return self.handle.protocol()
+
+    @property
+    def client_address(self) -> str:
+        """Its IP address."""
+        return self.handle.client_address()
+
+    @property
+    def received_at(self) -> int:
+        """Milliseconds since the Unix epoch."""
+        return self.handle.received_at()
+
+    @property
+    def route(self) -> str:
+        """The name of the route that matched; empty where none did."""
+        return self.handle.route()
+
+    @property
+    def headers(self) -> Headers:
+        return Headers(self.handle)
+
+    @property
+    def attributes(self) -> Attributes:
+        return Attributes(self.handle)
+
+    def path_parameter(self, name: str) -> str | None:
+        """What the route's path pattern captured."""
+        return self.handle.path_parameter(name)
+
+
+class Response:
+    """A response, lent for one phase."""
+
+    __slots__ = ("handle",)
+
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
+
+    @property
+    def status(self) -> int:
+        """200 to 599."""
+        return self.handle.status()
+
+    @status.setter
+    def status(self, status: int) -> None:
+        call("status", lambda: self.handle.set_status(status))
+
+    @property
+    def headers(self) -> Headers:
+        return Headers(self.handle)
+
+
+@dataclass
+class Reply:
+    """An answer to the client."""
+
+    status: int
+    headers: Mapping[str, str] | Sequence[tuple[str, str]] = field(default_factory=dict)
+    body: str | bytes = b""
+
+    @classmethod
+    def json(cls, status: int, value: Any, headers: Mapping[str, str] | None = None) -> "Reply":
+        """With a value as JSON."""
+        return cls(status, {"content-type": "application/json", **(headers or {})}, json.dumps(value))
+
+    def lines(self) -> list[tuple[str, bytes]]:
+        pairs = self.headers.items() if isinstance(self.headers, Mapping) else self.headers
+        return [(name, raw(value)) for name, value in pairs]
+
+
+def problem(status: int, detail: str, **more: Any) -> Reply:
+    """An answer in problem+json (RFC 9457)."""
+    body = json.dumps({"status": status, "detail": detail, **more})
+    return Reply(status, {"content-type": "application/problem+json"}, body)
+
+
+@dataclass
+class Outcome:
+    """How an exchange ended."""
+
+    #: Absent when the client left before a response began.
+    status: int | None
+    #: Why the gateway itself answered or gave up: `upstream-timeout`, `client-closed`, …
+    failure: str | None
+    upstream: str | None
+    request_bytes: int
+    response_bytes: int
+    duration_us: int
+    upstream_us: int | None
+    plugins_us: int

@@ -1,0 +1,169 @@
+/* Uses all that the SDK offers, as the cases want it. */
+#include <string.h>
+#include <time.h>
+
+#include "gateway.h"
+
+#define CONFIG(FIELD)                                                    \
+    FIELD(gw_text, mark, "mark", GW_REQUIRED, "")                        \
+    FIELD(gw_integer, count, "count", GW_REQUIRED, "")                   \
+    FIELD(gw_number, ratio, "ratio", GW_REQUIRED, "")                    \
+    FIELD(gw_boolean, loud, "loud", GW_REQUIRED, "")                     \
+    FIELD(gw_texts, names, "names", GW_REQUIRED, "")                     \
+    FIELD(gw_map, ages, "ages", GW_REQUIRED, "")                         \
+    FIELD(gw_text, left_out, "left-out", "\"over \\\"it\\\"\"", "What is left out.")
+GW_CONFIG(CONFIG)
+
+const gw_plugin gateway_plugin = {.name = "errand", .version = "0.1.0", .description = "", GW_FIELDS};
+
+static gw_decision json(const char *body) {
+    static const gw_header_line type[] = {{"content-type", "application/json"}};
+    return gw_respond((gw_reply){.status = 200, .headers = type, .header_count = 1, .body = gw_bytes_of(body)});
+}
+
+/* Whether an error, whose text names its reason, has this one. */
+static gw_decision code(gw_error error, const char *reason, const char *name) {
+    return json(gw_format("{\"error\":\"%s\"}", error && strstr(error, reason) ? name : "another"));
+}
+
+static const char *text(gw_bytes bytes) {
+    return bytes.data ? gw_format("%.*s", (int)bytes.length, (const char *)bytes.data) : "none";
+}
+
+/* Goes on, or fails with the first of some errors. */
+static gw_decision all(const gw_error *errors, size_t count) {
+    for (size_t i = 0; i < count; i++) {
+        if (errors[i]) return gw_fail(errors[i]);
+    }
+    return GW_NEXT;
+}
+#define ALL(...) all((gw_error[]){__VA_ARGS__}, sizeof((gw_error[]){__VA_ARGS__}) / sizeof(gw_error))
+
+static const char *joined(gw_texts values) {
+    const char *made = "";
+    for (size_t i = 0; i < values.count; i++) made = gw_format("%s%s%s", made, i ? "," : "", values.items[i]);
+    return made;
+}
+
+static gw_decision parts(gw_request r) {
+    const char *missing = gw_header(r, "x-missing");
+    if (!missing) missing = gw_path_parameter(r, "other");
+    if (!missing) missing = gw_attribute(r, "none");
+    return json(gw_format("{\"method\":\"%s\",\"scheme\":\"%s\",\"authority\":\"%s\",\"path\":\"%s\",\"query\":\"%s\","
+                          "\"original\":\"%s\",\"protocol\":\"%s\",\"client\":\"%s\",\"route\":\"%s\",\"twice\":\"%s\","
+                          "\"rest\":\"%s\",\"missing\":\"%s\"}",
+        gw_method(r), gw_scheme(r), gw_authority(r), gw_path(r), gw_query(r), gw_original_target(r), gw_protocol(r),
+        gw_client_address(r), gw_route(r), joined(gw_header_values(r, "x-twice")), gw_path_parameter(r, "rest"), missing ? missing : "none"));
+}
+
+static gw_decision store(void) {
+    gw_bytes before, after;
+    int64_t sum;
+    gw_decision done = ALL(gw_store_get("visits", "last", &before),
+        gw_store_set("visits", "last", gw_bytes_of("kept"), 60000), gw_store_get("visits", "last", &after),
+        gw_store_delete("visits", "last"), gw_store_increment("visits", "sum", 5, 0, &sum));
+    if (done.kind == GW_FAIL) return done;
+    return json(gw_format("{\"before\":\"%s\",\"sum\":%lld,\"after\":\"%s\"}", text(before), (long long)sum, text(after)));
+}
+
+static gw_decision call(void) {
+    static const gw_header_line headers[] = {{"x-a", "b"}};
+    gw_reply answer;
+    gw_error error = gw_send((gw_call){.upstream = "users", .method = "POST", .path_with_query = "/u?x=1", .headers = headers,
+                                 .header_count = 1, .body = gw_bytes_of("hello"), .timeout_ms = 5000},
+        &answer);
+    if (error) return gw_fail(error);
+    const char *from = "";
+    for (size_t i = 0; i < answer.header_count; i++) {
+        if (strcmp(answer.headers[i].name, "x-from") == 0) from = answer.headers[i].value;
+    }
+    return json(gw_format("{\"status\":%d,\"from\":\"%s\",\"body\":\"{\\\"id\\\":7}\"}", answer.status, from));
+}
+
+gw_decision gw_on_request(gw_request r) {
+    const char *path = gw_path(r);
+    gw_bytes bytes, more;
+    if (strcmp(path, "/config") == 0) {
+        return json(gw_format("{\"mark\":\"%s\",\"count\":%lld,\"ratio\":%g,\"loud\":%s,\"names\":[\"%s\",\"%s\"],\"age\":\"%s\","
+                              "\"left\":\"over \\\"it\\\"\",\"was\":%d}",
+            config.mark, (long long)config.count, config.ratio, config.loud ? "true" : "false", config.names.items[0],
+            config.names.items[1], gw_map_get(&config.ages, "ann"), strcmp(config.left_out, "over \"it\"")));
+    }
+    if (strcmp(path, "/parts") == 0) return parts(r);
+    if (strcmp(path, "/headers") == 0) {
+        gw_map headers = gw_headers(r);
+        const char *lines = "";
+        for (size_t i = 0; i < headers.count; i++) {
+            if (strlen(headers.names[i]) == 3) lines = gw_format("%s%s=%s;", lines, headers.names[i], headers.values[i]);
+        }
+        return json(gw_format("{\"lines\":\"%s\"}", lines));
+    }
+    if (strcmp(path, "/edit") == 0) {
+        return ALL(gw_set_method(r, "PUT"), gw_set_path_with_query(r, "/edited?by=plugin"), gw_remove_header(r, "x-gone"),
+            gw_append_header(r, "x-kept", "two"), gw_set_header(r, "x-set", "grüße"),
+            gw_set_attribute(r, "errand.note", "told"), gw_set_header(r, "x-note", gw_attribute(r, "errand.note")));
+    }
+    if (strcmp(path, "/forbidden") == 0) return code(gw_set_header(r, "content-length", "1"), "not the plugin's", "forbidden");
+    if (strcmp(path, "/empty") == 0) {
+        const char *value = gw_header(r, "x-empty");
+        return ALL(gw_set_header(r, "x-copy", value ? value : "missing"));
+    }
+    if (strcmp(path, "/store") == 0) return store();
+    if (strcmp(path, "/take") == 0) {
+        gw_verdict verdict;
+        gw_error error = gw_store_take("visits", "quota", (gw_quota){2, 60000, 2}, 1, &verdict);
+        if (error) return gw_fail(error);
+        return json(gw_format("{\"allowed\":%s,\"remaining\":%u}", verdict.allowed ? "true" : "false", verdict.remaining));
+    }
+    if (strcmp(path, "/denied") == 0) return code(gw_store_get("others", "x", &bytes), "not granted: others", "denied");
+    if (strcmp(path, "/secret") == 0) {
+        gw_decision done = ALL(gw_secret("key", &bytes), gw_file("list", &more));
+        if (done.kind == GW_FAIL) return done;
+        return json(gw_format("{\"secret\":\"%s\",\"file\":%s}", text(bytes), "\"a\\nb\\n\""));
+    }
+    if (strcmp(path, "/tell") == 0) {
+        static const gw_header_line labels[] = {{"kind", "told"}};
+        gw_log(GW_INFO, "told");
+        gw_count("errands", 2, labels, 1);
+        gw_observe("errand_seconds", 0.5, NULL, 0);
+        gw_error error = gw_write_line("audit", "told");
+        return error ? gw_fail(error) : gw_respond((gw_reply){.status = 204});
+    }
+    if (strcmp(path, "/call") == 0) return call();
+    if (strcmp(path, "/body") == 0) {
+        gw_error error = gw_read_body(r, &bytes);
+        if (error) return gw_fail(error);
+        return ALL(gw_replace_body(r, gw_bytes_of(gw_format("%s, read", text(bytes)))));
+    }
+    if (strcmp(path, "/clock") == 0) return json(time(NULL) > 1700000000 ? "{\"runs\":true}" : "{\"runs\":false}");
+    if (strcmp(path, "/fail") == 0) return gw_fail("as it was told");
+    if (strcmp(path, "/problem") == 0) return gw_problem(403, "not \"you\"");
+    return GW_NEXT;
+}
+
+gw_error gw_on_response(gw_request request, gw_response response) {
+    const char *path = gw_path(request);
+    gw_bytes body;
+    if (strcmp(path, "/response") == 0) {
+        gw_error error = gw_read_response_body(response, &body);
+        if (error) return error;
+        return ALL(gw_set_response_header(response, "x-seen", gw_format("%d", gw_status(response))),
+            gw_set_status(response, 203), gw_remove_response_header(response, "x-gone"),
+            gw_append_response_header(response, "x-kept", "two"),
+            gw_replace_response_body(response, gw_bytes_of(gw_format("%s, read", text(body)))))
+            .error;
+    }
+    if (strcmp(path, "/large") == 0) {
+        gw_error error = gw_replace_response_body(response, (gw_bytes){gw_alloc(300000), 300000});
+        if (!error) error = gw_read_response_body(response, &body);
+        return error ? error : gw_set_response_header(response, "x-length", gw_format("%zu", body.length));
+    }
+    return NULL;
+}
+
+void gw_on_complete(gw_request request, const gw_response *response, const gw_outcome *outcome) {
+    const char *line = gw_format("%s %d %d %s %d", gw_path(request), response ? gw_status(*response) : 0, outcome->status,
+        outcome->upstream ? outcome->upstream : "", outcome->duration_us > 0);
+    gw_error error = gw_write_line("audit", line);
+    if (error) gw_log(GW_WARN, error);
+}

@@ -1,0 +1,180 @@
+// Uses all that the SDK offers, as the cases want it.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	gateway "gateway-plugin"
+)
+
+const visits = gateway.Bucket("visits")
+
+type Config struct {
+	Mark    string            `json:"mark"`
+	Count   int               `json:"count"`
+	Ratio   float64           `json:"ratio"`
+	Loud    bool              `json:"loud"`
+	Names   []string          `json:"names"`
+	Ages    map[string]string `json:"ages"`
+	LeftOut string            `json:"left-out" default:"over \"it\""`
+}
+
+type Errand struct{ Config }
+
+func init() {
+	gateway.Register(gateway.About{Name: "errand", Version: "0.1.0"}, func(config Config) (any, error) {
+		return &Errand{config}, nil
+	})
+}
+
+type object = map[string]any
+
+func code(err error) (*gateway.Reply, error) {
+	var refused *gateway.Error
+	if errors.As(err, &refused) {
+		return gateway.JSON(200, object{"error": refused.Code})
+	}
+	return gateway.JSON(200, object{"error": "none"})
+}
+
+func (e *Errand) OnRequest(r gateway.Request) (*gateway.Reply, error) {
+	switch r.Path() {
+	case "/config":
+		return gateway.JSON(200, object{"mark": e.Mark, "count": e.Count, "ratio": e.Ratio, "loud": e.Loud, "names": e.Names,
+			"age": e.Ages["ann"], "left": e.LeftOut})
+	case "/parts":
+		query, _ := r.Query()
+		rest, _ := r.PathParameter("rest")
+		missing := "none"
+		for _, find := range []func() (string, bool){
+			func() (string, bool) { return r.Header("x-missing") },
+			func() (string, bool) { return r.PathParameter("other") },
+			func() (string, bool) { return r.Attribute("none") },
+		} {
+			if found, ok := find(); ok {
+				missing = found
+			}
+		}
+		return gateway.JSON(200, object{"method": r.Method(), "scheme": r.Scheme(), "authority": r.Authority(), "path": r.Path(),
+			"query": query, "original": r.OriginalTarget(), "protocol": r.Protocol(), "client": r.ClientAddress(),
+			"route": r.Route(), "twice": strings.Join(r.HeaderValues("x-twice"), ","), "rest": rest, "missing": missing})
+	case "/headers":
+		lines := ""
+		for _, line := range r.Headers() {
+			if len(line[0]) == 3 {
+				lines += line[0] + "=" + line[1] + ";"
+			}
+		}
+		return gateway.JSON(200, object{"lines": lines})
+	case "/edit":
+		err := errors.Join(r.SetMethod("PUT"), r.SetTarget("/edited?by=plugin"), r.RemoveHeader("x-gone"),
+			r.AppendHeader("x-kept", "two"), r.SetHeader("x-set", "grüße"), r.SetAttribute("errand.note", "told"))
+		note, _ := r.Attribute("errand.note")
+		return nil, errors.Join(err, r.SetHeader("x-note", note))
+	case "/forbidden":
+		return code(r.SetHeader("content-length", "1"))
+	case "/empty":
+		value, ok := r.Header("x-empty")
+		if !ok {
+			value = "missing"
+		}
+		return nil, r.SetHeader("x-copy", value)
+	case "/store":
+		before, err := visits.Get("last")
+		if before == nil {
+			before = []byte("none")
+		}
+		err = errors.Join(err, visits.Set("last", []byte("kept"), 60_000))
+		after, failed := visits.Get("last")
+		err = errors.Join(err, failed, visits.Delete("last"))
+		sum, failed := visits.Increment("sum", 5, 0)
+		if err = errors.Join(err, failed); err != nil {
+			return nil, err
+		}
+		return gateway.JSON(200, object{"before": string(before), "sum": sum, "after": string(after)})
+	case "/take":
+		verdict, err := visits.Take("quota", gateway.Quota{Limit: 2, PeriodMs: 60_000, Burst: 2}, 1)
+		if err != nil {
+			return nil, err
+		}
+		return gateway.JSON(200, object{"allowed": verdict.Allowed, "remaining": verdict.Remaining})
+	case "/denied":
+		_, err := gateway.Bucket("others").Get("x")
+		return code(err)
+	case "/secret":
+		secret, err := gateway.Secret("key")
+		file, failed := gateway.File("list")
+		if err = errors.Join(err, failed); err != nil {
+			return nil, err
+		}
+		return gateway.JSON(200, object{"secret": string(secret), "file": string(file)})
+	case "/tell":
+		gateway.Log(gateway.Info, "told", [2]string{"number", "7"})
+		gateway.Count("errands", 2, [2]string{"kind", "told"})
+		gateway.Observe("errand_seconds", 0.5)
+		return &gateway.Reply{Status: 204}, gateway.WriteLine("audit", "told")
+	case "/call":
+		answer, err := gateway.Send(gateway.Call{Upstream: "users", Method: "POST", Target: "/u?x=1",
+			Headers: [][2]string{{"x-a", "b"}}, Body: []byte("hello"), TimeoutMs: 5000})
+		if err != nil {
+			return nil, err
+		}
+		from := ""
+		for _, header := range answer.Headers {
+			if header[0] == "x-from" {
+				from = header[1]
+			}
+		}
+		return gateway.JSON(200, object{"status": answer.Status, "from": from, "body": string(answer.Body)})
+	case "/body":
+		body, err := r.Body()
+		if err != nil {
+			return nil, err
+		}
+		return nil, r.SetBody(append(body, ", read"...))
+	case "/clock":
+		return gateway.JSON(200, object{"runs": time.Now().Unix() > 1_700_000_000})
+	case "/fail":
+		return nil, errors.New("as it was told")
+	case "/problem":
+		return gateway.Problem(403, `not "you"`), nil
+	}
+	return nil, nil
+}
+
+func (e *Errand) OnResponse(request gateway.Request, response gateway.Response) error {
+	switch request.Path() {
+	case "/response":
+		err := errors.Join(response.SetHeader("x-seen", fmt.Sprint(response.Status())), response.SetStatus(203),
+			response.RemoveHeader("x-gone"), response.AppendHeader("x-kept", "two"))
+		body, failed := response.Body()
+		return errors.Join(err, failed, response.SetBody(append(body, ", read"...)))
+	case "/large":
+		err := response.SetBody(make([]byte, 300_000))
+		body, failed := response.Body()
+		return errors.Join(err, failed, response.SetHeader("x-length", fmt.Sprint(len(body))))
+	}
+	return nil
+}
+
+func (e *Errand) OnComplete(request gateway.Request, response *gateway.Response, outcome gateway.Outcome) {
+	status, ended, upstream := 0, uint16(0), ""
+	if response != nil {
+		status = response.Status()
+	}
+	if outcome.Status != nil {
+		ended = *outcome.Status
+	}
+	if outcome.Upstream != nil {
+		upstream = *outcome.Upstream
+	}
+	line := fmt.Sprintln(request.Path(), status, ended, upstream, outcome.DurationUs > 0)
+	if err := gateway.WriteLine("audit", strings.TrimSpace(line)); err != nil {
+		gateway.Log(gateway.Warn, err.Error())
+	}
+}
+
+func main() {}

@@ -1,0 +1,153 @@
+"""Uses all that the SDK offers, as the cases want it."""
+
+import time
+from dataclasses import dataclass
+from typing import Callable
+
+from gateway_plugin import (
+    Config,
+    GatewayError,
+    Outcome,
+    Plugin,
+    Reply,
+    Request,
+    Response,
+    described,
+    export,
+    problem,
+)
+from gateway_plugin import bodies, files, http_client, log, metrics, secrets, sinks
+from gateway_plugin.store import Bucket
+
+visits = Bucket("visits")
+
+
+@dataclass
+class ErrandConfig(Config):
+    mark: str
+    count: int
+    ratio: float
+    loud: bool
+    names: list[str]
+    ages: dict[str, str]
+    left_out: str = described("What is left out.", default='over "it"')
+
+
+def code(run: Callable[[], object]) -> Reply:
+    try:
+        run()
+    except GatewayError as error:
+        return Reply.json(200, {"error": error.code})
+    return Reply.json(200, {"error": "none"})
+
+
+@export
+class Errand(Plugin[ErrandConfig]):
+    name = "errand"
+    config = ErrandConfig
+
+    def __init__(self, config: ErrandConfig) -> None:
+        self.settings = config
+
+    def on_request(self, request: Request) -> Reply | None:
+        deed = getattr(self, {"config": "configuration"}.get(request.path[1:], request.path[1:]) or "nothing", None)
+        return deed(request) if deed else None
+
+    def configuration(self, request: Request) -> Reply:
+        s = self.settings
+        told = {"mark": s.mark, "count": s.count, "ratio": s.ratio, "loud": s.loud, "names": s.names}
+        return Reply.json(200, {**told, "age": s.ages["ann"], "left": s.left_out})
+
+    def parts(self, request: Request) -> Reply:
+        missing = request.headers.get("x-missing") or request.path_parameter("other") or request.attributes.get("none")
+        told = {
+            "method": request.method,
+            "scheme": request.scheme,
+            "authority": request.authority,
+            "path": request.path,
+            "query": request.query,
+            "original": request.original_target,
+            "protocol": request.protocol,
+            "client": request.client_address,
+            "route": request.route,
+            "twice": ",".join(request.headers.get_all("x-twice")),
+            "rest": request.path_parameter("rest"),
+            "missing": missing or "none",
+        }
+        return Reply.json(200, told)
+
+    def headers(self, request: Request) -> Reply:
+        lines = [f"{name}={value};" for name, value in request.headers if len(name) == 3]
+        return Reply.json(200, {"lines": "".join(lines)})
+
+    def edit(self, request: Request) -> None:
+        request.method = "PUT"
+        request.target = "/edited?by=plugin"
+        del request.headers["x-gone"]
+        request.headers.append("x-kept", "two")
+        request.headers["x-set"] = "grüße"
+        request.attributes["errand.note"] = "told"
+        request.headers["x-note"] = request.attributes.get("errand.note") or ""
+
+    def forbidden(self, request: Request) -> Reply:
+        return code(lambda: request.headers.__setitem__("content-length", "1"))
+
+    def empty(self, request: Request) -> None:
+        value = request.headers.get("x-empty")
+        request.headers["x-copy"] = "missing" if value is None else value
+
+    def store(self, request: Request) -> Reply:
+        before = visits.get("last") or b"none"
+        visits.set("last", "kept", ttl_ms=60_000)
+        after = visits.get("last") or b""
+        visits.delete("last")
+        return Reply.json(200, {"before": before.decode(), "sum": visits.increment("sum", 5), "after": after.decode()})
+
+    def take(self, request: Request) -> Reply:
+        verdict = visits.take("quota", limit=2, period_ms=60_000)
+        return Reply.json(200, {"allowed": verdict.allowed, "remaining": verdict.remaining})
+
+    def denied(self, request: Request) -> Reply:
+        return code(lambda: Bucket("others").get("x"))
+
+    def secret(self, request: Request) -> Reply:
+        return Reply.json(200, {"secret": secrets.get("key").decode(), "file": files.get("list").decode()})
+
+    def tell(self, request: Request) -> Reply:
+        log.info("told", number=7)
+        sinks.write("audit", "told")
+        metrics.add("errands", 2, kind="told")
+        metrics.observe("errand_seconds", 0.5)
+        return Reply(204)
+
+    def call(self, request: Request) -> Reply:
+        answer = http_client.send("users", "/u?x=1", method="POST", headers={"x-a": "b"}, body="hello")
+        told = {"status": answer.status, "from": dict(answer.headers)["x-from"], "body": answer.body.decode()}
+        return Reply.json(200, told)
+
+    def body(self, request: Request) -> None:
+        bodies.replace_request(request, bodies.read_request(request) + b", read")
+
+    def clock(self, request: Request) -> Reply:
+        return Reply.json(200, {"runs": time.time() > 1_700_000_000})
+
+    def fail(self, request: Request) -> None:
+        raise ValueError("as it was told")
+
+    def problem(self, request: Request) -> Reply:
+        return problem(403, 'not "you"')
+
+    def on_response(self, request: Request, response: Response) -> None:
+        if request.path == "/response":
+            response.headers["x-seen"] = str(response.status)
+            response.status = 203
+            del response.headers["x-gone"]
+            response.headers.append("x-kept", "two")
+            bodies.replace_response(response, bodies.read_response(response) + b", read")
+        elif request.path == "/large":
+            bodies.replace_response(response, bytes(300_000))
+            response.headers["x-length"] = str(len(bodies.read_response(response)))
+
+    def on_complete(self, request: Request, response: Response | None, outcome: Outcome) -> None:
+        status = response.status if response else None
+        sinks.write("audit", f"{request.path} {status} {outcome.status} {outcome.upstream} {outcome.duration_us > 0}")

@@ -1,0 +1,130 @@
+// Uses all that the SDK offers, as the cases want it.
+import { plugin, problem, Reply, type Request } from "gateway-plugin";
+import * as bodies from "gateway-plugin/bodies";
+import * as files from "gateway-plugin/files";
+import * as client from "gateway-plugin/http-client";
+import * as log from "gateway-plugin/log";
+import * as metrics from "gateway-plugin/metrics";
+import * as secrets from "gateway-plugin/secrets";
+import * as sinks from "gateway-plugin/sinks";
+import { Bucket } from "gateway-plugin/store";
+
+const visits = new Bucket("visits");
+
+function code(run: () => void): Reply {
+  try {
+    run();
+    return Reply.json(200, { error: "none" });
+  } catch (error) {
+    return Reply.json(200, { error: (error as { code?: string }).code });
+  }
+}
+
+export const { lifecycle, requestFilter, responseFilter, observer } = plugin({
+  name: "errand",
+  version: "0.1.0",
+  config: {
+    type: "object",
+    additionalProperties: false,
+    required: ["mark", "count", "ratio", "loud", "names", "ages"],
+    properties: {
+      mark: { type: "string" },
+      count: { type: "integer" },
+      ratio: { type: "number" },
+      loud: { type: "boolean" },
+      names: { type: "array", items: { type: "string" } },
+      ages: { type: "object", additionalProperties: { type: "string" } },
+      "left-out": { type: "string", default: 'over "it"' },
+    },
+  },
+  create(config) {
+    const deeds: Record<string, (request: Request) => Reply | void> = {
+      "/config": () =>
+        Reply.json(200, {
+          mark: config.mark,
+          count: config.count,
+          ratio: config.ratio,
+          loud: config.loud,
+          names: config.names,
+          age: config.ages["ann"],
+          left: config["left-out"],
+        }),
+      "/parts": (request) =>
+        Reply.json(200, {
+          method: request.method,
+          scheme: request.scheme,
+          authority: request.authority,
+          path: request.path,
+          query: request.query,
+          original: request.originalTarget,
+          protocol: request.protocol,
+          client: request.clientAddress,
+          route: request.route,
+          twice: request.headers.getAll("x-twice").join(),
+          rest: request.pathParameter("rest"),
+          missing: request.headers.get("x-missing") ?? request.pathParameter("other") ?? request.attributes.get("none") ?? "none",
+        }),
+      "/headers": (request) => {
+        const lines = [...request.headers].filter(([name]) => /^x-.$/.test(name));
+        return Reply.json(200, { lines: lines.map(([name, value]) => `${name}=${value};`).join("") });
+      },
+      "/edit": (request) => {
+        request.method = "PUT";
+        request.target = "/edited?by=plugin";
+        request.headers.delete("x-gone");
+        request.headers.append("x-kept", "two");
+        request.headers.set("x-set", "grüße");
+        request.attributes.set("errand.note", "told");
+        request.headers.set("x-note", request.attributes.get("errand.note") ?? "");
+      },
+      "/forbidden": (request) => code(() => request.headers.set("content-length", "1")),
+      "/empty": (request) => request.headers.set("x-copy", request.headers.get("x-empty") ?? "missing"),
+      "/store": () => {
+        const before = visits.getText("last") ?? "none";
+        visits.set("last", "kept", { ttlMs: 60_000 });
+        const after = visits.getText("last");
+        visits.delete("last");
+        return Reply.json(200, { before, sum: visits.increment("sum", 5), after });
+      },
+      "/take": () => Reply.json(200, visits.take("quota", { limit: 2, periodMs: 60_000 })),
+      "/denied": () => code(() => new Bucket("others").get("x")),
+      "/secret": () => Reply.json(200, { secret: secrets.getText("key"), file: files.getText("list") }),
+      "/tell": () => {
+        log.info("told", { number: 7 });
+        sinks.write("audit", "told");
+        metrics.add("errands", 2, { kind: "told" });
+        metrics.observe("errand_seconds", 0.5);
+        return new Reply(204);
+      },
+      "/call": () => {
+        const answer = client.send({ upstream: "users", method: "POST", target: "/u?x=1", headers: { "x-a": "b" }, body: "hello" });
+        const from = answer.headers.find(([name]) => name === "x-from")?.[1];
+        return Reply.json(200, { status: answer.status, from, body: answer.text() });
+      },
+      "/body": (request) => bodies.replaceRequest(request, `${bodies.readRequestText(request)}, read`),
+      "/clock": () => Reply.json(200, { runs: Date.now() > 1_700_000_000_000 }),
+      "/fail": () => {
+        throw new Error("as it was told");
+      },
+      "/problem": () => problem(403, 'not "you"'),
+    };
+    return {
+      onRequest: (request) => deeds[request.path]?.(request),
+      onResponse(request, response) {
+        if (request.path === "/response") {
+          response.headers.set("x-seen", String(response.status));
+          response.status = 203;
+          response.headers.delete("x-gone");
+          response.headers.append("x-kept", "two");
+          bodies.replaceResponse(response, `${bodies.readResponseText(response)}, read`);
+        } else if (request.path === "/large") {
+          bodies.replaceResponse(response, new Uint8Array(300_000));
+          response.headers.set("x-length", String(bodies.readResponse(response).length));
+        }
+      },
+      onComplete(request, response, outcome) {
+        sinks.write("audit", `${request.path} ${response?.status} ${outcome.status} ${outcome.upstream} ${outcome.durationUs > 0}`);
+      },
+    };
+  },
+});
