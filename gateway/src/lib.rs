@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod error;
+mod fetch;
 pub mod http;
 pub mod pipeline;
 pub mod plugin;

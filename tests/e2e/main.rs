@@ -10,6 +10,7 @@ mod bodies;
 mod cases;
 mod cli;
 mod client_certificates;
+mod components;
 mod contrib;
 mod dashboard;
 mod demo;

@@ -5,13 +5,17 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
+
 use super::{reflected::Reflected, secrets};
 
 use crate::{
     config::{
         self, Catalog, PluginEndpoint, PluginFacts, PluginProblem,
+        lock::{Entry, Lock},
         model::{ComponentSource, Dns, FileSource, Plugin, SecretSource},
     },
+    fetch::{Digest, Kept, Wanted, fetch},
     plugin::{
         self, Loaded, Prepared, Runtime, Settings, builtin,
         services::{Named, Shared},
@@ -25,11 +29,36 @@ pub(super) struct Components<'a> {
     shared: Arc<Shared>,
     loaded: HashMap<ComponentSource, Arc<Loaded>>,
     reflected: &'a Reflected,
+    /// About what was fetched.
+    warnings: HashMap<ComponentSource, String>,
+    /// What the operator has approved of, if there is a list, or why it cannot be read.
+    lock: Result<Option<Lock>, String>,
+    /// What there is to be approved.
+    found: BTreeMap<String, Entry>,
 }
 
 impl<'a> Components<'a> {
     pub(super) fn new(runtime: &'a Runtime, reflected: &'a Reflected) -> Self {
-        Self { runtime, shared: Arc::default(), loaded: HashMap::new(), reflected }
+        Self {
+            runtime,
+            shared: Arc::default(),
+            loaded: HashMap::new(),
+            reflected,
+            warnings: HashMap::new(),
+            lock: Ok(None),
+            found: BTreeMap::new(),
+        }
+    }
+
+    /// Only what was approved is let in from here on.
+    pub(super) fn locked(mut self, lock: Result<Option<Lock>, String>) -> Self {
+        self.lock = lock;
+        self
+    }
+
+    /// What was looked at and is no standard plugin.
+    pub(super) fn found(self) -> BTreeMap<String, Entry> {
+        self.found
     }
 
     /// The files that plugins may read, as they were when they were tried.
@@ -58,10 +87,31 @@ impl<'a> Components<'a> {
                 None => return Err(format!("there is no standard plugin `{name}`")),
             },
             ComponentSource::File(path) => self.runtime.load_file(path),
+            ComponentSource::Http { url, sha256 } => {
+                let url = url.clone();
+                let digest = Digest::parse(sha256).ok_or_else(|| "it needs a SHA-256".to_owned())?;
+                let bytes = self.fetched(source, Wanted::Http { url, digest })?;
+                self.runtime.load(&bytes)
+            }
+            ComponentSource::Oci(reference) => {
+                let bytes = self.fetched(source, Wanted::Oci(reference.clone()))?;
+                self.runtime.load(&bytes)
+            }
         };
         let loaded = loaded.map_err(|error| error.to_string())?;
         self.loaded.insert(source.clone(), loaded.clone());
         Ok(loaded)
+    }
+}
+
+impl Components<'_> {
+    /// A component from elsewhere, before anything that names it is in force.
+    fn fetched(&mut self, source: &ComponentSource, wanted: Wanted) -> Result<Bytes, String> {
+        let fetched = fetch(wanted, &Kept::usual()).map_err(|why| format!("the component cannot be had: {why}"))?;
+        if let Some(warning) = fetched.warning {
+            self.warnings.insert(source.clone(), warning);
+        }
+        Ok(fetched.bytes)
     }
 }
 
@@ -76,7 +126,20 @@ impl Catalog for Components<'_> {
             config_schema: facts.config_schema.clone().unwrap_or_default(),
             phases: facts.phases,
             wants: wants(facts.wants),
+            warning: self.warnings.get(source).cloned(),
+            digest: facts.digest.clone(),
+            imports: facts.imports.keys().cloned().collect(),
         }))
+    }
+
+    fn approved(&mut self, plugin: &Plugin, facts: &PluginFacts) -> Result<Option<String>, String> {
+        let Some(entry) = Entry::of(plugin, facts) else { return Ok(None) };
+        self.found.insert(plugin.name.to_string(), entry);
+        match &self.lock {
+            Ok(Some(lock)) => lock.allows(plugin, facts),
+            Ok(None) => Ok(None),
+            Err(why) => Err(why.clone()),
+        }
     }
 
     fn configure(&mut self, plugin: &Plugin, config: &serde_json::Value) -> Result<(), Vec<PluginProblem>> {

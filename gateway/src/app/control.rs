@@ -89,6 +89,7 @@ impl Control {
         if let Some(overrides) = &options.logging {
             shared.start_log(&snapshot.config.log, overrides)?;
         }
+        snapshot.warn();
         shared.start_state(&snapshot.config.state, &snapshot.secrets)?;
         // Before a socket listens, by which anybody can know that we serve: a signal that nobody listens to ends
         // the process.
@@ -300,6 +301,7 @@ impl Core {
     fn reload(&mut self, new_source: Option<Source>, stays: bool) -> Result<(), StartError> {
         let source = new_source.as_ref().unwrap_or(&self.source);
         let snapshot = Arc::new(Snapshot::load(source, &self.shared, Some(&self.snapshot))?);
+        snapshot.warn();
         let count = self.workers.len();
         if snapshot.config.workers != count {
             tracing::warn!("`workers` changes at the next start: there are {count} now");

@@ -17,6 +17,7 @@ mod watch;
 mod worker;
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::mpsc,
@@ -38,6 +39,7 @@ use shared::Shared;
 use crate::{
     config::{
         self,
+        lock::{self, Entry, Lock},
         model::{Config, LogFormat},
     },
     plugin::{Facts, builtin},
@@ -179,6 +181,23 @@ impl Drop for Gateway {
 pub fn check(source: &Source) -> Result<Config, StartError> {
     let shared = Shared::new(true)?;
     snapshot::read(source, &shared).map(|read| read.config)
+}
+
+/// What the components of a configuration are and may do, and what of it is approved.
+pub struct Approval {
+    /// Where it is written.
+    pub file: PathBuf,
+    pub before: BTreeMap<String, Entry>,
+    pub now: BTreeMap<String, Entry>,
+}
+
+/// Looks at the components of a configuration, for `gateway.lock`.
+pub fn to_approve(source: &Source) -> Result<Approval, StartError> {
+    let shared = Shared::new(true)?;
+    let (folder, now) = snapshot::to_approve(source, &shared)?;
+    let before = Lock::read(&folder).map_err(|why| StartError::Io(std::io::Error::other(why)))?;
+    let before = before.map(|lock| lock.entries().clone()).unwrap_or_default();
+    Ok(Approval { file: folder.join(lock::FILE), before, now })
 }
 
 /// The JSON Schema (2020-12) of the configuration file, the standard plugins' configuration included.

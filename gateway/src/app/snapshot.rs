@@ -2,7 +2,7 @@
 //! in force yet, so whatever is wrong ends here.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fmt, io,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -22,6 +22,7 @@ use super::{
 use crate::{
     config::{
         self, Problems,
+        lock::{self, Lock},
         model::{Action, Config, Endpoint, OnError, PluginUse, Upstream},
     },
     pipeline::{Bounds, Entry, Pipeline},
@@ -112,24 +113,40 @@ pub(super) struct Read<'a> {
     pub(super) components: Components<'a>,
 }
 
-/// Everything that `check` does: what is left to go wrong is the network's.
-pub(super) fn read<'a>(source: &Source, shared: &'a Shared) -> Result<Read<'a>, StartError> {
-    let mut components = Components::new(&shared.runtime, &shared.reflected);
-    let (text, path): (String, PathBuf) = match source {
+/// The text of a configuration, and where relative paths in it count from.
+fn typed(source: &Source) -> Result<(String, PathBuf), StartError> {
+    Ok(match source {
         Source::File(path) => (config::read(path).map_err(StartError::Config)?, path.clone()),
         Source::Text { text, base } => (text.clone(), base.join("configuration")),
-    };
-    let config = config::check(&text, &path, &mut components).map_err(StartError::Config)?;
+    })
+}
+
+/// What there is to be approved in a configuration that is sound but for that, and the folder that the lock belongs into.
+pub(super) fn to_approve(
+    source: &Source,
+    shared: &Shared,
+) -> Result<(PathBuf, BTreeMap<String, lock::Entry>), StartError> {
+    let (text, path) = typed(source)?;
+    let mut components = Components::new(&shared.runtime, &shared.reflected);
+    config::check(&text, &path, &mut components).map_err(StartError::Config)?;
+    Ok((path.parent().unwrap_or(Path::new("")).to_owned(), components.found()))
+}
+
+/// Everything that `check` does: what is left to go wrong is the network's.
+pub(super) fn read<'a>(source: &Source, shared: &'a Shared) -> Result<Read<'a>, StartError> {
+    let (text, path) = typed(source)?;
     let base = path.parent().unwrap_or(Path::new("")).to_owned();
+    let components = Components::new(&shared.runtime, &shared.reflected);
+    let mut components = components.locked(Lock::read(&base));
+    let mut config = config::check(&text, &path, &mut components).map_err(StartError::Config)?;
+    // Also where there is none yet: it is a change when it comes.
+    config.lock = Some(base.join(lock::FILE));
     Ok(Read { text, base, config, components })
 }
 
 impl Snapshot {
     pub(super) fn load(source: &Source, shared: &Arc<Shared>, old: Option<&Self>) -> Result<Self, StartError> {
         let Read { text, base, config, components } = read(source, shared)?;
-        for warning in config.warnings.lines() {
-            tracing::warn!("{warning}");
-        }
         let workers = config.workers;
         let make = |used: &Arc<PluginUse>| -> Result<Arc<Used>, StartError> {
             let loaded = components.get(&used.plugin.component);
@@ -177,6 +194,13 @@ impl Snapshot {
             files,
             shared: shared.clone(),
         })
+    }
+
+    /// Logs what is allowed and makes no sense; where nothing is logged yet, nobody would see it.
+    pub(super) fn warn(&self) {
+        for warning in self.config.warnings.lines() {
+            tracing::warn!("{warning}");
+        }
     }
 
     /// What the component of a plugin that some route uses says about itself.

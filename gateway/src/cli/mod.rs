@@ -1,5 +1,6 @@
 //! The command line: what can be asked of the binary, and with which exit code it answers.
 
+mod approve;
 mod bench;
 mod check;
 mod dev;
@@ -94,6 +95,8 @@ enum PluginCommand {
     Inspect(InspectArgs),
     /// Run recorded cases against a component in the real sandbox, between a client and a service that do what they say
     Test(TestArgs),
+    /// Write down in gateway.lock what the components of a configuration are and may do: what asks for more is not let in then
+    Approve(ApproveArgs),
     /// Tell what a component costs in its recorded cases: microseconds for each call, and memory, beside one that does nothing
     Bench(BenchArgs),
 }
@@ -169,6 +172,17 @@ struct DevArgs {
     /// The configuration; gateway.yaml in the folder if left out
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct ApproveArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Only these plugins; all if left out
+    names: Vec<String>,
+    /// Only tell what there is to approve; exit code 3 if there is anything
+    #[arg(long)]
+    dry_run: bool,
 }
 
 #[derive(Args)]
@@ -288,6 +302,7 @@ pub fn main() -> ExitCode {
         Command::Plugin(PluginCommand::Build(args)) => project::build(&args),
         Command::Plugin(PluginCommand::Test(args)) => trial::test(&args, &logging),
         Command::Plugin(PluginCommand::Dev(args)) => dev::dev(&args, &logging),
+        Command::Plugin(PluginCommand::Approve(args)) => approve::approve(&args),
         Command::Plugin(PluginCommand::Bench(args)) => bench::bench(&args),
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { folder } => manual::pages(&folder),

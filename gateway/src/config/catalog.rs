@@ -23,6 +23,12 @@ pub trait Catalog {
         Vec::new()
     }
 
+    /// Whether the operator has approved of a plugin that is no standard one, if there is a list of those; with what to tell them
+    /// in any case.
+    fn approved(&mut self, _plugin: &Plugin, _facts: &PluginFacts) -> Result<Option<String>, String> {
+        Ok(None)
+    }
+
     /// Asks the plugin itself about a configuration that has passed its JSON Schema.
     fn configure(&mut self, plugin: &Plugin, config: &Value) -> Result<(), Vec<PluginProblem>>;
 
@@ -44,6 +50,12 @@ pub struct PluginFacts {
     pub config_schema: Value,
     pub phases: Phases,
     pub wants: Wants,
+    /// What the operator should know of how it was had.
+    pub warning: Option<String>,
+    /// SHA-256 of the component, in hexadecimal.
+    pub digest: String,
+    /// The interfaces that it imports, with their versions.
+    pub imports: Vec<String>,
 }
 
 /// What the component's imports say that it needs grants for.

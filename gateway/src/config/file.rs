@@ -193,8 +193,11 @@ fn kept_files() -> u32 {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(super) struct Plugin {
-    /// A WebAssembly component: a file, or `builtin:NAME` for a standard plugin.
+    /// A WebAssembly component: a file, a URL with `https://` or `http://`, `oci://REGISTRY/REPOSITORY:TAG`, or `builtin:NAME` for
+    /// a standard plugin.
     pub component: Option<Part<String>>,
+    /// The SHA-256 of a component by its URL, in hexadecimal.
+    pub sha256: Option<Part<String>>,
     /// What the plugin may touch.
     pub grants: Part<Grants>,
     pub limits: Part<PluginLimits>,

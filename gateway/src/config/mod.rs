@@ -8,6 +8,7 @@ mod catalog;
 mod check;
 mod defaults;
 mod file;
+pub mod lock;
 mod masked;
 pub mod model;
 mod part;

@@ -56,10 +56,12 @@ pub struct Config {
     pub routes: Vec<Arc<Route>>,
     /// What is allowed and makes no sense, each with its place in the file.
     pub warnings: Problems,
+    /// Where it is written which components were approved.
+    pub lock: Option<PathBuf>,
 }
 
 impl Config {
-    /// The files whose contents are part of the configuration: certificates, keys, authorities, secrets, and what plugins read.
+    /// The files whose contents are part of the configuration: certificates, keys, authorities, secrets, what plugins read, and what was approved.
     pub fn files(&self) -> impl Iterator<Item = &Path> {
         let admin = self.admin.as_ref().and_then(|admin| admin.tls.as_ref());
         let tls = self.listeners.iter().filter_map(|listener| listener.tls.as_ref()).chain(admin);
@@ -77,7 +79,7 @@ impl Config {
             FileSource::Path(path) => Some(path),
             FileSource::Reflection(_) => None,
         });
-        shown.chain(believed).chain(upstreams).chain(secrets).chain(files).map(PathBuf::as_path)
+        shown.chain(believed).chain(upstreams).chain(secrets).chain(files).chain(&self.lock).map(PathBuf::as_path)
     }
 }
 
@@ -217,6 +219,13 @@ pub enum ComponentSource {
     /// One of the standard plugins in the binary.
     Builtin(String),
     File(PathBuf),
+    /// A URL, and the SHA-256 that what it leads to has, in hexadecimal.
+    Http {
+        url: String,
+        sha256: String,
+    },
+    /// `REGISTRY/REPOSITORY:TAG`, or `@sha256:DIGEST`.
+    Oci(String),
 }
 
 /// What a plugin may touch. `Names::All` is only for the standard plugins.

@@ -82,6 +82,9 @@ pub(super) fn plugin(config_schema: Value) -> PluginFacts {
         config_schema,
         phases: Phases { request: true, ..Phases::default() },
         wants: Wants::default(),
+        warning: None,
+        digest: String::new(),
+        imports: Vec::new(),
     }
 }
 
@@ -96,6 +99,7 @@ impl Catalog for Fake {
                 let missing = || format!("cannot read component `{}`: there is no such file", path.display());
                 self.files.get(&name(path)).cloned().ok_or_else(missing)
             }
+            ComponentSource::Http { .. } | ComponentSource::Oci(_) => Err("nobody is asked here".to_owned()),
         }
     }
 

@@ -15,6 +15,7 @@ pub mod panics;
 pub mod process;
 pub mod raw;
 pub mod redis;
+pub mod registry;
 pub mod strict;
 pub mod thrift;
 pub mod token;

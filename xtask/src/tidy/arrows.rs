@@ -10,6 +10,7 @@ const LEAVES: &[&str] = &["alloc", "error", "model", "timers"];
 
 /// A room and the rooms that it may use beside the leaves. None names one that stands after it.
 const ARROWS: &[(&str, &[&str])] = &[
+    ("fetch", &[]),
     ("state", &[]),
     ("http", &[]),
     ("telemetry", &[]),

@@ -11,7 +11,10 @@ use super::{
     stats::CallStats,
 };
 use crate::{
-    config::model::{ComponentSource, Isolation, Names},
+    config::{
+        model::{ComponentSource, Isolation, Names},
+        without_credentials,
+    },
     plugin::Facts,
 };
 
@@ -77,6 +80,8 @@ pub(super) async fn plugins(State(panel): State<Arc<Panel>>) -> Json<Vec<PluginV
             component: match &plugin.component {
                 ComponentSource::Builtin(name) => format!("builtin:{name}"),
                 ComponentSource::File(path) => path.display().to_string(),
+                ComponentSource::Http { url, .. } => without_credentials(url),
+                ComponentSource::Oci(reference) => format!("oci://{reference}"),
             },
             version: version.clone(),
             description: description.clone(),

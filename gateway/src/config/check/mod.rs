@@ -185,5 +185,6 @@ fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> O
         global_plugins,
         routes,
         warnings: Problems::default(),
+        lock: None,
     })
 }

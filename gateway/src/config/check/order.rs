@@ -89,7 +89,7 @@ fn stages<'a>(uses: &'a [Arc<PluginUse>], place: &str, global: bool) -> impl Ite
     uses.iter().enumerate().map(move |(i, used)| Stage {
         builtin: match &used.plugin.component {
             ComponentSource::Builtin(name) => Some(name.as_str()),
-            ComponentSource::File(_) => None,
+            ComponentSource::File(_) | ComponentSource::Http { .. } | ComponentSource::Oci(_) => None,
         },
         config: &used.config,
         place: join(&place, &i.to_string()),

@@ -184,7 +184,9 @@ impl<'c> Plugins<'c> {
         let component = component?;
         let base = match &component {
             ComponentSource::Builtin(_) => standard_grants(),
-            ComponentSource::File(_) => model::Grants::default(),
+            ComponentSource::File(_) | ComponentSource::Http { .. } | ComponentSource::Oci(_) => {
+                model::Grants::default()
+            }
         };
         let plugin = model::Plugin {
             name: name.into(),
@@ -220,7 +222,7 @@ impl<'c> Plugins<'c> {
                 report.value(&at, "expected a component's file or `builtin:NAME`, found empty text");
                 None
             }
-            None => Some(ComponentSource::File(report.path(text))),
+            None => self.elsewhere(text, typed, place, report),
             Some(builtin) if self.builtins.iter().any(|known| known == builtin) => {
                 Some(ComponentSource::Builtin(builtin.to_owned()))
             }
@@ -232,10 +234,46 @@ impl<'c> Plugins<'c> {
         }
     }
 
+    /// A component that is not in the binary: a file, or one that has to be fetched.
+    fn elsewhere(&self, text: &str, typed: &Plugin, place: &str, report: &mut Report<'_>) -> Option<ComponentSource> {
+        let at = join(place, "component");
+        let sha256_at = join(place, "sha256");
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+        if scheme.is_some_and(|scheme| scheme == "https" || scheme == "http") {
+            let Some(part) = &typed.sha256 else {
+                report.key(place, "a component by its URL needs `sha256`, so that it is the one that was meant");
+                return None;
+            };
+            let typed = report.part(part, &sha256_at)?;
+            if typed.len() != 64 || !typed.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                report.value(&sha256_at, "expected a SHA-256 of 64 hexadecimal digits");
+                return None;
+            }
+            return Some(ComponentSource::Http { url: text.to_owned(), sha256: typed.to_ascii_lowercase() });
+        }
+        if typed.sha256.is_some() {
+            report.value(
+                &sha256_at,
+                "`sha256` is for components by their URL; in a registry, `@sha256:DIGEST` says which",
+            );
+            return None;
+        }
+        match scheme {
+            Some("oci") => Some(ComponentSource::Oci(text["oci://".len()..].to_owned())),
+            Some(other) => {
+                let other = cut(other);
+                report
+                    .value(&at, format!("expected a file, `https://`, `oci://` or `builtin:NAME`, found `{other}://`"));
+                None
+            }
+            None => Some(ComponentSource::File(report.path(text))),
+        }
+    }
+
     fn load(&mut self, plugin: model::Plugin, at: &str, report: &mut Report<'_>) -> Option<Loaded> {
         let facts = self.catalog.open(&plugin.component).map_err(|message| report.value(at, message)).ok()?;
         // A standard plugin asks for what only some configurations of it need.
-        if matches!(plugin.component, ComponentSource::File(_)) {
+        if !matches!(plugin.component, ComponentSource::Builtin(_)) {
             let (place, _) = at.rsplit_once('/').unwrap_or_default();
             for (import, grant) in ungranted(&facts, &plugin.grants) {
                 let name = &plugin.name;
@@ -244,6 +282,13 @@ impl<'c> Plugins<'c> {
                 );
                 report.key(&join(place, "grants"), message);
             }
+        }
+        if let Some(warning) = &facts.warning {
+            report.warn(at, warning);
+        }
+        match self.catalog.approved(&plugin, &facts) {
+            Ok(told) => told.into_iter().for_each(|told| report.warn(at, told)),
+            Err(why) => report.value(at, why),
         }
         let schema = facts.config_schema.clone();
         // A plugin without a schema takes none, which is said elsewhere in better words.

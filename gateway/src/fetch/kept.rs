@@ -1,0 +1,94 @@
+//! What was fetched, on disk: components by their digests, and what names stood for last.
+
+use std::{
+    env, fs, io,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+
+use super::Digest;
+
+/// A folder of what was fetched; without one everything is fetched each time.
+#[derive(Clone, Debug)]
+pub struct Kept(Option<PathBuf>);
+
+impl Kept {
+    /// The folder that a service manager gives (`CACHE_DIRECTORY`), or that of the user.
+    pub fn usual() -> Self {
+        let given = env::var_os("CACHE_DIRECTORY").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+        let users = || {
+            let own = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
+            let own = own.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))?;
+            Some(own.join("gateway"))
+        };
+        Self(given.or_else(users).map(|folder| folder.join("components")))
+    }
+
+    /// A component that was kept and is still whole.
+    pub(super) fn component(&self, digest: &Digest) -> Option<Bytes> {
+        let bytes = fs::read(self.0.as_ref()?.join(format!("{digest}.wasm"))).ok()?;
+        (Digest::of(&bytes) == *digest).then(|| bytes.into())
+    }
+
+    pub(super) fn keep(&self, digest: &Digest, bytes: &[u8]) {
+        self.write(&format!("{digest}.wasm"), bytes);
+    }
+
+    /// What a name stood for when it was last asked for.
+    pub(super) fn meant(&self, name: &str) -> Option<Digest> {
+        let file = self.0.as_ref()?.join(format!("{}.name", Digest::of(name.as_bytes())));
+        Digest::parse(fs::read_to_string(file).ok()?.trim())
+    }
+
+    pub(super) fn learn(&self, name: &str, digest: &Digest) {
+        self.write(&format!("{}.name", Digest::of(name.as_bytes())), digest.to_string().as_bytes());
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        let Some(folder) = &self.0 else { return };
+        if let Err(error) = write(folder, name, bytes) {
+            tracing::warn!(%error, "what was fetched cannot be kept in {}", folder.display());
+        }
+    }
+}
+
+/// In one go, since another process may read it at the same time.
+fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    let part = folder.join(format!("{name}.{:016x}", fastrand::u64(..)));
+    let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, folder.join(name)));
+    if written.is_err() {
+        let _ = fs::remove_file(part);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_kept_is_found_as_long_as_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = Kept(Some(folder.path().join("new")));
+        let digest = Digest::of(b"some bytes");
+        assert_eq!(kept.component(&digest), None);
+        kept.keep(&digest, b"some bytes");
+        assert_eq!(kept.component(&digest).as_deref(), Some(&b"some bytes"[..]));
+        fs::write(folder.path().join(format!("new/{digest}.wasm")), "other bytes").unwrap();
+        assert_eq!(kept.component(&digest), None);
+
+        kept.learn("registry/a:1", &digest);
+        assert_eq!(kept.meant("registry/a:1"), Some(digest));
+        assert_eq!(kept.meant("registry/a:2"), None);
+    }
+
+    #[test]
+    fn a_digest_has_64_hexadecimal_digits() {
+        assert_eq!(Digest::parse(&"AB".repeat(32)), Digest::parse(&"ab".repeat(32)));
+        for text in ["", "ab", &"g".repeat(64), &"a".repeat(65)] {
+            assert_eq!(Digest::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Components from elsewhere: by HTTP with a digest, and from OCI registries. What was fetched is kept on disk by its digest, so
+//! that nobody is asked again for what is known, and a registry that is away for the moment stops nobody.
+
+mod http;
+mod kept;
+mod oci;
+
+use std::{fmt, sync::mpsc, thread, time::Duration};
+
+use aws_lc_rs::digest;
+use bytes::Bytes;
+
+pub use kept::Kept;
+
+/// Of a component.
+const MOST_BYTES: usize = 256 * 1024 * 1024;
+/// For all of a fetch, programs that know credentials included.
+const PATIENCE: Duration = Duration::from_secs(120);
+const CONNECT: Duration = Duration::from_secs(10);
+/// Without a byte.
+const SILENCE: Duration = Duration::from_secs(30);
+const USER_AGENT: &str = concat!("gateway/", env!("CARGO_PKG_VERSION"));
+
+/// SHA-256 in hexadecimal.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct Digest(String);
+
+impl Digest {
+    /// `None` if it is not 64 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_digest = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_digest.then(|| Self(text.to_ascii_lowercase()))
+    }
+
+    fn of(bytes: &[u8]) -> Self {
+        let hash = digest::digest(&digest::SHA256, bytes);
+        Self(hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What is wanted.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    Http {
+        url: String,
+        digest: Digest,
+    },
+    /// `REGISTRY/REPOSITORY:TAG`, or with `@sha256:DIGEST` of the manifest.
+    Oci(String),
+}
+
+/// What was fetched.
+pub struct Fetched {
+    pub bytes: Bytes,
+    /// What the operator should know: it is not as fresh as it might be.
+    pub warning: Option<String>,
+}
+
+impl From<Bytes> for Fetched {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, warning: None }
+    }
+}
+
+/// Fetches what is wanted, or finds it where it was kept. Blocks; not for workers.
+///
+/// # Errors
+///
+/// It cannot be had, is another one than it should be, or is no component.
+pub fn fetch(wanted: Wanted, kept: &Kept) -> Result<Fetched, String> {
+    if let Wanted::Http { digest, .. } = &wanted
+        && let Some(bytes) = kept.component(digest)
+    {
+        return Ok(bytes.into());
+    }
+    let kept = kept.clone();
+    let (done, result) = mpsc::channel();
+    let fetching = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let fetched = match runtime {
+            Ok(runtime) => runtime.block_on(async {
+                match wanted {
+                    Wanted::Http { url, digest } => http::fetch(&url, &digest, &kept).await.map(Fetched::from),
+                    Wanted::Oci(reference) => oci::fetch(&reference, &kept).await,
+                }
+            }),
+            Err(error) => Err(error.to_string()),
+        };
+        // Whoever waited may have gone.
+        let _ = done.send(fetched);
+    };
+    thread::Builder::new().name("fetch".into()).spawn(fetching).map_err(|error| error.to_string())?;
+    result.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(format!("it did not come within {PATIENCE:?}")))
+}
+
+/// An error with what caused it, each once.
+fn explained(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}
