@@ -1,6 +1,7 @@
 //! What developers do with this project: `cargo xtask test`, `demo`, `bench`.
 
 mod bench;
+mod book;
 mod cache_tests;
 mod dashboard;
 mod demo;
@@ -18,6 +19,7 @@ cargo xtask COMMAND
   test                            formatting, tidiness, clippy, all tests, licences; what CI runs
   tidy                            only the tidiness check
   dashboard                       the dashboard's files in dashboard/dist, which the gateway has inside; needs Node.js
+  book                            docs/ and what the gateway says of itself as a book, in target/book/html
   demo [ARGS...]                  build everything and start `gateway demo ARGS...`
   bench [--quick] [--envoy] [--only SCENARIO,…] [--binary FILE] [--json FILE]
                                   CPU time per request beside nginx and HAProxy, on this machine
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         ("test", []) => test::run(),
         ("tidy", []) => tidy::run(),
         ("dashboard", []) => dashboard::run(),
+        ("book", []) => book::run(),
         ("demo", args) => demo::run(args),
         ("bench", args) => bench::run(args),
         ("dist", []) => dist::run(),

@@ -10,7 +10,9 @@ pub fn check(sources: &[Source], exists: &dyn Fn(&Path) -> bool) -> Vec<String> 
         let folder = Path::new(&source.path).parent().unwrap_or(Path::new(""));
         for link in links(&source.text) {
             let file = link.split(['#', '?']).next().unwrap_or_default();
-            let elsewhere = file.is_empty() || file.contains("://") || file.starts_with("mailto:");
+            // What `cargo xtask book` makes is there when it has made it, which a test of its own looks at.
+            let is_made = source.path == "docs/SUMMARY.md" && (file.starts_with("reference/") || file == "recipes.md");
+            let elsewhere = is_made || file.is_empty() || file.contains("://") || file.starts_with("mailto:");
             if !elsewhere && !normalise(&folder.join(file)).is_some_and(|path| exists(&path)) {
                 findings.push(format!("{}: the link to {link} leads nowhere", source.path));
             }

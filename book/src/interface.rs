@@ -1,0 +1,48 @@
+//! The reference of the plugin interface, from its text.
+
+/// A page with a part for each interface: its comments as text, what is in it as it is.
+pub fn page(wit: &str) -> String {
+    let mut page = "# The plugin interface\n\nMade of [wit/plugin.wit](../../wit/plugin.wit). \
+                    [What the types cannot say](../../wit/README.md) is a page of its own.\n"
+        .to_owned();
+    let mut comments: Vec<&str> = Vec::new();
+    let mut lines = wit.lines();
+    while let Some(line) = lines.next() {
+        if let Some(comment) = line.strip_prefix("///") {
+            comments.push(comment.trim());
+            continue;
+        }
+        let head = line.strip_prefix("interface ").or_else(|| line.strip_prefix("world "));
+        if let Some((name, after)) = head.and_then(|head| head.split_once(" {")) {
+            let kind = if line.starts_with("world") { " (world)" } else { "" };
+            page.push_str(&format!("\n## {name}{kind}\n"));
+            if !comments.is_empty() {
+                page.push_str(&format!("\n{}\n", comments.join("\n")));
+            }
+            page.push_str("\n```wit\n");
+            if after.is_empty() {
+                let body = lines.by_ref().take_while(|line| *line != "}");
+                body.for_each(|line| page.push_str(&format!("{}\n", line.strip_prefix("  ").unwrap_or(line))));
+            } else {
+                page.push_str(&format!("{line}\n"));
+            }
+            page.push_str("```\n");
+        }
+        comments.clear();
+    }
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn comments_become_text_and_the_rest_stays() {
+        let page = page(
+            "package a:b;\n\n/// Says\n/// more.\ninterface x {\n  /// Does.\n  y: func();\n}\nworld z { import x; }\n",
+        );
+        let expected = "\n## x\n\nSays\nmore.\n\n```wit\n/// Does.\ny: func();\n```\n\n## z (world)\n\n```wit\nworld z { import x; }\n```\n";
+        assert!(page.ends_with(expected), "{page}");
+    }
+}
