@@ -55,7 +55,19 @@ pub(super) fn engine(cache: &CodeCache) -> wasmtime::Result<Engine> {
         }
     };
     start_clock(&engine)?;
+    yield_to_workers();
     Ok(engine)
+}
+
+/// Compiling takes all cores for seconds, where a component holds an interpreter: requests go first. The threads are those of
+/// rayon, which wasmtime compiles on; whose are there already stay as they are.
+fn yield_to_workers() {
+    const NICER: i32 = 10;
+    // On Linux each thread has a niceness of its own. Where it cannot be had, it is as before.
+    let begin = |_| {
+        let _ = rustix::process::nice(NICER);
+    };
+    let _ = rayon::ThreadPoolBuilder::new().thread_name(|n| format!("compile-{n}")).start_handler(begin).build_global();
 }
 
 fn pooling() -> InstanceAllocationStrategy {
