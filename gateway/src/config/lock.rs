@@ -55,7 +55,8 @@ impl Entry {
         Some(Self {
             component,
             sha256: facts.digest.clone(),
-            imports: facts.imports.iter().cloned().collect(),
+            // Another version of an interface can do nothing more.
+            imports: facts.imports.iter().filter_map(|name| name.split('@').next()).map(str::to_owned).collect(),
             grants: granted(&plugin.grants),
         })
     }

@@ -16,7 +16,9 @@ pub struct Kept(Option<PathBuf>);
 impl Kept {
     /// The folder that a service manager gives (`CACHE_DIRECTORY`), or that of the user.
     pub fn usual() -> Self {
-        let given = env::var_os("CACHE_DIRECTORY").filter(|folder| !folder.is_empty()).map(PathBuf::from);
+        // The first, where it gives several.
+        let given = env::var_os("CACHE_DIRECTORY").and_then(|given| env::split_paths(&given).next());
+        let given = given.filter(|folder| folder.is_absolute());
         let users = || {
             let own = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
             let own = own.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))?;

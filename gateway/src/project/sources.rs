@@ -1,6 +1,7 @@
 //! Changes of a project's sources, as an editor makes them.
 
 use std::{
+    collections::BTreeSet,
     ffi::OsStr,
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
@@ -20,8 +21,10 @@ const FILES: [&str; 3] = ["Cargo.lock", "go.sum", "package-lock.json"];
 
 /// Sees the sources of a project change, as long as it lives.
 pub struct Sources {
+    root: PathBuf,
     changes: Receiver<()>,
-    _watcher: RecommendedWatcher,
+    watcher: RecommendedWatcher,
+    watched: BTreeSet<PathBuf>,
 }
 
 impl Sources {
@@ -44,20 +47,32 @@ impl Sources {
                 let _ = nudge.try_send(());
             }
         };
-        let mut watcher = notify::recommended_watcher(on_event).map_err(|error| named(&error))?;
-        // Each folder by itself, because those that tools fill have thousands below them.
-        for part in folders(&root) {
-            watcher.watch(&part, RecursiveMode::NonRecursive).map_err(|error| named(&error))?;
+        let watcher = notify::recommended_watcher(on_event).map_err(|error| named(&error))?;
+        let mut sources = Self { root, changes, watcher, watched: BTreeSet::new() };
+        sources.follow().map_err(|error| named(&error))?;
+        Ok(sources)
+    }
+
+    /// Watches folders that have come since. Each by itself, because those that tools fill have thousands below them.
+    fn follow(&mut self) -> notify::Result<()> {
+        self.watched.retain(|folder| folder.is_dir());
+        for folder in folders(&self.root) {
+            if !self.watched.contains(&folder) {
+                self.watcher.watch(&folder, RecursiveMode::NonRecursive)?;
+                self.watched.insert(folder);
+            }
         }
-        Ok(Self { changes, _watcher: watcher })
+        Ok(())
     }
 
     /// Whether something has changed, and has come to rest, within so long.
-    pub fn changed_within(&self, time: Duration) -> bool {
+    pub fn changed_within(&mut self, time: Duration) -> bool {
         match self.changes.recv_timeout(time) {
             Ok(()) => {
                 let since = Instant::now();
                 while since.elapsed() < PATIENCE && self.changes.recv_timeout(SETTLE).is_ok() {}
+                // One that went as fast as it came is none.
+                let _ = self.follow();
                 true
             }
             Err(RecvTimeoutError::Timeout) => false,
@@ -94,6 +109,20 @@ fn folders(root: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_change_in_a_folder_that_came_later_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sources = Sources::watch(folder.path()).unwrap();
+        let patience = Duration::from_secs(30);
+        std::fs::create_dir(folder.path().join("src")).unwrap();
+        assert!(sources.changed_within(patience));
+        std::fs::write(folder.path().join("src/lib.rs"), "").unwrap();
+        assert!(sources.changed_within(patience));
+        std::fs::create_dir(folder.path().join("build")).unwrap();
+        std::fs::write(folder.path().join("build/made"), "").unwrap();
+        assert!(!sources.changed_within(SETTLE));
+    }
 
     #[test]
     fn what_tools_leave_behind_is_no_source() {

@@ -104,8 +104,8 @@ gw_decision gw_on_request(gw_request r) {
             gw_set_attribute(r, "errand.note", "told"), gw_set_header(r, "x-note", gw_attribute(r, "errand.note")));
     }
     if (strcmp(path, "/forbidden") == 0) return code(gw_set_header(r, "content-length", "1"), "not the plugin's", "forbidden");
-    if (strcmp(path, "/empty") == 0) {
-        const char *value = gw_header(r, "x-empty");
+    if (strcmp(path, "/copy") == 0) {
+        const char *value = gw_header(r, "x-given");
         return ALL(gw_set_header(r, "x-copy", value ? value : "missing"));
     }
     if (strcmp(path, "/store") == 0) return store();

@@ -76,8 +76,8 @@ func (e *Errand) OnRequest(r gateway.Request) (*gateway.Reply, error) {
 		return nil, errors.Join(err, r.SetHeader("x-note", note))
 	case "/forbidden":
 		return code(r.SetHeader("content-length", "1"))
-	case "/empty":
-		value, ok := r.Header("x-empty")
+	case "/copy":
+		value, ok := r.Header("x-given")
 		if !ok {
 			value = "missing"
 		}

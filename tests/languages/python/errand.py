@@ -92,8 +92,8 @@ class Errand(Plugin[ErrandConfig]):
     def forbidden(self, request: Request) -> Reply:
         return code(lambda: request.headers.__setitem__("content-length", "1"))
 
-    def empty(self, request: Request) -> None:
-        value = request.headers.get("x-empty")
+    def copy(self, request: Request) -> None:
+        value = request.headers.get("x-given")
         request.headers["x-copy"] = "missing" if value is None else value
 
     def store(self, request: Request) -> Reply:

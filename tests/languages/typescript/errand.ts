@@ -78,7 +78,7 @@ export const { lifecycle, requestFilter, responseFilter, observer } = plugin({
         request.headers.set("x-note", request.attributes.get("errand.note") ?? "");
       },
       "/forbidden": (request) => code(() => request.headers.set("content-length", "1")),
-      "/empty": (request) => request.headers.set("x-copy", request.headers.get("x-empty") ?? "missing"),
+      "/copy": (request) => request.headers.set("x-copy", request.headers.get("x-given") ?? "missing"),
       "/store": () => {
         const before = visits.getText("last") ?? "none";
         visits.set("last", "kept", { ttlMs: 60_000 });
