@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::support::{
     Client,
     client::Request,
-    eventually,
+    eventually, free_address,
     process::{Process, run, run_long},
 };
 
@@ -256,7 +256,7 @@ async fn a_new_project_in_c_is_served_while_it_is_written() {
     assert!(tested.stdout.ends_with("2 of 2 cases are as expected"), "{}\n{}", tested.stdout, tested.stderr);
 
     // The service is one that `dev` has to stand in for: a port on which nothing listens.
-    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+    let free = free_address();
     let yaml = fs::read_to_string(project.join("gateway.yaml")).expect("a file");
     let yaml = yaml.replace("127.0.0.1:9001", &free.to_string()).replace("127.0.0.1:8080", "127.0.0.1:0");
     fs::write(project.join("gateway.yaml"), yaml).expect("a file");

@@ -107,9 +107,10 @@ const GO: Template = Template {
         (".gitignore", "/build\n"),
     ],
     sdk: SDK_GO,
-    vendor: "vendor/gateway-plugin",
+    // Of a folder called `vendor` Go has a mind of its own.
+    vendor: "sdk/gateway-plugin",
     component: "build/{{name}}.wasm",
-    notes: "`vendor/gateway-plugin` is the SDK: `GOOS=wasip1 GOARCH=wasm go doc -all gateway-plugin` says what a plugin can do.",
+    notes: "`sdk/gateway-plugin` is the SDK: `GOOS=wasip1 GOARCH=wasm go doc -all gateway-plugin` says what a plugin can do.",
 };
 
 const C: Template = Template {

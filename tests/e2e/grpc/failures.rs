@@ -7,15 +7,12 @@ use crate::support::{
     Client, TestGateway,
     client::{self, Request as Plain},
     grpc::{GrpcClient, GrpcServer, message},
+    nobody,
 };
-
-async fn nobody() -> std::net::SocketAddr {
-    tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address")
-}
 
 #[tokio::test]
 async fn an_upstream_that_cannot_be_reached_is_unavailable() {
-    let gateway = before(&[nobody().await], "").await;
+    let gateway = before(&[nobody()], "").await;
     let mut client = GrpcClient::connect(gateway.address()).await;
     let status = client.unary(Request::new(message("x", 0))).await.expect_err("no answer");
     assert_eq!((status.code(), status.message()), (Code::Unavailable, "the service could not be reached"));
@@ -53,7 +50,7 @@ async fn a_call_without_a_route_is_unimplemented_and_what_plugins_refuse_says_wh
 
 #[tokio::test]
 async fn other_clients_of_the_same_route_still_get_problem_details() {
-    let gateway = before(&[nobody().await], "").await;
+    let gateway = before(&[nobody()], "").await;
     let mut client = Client::connect_http2(gateway.address()).await;
     let response: client::Response = client.send(Plain::get("/")).await;
     assert_eq!((response.status.as_u16(), response.header("content-type")), (502, "application/problem+json"));

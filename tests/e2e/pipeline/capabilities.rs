@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use tokio::{io::AsyncWriteExt, net::TcpListener, task::JoinSet};
+use tokio::{io::AsyncWriteExt, task::JoinSet};
 
 use super::{Piped, naughty, waiter, yaml};
-use crate::support::{Client, Gate, RawUpstream, TestGateway, Upstream, client::Request, eventually, guests};
+use crate::support::{Client, Gate, RawUpstream, TestGateway, Upstream, client::Request, eventually, guests, nobody};
 
 /// `naughty` doing a deed with something of this name.
 fn with(deed: &str, name: &str) -> String {
@@ -120,7 +120,7 @@ async fn a_call_that_goes_wrong_is_told_to_the_plugin() {
     let slow = calling(gate.address(), 100).await;
     assert_eq!(slow.get("/").await.text(), "call timed out");
 
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let nobody = nobody();
     let text = calling(nobody, 60_000).await.get("/").await.text();
     assert!(text.starts_with("upstream unreachable: "), "{text}");
 

@@ -1,6 +1,6 @@
 //! What each plugin costs, by route and phase, as the operator sees it.
 
-use crate::support::{TestGateway, Upstream};
+use crate::support::{TestGateway, Upstream, nobody};
 
 #[tokio::test]
 async fn calls_time_and_answers_are_counted_by_plugin_route_and_phase() {
@@ -46,7 +46,7 @@ routes:
 #[tokio::test]
 async fn endpoints_are_counted_each_for_itself() {
     let upstream = Upstream::echo().await;
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let gone = nobody();
     let gateway = TestGateway::start(&format!(
         "upstreams:
   it:

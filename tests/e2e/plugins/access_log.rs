@@ -1,14 +1,13 @@
 //! One line for each exchange, whatever ended it.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use tokio::{
-    io::AsyncWriteExt,
-    net::{TcpListener, TcpStream},
-};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-use crate::support::{Client, Gate, RawUpstream, TestGateway, Upstream, client::Request, eventually, guests, raw};
+use crate::support::{
+    Client, Gate, RawUpstream, TestGateway, Upstream, client::Request, eventually, guests, nobody, raw,
+};
 
 /// A gateway that logs to `access.log`, with a route for each way in which an exchange can end.
 struct Logged {
@@ -46,7 +45,7 @@ routes:
             echo = echo.address(),
             gate = gate.address(),
             endless = endless.address(),
-            nobody = nobody().await,
+            nobody = nobody(),
         );
         let gateway = TestGateway::start_in(guests::folder(), &yaml).await;
         Self { gateway, yaml, gate, _upstreams: (echo, endless) }
@@ -84,11 +83,6 @@ routes:
         stream.write_all(request.as_bytes()).await.unwrap();
         stream
     }
-}
-
-/// An address where nobody listens.
-async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
 fn json_lines() -> Value {

@@ -30,7 +30,38 @@ pub use process::Process;
 pub use traffic::Traffic;
 pub use upstream::{RawUpstream, Upstream};
 
-use std::time::Duration;
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::atomic::{AtomicU16, Ordering},
+    time::Duration,
+};
+
+/// An address on which nobody listens, as long as the tests run: it is taken, so that nobody else gets it.
+pub fn nobody() -> SocketAddr {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).expect("a port");
+    let address = socket.local_addr().expect("an address").as_socket().expect("of IP");
+    // Without `listen` whoever connects is refused.
+    std::mem::forget(socket);
+    address
+}
+
+/// An address on which somebody will listen later. It is none of those that the system hands out for port 0, which all others
+/// use, so that nobody takes it in between.
+pub fn free_address() -> SocketAddr {
+    const FIRST: u16 = 20_000;
+    const COUNT: u16 = 12_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Two runs at a time begin elsewhere.
+    let begin = (std::process::id() % u32::from(COUNT)) as u16;
+    loop {
+        let port = FIRST + (begin + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT) % COUNT;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
+}
 
 /// No test waits longer than this for anything: a hang becomes a failure. It is not a measure of speed.
 pub const PATIENCE: Duration = Duration::from_secs(30);

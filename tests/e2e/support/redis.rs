@@ -5,11 +5,11 @@ use std::{net::SocketAddr, path::Path, process::Stdio};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     process::{Child, Command},
 };
 
-use super::eventually;
+use super::{eventually, free_address};
 
 /// A server on a port of its own, which keeps nothing on disk.
 pub struct Redis {
@@ -31,7 +31,7 @@ impl Redis {
     }
 
     pub async fn within(folder: TempDir, options: &[&str]) -> Self {
-        let port = free_port().await;
+        let port = free_address().port();
         let options = options.iter().map(|option| option.replace("TLS", &port.to_string())).collect();
         let mut redis = Self { child: None, folder, port, options };
         redis.start_again().await;
@@ -88,9 +88,4 @@ impl Redis {
         stream.read_line(&mut line).await.expect("an answer");
         line.trim_end().to_owned()
     }
-}
-
-pub async fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    listener.local_addr().expect("an address").port()
 }

@@ -13,7 +13,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use super::{eventually, redis::free_port};
+use super::{eventually, free_address};
 
 /// On a port of its own, with what was pushed in a folder.
 pub struct Registry {
@@ -35,7 +35,7 @@ impl Registry {
 
     async fn with(login: Option<(&str, &str)>) -> Self {
         let folder = TempDir::new().expect("a folder");
-        let port = free_port().await;
+        let port = free_address().port();
         let at = |file: &str| folder.path().join(file).display().to_string();
         let mut config = format!(
             "version: 0.1\nlog: {{ level: error }}\nstorage: {{ filesystem: {{ rootdirectory: {} }} }}\nhttp: {{ addr: 127.0.0.1:{port} }}\n",

@@ -11,7 +11,8 @@ use std::{
 use http::Method;
 use tokio::{io::AsyncWriteExt, net::TcpListener, sync::Notify};
 
-use super::{balanced, gateway_to, is_problem, nobody};
+use super::{balanced, gateway_to, is_problem};
+use crate::support::nobody;
 use crate::support::{
     Client, RawUpstream, TestGateway,
     client::Request,
@@ -22,7 +23,7 @@ use crate::support::{
 
 #[tokio::test]
 async fn an_upstream_that_refuses_is_a_bad_gateway() {
-    let gateway = gateway_to(nobody().await).await;
+    let gateway = gateway_to(nobody()).await;
     is_problem(&gateway.get("/").await, 502);
     failed(&gateway, "upstream-unreachable", 1).await;
 }

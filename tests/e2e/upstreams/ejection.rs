@@ -10,7 +10,8 @@ use std::{
 
 use http::{Response, StatusCode};
 
-use super::{answers, balanced, nobody};
+use super::{answers, balanced};
+use crate::support::nobody;
 use crate::support::{Client, TestGateway, Upstream, client::Request, counted::metric, eventually, upstream::full};
 
 /// Answers with its name, and with 500 while it is sick.
@@ -88,7 +89,7 @@ async fn a_share_of_failures_ejects_an_endpoint() {
 async fn an_endpoint_that_refuses_connections_is_ejected_and_no_request_lost() {
     let alive = Upstream::named("alive").await;
     let settings = "health: { passive: { consecutive-failures: 2, eject-for: 1h, eject-for-at-most: 1h } }";
-    let gateway = TestGateway::start(&balanced(&[nobody().await, alive.address()], settings)).await;
+    let gateway = TestGateway::start(&balanced(&[nobody(), alive.address()], settings)).await;
     assert_eq!(failures(&gateway, 50).await, 0);
     assert_eq!(ejections(&gateway).await, 1);
     let refused = metric(&gateway, "gateway_upstream_connects_total{upstream=\"it\",result=\"failed\"}").await;

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{answers, balanced, configured, is_problem, nobody};
+use super::{answers, balanced, configured, is_problem};
+use crate::support::nobody;
 use crate::support::{TestGateway, Upstream, client::Request, counted::failed, strict::StrictUpstream};
 
 #[tokio::test]
@@ -22,7 +23,7 @@ async fn endpoints_take_turns_by_their_weights() {
 #[tokio::test]
 async fn an_endpoint_that_is_down_is_passed_over() {
     let alive = Upstream::named("alive").await;
-    let gateway = TestGateway::start(&balanced(&[nobody().await, alive.address(), nobody().await], "")).await;
+    let gateway = TestGateway::start(&balanced(&[nobody(), alive.address(), nobody()], "")).await;
     assert_eq!(answers(&gateway, 30).await, HashMap::from([("alive".to_owned(), 30)]));
     assert_eq!(gateway.send(Request::post("/", "a body that is not lost")).await.text(), "alive");
 }
@@ -30,7 +31,7 @@ async fn an_endpoint_that_is_down_is_passed_over() {
 #[tokio::test]
 async fn an_endpoint_gets_its_own_name_also_when_it_stands_in_for_another() {
     let alive = StrictUpstream::start().await;
-    let config = balanced(&[nobody().await, alive.address()], "host: endpoint");
+    let config = balanced(&[nobody(), alive.address()], "host: endpoint");
     let gateway = TestGateway::start(&config).await;
     for _ in 0..4 {
         assert_eq!(gateway.get("/").await.status, 200);
@@ -42,7 +43,7 @@ async fn an_endpoint_gets_its_own_name_also_when_it_stands_in_for_another() {
 
 #[tokio::test]
 async fn all_endpoints_down_is_a_bad_gateway() {
-    let gateway = TestGateway::start(&balanced(&[nobody().await, nobody().await], "")).await;
+    let gateway = TestGateway::start(&balanced(&[nobody(), nobody()], "")).await;
     is_problem(&gateway.get("/").await, 502);
     failed(&gateway, "upstream-unreachable", 1).await;
 }

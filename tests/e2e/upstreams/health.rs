@@ -10,7 +10,8 @@ use std::{
 
 use http::Response;
 
-use super::{answers, balanced, nobody};
+use super::{answers, balanced};
+use crate::support::nobody;
 use crate::support::{TestGateway, Upstream, counted::metric, eventually, upstream::full};
 
 /// Answers with its name, and checks with a status that the test sets.
@@ -71,7 +72,7 @@ async fn an_endpoint_that_fails_its_checks_gets_no_requests_until_it_passes_them
 #[tokio::test]
 async fn an_endpoint_that_nobody_listens_at_fails_its_checks() {
     let a = Checked::named("a").await;
-    let gateway = TestGateway::start(&balanced(&[a.upstream.address(), nobody().await], CHECKS)).await;
+    let gateway = TestGateway::start(&balanced(&[a.upstream.address(), nobody()], CHECKS)).await;
     eventually("the checks failing", async || endpoints(&gateway, "unhealthy").await == 1).await;
     let failed = "gateway_upstream_connects_total{upstream=\"it\",result=\"failed\"}";
     let before = metric(&gateway, failed).await;

@@ -17,8 +17,6 @@ mod tls;
 
 use std::{collections::HashMap, net::SocketAddr};
 
-use tokio::net::TcpListener;
-
 use crate::support::{Client, Response, TestGateway, client::Request};
 
 /// Everything to these endpoints.
@@ -52,11 +50,6 @@ async fn answers(gateway: &TestGateway, requests: usize) -> HashMap<String, usiz
         *counts.entry(client.send(Request::get("/")).await.text()).or_default() += 1;
     }
     counts
-}
-
-/// An address on which nobody listens.
-async fn nobody() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.expect("a port").local_addr().expect("an address")
 }
 
 fn is_problem(response: &Response, status: u16) {

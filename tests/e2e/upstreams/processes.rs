@@ -14,7 +14,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-use super::nobody;
+use crate::support::free_address;
 use crate::support::{Client, Process, TestGateway, client::Request, counted::metric, eventually, in_time};
 
 /// A service that answers with its name; the gateway's own binary serves for one.
@@ -27,7 +27,7 @@ struct Service {
 
 impl Service {
     async fn named(name: &'static str) -> Self {
-        let address = nobody().await;
+        let address = free_address();
         let folder = tempfile::tempdir().expect("a temporary folder");
         let yaml = format!(
             "workers: 1\nlisteners: [{{ address: '{address}' }}]\ntimeouts: {{ drain: 10s }}\n\

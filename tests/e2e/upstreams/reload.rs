@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{answers, balanced, nobody};
+use super::{answers, balanced};
+use crate::support::nobody;
 use crate::support::{TestGateway, Upstream, counted::metric, eventually};
 
 #[tokio::test]
@@ -23,7 +24,7 @@ async fn endpoints_that_stay_keep_their_connections() {
 #[tokio::test]
 async fn endpoints_that_stay_keep_their_standing() {
     let (a, c) = (Upstream::named("a").await, Upstream::named("c").await);
-    let dead = nobody().await;
+    let dead = nobody();
     let settings = "health: { passive: { consecutive-failures: 2, eject-for: 1h, eject-for-at-most: 1h } }";
     let mut gateway = TestGateway::start(&balanced(&[a.address(), dead], settings)).await;
     answers(&gateway, 20).await;

@@ -12,7 +12,8 @@ use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 
-use super::{balanced, is_problem, nobody};
+use super::{balanced, is_problem};
+use crate::support::free_address;
 use crate::support::{
     Client, RawUpstream, TestGateway, Upstream, client::Request, counted::metric, eventually, upstream::full,
 };
@@ -125,7 +126,7 @@ async fn a_connection_that_breaks_before_the_response_is_no_end() {
 #[tokio::test]
 async fn a_request_of_which_nothing_was_sent_is_sent_again_whatever_its_method() {
     // Nobody is there at first: an upstream that is just being restarted.
-    let address = nobody().await;
+    let address = free_address();
     let settings = "retry: { attempts: 10, on: [connect-failure], budget: 100%, budget-floor: 100, backoff: 1s, \
         backoff-at-most: 1s }";
     let gateway = TestGateway::start(&balanced(&[address], settings).replace("request: 5s", "request: 30s")).await;
