@@ -8,6 +8,7 @@ pub mod config;
 pub mod demo;
 pub mod error;
 mod fetch;
+mod files;
 pub mod http;
 pub mod pipeline;
 pub mod plugin;

@@ -1,6 +1,6 @@
 //! Components from elsewhere: by HTTP with a digest, from a registry, and what an operator has approved of.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use aws_lc_rs::digest;
 use http::Response;
@@ -196,6 +196,15 @@ async fn a_registry_is_given_the_credentials_of_dockers_configuration() {
     let config = format!(r#"{{"auths":{{"{at}":{{"auth":"YW5uYTphIHBhc3N3b3Jk"}}}}}}"#);
     fs::write(place.path().join("config.json"), config).expect("a file");
     drop(place.serves(&[]).await);
+
+    // Or a program knows them.
+    let program = place.path().join("docker-credential-test");
+    let says = r#"{"ServerURL":"","Username":"anna","Secret":"a password"}"#;
+    fs::write(&program, format!("#!/bin/sh\necho '{says}'\n")).expect("a file");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
+    fs::write(place.path().join("config.json"), format!(r#"{{"credHelpers":{{"{at}":"test"}}}}"#)).expect("a file");
+    let path = format!("{}:{}", place.path().display(), std::env::var("PATH").expect("a path"));
+    drop(place.serves(&[("PATH", &path)]).await);
 }
 
 #[tokio::test]

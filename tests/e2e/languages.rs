@@ -3,7 +3,6 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use tempfile::TempDir;
@@ -272,16 +271,8 @@ async fn a_new_project_in_c_is_served_while_it_is_written() {
 
     let mut dev = Process::start(&project, ["plugin", "dev"]);
     // Libraries with source lines are compiled first.
-    let serving = tokio::time::timeout(Duration::from_secs(300), async {
-        while !dev.log().contains("serving on http://") {
-            assert!(dev.is_running(), "{}", dev.log());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        dev.log()
-    });
-    let output = serving.await.expect("it serves");
-    let address =
-        output.split("serving on http://").nth(1).and_then(|rest| rest.split(';').next()).expect("an address");
+    let line_of_it = dev.logged_at_last("serving on http://").await;
+    let address = line_of_it.split("http://").nth(1).and_then(|rest| rest.split(';').next()).expect("an address");
     let address = address.parse().expect("an address");
     let greeting = async || -> String {
         let response = Client::connect(address).await.send(Request::get("/").header("x-name", "anna")).await;

@@ -1,11 +1,10 @@
 //! `gateway plugin approve`.
 
-use std::{fs, io, path::Path};
-
 use super::{ApproveArgs, Failed, print};
 use crate::{
     app::{self, Approval, Source},
     config::lock::{Entry, written},
+    files::replace,
 };
 
 pub(super) fn approve(args: &ApproveArgs) -> Result<(), Failed> {
@@ -35,7 +34,8 @@ pub(super) fn approve(args: &ApproveArgs) -> Result<(), Failed> {
     if args.dry_run {
         return Err(Failed::Invalid(format!("{} does not say that yet", file.display())));
     }
-    write(&file, &written(&after)).map_err(|error| Failed::Stopped(format!("{}: {error}", file.display())))?;
+    replace(&file, written(&after).as_bytes())
+        .map_err(|error| Failed::Stopped(format!("{}: {error}", file.display())))?;
     print(format_args!("{} is written", file.display()))
 }
 
@@ -59,14 +59,4 @@ fn changes(name: &str, before: Option<&Entry>, now: &Entry) -> Option<String> {
     lines.extend(now.beyond(before).iter().map(|more| format!("\n  now {more}")));
     lines.extend(before.beyond(now).iter().map(|less| format!("\n  no longer {less}")));
     Some(lines)
-}
-
-/// In one go, since a gateway may be reading it.
-fn write(file: &Path, text: &str) -> io::Result<()> {
-    let part = file.with_extension(format!("lock.{:016x}", fastrand::u64(..)));
-    let written = fs::write(&part, text).and_then(|()| fs::rename(&part, file));
-    if written.is_err() {
-        let _ = fs::remove_file(part);
-    }
-    written
 }

@@ -11,9 +11,9 @@ use crate::{
 };
 
 pub(super) fn bench(args: &BenchArgs) -> Result<(), Failed> {
-    let (cases, component) = found(&args.cases, args.component.as_deref())?;
+    let (cases, component) = found(&args.cases)?;
     let bytes = fs::read(&component).map_err(|error| Failed::Invalid(format!("{}: {error}", component.display())))?;
-    let wanted = |name: &str| args.only.as_deref().is_none_or(|part| name.contains(part));
+    let wanted = |name: &str| args.cases.only.as_deref().is_none_or(|part| name.contains(part));
     let measured = cost(&bytes, &cases, wanted, &CodeCache::Off).map_err(Failed::Invalid)?;
     if measured.calls.is_empty() {
         return Err(Failed::Misunderstood("no case has such a name".to_owned()));

@@ -23,7 +23,7 @@ use std::{
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::app::StartError;
+use crate::{app::StartError, project::Language};
 
 /// A WebAssembly-extensible API gateway.
 #[derive(Parser)]
@@ -94,7 +94,7 @@ enum PluginCommand {
     /// Show a component's phases, capabilities and configuration schema, without running it in a gateway
     Inspect(InspectArgs),
     /// Run recorded cases against a component in the real sandbox, between a client and a service that do what they say
-    Test(TestArgs),
+    Test(CasesArgs),
     /// Write down in gateway.lock what the components of a configuration are and may do: what asks for more is not let in then
     Approve(ApproveArgs),
     /// Tell what a component costs in its recorded cases: microseconds for each call, and memory, beside one that does nothing
@@ -187,15 +187,8 @@ struct ApproveArgs {
 
 #[derive(Args)]
 struct BenchArgs {
-    /// The file of cases, or a folder with tests/cases.yaml
-    #[arg(default_value = ".")]
-    cases: PathBuf,
-    /// The component; the one that the file names if left out
-    #[arg(long, value_name = "FILE")]
-    component: Option<PathBuf>,
-    /// Only cases whose names have this in them
-    #[arg(long, value_name = "TEXT")]
-    only: Option<String>,
+    #[command(flatten)]
+    cases: CasesArgs,
     /// For machines
     #[arg(long)]
     json: bool,
@@ -206,20 +199,8 @@ struct NewArgs {
     /// Lower-case letters, digits and dashes
     name: String,
     /// What it is written in
-    #[arg(long, value_enum, default_value_t = LanguageName::Rust)]
-    lang: LanguageName,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum LanguageName {
-    Rust,
-    #[value(name = "javascript")]
-    JavaScript,
-    #[value(name = "typescript")]
-    TypeScript,
-    Python,
-    Go,
-    C,
+    #[arg(long, value_enum, default_value_t = Language::Rust)]
+    lang: Language,
 }
 
 #[derive(Args)]
@@ -230,7 +211,7 @@ struct BuildArgs {
 }
 
 #[derive(Args)]
-struct TestArgs {
+struct CasesArgs {
     /// The file of cases, or a folder with tests/cases.yaml
     #[arg(default_value = ".")]
     cases: PathBuf,

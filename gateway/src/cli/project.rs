@@ -2,19 +2,11 @@
 
 use std::path::Path;
 
-use super::{BuildArgs, Failed, LanguageName, NewArgs, complain, print};
-use crate::project::{self, Language, Purpose};
+use super::{BuildArgs, Failed, NewArgs, complain, print};
+use crate::project::{self, Purpose};
 
 pub(super) fn new(args: &NewArgs) -> Result<(), Failed> {
-    let language = match args.lang {
-        LanguageName::Rust => Language::Rust,
-        LanguageName::JavaScript => Language::JavaScript,
-        LanguageName::TypeScript => Language::TypeScript,
-        LanguageName::Python => Language::Python,
-        LanguageName::Go => Language::Go,
-        LanguageName::C => Language::C,
-    };
-    let folder = project::new(Path::new(""), &args.name, language).map_err(Failed::Misunderstood)?;
+    let folder = project::new(Path::new(""), &args.name, args.lang).map_err(Failed::Misunderstood)?;
     print(format_args!(
         "{} is there, with a test and a README. Go on with\n\n  cd {}\n  gateway plugin build\n  gateway plugin test",
         folder.display(),

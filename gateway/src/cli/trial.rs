@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Failed, Logging, TestArgs, print};
+use super::{CasesArgs, Failed, Logging, print};
 use crate::{
     app::LogOverrides,
     trial::{self, Cases},
@@ -11,8 +11,8 @@ use crate::{
 /// Where cases are, if the command line does not say.
 const USUAL: &str = "tests/cases.yaml";
 
-pub(super) fn test(args: &TestArgs, logging: &Logging) -> Result<(), Failed> {
-    let (cases, component) = found(&args.cases, args.component.as_deref())?;
+pub(super) fn test(args: &CasesArgs, logging: &Logging) -> Result<(), Failed> {
+    let (cases, component) = found(args)?;
     let wanted = |name: &str| args.only.as_deref().is_none_or(|part| name.contains(part));
     let mut failed = 0;
     let mut run = 0;
@@ -44,15 +44,15 @@ pub(super) fn test(args: &TestArgs, logging: &Logging) -> Result<(), Failed> {
 }
 
 /// The cases of a file, or of the usual one in a folder, and the component: the one that is typed, or that the file names.
-pub(super) fn found(typed: &Path, component: Option<&Path>) -> Result<(Cases, PathBuf), Failed> {
-    let file = if typed.is_dir() { typed.join(USUAL) } else { typed.to_owned() };
+pub(super) fn found(args: &CasesArgs) -> Result<(Cases, PathBuf), Failed> {
+    let file = if args.cases.is_dir() { args.cases.join(USUAL) } else { args.cases.clone() };
     if !file.is_file() {
         return Err(Failed::Misunderstood(format!("there is no file {}", file.display())));
     }
     let cases = Cases::read(&file).map_err(Failed::Invalid)?;
     let folder = file.parent().unwrap_or(Path::new("."));
-    let component = match (component, &cases.component) {
-        (Some(component), _) => component.to_owned(),
+    let component = match (&args.component, &cases.component) {
+        (Some(component), _) => component.clone(),
         (None, Some(component)) => folder.join(component),
         (None, None) => {
             let why = format!("{}: say `component`, or give it with --component", file.display());

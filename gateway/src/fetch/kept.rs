@@ -1,13 +1,11 @@
 //! What was fetched, on disk: components by their digests, and what names stood for last.
 
-use std::{
-    env, fs, io,
-    path::{Path, PathBuf},
-};
+use std::{env, fs, path::PathBuf};
 
 use bytes::Bytes;
 
 use super::Digest;
+use crate::files::replace;
 
 /// A folder of what was fetched; without one everything is fetched each time.
 #[derive(Clone, Debug)]
@@ -49,21 +47,11 @@ impl Kept {
 
     fn write(&self, name: &str, bytes: &[u8]) {
         let Some(folder) = &self.0 else { return };
-        if let Err(error) = write(folder, name, bytes) {
+        let written = fs::create_dir_all(folder).and_then(|()| replace(&folder.join(name), bytes));
+        if let Err(error) = written {
             tracing::warn!(%error, "what was fetched cannot be kept in {}", folder.display());
         }
     }
-}
-
-/// In one go, since another process may read it at the same time.
-fn write(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    fs::create_dir_all(folder)?;
-    let part = folder.join(format!("{name}.{:016x}", fastrand::u64(..)));
-    let written = fs::write(&part, bytes).and_then(|()| fs::rename(&part, folder.join(name)));
-    if written.is_err() {
-        let _ = fs::remove_file(part);
-    }
-    written
 }
 
 #[cfg(test)]

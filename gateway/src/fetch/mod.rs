@@ -85,10 +85,14 @@ pub fn fetch(wanted: Wanted, kept: &Kept) -> Result<Fetched, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let fetched = match runtime {
             Ok(runtime) => runtime.block_on(async {
-                match wanted {
-                    Wanted::Http { url, digest } => http::fetch(&url, &digest, &kept).await.map(Fetched::from),
-                    Wanted::Oci(reference) => oci::fetch(&reference, &kept).await,
-                }
+                let fetching = async {
+                    match wanted {
+                        Wanted::Http { url, digest } => http::fetch(&url, &digest, &kept).await.map(Fetched::from),
+                        Wanted::Oci(reference) => oci::fetch(&reference, &kept).await,
+                    }
+                };
+                // So that nothing goes on arriving for which nobody waits.
+                tokio::time::timeout(PATIENCE, fetching).await.unwrap_or_else(|_| Err(too_late()))
             }),
             Err(error) => Err(error.to_string()),
         };
@@ -96,7 +100,12 @@ pub fn fetch(wanted: Wanted, kept: &Kept) -> Result<Fetched, String> {
         let _ = done.send(fetched);
     };
     thread::Builder::new().name("fetch".into()).spawn(fetching).map_err(|error| error.to_string())?;
-    result.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(format!("it did not come within {PATIENCE:?}")))
+    // A program that knows credentials blocks the thread that runs it, which does not come to an end in time then.
+    result.recv_timeout(PATIENCE + CONNECT).unwrap_or_else(|_| Err(too_late()))
+}
+
+fn too_late() -> String {
+    format!("it did not come within {PATIENCE:?}")
 }
 
 /// An error with what caused it, each once.

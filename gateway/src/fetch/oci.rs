@@ -1,6 +1,11 @@
 //! From a registry (OCI distribution specification): an artifact with one layer that is a component.
 
-use std::net::IpAddr;
+use std::{
+    io,
+    net::IpAddr,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use docker_credential::{CredentialRetrievalError, DockerCredential};
@@ -11,6 +16,7 @@ use oci_client::{
     manifest::{OciDescriptor, OciManifest},
     secrets::RegistryAuth,
 };
+use tokio::io::AsyncWrite;
 
 use super::{CONNECT, Digest, Fetched, Kept, MOST_BYTES, SILENCE, USER_AGENT, explained};
 
@@ -86,10 +92,35 @@ async fn pull(reference: &Reference, kept: &Kept) -> Result<(Digest, Bytes), Fai
     if let Some(bytes) = kept.component(&digest) {
         return Ok((digest, bytes));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(layer.size).unwrap_or_default().min(MOST_BYTES));
+    let most = usize::try_from(layer.size).unwrap_or_default();
+    let mut bytes = AtMost { bytes: Vec::new(), most };
     // The client compares the digest.
     client.pull_blob(reference, layer, &mut bytes).await?;
-    Ok((digest, bytes.into()))
+    Ok((digest, bytes.bytes.into()))
+}
+
+/// Takes as many bytes as the manifest says, whatever the registry sends.
+struct AtMost {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl AsyncWrite for AtMost {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, some: &[u8]) -> Poll<io::Result<usize>> {
+        if some.len() > self.most - self.bytes.len() {
+            return Poll::Ready(Err(io::Error::other("the registry sends more than the manifest says")));
+        }
+        self.bytes.extend_from_slice(some);
+        Poll::Ready(Ok(some.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
 }
 
 /// The layer that is the component.
@@ -140,6 +171,8 @@ fn credentials(registry: &str) -> Result<RegistryAuth, String> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
 
     #[test]
@@ -150,6 +183,14 @@ mod tests {
         for there in ["ghcr.io", "localhost.example.com:5000", "10.0.0.1:5000", "index.docker.io"] {
             assert!(!is_here(there), "{there}");
         }
+    }
+
+    #[tokio::test]
+    async fn no_more_is_taken_than_the_manifest_says() {
+        let mut bytes = AtMost { bytes: Vec::new(), most: 5 };
+        bytes.write_all(b"12345").await.unwrap();
+        assert!(bytes.write_all(b"6").await.is_err());
+        assert_eq!(bytes.bytes, b"12345");
     }
 
     #[test]

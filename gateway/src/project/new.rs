@@ -6,10 +6,12 @@ use std::{
 };
 
 /// What a plugin can be written in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Language {
     Rust,
+    #[value(name = "javascript")]
     JavaScript,
+    #[value(name = "typescript")]
     TypeScript,
     Python,
     Go,

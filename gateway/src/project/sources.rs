@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     ffi::OsStr,
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
     time::{Duration, Instant},
 };
 
@@ -67,20 +67,15 @@ impl Sources {
 
     /// Whether something has changed, and has come to rest, within so long.
     pub fn changed_within(&mut self, time: Duration) -> bool {
-        match self.changes.recv_timeout(time) {
-            Ok(()) => {
-                let since = Instant::now();
-                while since.elapsed() < PATIENCE && self.changes.recv_timeout(SETTLE).is_ok() {}
-                // One that went as fast as it came is none.
-                let _ = self.follow();
-                true
-            }
-            Err(RecvTimeoutError::Timeout) => false,
-            Err(RecvTimeoutError::Disconnected) => {
-                std::thread::sleep(time);
-                false
-            }
+        // The other end is the watcher's, which is ours.
+        if self.changes.recv_timeout(time).is_err() {
+            return false;
         }
+        let since = Instant::now();
+        while since.elapsed() < PATIENCE && self.changes.recv_timeout(SETTLE).is_ok() {}
+        // A folder that went as fast as it came is none.
+        let _ = self.follow();
+        true
     }
 }
 

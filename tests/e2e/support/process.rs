@@ -70,6 +70,14 @@ impl Process {
         self.stderr.wait_for(text).await
     }
 
+    /// The same, for what takes its time: compilers run.
+    pub async fn logged_at_last(&mut self, text: &str) -> String {
+        let has = |lines: &Vec<String>| lines.iter().any(|line| line.contains(text));
+        let found = tokio::time::timeout(PATIENCE, self.stderr.lines.wait_for(has)).await.expect("it is logged");
+        drop(found);
+        self.logged(text).await
+    }
+
     /// The same for standard output.
     pub async fn printed(&mut self, text: &str) -> String {
         self.stdout.wait_for(text).await

@@ -6,7 +6,7 @@ use super::Source;
 
 /// Rooms that everyone may use and that use nothing. `model` is `config::model`, which most rooms see without
 /// the rest of `config`.
-const LEAVES: &[&str] = &["alloc", "error", "model", "timers"];
+const LEAVES: &[&str] = &["alloc", "error", "files", "model", "timers"];
 
 /// A room and the rooms that it may use beside the leaves. None names one that stands after it.
 const ARROWS: &[(&str, &[&str])] = &[
