@@ -10,7 +10,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::{
     bindings::Values,
-    clock::RunClock,
+    clock::{RunClock, thread_cpu_time},
     engine::TICK,
     host::{crypto::KeyCache, selection::Selections},
     limiter::Limiter,
@@ -171,7 +171,7 @@ pub(super) fn at_deadline(mut store: StoreContextMut<'_, State>) -> wasmtime::Re
                 }
             }
         }
-        Mode::Fiber { limit } if state.clock.running() >= limit => UpdateDeadline::Interrupt,
+        Mode::Fiber { limit } if state.clock.is_over(limit) => UpdateDeadline::Interrupt,
         Mode::Fiber { .. } => UpdateDeadline::Yield(1),
     })
 }
@@ -181,11 +181,6 @@ pub(super) fn ticks(time: Duration) -> u64 {
     let ticks = time.as_nanos().div_ceil(TICK.as_nanos());
     // Far enough from the end that the epoch can be added to it.
     u64::try_from(ticks).unwrap_or(u64::MAX).clamp(1, u64::MAX / 4)
-}
-
-fn thread_cpu_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 impl WasiView for State {
