@@ -1,7 +1,10 @@
 //! What may be done to fields, whoever asks: names and values that are valid, none of the gateway's own, none
 //! over the bounds.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{self, Entry},
+};
 
 use super::exchange::{Bounds, EditError};
 
@@ -44,16 +47,24 @@ pub(super) fn insert(
     bounds: &Bounds,
 ) -> Result<(), EditError> {
     let new = name.as_str().len() + value.len() + 4;
-    let old: usize = headers.get_all(&name).iter().map(|v| name.as_str().len() + v.len() + 4).sum();
-    let old_count = headers.get_all(&name).iter().count();
-    // Only an edit that adds is refused: a head may arrive at its limit and be trimmed.
-    if new > old && section_bytes(headers) - old + new > bounds.header_bytes {
-        return Err(EditError::TooLarge);
+    let (section, count) = (section_bytes(headers), headers.len());
+    // Hashed once: this is what most edits are.
+    match headers.try_entry(name).map_err(|_| EditError::TooLarge)? {
+        Entry::Occupied(mut there) => {
+            let old: usize = there.iter().map(|value| there.key().as_str().len() + value.len() + 4).sum();
+            // Only an edit that adds is refused: a head may arrive at its limit and be trimmed.
+            if new > old && section - old + new > bounds.header_bytes {
+                return Err(EditError::TooLarge);
+            }
+            there.insert(value);
+        }
+        Entry::Vacant(place) => {
+            if section + new > bounds.header_bytes || count >= bounds.header_count {
+                return Err(EditError::TooLarge);
+            }
+            place.try_insert(value).map_err(|_| EditError::TooLarge)?;
+        }
     }
-    if old_count == 0 && headers.len() >= bounds.header_count {
-        return Err(EditError::TooLarge);
-    }
-    headers.try_insert(name, value).map_err(|_| EditError::TooLarge)?;
     Ok(())
 }
 

@@ -71,14 +71,6 @@ impl Pipeline {
         Self { entries, request, response, complete }
     }
 
-    pub fn has_request_stages(&self) -> bool {
-        !self.request.is_empty()
-    }
-
-    pub fn has_response_stages(&self) -> bool {
-        !self.response.is_empty()
-    }
-
     pub fn has_observers(&self) -> bool {
         !self.complete.is_empty()
     }

@@ -308,7 +308,6 @@ impl Drop for Lent<'_> {
     }
 }
 
-/// What went wrong, in the guest's own words where it had any.
 /// Where in the guest's sources it happened, for a component that tells: the innermost of its own functions.
 fn place(error: &wasmtime::Error) -> Option<String> {
     const OTHERS: [&str; 4] = ["/rustc/", "/.cargo/registry/", "library/std/", "/lib/libc/"];
@@ -321,6 +320,7 @@ fn place(error: &wasmtime::Error) -> Option<String> {
     places.next().map(|place| place.chars().filter(|c| !c.is_control()).take(PLACE).collect())
 }
 
+/// What went wrong, in the guest's own words where it had any.
 fn failure(state: &State, error: &wasmtime::Error) -> StageFailure {
     let (kind, mut detail) = if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
         (FailureKind::Timeout, "it ran longer than it may".to_owned())

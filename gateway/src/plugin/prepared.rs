@@ -78,7 +78,6 @@ impl Prepared {
         Arc::new(Self { loaded, identity, config: config.to_string(), limits, isolation, instances, attended })
     }
 
-    /// The phases in which there is anything to call, as far as it is known.
     /// What the configuration calls it.
     pub fn name(&self) -> &str {
         &self.identity.name
@@ -89,6 +88,7 @@ impl Prepared {
         self.loaded.facts()
     }
 
+    /// The phases in which there is anything to call, as far as it is known.
     pub(super) fn attended(&self) -> Phases {
         self.attended.get().copied().unwrap_or(self.loaded.facts().phases)
     }

@@ -243,7 +243,7 @@ impl Stage for PluginStage {
     }
 
     fn phases(&self) -> Phases {
-        self.pool.prepared.loaded.facts().phases
+        self.pool.prepared.attended()
     }
 
     fn on_request<'a>(&'a self, position: usize, slot: &'a mut Slot) -> Step<'a, Result<Decision, StageFailure>> {

@@ -30,8 +30,8 @@ pub(super) async fn send(
         body: std::mem::take(&mut exchange.request_body),
         tries: exchange.trace.as_ref().map(Tries::of),
     };
-    // Where no stage ran in between, it is not later than the exchange's beginning, and a clock is not free.
-    let since = if route.pipeline.has_request_stages() { Instant::now() } else { exchange.started };
+    // The last stage's end, or the exchange's beginning where none ran: it is not later than that, and a clock is not free.
+    let since = exchange.mark;
     let patience = Patience {
         since,
         response: until.saturating_duration_since(since),
