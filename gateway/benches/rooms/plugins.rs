@@ -173,22 +173,17 @@ fn standard_plugins(c: &mut Criterion) {
     assert!(metrics.contains("gateway_sink_lines_total") && !metrics.contains(none), "{metrics}");
 }
 
-/// All phases of one exchange, as the proxy runs them.
+/// All phases of one exchange, as the proxy runs them: with two transforms as `benches/five-plugins.yaml` has them, and with
+/// `cors` for a page of another origin.
 fn five_together(c: &mut Criterion) {
     let world = World::new();
-    let stages = [
-        ("access-log", access_log()),
-        ("jwt", jwt()),
-        ("rate-limit", rate_limit()),
-        ("transform", set_user()),
-        ("transform", set_server()),
-    ];
-    let entries =
-        stages.iter().map(|(name, config)| Entry { stage: world.standard(name, config), skip_on_error: false });
-    let pipeline = Pipeline::new(entries.collect());
+    let pipeline = |stages: [(&str, Value); 5]| {
+        let entry =
+            |(name, config): (&str, Value)| Entry { stage: world.standard(name, &config), skip_on_error: false };
+        Pipeline::new(stages.map(entry).into())
+    };
     let (until, outcome) = (later(), outcome());
-    let run = |slot: Slot| {
-        let mut slot = slot;
+    let run = |pipeline: &Pipeline, mut slot: Slot| {
         let passed = at_once(pipeline.request(&mut slot, until));
         assert!(matches!(passed.verdict, Verdict::Forward));
         let mut slot = answered(slot);
@@ -197,10 +192,41 @@ fn five_together(c: &mut Criterion) {
         at_once(pipeline.complete(&mut slot, &outcome, until));
         slot
     };
-    let seen = run(slot());
+
+    let two_transforms = pipeline([
+        ("access-log", access_log()),
+        ("jwt", jwt()),
+        ("rate-limit", rate_limit()),
+        ("transform", set_user()),
+        ("transform", set_server()),
+    ]);
+    let seen = run(&two_transforms, slot());
     assert_eq!(seen.request.headers["x-user"], "alice");
     assert!(!seen.response.as_ref().expect("a response").headers.contains_key("server"));
-    c.bench_function("five standard plugins", |b| b.iter_batched(slot, run, BatchSize::SmallInput));
+    c.bench_function("five standard plugins", |b| {
+        b.iter_batched(slot, |slot| run(&two_transforms, slot), BatchSize::SmallInput);
+    });
+
+    let with_cors = pipeline([
+        ("access-log", access_log()),
+        ("cors", json!({ "allow-origins": ["https://app.example.com"] })),
+        ("jwt", jwt()),
+        ("rate-limit", rate_limit()),
+        ("transform", set_user()),
+    ]);
+    let from_a_page = || {
+        let mut slot = slot();
+        slot.set_request_header("origin", b"https://app.example.com").expect("there is room");
+        slot
+    };
+    let seen = run(&with_cors, from_a_page());
+    assert_eq!(
+        seen.response.as_ref().expect("a response").headers["access-control-allow-origin"],
+        "https://app.example.com"
+    );
+    c.bench_function("five standard plugins, cors among them", |b| {
+        b.iter_batched(from_a_page, |slot| run(&with_cors, slot), BatchSize::SmallInput);
+    });
 }
 
 /// With `isolation: request`: made, configured, and called once.

@@ -20,7 +20,6 @@ use gateway::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
-/// The gateway's own, so that an allocation costs here what it costs there.
 /// HS256 for the secret of `benches/five-plugins.yaml`: issuer, audience, a subject, and an end in 2100.
 pub const TOKEN: &str = "Bearer eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJiZW5jaCIsImF1ZCI6ImFwaSIsInN1YiI6\
     ImFsaWNlIiwiZXhwIjo0MTAyNDQ0ODAwfQ.-OzBNezypPYwV7mv3W_yHBknJXsljevT-Ii3YN5wyf4";
