@@ -226,7 +226,7 @@ pub(super) struct Grants {
 pub(super) struct PluginLimits {
     /// Memory of one instance.
     pub memory: Size,
-    /// Running time of one call; waiting for the network does not count.
+    /// Running time of one call; waiting for the network, or for a processor, does not count.
     pub time: Span,
     /// Instances for each configuration of the plugin.
     #[schemars(range(min = 1, max = 65_536))]

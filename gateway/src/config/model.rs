@@ -267,7 +267,7 @@ impl Names {
 pub struct PluginLimits {
     /// Linear memory of one instance.
     pub memory: usize,
-    /// Running time of one call; waiting for the network does not count.
+    /// Running time of one call; waiting for the network, or for a processor, does not count.
     pub time: Duration,
     /// Instances of the whole process, for each configuration of the plugin.
     pub instances: usize,

@@ -35,7 +35,8 @@ pub struct Peer {
     scheme: &'static str,
     text: HeaderValue,
     /// The last authority and the `Forwarded` element for it: nearly all requests of a connection ask for one.
-    last: RefCell<Option<(HeaderValue, HeaderValue)>>,
+    /// A copy, since a header that came in is a part of all that was read with it.
+    last: RefCell<Option<(Box<[u8]>, HeaderValue)>>,
 }
 
 /// Who asks, as far as trusted proxies tell.
@@ -161,7 +162,7 @@ impl Peer {
     fn element(&self, authority: &HeaderValue) -> HeaderValue {
         let mut last = self.last.borrow_mut();
         if let Some((host, element)) = &*last
-            && host == authority
+            && **host == *authority.as_bytes()
         {
             return element.clone();
         }
@@ -173,7 +174,7 @@ impl Peer {
         }
         _ = write!(text, ";proto={}", self.scheme);
         let element = visible(&text);
-        *last = Some((authority.clone(), element.clone()));
+        *last = Some((authority.as_bytes().into(), element.clone()));
         element
     }
 }

@@ -202,17 +202,17 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(
         let ended = served?;
         let http1::Parts { io, read_buf, .. } = connection.into_parts();
         wire = io;
-        match (ended, tunnel) {
-            (Ended::Drowsy, _) if wire.unread(read_buf.clone()) || slumber(&mut wire, &state).await => {}
-            (_, Some(tunnel)) => {
-                Box::pin(tunnel::run(tunnel, wire.into_inner(), read_buf, &state)).await;
-                return Ok(());
+        if let (Ended::Drowsy, None) = (ended, &tunnel) {
+            // Given away before anything is waited for: it keeps a buffer of 16 KiB alive, although there is nothing in it.
+            if wire.unread(read_buf) || slumber(&mut wire, &state).await {
+                continue;
             }
-            _ => {
-                end(wire, &state).await;
-                return Ok(());
-            }
+        } else if let Some(tunnel) = tunnel {
+            Box::pin(tunnel::run(tunnel, wire.into_inner(), read_buf, &state)).await;
+            return Ok(());
         }
+        end(wire, &state).await;
+        return Ok(());
     }
 }
 

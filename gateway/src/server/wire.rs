@@ -89,7 +89,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Puts back what hyper read and did not take; `false` if that is nothing.
     pub(super) fn unread(&mut self, bytes: Bytes) -> bool {
-        self.early = bytes;
+        // Bytes that are used up still keep the buffer that they were in.
+        self.early = if bytes.is_empty() { Bytes::new() } else { bytes };
         !self.early.is_empty()
     }
 
