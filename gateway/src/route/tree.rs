@@ -67,7 +67,7 @@ impl Tree {
     }
 
     /// Orders the routes that have the same pattern. Nothing is inserted any more then, and what room there is for more is
-    /// given back: a tenth of what a route costs.
+    /// given back.
     pub(super) fn sort_by(&mut self, mut order: impl FnMut(&usize, &usize) -> Ordering) {
         for node in &mut self.nodes {
             for routes in [&mut node.here, &mut node.rest] {
