@@ -7,6 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::support::{
     Authority, Client, Gate, Process, TestGateway, Traffic, Upstream,
@@ -474,4 +475,37 @@ routes:
     eventually("Redis having them", async || redis.ask("DBSIZE").await == ":3").await;
     assert_eq!(gateways[1].send(ask()).await.status, 200);
     assert_eq!(provider.requests(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_redis_is_asked_is_not_counted_on() {
+    let mut redis = Redis::start().await;
+    let config = format!(
+        "state: {{ backend: {{ redis: {{ url: '{}', timeout: 10s }} }} }}
+routes: [{{ name: all, plugins: [{{ name: concurrency, config: {{ limit: 1, key: route }} }}], respond: {{}} }}]
+",
+        redis.url()
+    );
+    let gateway = TestGateway::start(&config).await;
+    let mut requests = 0;
+    eventually("being counted", async || {
+        gateway.get("/").await;
+        requests += 1;
+        redis.ask("DBSIZE").await == ":1"
+    })
+    .await;
+    let calls = async |phase| {
+        let labels = [("plugin", "concurrency"), ("route", "all"), ("phase", phase)];
+        gateway.metric("gateway_wasm_calls_total", &labels).await.unwrap_or(0)
+    };
+    eventually("quiet", async || calls("complete").await == requests).await;
+    let asked = calls("request").await;
+    redis.signal("STOP").await;
+    let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    eventually("the question", async || calls("request").await > asked).await;
+    drop(stream);
+    eventually("the end", async || calls("complete").await > requests).await;
+    redis.signal("CONT").await;
+    eventually("the place being free", async || gateway.get("/").await.status == 200).await;
 }

@@ -13,8 +13,8 @@ use std::{
 };
 
 use plugin_sdk::{
-    Decision, Error, Observer, Outcome, Plugin, Pointer, Problem, Problems, Request, RequestFilter, Response, Span,
-    export_plugin, metrics, names, serde_json,
+    Decision, EditError, Error, Observer, Outcome, Plugin, Pointer, Problem, Problems, Request, RequestFilter,
+    Response, Span, export_plugin, metrics, names, serde_json,
     store::{Bucket, StoreError},
 };
 use schemars::JsonSchema;
@@ -159,8 +159,13 @@ impl RequestFilter for Concurrency {
         let Some(key) = self.key(request) else { return Ok(Decision::Next) };
         let under_way = match self.bucket.increment(&key, 1, Some(FORGOTTEN)) {
             Ok(count) => count,
-            Err(StoreError::Later) => return Err(StoreError::Later.into()),
+            Err(StoreError::Later) => {
+                // The client may leave before the answer is there. It will have been counted by then.
+                request.set_attribute(&self.held, &key)?;
+                return Err(StoreError::Later.into());
+            }
             Err(error) => {
+                self.release(request)?;
                 // The limit protects; without it the service still works.
                 metrics::add("concurrency_store_failures", 1, &[("route", &request.route())]);
                 plugin_sdk::debug!("a request is not counted: {error}");
@@ -168,6 +173,7 @@ impl RequestFilter for Concurrency {
             }
         };
         if under_way > self.limit {
+            self.release(request)?;
             self.take_back(&key)?;
             return Ok(self.refuse(request).into());
         }
@@ -182,7 +188,7 @@ impl RequestFilter for Concurrency {
 
 impl Observer for Concurrency {
     fn on_complete(&mut self, request: &Request, _: Option<&Response>, _: &Outcome) {
-        if let Some(key) = request.attribute(&self.held) {
+        if let Some(key) = request.attribute(&self.held).filter(|key| !key.is_empty()) {
             // Where the store's answer is still on its way, it is done all the same.
             let _ = self.take_back(&key);
         }
@@ -201,6 +207,12 @@ impl Concurrency {
             other => other,
         };
         if result == Err(StoreError::Later) { Err(StoreError::Later) } else { Ok(()) }
+    }
+
+    /// The end has nothing to take back.
+    fn release(&self, request: &Request) -> Result<(), EditError> {
+        // An attribute cannot be removed.
+        if request.attribute(&self.held).is_some() { request.set_attribute(&self.held, "") } else { Ok(()) }
     }
 
     /// Whom the request counts for; nobody, if it is not counted.
