@@ -2,6 +2,7 @@
 #![deny(missing_docs)]
 
 mod config;
+mod edits;
 mod error;
 mod export;
 mod host;
@@ -38,6 +39,7 @@ pub use serde;
 pub use serde_json;
 
 pub use config::{ConfigProblem, NoConfig, Pointer, Problems, given};
+pub use edits::{Edit, Edits, RefusedEdit};
 pub use error::{BodyError, EditError, Error};
 pub use outcome::Outcome;
 pub use plugin::{Catalogue, Endpoint, Observer, Phases, Plugin, RequestFilter, ResponseFilter};

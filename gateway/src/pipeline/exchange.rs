@@ -13,7 +13,7 @@ use std::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, uri::PathAndQuery};
 use smallvec::SmallVec;
 
-use super::fields::{append, field, field_name, insert, is_authority, is_dot_segment, refuse_host, refuse_owned};
+use super::{fields::is_dot_segment, headers::Plan};
 use crate::{
     http::{
         body::{Body, Traffic},
@@ -60,6 +60,8 @@ pub struct Exchange {
     original_target: Option<PathAndQuery>,
     attributes: Vec<(String, String)>,
     attribute_bytes: usize,
+    /// What becomes of the response's headers when it is there.
+    pub(super) plan: Plan,
     undo: Undo,
 }
 
@@ -157,6 +159,7 @@ impl Exchange {
             skipped: SmallVec::new(),
             attributes: Vec::new(),
             attribute_bytes: 0,
+            plan: Plan::default(),
             undo: Undo::Off,
         }
     }
@@ -190,6 +193,7 @@ impl Exchange {
     /// From here on edits can be undone.
     pub fn begin_transaction(&mut self) {
         self.undo = Undo::Armed;
+        self.plan.begin_transaction();
     }
 
     /// The edits since `begin_transaction` stay.
@@ -199,6 +203,7 @@ impl Exchange {
 
     /// The edits since `begin_transaction` are undone. A body that was read in the meantime stays buffered.
     pub fn roll_back(&mut self) {
+        self.plan.roll_back();
         if let Undo::Taken(before) = std::mem::take(&mut self.undo) {
             self.request = before.request;
             self.response = before.response;
@@ -231,7 +236,7 @@ impl Exchange {
     }
 
     /// The request's head, for an edit.
-    fn edit_request(&mut self) -> Result<&mut RequestHead, EditError> {
+    pub(super) fn edit_request(&mut self) -> Result<&mut RequestHead, EditError> {
         if self.phase != Phase::Request {
             return Err(EditError::Forbidden);
         }
@@ -240,7 +245,7 @@ impl Exchange {
     }
 
     /// The response's head, for an edit.
-    fn edit_response(&mut self) -> Result<&mut ResponseHead, EditError> {
+    pub(super) fn edit_response(&mut self) -> Result<&mut ResponseHead, EditError> {
         if self.phase != Phase::Response || self.response.is_none() {
             return Err(EditError::Forbidden);
         }
@@ -279,67 +284,11 @@ impl Exchange {
         Ok(())
     }
 
-    /// `host` sets the authority that the upstream sees, where it is preserved.
-    pub fn set_request_header(&mut self, name: &str, value: &[u8]) -> Result<(), EditError> {
-        let (name, value) = field(name, value)?;
-        if name == header::HOST {
-            if !is_authority(&value) {
-                return Err(EditError::InvalidSyntax);
-            }
-            self.edit_request()?.authority = value;
-            return Ok(());
-        }
-        refuse_owned(&name)?;
-        let bounds = self.bounds.clone();
-        let headers = &mut self.edit_request()?.headers;
-        insert(headers, name, value, &bounds)
-    }
-
-    pub fn append_request_header(&mut self, name: &str, value: &[u8]) -> Result<(), EditError> {
-        let (name, value) = field(name, value)?;
-        refuse_host(&name)?;
-        refuse_owned(&name)?;
-        let bounds = self.bounds.clone();
-        let headers = &mut self.edit_request()?.headers;
-        append(headers, name, value, &bounds)
-    }
-
-    pub fn remove_request_header(&mut self, name: &str) -> Result<(), EditError> {
-        let name = field_name(name)?;
-        refuse_host(&name)?;
-        refuse_owned(&name)?;
-        self.edit_request()?.headers.remove(name);
-        Ok(())
-    }
-
     /// 200 to 599; a status without a body drops the body.
     pub fn set_status(&mut self, status: u16) -> Result<(), EditError> {
         let status = StatusCode::from_u16(status).ok().filter(|s| (200..600).contains(&s.as_u16()));
         let status = status.ok_or(EditError::InvalidSyntax)?;
         self.edit_response()?.status = status;
-        Ok(())
-    }
-
-    pub fn set_response_header(&mut self, name: &str, value: &[u8]) -> Result<(), EditError> {
-        let (name, value) = field(name, value)?;
-        refuse_owned(&name)?;
-        let bounds = self.bounds.clone();
-        let headers = &mut self.edit_response()?.headers;
-        insert(headers, name, value, &bounds)
-    }
-
-    pub fn append_response_header(&mut self, name: &str, value: &[u8]) -> Result<(), EditError> {
-        let (name, value) = field(name, value)?;
-        refuse_owned(&name)?;
-        let bounds = self.bounds.clone();
-        let headers = &mut self.edit_response()?.headers;
-        append(headers, name, value, &bounds)
-    }
-
-    pub fn remove_response_header(&mut self, name: &str) -> Result<(), EditError> {
-        let name = field_name(name)?;
-        refuse_owned(&name)?;
-        self.edit_response()?.headers.remove(name);
         Ok(())
     }
 

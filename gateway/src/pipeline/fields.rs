@@ -1,10 +1,7 @@
 //! What may be done to fields, whoever asks: names and values that are valid, none of the gateway's own, none
 //! over the bounds.
 
-use http::{
-    HeaderMap, HeaderName, HeaderValue,
-    header::{self, Entry},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, header::Entry};
 
 use super::exchange::{Bounds, EditError};
 
@@ -36,22 +33,18 @@ pub(super) fn refuse_owned(name: &HeaderName) -> Result<(), EditError> {
     if is_owned_by_the_gateway(name) { Err(EditError::Forbidden) } else { Ok(()) }
 }
 
-pub(super) fn refuse_host(name: &HeaderName) -> Result<(), EditError> {
-    if name == header::HOST { Err(EditError::Forbidden) } else { Ok(()) }
-}
-
 pub(super) fn insert(
     headers: &mut HeaderMap,
     name: HeaderName,
     value: HeaderValue,
     bounds: &Bounds,
 ) -> Result<(), EditError> {
-    let new = name.as_str().len() + value.len() + 4;
+    let new = line_bytes(&name, &value);
     let (section, count) = (section_bytes(headers), headers.len());
     // Hashed once: this is what most edits are.
     match headers.try_entry(name).map_err(|_| EditError::TooLarge)? {
         Entry::Occupied(mut there) => {
-            let old: usize = there.iter().map(|value| there.key().as_str().len() + value.len() + 4).sum();
+            let old: usize = there.iter().map(|value| line_bytes(there.key(), value)).sum();
             // Only an edit that adds is refused: a head may arrive at its limit and be trimmed.
             if new > old && section - old + new > bounds.header_bytes {
                 return Err(EditError::TooLarge);
@@ -74,7 +67,7 @@ pub(super) fn append(
     value: HeaderValue,
     bounds: &Bounds,
 ) -> Result<(), EditError> {
-    let new = name.as_str().len() + value.len() + 4;
+    let new = line_bytes(&name, &value);
     if section_bytes(headers) + new > bounds.header_bytes || headers.len() >= bounds.header_count {
         return Err(EditError::TooLarge);
     }
@@ -84,7 +77,11 @@ pub(super) fn append(
 
 /// The size of a header section as HTTP/1.1 writes it: `name: value` and a line end for each field.
 pub fn section_bytes(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+    headers.iter().map(|(name, value)| line_bytes(name, value)).sum()
+}
+
+pub(super) fn line_bytes(name: &HeaderName, value: &HeaderValue) -> usize {
+    name.as_str().len() + value.len() + 4
 }
 
 pub(super) fn is_dot_segment(segment: &str) -> bool {

@@ -5,6 +5,7 @@
 
 pub mod exchange;
 mod fields;
+mod headers;
 pub mod stage;
 
 use std::{rc::Rc, time::Instant};
@@ -12,6 +13,7 @@ use std::{rc::Rc, time::Instant};
 use crate::telemetry::trace::{Call, Entered};
 pub use exchange::{Bounds, EditError, Exchange, Phase, RequestHead, ResponseHead, Start};
 pub use fields::is_owned_by_the_gateway;
+pub use headers::Change;
 pub use stage::{Decision, FailureKind, Outcome, Phases, Reply, Slot, Stage, StageFailure, Step};
 
 /// A route's stages, the global ones first.
@@ -122,7 +124,9 @@ impl Pipeline {
 
     /// The same, without the stages before `first`.
     pub async fn response_between(&self, first: usize, ran: usize, slot: &mut Slot, until: Instant) -> Returned {
+        slot.forget_plans(ran);
         if self.response.is_empty() {
+            slot.carry_out_plans(first);
             return Returned { failed: None, micros: 0 };
         }
         let began = begin(slot);
@@ -131,10 +135,13 @@ impl Pipeline {
                 continue;
             }
             let entry = &self.entries[position];
+            // Of the stages between, which have no response phase of their own.
+            slot.carry_out_plans(position + 1);
             slot.stage = position;
             if entry.skip_on_error {
                 slot.begin_transaction();
             }
+            slot.carry_out_plans(position);
             let entered = enter(slot);
             let result = finish(entry.stage.on_response(position, slot), until).await;
             leave(entered, entry, "response", slot, false, result.as_ref().err());
@@ -148,6 +155,7 @@ impl Pipeline {
                 slot.commit();
             }
         }
+        slot.carry_out_plans(first);
         Returned { failed: None, micros: micros(began, slot) }
     }
 

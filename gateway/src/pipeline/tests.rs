@@ -99,7 +99,7 @@ pub(super) fn slot() -> Slot {
     }))
 }
 
-fn soon() -> Instant {
+pub(super) fn soon() -> Instant {
     Instant::now() + Duration::from_secs(60)
 }
 

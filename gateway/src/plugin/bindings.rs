@@ -12,13 +12,13 @@ pub(super) use generated::{
     },
     gateway::plugin::{
         bodies, cache, crypto, documents, files, http,
-        http::{EditError, Fields, Item, Reply, Values},
+        http::{Edit, EditError, Fields, Item, Named, RefusedEdit, Reply, Values},
         http_client, log, metrics, secrets, sinks, store, streams, tcp,
     },
 };
 use wasmtime::component::{HasSelf, Linker};
 
-pub use super::host::selection::Selection;
+pub use super::host::{edits::Edits, selection::Selection};
 use super::state::State;
 
 /// The package of every interface here.
@@ -45,6 +45,7 @@ mod generated {
             "gateway:plugin/http.request": super::Request,
             "gateway:plugin/http.response": super::Response,
             "gateway:plugin/http.selection": super::Selection,
+            "gateway:plugin/http.edits": super::Edits,
         },
     });
 }

@@ -9,10 +9,10 @@ use wasmtime::{StoreContextMut, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::{
-    bindings::Values,
+    bindings::{RefusedEdit, Values},
     clock::{RunClock, thread_cpu_time},
     engine::TICK,
-    host::{crypto::KeyCache, selection::Selections},
+    host::{crypto::KeyCache, edits::AllEdits, selection::Selections},
     limiter::Limiter,
     output::{Output, Speaker},
     services::Services,
@@ -50,6 +50,7 @@ pub(super) struct State {
     pub(super) output: Output,
     pub(super) keys: KeyCache,
     pub(super) selections: Selections,
+    pub(super) edits: AllEdits,
     pub(super) mode: Mode,
     pub(super) clock: Arc<RunClock>,
     /// Present during a call. A store never leaves its worker, which wasmtime cannot know.
@@ -80,6 +81,7 @@ impl State {
             output: Output::default(),
             keys: KeyCache::default(),
             selections: Selections::default(),
+            edits: AllEdits::default(),
             mode: Mode::Direct { limit: Duration::ZERO, watched: None },
             clock: Arc::new(RunClock::new()),
             lent: SendWrapper::new(Lent::default()),
@@ -139,6 +141,18 @@ impl State {
         let exchange = self.lent.exchange.as_deref();
         let exchange = exchange.ok_or_else(|| wasmtime::format_err!("no request is being handled"))?;
         Ok(self.selections.get(selection)?.read(exchange, with_response))
+    }
+
+    /// Makes edits of the exchange at hand.
+    pub(super) fn edit(
+        &mut self,
+        edits: u32,
+        with_response: bool,
+        values: &Values,
+    ) -> wasmtime::Result<Result<(), RefusedEdit>> {
+        let exchange = self.lent.exchange.as_deref_mut();
+        let exchange = exchange.ok_or_else(|| wasmtime::format_err!("no request is being handled"))?;
+        Ok(self.edits.get(edits)?.make(exchange, with_response, values))
     }
 
     /// Between the calls nothing runs, so this is only absent if the guest is not called by us.

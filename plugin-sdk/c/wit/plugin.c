@@ -101,6 +101,12 @@ extern int32_t __wasm_import_gateway_plugin_http_constructor_selection(uint8_t *
 __attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]selection.read")))
 extern void __wasm_import_gateway_plugin_http_method_selection_read(int32_t, int32_t, int32_t, int32_t, uint8_t *);
 
+__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[constructor]edits")))
+extern int32_t __wasm_import_gateway_plugin_http_constructor_edits(uint8_t *, size_t);
+
+__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]edits.make")))
+extern void __wasm_import_gateway_plugin_http_method_edits_make(int32_t, int32_t, int32_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+
 // Imported Functions from `gateway:plugin/bodies@0.1.0`
 
 __attribute__((__import_module__("gateway:plugin/bodies@0.1.0"), __import_name__("read-request")))
@@ -602,6 +608,77 @@ gateway_plugin_http_borrow_selection_t gateway_plugin_http_borrow_selection(gate
   return (gateway_plugin_http_borrow_selection_t) { arg.__handle };
 }
 
+void plugin_option_list_u8_free(plugin_option_list_u8_t *ptr) {
+  if (ptr->is_some) {
+    plugin_list_u8_free(&ptr->val);
+  }
+}
+
+void gateway_plugin_http_named_free(gateway_plugin_http_named_t *ptr) {
+  plugin_string_free(&ptr->name);
+  plugin_option_list_u8_free(&ptr->value);
+}
+
+void gateway_plugin_http_edit_free(gateway_plugin_http_edit_t *ptr) {
+  switch ((int32_t) ptr->tag) {
+    case 0: {
+      gateway_plugin_http_named_free(&ptr->val.set_header);
+      break;
+    }
+    case 1: {
+      gateway_plugin_http_named_free(&ptr->val.append_header);
+      break;
+    }
+    case 2: {
+      plugin_string_free(&ptr->val.remove_header);
+      break;
+    }
+    case 3: {
+      gateway_plugin_http_named_free(&ptr->val.set_response_header);
+      break;
+    }
+    case 4: {
+      gateway_plugin_http_named_free(&ptr->val.append_response_header);
+      break;
+    }
+    case 5: {
+      plugin_string_free(&ptr->val.remove_response_header);
+      break;
+    }
+    case 6: {
+      gateway_plugin_http_named_free(&ptr->val.default_response_header);
+      break;
+    }
+    case 7: {
+      gateway_plugin_http_named_free(&ptr->val.join_response_header);
+      break;
+    }
+    case 8: {
+      gateway_plugin_http_named_free(&ptr->val.set_attribute);
+      break;
+    }
+  }
+}
+
+void gateway_plugin_http_refused_edit_free(gateway_plugin_http_refused_edit_t *ptr) {
+  gateway_plugin_http_edit_error_free(&ptr->error);
+}
+
+__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[resource-drop]edits")))
+extern void __wasm_import_gateway_plugin_http_edits_drop(int32_t handle);
+
+void gateway_plugin_http_edits_drop_own(gateway_plugin_http_own_edits_t handle) {
+  __wasm_import_gateway_plugin_http_edits_drop(handle.__handle);
+}
+
+void gateway_plugin_http_edits_drop_borrow(gateway_plugin_http_borrow_edits_t handle) {
+  __wasm_import_gateway_plugin_http_edits_drop(handle.__handle);
+}
+
+gateway_plugin_http_borrow_edits_t gateway_plugin_http_borrow_edits(gateway_plugin_http_own_edits_t arg) {
+  return (gateway_plugin_http_borrow_edits_t) { arg.__handle };
+}
+
 void gateway_plugin_http_reply_free(gateway_plugin_http_reply_t *ptr) {
   gateway_plugin_http_fields_free(&ptr->headers);
   plugin_list_u8_free(&ptr->body);
@@ -610,12 +687,6 @@ void gateway_plugin_http_reply_free(gateway_plugin_http_reply_t *ptr) {
 void plugin_option_string_free(plugin_option_string_t *ptr) {
   if (ptr->is_some) {
     plugin_string_free(&ptr->val);
-  }
-}
-
-void plugin_option_list_u8_free(plugin_option_list_u8_t *ptr) {
-  if (ptr->is_some) {
-    plugin_list_u8_free(&ptr->val);
   }
 }
 
@@ -650,6 +721,24 @@ void gateway_plugin_http_list_item_free(gateway_plugin_http_list_item_t *ptr) {
 
 void gateway_plugin_http_option_borrow_response_free(gateway_plugin_http_option_borrow_response_t *ptr) {
   if (ptr->is_some) {
+  }
+}
+
+void gateway_plugin_http_list_edit_free(gateway_plugin_http_list_edit_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    gateway_plugin_http_edit_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      gateway_plugin_http_edit_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void gateway_plugin_http_result_void_refused_edit_free(gateway_plugin_http_result_void_refused_edit_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    gateway_plugin_http_refused_edit_free(&ptr->val.err);
   }
 }
 
@@ -1906,6 +1995,67 @@ void gateway_plugin_http_method_selection_read(gateway_plugin_http_borrow_select
     (plugin_list_u8_t) (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + 0))), (*((size_t*) (ptr + sizeof(void*)))) },
     (plugin_list_option_u32_t) (plugin_list_option_u32_t) { (plugin_option_u32_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
   };
+}
+
+gateway_plugin_http_own_edits_t gateway_plugin_http_constructor_edits(gateway_plugin_http_list_edit_t *edits) {
+  int32_t ret = __wasm_import_gateway_plugin_http_constructor_edits((uint8_t *) (*edits).ptr, (*edits).len);
+  return (gateway_plugin_http_own_edits_t) { ret };
+}
+
+bool gateway_plugin_http_method_edits_make(gateway_plugin_http_borrow_edits_t self, gateway_plugin_http_borrow_request_t request, gateway_plugin_http_borrow_response_t *maybe_response, gateway_plugin_http_values_t *values, gateway_plugin_http_refused_edit_t *err) {
+  __attribute__((__aligned__(4)))
+  uint8_t ret_area[12];
+  gateway_plugin_http_option_borrow_response_t response;
+  response.is_some = maybe_response != NULL;if (maybe_response) {
+    response.val = *maybe_response;
+  }
+  int32_t option;
+  int32_t option1;
+  if ((response).is_some) {
+    const gateway_plugin_http_borrow_response_t *payload0 = &(response).val;
+    option = 1;
+    option1 = (*payload0).__handle;
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gateway_plugin_http_method_edits_make((self).__handle, (request).__handle, option, option1, (uint8_t *) ((*values).bytes).ptr, ((*values).bytes).len, (uint8_t *) ((*values).lengths).ptr, ((*values).lengths).len, ptr);
+  gateway_plugin_http_result_void_refused_edit_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gateway_plugin_http_edit_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          break;
+        }
+      }
+
+      result.val.err = (gateway_plugin_http_refused_edit_t) {
+        (uint32_t) (uint32_t) (*((int32_t*) (ptr + 4))),
+        (gateway_plugin_http_edit_error_t) variant,
+      };
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
 }
 
 bool gateway_plugin_bodies_read_request(gateway_plugin_bodies_borrow_request_t request, plugin_list_u8_t *ret, gateway_plugin_bodies_body_error_t *err) {

@@ -112,6 +112,61 @@ typedef struct gateway_plugin_http_borrow_selection_t {
   int32_t __handle;
 } gateway_plugin_http_borrow_selection_t;
 
+typedef struct {
+  bool is_some;
+  plugin_list_u8_t val;
+} plugin_option_list_u8_t;
+
+// A name, and a value that is always the same, or, where there is none, comes with each `make`.
+typedef struct gateway_plugin_http_named_t {
+  plugin_string_t   name;
+  plugin_option_list_u8_t   value;
+} gateway_plugin_http_named_t;
+
+// One change of an exchange, for `edits`.
+typedef struct gateway_plugin_http_edit_t {
+  uint8_t tag;
+  union {
+    gateway_plugin_http_named_t     set_header;
+    gateway_plugin_http_named_t     append_header;
+    plugin_string_t     remove_header;
+    gateway_plugin_http_named_t     set_response_header;
+    gateway_plugin_http_named_t     append_response_header;
+    plugin_string_t     remove_response_header;
+    gateway_plugin_http_named_t     default_response_header;
+    gateway_plugin_http_named_t     join_response_header;
+    gateway_plugin_http_named_t     set_attribute;
+  } val;
+} gateway_plugin_http_edit_t;
+
+// As `request.set-header`; removes the header where the value is missing.
+#define GATEWAY_PLUGIN_HTTP_EDIT_SET_HEADER 0
+#define GATEWAY_PLUGIN_HTTP_EDIT_APPEND_HEADER 1
+#define GATEWAY_PLUGIN_HTTP_EDIT_REMOVE_HEADER 2
+// As `response.set-header`; removes the header where the value is missing.
+#define GATEWAY_PLUGIN_HTTP_EDIT_SET_RESPONSE_HEADER 3
+#define GATEWAY_PLUGIN_HTTP_EDIT_APPEND_RESPONSE_HEADER 4
+#define GATEWAY_PLUGIN_HTTP_EDIT_REMOVE_RESPONSE_HEADER 5
+// Sets the header where the response has none of that name.
+#define GATEWAY_PLUGIN_HTTP_EDIT_DEFAULT_RESPONSE_HEADER 6
+// Adds a member to a list of tokens, such as that of `vary`, unless it is there in whatever case, or `*` is.
+#define GATEWAY_PLUGIN_HTTP_EDIT_JOIN_RESPONSE_HEADER 7
+#define GATEWAY_PLUGIN_HTTP_EDIT_SET_ATTRIBUTE 8
+
+// The first edit that was refused, by its place in the list.
+typedef struct gateway_plugin_http_refused_edit_t {
+  uint32_t   place;
+  gateway_plugin_http_edit_error_t   error;
+} gateway_plugin_http_refused_edit_t;
+
+typedef struct gateway_plugin_http_own_edits_t {
+  int32_t __handle;
+} gateway_plugin_http_own_edits_t;
+
+typedef struct gateway_plugin_http_borrow_edits_t {
+  int32_t __handle;
+} gateway_plugin_http_borrow_edits_t;
+
 // A whole response. `content-length` is set by the gateway.
 typedef struct gateway_plugin_http_reply_t {
   uint16_t   status;
@@ -123,11 +178,6 @@ typedef struct {
   bool is_some;
   plugin_string_t val;
 } plugin_option_string_t;
-
-typedef struct {
-  bool is_some;
-  plugin_list_u8_t val;
-} plugin_option_list_u8_t;
 
 typedef struct {
   plugin_list_u8_t *ptr;
@@ -150,6 +200,18 @@ typedef struct {
   bool is_some;
   gateway_plugin_http_borrow_response_t val;
 } gateway_plugin_http_option_borrow_response_t;
+
+typedef struct {
+  gateway_plugin_http_edit_t *ptr;
+  size_t len;
+} gateway_plugin_http_list_edit_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    gateway_plugin_http_refused_edit_t err;
+  } val;
+} gateway_plugin_http_result_void_refused_edit_t;
 
 typedef struct gateway_plugin_bodies_body_error_t {
   uint8_t tag;
@@ -941,6 +1003,16 @@ extern bool gateway_plugin_http_method_response_remove_header(gateway_plugin_htt
 // Up to 256 items, whose names have up to 16 KiB together.
 extern gateway_plugin_http_own_selection_t gateway_plugin_http_constructor_selection(gateway_plugin_http_list_item_t *items);
 extern void gateway_plugin_http_method_selection_read(gateway_plugin_http_borrow_selection_t self, gateway_plugin_http_borrow_request_t request, gateway_plugin_http_borrow_response_t *maybe_response, gateway_plugin_http_values_t *ret);
+// Up to 256 edits, with up to 64 KiB of names and values together.
+extern gateway_plugin_http_own_edits_t gateway_plugin_http_constructor_edits(gateway_plugin_http_list_edit_t *edits);
+// Makes them in their order. `values` are those that the edits do not have themselves; where one is missing, a header is
+// removed that would have been set (but for `host`), and nothing else is done. An edit that is refused does not keep the
+// others from being made.
+// 
+// In the request phase, headers of the response are changed later: when the response passes this plugin on its way back,
+// just before its response phase if it has one, and only if it would have one. What the response then has no room for is
+// left out. So a plugin that knows by the request alone what its response phase would do needs none.
+extern bool gateway_plugin_http_method_edits_make(gateway_plugin_http_borrow_edits_t self, gateway_plugin_http_borrow_request_t request, gateway_plugin_http_borrow_response_t *maybe_response, gateway_plugin_http_values_t *values, gateway_plugin_http_refused_edit_t *err);
 
 // Imported Functions from `gateway:plugin/bodies@0.1.0`
 // Waits for the whole body. A later call returns the same bytes.
@@ -1106,11 +1178,23 @@ extern void gateway_plugin_http_selection_drop_borrow(gateway_plugin_http_borrow
 
 extern gateway_plugin_http_borrow_selection_t gateway_plugin_http_borrow_selection(gateway_plugin_http_own_selection_t handle);
 
+void plugin_option_list_u8_free(plugin_option_list_u8_t *ptr);
+
+void gateway_plugin_http_named_free(gateway_plugin_http_named_t *ptr);
+
+void gateway_plugin_http_edit_free(gateway_plugin_http_edit_t *ptr);
+
+void gateway_plugin_http_refused_edit_free(gateway_plugin_http_refused_edit_t *ptr);
+
+extern void gateway_plugin_http_edits_drop_own(gateway_plugin_http_own_edits_t handle);
+
+extern void gateway_plugin_http_edits_drop_borrow(gateway_plugin_http_borrow_edits_t handle);
+
+extern gateway_plugin_http_borrow_edits_t gateway_plugin_http_borrow_edits(gateway_plugin_http_own_edits_t handle);
+
 void gateway_plugin_http_reply_free(gateway_plugin_http_reply_t *ptr);
 
 void plugin_option_string_free(plugin_option_string_t *ptr);
-
-void plugin_option_list_u8_free(plugin_option_list_u8_t *ptr);
 
 void plugin_list_list_u8_free(plugin_list_list_u8_t *ptr);
 
@@ -1119,6 +1203,10 @@ void gateway_plugin_http_result_void_edit_error_free(gateway_plugin_http_result_
 void gateway_plugin_http_list_item_free(gateway_plugin_http_list_item_t *ptr);
 
 void gateway_plugin_http_option_borrow_response_free(gateway_plugin_http_option_borrow_response_t *ptr);
+
+void gateway_plugin_http_list_edit_free(gateway_plugin_http_list_edit_t *ptr);
+
+void gateway_plugin_http_result_void_refused_edit_free(gateway_plugin_http_result_void_refused_edit_t *ptr);
 
 void gateway_plugin_bodies_body_error_free(gateway_plugin_bodies_body_error_t *ptr);
 

@@ -1,13 +1,14 @@
 //! The gateway, through the component's imports.
 
-use std::time::Duration;
+use std::{cell::RefCell, time::Duration};
 
 use super::generated::imports::gateway::plugin as raw;
 use crate::{
-    BodyError, EditError, Item, Reply,
+    BodyError, Edit, EditError, Item, RefusedEdit, Reply,
     cache::{CacheError, Entry, Part, Stored, Turn},
     crypto::{Algorithm, CryptoError, PasswordError},
     documents::{Document, DocumentError, Source},
+    edits::Kind,
     files::FileError,
     http_client::{Call, CallError},
     log::Level,
@@ -19,6 +20,12 @@ use crate::{
 };
 
 pub(crate) use raw::http::{Request as RawRequest, Response as RawResponse, Selection as RawSelection};
+
+/// Edits that are known to the gateway, and room for the values of the next time that they are made.
+pub(crate) struct RawEdits {
+    edits: raw::http::Edits,
+    values: RefCell<raw::http::Values>,
+}
 
 pub(crate) fn selection(items: &[Item]) -> RawSelection {
     let items = items.iter().map(|item| match item {
@@ -49,12 +56,52 @@ pub(crate) fn read_selection(
     (bytes, lengths)
 }
 
+pub(crate) fn edits(edits: &[Edit]) -> RawEdits {
+    let edits = edits.iter().map(|Edit { kind, name, value }| {
+        let named = || raw::http::Named { name: name.clone(), value: value.clone() };
+        match kind {
+            Kind::SetHeader => raw::http::Edit::SetHeader(named()),
+            Kind::AppendHeader => raw::http::Edit::AppendHeader(named()),
+            Kind::RemoveHeader => raw::http::Edit::RemoveHeader(name.clone()),
+            Kind::SetResponseHeader => raw::http::Edit::SetResponseHeader(named()),
+            Kind::AppendResponseHeader => raw::http::Edit::AppendResponseHeader(named()),
+            Kind::RemoveResponseHeader => raw::http::Edit::RemoveResponseHeader(name.clone()),
+            Kind::DefaultResponseHeader => raw::http::Edit::DefaultResponseHeader(named()),
+            Kind::JoinResponseHeader => raw::http::Edit::JoinResponseHeader(named()),
+            Kind::SetAttribute => raw::http::Edit::SetAttribute(named()),
+        }
+    });
+    let values = raw::http::Values { bytes: Vec::new(), lengths: Vec::new() };
+    RawEdits { edits: raw::http::Edits::new(&edits.collect::<Vec<_>>()), values: RefCell::new(values) }
+}
+
+pub(crate) fn make_edits<'a>(
+    edits: &RawEdits,
+    request: &RawRequest,
+    response: Option<&RawResponse>,
+    given: impl Iterator<Item = Option<&'a [u8]>>,
+) -> Result<(), RefusedEdit> {
+    let mut values = edits.values.borrow_mut();
+    values.bytes.clear();
+    values.lengths.clear();
+    for value in given {
+        values.bytes.extend_from_slice(value.unwrap_or_default());
+        values.lengths.push(value.map(|value| value.len() as u32));
+    }
+    let made = edits.edits.make(request, response, &values);
+    made.map_err(|refused| RefusedEdit { place: refused.place as usize, error: edit_error(refused.error) })
+}
+
 pub(crate) fn edited(result: Result<(), raw::http::EditError>) -> Result<(), EditError> {
-    result.map_err(|error| match error {
+    result.map_err(edit_error)
+}
+
+fn edit_error(error: raw::http::EditError) -> EditError {
+    match error {
         raw::http::EditError::InvalidSyntax => EditError::InvalidSyntax,
         raw::http::EditError::Forbidden => EditError::Forbidden,
         raw::http::EditError::TooLarge => EditError::TooLarge,
-    })
+    }
 }
 
 fn body<T>(result: Result<T, raw::bodies::BodyError>) -> Result<T, BodyError> {

@@ -41,6 +41,7 @@ impl TestRequest {
             body: Vec::new(),
             phase: Phase::Request,
             cache: Hold::default(),
+            planned: Vec::new(),
         })
     }
 
@@ -159,14 +160,7 @@ impl TestResponse {
     #[track_caller]
     pub fn new(status: u16) -> Self {
         let status = head::status(status).unwrap_or_else(|_| panic!("{status} is no final status"));
-        Self(ResponseHead {
-            status,
-            headers: HeaderMap::new(),
-            body: Vec::new(),
-            trailers: Vec::new(),
-            followed: None,
-            phase: Phase::Response,
-        })
+        Self(ResponseHead { status, ..ResponseHead::empty() })
     }
 
     /// Adds a header line.
@@ -216,7 +210,8 @@ impl TestExchange {
         Self::begin(request, Duration::ZERO)
     }
 
-    /// Gives the exchange the response that observers see.
+    /// Gives the exchange a response, as it leaves a plugin that has no response phase: with what was planned for it in the
+    /// request phase.
     #[must_use]
     pub fn with_response(mut self, response: TestResponse) -> Self {
         self.respond(response);
@@ -315,7 +310,12 @@ impl TestExchange {
 
     pub(super) fn respond(&mut self, response: TestResponse) {
         self.request.phase = Phase::Response;
-        self.response = Some(response.0);
+        let response = RawResponse::new(response.0);
+        for planned in self.request.planned.drain(..) {
+            // What the response has no room for is left out.
+            let _ = planned.change(&response);
+        }
+        self.response = Some(response.0.into_inner());
     }
 
     pub(super) fn finish(&mut self) {
@@ -342,7 +342,7 @@ impl TestExchange {
     /// Lends request and response to a plugin for the length of a call, and keeps its edits.
     pub(super) fn lend<T>(&mut self, call: impl FnOnce(&Request, Option<&Response>) -> T) -> T {
         let request = Request(RawRequest(RefCell::new(self.request.clone())));
-        let response = self.response.clone().map(|response| Response(RawResponse(RefCell::new(response))));
+        let response = self.response.clone().map(|response| Response(RawResponse::new(response)));
         let result = call(&request, response.as_ref());
         self.request = request.0.0.into_inner();
         self.response = response.map(|response| response.0.0.into_inner());

@@ -8,7 +8,7 @@ use http::{
     uri::{Authority, PathAndQuery},
 };
 
-use super::cache::Hold;
+use super::{cache::Hold, edits::Planned};
 use crate::{EditError, streams::Fields};
 
 /// The gateway's defaults.
@@ -43,6 +43,8 @@ pub(crate) struct RequestHead {
     pub(crate) body: Vec<u8>,
     pub(crate) phase: Phase,
     pub(crate) cache: Hold,
+    /// What becomes of the response when it is there.
+    pub(crate) planned: Vec<Planned>,
 }
 
 #[derive(Debug, Clone)]
@@ -228,7 +230,24 @@ impl RawRequest {
     }
 }
 
+impl ResponseHead {
+    pub(crate) fn empty() -> Self {
+        Self {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: Vec::new(),
+            trailers: Vec::new(),
+            followed: None,
+            phase: Phase::Response,
+        }
+    }
+}
+
 impl RawResponse {
+    pub(crate) fn new(head: ResponseHead) -> Self {
+        Self(RefCell::new(head))
+    }
+
     fn edit(&self, edit: impl FnOnce(&mut ResponseHead) -> Result<(), EditError>) -> Result<(), EditError> {
         let mut head = self.0.borrow_mut();
         if head.phase == Phase::Response { edit(&mut head) } else { Err(EditError::Forbidden) }

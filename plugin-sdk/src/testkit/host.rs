@@ -18,7 +18,10 @@ use crate::{
     tcp::{Answer, Message, TcpError},
 };
 
-pub(crate) use super::head::{RawRequest, RawResponse};
+pub(crate) use super::{
+    edits::{RawEdits, edits, make_edits},
+    head::{RawRequest, RawResponse},
+};
 
 thread_local! {
     static CURRENT: RefCell<Option<TestHost>> = const { RefCell::new(None) };

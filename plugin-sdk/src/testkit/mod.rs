@@ -35,6 +35,7 @@
 mod cache;
 mod crypto;
 mod documents;
+mod edits;
 mod exchange;
 mod head;
 pub(crate) mod host;

@@ -10,7 +10,8 @@ mod origin;
 mod tests;
 
 use plugin_sdk::{
-    Decision, Error, Plugin, Problems, Reply, Request, RequestFilter, Response, ResponseFilter, export_plugin, metrics,
+    Decision, Edit, Edits, Error, Item, Plugin, Problems, Reply, Request, RequestFilter, Selection, export_plugin,
+    metrics,
 };
 
 use config::{Allowed, Config, Settings};
@@ -19,80 +20,87 @@ use origin::Origin;
 const ALLOW_ORIGIN: &str = "access-control-allow-origin";
 const ALLOW_CREDENTIALS: &str = "access-control-allow-credentials";
 const EXPOSE_HEADERS: &str = "access-control-expose-headers";
-/// The origin of the request, for the response phase: until then a plugin may have removed the header.
-const ORIGIN_ATTRIBUTE: &str = "cors.origin";
 
-struct Cors(Settings);
+/// The request says it all: what becomes of the response is planned with it.
+struct Cors {
+    settings: Settings,
+    /// Origin, method, and what a preflight asks for.
+    asked: Selection,
+    /// What the response says to an origin that is let in, and to others.
+    let_in: Edits,
+    kept_out: Edits,
+}
 
 impl Plugin for Cors {
     type Config = Config;
 
     fn new(config: Config) -> Result<Self, Problems> {
-        config.check().map(Self)
+        config.check().map(Self::with)
     }
 }
 
 impl RequestFilter for Cors {
     fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
-        let Some(origin) = request.header("origin") else { return Ok(Decision::Next) };
-        if request.method() == "OPTIONS"
-            && let Some(method) = request.header_bytes("access-control-request-method")
-        {
-            return Ok(self.preflight(request, &origin, &method).into());
+        let values = self.asked.read(request, None);
+        let mut values = values.iter();
+        let mut next = || values.next().flatten();
+        let (origin, method, asked) = (next(), next(), next());
+        // What is not UTF-8 is no origin.
+        let origin = origin.map(|origin| std::str::from_utf8(origin).unwrap_or("?"));
+        if let (Some(origin), Some(b"OPTIONS"), Some(asked)) = (origin, method, asked) {
+            return Ok(self.preflight(request, origin, asked).into());
         }
-        // No origin that is let in is longer than a host name can be.
-        if !self.lets_in_everyone()
-            && origin.len() <= 512
-            && let Err(error) = request.set_attribute(ORIGIN_ATTRIBUTE, &origin)
-        {
-            // Without the note the page may not read the answer, and that is the safe side.
-            plugin_sdk::debug!("no note left in `{ORIGIN_ATTRIBUTE}`: {error}");
+        if self.lets_in_everyone() {
+            // Whether or not there is an `Origin`: a cache may keep the response for those who send one.
+            self.let_in.make(request, None, [])?;
+        } else {
+            match origin.filter(|origin| self.lets_in(origin)) {
+                Some(origin) => self.let_in.make(request, None, [Some(origin.as_bytes())])?,
+                None => self.kept_out.make(request, None, [])?,
+            }
         }
         Ok(Decision::Next)
     }
 }
 
-impl ResponseFilter for Cors {
-    fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
-        if self.lets_in_everyone() {
-            // Whether or not there was an `Origin`: a cache may keep the response for those who send one.
-            response.set_header(ALLOW_ORIGIN, "*")?;
-            response.remove_header(ALLOW_CREDENTIALS)?;
-            return self.expose(response);
-        }
-        vary(response)?;
-        match request.attribute(ORIGIN_ATTRIBUTE) {
-            Some(origin) if self.lets_in(&origin) => {
-                response.set_header(ALLOW_ORIGIN, &origin)?;
-                if self.0.credentials {
-                    response.set_header(ALLOW_CREDENTIALS, "true")?;
-                } else {
-                    response.remove_header(ALLOW_CREDENTIALS)?;
-                }
-                self.expose(response)
-            }
-            // What the upstream says about origins does not count; its other fields mean something in the answers
-            // to preflights only, which it is never asked for.
-            _ => {
-                for name in [ALLOW_ORIGIN, ALLOW_CREDENTIALS, EXPOSE_HEADERS] {
-                    response.remove_header(name)?;
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-export_plugin!(Cors: request, response);
+export_plugin!(Cors: request);
 
 impl Cors {
+    fn with(settings: Settings) -> Self {
+        let asked = [Item::Header("origin".into()), Item::Method, Item::Header("access-control-request-method".into())];
+        let everyone = settings.origins.first() == Some(&Origin::Any);
+        // The answer depends on `Origin` even where there is none: another client's request may have one (Fetch, "CORS
+        // protocol and HTTP caches").
+        let vary = Edit::join_response_header("vary").always("Origin");
+        let mut let_in = Vec::new();
+        if everyone {
+            let_in.push(Edit::set_response_header(ALLOW_ORIGIN).always("*"));
+        } else {
+            let_in.extend([vary.clone(), Edit::set_response_header(ALLOW_ORIGIN)]);
+        }
+        let_in.push(if settings.credentials {
+            Edit::set_response_header(ALLOW_CREDENTIALS).always("true")
+        } else {
+            Edit::remove_response_header(ALLOW_CREDENTIALS)
+        });
+        let_in.push(match &settings.expose {
+            Some(list) => Edit::set_response_header(EXPOSE_HEADERS).always(list.as_str()),
+            None => Edit::remove_response_header(EXPOSE_HEADERS),
+        });
+        // What the upstream says about origins does not count; its other fields mean something in the answers
+        // to preflights only, which it is never asked for.
+        let removed = [ALLOW_ORIGIN, ALLOW_CREDENTIALS, EXPOSE_HEADERS].map(Edit::remove_response_header);
+        let kept_out: Vec<Edit> = std::iter::once(vary).chain(removed).collect();
+        Self { asked: Selection::new(&asked), let_in: Edits::new(&let_in), kept_out: Edits::new(&kept_out), settings }
+    }
+
     /// Everyone gets the same answer then, and caches need not tell origins apart.
     fn lets_in_everyone(&self) -> bool {
-        self.0.origins.first() == Some(&Origin::Any)
+        self.settings.origins.first() == Some(&Origin::Any)
     }
 
     fn lets_in(&self, origin: &str) -> bool {
-        self.0.origins.iter().any(|known| known.matches(origin))
+        self.settings.origins.iter().any(|known| known.matches(origin))
     }
 
     /// The answer to a preflight. One to an origin that is not let in says nothing, from which the browser
@@ -111,25 +119,17 @@ impl Cors {
             return reply;
         }
         let mut reply = reply.with_header(ALLOW_ORIGIN, if self.lets_in_everyone() { "*" } else { origin });
-        if self.0.credentials {
+        if self.settings.credentials {
             reply = reply.with_header(ALLOW_CREDENTIALS, "true");
         }
-        reply = tell(reply, "access-control-allow-methods", &self.0.methods, || method.to_vec());
-        reply = tell(reply, "access-control-allow-headers", &self.0.headers, || {
+        reply = tell(reply, "access-control-allow-methods", &self.settings.methods, || method.to_vec());
+        reply = tell(reply, "access-control-allow-headers", &self.settings.headers, || {
             request.header_values("access-control-request-headers").join(&b", "[..])
         });
-        if self.0.private_network && request.header_bytes("access-control-request-private-network").is_some() {
+        if self.settings.private_network && request.header_bytes("access-control-request-private-network").is_some() {
             reply = reply.with_header("access-control-allow-private-network", "true");
         }
-        reply.with_header("access-control-max-age", &self.0.max_age)
-    }
-
-    fn expose(&self, response: &Response) -> Result<(), Error> {
-        match &self.0.expose {
-            Some(list) => response.set_header(EXPOSE_HEADERS, list)?,
-            None => response.remove_header(EXPOSE_HEADERS)?,
-        }
-        Ok(())
+        reply.with_header("access-control-max-age", &self.settings.max_age)
     }
 }
 
@@ -142,17 +142,4 @@ fn tell(reply: Reply, field: &str, allowed: &Allowed, asked: impl FnOnce() -> Ve
             names => reply.with_header(field, names),
         },
     }
-}
-
-/// The answer depends on `Origin` even where there was none: another client's request may have one (Fetch, "CORS
-/// protocol and HTTP caches").
-fn vary(response: &Response) -> Result<(), Error> {
-    let said = response.header_values("vary").iter().any(|line| {
-        let mut names = line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-        names.any(|name| name.eq_ignore_ascii_case(b"origin") || name == b"*")
-    });
-    if !said {
-        response.append_header("vary", "Origin")?;
-    }
-    Ok(())
 }

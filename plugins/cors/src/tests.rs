@@ -41,11 +41,9 @@ fn fields(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 
 /// What becomes of an upstream's response.
 fn response(config: Value, request: TestRequest, response: TestResponse) -> TestExchange {
-    let mut plugin = cors(config);
-    let mut exchange = plugin.request(request);
+    let exchange = cors(config).request(request);
     assert_eq!(exchange.reply(), None);
-    plugin.response(&mut exchange, response);
-    exchange
+    exchange.with_response(response)
 }
 
 fn get(origin: &str) -> TestRequest {

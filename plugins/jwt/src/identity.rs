@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use plugin_sdk::{EditError, Pointer, Problems, Request, names};
+use plugin_sdk::{Edit, EditError, Edits, Pointer, Problems, RefusedEdit, Request, names};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -14,6 +14,8 @@ use crate::{
 pub(crate) struct Mapping {
     headers: Vec<(String, ClaimPath)>,
     attributes: Vec<(String, ClaimPath)>,
+    /// The headers, and then the attributes.
+    edits: Edits,
 }
 
 /// The claims of one token as they are passed on, in the order of the mapping.
@@ -29,7 +31,7 @@ impl Mapping {
         problems: &mut Problems,
     ) -> Self {
         let at = Pointer::from("/claims-to-headers");
-        let mut mapping = Self { headers: Vec::new(), attributes: Vec::new() };
+        let mut mapping = Self { headers: Vec::new(), attributes: Vec::new(), edits: Edits::new(&[]) };
         for (name, claim) in headers {
             let at = at.then(&name);
             if let Err(message) = names::check_settable_header(&name) {
@@ -55,6 +57,12 @@ impl Mapping {
                 mapping.attributes.push((name, ClaimPath::Name(claim.into())));
             }
         }
+        let headers = mapping.headers.iter().map(|(name, _)| Edit::set_header(name.as_str()));
+        let attributes = mapping.attributes.iter().map(|(name, _)| Edit::set_attribute(name.as_str()));
+        let edits: Vec<Edit> = headers.chain(attributes).collect();
+        if problems.note("", Edits::check(&edits)).is_some() {
+            mapping.edits = Edits::new(&edits);
+        }
         mapping
     }
 
@@ -72,19 +80,9 @@ impl Mapping {
     }
 
     /// Tells later plugins and the upstream who the client is. What the client itself said about it is gone after.
-    pub(crate) fn announce(&self, identity: &Identity, request: &Request) -> Result<(), EditError> {
-        for ((name, _), value) in self.headers.iter().zip(&identity.headers) {
-            match value {
-                Some(value) => request.set_header(name, value.as_bytes())?,
-                None => request.remove_header(name)?,
-            }
-        }
-        for ((name, _), value) in self.attributes.iter().zip(&identity.attributes) {
-            if let Some(value) = value {
-                request.set_attribute(name, value)?;
-            }
-        }
-        Ok(())
+    pub(crate) fn announce(&self, identity: &Identity, request: &Request) -> Result<(), RefusedEdit> {
+        let values = identity.headers.iter().chain(&identity.attributes);
+        self.edits.make(request, None, values.map(|value| value.as_deref().map(str::as_bytes)))
     }
 
     /// Removes what a client without a token said about itself.

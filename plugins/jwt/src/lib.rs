@@ -20,7 +20,7 @@ mod token;
 use std::rc::Rc;
 
 use plugin_sdk::{
-    Decision, EditError, Error, Plugin, Pointer, Problems, Request, RequestFilter, Span,
+    Decision, EditError, Error, Plugin, Pointer, Problems, RefusedEdit, Request, RequestFilter, Span,
     credentials::{Ambiguous, Sources},
     crypto::CryptoError,
     export_plugin, metrics, names,
@@ -165,6 +165,12 @@ impl From<EditError> for Stop {
             EditError::TooLarge => Self::Refused(Refusal::NoRoom),
             EditError::InvalidSyntax | EditError::Forbidden => Self::Failed(error.into()),
         }
+    }
+}
+
+impl From<RefusedEdit> for Stop {
+    fn from(refused: RefusedEdit) -> Self {
+        refused.error.into()
     }
 }
 

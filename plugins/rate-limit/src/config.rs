@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     headers::HeaderStyle,
     key::{Key, KeyRule, Missing, NAME_EXPECTED, Part, Scope, is_name},
-    policy::Policy,
+    policy::{Policies, Policy},
 };
 
 /// How many requests each client may make in a time: `limit` and `per`, or several `limits`.
@@ -138,10 +138,9 @@ pub(crate) enum OnStoreFailure {
 
 /// A configuration that has been checked.
 pub(crate) struct Settings {
-    /// At least one; the one that recovers soonest first.
-    pub(crate) policies: Vec<Policy>,
+    pub(crate) policies: Policies,
     /// The same for each tier.
-    pub(crate) tiers: BTreeMap<String, Vec<Policy>>,
+    pub(crate) tiers: BTreeMap<String, Policies>,
     pub(crate) tier_attribute: String,
     pub(crate) key: KeyRule,
     pub(crate) cost: u32,
@@ -190,8 +189,8 @@ impl Config {
 }
 
 impl Tier {
-    /// The limits in the order in which they recover. A problem that leaves none ends it.
-    fn check(self, root: &Pointer, cost: NonZeroU32, problems: &mut Problems) -> Result<Vec<Policy>, Problems> {
+    /// The limits. A problem that leaves none ends it.
+    fn check(self, root: &Pointer, cost: NonZeroU32, problems: &mut Problems) -> Result<Policies, Problems> {
         let named = self.name.as_deref().is_some_and(|name| name != "default") && !self.limits.is_empty();
         let alone =
             self.limit.is_some() || self.per.is_some() || self.burst.is_some() || named || self.algorithm.is_some();
@@ -227,8 +226,7 @@ impl Tier {
             }
             policies.push(policy);
         }
-        policies.sort_by_key(Policy::recovery_nanos);
-        Ok(policies)
+        Ok(Policies::new(policies))
     }
 }
 

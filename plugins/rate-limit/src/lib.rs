@@ -14,19 +14,21 @@ mod tests;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use plugin_sdk::{
-    Decision, Error, Phases, Plugin, Pointer, Problem, Problems, Request, RequestFilter, Response, ResponseFilter,
-    export_plugin, metrics,
+    Decision, Edit, Edits, Error, Phases, Plugin, Pointer, Problem, Problems, Request, RequestFilter, Response,
+    ResponseFilter, export_plugin, metrics,
     store::{Bucket, Place, Step, StoreError, Verdict},
 };
 
 pub use config::Config;
 use config::{OnStoreFailure, Settings};
-use headers::HeaderStyle;
 use key::Subject;
-use policy::{Policy, Standing};
+use policy::{Policies, Standing};
 
 /// The problem type of draft-ietf-httpapi-ratelimit-headers.
 const QUOTA_EXCEEDED: &str = "https://iana.org/assignments/http-problem-types#quota-exceeded";
+
+/// Units that the tightest limit has left.
+const REMAINING: &str = "rate-limit.remaining";
 
 /// While the store fails, each instance says so once in this time: every request would be a flood.
 const SILENCE_MS: u64 = 10_000;
@@ -38,6 +40,8 @@ pub struct RateLimit {
     /// Where the standings wait for the response phase, which another instance may run. The plugin may be on a
     /// route several times, so this is the configuration's own.
     state_attribute: String,
+    /// What a request that passes leaves: its notes, and what the client will be told.
+    told: Edits,
     warned_at: Option<u64>,
 }
 
@@ -54,11 +58,18 @@ impl Plugin for RateLimit {
             return Err(Problems::one(Pointer::root().then("bucket"), not_granted(&settings.bucket)));
         }
         let state_attribute = format!("rate-limit.state.{:016x}", hasher.finish());
-        Ok(Self { settings, bucket, state_attribute, warned_at: None })
+        let told = Edits::new(&[
+            Edit::set_attribute(REMAINING),
+            Edit::set_attribute(state_attribute.as_str()),
+            Edit::append_response_header(headers::POLICY),
+            Edit::append_response_header(headers::LIMIT),
+        ]);
+        Ok(Self { settings, bucket, state_attribute, told, warned_at: None })
     }
 
+    /// Only the older headers depend on what the response says already.
     fn phases(&self) -> Phases {
-        Phases { response: self.settings.headers != HeaderStyle::None, ..Phases::default() }
+        Phases { response: self.settings.headers.legacy(), ..Phases::default() }
     }
 }
 
@@ -90,29 +101,26 @@ impl RequestFilter for RateLimit {
                     }
                     OnStoreFailure::Local => {
                         let verdicts = self.bucket.take_all(&key, &steps, Place::Local)?;
-                        return Ok(self.conclude(request, &verdicts));
+                        return Ok(self.conclude(request, self.settings.policies_for(request), &verdicts));
                     }
                 };
                 note(request, "rate-limit.outcome", "unavailable");
                 return Ok(decision);
             }
         };
-        Ok(self.conclude(request, &verdicts))
+        Ok(self.conclude(request, policies, &verdicts))
     }
 }
 
 impl ResponseFilter for RateLimit {
     fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
-        if self.settings.headers == HeaderStyle::None {
-            return Ok(());
-        }
         // Nothing is there for a request that was not counted.
         let state = request.attribute(&self.state_attribute);
         let policies = self.settings.policies_for(request);
         let Some(standings) = state.and_then(|state| policy::read(&state, policies.len())) else {
             return Ok(());
         };
-        headers::add(self.settings.headers, policies, &standings, response);
+        headers::tighten(policies, &standings, response);
         Ok(())
     }
 }
@@ -121,22 +129,33 @@ export_plugin!(RateLimit: request, response);
 
 impl RateLimit {
     /// All limits together have allowed the request, or one of them has refused it.
-    fn conclude(&self, request: &Request, verdicts: &[Verdict]) -> Decision {
-        let policies = self.settings.policies_for(request);
+    fn conclude(&self, request: &Request, policies: &Policies, verdicts: &[Verdict]) -> Decision {
         let standings: Vec<Standing> =
             policies.iter().zip(verdicts).map(|(policy, verdict)| policy.standing(verdict)).collect();
-        note_remaining(request, &standings);
+        let tightest = standings.iter().map(|standing| standing.remaining).min().unwrap_or_default();
         if standings.iter().any(|standing| standing.retry_s.is_some()) {
+            note(request, REMAINING, &tightest.to_string());
             return self.refuse(request, policies, &standings);
         }
-        if self.settings.headers != HeaderStyle::None {
-            note(request, &self.state_attribute, &policy::write(&standings));
+        let style = self.settings.headers;
+        let state = style.legacy().then(|| policy::write(&standings));
+        let limit = style.standard().then(|| headers::limit(policies, &standings));
+        let mut digits = itoa::Buffer::new();
+        let values = [
+            Some(digits.format(tightest).as_bytes()),
+            state.as_ref().map(String::as_bytes),
+            limit.as_ref().map(|_| policies.described.as_bytes()),
+            limit.as_ref().map(String::as_bytes),
+        ];
+        // The exchange may have no room for it, which is no reason to fail the request: the limit holds without it.
+        if let Err(error) = self.told.make(request, None, values) {
+            plugin_sdk::debug!("not everything is told: {error}");
         }
         Decision::Next
     }
 
     /// Answers 429 (RFC 6585 §4). The plugin's own response phase does not run then.
-    fn refuse(&self, request: &Request, policies: &[Policy], standings: &[Standing]) -> Decision {
+    fn refuse(&self, request: &Request, policies: &Policies, standings: &[Standing]) -> Decision {
         let refused = policies.iter().zip(standings).filter(|(_, standing)| standing.retry_s.is_some());
         let names: Vec<&str> = refused.map(|(policy, _)| policy.name.as_str()).collect();
         // When the last of them allows it again.
@@ -172,7 +191,7 @@ impl RateLimit {
 
 impl Settings {
     /// Those of the client's tier, if it has one.
-    fn policies_for(&self, request: &Request) -> &[Policy] {
+    fn policies_for(&self, request: &Request) -> &Policies {
         if self.tiers.is_empty() {
             return &self.policies;
         }
@@ -188,12 +207,6 @@ fn not_granted(bucket: &str) -> String {
 /// A problem with the request's identifier, as the gateway's own answers have it.
 fn problem(request: &Request, status: u16) -> Problem {
     Problem::new(status).member("request-id", request.id())
-}
-
-fn note_remaining(request: &Request, standings: &[Standing]) {
-    if let Some(remaining) = standings.iter().map(|standing| standing.remaining).min() {
-        note(request, "rate-limit.remaining", &remaining.to_string());
-    }
 }
 
 /// The exchange may have no room for a note left, which is no reason to fail the request: the limit holds

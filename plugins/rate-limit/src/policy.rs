@@ -1,6 +1,6 @@
 //! One limit, and where a client stands with it.
 
-use std::time::Duration;
+use std::{ops::Deref, time::Duration};
 
 use plugin_sdk::{
     Span,
@@ -15,7 +15,30 @@ pub(crate) struct Policy {
     pub(crate) quota: Quota,
     pub(crate) counting: Counting,
     /// As `RateLimit-Policy` says it.
+    described: String,
+}
+
+/// The limits that hold for a request: at least one, the one that recovers soonest first.
+pub(crate) struct Policies {
+    list: Vec<Policy>,
+    /// As `RateLimit-Policy` says them.
     pub(crate) described: String,
+}
+
+impl Policies {
+    pub(crate) fn new(mut list: Vec<Policy>) -> Self {
+        list.sort_by_key(Policy::recovery_nanos);
+        let described: Vec<&str> = list.iter().map(|policy| policy.described.as_str()).collect();
+        Self { described: described.join(", "), list }
+    }
+}
+
+impl Deref for Policies {
+    type Target = [Policy];
+
+    fn deref(&self) -> &[Policy] {
+        &self.list
+    }
 }
 
 /// What a client is told about one limit. Seconds are rounded up, as who waits so long must have waited enough.
@@ -47,7 +70,7 @@ impl Policy {
     }
 
     /// How long an empty burst takes to come back.
-    pub(crate) fn recovery_nanos(&self) -> u128 {
+    fn recovery_nanos(&self) -> u128 {
         self.refill_nanos(self.quota.burst)
     }
 
@@ -95,10 +118,11 @@ pub(crate) fn write(standings: &[Standing]) -> String {
         if !text.is_empty() {
             text.push(',');
         }
-        text.push_str(&standing.remaining.to_string());
+        let mut digits = itoa::Buffer::new();
+        text.push_str(digits.format(standing.remaining));
         for seconds in [standing.next_s, standing.reset_s] {
             text.push(' ');
-            text.push_str(&seconds.to_string());
+            text.push_str(digits.format(seconds));
         }
     }
     text

@@ -4,8 +4,7 @@
 mod tests;
 
 use plugin_sdk::{
-    Decision, Error, Phases, Plugin, Problems, Request, RequestFilter, Response, ResponseFilter, export_plugin, names,
-    serde_json,
+    Decision, Edit, Edits, Error, Plugin, Problems, Request, RequestFilter, export_plugin, names, serde_json,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -72,10 +71,14 @@ impl Default for Config {
     }
 }
 
-/// Where the response phase and later plugins find it.
+/// Where later plugins find it.
 const ATTRIBUTE: &str = "request-id";
 
-struct RequestId(Config);
+struct RequestId {
+    config: Config,
+    /// Of the request, of the exchange, and of the response.
+    edits: Edits,
+}
 
 impl Plugin for RequestId {
     type Config = Config;
@@ -86,47 +89,39 @@ impl Plugin for RequestId {
         if config.form == Form::Uuid && config.make == Make::Gateway && config.accept != Accept::Never {
             problems.add("/make", "makes what `form: uuid` would not keep at the next gateway; use `form: text`");
         }
-        problems.or(Self(config))
-    }
-
-    fn phases(&self) -> Phases {
-        Phases { response: self.0.respond, ..Phases::default() }
+        let mut edits = vec![Edit::set_header(config.header.as_str()), Edit::set_attribute(ATTRIBUTE)];
+        if config.respond {
+            edits.push(Edit::set_response_header(config.header.as_str()));
+        }
+        problems.or(edits).map(|edits| Self { config, edits: Edits::new(&edits) })
     }
 }
 
 impl RequestFilter for RequestId {
     fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
-        let sent = if self.0.accept == Accept::Never { Vec::new() } else { request.header_values(&self.0.header) };
+        let sent =
+            if self.config.accept == Accept::Never { Vec::new() } else { request.header_values(&self.config.header) };
         let valid = match &sent[..] {
-            [one] => std::str::from_utf8(one).ok().filter(|text| self.0.form.fits(text)),
+            [one] => std::str::from_utf8(one).ok().filter(|text| self.config.form.fits(text)),
             _ => None,
         };
         let id = match valid {
             Some(id) => id.to_owned(),
-            None if self.0.accept == Accept::ValidOnly && !sent.is_empty() => {
-                let detail = format!("the header `{}` is not one valid identifier", self.0.header);
+            None if self.config.accept == Accept::ValidOnly && !sent.is_empty() => {
+                let detail = format!("the header `{}` is not one valid identifier", self.config.header);
                 let problem = plugin_sdk::Problem::new(400).detail(&detail).member("request-id", request.id());
                 return Ok(problem.into());
             }
-            None => self.0.make.next(request),
+            None => self.config.make.next(request),
         };
         // Several values, or one in another case of a name, are one afterwards.
-        request.set_header(&self.0.header, &id)?;
-        request.set_attribute(ATTRIBUTE, &id)?;
+        let id = Some(id.as_bytes());
+        self.edits.make(request, None, [id; 3])?;
         Ok(Decision::Next)
     }
 }
 
-impl ResponseFilter for RequestId {
-    fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
-        if let Some(id) = request.attribute(ATTRIBUTE) {
-            response.set_header(&self.0.header, id)?;
-        }
-        Ok(())
-    }
-}
-
-export_plugin!(RequestId: request, response);
+export_plugin!(RequestId: request);
 
 impl Form {
     fn fits(self, text: &str) -> bool {

@@ -25,12 +25,12 @@ fn id(exchange: &TestExchange) -> String {
 #[test]
 fn a_request_without_one_gets_a_uuid_of_version_7_and_the_client_is_told() {
     let mut plugin = plugin(json!({}));
-    let mut exchange = plugin.request(TestRequest::get("/"));
+    let exchange = plugin.request(TestRequest::get("/"));
     let made = id(&exchange);
     assert!(Form::Uuid.fits(&made), "{made}");
     assert_eq!(&made[14..15], "7");
     assert_eq!(exchange.attribute("request-id"), Some(&*made));
-    plugin.response(&mut exchange, TestResponse::new(200).header("x-correlation-id", "another"));
+    let exchange = exchange.with_response(TestResponse::new(200).header("x-correlation-id", "another"));
     assert_eq!(exchange.response_header_values("x-correlation-id"), [made.as_bytes()]);
     assert_ne!(made, id(&plugin.request(TestRequest::get("/").id("another"))));
 }

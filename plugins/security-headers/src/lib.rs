@@ -6,7 +6,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use plugin_sdk::{
-    Error, Plugin, Pointer, Problems, Request, Response, ResponseFilter, export_plugin, names,
+    Edit, Edits, Error, Plugin, Pointer, Problems, Request, Response, ResponseFilter, export_plugin, names,
     schemars::{Schema, SchemaGenerator, json_schema},
     serde_json::{self, Value},
 };
@@ -50,9 +50,8 @@ impl Default for Config {
 }
 
 struct SecurityHeaders {
-    set: BTreeMap<String, String>,
-    remove: Vec<String>,
-    replace: bool,
+    over_https: Edits,
+    over_http: Edits,
 }
 
 impl Plugin for SecurityHeaders {
@@ -85,28 +84,39 @@ impl Plugin for SecurityHeaders {
                 problems.add(&at, "is set too; write `false` in `set` if it is a default that you do not want");
             }
         }
-        problems.or(Self { set, remove: config.remove, replace: config.replace })
+        let over_https = edits(&set, &config.remove, config.replace, true);
+        let over_http = edits(&set, &config.remove, config.replace, false);
+        problems.note("", Edits::check(&over_https));
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(Self { over_https: Edits::new(&over_https), over_http: Edits::new(&over_http) })
     }
 }
 
 impl ResponseFilter for SecurityHeaders {
     fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
-        for name in &self.remove {
-            response.remove_header(name)?;
-        }
-        for (name, value) in &self.set {
-            if name == HSTS && request.scheme() != "https" {
-                // Browsers must ignore it there (RFC 6797 §7.2), and what an upstream says is about its own TLS.
-                response.remove_header(name)?;
-            } else if self.replace || response.header_bytes(name).is_none() {
-                response.set_header(name, value)?;
-            }
-        }
-        Ok(())
+        let edits = if request.scheme() == "https" { &self.over_https } else { &self.over_http };
+        Ok(edits.make(request, Some(response), [])?)
     }
 }
 
 export_plugin!(SecurityHeaders: response);
+
+fn edits(set: &BTreeMap<String, String>, remove: &[String], replace: bool, https: bool) -> Vec<Edit> {
+    let removed = remove.iter().map(|name| Edit::remove_response_header(name.as_str()));
+    let set = set.iter().map(|(name, value)| {
+        if name == HSTS && !https {
+            // Browsers must ignore it there (RFC 6797 §7.2), and what an upstream says is about its own TLS.
+            Edit::remove_response_header(name.as_str())
+        } else if replace {
+            Edit::set_response_header(name.as_str()).always(value.as_str())
+        } else {
+            Edit::default_response_header(name.as_str()).always(value.as_str())
+        }
+    });
+    removed.chain(set).collect()
+}
 
 fn is_value(text: &str) -> bool {
     !text.is_empty() && text.trim() == text && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))

@@ -1,31 +1,44 @@
 //! Edits of a header section.
 
-use plugin_sdk::{EditError, Error, Pointer, Problems, Request, Response};
+use plugin_sdk::{Edit, EditError, Edits, Error, Pointer, Problems, Request, Response};
 
 use crate::{
     config::HeadersConfig,
     template::{Scope, Template, Values},
 };
 
-/// What to do to a header section, in this order.
+/// What to do to a header section, in this order: remove, rename, set, append.
 #[derive(Default)]
 pub struct HeaderEdits {
-    remove: Vec<String>,
+    /// What comes before the renaming, if anything is renamed.
+    before: Option<Batch>,
     rename: Vec<(String, String)>,
-    set: Vec<(String, Template)>,
-    append: Vec<(String, Template)>,
+    after: Option<Batch>,
+    /// The values of `after` that are not always the same.
+    templates: Vec<Template>,
+}
+
+/// Edits that are made together.
+struct Batch {
+    edits: Edits,
+    names: Vec<String>,
 }
 
 impl HeaderEdits {
     /// Checks names and parses templates; `place` is the section's JSON Pointer.
     pub fn new(config: &HeadersConfig<'_>, scope: Scope, place: &str, problems: &mut Problems) -> Self {
         let place = Pointer::from(place);
+        let [remove, set, append]: [fn(String) -> Edit; 3] = match scope {
+            Scope::Request => [Edit::remove_header, Edit::set_header, Edit::append_header],
+            Scope::Response => [Edit::remove_response_header, Edit::set_response_header, Edit::append_response_header],
+        };
         let mut edits = Self::default();
 
         let at = place.then("remove-headers");
+        let mut removed = List::default();
         for (i, name) in config.remove.iter().enumerate() {
             problems.note(at.then(i), editable(name, scope, false));
-            edits.remove.push(name.to_ascii_lowercase());
+            removed.push(name, remove);
         }
         let at = place.then("rename-headers");
         for (old, new) in config.rename {
@@ -33,56 +46,97 @@ impl HeaderEdits {
             problems.note(at.then(old), editable(new, scope, false));
             edits.rename.push((old.to_ascii_lowercase(), new.to_ascii_lowercase()));
         }
-        let lists = [
-            ("set-headers", config.set, true, &mut edits.set),
-            ("append-headers", config.append, false, &mut edits.append),
-        ];
-        for (key, templates, sets, list) in lists {
+        let mut rest = List::default();
+        if edits.rename.is_empty() {
+            rest = removed;
+        } else {
+            edits.before = removed.batch(&place, problems);
+        }
+        let lists = [("set-headers", config.set, true, set), ("append-headers", config.append, false, append)];
+        for (key, templates, sets, edit) in lists {
             let at = place.then(key);
             for (name, text) in templates {
                 problems.note(at.then(name), editable(name, scope, sets));
-                if let Some(template) = problems.note(at.then(name), Template::parse(text, scope)) {
-                    list.push((name.to_ascii_lowercase(), template));
+                let Some(template) = problems.note(at.then(name), Template::parse(text, scope)) else { continue };
+                match template.constant() {
+                    Some(text) => rest.push(name, |name| edit(name).always(text)),
+                    None => {
+                        rest.push(name, edit);
+                        edits.templates.push(template);
+                    }
                 }
             }
         }
+        edits.after = rest.batch(&place, problems);
         edits
     }
 
     pub fn is_empty(&self) -> bool {
-        self.remove.is_empty() && self.rename.is_empty() && self.set.is_empty() && self.append.is_empty()
+        self.before.is_none() && self.rename.is_empty() && self.after.is_none()
     }
 
     /// Computes the values that `apply` will use.
     pub fn compute(&self, request: &Request, response: Option<&Response>, values: &mut Values) {
-        for (_, template) in self.set.iter().chain(&self.append) {
+        for template in &self.templates {
             values.push(template, request, response);
         }
     }
 
-    pub fn apply(&self, head: &impl Head, values: &Values) -> Result<(), Error> {
-        for name in &self.remove {
-            head.remove(name).map_err(|error| refused(name, error))?;
+    /// Makes the edits; of the response, if there is one. A header that only the gateway may set is not there when its value is
+    /// missing.
+    pub fn apply(&self, request: &Request, response: Option<&Response>, values: &Values) -> Result<(), Error> {
+        if let Some(before) = &self.before {
+            before.make(request, response, [])?;
         }
         for (old, new) in &self.rename {
-            rename(head, old, new).map_err(|error| refused(new, error))?;
-        }
-        let mut values = values.iter();
-        for ((name, _), value) in self.set.iter().zip(&mut values) {
-            // A header that only the gateway may set must not be there because its value is missing.
-            match value {
-                Some(value) => head.set(name, value),
-                None if name == "host" => Ok(()),
-                None => head.remove(name),
+            match response {
+                Some(response) => rename(response, old, new),
+                None => rename(request, old, new),
             }
-            .map_err(|error| refused(name, error))?;
+            .map_err(|error| refused(new, error))?;
         }
-        for ((name, _), value) in self.append.iter().zip(values) {
-            if let Some(value) = value {
-                head.append(name, value).map_err(|error| refused(name, error))?;
-            }
+        match &self.after {
+            Some(after) => after.make(request, response, values.iter()),
+            None => Ok(()),
         }
-        Ok(())
+    }
+}
+
+/// Edits, as they are collected.
+#[derive(Default)]
+struct List {
+    edits: Vec<Edit>,
+    names: Vec<String>,
+}
+
+impl List {
+    fn push(&mut self, name: &str, edit: impl FnOnce(String) -> Edit) {
+        let name = name.to_ascii_lowercase();
+        self.edits.push(edit(name.clone()));
+        self.names.push(name);
+    }
+
+    /// `None` if there is nothing to do, or too much.
+    fn batch(self, place: &Pointer, problems: &mut Problems) -> Option<Batch> {
+        if self.edits.is_empty() {
+            return None;
+        }
+        problems.note(place, Edits::check(&self.edits))?;
+        Some(Batch { edits: Edits::new(&self.edits), names: self.names })
+    }
+}
+
+impl Batch {
+    fn make<'a>(
+        &self,
+        request: &Request,
+        response: Option<&Response>,
+        values: impl IntoIterator<Item = Option<&'a [u8]>>,
+    ) -> Result<(), Error> {
+        self.edits.make(request, response, values).map_err(|edit| {
+            let name = self.names.get(edit.place).map(String::as_str).unwrap_or_default();
+            refused(name, edit.error)
+        })
     }
 }
 

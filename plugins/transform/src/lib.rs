@@ -55,7 +55,7 @@ impl RequestFilter for Transform {
         self.values.clear();
         self.request.compute(request, None, &mut self.values);
         let target = self.target.compute(request)?;
-        self.request.apply(request, &self.values)?;
+        self.request.apply(request, None, &self.values)?;
         if let Some(target) = target {
             request
                 .set_path_with_query(&target)
@@ -69,7 +69,7 @@ impl ResponseFilter for Transform {
     fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
         self.values.clear();
         self.response.compute(request, Some(response), &mut self.values);
-        self.response.apply(response, &self.values)
+        self.response.apply(request, Some(response), &self.values)
     }
 }
 

@@ -104,6 +104,15 @@ impl Template {
         Ok(Self(parts))
     }
 
+    /// The text, if it is always the same.
+    pub fn constant(&self) -> Option<&str> {
+        match &self.0[..] {
+            [] => Some(""),
+            [Part::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
     /// Whether the first part is this character.
     pub fn starts_with(&self, first: char) -> bool {
         matches!(self.0.first(), Some(Part::Text(text)) if text.starts_with(first))

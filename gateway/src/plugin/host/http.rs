@@ -192,9 +192,13 @@ fn text(value: &HeaderValue) -> String {
 }
 
 fn edit(result: std::result::Result<(), pipeline::EditError>) -> Edit {
-    Ok(result.map_err(|error| match error {
+    Ok(result.map_err(edit_error))
+}
+
+pub(super) fn edit_error(error: pipeline::EditError) -> EditError {
+    match error {
         pipeline::EditError::InvalidSyntax => EditError::InvalidSyntax,
         pipeline::EditError::Forbidden => EditError::Forbidden,
         pipeline::EditError::TooLarge => EditError::TooLarge,
-    }))
+    }
 }

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use http::{HeaderMap, HeaderName, Version};
 use wasmtime::{Result, component::Resource};
 
+use super::kept::Kept;
 use crate::{
     pipeline::Exchange,
     plugin::{
@@ -41,36 +42,7 @@ enum Picked {
     Nothing,
 }
 
-/// The selections of one instance; a place is empty when its selection was dropped.
-#[derive(Default)]
-pub(in crate::plugin) struct Selections(Vec<Option<Selection>>);
-
-impl Selections {
-    fn add(&mut self, items: Vec<Item>) -> Result<u32> {
-        let selection = Selection::new(items)?;
-        let place = match self.0.iter().position(Option::is_none) {
-            Some(place) => place,
-            None if self.0.len() < SELECTIONS => {
-                self.0.push(None);
-                self.0.len() - 1
-            }
-            None => wasmtime::bail!("more than {SELECTIONS} selections"),
-        };
-        self.0[place] = Some(selection);
-        Ok(place as u32)
-    }
-
-    fn remove(&mut self, place: u32) {
-        if let Some(selection) = self.0.get_mut(place as usize) {
-            *selection = None;
-        }
-    }
-
-    pub(in crate::plugin) fn get(&self, place: u32) -> Result<&Selection> {
-        let found = self.0.get(place as usize).and_then(Option::as_ref);
-        found.ok_or_else(|| wasmtime::format_err!("a selection that was dropped"))
-    }
-}
+pub(in crate::plugin) type Selections = Kept<Selection, SELECTIONS>;
 
 impl Selection {
     fn new(items: Vec<Item>) -> Result<Self> {
@@ -167,7 +139,7 @@ pub(super) fn protocol(version: Version) -> &'static str {
 
 impl HostSelection for State {
     fn new(&mut self, items: Vec<Item>) -> Result<Resource<Selection>> {
-        Ok(Resource::new_own(self.selections.add(items)?))
+        Ok(Resource::new_own(self.selections.add(Selection::new(items)?, "selections")?))
     }
 
     fn read(
@@ -191,15 +163,8 @@ mod tests {
 
     #[test]
     fn what_a_guest_can_keep_is_bounded() {
-        let mut selections = Selections::default();
-        assert!(selections.add(vec![Item::Method; ITEMS + 1]).is_err());
-        assert!(selections.add(vec![Item::Attribute("a".repeat(NAME_BYTES + 1))]).is_err());
-        for _ in 0..SELECTIONS {
-            selections.add(vec![Item::Method; ITEMS]).unwrap();
-        }
-        assert!(selections.add(Vec::new()).is_err());
-        selections.remove(3);
-        assert!(selections.get(3).is_err());
-        assert_eq!(selections.add(Vec::new()).unwrap(), 3);
+        assert!(Selection::new(vec![Item::Method; ITEMS]).is_ok());
+        assert!(Selection::new(vec![Item::Method; ITEMS + 1]).is_err());
+        assert!(Selection::new(vec![Item::Attribute("a".repeat(NAME_BYTES + 1))]).is_err());
     }
 }

@@ -130,7 +130,7 @@ impl World {
     }
 }
 
-fn slot() -> Slot {
+pub(super) fn slot() -> Slot {
     slot_with(Body::Empty)
 }
 

@@ -1,0 +1,95 @@
+//! Edits that are made together, and those of a response that is not there yet.
+
+use super::head::{Phase, RawRequest, RawResponse, ResponseHead};
+use crate::{Edit, EditError, Edits, RefusedEdit, edits::Kind};
+
+/// The edits themselves.
+pub(crate) type RawEdits = Vec<Edit>;
+
+/// An edit of the response that waits for it, with its value.
+#[derive(Debug, Clone)]
+pub(crate) struct Planned {
+    kind: Kind,
+    name: String,
+    value: Option<Vec<u8>>,
+}
+
+pub(crate) fn edits(edits: &[Edit]) -> RawEdits {
+    if let Err(problem) = Edits::check(edits) {
+        panic!("the gateway would refuse it, since it {problem}");
+    }
+    edits.to_vec()
+}
+
+pub(crate) fn make_edits<'a>(
+    edits: &RawEdits,
+    request: &RawRequest,
+    response: Option<&RawResponse>,
+    mut values: impl Iterator<Item = Option<&'a [u8]>>,
+) -> Result<(), RefusedEdit> {
+    let mut given = || values.next()?.map(<[u8]>::to_vec);
+    let mut refused = None;
+    for (place, Edit { kind, name, value }) in edits.iter().enumerate() {
+        let takes_none = matches!(kind, Kind::RemoveHeader | Kind::RemoveResponseHeader);
+        let value = if takes_none { None } else { value.clone().or_else(&mut given) };
+        let planned = Planned { kind: *kind, name: name.clone(), value };
+        if let Err(error) = planned.make(request, response) {
+            refused.get_or_insert(RefusedEdit { place, error });
+        }
+    }
+    refused.map_or(Ok(()), Err)
+}
+
+impl Planned {
+    fn make(self, request: &RawRequest, response: Option<&RawResponse>) -> Result<(), EditError> {
+        let Self { kind, name, value } = &self;
+        match (kind, value) {
+            (Kind::SetHeader, Some(value)) => request.set_header(name, value),
+            (Kind::AppendHeader, Some(value)) => request.append_header(name, value),
+            (Kind::SetHeader, None) if name.eq_ignore_ascii_case("host") => Ok(()),
+            (Kind::SetHeader, None) | (Kind::RemoveHeader, _) => request.remove_header(name),
+            (Kind::SetAttribute, Some(value)) => {
+                let value = std::str::from_utf8(value).map_err(|_| EditError::InvalidSyntax)?;
+                request.set_attribute(name, value)
+            }
+            (Kind::AppendHeader | Kind::SetAttribute, None) => Ok(()),
+            _ => match response {
+                Some(response) => self.change(response),
+                None => {
+                    // The rules hold at once.
+                    self.change(&RawResponse::new(ResponseHead::empty()))?;
+                    let mut head = request.0.borrow_mut();
+                    if head.phase != Phase::Request {
+                        return Err(EditError::Forbidden);
+                    }
+                    head.planned.push(self);
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    /// Changes a response.
+    pub(super) fn change(&self, response: &RawResponse) -> Result<(), EditError> {
+        let Self { kind, name, value } = self;
+        match (kind, value) {
+            (Kind::SetResponseHeader, Some(value)) => response.set_header(name, value),
+            (Kind::AppendResponseHeader, Some(value)) => response.append_header(name, value),
+            (Kind::DefaultResponseHeader, Some(value)) if response.header(name).is_none() => {
+                response.set_header(name, value)
+            }
+            (Kind::JoinResponseHeader, Some(value)) if !has_member(response, name, value) => {
+                response.append_header(name, value)
+            }
+            (Kind::SetResponseHeader, None) | (Kind::RemoveResponseHeader, _) => response.remove_header(name),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn has_member(response: &RawResponse, name: &str, member: &[u8]) -> bool {
+    response.header_values(name).iter().any(|line| {
+        let mut members = line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+        members.any(|there| there.eq_ignore_ascii_case(member) || there == b"*")
+    })
+}
