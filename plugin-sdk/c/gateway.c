@@ -270,6 +270,45 @@ gw_error gw_remove_response_header(gw_response response, const char *name) {
     EDIT(gateway_plugin_http_method_response_remove_header(response.handle, &key, &error), name);
 }
 
+gw_edits gw_edits_new(const gw_edit *edits, size_t count) {
+    gateway_plugin_http_list_edit_t made = {gw_alloc((count + 1) * sizeof *made.ptr), count};
+    for (size_t i = 0; i < count; i++) {
+        gateway_plugin_http_edit_t *edit = &made.ptr[i];
+        edit->tag = (uint8_t)edits[i].deed;
+        if (edits[i].deed == GW_REMOVE_HEADER || edits[i].deed == GW_REMOVE_RESPONSE_HEADER) {
+            edit->val.remove_header = string(edits[i].name);
+            continue;
+        }
+        edit->val.set_header.name = string(edits[i].name);
+        edit->val.set_header.value.is_some = edits[i].value != NULL;
+        if (edits[i].value) edit->val.set_header.value.val = value(edits[i].value);
+    }
+    return (gw_edits){gateway_plugin_http_constructor_edits(&made)};
+}
+
+gw_error gw_edits_make(gw_edits edits, gw_request request, const gw_response *response, const char *const *values, size_t count) {
+    gateway_plugin_http_values_t given = {0};
+    given.lengths.ptr = gw_alloc((count + 1) * sizeof *given.lengths.ptr);
+    given.lengths.len = count;
+    for (size_t i = 0; i < count; i++) given.bytes.len += values[i] ? strlen(values[i]) : 0;
+    uint8_t *end = given.bytes.ptr = gw_alloc(given.bytes.len + 1);
+    for (size_t i = 0; i < count; i++) {
+        if (!values[i]) continue;
+        size_t length = strlen(values[i]);
+        given.lengths.ptr[i].is_some = true;
+        given.lengths.ptr[i].val = (uint32_t)length;
+        memcpy(end, values[i], length);
+        end += length;
+    }
+    gateway_plugin_http_borrow_response_t lent;
+    if (response) lent = response->handle;
+    gateway_plugin_http_refused_edit_t error;
+    bool done = gateway_plugin_http_method_edits_make(gateway_plugin_http_borrow_edits(edits.handle), request.handle,
+        response ? &lent : NULL, &given, &error);
+    if (done) return NULL;
+    return refused(false, error.error, gw_format("edit %u of several", (unsigned)error.place));
+}
+
 /* ---- Deciding ------------------------------------------------------------------------------------------------------------ */
 
 gw_decision gw_respond(gw_reply reply) {

@@ -163,6 +163,45 @@ gw_error gw_set_response_header(gw_response response, const char *name, const ch
 gw_error gw_append_response_header(gw_response response, const char *name, const char *value);
 gw_error gw_remove_response_header(gw_response response, const char *name);
 
+/* ---- Several edits in one call --------------------------------------------------------------------------------------------
+ *
+ * Made known once, such as in `start`, and kept. In the request phase, headers of the response are changed later: when the response
+ * passes the plugin on its way back. So a plugin that knows by the request alone what is to become of them needs no `gw_on_response`.
+ */
+
+typedef enum {
+    /* Removes the header where the value is missing. */
+    GW_SET_HEADER,
+    GW_APPEND_HEADER,
+    GW_REMOVE_HEADER,
+    /* Removes the header where the value is missing. */
+    GW_SET_RESPONSE_HEADER,
+    GW_APPEND_RESPONSE_HEADER,
+    GW_REMOVE_RESPONSE_HEADER,
+    /* Sets the header where the response has none of that name. */
+    GW_DEFAULT_RESPONSE_HEADER,
+    /* Adds a member to a list of tokens, such as that of `vary`, unless it is there, or `*` is. */
+    GW_JOIN_RESPONSE_HEADER,
+    GW_SET_ATTRIBUTE
+} gw_deed;
+
+typedef struct {
+    gw_deed deed;
+    const char *name;
+    /* NULL if it comes with each `gw_edits_make`. */
+    const char *value;
+} gw_edit;
+
+typedef struct {
+    gateway_plugin_http_own_edits_t handle;
+} gw_edits;
+
+/* Up to 256 of them; a plugin may have 16 lists. */
+gw_edits gw_edits_new(const gw_edit *edits, size_t count);
+/* Makes them in their order, with the values that they do not have themselves; NULL is a missing one. The response is there in
+ * the response phase, else NULL. An error is that of the first that was refused; all the others are made. */
+gw_error gw_edits_make(gw_edits edits, gw_request request, const gw_response *response, const char *const *values, size_t count);
+
 /* ---- Deciding ------------------------------------------------------------------------------------------------------------ */
 
 typedef struct {

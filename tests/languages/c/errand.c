@@ -14,7 +14,25 @@
     FIELD(gw_text, left_out, "left-out", "\"over \\\"it\\\"\"", "What is left out.")
 GW_CONFIG(CONFIG)
 
-const gw_plugin gateway_plugin = {.name = "errand", .version = "0.1.0", .description = "", GW_FIELDS};
+static gw_edits planned, refused;
+
+static gw_problem_at start(void) {
+    static const gw_edit plan[] = {
+        {GW_SET_HEADER, "x-set", NULL},
+        {GW_REMOVE_RESPONSE_HEADER, "x-gone", NULL},
+        {GW_APPEND_RESPONSE_HEADER, "x-kept", "two"},
+        {GW_SET_RESPONSE_HEADER, "x-unset", NULL},
+        {GW_DEFAULT_RESPONSE_HEADER, "x-own", "ours"},
+        {GW_DEFAULT_RESPONSE_HEADER, "x-new", NULL},
+        {GW_JOIN_RESPONSE_HEADER, "vary", "x-given"},
+    };
+    planned = gw_edits_new(plan, sizeof plan / sizeof *plan);
+    static const gw_edit forbidden[] = {{GW_SET_RESPONSE_HEADER, "connection", "close"}, {GW_SET_ATTRIBUTE, "errand.made", NULL}};
+    refused = gw_edits_new(forbidden, 2);
+    return (gw_problem_at){NULL, NULL};
+}
+
+const gw_plugin gateway_plugin = {.name = "errand", .version = "0.1.0", .description = "", GW_FIELDS, .start = start};
 
 static gw_decision json(const char *body) {
     static const gw_header_line type[] = {{"content-type", "application/json"}};
@@ -102,6 +120,12 @@ gw_decision gw_on_request(gw_request r) {
         return ALL(gw_set_method(r, "PUT"), gw_set_path_with_query(r, "/edited?by=plugin"), gw_remove_header(r, "x-gone"),
             gw_append_header(r, "x-kept", "two"), gw_set_header(r, "x-set", "grüße"),
             gw_set_attribute(r, "errand.note", "told"), gw_set_header(r, "x-note", gw_attribute(r, "errand.note")));
+    }
+    if (strcmp(path, "/plan") == 0) return ALL(gw_edits_make(planned, r, NULL, (const char *[]){"grüße", NULL, "ours"}, 3));
+    if (strcmp(path, "/plan-forbidden") == 0) {
+        gw_error error = gw_edits_make(refused, r, NULL, (const char *[]){"told"}, 1);
+        const char *reason = error && strstr(error, "edit 0 of several is not the plugin's") ? "forbidden" : "another";
+        return json(gw_format("{\"error\":\"%s\",\"made\":\"%s\"}", reason, gw_attribute(r, "errand.made")));
     }
     if (strcmp(path, "/forbidden") == 0) return code(gw_set_header(r, "content-length", "1"), "not the plugin's", "forbidden");
     if (strcmp(path, "/copy") == 0) {

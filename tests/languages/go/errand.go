@@ -22,11 +22,27 @@ type Config struct {
 	LeftOut string            `json:"left-out" default:"over \"it\""`
 }
 
-type Errand struct{ Config }
+type Errand struct {
+	Config
+	planned, refused gateway.Edits
+}
 
 func init() {
 	gateway.Register(gateway.About{Name: "errand", Version: "0.1.0"}, func(config Config) (any, error) {
-		return &Errand{config}, nil
+		planned := gateway.NewEdits(
+			gateway.Edit{Deed: gateway.SetHeader, Name: "x-set", Given: true},
+			gateway.Edit{Deed: gateway.RemoveResponseHeader, Name: "x-gone"},
+			gateway.Edit{Deed: gateway.AppendResponseHeader, Name: "x-kept", Value: "two"},
+			gateway.Edit{Deed: gateway.SetResponseHeader, Name: "x-unset", Given: true},
+			gateway.Edit{Deed: gateway.DefaultResponseHeader, Name: "x-own", Value: "ours"},
+			gateway.Edit{Deed: gateway.DefaultResponseHeader, Name: "x-new", Given: true},
+			gateway.Edit{Deed: gateway.JoinResponseHeader, Name: "vary", Value: "x-given"},
+		)
+		refused := gateway.NewEdits(
+			gateway.Edit{Deed: gateway.SetResponseHeader, Name: "connection", Value: "close"},
+			gateway.Edit{Deed: gateway.SetAttribute, Name: "errand.made", Given: true},
+		)
+		return &Errand{config, planned, refused}, nil
 	})
 }
 
@@ -74,6 +90,15 @@ func (e *Errand) OnRequest(r gateway.Request) (*gateway.Reply, error) {
 			r.AppendHeader("x-kept", "two"), r.SetHeader("x-set", "grüße"), r.SetAttribute("errand.note", "told"))
 		note, _ := r.Attribute("errand.note")
 		return nil, errors.Join(err, r.SetHeader("x-note", note))
+	case "/plan":
+		return nil, e.planned.Make(r, nil, "grüße", gateway.Missing, "ours")
+	case "/plan-forbidden":
+		var refused *gateway.Error
+		if !errors.As(e.refused.Make(r, nil, "told"), &refused) {
+			return nil, errors.New("it was allowed")
+		}
+		made, _ := r.Attribute("errand.made")
+		return gateway.JSON(200, object{"error": refused.Code, "made": made})
 	case "/forbidden":
 		return code(r.SetHeader("content-length", "1"))
 	case "/copy":

@@ -1,5 +1,6 @@
 """Uses all that the SDK offers, as the cases want it."""
 
+import json
 import time
 from dataclasses import dataclass
 from typing import Callable
@@ -16,7 +17,7 @@ from gateway_plugin import (
     export,
     problem,
 )
-from gateway_plugin import bodies, files, http_client, log, metrics, secrets, sinks
+from gateway_plugin import bodies, edits, files, http_client, log, metrics, secrets, sinks
 from gateway_plugin.store import Bucket
 
 visits = Bucket("visits")
@@ -48,9 +49,20 @@ class Errand(Plugin[ErrandConfig]):
 
     def __init__(self, config: ErrandConfig) -> None:
         self.settings = config
+        self.planned = edits.Edits(
+            edits.set_header("x-set"),
+            edits.remove_response_header("x-gone"),
+            edits.append_response_header("x-kept", "two"),
+            edits.set_response_header("x-unset"),
+            edits.default_response_header("x-own", "ours"),
+            edits.default_response_header("x-new"),
+            edits.join_response_header("vary", "x-given"),
+        )
+        self.refused = edits.Edits(edits.set_response_header("connection", "close"), edits.set_attribute("errand.made"))
 
     def on_request(self, request: Request) -> Reply | None:
-        deed = getattr(self, {"config": "configuration"}.get(request.path[1:], request.path[1:]) or "nothing", None)
+        others = {"config": "configuration", "plan-forbidden": "plan_forbidden"}
+        deed = getattr(self, others.get(request.path[1:], request.path[1:]) or "nothing", None)
         return deed(request) if deed else None
 
     def configuration(self, request: Request) -> Reply:
@@ -88,6 +100,13 @@ class Errand(Plugin[ErrandConfig]):
         request.headers["x-set"] = "grüße"
         request.attributes["errand.note"] = "told"
         request.headers["x-note"] = request.attributes.get("errand.note") or ""
+
+    def plan(self, request: Request) -> None:
+        self.planned.make(request, None, "grüße", None, "ours")
+
+    def plan_forbidden(self, request: Request) -> Reply:
+        reply = code(lambda: self.refused.make(request, None, "told"))
+        return Reply.json(200, {**json.loads(reply.body), "made": request.attributes.get("errand.made")})
 
     def forbidden(self, request: Request) -> Reply:
         return code(lambda: request.headers.__setitem__("content-length", "1"))

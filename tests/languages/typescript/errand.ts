@@ -1,6 +1,7 @@
 // Uses all that the SDK offers, as the cases want it.
 import { plugin, problem, Reply, type Request } from "gateway-plugin";
 import * as bodies from "gateway-plugin/bodies";
+import * as edits from "gateway-plugin/edits";
 import * as files from "gateway-plugin/files";
 import * as client from "gateway-plugin/http-client";
 import * as log from "gateway-plugin/log";
@@ -38,6 +39,16 @@ export const { lifecycle, requestFilter, responseFilter, observer } = plugin({
     },
   },
   create(config) {
+    const planned = new edits.Edits(
+      edits.setHeader("x-set"),
+      edits.removeResponseHeader("x-gone"),
+      edits.appendResponseHeader("x-kept", "two"),
+      edits.setResponseHeader("x-unset"),
+      edits.defaultResponseHeader("x-own", "ours"),
+      edits.defaultResponseHeader("x-new"),
+      edits.joinResponseHeader("vary", "x-given"),
+    );
+    const refused = new edits.Edits(edits.setResponseHeader("connection", "close"), edits.setAttribute("errand.made"));
     const deeds: Record<string, (request: Request) => Reply | void> = {
       "/config": () =>
         Reply.json(200, {
@@ -76,6 +87,11 @@ export const { lifecycle, requestFilter, responseFilter, observer } = plugin({
         request.headers.set("x-set", "grüße");
         request.attributes.set("errand.note", "told");
         request.headers.set("x-note", request.attributes.get("errand.note") ?? "");
+      },
+      "/plan": (request) => planned.make(request, undefined, "grüße", undefined, "ours"),
+      "/plan-forbidden": (request) => {
+        const error = code(() => refused.make(request, undefined, "told"));
+        return Reply.json(200, { ...JSON.parse(error.body as string), made: request.attributes.get("errand.made") });
       },
       "/forbidden": (request) => code(() => request.headers.set("content-length", "1")),
       "/copy": (request) => request.headers.set("x-copy", request.headers.get("x-given") ?? "missing"),

@@ -1,0 +1,36 @@
+// Changes that are made in one call instead of one for each. Made known once, such as in `create`, and kept.
+//
+// In the request phase, headers of the response are changed later: when the response passes the plugin on its way back. A plugin
+// that knows by the request alone what is to become of them needs no response phase, which would be one more call.
+import type { Request, Response } from "./index.js";
+
+declare const edit: unique symbol;
+/** One change. Its value comes with each `make`, unless it is given here. */
+export interface Edit {
+  readonly [edit]: true;
+}
+type Value = string | Uint8Array;
+
+/** Replaces every value; removes the header where the value is missing. */
+export function setHeader(name: string, value?: Value): Edit;
+export function appendHeader(name: string, value?: Value): Edit;
+export function removeHeader(name: string): Edit;
+/** Replaces every value; removes the header where the value is missing. */
+export function setResponseHeader(name: string, value?: Value): Edit;
+export function appendResponseHeader(name: string, value?: Value): Edit;
+export function removeResponseHeader(name: string): Edit;
+/** Sets the header where the response has none of that name. */
+export function defaultResponseHeader(name: string, value?: Value): Edit;
+/** Adds a member to a list of tokens, such as that of `vary`, unless it is there, or `*` is. */
+export function joinResponseHeader(name: string, value?: Value): Edit;
+export function setAttribute(key: string, value?: Value): Edit;
+
+export class Edits {
+  /** Up to 256 of them; a plugin may have 16 lists. */
+  constructor(...edits: Edit[]);
+  /**
+   * Makes them in their order, with the values that they do not have themselves; `undefined` is a missing one. `response` is
+   * there in the response phase. Throws if one is refused; all the others are made.
+   */
+  make(request: Request, response: Response | undefined, ...values: (Value | undefined)[]): void;
+}
