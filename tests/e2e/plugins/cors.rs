@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::json;
 
 use super::Behind;
-use crate::support::{RawUpstream, Response, TestGateway, client::Request};
+use crate::support::{RawUpstream, Response, TestGateway, Upstream, client::Request, nobody, upstream::full};
 
 const APP: &str = "https://app.example.com";
 
@@ -92,4 +92,42 @@ async fn a_page_can_read_the_refusal_of_a_later_plugin() {
         // Preflights stand before the limit, and cost nothing.
         assert_eq!(behind.send(preflight(APP)).await.status, 204);
     }
+}
+
+#[tokio::test]
+async fn whatever_response_comes_back_has_what_was_said_with_its_own_request() {
+    let upstream = Upstream::serving(|_| async {
+        let response = http::Response::builder().header("cache-control", "max-age=60").header("server", "theirs");
+        response.body(full("ok")).expect("a response")
+    })
+    .await;
+    let config = json!({ "allow-origins": ["https://*.example.com"] });
+    let yaml = format!(
+        "upstreams:
+  up: {{ endpoints: ['http://{}'] }}
+  nobody: {{ endpoints: ['http://{}'] }}
+global-plugins:
+  - {{ name: cors, config: {config} }}
+  - {{ name: request-id, config: {{ header: x-correlation-id }} }}
+routes:
+  - {{ name: kept, plugins: [{{ name: cache }}], upstream: up }}
+  - {{ name: nobody, match: {{ path: /nobody }}, upstream: nobody }}
+",
+        upstream.address(),
+        nobody()
+    );
+    let gateway = TestGateway::start(&yaml).await;
+    let asked = async |target, page| gateway.send(Request::get(target).header("origin", page)).await;
+    let (page, other) = ("https://a.example.com", "https://b.example.com");
+    let responses = [asked("/", page).await, asked("/", other).await, asked("/nobody", other).await];
+    for (response, page) in responses.iter().zip([page, other, other]) {
+        assert_eq!(response.header_values("access-control-allow-origin"), [page], "{:?}", response.headers);
+        assert_eq!(response.header_values("vary"), ["Origin"]);
+        assert_eq!(response.header_values("x-correlation-id").len(), 1);
+    }
+    let [first, hit, failed] = responses;
+    assert_eq!(upstream.requests(), 1);
+    assert!(hit.header("cache-status").contains("hit"), "{:?}", hit.headers);
+    assert_eq!(failed.status, 502);
+    assert_ne!(first.header("x-correlation-id"), hit.header("x-correlation-id"));
 }
