@@ -421,6 +421,26 @@ async fn a_purge_is_heard_by_every_gateway() {
 }
 
 #[tokio::test]
+async fn what_a_client_changes_through_one_gateway_every_gateway_forgets() {
+    let redis = Redis::start().await;
+    let upstream = Upstream::echo().await;
+    let (first, second) = (caching(&upstream, &redis).await, caching(&upstream, &redis).await);
+    for target in ["/shop/1", "/shop/2"] {
+        first.get(target).await;
+        eventually("the other one having it", async || is_hit(&second.get(target).await)).await;
+    }
+    // What was never kept is nobody's news.
+    let post = async |target| first.send(Request::new(http::Method::POST, target)).await.status;
+    for target in ["/orders", "/shop/1"] {
+        assert_eq!(post(target).await, 200);
+    }
+    eventually("the other one having heard of it", async || !is_hit(&second.get("/shop/1").await)).await;
+    assert!(is_hit(&second.get("/shop/2").await));
+    assert!(is_hit(&second.get("/shop/1").await), "it is kept anew");
+    assert_eq!(redis.ask("LLEN gateway:{.forgotten}:orders").await, ":1");
+}
+
+#[tokio::test]
 async fn without_its_redis_a_cache_has_its_memory() {
     let mut redis = Redis::start().await;
     let upstream = Upstream::echo().await;

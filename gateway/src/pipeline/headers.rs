@@ -37,7 +37,7 @@ struct Planned {
 }
 
 /// Changes that wait for the response of one exchange. Their bytes are bounded as a response's are.
-const MAX_PLANNED: usize = 512;
+const MAX_PLANNED: usize = 256;
 
 impl Plan {
     fn add(&mut self, planned: Planned, bounds: &Bounds) -> Result<(), EditError> {

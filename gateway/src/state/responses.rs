@@ -243,6 +243,12 @@ impl Responses {
         self.cache.remove(&*compose(bucket, key)).is_some()
     }
 
+    /// Forgets everything.
+    pub fn clear(&self) {
+        let _changing = self.lock();
+        self.cache.clear();
+    }
+
     /// Forgets some of what is kept in a bucket; says how many keys.
     pub fn purge(&self, bucket: &str, what: &Purge<'_>) -> usize {
         let _changing = self.lock();

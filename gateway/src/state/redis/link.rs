@@ -22,7 +22,7 @@ use tokio::{
     task::{LocalSet, spawn_local},
 };
 
-use super::{Ask, Counts, Failure, Op, Reply, Responses, Settings, kept::Purges, ops};
+use super::{Ask, Counts, Failure, Op, Reply, Responses, Settings, forgotten::Forgotten, kept::Purges, ops};
 
 /// Questions that are under way.
 const UNDER_WAY: usize = 8 * 1024;
@@ -45,23 +45,30 @@ pub(super) struct Link {
     news: News,
 }
 
-/// What other gateways have purged, and what it is purged from here.
+/// What other gateways have purged or found invalid, and what that is taken from here.
 pub(super) struct News {
     pub(super) purges: Arc<Purges>,
+    pub(super) forgotten: Arc<Forgotten>,
     pub(super) responses: Arc<Responses>,
-    pub(super) keys: [String; 2],
+    pub(super) purge_keys: [String; 2],
+    pub(super) forgotten_keys: [String; 2],
 }
 
 impl News {
     async fn hear(&self, connection: &mut Connection) -> RedisResult<()> {
-        let op = Op::Purges { keys: self.keys.clone(), seen: self.purges.seen(), order: None };
-        let reply = op.run(connection).await?;
-        self.learn(&reply);
+        let purges = Op::Purges { keys: self.purge_keys.clone(), seen: self.purges.seen(), order: None };
+        self.learn(&purges.run(connection).await?);
+        let forgotten = Op::Forgotten { keys: self.forgotten_keys.clone(), seen: self.forgotten.seen(), order: None };
+        self.learn(&forgotten.run(connection).await?);
         Ok(())
     }
 
     fn learn(&self, reply: &Reply) {
-        let Reply::Purges(count, latest) = reply else { return };
+        let (count, latest) = match reply {
+            Reply::Purges(count, latest) => (count, latest),
+            Reply::Forgotten(count, latest) => return self.forgotten.learn(*count, latest, &self.responses),
+            _ => return,
+        };
         let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();
         let latest: Vec<_> = latest.iter().map(|(at, order)| (*at, text(order))).collect();
         self.purges.learn(*count, &latest, |bucket, what| {

@@ -4,6 +4,7 @@
 //! what they ask in the same moment travels together. While the server is away every question fails at once; a question that
 //! is not answered in time fails then. Nobody waits for longer.
 
+mod forgotten;
 mod kept;
 mod link;
 mod ops;
@@ -26,6 +27,7 @@ use super::{
     Responses, Step,
     responses::{Purge, Stored},
 };
+use forgotten::Forgotten;
 use kept::Purges;
 use link::Link;
 use ops::Keys;
@@ -79,6 +81,7 @@ pub struct Redis {
     up: Arc<AtomicBool>,
     counts: Arc<Counts>,
     purges: Arc<Purges>,
+    forgotten: Arc<Forgotten>,
     prefix: String,
     timeout: Duration,
 }
@@ -105,15 +108,21 @@ impl Redis {
         let up = Arc::new(AtomicBool::new(false));
         let (asks, questions) = mpsc::channel(QUEUE);
         let (prefix, timeout) = (settings.prefix.clone(), settings.timeout);
-        let purges = Arc::new(Purges::default());
-        let news = link::News { purges: Arc::clone(&purges), responses, keys: purge_keys(&prefix) };
+        let (purges, forgotten) = (Arc::new(Purges::default()), Arc::new(Forgotten::default()));
+        let news = link::News {
+            purges: Arc::clone(&purges),
+            forgotten: Arc::clone(&forgotten),
+            responses,
+            purge_keys: purge_keys(&prefix),
+            forgotten_keys: forgotten_keys(&prefix),
+        };
         let counts = Arc::new(Counts::default());
         let link = Link::new(settings, Arc::clone(&up), Arc::clone(&counts), news)?;
         thread::Builder::new()
             .name("state".to_owned())
             .spawn(move || link::run(link, questions))
             .map_err(|error| format!("no thread for the state: {error}"))?;
-        Ok(Arc::new(Self { asks, up, counts, purges, prefix, timeout }))
+        Ok(Arc::new(Self { asks, up, counts, purges, forgotten, prefix, timeout }))
     }
 
     /// Whether the server answered last.
@@ -192,10 +201,13 @@ impl Redis {
         let _ = self.ask(Op::Keep { key, variant, value: kept::write(stored).into(), ttl_ms });
     }
 
-    /// Forgets what is kept under a key there, and waits for nothing.
+    /// Forgets what is kept under a key there, and waits for nothing. If there was anything, the other gateways hear of it within
+    /// a second.
     pub fn forget(&self, bucket: &str, key: &str) {
+        let order = forgotten::order(bucket, key);
         if let Ok(key) = self.keys(bucket).responses(key) {
-            let _ = self.ask(Op::Delete { keys: vec![key] });
+            let (keys, seen) = (forgotten_keys(&self.prefix), self.forgotten.seen());
+            let _ = self.ask(Op::Forgotten { keys, seen, order: Some((key, order)) });
         }
     }
 
@@ -216,7 +228,12 @@ impl Redis {
 
 /// The number of purges, and the last of them, in one slot.
 fn purge_keys(prefix: &str) -> [String; 2] {
-    [format!("{prefix}{{.purges}}:count"), format!("{prefix}{{.purges}}:orders")]
+    ["count", "orders"].map(|name| format!("{prefix}{{.purges}}:{name}"))
+}
+
+/// The same of what was made invalid.
+fn forgotten_keys(prefix: &str) -> [String; 2] {
+    ["count", "orders"].map(|name| format!("{prefix}{{.forgotten}}:{name}"))
 }
 
 impl Asked {

@@ -10,6 +10,7 @@ use super::{
         Counting, MAX_KEY_BYTES, MAX_VALUE_BYTES, Step, Verdict,
         responses::{MAX_RESPONSE_KEY_BYTES, VARIANTS},
     },
+    forgotten,
     kept::REMEMBERED,
 };
 
@@ -53,6 +54,12 @@ pub enum Op {
         seen: i64,
         order: Option<String>,
     },
+    /// What was made invalid since so many times. An order deletes responses, and is one if there were any.
+    Forgotten {
+        keys: [String; 2],
+        seen: i64,
+        order: Option<(String, String)>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +72,8 @@ pub enum Reply {
     Kept(Vec<(i64, Bytes)>),
     /// How many there were, and the last of them.
     Purges(i64, Vec<(i64, Bytes)>),
+    /// The same.
+    Forgotten(i64, Vec<Bytes>),
 }
 
 /// Why there is no answer.
@@ -199,6 +208,22 @@ impl Op {
                 let (count, latest): (i64, Vec<Vec<u8>>) = call.invoke_async(connection).await?;
                 Ok(Reply::Purges(count, latest.into_iter().filter_map(timed).collect()))
             }
+            Self::Forgotten { keys: [count, orders], seen, order } => {
+                let mut written = String::new();
+                if let Some((responses, order)) = order {
+                    // It lies in another slot.
+                    let deleted: i64 = Cmd::del(responses).query_async(connection).await?;
+                    if deleted == 0 {
+                        return Ok(Reply::Done);
+                    }
+                    written = order;
+                }
+                let script = forgotten();
+                let mut call = script.key(count);
+                call.key(orders).arg(seen).arg(forgotten::REMEMBERED).arg(written);
+                let (count, latest): (i64, Vec<Vec<u8>>) = call.invoke_async(connection).await?;
+                Ok(Reply::Forgotten(count, latest.into_iter().map(Bytes::from).collect()))
+            }
         }
     }
 }
@@ -227,6 +252,11 @@ fn keep() -> &'static Script {
 fn purge() -> &'static Script {
     static SCRIPT: OnceLock<Script> = OnceLock::new();
     SCRIPT.get_or_init(|| Script::new(include_str!("purge.lua")))
+}
+
+fn forgotten() -> &'static Script {
+    static SCRIPT: OnceLock<Script> = OnceLock::new();
+    SCRIPT.get_or_init(|| Script::new(include_str!("forgotten.lua")))
 }
 
 fn increment() -> &'static Script {

@@ -41,3 +41,21 @@ fn nobody_waits_for_a_server_that_is_away() {
     let op = redis.get("b", "k").unwrap();
     assert!(matches!(redis.ask(op), Err(Failure::Away(_))));
 }
+
+#[test]
+fn the_page_about_state_names_every_command_that_a_server_must_have() {
+    let page = include_str!("../../../../docs/state.md");
+    let scripts = [
+        include_str!("take.lua"),
+        include_str!("keep.lua"),
+        include_str!("purge.lua"),
+        include_str!("forgotten.lua"),
+        include_str!("increment.lua"),
+    ];
+    let calls = scripts.iter().flat_map(|script| script.split("redis.call('").skip(1));
+    let commands: Vec<_> = calls.filter_map(|rest| rest.split('\'').next()).chain(["HVALS", "PING"]).collect();
+    assert!(commands.len() > 20, "{commands:?}");
+    for command in commands {
+        assert!(page.contains(&format!("`{command}`")), "{command}");
+    }
+}
