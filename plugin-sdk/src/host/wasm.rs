@@ -23,6 +23,8 @@ pub(crate) use raw::http::{Request as RawRequest, Response as RawResponse, Selec
 
 /// Edits that are known to the gateway, and room for the values of the next time that they are made.
 pub(crate) struct RawEdits {
+    /// The only one: for it there is a call that is cheaper, unless it waits for the response.
+    single: Option<Edit>,
     edits: raw::http::Edits,
     values: RefCell<raw::http::Values>,
 }
@@ -57,6 +59,7 @@ pub(crate) fn read_selection(
 }
 
 pub(crate) fn edits(edits: &[Edit]) -> RawEdits {
+    let single = if let [edit] = edits { Some(edit.clone()) } else { None };
     let edits = edits.iter().map(|Edit { kind, name, value }| {
         let named = || raw::http::Named { name: name.clone(), value: value.clone() };
         match kind {
@@ -72,7 +75,7 @@ pub(crate) fn edits(edits: &[Edit]) -> RawEdits {
         }
     });
     let values = raw::http::Values { bytes: Vec::new(), lengths: Vec::new() };
-    RawEdits { edits: raw::http::Edits::new(&edits.collect::<Vec<_>>()), values: RefCell::new(values) }
+    RawEdits { single, edits: raw::http::Edits::new(&edits.collect::<Vec<_>>()), values: RefCell::new(values) }
 }
 
 pub(crate) fn make_edits<'a>(
@@ -81,6 +84,13 @@ pub(crate) fn make_edits<'a>(
     response: Option<&RawResponse>,
     given: impl Iterator<Item = Option<&'a [u8]>>,
 ) -> Result<(), RefusedEdit> {
+    let mut given = given.peekable();
+    if let Some(Edit { kind, name, value }) = &edits.single {
+        let value = value.as_deref().or_else(|| given.peek().copied().flatten());
+        if let Some(made) = alone(*kind, name, value, request, response) {
+            return edited(made).map_err(|error| RefusedEdit { place: 0, error });
+        }
+    }
     let mut values = edits.values.borrow_mut();
     values.bytes.clear();
     values.lengths.clear();
@@ -90,6 +100,28 @@ pub(crate) fn make_edits<'a>(
     }
     let made = edits.edits.make(request, response, &values);
     made.map_err(|refused| RefusedEdit { place: refused.place as usize, error: edit_error(refused.error) })
+}
+
+/// Makes an edit by itself; `None` if there is no call for that.
+fn alone(
+    kind: Kind,
+    name: &str,
+    value: Option<&[u8]>,
+    request: &RawRequest,
+    response: Option<&RawResponse>,
+) -> Option<Result<(), raw::http::EditError>> {
+    Some(match (kind, value, response) {
+        (Kind::SetHeader, Some(value), _) => request.set_header(name, value),
+        (Kind::SetHeader, None, _) if name.eq_ignore_ascii_case("host") => Ok(()),
+        (Kind::SetHeader, None, _) | (Kind::RemoveHeader, ..) => request.remove_header(name),
+        (Kind::AppendHeader, Some(value), _) => request.append_header(name, value),
+        (Kind::SetResponseHeader, Some(value), Some(response)) => response.set_header(name, value),
+        (Kind::SetResponseHeader, None, Some(response)) | (Kind::RemoveResponseHeader, _, Some(response)) => {
+            response.remove_header(name)
+        }
+        (Kind::AppendResponseHeader, Some(value), Some(response)) => response.append_header(name, value),
+        _ => return None,
+    })
 }
 
 pub(crate) fn edited(result: Result<(), raw::http::EditError>) -> Result<(), EditError> {
