@@ -171,6 +171,15 @@ fn a_response_to_another_origin_or_none_has_no_fields_whatever_the_upstream_says
 }
 
 #[test]
+fn what_is_longer_than_a_host_can_be_is_not_said_back() {
+    let config = json!({ "allow-origins": ["https://*.example.com"] });
+    let long = format!("https://{}example.com", "a.".repeat(2000));
+    let exchange = response(config.clone(), get(&long), TestResponse::new(200));
+    assert_eq!(exchange.response_header("access-control-allow-origin"), None);
+    assert_eq!(answer(config, preflight(&long)), []);
+}
+
+#[test]
 fn everyone_gets_the_same_answer_which_caches_may_share() {
     for request in [get(APP), TestRequest::get("/")] {
         let exchange = response(json!({ "allow-origins": ["*"] }), request, TestResponse::new(200));
