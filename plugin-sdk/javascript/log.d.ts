@@ -5,3 +5,16 @@ export const debug: Emit;
 export const info: Emit;
 export const warn: Emit;
 export const error: Emit;
+
+// `console` writes there too, once this module is imported.
+declare global {
+  interface Console {
+    trace(...values: unknown[]): void;
+    debug(...values: unknown[]): void;
+    log(...values: unknown[]): void;
+    info(...values: unknown[]): void;
+    warn(...values: unknown[]): void;
+    error(...values: unknown[]): void;
+  }
+  var console: Console;
+}

@@ -132,7 +132,13 @@ async fn the_example_in_c_does_what_the_one_in_rust_does() {
 
 #[tokio::test]
 async fn the_sdk_of_typescript_does_what_it_offers() {
-    sdk_does_what_it_offers("typescript").await;
+    let (copied, component) = sdk_does_what_it_offers("typescript").await;
+
+    // What is written to the console is in the log.
+    let (component, cases) = (component.to_str().expect("UTF-8"), format!("{ROOT}/tests/languages/cases.yaml"));
+    let arguments = ["plugin", "test", &cases, "--component", component, "--only", "log line", "--log-level", "info"];
+    let tested = run_long(copied.folder.path(), arguments).await;
+    assert!(tested.stderr.contains(r#"WARN gateway::plugin::guest: said {"a":[1]} true"#), "{}", tested.stderr);
 }
 
 #[tokio::test]

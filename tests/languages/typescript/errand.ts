@@ -107,6 +107,7 @@ export const { lifecycle, requestFilter, responseFilter, observer } = plugin({
       "/secret": () => Reply.json(200, { secret: secrets.getText("key"), file: files.getText("list") }),
       "/tell": () => {
         log.info("told", { number: 7 });
+        console.warn("said", { a: [1] }, true);
         sinks.write("audit", "told");
         metrics.add("errands", 2, { kind: "told" });
         metrics.observe("errand_seconds", 0.5);
