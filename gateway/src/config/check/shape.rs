@@ -29,6 +29,8 @@ pub(super) enum What {
     /// A key that must be there. If it is only misspelt, that has a message of its own.
     MissingKey {
         key: String,
+        /// One of these would do too.
+        instead: Vec<String>,
         misspelt: bool,
     },
     Other,
@@ -56,8 +58,9 @@ pub(super) fn misfits(validator: &Validator, schema: &Value, value: &Value) -> V
         })
         .collect();
     for misfit in &mut all {
-        if let What::MissingKey { key, misspelt: is_misspelt } = &mut misfit.what {
-            *is_misspelt = misspelt.contains(&join(&misfit.pointer, key));
+        if let What::MissingKey { key, instead, misspelt: is_misspelt } = &mut misfit.what {
+            let mut keys = std::iter::once(&*key).chain(&*instead);
+            *is_misspelt = keys.any(|key| misspelt.contains(&join(&misfit.pointer, key)));
         }
     }
     all
@@ -98,7 +101,7 @@ fn explain(schema: &Value, error: &ValidationError<'_>, all: &mut Vec<Misfit>) {
                 pointer: pointer.to_owned(),
                 message,
                 on_key: true,
-                what: What::MissingKey { key, misspelt: false },
+                what: What::MissingKey { key, instead: Vec::new(), misspelt: false },
             });
         }
         Kind::PropertyNames { error: inner } => {
@@ -194,7 +197,18 @@ fn alternatives(
     }
     let value = error.instance().as_ref();
     match best {
-        Some((_, branch)) => explain_all(schema, branch, all),
+        Some((_, branch)) => {
+            let before = all.len();
+            explain_all(schema, branch, all);
+            let keys: Vec<String> = branches.iter().filter_map(|branch| lacks_only(branch, pointer)).collect();
+            if keys.len() > 1
+                && let [Misfit { message, what: What::MissingKey { instead, .. }, .. }] = &mut all[before..]
+            {
+                let named: Vec<String> = keys.iter().map(|key| format!("`{key}`")).collect();
+                *message = format!("missing key {}", any_of(&named));
+                *instead = keys;
+            }
+        }
         None => all.push(Misfit {
             pointer: pointer.to_owned(),
             message: match written_for_people(schema, error) {
@@ -204,6 +218,17 @@ fn alternatives(
             on_key: value.is_null(),
             what: What::Other,
         }),
+    }
+}
+
+/// The key that a form wants of this value, if that is all that is wrong with it.
+fn lacks_only(branch: &[ValidationError<'_>], pointer: &str) -> Option<String> {
+    match branch {
+        [only] if only.instance_path().as_str() == pointer => match only.kind() {
+            Kind::Required { property } => property.as_str().map(str::to_owned),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -323,6 +348,14 @@ mod tests {
             "additionalProperties": false});
         let all = messages(schema, json!({"limt": 1}));
         assert_eq!(all, [("/limt".to_owned(), "unknown key `limt`; did you mean `limit`?".to_owned())]);
+    }
+
+    #[test]
+    fn of_several_keys_that_would_do_all_are_named_unless_one_is_misspelt() {
+        let schema = json!({"type": "object", "properties": {"upstream": {}, "respond": {}},
+            "anyOf": [{"required": ["upstream"]}, {"required": ["respond"]}], "additionalProperties": false});
+        assert_eq!(only(schema.clone(), json!({})), "missing key `upstream` or `respond`");
+        assert_eq!(only(schema, json!({"repsond": 1})), "unknown key `repsond`; did you mean `respond`?");
     }
 
     #[test]
