@@ -97,7 +97,8 @@ async fn one_that_is_not_valid_changes_nothing_and_says_where() {
     let response = gateway.put("", &broken).await;
     assert_eq!(refused(&response).0, 422);
     let problems = response.json()["problems"].clone();
-    assert_eq!((&problems[1]["line"], &problems[1]["column"]), (&json!(4), &json!(23)), "{problems}");
+    assert_eq!(problems.as_array().map(Vec::len), Some(1), "{problems}");
+    assert_eq!((&problems[0]["line"], &problems[0]["column"]), (&json!(4), &json!(23)), "{problems}");
     assert!(problems.to_string().contains("unknown key `respnd`; did you mean `respond`?"), "{problems}");
     assert_eq!(gateway.serves().await, 201);
     assert_eq!(fs::read_to_string(&gateway.file).expect("a file"), yaml(201));
