@@ -27,6 +27,48 @@ pub(crate) enum Kind {
     SetAttribute,
 }
 
+impl Kind {
+    /// Makes an edit of the request or of an attribute; `None` if it is none.
+    pub(crate) fn edit_request(
+        self,
+        name: &str,
+        value: Option<&[u8]>,
+        request: &host::RawRequest,
+    ) -> Option<Result<(), EditError>> {
+        Some(match (self, value) {
+            (Self::SetHeader, Some(value)) => host::edited(request.set_header(name, value)),
+            // A request always has one.
+            (Self::SetHeader, None) if name.eq_ignore_ascii_case("host") => Ok(()),
+            (Self::SetHeader, None) | (Self::RemoveHeader, _) => host::edited(request.remove_header(name)),
+            (Self::AppendHeader, Some(value)) => host::edited(request.append_header(name, value)),
+            (Self::SetAttribute, Some(value)) => match std::str::from_utf8(value) {
+                Ok(value) => host::edited(request.set_attribute(name, value)),
+                Err(_) => Err(EditError::InvalidSyntax),
+            },
+            (Self::AppendHeader | Self::SetAttribute, None) => Ok(()),
+            _ => return None,
+        })
+    }
+
+    /// Makes an edit of a response that is there; `None` if it is none, or if a single call does not do it.
+    pub(crate) fn edit_response(
+        self,
+        name: &str,
+        value: Option<&[u8]>,
+        response: &host::RawResponse,
+    ) -> Option<Result<(), EditError>> {
+        Some(match (self, value) {
+            (Self::SetResponseHeader, Some(value)) => host::edited(response.set_header(name, value)),
+            (Self::SetResponseHeader, None) | (Self::RemoveResponseHeader, _) => {
+                host::edited(response.remove_header(name))
+            }
+            (Self::AppendResponseHeader, Some(value)) => host::edited(response.append_header(name, value)),
+            (Self::AppendResponseHeader, None) => Ok(()),
+            _ => return None,
+        })
+    }
+}
+
 impl Edit {
     fn new(kind: Kind, name: impl Into<String>) -> Self {
         Self { kind, name: name.into(), value: None }

@@ -1,6 +1,7 @@
 //! End-to-end tests: a gateway as users run it, real sockets, real upstream servers. One binary, since linking
 //! takes long; `support` makes a test a few lines.
 
+mod shared_cache;
 mod support;
 
 mod abuse;

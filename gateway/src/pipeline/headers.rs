@@ -25,7 +25,6 @@ pub enum Change {
 #[derive(Default)]
 pub(super) struct Plan {
     planned: Vec<Planned>,
-    bytes: usize,
     /// What was there before the present transaction.
     before: usize,
 }
@@ -41,11 +40,10 @@ const MAX_PLANNED: usize = 256;
 
 impl Plan {
     fn add(&mut self, planned: Planned, bounds: &Bounds) -> Result<(), EditError> {
-        let bytes = self.bytes + planned.bytes();
+        let bytes = self.planned.iter().map(Planned::bytes).sum::<usize>() + planned.bytes();
         if self.planned.len() >= MAX_PLANNED || bytes > bounds.header_bytes {
             return Err(EditError::TooLarge);
         }
-        self.bytes = bytes;
         self.planned.push(planned);
         Ok(())
     }
@@ -55,8 +53,7 @@ impl Plan {
     }
 
     pub(super) fn roll_back(&mut self) {
-        let dropped = self.planned.drain(self.before.min(self.planned.len())..);
-        self.bytes -= dropped.map(|planned| planned.bytes()).sum::<usize>();
+        self.planned.truncate(self.before);
     }
 
     /// Whether the stages from this one on have planned anything.

@@ -6,6 +6,8 @@ pub mod exports;
 #[cfg(target_family = "wasm")]
 pub mod generated;
 #[cfg(target_family = "wasm")]
+mod lists;
+#[cfg(target_family = "wasm")]
 mod stdio;
 #[cfg(target_family = "wasm")]
 mod wasm;
@@ -13,4 +15,4 @@ mod wasm;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use crate::testkit::host::*;
 #[cfg(target_family = "wasm")]
-pub(crate) use wasm::*;
+pub(crate) use {lists::*, wasm::*};

@@ -1,14 +1,13 @@
 //! The gateway, through the component's imports.
 
-use std::{cell::RefCell, time::Duration};
+use std::time::Duration;
 
 use super::generated::imports::gateway::plugin as raw;
 use crate::{
-    BodyError, Edit, EditError, Item, RefusedEdit, Reply,
+    BodyError, EditError, Reply,
     cache::{CacheError, Entry, Part, Stored, Turn},
     crypto::{Algorithm, CryptoError, PasswordError},
     documents::{Document, DocumentError, Source},
-    edits::Kind,
     files::FileError,
     http_client::{Call, CallError},
     log::Level,
@@ -19,116 +18,13 @@ use crate::{
     tcp::{self, TcpError},
 };
 
-pub(crate) use raw::http::{Request as RawRequest, Response as RawResponse, Selection as RawSelection};
-
-/// Edits that are known to the gateway, and room for the values of the next time that they are made.
-pub(crate) struct RawEdits {
-    /// The only one: for it there is a call that is cheaper, unless it waits for the response.
-    single: Option<Edit>,
-    edits: raw::http::Edits,
-    values: RefCell<raw::http::Values>,
-}
-
-pub(crate) fn selection(items: &[Item]) -> RawSelection {
-    let items = items.iter().map(|item| match item {
-        Item::RequestId => raw::http::Item::RequestId,
-        Item::Method => raw::http::Item::Method,
-        Item::Scheme => raw::http::Item::Scheme,
-        Item::Authority => raw::http::Item::Authority,
-        Item::Path => raw::http::Item::Path,
-        Item::Query => raw::http::Item::Query,
-        Item::OriginalTarget => raw::http::Item::OriginalTarget,
-        Item::Protocol => raw::http::Item::Protocol,
-        Item::ClientAddress => raw::http::Item::ClientAddress,
-        Item::Route => raw::http::Item::Route,
-        Item::Header(name) => raw::http::Item::Header(name.clone()),
-        Item::ResponseHeader(name) => raw::http::Item::ResponseHeader(name.clone()),
-        Item::Attribute(key) => raw::http::Item::Attribute(key.clone()),
-        Item::PathParameter(name) => raw::http::Item::PathParameter(name.clone()),
-    });
-    RawSelection::new(&items.collect::<Vec<_>>())
-}
-
-pub(crate) fn read_selection(
-    selection: &RawSelection,
-    request: &RawRequest,
-    response: Option<&RawResponse>,
-) -> (Vec<u8>, Vec<Option<u32>>) {
-    let raw::http::Values { bytes, lengths } = selection.read(request, response);
-    (bytes, lengths)
-}
-
-pub(crate) fn edits(edits: &[Edit]) -> RawEdits {
-    let single = if let [edit] = edits { Some(edit.clone()) } else { None };
-    let edits = edits.iter().map(|Edit { kind, name, value }| {
-        let named = || raw::http::Named { name: name.clone(), value: value.clone() };
-        match kind {
-            Kind::SetHeader => raw::http::Edit::SetHeader(named()),
-            Kind::AppendHeader => raw::http::Edit::AppendHeader(named()),
-            Kind::RemoveHeader => raw::http::Edit::RemoveHeader(name.clone()),
-            Kind::SetResponseHeader => raw::http::Edit::SetResponseHeader(named()),
-            Kind::AppendResponseHeader => raw::http::Edit::AppendResponseHeader(named()),
-            Kind::RemoveResponseHeader => raw::http::Edit::RemoveResponseHeader(name.clone()),
-            Kind::DefaultResponseHeader => raw::http::Edit::DefaultResponseHeader(named()),
-            Kind::JoinResponseHeader => raw::http::Edit::JoinResponseHeader(named()),
-            Kind::SetAttribute => raw::http::Edit::SetAttribute(named()),
-        }
-    });
-    let values = raw::http::Values { bytes: Vec::new(), lengths: Vec::new() };
-    RawEdits { single, edits: raw::http::Edits::new(&edits.collect::<Vec<_>>()), values: RefCell::new(values) }
-}
-
-pub(crate) fn make_edits<'a>(
-    edits: &RawEdits,
-    request: &RawRequest,
-    response: Option<&RawResponse>,
-    given: impl Iterator<Item = Option<&'a [u8]>>,
-) -> Result<(), RefusedEdit> {
-    let mut given = given.peekable();
-    if let Some(Edit { kind, name, value }) = &edits.single {
-        let value = value.as_deref().or_else(|| given.peek().copied().flatten());
-        if let Some(made) = alone(*kind, name, value, request, response) {
-            return edited(made).map_err(|error| RefusedEdit { place: 0, error });
-        }
-    }
-    let mut values = edits.values.borrow_mut();
-    values.bytes.clear();
-    values.lengths.clear();
-    for value in given {
-        values.bytes.extend_from_slice(value.unwrap_or_default());
-        values.lengths.push(value.map(|value| value.len() as u32));
-    }
-    let made = edits.edits.make(request, response, &values);
-    made.map_err(|refused| RefusedEdit { place: refused.place as usize, error: edit_error(refused.error) })
-}
-
-/// Makes an edit by itself; `None` if there is no call for that.
-fn alone(
-    kind: Kind,
-    name: &str,
-    value: Option<&[u8]>,
-    request: &RawRequest,
-    response: Option<&RawResponse>,
-) -> Option<Result<(), raw::http::EditError>> {
-    Some(match (kind, value, response) {
-        (Kind::SetHeader, Some(value), _) => request.set_header(name, value),
-        (Kind::SetHeader, None, _) if name.eq_ignore_ascii_case("host") => Ok(()),
-        (Kind::SetHeader, None, _) | (Kind::RemoveHeader, ..) => request.remove_header(name),
-        (Kind::AppendHeader, Some(value), _) => request.append_header(name, value),
-        (Kind::SetResponseHeader, Some(value), Some(response)) => response.set_header(name, value),
-        (Kind::SetResponseHeader, None, Some(response)) | (Kind::RemoveResponseHeader, _, Some(response)) => {
-            response.remove_header(name)
-        }
-        (Kind::AppendResponseHeader, Some(value), Some(response)) => response.append_header(name, value),
-        _ => return None,
-    })
-}
+pub(crate) use raw::http::{Request as RawRequest, Response as RawResponse};
 
 pub(crate) fn edited(result: Result<(), raw::http::EditError>) -> Result<(), EditError> {
     result.map_err(edit_error)
 }
 
-fn edit_error(error: raw::http::EditError) -> EditError {
+pub(super) fn edit_error(error: raw::http::EditError) -> EditError {
     match error {
         raw::http::EditError::InvalidSyntax => EditError::InvalidSyntax,
         raw::http::EditError::Forbidden => EditError::Forbidden,

@@ -42,46 +42,35 @@ pub(crate) fn make_edits<'a>(
 
 impl Planned {
     fn make(self, request: &RawRequest, response: Option<&RawResponse>) -> Result<(), EditError> {
-        let Self { kind, name, value } = &self;
-        match (kind, value) {
-            (Kind::SetHeader, Some(value)) => request.set_header(name, value),
-            (Kind::AppendHeader, Some(value)) => request.append_header(name, value),
-            (Kind::SetHeader, None) if name.eq_ignore_ascii_case("host") => Ok(()),
-            (Kind::SetHeader, None) | (Kind::RemoveHeader, _) => request.remove_header(name),
-            (Kind::SetAttribute, Some(value)) => {
-                let value = std::str::from_utf8(value).map_err(|_| EditError::InvalidSyntax)?;
-                request.set_attribute(name, value)
-            }
-            (Kind::AppendHeader | Kind::SetAttribute, None) => Ok(()),
-            _ => match response {
-                Some(response) => self.change(response),
-                None => {
-                    // The rules hold at once.
-                    self.change(&RawResponse::new(ResponseHead::empty()))?;
-                    let mut head = request.0.borrow_mut();
-                    if head.phase != Phase::Request {
-                        return Err(EditError::Forbidden);
-                    }
-                    head.planned.push(self);
-                    Ok(())
-                }
-            },
+        if let Some(made) = self.kind.edit_request(&self.name, self.value.as_deref(), request) {
+            return made;
         }
+        if let Some(response) = response {
+            return self.change(response);
+        }
+        // The rules hold at once.
+        self.change(&RawResponse::new(ResponseHead::empty()))?;
+        let mut head = request.0.borrow_mut();
+        if head.phase != Phase::Request {
+            return Err(EditError::Forbidden);
+        }
+        head.planned.push(self);
+        Ok(())
     }
 
     /// Changes a response.
     pub(super) fn change(&self, response: &RawResponse) -> Result<(), EditError> {
         let Self { kind, name, value } = self;
+        if let Some(made) = kind.edit_response(name, value.as_deref(), response) {
+            return made;
+        }
         match (kind, value) {
-            (Kind::SetResponseHeader, Some(value)) => response.set_header(name, value),
-            (Kind::AppendResponseHeader, Some(value)) => response.append_header(name, value),
             (Kind::DefaultResponseHeader, Some(value)) if response.header(name).is_none() => {
                 response.set_header(name, value)
             }
             (Kind::JoinResponseHeader, Some(value)) if !has_member(response, name, value) => {
                 response.append_header(name, value)
             }
-            (Kind::SetResponseHeader, None) | (Kind::RemoveResponseHeader, _) => response.remove_header(name),
             _ => Ok(()),
         }
     }

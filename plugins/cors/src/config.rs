@@ -58,6 +58,13 @@ pub enum Allowed {
     Asked,
 }
 
+impl Settings {
+    /// Everyone gets the same answer then, and caches need not tell origins apart.
+    pub fn lets_in_everyone(&self) -> bool {
+        self.origins.first() == Some(&Origin::Any)
+    }
+}
+
 impl Config {
     pub fn check(self) -> Result<Settings, Problems> {
         let mut problems = Problems::default();

@@ -15,7 +15,6 @@ use plugin_sdk::{
 };
 
 use config::{Allowed, Config, Settings};
-use origin::Origin;
 
 const ALLOW_ORIGIN: &str = "access-control-allow-origin";
 const ALLOW_CREDENTIALS: &str = "access-control-allow-credentials";
@@ -50,7 +49,7 @@ impl RequestFilter for Cors {
         if let (Some(origin), Some(b"OPTIONS"), Some(asked)) = (origin, method, asked) {
             return Ok(self.preflight(request, origin, asked).into());
         }
-        if self.lets_in_everyone() {
+        if self.settings.lets_in_everyone() {
             // Whether or not there is an `Origin`: a cache may keep the response for those who send one.
             self.let_in.make(request, None, [])?;
         } else {
@@ -68,12 +67,11 @@ export_plugin!(Cors: request);
 impl Cors {
     fn with(settings: Settings) -> Self {
         let asked = [Item::Header("origin".into()), Item::Method, Item::Header("access-control-request-method".into())];
-        let everyone = settings.origins.first() == Some(&Origin::Any);
         // The answer depends on `Origin` even where there is none: another client's request may have one (Fetch, "CORS
         // protocol and HTTP caches").
         let vary = Edit::join_response_header("vary").always("Origin");
         let mut let_in = Vec::new();
-        if everyone {
+        if settings.lets_in_everyone() {
             let_in.push(Edit::set_response_header(ALLOW_ORIGIN).always("*"));
         } else {
             let_in.extend([vary.clone(), Edit::set_response_header(ALLOW_ORIGIN)]);
@@ -92,11 +90,6 @@ impl Cors {
         let removed = [ALLOW_ORIGIN, ALLOW_CREDENTIALS, EXPOSE_HEADERS].map(Edit::remove_response_header);
         let kept_out: Vec<Edit> = std::iter::once(vary).chain(removed).collect();
         Self { asked: Selection::new(&asked), let_in: Edits::new(&let_in), kept_out: Edits::new(&kept_out), settings }
-    }
-
-    /// Everyone gets the same answer then, and caches need not tell origins apart.
-    fn lets_in_everyone(&self) -> bool {
-        self.settings.origins.first() == Some(&Origin::Any)
     }
 
     fn lets_in(&self, origin: &str) -> bool {
@@ -119,7 +112,7 @@ impl Cors {
         if !allowed {
             return reply;
         }
-        let mut reply = reply.with_header(ALLOW_ORIGIN, if self.lets_in_everyone() { "*" } else { origin });
+        let mut reply = reply.with_header(ALLOW_ORIGIN, if self.settings.lets_in_everyone() { "*" } else { origin });
         if self.settings.credentials {
             reply = reply.with_header(ALLOW_CREDENTIALS, "true");
         }

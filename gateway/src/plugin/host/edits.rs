@@ -31,6 +31,10 @@ enum Prepared {
         name: HeaderName,
         value: Source<HeaderValue>,
     },
+    Removal {
+        side: Side,
+        name: HeaderName,
+    },
     Attribute {
         key: String,
         value: Source<String>,
@@ -51,7 +55,6 @@ enum Side {
 enum Kind {
     Set,
     Append,
-    Remove,
     Default,
     Join,
 }
@@ -61,8 +64,21 @@ enum Source<T> {
     Always(T),
     /// The next of those that come with the call.
     Given,
-    /// There is none.
-    Nowhere,
+}
+
+impl<T> Source<T> {
+    /// `None` if it is missing.
+    fn value<'a, V>(
+        &'a self,
+        given: &mut Given<'a>,
+        own: impl FnOnce(&'a T) -> V,
+        read: impl FnOnce(&'a [u8]) -> Option<V>,
+    ) -> std::result::Result<Option<V>, EditError> {
+        match self {
+            Self::Always(value) => Ok(Some(own(value))),
+            Self::Given => given.next().map(|value| read(value).ok_or(EditError::InvalidSyntax)).transpose(),
+        }
+    }
 }
 
 /// The values that come with a call, one after another.
@@ -152,44 +168,26 @@ impl Prepared {
 
     fn removal(side: Side, name: &str) -> Self {
         match HeaderName::from_bytes(name.as_bytes()) {
-            Ok(name) => Self::Header { side, kind: Kind::Remove, name, value: Source::Nowhere },
+            Ok(name) => Self::Removal { side, name },
             Err(_) => Self::Never { takes_value: false },
         }
     }
 
-    fn make(
-        &self,
+    fn make<'a>(
+        &'a self,
         exchange: &mut Exchange,
         with_response: bool,
-        given: &mut Given<'_>,
+        given: &mut Given<'a>,
     ) -> std::result::Result<(), EditError> {
         match self {
             Self::Header { side, kind, name, value } => {
-                let value = match value {
-                    Source::Always(value) => Some(value.clone()),
-                    Source::Given => match given.next().map(HeaderValue::from_bytes) {
-                        Some(value) => Some(value.map_err(|_| EditError::InvalidSyntax)?),
-                        None => None,
-                    },
-                    Source::Nowhere => None,
-                };
-                let Some(change) = kind.of(name, value) else { return Ok(()) };
-                match side {
-                    Side::Request => exchange.change_request_header(name.clone(), change),
-                    // Only what is lent is changed.
-                    Side::Response if !with_response && exchange.response.is_some() => Err(EditError::Forbidden),
-                    Side::Response => exchange.change_response_header(name.clone(), change),
-                }
+                let value = value.value(given, HeaderValue::clone, |value| HeaderValue::from_bytes(value).ok())?;
+                let change = kind.of(name, value);
+                change.map_or(Ok(()), |change| side.change(name, change, exchange, with_response))
             }
+            Self::Removal { side, name } => side.change(name, Change::Remove, exchange, with_response),
             Self::Attribute { key, value } => {
-                let value = match value {
-                    Source::Always(value) => Some(value.as_str()),
-                    Source::Given => match given.next().map(std::str::from_utf8) {
-                        Some(value) => Some(value.map_err(|_| EditError::InvalidSyntax)?),
-                        None => None,
-                    },
-                    Source::Nowhere => None,
-                };
+                let value = value.value(given, String::as_str, |value| std::str::from_utf8(value).ok())?;
                 value.map_or(Ok(()), |value| exchange.set_attribute(key, value))
             }
             Self::Never { takes_value } => {
@@ -198,6 +196,23 @@ impl Prepared {
                 }
                 Err(EditError::InvalidSyntax)
             }
+        }
+    }
+}
+
+impl Side {
+    fn change(
+        self,
+        name: &HeaderName,
+        change: Change,
+        exchange: &mut Exchange,
+        with_response: bool,
+    ) -> std::result::Result<(), EditError> {
+        match self {
+            Self::Request => exchange.change_request_header(name.clone(), change),
+            // Only what is lent is changed.
+            Self::Response if !with_response && exchange.response.is_some() => Err(EditError::Forbidden),
+            Self::Response => exchange.change_response_header(name.clone(), change),
         }
     }
 }
@@ -212,7 +227,7 @@ impl Kind {
             (Self::Append, Some(value)) => Some(Change::Append(value)),
             (Self::Default, Some(value)) => Some(Change::Default(value)),
             (Self::Join, Some(value)) => Some(Change::Join(value)),
-            (Self::Remove, _) | (Self::Set, None) => Some(Change::Remove),
+            (Self::Set, None) => Some(Change::Remove),
             (Self::Append | Self::Default | Self::Join, None) => None,
         }
     }

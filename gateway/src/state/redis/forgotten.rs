@@ -25,21 +25,20 @@ impl Forgotten {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Takes over the orders up to the one of that number, the last of which are these.
-    pub(super) fn learn(&self, count: i64, latest: &[Bytes], responses: &Responses) {
-        let seen = self.0.swap(count, Ordering::Relaxed);
-        // A count that is smaller is that of a server that has begun anew.
-        let new = count.saturating_sub(seen);
-        if seen < 0 || new <= 0 {
-            return;
+    /// Takes over what there was since so many orders: up to the one of that number, the last of which are these. Answers that
+    /// come late have some that are known, and none of them is obeyed twice.
+    pub(super) fn learn(&self, since: i64, count: i64, latest: &[Bytes], responses: &Responses) {
+        // A count that is smaller may be that of a server that has begun anew.
+        let known = self.0.swap(count, Ordering::Relaxed);
+        let told = i64::try_from(latest.len()).unwrap_or(i64::MAX);
+        if since >= 0 && count.saturating_sub(since) > told {
+            return responses.clear();
         }
-        match usize::try_from(new).ok().and_then(|new| latest.len().checked_sub(new)) {
-            Some(known) => {
-                for (bucket, key) in latest[known..].iter().filter_map(parsed) {
-                    responses.forget(bucket, key);
-                }
+        let first = count.saturating_sub(told).saturating_add(1);
+        for (_, order) in (first..).zip(latest).filter(|(number, _)| *number > known) {
+            if let Some((bucket, key)) = parsed(order) {
+                responses.forget(bucket, key);
             }
-            None => responses.clear(),
         }
     }
 }
@@ -89,25 +88,35 @@ mod tests {
     #[test]
     fn what_is_new_is_forgotten_and_nothing_twice() {
         let (forgotten, responses) = (Forgotten::default(), kept());
-        forgotten.learn(7, &[], &responses);
+        forgotten.learn(-1, 7, &[], &responses);
         assert_eq!(left(&responses), ["/a", "/b", "/c"], "of what was before the first connection nothing is here");
-        forgotten.learn(8, &orders(&["/a"]), &responses);
+        forgotten.learn(7, 8, &orders(&["/a"]), &responses);
         assert_eq!(left(&responses), ["/b", "/c"]);
         let again = kept();
-        forgotten.learn(9, &orders(&["/a", "/b"]), &again);
+        forgotten.learn(7, 9, &orders(&["/a", "/b"]), &again);
         assert_eq!(left(&again), ["/a", "/c"], "the first of them was known");
-        forgotten.learn(9, &[], &again);
+        forgotten.learn(9, 9, &[], &again);
         assert_eq!((left(&again).len(), forgotten.seen()), (2, 9));
+    }
+
+    #[test]
+    fn answers_in_another_order_than_the_questions_make_nobody_forget_more() {
+        let (forgotten, responses) = (Forgotten::default(), kept());
+        forgotten.learn(-1, 6, &[], &responses);
+        forgotten.learn(6, 8, &orders(&["/a", "/b"]), &responses);
+        forgotten.learn(6, 7, &orders(&["/a"]), &responses);
+        forgotten.learn(8, 9, &orders(&["/other"]), &responses);
+        assert_eq!(left(&responses), ["/c"]);
     }
 
     #[test]
     fn who_has_missed_some_forgets_everything_and_a_server_that_begins_anew_changes_nothing() {
         let (forgotten, responses) = (Forgotten::default(), kept());
-        forgotten.learn(7, &[], &responses);
-        forgotten.learn(0, &[], &responses);
-        forgotten.learn(1, &orders(&["/c"]), &responses);
+        forgotten.learn(-1, 7, &[], &responses);
+        forgotten.learn(7, 0, &[], &responses);
+        forgotten.learn(0, 1, &orders(&["/c"]), &responses);
         assert_eq!(left(&responses), ["/a", "/b"]);
-        forgotten.learn(5000, &orders(&["/c"]), &responses);
+        forgotten.learn(1, 5000, &orders(&["/c"]), &responses);
         assert!(left(&responses).is_empty());
     }
 }

@@ -66,7 +66,9 @@ impl News {
     fn learn(&self, reply: &Reply) {
         let (count, latest) = match reply {
             Reply::Purges(count, latest) => (count, latest),
-            Reply::Forgotten(count, latest) => return self.forgotten.learn(*count, latest, &self.responses),
+            Reply::Forgotten(since, count, latest) => {
+                return self.forgotten.learn(*since, *count, latest, &self.responses);
+            }
             _ => return,
         };
         let text = |bytes: &Bytes| String::from_utf8_lossy(bytes).into_owned();

@@ -72,8 +72,8 @@ pub enum Reply {
     Kept(Vec<(i64, Bytes)>),
     /// How many there were, and the last of them.
     Purges(i64, Vec<(i64, Bytes)>),
-    /// The same.
-    Forgotten(i64, Vec<Bytes>),
+    /// Since how many, how many there are now, and the last of them.
+    Forgotten(i64, i64, Vec<Bytes>),
 }
 
 /// Why there is no answer.
@@ -222,7 +222,7 @@ impl Op {
                 let mut call = script.key(count);
                 call.key(orders).arg(seen).arg(forgotten::REMEMBERED).arg(written);
                 let (count, latest): (i64, Vec<Vec<u8>>) = call.invoke_async(connection).await?;
-                Ok(Reply::Forgotten(count, latest.into_iter().map(Bytes::from).collect()))
+                Ok(Reply::Forgotten(seen, count, latest.into_iter().map(Bytes::from).collect()))
             }
         }
     }
