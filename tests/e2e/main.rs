@@ -17,6 +17,7 @@ mod dashboard;
 mod demo;
 mod endurance;
 mod examples;
+mod failover;
 mod forwarding;
 mod grpc;
 mod http2;

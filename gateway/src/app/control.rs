@@ -90,7 +90,7 @@ impl Control {
             shared.start_log(&snapshot.config.log, overrides)?;
         }
         snapshot.warn();
-        shared.start_state(&snapshot.config.state, &snapshot.secrets)?;
+        shared.start_state(&snapshot.config.state, &snapshot.config.secrets)?;
         // Before a socket listens, by which anybody can know that we serve: a signal that nobody listens to ends
         // the process.
         let signals = {
@@ -358,6 +358,7 @@ impl Core {
             answer.wait()?;
         }
         self.shared.responses.resize(snapshot.config.limits.cache_bytes);
+        self.shared.store.resize(snapshot.config.limits.store_bytes);
         self.bound.retain(|key, _| snapshot.listeners.iter().any(|(k, _)| k == key));
         self.bound.extend(sockets.into_iter().map(|(key, address, _)| (key, address)));
         self.snapshot = snapshot;

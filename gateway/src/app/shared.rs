@@ -1,18 +1,18 @@
 //! What outlives every configuration: compiled code, the plugins' store, metrics, the log.
 
 use std::{
+    collections::BTreeMap,
     fmt, fs, io,
     sync::{Arc, Mutex, OnceLock, PoisonError, atomic::Ordering::Relaxed},
 };
 
-use super::{LogOverrides, StartError, reflected::Reflected};
+use super::{LogOverrides, StartError, reflected::Reflected, secrets};
 use crate::{
-    config::model::{Log, StateBackend},
-    plugin::services::Named,
+    config::model::{Log, RedisServer, RedisServers, SecretSource, StateBackend},
     plugin::{CodeCache, Documents, Passwords, Runtime},
     state::{
-        Bounds, MemoryStore, Responses,
-        redis::{self, Redis},
+        MemoryStore, Responses,
+        redis::{self, Redis, Servers},
     },
     telemetry::{
         Logging, Metrics,
@@ -39,7 +39,7 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn new(code_cache: bool) -> Result<Arc<Self>, StartError> {
         let metrics = Metrics::default();
-        let (store, responses) = (Arc::new(MemoryStore::new(Bounds::default())), Arc::<Responses>::default());
+        let (store, responses) = (Arc::new(MemoryStore::default()), Arc::<Responses>::default());
         metrics.watch_own_state(Arc::new(InMemory { store: store.clone(), responses: responses.clone() }));
         let cache = if code_cache { CodeCache::User } else { CodeCache::Off };
         Ok(Arc::new(Self {
@@ -67,15 +67,22 @@ impl Shared {
     }
 
     /// Begins to connect to where the state is. That it is away is no reason not to start.
-    pub(super) fn start_state(&self, state: &StateBackend, secrets: &Named) -> Result<(), StartError> {
+    pub(super) fn start_state(
+        &self,
+        state: &StateBackend,
+        secrets: &BTreeMap<String, SecretSource>,
+    ) -> Result<(), StartError> {
         let StateBackend::Redis(server) = state else { return Ok(()) };
-        let password = server.password.as_ref().and_then(|name| secrets.get(name));
+        let credentials = credentials(server, secrets);
+        // What cannot be read now is an error of the start; what cannot be read later is one of a connection.
+        credentials().map_err(io::Error::other)?;
         let settings = redis::Settings {
-            urls: server.urls.clone(),
-            cluster: server.cluster,
-            username: server.username.clone(),
-            password: password.map(|bytes| redis::Secret(String::from_utf8_lossy(bytes).into_owned())),
-            ca: server.ca.as_ref().map(fs::read).transpose()?,
+            servers: match &server.servers {
+                RedisServers::One(url) => Servers::One(url.clone()),
+                RedisServers::Cluster(urls) => Servers::Cluster(urls.clone()),
+                RedisServers::Sentinels(url, sentinels) => Servers::Sentinels(url.clone(), sentinels.clone()),
+            },
+            credentials,
             prefix: server.prefix.clone(),
             timeout: server.timeout,
         };
@@ -118,6 +125,30 @@ impl Shared {
     }
 }
 
+/// Reads the credentials from where they are, again each time.
+fn credentials(server: &RedisServer, secrets: &BTreeMap<String, SecretSource>) -> redis::ReadCredentials {
+    let source =
+        |name: &Option<String>| name.as_ref().and_then(|name| Some((name.clone(), secrets.get(name)?.clone())));
+    let (username, password) = (source(&server.username_from), source(&server.password));
+    let sentinel_password = source(&server.sentinel_password);
+    let (fixed, sentinel_username, ca) = (server.username.clone(), server.sentinel_username.clone(), server.ca.clone());
+    Arc::new(move || {
+        let read = |source: &Option<(String, SecretSource)>| {
+            let Some((name, source)) = source else { return Ok(None) };
+            let bytes = secrets::read(source).map_err(|error| format!("secret `{name}`: {error}"))?;
+            Ok::<_, String>(Some(String::from_utf8_lossy(&bytes).into_owned()))
+        };
+        let ca = ca.as_ref().map(|path| fs::read(path).map_err(|error| format!("{}: {error}", path.display())));
+        Ok(redis::Credentials {
+            username: read(&username)?.or_else(|| fixed.clone()),
+            password: read(&password)?.map(redis::Secret),
+            sentinel_username: sentinel_username.clone(),
+            sentinel_password: read(&sentinel_password)?.map(redis::Secret),
+            ca: ca.transpose()?,
+        })
+    })
+}
+
 /// The state in memory as metrics see it.
 struct InMemory {
     store: Arc<MemoryStore>,
@@ -154,9 +185,11 @@ impl fmt::Debug for Watched {
 impl RemoteState for Watched {
     fn figures(&self) -> RemoteFigures {
         let counts = self.0.counts();
+        let (available, unavailable) = self.0.nodes();
         let questions = [&counts.answered, &counts.late, &counts.failed, &counts.unasked];
         RemoteFigures {
-            up: self.0.is_up(),
+            up: self.0.trouble().is_none(),
+            nodes: [available, unavailable],
             questions: questions.map(|counter| counter.load(Relaxed)),
             micros: counts.micros.load(Relaxed),
         }

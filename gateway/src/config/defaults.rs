@@ -32,6 +32,7 @@ impl Default for Limits {
             body_bytes: Size::mib(10),
             buffer_bytes: Size::mib(1),
             cache_bytes: Size::mib(128),
+            store_bytes: Size::mib(256),
             connections: 16_384,
             streams: 128,
         }

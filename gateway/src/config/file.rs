@@ -113,6 +113,9 @@ pub(super) struct Limits {
     pub buffer_bytes: Size,
     /// Responses that plugins such as `cache` keep, all together.
     pub cache_bytes: Size,
+    /// What plugins such as `rate-limit` count and remember in memory, all together. Every bucket and route can fill the memory
+    /// that others leave unused, and has an equal part of it for itself. One value can take up a 16th.
+    pub store_bytes: Size,
     /// Open client connections.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub connections: usize,

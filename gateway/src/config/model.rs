@@ -90,14 +90,25 @@ pub enum StateBackend {
     Redis(Box<RedisServer>),
 }
 
+/// Where Redis is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RedisServers {
+    One(String),
+    /// Some nodes.
+    Cluster(Vec<String>),
+    /// The host of the URL is the primary's name.
+    Sentinels(String, Vec<String>),
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisServer {
-    /// One, or some nodes of a cluster.
-    pub urls: Vec<String>,
-    pub cluster: bool,
+    pub servers: RedisServers,
     pub username: Option<String>,
-    /// The name of a secret.
+    /// The names of secrets: this one, and the others below.
+    pub username_from: Option<String>,
     pub password: Option<String>,
+    pub sentinel_username: Option<String>,
+    pub sentinel_password: Option<String>,
     pub ca: Option<PathBuf>,
     pub prefix: String,
     pub timeout: Duration,
@@ -150,6 +161,8 @@ pub struct Limits {
     pub buffer_bytes: usize,
     /// Responses that plugins keep, of the whole process.
     pub cache_bytes: u64,
+    /// What plugins count and remember in memory.
+    pub store_bytes: usize,
     /// Open client connections of the whole process.
     pub connections: usize,
     /// Concurrent HTTP/2 streams of one connection.

@@ -68,6 +68,7 @@ fn the_smallest_file_has_all_the_defaults() {
         body_bytes: 10 * mib,
         buffer_bytes: mib as usize,
         cache_bytes: 128 * mib,
+        store_bytes: 256 << 20,
         connections: 16_384,
         streams: 128,
     };

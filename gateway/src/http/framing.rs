@@ -202,6 +202,7 @@ mod tests {
         body_bytes: 0,
         buffer_bytes: 0,
         cache_bytes: 0,
+        store_bytes: 0,
         connections: 1,
         streams: 1,
     };

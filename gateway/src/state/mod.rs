@@ -14,7 +14,7 @@ mod window;
 use std::fmt;
 
 pub use clock::{Clock, Monotonic};
-pub use memory::{Bounds, MemoryStore};
+pub use memory::{Bucket, DEFAULT_BYTES, MemoryStore};
 pub use quota::{Counting, Quota, Step, Verdict};
 pub use responses::Responses;
 

@@ -54,6 +54,8 @@ pub struct Level {
 pub struct Taken {
     pub verdict: Verdict,
     pub remember: Option<(Level, u64)>,
+    /// For how long, in nanoseconds, the same step would be refused from now on; 0 if it would be allowed, or never can be.
+    pub refuses_for: u64,
 }
 
 pub(super) const NANOS_PER_MILLI: u64 = 1_000_000;
@@ -82,7 +84,7 @@ impl Quota {
     pub fn take(self, before: Option<Level>, cost: u32, now: u64) -> Taken {
         if self.limit == 0 || self.burst == 0 {
             let never = Verdict { allowed: false, remaining: 0, reset_after_ms: u64::MAX, retry_after_ms: u64::MAX };
-            return Taken { verdict: never, remember: None };
+            return Taken { verdict: never, remember: None, refuses_for: 0 };
         }
         let period = self.period_ms.max(1).saturating_mul(NANOS_PER_MILLI);
         let full = u128::from(self.burst) * u128::from(period);
@@ -105,7 +107,9 @@ impl Quota {
             let lasts = after.div_ceil(u128::from(self.limit));
             (Level { level: after, period, at: now }, u64::try_from(lasts).unwrap_or(u64::MAX))
         });
-        Taken { verdict, remember }
+        let excess = if cost > self.burst { 0 } else { (after + rise).saturating_sub(full) };
+        let refuses_for = u64::try_from(excess.div_ceil(u128::from(self.limit))).unwrap_or(u64::MAX);
+        Taken { verdict, remember, refuses_for }
     }
 
     fn millis_to_drain(self, level: u128) -> u64 {

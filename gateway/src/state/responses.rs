@@ -301,12 +301,14 @@ impl Responses {
         let now = Instant::now();
         let key: Key = compose(bucket, key).into();
         let fetches = &mut self.lock().by_key;
-        if fetches.len() >= WAIVERS {
-            fetches.retain(|_, fetch| !matches!(fetch, Fetch::Waived(until) if *until <= now));
+        if fetches.len() >= WAIVERS && !fetches.contains_key(&key) {
+            // Some other one goes, which one is chance: were this one left out instead, a client that asks for many addresses would
+            // make those who ask for this one wait for each other.
+            let another = fetches.iter().find(|(_, fetch)| matches!(fetch, Fetch::Waived(_)));
+            let Some(another) = another.map(|(key, _)| Arc::clone(key)) else { return };
+            fetches.remove(&another);
         }
-        if fetches.len() < WAIVERS || fetches.contains_key(&key) {
-            fetches.insert(key, Fetch::Waived(now + time));
-        }
+        fetches.insert(key, Fetch::Waived(now + time));
     }
 
     fn lock(&self) -> MutexGuard<'_, Fetches> {

@@ -135,4 +135,6 @@ fn waivers_are_bounded() {
         responses.waive("b", &i.to_string(), Duration::from_secs(60));
     }
     assert_eq!(responses.lock().by_key.len(), WAIVERS);
+    // What is new takes the place of another one, so that nobody can use up the room.
+    assert!(matches!(responses.claim("b", &(WAIVERS + 99).to_string(), None), Turn::Everyone));
 }

@@ -1,5 +1,10 @@
-//! One part of the memory store, under one lock: a bounded map that forgets what has expired, and when that
-//! is not enough, what was used longest ago.
+//! One part of the memory store, under one lock: a bounded map that forgets what has expired, and when that is not enough, what
+//! costs least to forget.
+//!
+//! Each entry is charged to a payer, such as a route in a bucket. When the memory is full, the payer that has most of it gives some
+//! back, so that a payer with less than an equal part never loses anything to another one's excess. Of a payer's entries those that
+//! reject requests at present go last: first what was used longest ago, then limits that are exhausted, then limits that have
+//! refused somebody. An entry that is new goes before one that is worth more.
 //!
 //! Entries live in a slab and are linked in the order of their use. Deadlines wait in a heap that is corrected
 //! lazily: an entry has one live ticket in it, and a deadline that moves further away costs nothing until the
@@ -8,7 +13,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashMap},
+    collections::{BTreeSet, BinaryHeap, HashMap},
     sync::Arc,
 };
 
@@ -34,8 +39,8 @@ impl Value {
     }
 }
 
-/// What an entry costs beside its key and value: its slot, its place in the map and its ticket.
-pub(super) const OVERHEAD: usize = 192;
+/// What an entry costs beside its key and value: its slot, its places in the map and the order of eviction, and its ticket.
+pub(super) const OVERHEAD: usize = 256;
 
 /// Never: the deadline of an entry without one.
 pub(super) const FOREVER: u64 = u64::MAX;
@@ -43,23 +48,74 @@ pub(super) const FOREVER: u64 = u64::MAX;
 /// Tickets taken up by one write.
 const SWEEP: usize = 8;
 
+/// Payers above their part that are looked at for an entry that rejects nobody.
+const PAYERS_LOOKED_AT: usize = 8;
+
 const NONE: u32 = u32::MAX;
+
+/// How an entry is protected from eviction, and until when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Guard {
+    None,
+    /// A limit whose next request would be refused.
+    Exhausted(u64),
+    /// A limit that has refused a request.
+    Refusing(u64),
+}
+
+impl Guard {
+    /// What it is worth at a time: more is evicted later.
+    fn worth(self, now: u64) -> u8 {
+        match self {
+            Self::Exhausted(until) if until > now => 1,
+            Self::Refusing(until) if until > now => 2,
+            _ => 0,
+        }
+    }
+}
 
 pub(super) struct Shard {
     map: HashMap<Arc<[u8]>, u32, RandomState>,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    /// Ends of the list in the order of use.
-    newest: u32,
-    oldest: u32,
+    payers: HashMap<u64, Payer, RandomState>,
+    /// The payers by what they have.
+    by_size: BTreeSet<(usize, u64)>,
     tickets: BinaryHeap<Reverse<Ticket>>,
     bytes: usize,
-    max_entries: usize,
     max_bytes: usize,
 }
 
 /// Deadline, slot and the slot's tenant: a ticket of an earlier tenant is void.
 type Ticket = (u64, u32, u64);
+
+/// Whose entries these are.
+struct Payer {
+    bytes: usize,
+    /// Ends of the list in the order of use, of entries that are not guarded.
+    newest: u32,
+    oldest: u32,
+    /// The others, in the order in which they go.
+    guarded: BTreeSet<(Guard, u32)>,
+}
+
+impl Default for Payer {
+    fn default() -> Self {
+        Self { bytes: 0, newest: NONE, oldest: NONE, guarded: BTreeSet::new() }
+    }
+}
+
+impl Payer {
+    /// The entry that goes first, and what it is worth.
+    fn victim(&self, now: u64) -> Option<(u32, u8)> {
+        let first = |from: Guard| self.guarded.range((from, 0)..).next().map(|(guard, slot)| (*slot, guard.worth(now)));
+        // In each kind the one that ends first is first.
+        let (exhausted, refusing) = (first(Guard::Exhausted(0)), first(Guard::Refusing(0)));
+        let lapsed = [exhausted, refusing].into_iter().flatten().find(|(_, worth)| *worth == 0);
+        let unguarded = (self.oldest != NONE).then_some((self.oldest, 0));
+        lapsed.or(unguarded).or(exhausted).or(refusing)
+    }
+}
 
 struct Slot {
     tenant: u64,
@@ -75,6 +131,8 @@ struct Entry {
     deadline: u64,
     /// The deadline on its ticket; `FOREVER` if there is none.
     ticket: u64,
+    payer: u64,
+    guard: Guard,
 }
 
 impl Entry {
@@ -84,36 +142,44 @@ impl Entry {
 }
 
 impl Shard {
-    pub(super) fn new(max_entries: usize, max_bytes: usize, hasher: RandomState) -> Self {
+    pub(super) fn new(max_bytes: usize, hasher: RandomState) -> Self {
         Self {
-            map: HashMap::with_hasher(hasher),
+            map: HashMap::with_hasher(hasher.clone()),
             slots: Vec::new(),
             free: Vec::new(),
-            newest: NONE,
-            oldest: NONE,
+            payers: HashMap::with_hasher(hasher),
+            by_size: BTreeSet::new(),
             tickets: BinaryHeap::new(),
             bytes: 0,
-            max_entries,
             max_bytes,
         }
+    }
+
+    /// Another bound; what is over it goes.
+    pub(super) fn resize(&mut self, max_bytes: usize, now: u64) {
+        self.max_bytes = max_bytes;
+        self.make_room(None, now);
     }
 
     /// A value that has not expired, and its deadline; counts as use.
     pub(super) fn get(&mut self, key: &[u8], now: u64) -> Option<(&Value, u64)> {
         let slot = *self.map.get(key)?;
-        if self.slots[slot as usize].entry.as_ref().is_some_and(|entry| entry.deadline <= now) {
+        let entry = self.slots[slot as usize].entry.as_ref()?;
+        if entry.deadline <= now {
             self.remove_slot(slot);
             return None;
         }
-        self.unlink(slot);
-        self.link_newest(slot);
+        if entry.guard == Guard::None {
+            self.unlink(slot);
+            self.link(slot);
+        }
         self.slots[slot as usize].entry.as_ref().map(|entry| (&entry.value, entry.deadline))
     }
 
-    /// Stores a value until `deadline`. False if it could not fit into an empty shard.
-    pub(super) fn put(&mut self, key: &[u8], value: Value, deadline: u64, now: u64) -> bool {
-        let bytes = OVERHEAD + key.len() + value.bytes();
-        if bytes > self.max_bytes || self.max_entries == 0 {
+    /// Stores a value until `deadline`. False if it could not fit into an empty shard. An entry that is there already stays its
+    /// payer's.
+    pub(super) fn put(&mut self, payer: u64, key: &[u8], value: Value, guard: Guard, deadline: u64, now: u64) -> bool {
+        if OVERHEAD + key.len() + value.bytes() > self.max_bytes {
             return false;
         }
         self.expire(now, SWEEP);
@@ -123,17 +189,36 @@ impl Shard {
         }
         let slot = match self.map.get(key) {
             Some(&slot) => {
-                self.replace(slot, value, deadline);
                 self.unlink(slot);
+                self.replace(slot, value, guard, deadline);
                 slot
             }
-            None => self.insert(key, value, deadline),
+            None => self.insert(payer, key, value, guard, deadline),
         };
-        // The new entry is not yet in the list, so making room cannot displace it.
-        self.make_room(now);
-        self.link_newest(slot);
-        self.issue_ticket(slot);
+        // The new entry is not yet in its payer's order, so that it is compared and not picked.
+        if self.make_room(Some(slot), now) {
+            self.link(slot);
+            self.issue_ticket(slot);
+        } else {
+            self.remove_slot(slot);
+        }
         true
+    }
+
+    /// Notes that an entry rejects requests, or does so for longer.
+    pub(super) fn refuses(&mut self, key: &[u8], until: u64, now: u64) {
+        let Some(&slot) = self.map.get(key) else { return };
+        let Some(entry) = &mut self.slots[slot as usize].entry else { return };
+        let guard = Guard::Refusing(until);
+        // What it refuses with is known mostly, so this costs once for each time that it begins.
+        if until <= now || matches!(entry.guard, Guard::Refusing(known) if known >= until) {
+            return;
+        }
+        self.unlink(slot);
+        if let Some(entry) = &mut self.slots[slot as usize].entry {
+            entry.guard = guard;
+        }
+        self.link(slot);
     }
 
     pub(super) fn remove(&mut self, key: &[u8]) {
@@ -150,18 +235,20 @@ impl Shard {
         self.bytes
     }
 
-    fn replace(&mut self, slot: u32, value: Value, deadline: u64) {
-        if let Some(entry) = &mut self.slots[slot as usize].entry {
-            self.bytes = self.bytes - entry.value.bytes() + value.bytes();
-            entry.value = value;
-            entry.deadline = deadline;
-        }
+    fn replace(&mut self, slot: u32, value: Value, guard: Guard, deadline: u64) {
+        let Some(entry) = &mut self.slots[slot as usize].entry else { return };
+        let before = entry.bytes();
+        entry.value = value;
+        entry.guard = guard;
+        entry.deadline = deadline;
+        let (payer, after) = (entry.payer, entry.bytes());
+        self.charge(payer, before, after);
     }
 
-    fn insert(&mut self, key: &[u8], value: Value, deadline: u64) -> u32 {
+    fn insert(&mut self, payer: u64, key: &[u8], value: Value, guard: Guard, deadline: u64) -> u32 {
         let key: Arc<[u8]> = key.into();
-        let entry = Entry { key: key.clone(), value, deadline, ticket: FOREVER };
-        self.bytes += entry.bytes();
+        let entry = Entry { key: key.clone(), value, deadline, ticket: FOREVER, payer, guard };
+        self.charge(payer, 0, entry.bytes());
         let slot = match self.free.pop() {
             Some(slot) => {
                 self.slots[slot as usize].entry = Some(entry);
@@ -176,16 +263,57 @@ impl Shard {
         slot
     }
 
-    fn is_over(&self) -> bool {
-        self.map.len() > self.max_entries || self.bytes > self.max_bytes
+    /// An entry of a payer's takes so much instead of what it took.
+    fn charge(&mut self, payer: u64, before: usize, after: usize) {
+        if before == after {
+            return;
+        }
+        self.bytes = self.bytes - before + after;
+        let account = self.payers.entry(payer).or_default();
+        self.by_size.remove(&(account.bytes, payer));
+        account.bytes = account.bytes - before + after;
+        if account.bytes == 0 {
+            self.payers.remove(&payer);
+        } else {
+            self.by_size.insert((account.bytes, payer));
+        }
     }
 
-    /// What has expired goes first, then what was used longest ago.
-    fn make_room(&mut self, now: u64) {
+    fn is_over(&self) -> bool {
+        self.bytes > self.max_bytes
+    }
+
+    /// What has expired goes first, then what is worth least of those who have most. False if that is the new entry.
+    fn make_room(&mut self, new: Option<u32>, now: u64) -> bool {
         while self.is_over() && self.expire(now, 1) {}
-        while self.is_over() && self.oldest != NONE {
-            self.remove_slot(self.oldest);
+        let new = new.and_then(|slot| self.slots[slot as usize].entry.as_ref());
+        let new = new.map(|entry| (entry.payer, entry.guard.worth(now)));
+        while self.is_over() {
+            let part = self.max_bytes / self.payers.len().max(1);
+            let mut victim: Option<(u64, Option<(u32, u8)>)> = None;
+            for (bytes, payer) in self.by_size.iter().rev().take(PAYERS_LOOKED_AT) {
+                if victim.is_some() && *bytes <= part {
+                    break;
+                }
+                let first = self.payers.get(payer).and_then(|account| account.victim(now));
+                let is_worthless = first.is_some_and(|(_, worth)| worth == 0);
+                if victim.is_none() || is_worthless {
+                    victim = Some((*payer, first));
+                }
+                if is_worthless {
+                    break;
+                }
+            }
+            let Some((payer, first)) = victim else { return true };
+            let worth_of_new = new.filter(|(own, _)| *own == payer).map(|(_, worth)| worth);
+            match (first, worth_of_new) {
+                (Some((_, worth)), Some(worth_of_new)) if worth > worth_of_new => return false,
+                (Some((slot, _)), _) => self.remove_slot(slot),
+                // The new entry is all that the largest payer has.
+                (None, _) => return false,
+            }
         }
+        true
     }
 
     /// Takes up to `most` tickets that are due; false if there was none.
@@ -236,21 +364,29 @@ impl Shard {
         let at = &mut self.slots[slot as usize];
         at.tenant += 1;
         if let Some(entry) = at.entry.take() {
-            self.bytes -= entry.bytes();
             self.map.remove(&entry.key);
             self.free.push(slot);
+            self.charge(entry.payer, entry.bytes(), 0);
         }
     }
 
+    /// Takes an entry out of its payer's order; nothing if it is not in it.
     fn unlink(&mut self, slot: u32) {
-        let Slot { newer, older, .. } = self.slots[slot as usize];
+        let at = &self.slots[slot as usize];
+        let Some(entry) = &at.entry else { return };
+        let Some(payer) = self.payers.get_mut(&entry.payer) else { return };
+        if entry.guard != Guard::None {
+            payer.guarded.remove(&(entry.guard, slot));
+            return;
+        }
+        let (newer, older) = (at.newer, at.older);
         match newer {
-            NONE if self.newest == slot => self.newest = older,
+            NONE if payer.newest == slot => payer.newest = older,
             NONE => {}
             newer => self.slots[newer as usize].older = older,
         }
         match older {
-            NONE if self.oldest == slot => self.oldest = newer,
+            NONE if payer.oldest == slot => payer.oldest = newer,
             NONE => {}
             older => self.slots[older as usize].newer = newer,
         }
@@ -258,13 +394,20 @@ impl Shard {
         (at.newer, at.older) = (NONE, NONE);
     }
 
-    fn link_newest(&mut self, slot: u32) {
-        let previous = std::mem::replace(&mut self.newest, slot);
-        self.slots[slot as usize].older = previous;
+    /// Puts an entry into its payer's order, as the one that was used last.
+    fn link(&mut self, slot: u32) {
+        let Some(entry) = &self.slots[slot as usize].entry else { return };
+        let Some(payer) = self.payers.get_mut(&entry.payer) else { return };
+        if entry.guard != Guard::None {
+            payer.guarded.insert((entry.guard, slot));
+            return;
+        }
+        let previous = std::mem::replace(&mut payer.newest, slot);
         match previous {
-            NONE => self.oldest = slot,
+            NONE => payer.oldest = slot,
             previous => self.slots[previous as usize].newer = slot,
         }
+        self.slots[slot as usize].older = previous;
     }
 
     #[cfg(test)]
@@ -274,127 +417,5 @@ impl Shard {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn shard(entries: usize, bytes: usize) -> Shard {
-        Shard::new(entries, bytes, RandomState::with_seeds(1, 2, 3, 4))
-    }
-
-    fn value(len: usize) -> Value {
-        Value::Bytes(vec![7; len].into())
-    }
-
-    fn has(shard: &mut Shard, key: &str, now: u64) -> bool {
-        shard.get(key.as_bytes(), now).is_some()
-    }
-
-    #[test]
-    fn the_entry_used_longest_ago_makes_room() {
-        let mut shard = shard(3, 1 << 20);
-        for key in ["a", "b", "c"] {
-            shard.put(key.as_bytes(), value(1), FOREVER, 0);
-        }
-        assert!(has(&mut shard, "a", 0));
-        shard.put(b"d", value(1), FOREVER, 0);
-        assert!(!has(&mut shard, "b", 0));
-        assert!(["a", "c", "d"].iter().all(|key| has(&mut shard, key, 0)));
-    }
-
-    #[test]
-    fn what_has_expired_goes_before_what_is_old() {
-        let mut shard = shard(3, 1 << 20);
-        shard.put(b"old", value(1), FOREVER, 0);
-        shard.put(b"brief", value(1), 10, 0);
-        shard.put(b"new", value(1), FOREVER, 0);
-        shard.put(b"newer", value(1), FOREVER, 10);
-        assert!(!has(&mut shard, "brief", 10));
-        assert!(["old", "new", "newer"].iter().all(|key| has(&mut shard, key, 10)));
-    }
-
-    #[test]
-    fn bytes_are_bounded_too() {
-        let mut shard = shard(1_000, 3 * (OVERHEAD + 1 + 100));
-        for key in ["a", "b", "c", "d"] {
-            assert!(shard.put(key.as_bytes(), value(100), FOREVER, 0));
-        }
-        assert_eq!(shard.len(), 3);
-        assert!(!has(&mut shard, "a", 0));
-        assert!(shard.put(b"d", value(300), FOREVER, 0));
-        assert!(shard.bytes() <= shard.max_bytes);
-        assert!(has(&mut shard, "d", 0));
-    }
-
-    #[test]
-    fn what_can_never_fit_is_refused_and_displaces_nothing() {
-        let mut shard = shard(10, 1_000);
-        shard.put(b"a", value(100), FOREVER, 0);
-        assert!(!shard.put(b"b", value(2_000), FOREVER, 0));
-        assert!(has(&mut shard, "a", 0));
-    }
-
-    #[test]
-    fn later_writes_sweep_what_has_expired() {
-        let mut shard = shard(1_000, 1 << 20);
-        for n in 0..100_u32 {
-            shard.put(&n.to_be_bytes(), value(1), 10, 0);
-        }
-        for n in 100..120_u32 {
-            shard.put(&n.to_be_bytes(), value(1), FOREVER, 10);
-        }
-        assert_eq!(shard.len(), 20);
-        assert_eq!(shard.bytes(), 20 * (OVERHEAD + 4 + 1));
-    }
-
-    #[test]
-    fn a_deadline_that_moves_is_kept_to() {
-        let mut shard = shard(10, 1 << 20);
-        shard.put(b"later", value(1), 10, 0);
-        shard.put(b"later", value(1), 30, 0);
-        shard.put(b"sooner", value(1), 30, 0);
-        shard.put(b"sooner", value(1), 10, 0);
-        shard.put(b"never", value(1), 10, 0);
-        shard.put(b"never", value(1), FOREVER, 0);
-        shard.put(b"x", value(1), FOREVER, 20);
-        assert_eq!(shard.len(), 3);
-        assert!(has(&mut shard, "later", 29));
-        assert!(!has(&mut shard, "later", 30));
-        assert!(has(&mut shard, "never", u64::MAX - 1));
-    }
-
-    #[test]
-    fn void_tickets_do_not_pile_up() {
-        let mut shard = shard(10, 1 << 20);
-        for n in 0..10_000 {
-            shard.put(b"a", value(1), 1_000_000 - n, 0);
-            shard.put(b"b", value(1), 1_000_000, 0);
-            shard.remove(b"b");
-        }
-        assert!(shard.tickets() <= 70);
-    }
-
-    #[test]
-    fn a_random_walk_keeps_the_books() {
-        let mut shard = shard(50, 50 * 250);
-        let mut seed = 1_u64;
-        for now in 0..20_000_u64 {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let key = ((seed >> 33) % 97).to_be_bytes();
-            match (seed >> 60) % 4 {
-                0 => shard.remove(&key),
-                1 => drop(shard.get(&key, now)),
-                2 => drop(shard.put(&key, value((seed >> 20) as usize % 200), FOREVER, now)),
-                _ => drop(shard.put(&key, value(5), now + (seed >> 40) % 300, now)),
-            }
-            let entries = shard.slots.iter().filter_map(|slot| slot.entry.as_ref());
-            assert_eq!(shard.bytes, entries.map(Entry::bytes).sum::<usize>());
-            assert!(!shard.is_over());
-            let (mut at, mut linked) = (shard.newest, 0);
-            while at != NONE {
-                linked += 1;
-                at = shard.slots[at as usize].older;
-            }
-            assert_eq!(linked, shard.len());
-        }
-    }
-}
+#[path = "shard_tests.rs"]
+mod tests;

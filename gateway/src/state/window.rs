@@ -20,13 +20,15 @@ pub struct Window {
 pub struct Counted {
     pub verdict: Verdict,
     pub remember: Option<(Window, u64)>,
+    /// For how long, in nanoseconds, the same step would be refused from now on; 0 if it would be allowed, or never can be.
+    pub refuses_for: u64,
 }
 
 /// Takes `cost` units of a window's `limit` at `now`, in nanoseconds. A cost of 0 only asks.
 pub fn take(quota: Quota, before: Option<Window>, cost: u32, now: u64) -> Counted {
     if quota.limit == 0 {
         let never = Verdict { allowed: false, remaining: 0, reset_after_ms: u64::MAX, retry_after_ms: u64::MAX };
-        return Counted { verdict: never, remember: None };
+        return Counted { verdict: never, remember: None, refuses_for: 0 };
     }
     let period = quota.period_ms.max(1).saturating_mul(NANOS_PER_MILLI);
     let (index, passed) = (now / period, now % period);
@@ -51,18 +53,24 @@ pub fn take(quota: Quota, before: Option<Window>, cost: u32, now: u64) -> Counte
         allowed,
         remaining: u32::try_from(left).unwrap_or(quota.limit),
         reset_after_ms: reset.div_ceil(NANOS_PER_MILLI),
-        retry_after_ms: if allowed { 0 } else { retry(limit, cost, current, previous, period, rest) },
+        retry_after_ms: match (allowed, retry(limit, cost, current, previous, period, rest)) {
+            (true, _) => 0,
+            (false, Some(nanos)) => nanos.div_ceil(NANOS_PER_MILLI),
+            (false, None) => u64::MAX,
+        },
     };
     let remember = (taken > 0).then(|| {
         let window = Window { index, current, previous, period };
         (window, rest.saturating_add(period))
     });
-    Counted { verdict, remember }
+    let again = used + u128::from(taken + cost) * u128::from(period);
+    let refuses_for = if again > full { retry(limit, cost, current, previous, period, rest).unwrap_or(0) } else { 0 };
+    Counted { verdict, remember, refuses_for }
 }
 
-/// Until so much has slid out of the window that the step fits, in milliseconds.
-fn retry(limit: u64, cost: u64, current: u64, previous: u64, period: u64, rest: u64) -> u64 {
-    let Some(room) = limit.checked_sub(cost) else { return u64::MAX };
+/// Until so much has slid out of the window that the step fits, in nanoseconds; none if it never will.
+fn retry(limit: u64, cost: u64, current: u64, previous: u64, period: u64, rest: u64) -> Option<u64> {
+    let room = limit.checked_sub(cost)?;
     // Within this window only the one before gets less.
     let nanos = if current <= room {
         // previous × r ≤ (room − current) × period, where r is what is left of this window.
@@ -73,7 +81,7 @@ fn retry(limit: u64, cost: u64, current: u64, previous: u64, period: u64, rest: 
         let fits = u128::from(room) * u128::from(period) / u128::from(current.max(1));
         u128::from(rest) + u128::from(period).saturating_sub(fits)
     };
-    u64::try_from(nanos.div_ceil(u128::from(NANOS_PER_MILLI))).unwrap_or(u64::MAX)
+    Some(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
 impl Window {

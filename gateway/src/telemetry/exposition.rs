@@ -19,7 +19,7 @@ use super::{
     calls::{CALL_FAILURES, PHASES, Use},
     cells::{Durations, Histogram, total},
     metrics::{CLASSES, CONNECTION_FAILURES, Inner, LOST, METHODS, Metrics, STANDINGS, VERSIONS, name},
-    remote::RESULTS,
+    remote::{NODES, RESULTS},
     series::{Kind, Value},
     upstreams::{EndpointTotals, REJECTIONS},
 };
@@ -330,7 +330,10 @@ fn state(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
 fn remote(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
     let figures = inner.remote.get().map(|remote| remote.figures());
     let up = figures.map(|figures| (Vec::new(), u64::from(figures.up)));
-    page.gauges(name::STATE_UP, "1 while the server that has the plugins' state answers", up)?;
+    page.gauges(name::STATE_UP, "1 while all of the plugins' state in Redis can be read and written", up)?;
+    let nodes = figures.into_iter().flat_map(|figures| NODES.into_iter().zip(figures.nodes));
+    let nodes = nodes.map(|(state, count)| (vec![("state", state)], count));
+    page.gauges(name::STATE_NODES, "Redis servers that hold a part of the plugins' state", nodes)?;
     let questions = figures.into_iter().flat_map(|figures| RESULTS.into_iter().zip(figures.questions));
     let questions = questions.map(|(result, count)| (vec![("result", result)], count));
     page.counters(name::STATE_QUESTIONS, "Questions to the server that has the plugins' state", questions)?;

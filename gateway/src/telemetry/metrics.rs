@@ -74,6 +74,7 @@ pub(super) mod name {
     pub(in crate::telemetry) const CACHE_RESPONSES: &str = "gateway_cache_responses";
     pub(in crate::telemetry) const CACHE_BYTES: &str = "gateway_cache_bytes";
     pub(in crate::telemetry) const STATE_UP: &str = "gateway_state_up";
+    pub(in crate::telemetry) const STATE_NODES: &str = "gateway_state_nodes";
     pub(in crate::telemetry) const STATE_QUESTIONS: &str = "gateway_state_questions";
     pub(in crate::telemetry) const STATE_SECONDS: &str = "gateway_state_seconds";
     pub(in crate::telemetry) const SPANS_EXPORTED: &str = "gateway_trace_spans_exported";

@@ -9,8 +9,10 @@ pub trait RemoteState: fmt::Debug + Send + Sync {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RemoteFigures {
-    /// It answered last.
+    /// All of it can be read and written.
     pub up: bool,
+    /// Servers that hold a part of it, in the order of `NODES`.
+    pub nodes: [u64; NODES.len()],
     /// In the order of `RESULTS`.
     pub questions: [u64; RESULTS.len()],
     /// Until the answers of those that were answered.
@@ -31,6 +33,9 @@ pub struct OwnFigures {
     pub responses: u64,
     pub response_bytes: u64,
 }
+
+/// How servers are.
+pub const NODES: [&str; 2] = ["available", "unavailable"];
 
 /// What became of a question. `late` had no answer in time, `unasked` was not even sent.
 pub const RESULTS: [&str; 4] = ["answered", "late", "failed", "unasked"];

@@ -151,3 +151,47 @@ async fn a_bucket_that_is_not_granted_stops_the_start() {
     let problems = TestGateway::try_start(&yaml).await.err().expect("it should not start").to_string();
     assert!(problems.contains("the bucket `rate-limit` is not granted"), "{problems}");
 }
+
+/// Sends one request each for so many clients that nobody has heard of, over several connections.
+async fn flood(gateway: &TestGateway, path: &'static str, clients: usize) {
+    const CONNECTIONS: usize = 4;
+    let mut tasks = JoinSet::new();
+    for connection in 0..CONNECTIONS {
+        let address = gateway.address();
+        tasks.spawn(async move {
+            let mut client = Client::connect(address).await;
+            for number in 0..clients / CONNECTIONS {
+                let name = format!("flood-{connection}-{number}");
+                assert_eq!(client.send(Request::get(path).header("x-client", &name)).await.status, 200);
+            }
+        });
+    }
+    tasks.join_all().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_clients_neither_frees_who_is_refused_nor_makes_another_route_forget() {
+    let limit = |limit: u32| json!({ "limit": limit, "per": "1h", "key": { "header": "x-client" } });
+    let gateway = TestGateway::start(&format!(
+        "limits: {{ store-bytes: 1MiB }}
+routes:
+  - {{ name: flooded, match: {{ path: /flooded }}, plugins: [{{ name: rate-limit, config: {} }}], respond: {{}} }}
+  - {{ name: other, match: {{ path: /other }}, plugins: [{{ name: rate-limit, config: {} }}], respond: {{}} }}
+",
+        limit(2),
+        limit(10)
+    ))
+    .await;
+    let ask = async |path: &str, client: &str| gateway.send(Request::get(path).header("x-client", client)).await;
+    for expected in [200, 200, 429] {
+        assert_eq!(ask("/flooded", "anna").await.status, expected);
+    }
+    assert_eq!(number(ask("/other", "berta").await.header("ratelimit"), "r"), 9);
+    // About twice what there is room for.
+    flood(&gateway, "/flooded", 6000).await;
+    assert_eq!(ask("/flooded", "anna").await.status, 429);
+    assert_eq!(number(ask("/other", "berta").await.header("ratelimit"), "r"), 8);
+    let entries = gateway.metrics().await;
+    let entries = entries.lines().find_map(|line| line.strip_prefix("gateway_store_bytes ")).expect("a figure");
+    assert!((900_000..=1 << 20).contains(&entries.parse::<usize>().unwrap()), "it was full: {entries}");
+}

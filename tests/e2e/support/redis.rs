@@ -57,6 +57,33 @@ impl Redis {
         eventually("Redis listening", async || TcpStream::connect(address).await.is_ok()).await;
     }
 
+    /// A Sentinel that monitors a primary under the name `main`.
+    pub async fn sentinel(primary: &Self) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let lines =
+            format!("sentinel monitor main 127.0.0.1 {} 1\nsentinel down-after-milliseconds main 2000\n", primary.port);
+        std::fs::write(folder.path().join("sentinel.conf"), lines).expect("written");
+        let port = free_address().port();
+        let mut sentinel = Self { child: None, folder, port, options: Vec::new() };
+        let child = Command::new("redis-server")
+            .args(["sentinel.conf", "--sentinel", "--port", &port.to_string(), "--bind", "127.0.0.1"])
+            .current_dir(sentinel.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("redis-server: install the package of that name");
+        sentinel.child = Some(child);
+        let address = sentinel.address();
+        eventually("the Sentinel listening", async || TcpStream::connect(address).await.is_ok()).await;
+        sentinel
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn address(&self) -> SocketAddr {
         ([127, 0, 0, 1], self.port).into()
     }
@@ -78,6 +105,18 @@ impl Redis {
         if name == "KILL" {
             let _ = self.child.take().expect("it runs").wait().await;
         }
+    }
+
+    /// The same where the answer is one string.
+    pub async fn bulk(&self, command: &str) -> String {
+        let mut stream = BufReader::new(TcpStream::connect(self.address()).await.expect("Redis"));
+        stream.write_all(format!("{command}\r\n").as_bytes()).await.expect("sent");
+        let mut line = String::new();
+        for _ in 0..2 {
+            line.clear();
+            stream.read_line(&mut line).await.expect("an answer");
+        }
+        line.trim_end().to_owned()
     }
 
     /// One line of command, and the first line of the answer.

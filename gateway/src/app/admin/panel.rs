@@ -62,6 +62,11 @@ impl Panel {
         self.ready.load(Ordering::Acquire)
     }
 
+    /// Why some or all of the plugins' state in Redis is unavailable.
+    pub(super) fn state_trouble(&self) -> Option<String> {
+        self.shared.remote.get().and_then(|remote| remote.trouble())
+    }
+
     pub(in crate::app) fn set_ready(&self, ready: bool) {
         self.ready.store(ready, Ordering::Release);
     }

@@ -57,6 +57,7 @@ pub(super) fn router(panel: Arc<Panel>) -> Router {
     Router::new()
         .route("/healthz", get(async || text(StatusCode::OK, "alive\n")))
         .route("/readyz", get(ready))
+        .route("/readyz/state", get(state_ready))
         .route("/metrics", get(metrics))
         .merge(page::router())
         .merge(api)
@@ -131,6 +132,9 @@ struct Gateway {
     version: &'static str,
     /// Whether new traffic is welcome.
     ready: bool,
+    /// Why some or all of the plugins' state in Redis is unavailable; absent while all of it is available.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_unavailable: Option<String>,
     /// Seconds since 1970.
     started: f64,
     workers: usize,
@@ -146,6 +150,7 @@ async fn gateway(State(panel): State<Arc<Panel>>) -> Json<Gateway> {
     Json(Gateway {
         version: env!("CARGO_PKG_VERSION"),
         ready: panel.is_ready(),
+        state_unavailable: panel.state_trouble(),
         started: seconds(panel.started),
         workers: panel.snapshot().config.workers,
         revision: panel.history().present().map_or(0, |revision| revision.id),
@@ -153,10 +158,22 @@ async fn gateway(State(panel): State<Arc<Panel>>) -> Json<Gateway> {
     })
 }
 
+/// State that is unavailable does not take a gateway out of its load balancer: the others share it, and all would go at once.
+/// So it is said here, and a probe that is to fail then asks for `/readyz/state`, as in Kubernetes' own API server, where
+/// each check has a path.
 async fn ready(State(panel): State<Arc<Panel>>) -> Response {
-    match panel.is_ready() {
-        true => text(StatusCode::OK, "ready\n"),
-        false => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+    match (panel.is_ready(), panel.state_trouble()) {
+        (true, None) => text(StatusCode::OK, "ready\n"),
+        (true, Some(_)) => text(StatusCode::OK, "ready\nstate: unavailable\n"),
+        (false, _) => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+    }
+}
+
+async fn state_ready(State(panel): State<Arc<Panel>>) -> Response {
+    match (panel.is_ready(), panel.state_trouble()) {
+        (true, None) => text(StatusCode::OK, "ready\n"),
+        (true, Some(_)) => text(StatusCode::SERVICE_UNAVAILABLE, "state: unavailable\n"),
+        (false, _) => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
     }
 }
 

@@ -32,6 +32,8 @@ const HEADERS: (Size, Size) = (Size::kib(1), Size::mib(1));
 const URI: (Size, Size) = (Size(64), Size(65_534));
 const BODY: (Size, Size) = (Size(1), Size(1 << 40));
 const BUFFER: (Size, Size) = (Size(1), Size(1 << 30));
+/// With less, a shard has no room for a long key and a value.
+const STORE: (Size, Size) = (Size::mib(1), Size(1 << 40));
 const CACHE: (Size, Size) = (Size(0), Size(1 << 40));
 const ROTATED: (Size, Size) = (Size::kib(4), Size(1 << 40));
 const WAIT: (Span, Span) = (Span::millis(1), Span::secs(24 * 60 * 60));
@@ -119,6 +121,7 @@ pub(super) fn limits(file: &File, report: &mut Report<'_>) -> model::Limits {
     range(typed.body_bytes, BODY, "/limits/body-bytes", report);
     range(typed.buffer_bytes, BUFFER, "/limits/buffer-bytes", report);
     range(typed.cache_bytes, CACHE, "/limits/cache-bytes", report);
+    range(typed.store_bytes, STORE, "/limits/store-bytes", report);
     // A value out of its own range has been reported already.
     let both_in_range = typed.uri_bytes <= URI.1 && typed.header_bytes >= HEADERS.0;
     if both_in_range && typed.uri_bytes > typed.header_bytes {
@@ -133,6 +136,7 @@ pub(super) fn limits(file: &File, report: &mut Report<'_>) -> model::Limits {
         body_bytes: typed.body_bytes.0,
         buffer_bytes: typed.buffer_bytes.as_usize(),
         cache_bytes: typed.cache_bytes.0,
+        store_bytes: typed.store_bytes.as_usize(),
         connections: typed.connections,
         streams: typed.streams,
     }

@@ -3,7 +3,7 @@
 use super::{files, names, report::Report, settings::range};
 use crate::config::{
     file::{Backend, File, Redis},
-    model::{RedisServer, StateBackend},
+    model::{RedisServer, RedisServers, StateBackend},
     units::Span,
 };
 
@@ -21,34 +21,67 @@ pub(super) fn state(file: &File, report: &mut Report<'_>) -> Option<StateBackend
 }
 
 fn redis(typed: &Redis, file: &File, report: &mut Report<'_>) -> RedisServer {
-    let urls: Vec<(String, &String)> = match &typed.url {
+    let at = |key: &str| format!("{PLACE}/{key}");
+    let servers = match &typed.url {
         Some(url) => {
             if !typed.cluster.is_empty() {
-                report.key(
-                    &format!("{PLACE}/cluster"),
-                    "`cluster` takes the place of `url`: give one of them".to_owned(),
-                );
+                report.key(&at("cluster"), "`cluster` takes the place of `url`: give one of them".to_owned());
             }
-            vec![(format!("{PLACE}/url"), url)]
+            let named = !typed.sentinels.is_empty();
+            if let Err(message) = if named { primary(url) } else { address(url) } {
+                report.value(&at("url"), message);
+            }
+            if named {
+                RedisServers::Sentinels(url.clone(), typed.sentinels.clone())
+            } else {
+                RedisServers::One(url.clone())
+            }
         }
         None => {
-            if typed.cluster.is_empty() {
+            if !typed.sentinels.is_empty() {
+                let message = "needs `url: redis://NAME` with the name under which the Sentinels monitor the primary";
+                report.key(&at("sentinels"), message.to_owned());
+            } else if typed.cluster.is_empty() {
                 report.value(PLACE, "needs `url: redis://HOST:PORT`, or the nodes of a `cluster`".to_owned());
             }
-            let nodes = typed.cluster.iter().enumerate();
-            nodes.map(|(i, url)| (format!("{PLACE}/cluster/{i}"), url)).collect()
+            RedisServers::Cluster(typed.cluster.clone())
         }
     };
-    for (at, url) in &urls {
-        if let Err(message) = address(url) {
-            report.value(at, message);
+    for (key, urls) in [("cluster", &typed.cluster), ("sentinels", &typed.sentinels)] {
+        // What has no place there is reported as such.
+        if key == "cluster" && typed.url.is_some() {
+            continue;
+        }
+        for (i, url) in urls.iter().enumerate() {
+            if let Err(message) = address(url) {
+                report.value(&format!("{PLACE}/{key}/{i}"), message);
+            }
         }
     }
-    if let Some(secret) = &typed.password
-        && !file.secrets.contains_key(secret)
-    {
-        let hint = names::hint(secret, file.secrets.keys().map(String::as_str));
-        report.value(&format!("{PLACE}/password"), format!("there is no secret `{secret}`{hint}"));
+    if typed.sentinels.is_empty() {
+        for (key, value) in
+            [("sentinel-username", &typed.sentinel_username), ("sentinel-password", &typed.sentinel_password)]
+        {
+            if value.is_some() {
+                report.key(&at(key), format!("`{key}` has no effect without `sentinels`"));
+            }
+        }
+    }
+    if typed.username.is_some() && typed.username_from.is_some() {
+        report.key(&at("username-from"), "`username-from` takes the place of `username`: give one of them".to_owned());
+    }
+    let secrets = [
+        ("username-from", &typed.username_from),
+        ("password", &typed.password),
+        ("sentinel-password", &typed.sentinel_password),
+    ];
+    for (key, secret) in secrets {
+        if let Some(secret) = secret
+            && !file.secrets.contains_key(secret)
+        {
+            let hint = names::hint(secret, file.secrets.keys().map(String::as_str));
+            report.value(&at(key), format!("there is no secret `{secret}`{hint}"));
+        }
     }
     let ca = typed.ca.as_ref().map(|ca| {
         let path = report.path(ca);
@@ -63,10 +96,12 @@ fn redis(typed: &Redis, file: &File, report: &mut Report<'_>) -> RedisServer {
     }
     range(typed.timeout, TIMEOUT, &format!("{PLACE}/timeout"), report);
     RedisServer {
-        urls: urls.into_iter().map(|(_, url)| url.clone()).collect(),
-        cluster: typed.url.is_none(),
+        servers,
         username: typed.username.clone(),
+        username_from: typed.username_from.clone(),
         password: typed.password.clone(),
+        sentinel_username: typed.sentinel_username.clone(),
+        sentinel_password: typed.sentinel_password.clone(),
         ca,
         prefix: typed.prefix.clone(),
         timeout: typed.timeout.0,
@@ -91,4 +126,14 @@ fn address(url: &str) -> Result<(), String> {
         return Err(format!("`{database}` is no number of a database"));
     }
     Ok(())
+}
+
+/// The host is a name that Sentinels know, so it has no port.
+fn primary(url: &str) -> Result<(), String> {
+    address(url)?;
+    let authority = url.split_once("://").map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
+    match authority.contains(':') {
+        true => Err("with `sentinels` this is `redis://NAME`: they know host and port of the primary".to_owned()),
+        false => Ok(()),
+    }
 }

@@ -19,7 +19,7 @@ pub(in crate::config) enum Backend {
     /// The memory of this process.
     #[default]
     Memory,
-    /// A Redis server or cluster.
+    /// A Redis server, one that Sentinels monitor, or a cluster.
     Redis(Redis),
 }
 
@@ -30,11 +30,20 @@ pub(in crate::config) struct Redis {
     pub url: Option<String>,
     /// Some nodes of a cluster, instead of `url`; the others are found through them.
     pub cluster: Vec<String>,
-    /// Who the gateway is to the server's access control.
+    /// Sentinels, as URLs with their port. The host of `url` is then the name under which they monitor the primary:
+    /// `redis://NAME`.
+    pub sentinels: Vec<String>,
+    /// The user of the server's access control.
     pub username: Option<String>,
-    /// The name of the secret with the password.
+    /// The name of a secret with the user, instead of `username`: for users that rotate together with their password.
+    pub username_from: Option<String>,
+    /// The name of the secret with the password. A secret in a file is read again before each connection.
     pub password: Option<String>,
-    /// A file of authorities in PEM that are believed instead of the system's.
+    /// The user of the Sentinels' access control.
+    pub sentinel_username: Option<String>,
+    /// The name of the secret with the Sentinels' password.
+    pub sentinel_password: Option<String>,
+    /// A file of authorities in PEM that are trusted instead of the system's. It is read again before each connection.
     pub ca: Option<String>,
     /// Before the name of every key.
     pub prefix: String,
@@ -47,8 +56,12 @@ impl Default for Redis {
         Self {
             url: None,
             cluster: Vec::new(),
+            sentinels: Vec::new(),
             username: None,
+            username_from: None,
             password: None,
+            sentinel_username: None,
+            sentinel_password: None,
             ca: None,
             prefix: "gateway:".to_owned(),
             timeout: Span::millis(50),

@@ -138,8 +138,9 @@ impl State {
     fn ask<T>(
         &self,
         bucket: &str,
-        question: impl FnOnce(&MemoryStore, &str) -> std::result::Result<T, state::StoreError>,
+        question: impl FnOnce(&MemoryStore, state::Bucket<'_>) -> std::result::Result<T, state::StoreError>,
     ) -> Answer<T> {
+        let bucket = state::Bucket { name: bucket, route: self.route().unwrap_or_default() };
         // All of its errors are of this kind to a plugin.
         Ok(question(&self.services()?.shared.store, bucket).map_err(|_| StoreError::TooLarge))
     }

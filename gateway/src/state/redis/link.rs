@@ -1,46 +1,36 @@
-//! The thread that has the connection: it asks, notices when nobody answers, and connects again.
+//! The thread that has the connections: it finds the server for each request, and counts what becomes of it.
 
 use std::{
-    cell::{Cell, RefCell},
-    rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    cell::Cell,
+    rc::{Rc, Weak},
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use redis::{
-    AsyncConnectionConfig, Client, IntoConnectionInfo, RedisFuture, RedisResult, TlsCertificates, Value,
-    aio::{ConnectionLike, MultiplexedConnection},
-    cluster::ClusterClient,
-    cluster_async::ClusterConnection,
-};
 use tokio::{
     sync::{Notify, Semaphore, mpsc},
     task::{LocalSet, spawn_local},
 };
 
-use super::{Ask, Counts, Failure, Op, Reply, Responses, Settings, forgotten::Forgotten, kept::Purges, ops};
+use super::{
+    Ask, Counts, Dialer, Failure, Health, Op, Reply, Responses, Servers, Settings,
+    cluster::Cluster,
+    dial::{CONNECT, Target},
+    forgotten::Forgotten,
+    kept::Purges,
+    node::{Node, PULSE, Unanswered},
+};
 
-/// Questions that are under way.
+/// Requests that are under way.
 const UNDER_WAY: usize = 8 * 1024;
-/// Questions in a row that were not answered in time, after which nobody asks until a ping is answered.
-const PATIENCE: u32 = 8;
-/// Between two pings while all is well.
-const PULSE: Duration = Duration::from_secs(1);
-/// For a ping, and for connecting.
-const CONNECT: Duration = Duration::from_secs(2);
-const SHORTEST_WAIT: Duration = Duration::from_millis(100);
-const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// A slot that moves while it is asked for moves once or twice.
+const REDIRECTIONS: usize = 3;
 
+/// What the thread begins with.
 pub(super) struct Link {
-    server: Server,
-    /// As the log names it: without credentials.
-    name: String,
-    timeout: Duration,
-    up: Arc<AtomicBool>,
+    settings: Settings,
+    health: Arc<Health>,
     counts: Arc<Counts>,
     news: News,
 }
@@ -55,14 +45,6 @@ pub(super) struct News {
 }
 
 impl News {
-    async fn hear(&self, connection: &mut Connection) -> RedisResult<()> {
-        let purges = Op::Purges { keys: self.purge_keys.clone(), seen: self.purges.seen(), order: None };
-        self.learn(&purges.run(connection).await?);
-        let forgotten = Op::Forgotten { keys: self.forgotten_keys.clone(), seen: self.forgotten.seen(), order: None };
-        self.learn(&forgotten.run(connection).await?);
-        Ok(())
-    }
-
     fn learn(&self, reply: &Reply) {
         let (count, latest) = match reply {
             Reply::Purges(count, latest) => (count, latest),
@@ -79,126 +61,61 @@ impl News {
     }
 }
 
-enum Server {
-    One(Box<Client>),
-    Cluster(Box<ClusterClient>),
-}
-
-#[derive(Clone)]
-enum Connection {
-    One(MultiplexedConnection),
-    Cluster(ClusterConnection),
-}
-
-impl ConnectionLike for Connection {
-    fn req_packed_command<'a>(&'a mut self, cmd: &'a redis::Cmd) -> RedisFuture<'a, Value> {
-        match self {
-            Self::One(connection) => connection.req_packed_command(cmd),
-            Self::Cluster(connection) => connection.req_packed_command(cmd),
-        }
-    }
-
-    fn req_packed_commands<'a>(
-        &'a mut self,
-        cmd: &'a redis::Pipeline,
-        offset: usize,
-        count: usize,
-    ) -> RedisFuture<'a, Vec<Value>> {
-        match self {
-            Self::One(connection) => connection.req_packed_commands(cmd, offset, count),
-            Self::Cluster(connection) => connection.req_packed_commands(cmd, offset, count),
-        }
-    }
-
-    fn get_db(&self) -> i64 {
-        match self {
-            Self::One(connection) => connection.get_db(),
-            Self::Cluster(connection) => connection.get_db(),
-        }
-    }
-}
-
 impl Link {
     pub(super) fn new(
         settings: Settings,
-        up: Arc<AtomicBool>,
+        health: Arc<Health>,
         counts: Arc<Counts>,
         news: News,
     ) -> Result<Self, String> {
-        let Settings { urls, cluster, username, password, ca, timeout, prefix: _ } = settings;
-        let name = urls.join(", ");
-        let wrong = |error: redis::RedisError| format!("state: {error}");
-        let certificates = ca.map(|ca| TlsCertificates { client_tls: None, root_cert: Some(ca) });
-        let server = if cluster {
-            let mut builder =
-                ClusterClient::builder(urls).connection_timeout(CONNECT).response_timeout(timeout).retries(1);
-            if let Some(username) = username {
-                builder = builder.username(username);
-            }
-            if let Some(password) = password {
-                builder = builder.password(password.0);
-            }
-            if let Some(certificates) = certificates {
-                builder = builder.certs(certificates);
-            }
-            Server::Cluster(Box::new(builder.build().map_err(wrong)?))
-        } else {
-            let url = urls.into_iter().next().ok_or("state: no URL")?;
-            let mut info = url.as_str().into_connection_info().map_err(wrong)?;
-            let mut credentials = info.redis_settings().clone();
-            if let Some(username) = username {
-                credentials = credentials.set_username(username);
-            }
-            if let Some(password) = password {
-                credentials = credentials.set_password(password.0);
-            }
-            info = info.set_redis_settings(credentials);
-            Server::One(Box::new(match certificates {
-                Some(certificates) => Client::build_with_tls(info, certificates).map_err(wrong)?,
-                None => Client::open(info).map_err(wrong)?,
-            }))
+        let urls = match &settings.servers {
+            Servers::One(url) => std::slice::from_ref(url),
+            Servers::Cluster(urls) | Servers::Sentinels(_, urls) => urls,
         };
-        Ok(Self { server, name, timeout, up, counts, news })
-    }
-
-    async fn connect(&self) -> RedisResult<Connection> {
-        let mut connection = match &self.server {
-            Server::One(client) => {
-                let config = AsyncConnectionConfig::new()
-                    .set_connection_timeout(Some(CONNECT))
-                    .set_response_timeout(Some(CONNECT));
-                Connection::One(client.get_multiplexed_async_connection_with_config(&config).await?)
-            }
-            Server::Cluster(client) => Connection::Cluster(client.get_async_connection().await?),
-        };
-        ops::ping(&mut connection).await?;
-        // Before anything is believed that may have been purged.
-        self.news.hear(&mut connection).await?;
-        Ok(connection)
+        for url in urls {
+            redis::IntoConnectionInfo::into_connection_info(url.as_str()).map_err(|error| format!("state: {error}"))?;
+        }
+        Ok(Self { settings, health, counts, news })
     }
 }
 
 /// What the tasks of the thread share.
-struct Shared {
-    link: Link,
-    connection: RefCell<Option<Connection>>,
-    /// Somebody found that the connection is of no use.
-    lost: Notify,
-    unanswered: Cell<u32>,
+pub(super) struct Shared {
+    servers: Topology,
+    pub(super) dialer: Rc<Dialer>,
+    /// As the log names them: without credentials.
+    name: String,
+    timeout: Duration,
+    health: Arc<Health>,
+    counts: Arc<Counts>,
+    news: News,
+    news_wanted: Notify,
+    /// What was purged is known: only then are responses believed.
+    news_known: Cell<bool>,
+    /// The news was asked for since some server was available: before, nothing is asked for anybody.
+    settled: Cell<bool>,
+}
+
+enum Topology {
+    One(Rc<Node>),
+    Cluster(Rc<Cluster>),
 }
 
 /// Runs until nobody can ask any more.
-pub(super) fn run(link: Link, mut questions: mpsc::Receiver<Ask>) {
+pub(super) fn run(link: Link, mut asks: mpsc::Receiver<Ask>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return tracing::error!("the state cannot be reached: {error}"),
     };
-    let shared =
-        Rc::new(Shared { link, connection: RefCell::new(None), lost: Notify::new(), unanswered: Cell::new(0) });
     let room = Arc::new(Semaphore::new(UNDER_WAY));
     LocalSet::new().block_on(&runtime, async {
-        spawn_local(stay_connected(Rc::clone(&shared)));
-        while let Some(ask) = questions.recv().await {
+        let shared = Rc::new_cyclic(|weak| Shared::new(link, weak));
+        match &shared.servers {
+            Topology::One(node) => drop(spawn_local(Rc::clone(node).stay_connected())),
+            Topology::Cluster(cluster) => drop(spawn_local(Rc::clone(cluster).keep_up())),
+        }
+        spawn_local(keep_informed(Rc::clone(&shared)));
+        while let Some(ask) = asks.recv().await {
             let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
             let shared = Rc::clone(&shared);
             spawn_local(async move {
@@ -209,110 +126,187 @@ pub(super) fn run(link: Link, mut questions: mpsc::Receiver<Ask>) {
     });
 }
 
+/// Hears of what other gateways have purged: when a server becomes available, and once a second.
+async fn keep_informed(shared: Rc<Shared>) {
+    loop {
+        tokio::select! {
+            () = shared.news_wanted.notified() => {}
+            () = tokio::time::sleep(PULSE) => {}
+        }
+        if shared.nodes().iter().any(|node| node.is_up()) {
+            let heard = tokio::time::timeout(CONNECT, shared.hear()).await;
+            shared.news_known.set(matches!(heard, Ok(Ok(()))));
+            shared.settled.set(true);
+            shared.settle();
+        }
+    }
+}
+
 impl Shared {
+    fn new(link: Link, own: &Weak<Self>) -> Self {
+        let Link { settings, health, counts, news } = link;
+        let Settings { servers, credentials, prefix, timeout } = settings;
+        let probe = format!("{prefix}{{.probe}}");
+        let (name, servers) = match servers {
+            Servers::One(url) => {
+                let node = Node::new(Target::Url(url.clone()), url.clone(), probe, own.clone());
+                (url, Topology::One(node))
+            }
+            Servers::Sentinels(url, sentinels) => {
+                let target = Target::Primary { url: url.clone(), sentinels };
+                (url.clone(), Topology::One(Node::new(target, url, probe, own.clone())))
+            }
+            Servers::Cluster(seeds) => {
+                (seeds.join(", "), Topology::Cluster(Rc::new(Cluster::new(seeds, prefix, own.clone()))))
+            }
+        };
+        Self {
+            servers,
+            dialer: Rc::new(Dialer { credentials }),
+            name,
+            timeout,
+            health,
+            counts,
+            news,
+            news_wanted: Notify::new(),
+            news_known: Cell::new(false),
+            settled: Cell::new(false),
+        }
+    }
+
+    fn nodes(&self) -> Vec<Rc<Node>> {
+        match &self.servers {
+            Topology::One(node) => vec![Rc::clone(node)],
+            Topology::Cluster(cluster) => cluster.nodes(),
+        }
+    }
+
+    /// A server is available again.
+    pub(super) fn came(&self, server: &str) {
+        if let Topology::Cluster(_) = self.servers
+            && self.settled.get()
+        {
+            tracing::info!(server, "a node of the cluster with the state is available");
+        }
+        // What was purged while it was not is heard first.
+        self.news_known.set(false);
+        self.news_wanted.notify_one();
+    }
+
+    pub(super) fn log_away(&self, server: &str, why: &str) {
+        match &self.servers {
+            Topology::One(_) => tracing::warn!(server, "the state in Redis is away: {why}"),
+            Topology::Cluster(cluster) => {
+                tracing::warn!(server, "a node of the cluster with the state is unavailable: {why}");
+                cluster.look();
+            }
+        }
+    }
+
+    /// No node of the cluster answers.
+    pub(super) fn unreachable(&self, why: &str) {
+        if self.health.trouble().as_deref() != Some(why) {
+            tracing::warn!(server = self.name, "the state in Redis is away: {why}");
+            self.health.set(false, (0, 0), Some(why.to_owned()));
+        }
+    }
+
+    /// Says to the rest of the process how it is now.
+    pub(super) fn settle(&self) {
+        let nodes = self.nodes();
+        let down: Vec<_> = nodes.iter().filter(|node| !node.is_up()).collect();
+        let up = nodes.len() - down.len();
+        if up == 0 {
+            self.settled.set(false);
+            self.news_known.set(false);
+        }
+        let covered = match &self.servers {
+            Topology::One(_) => true,
+            Topology::Cluster(cluster) => cluster.is_covered(),
+        };
+        let trouble = match (&down[..], covered) {
+            ([], true) => None,
+            ([], false) => Some("some slots of the cluster have no node".to_owned()),
+            (down, _) => {
+                let each = down.iter().map(|node| format!("{}: {}", node.name, node.why.borrow()));
+                Some(each.collect::<Vec<_>>().join("; "))
+            }
+        };
+        let usable = up > 0 && self.settled.get();
+        let was_usable = self.health.set(usable, (up as u64, down.len() as u64), trouble);
+        if usable && !was_usable {
+            // Said when it is true: whoever reads it may rely on it.
+            tracing::info!(server = self.name, "the state is in Redis");
+        }
+    }
+
+    async fn hear(&self) -> Result<(), Unanswered> {
+        let News { purge_keys, forgotten_keys, .. } = &self.news;
+        let purges = Op::Purges { keys: purge_keys.clone(), seen: self.news.purges.seen(), order: None };
+        self.news.learn(&self.run(&purges, CONNECT).await?);
+        let forgotten = Op::Forgotten { keys: forgotten_keys.clone(), seen: self.news.forgotten.seen(), order: None };
+        self.news.learn(&self.run(&forgotten, CONNECT).await?);
+        Ok(())
+    }
+
     async fn answer(&self, ask: Ask) {
         let Ask { op, answer } = ask;
-        let counts = &*self.link.counts;
-        let count = |counter: &AtomicU64| {
-            counter.fetch_add(1, Ordering::Relaxed);
-        };
-        let connection = self.connection.borrow().clone();
-        let Some(mut connection) = connection else {
-            count(&counts.unasked);
-            let _ = answer.send(Err(Failure::Away("not connected".to_owned())));
-            return;
-        };
+        let counts = &*self.counts;
         let asked = Instant::now();
-        let result = match tokio::time::timeout(self.link.timeout, op.run(&mut connection)).await {
-            Ok(Ok(reply)) => {
-                count(&counts.answered);
+        let result = if matches!(op, Op::Find { .. }) && !self.news_known.get() {
+            Err(Unanswered::Skipped(Failure::Away("what was purged is not known".to_owned())))
+        } else {
+            self.run_whole(op).await
+        };
+        let (counter, result) = match result {
+            Ok(reply) => {
                 let micros = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
                 counts.micros.fetch_add(micros, Ordering::Relaxed);
-                self.unanswered.set(0);
-                self.link.news.learn(&reply);
-                Ok(reply)
+                self.news.learn(&reply);
+                (&counts.answered, Ok(reply))
             }
-            Ok(Err(error)) => {
-                count(&counts.failed);
-                let (failure, broken) = ops::explain(&error);
-                if broken {
-                    self.lose(&failure);
-                }
-                Err(failure)
-            }
-            Err(_) => {
-                count(&counts.late);
-                let failure = Failure::Away(format!("no answer within {:?}", self.link.timeout));
-                self.unanswered.set(self.unanswered.get() + 1);
-                if self.unanswered.get() >= PATIENCE {
-                    self.lose(&failure);
-                }
-                Err(failure)
+            Err(Unanswered::Skipped(failure)) => (&counts.unasked, Err(failure)),
+            Err(Unanswered::Late(failure)) => (&counts.late, Err(failure)),
+            Err(Unanswered::Failed(failure) | Unanswered::Moved(_, _, failure) | Unanswered::Asked(_, failure)) => {
+                (&counts.failed, Err(failure))
             }
         };
+        counter.fetch_add(1, Ordering::Relaxed);
         // Whoever asked may have gone.
         let _ = answer.send(result);
     }
 
-    fn lose(&self, why: &Failure) {
-        if self.link.up.swap(false, Ordering::Relaxed) {
-            let Failure::Away(why) = why else { return };
-            tracing::warn!(server = self.link.name, "the state in Redis is away: {why}");
-        }
-        self.lost.notify_one();
-    }
-}
-
-/// Connects, looks after the connection, and connects again when it is lost.
-async fn stay_connected(shared: Rc<Shared>) {
-    let mut wait = SHORTEST_WAIT;
-    let mut told = false;
-    loop {
-        let attempt = tokio::time::timeout(CONNECT, shared.link.connect()).await;
-        match attempt {
-            Ok(Ok(connection)) => {
-                *shared.connection.borrow_mut() = Some(connection.clone());
-                shared.unanswered.set(0);
-                shared.link.up.store(true, Ordering::Relaxed);
-                // Said when it is true: whoever reads it may rely on it.
-                tracing::info!(server = shared.link.name, "the state is in Redis");
-                (wait, told) = (SHORTEST_WAIT, true);
-                look_after(&shared, connection).await;
-                *shared.connection.borrow_mut() = None;
+    /// An operation with what follows from it.
+    async fn run_whole(&self, op: Op) -> Result<Reply, Unanswered> {
+        let reply = self.run(&op, self.timeout).await?;
+        match (op, reply) {
+            (Op::Forget { .. }, Reply::Number(0)) => Ok(Reply::Done),
+            (Op::Forget { keys, seen, order, .. }, _) => {
+                let told = Op::Forgotten { keys, seen, order: Some(order) };
+                self.run(&told, self.timeout).await
             }
-            other => {
-                let why = match other {
-                    Ok(Err(error)) => error.to_string(),
-                    _ => format!("no answer within {CONNECT:?}"),
-                };
-                // Once: what follows is the same.
-                if !told {
-                    told = true;
-                    tracing::warn!(server = shared.link.name, "the state in Redis is away: {why}");
-                }
-            }
+            (_, reply) => Ok(reply),
         }
-        tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
-        wait = (wait * 2).min(LONGEST_WAIT);
     }
-}
 
-/// Ends when the connection is of no use any more.
-async fn look_after(shared: &Shared, mut connection: Connection) {
-    loop {
-        tokio::select! {
-            () = shared.lost.notified() => return,
-            () = tokio::time::sleep(PULSE) => {}
-        }
-        // As good as a ping.
-        let failure = match tokio::time::timeout(CONNECT, shared.link.news.hear(&mut connection)).await {
-            Ok(Ok(())) => continue,
-            Ok(Err(error)) => Failure::Away(error.to_string()),
-            Err(_) => Failure::Away(format!("no answer within {CONNECT:?}")),
+    /// Runs an operation where its keys are.
+    async fn run(&self, op: &Op, limit: Duration) -> Result<Reply, Unanswered> {
+        let cluster = match &self.servers {
+            Topology::One(node) => return node.run(op, false, limit).await,
+            Topology::Cluster(cluster) => cluster,
         };
-        shared.lose(&failure);
-        // It was told just now.
-        shared.lost.notified().await;
-        return;
+        let without = || Unanswered::Skipped(Failure::Away("the key's slot has no node".to_owned()));
+        let mut node = cluster.node(op.key()).ok_or_else(without)?;
+        let mut asking = false;
+        for _ in 0..REDIRECTIONS {
+            let (next, ask, failure) = match node.run(op, asking, limit).await {
+                Err(Unanswered::Moved(slot, address, failure)) => (cluster.moved(slot, &address), false, failure),
+                Err(Unanswered::Asked(address, failure)) => (cluster.at(&address), true, failure),
+                done => return done,
+            };
+            let Some(next) = next.filter(|next| next.is_up()) else { return Err(Unanswered::Failed(failure)) };
+            (node, asking) = (next, ask);
+        }
+        Err(Unanswered::Failed(Failure::Away("too many redirections".to_owned())))
     }
 }

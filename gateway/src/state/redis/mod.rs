@@ -1,18 +1,24 @@
 //! The store in Redis: shared by all gateways that are given the same server and prefix.
 //!
-//! One thread has the connection and asks for everybody, so that workers never wait for it but through a channel, and
-//! what they ask in the same moment travels together. While the server is away every question fails at once; a question that
-//! is not answered in time fails then. Nobody waits for longer.
+//! One thread has the connections and asks for all workers (`link`), so that workers never wait for it but through a channel, and
+//! what they ask in the same moment travels together. Each server has a connection that is probed, given up and made anew by
+//! itself (`node`); a cluster is several of these and a map of slots (`cluster`). While a server is unavailable every request to it
+//! fails at once; a request that is not answered in time fails then.
 
+mod cluster;
+mod dial;
+mod failure;
 mod forgotten;
+mod health;
 mod kept;
 mod link;
+mod node;
 mod ops;
 
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     thread,
     time::Duration,
@@ -21,13 +27,17 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-pub use ops::{Failure, Op, Reply};
+pub use dial::Credentials;
+pub use failure::Failure;
+pub use ops::{Op, Reply};
 
 use super::{
     Responses, Step,
     responses::{Purge, Stored},
 };
+use dial::Dialer;
 use forgotten::Forgotten;
+use health::Health;
 use kept::Purges;
 use link::Link;
 use ops::Keys;
@@ -35,21 +45,30 @@ use ops::Keys;
 /// Questions that wait for the thread, of all workers.
 const QUEUE: usize = 16 * 1024;
 
-/// How the server is reached.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// How the servers are reached.
+#[derive(Clone)]
 pub struct Settings {
-    /// `redis://` or `rediss://`; of a cluster some of its nodes.
-    pub urls: Vec<String>,
-    pub cluster: bool,
-    pub username: Option<String>,
-    pub password: Option<Secret>,
-    /// Authorities in PEM, instead of the system's.
-    pub ca: Option<Vec<u8>>,
+    pub servers: Servers,
+    /// Read before each connection, so that what has rotated in its file is used for the next one.
+    pub credentials: ReadCredentials,
     /// Before every key.
     pub prefix: String,
     /// For an answer.
     pub timeout: Duration,
 }
+
+/// Which servers have the state. All URLs are `redis://` or `rediss://`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Servers {
+    One(String),
+    /// Some nodes, through which the others are found.
+    Cluster(Vec<String>),
+    /// The host of the URL is the name under which these Sentinels monitor the primary.
+    Sentinels(String, Vec<String>),
+}
+
+/// What a connection is opened with, or why that cannot be read.
+pub type ReadCredentials = Arc<dyn Fn() -> Result<Credentials, String> + Send + Sync>;
 
 /// Is not shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -78,7 +97,7 @@ pub struct Counts {
 /// One for the process.
 pub struct Redis {
     asks: mpsc::Sender<Ask>,
-    up: Arc<AtomicBool>,
+    health: Arc<Health>,
     counts: Arc<Counts>,
     purges: Arc<Purges>,
     forgotten: Arc<Forgotten>,
@@ -105,7 +124,7 @@ impl Redis {
     ///
     /// A URL, certificate or thread that cannot be had.
     pub fn start(settings: Settings, responses: Arc<Responses>) -> Result<Arc<Self>, String> {
-        let up = Arc::new(AtomicBool::new(false));
+        let health = Arc::new(Health::default());
         let (asks, questions) = mpsc::channel(QUEUE);
         let (prefix, timeout) = (settings.prefix.clone(), settings.timeout);
         let (purges, forgotten) = (Arc::new(Purges::default()), Arc::new(Forgotten::default()));
@@ -117,17 +136,22 @@ impl Redis {
             forgotten_keys: forgotten_keys(&prefix),
         };
         let counts = Arc::new(Counts::default());
-        let link = Link::new(settings, Arc::clone(&up), Arc::clone(&counts), news)?;
+        let link = Link::new(settings, Arc::clone(&health), Arc::clone(&counts), news)?;
         thread::Builder::new()
             .name("state".to_owned())
             .spawn(move || link::run(link, questions))
             .map_err(|error| format!("no thread for the state: {error}"))?;
-        Ok(Arc::new(Self { asks, up, counts, purges, forgotten, prefix, timeout }))
+        Ok(Arc::new(Self { asks, health, counts, purges, forgotten, prefix, timeout }))
     }
 
-    /// Whether the server answered last.
-    pub fn is_up(&self) -> bool {
-        self.up.load(Ordering::Relaxed)
+    /// Why some or all of the state can be neither read nor written at present; none if all of it can.
+    pub fn trouble(&self) -> Option<String> {
+        self.health.trouble()
+    }
+
+    /// Servers that hold a part of the state: how many can be read and written, and how many cannot.
+    pub fn nodes(&self) -> (u64, u64) {
+        self.health.nodes()
     }
 
     pub fn counts(&self) -> &Counts {
@@ -140,7 +164,7 @@ impl Redis {
             self.counts.unasked.fetch_add(1, Ordering::Relaxed);
             Failure::Away(why.to_owned())
         };
-        if !self.is_up() {
+        if !self.health.is_usable() {
             return Err(unasked("not connected"));
         }
         let (answer, receiver) = oneshot::channel();
@@ -207,7 +231,7 @@ impl Redis {
         let order = forgotten::order(bucket, key);
         if let Ok(key) = self.keys(bucket).responses(key) {
             let (keys, seen) = (forgotten_keys(&self.prefix), self.forgotten.seen());
-            let _ = self.ask(Op::Forgotten { keys, seen, order: Some((key, order)) });
+            let _ = self.ask(Op::Forget { key, keys, seen, order });
         }
     }
 

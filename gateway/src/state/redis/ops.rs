@@ -3,13 +3,14 @@
 use std::{sync::OnceLock, time::Duration};
 
 use bytes::Bytes;
-use redis::{Cmd, ErrorKind, RedisError, RedisResult, Script, Value, aio::ConnectionLike};
+use redis::{Cmd, ErrorKind, RedisError, RedisResult, Script, aio::ConnectionLike};
 
 use super::{
     super::{
         Counting, MAX_KEY_BYTES, MAX_VALUE_BYTES, Step, Verdict,
         responses::{MAX_RESPONSE_KEY_BYTES, VARIANTS},
     },
+    failure::Failure,
     forgotten,
     kept::REMEMBERED,
 };
@@ -54,11 +55,22 @@ pub enum Op {
         seen: i64,
         order: Option<String>,
     },
-    /// What was made invalid since so many times. An order deletes responses, and is one if there were any.
+    /// Deletes the responses under a key. If there were any, a `Forgotten` with the order follows, which may lie on another node.
+    Forget {
+        key: String,
+        keys: [String; 2],
+        seen: i64,
+        order: String,
+    },
+    /// What was made invalid since so many times, with a new order if there is one.
     Forgotten {
         keys: [String; 2],
         seen: i64,
-        order: Option<(String, String)>,
+        order: Option<String>,
+    },
+    /// Writes and deletes a key: works only on a server that takes writes.
+    Probe {
+        key: String,
     },
 }
 
@@ -74,15 +86,6 @@ pub enum Reply {
     Purges(i64, Vec<(i64, Bytes)>),
     /// Since how many, how many there are now, and the last of them.
     Forgotten(i64, i64, Vec<Bytes>),
-}
-
-/// Why there is no answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
-    /// A key or value is too large, or is not a number.
-    TooLarge,
-    /// Nobody answers, or not in time.
-    Away(String),
 }
 
 /// A year: what is longer is not shorter than anything that is asked for.
@@ -153,7 +156,22 @@ impl Op {
         }
     }
 
-    pub(super) async fn run(self, connection: &mut (impl ConnectionLike + Clone)) -> RedisResult<Reply> {
+    /// The key by which a cluster finds the node. All keys of one operation lie in one slot.
+    pub(super) fn key(&self) -> &str {
+        match self {
+            Self::Get { key }
+            | Self::Set { key, .. }
+            | Self::Increment { key, .. }
+            | Self::Find { key }
+            | Self::Keep { key, .. }
+            | Self::Forget { key, .. }
+            | Self::Probe { key } => key,
+            Self::Delete { keys } | Self::Take { keys, .. } => keys.first().map_or("", String::as_str),
+            Self::Purges { keys, .. } | Self::Forgotten { keys, .. } => &keys[0],
+        }
+    }
+
+    pub(super) async fn run(&self, connection: &mut (impl ConnectionLike + Clone)) -> RedisResult<Reply> {
         match self {
             Self::Get { key } => {
                 let value: Option<Vec<u8>> = Cmd::get(key).query_async(connection).await?;
@@ -162,7 +180,7 @@ impl Op {
             Self::Set { key, value, ttl_ms } => {
                 let mut set = Cmd::set(key, &value[..]);
                 if let Some(ttl) = ttl_ms {
-                    set.arg("PX").arg(bounded(ttl));
+                    set.arg("PX").arg(bounded(*ttl));
                 }
                 set.query_async::<()>(connection).await?;
                 Ok(Reply::Done)
@@ -173,7 +191,7 @@ impl Op {
             }
             Self::Increment { key, by, ttl_ms } => {
                 let ttl = ttl_ms.map_or(String::new(), |ttl| bounded(ttl).to_string());
-                let sum = increment().key(key).arg(by).arg(ttl).invoke_async(connection).await?;
+                let sum = increment().key(key).arg(*by).arg(ttl).invoke_async(connection).await?;
                 Ok(Reply::Number(sum))
             }
             Self::Take { keys, steps } => {
@@ -182,7 +200,7 @@ impl Op {
                 for key in keys {
                     call.key(key);
                 }
-                for step in &steps {
+                for step in steps {
                     let way = if step.counting == Counting::Steady { 0 } else { 1 };
                     let period = step.quota.period_ms.max(1).min(u64::from(u32::MAX)) * 1000;
                     call.arg(way).arg(step.quota.limit).arg(period).arg(step.quota.burst).arg(step.cost);
@@ -197,32 +215,31 @@ impl Op {
             Self::Keep { key, variant, value, ttl_ms } => {
                 let script = keep();
                 let mut call = script.key(key);
-                call.arg(&variant[..]).arg(&value[..]).arg(bounded(ttl_ms)).arg(VARIANTS);
+                call.arg(&variant[..]).arg(&value[..]).arg(bounded(*ttl_ms)).arg(VARIANTS);
                 call.invoke_async::<()>(connection).await?;
                 Ok(Reply::Done)
             }
             Self::Purges { keys: [count, orders], seen, order } => {
                 let script = purge();
                 let mut call = script.key(count);
-                call.key(orders).arg(seen).arg(REMEMBERED).arg(order.unwrap_or_default());
+                call.key(orders).arg(*seen).arg(REMEMBERED).arg(order.as_deref().unwrap_or_default());
                 let (count, latest): (i64, Vec<Vec<u8>>) = call.invoke_async(connection).await?;
                 Ok(Reply::Purges(count, latest.into_iter().filter_map(timed).collect()))
             }
+            Self::Forget { key, .. } => {
+                let deleted = Cmd::del(key).query_async(connection).await?;
+                Ok(Reply::Number(deleted))
+            }
             Self::Forgotten { keys: [count, orders], seen, order } => {
-                let mut written = String::new();
-                if let Some((responses, order)) = order {
-                    // It lies in another slot.
-                    let deleted: i64 = Cmd::del(responses).query_async(connection).await?;
-                    if deleted == 0 {
-                        return Ok(Reply::Done);
-                    }
-                    written = order;
-                }
                 let script = forgotten();
                 let mut call = script.key(count);
-                call.key(orders).arg(seen).arg(forgotten::REMEMBERED).arg(written);
+                call.key(orders).arg(*seen).arg(forgotten::REMEMBERED).arg(order.as_deref().unwrap_or_default());
                 let (count, latest): (i64, Vec<Vec<u8>>) = call.invoke_async(connection).await?;
-                Ok(Reply::Forgotten(seen, count, latest.into_iter().map(Bytes::from).collect()))
+                Ok(Reply::Forgotten(*seen, count, latest.into_iter().map(Bytes::from).collect()))
+            }
+            Self::Probe { key } => {
+                probe().key(key).invoke_async::<()>(connection).await?;
+                Ok(Reply::Done)
             }
         }
     }
@@ -259,6 +276,11 @@ fn forgotten() -> &'static Script {
     SCRIPT.get_or_init(|| Script::new(include_str!("forgotten.lua")))
 }
 
+fn probe() -> &'static Script {
+    static SCRIPT: OnceLock<Script> = OnceLock::new();
+    SCRIPT.get_or_init(|| Script::new(include_str!("probe.lua")))
+}
+
 fn increment() -> &'static Script {
     static SCRIPT: OnceLock<Script> = OnceLock::new();
     SCRIPT.get_or_init(|| Script::new(include_str!("increment.lua")))
@@ -281,26 +303,4 @@ fn verdicts(answers: &[Vec<i64>], count: usize) -> RedisResult<Vec<Verdict>> {
         })
     };
     answers.iter().map(verdict).collect()
-}
-
-/// What an error means to whoever asked, and whether the connection is at fault.
-pub(super) fn explain(error: &RedisError) -> (Failure, bool) {
-    let is_answer = error.code().is_some();
-    if is_answer && error.code() == Some("ERR") {
-        let text = error.detail().unwrap_or_default();
-        if text.contains("not an integer") || text.contains("overflow") || text.contains("WRONGTYPE") {
-            return (Failure::TooLarge, false);
-        }
-    }
-    // A server that is loading, read-only or short of memory is there, but of no use now.
-    let broken = error.is_connection_dropped() || error.is_io_error() || error.is_timeout() || !is_answer;
-    (Failure::Away(error.to_string()), broken)
-}
-
-/// Whether a server is there and can be written to.
-pub(super) async fn ping(connection: &mut impl ConnectionLike) -> RedisResult<()> {
-    match redis::cmd("PING").query_async::<Value>(connection).await? {
-        Value::SimpleString(_) | Value::Okay | Value::BulkString(_) => Ok(()),
-        _ => Err(RedisError::from((ErrorKind::UnexpectedReturnType, "not what PING answers"))),
-    }
 }

@@ -28,16 +28,13 @@ fn a_password_is_not_shown() {
 #[test]
 fn nobody_waits_for_a_server_that_is_away() {
     let settings = Settings {
-        urls: vec!["redis://127.0.0.1:1".to_owned()],
-        cluster: false,
-        username: None,
-        password: None,
-        ca: None,
+        servers: Servers::One("redis://127.0.0.1:1".to_owned()),
+        credentials: Arc::new(|| Ok(Credentials::default())),
         prefix: String::new(),
         timeout: Duration::from_millis(50),
     };
     let redis = Redis::start(settings, Arc::default()).unwrap();
-    assert!(!redis.is_up());
+    assert!(redis.trouble().is_some());
     let op = redis.get("b", "k").unwrap();
     assert!(matches!(redis.ask(op), Err(Failure::Away(_))));
 }
@@ -51,9 +48,13 @@ fn the_page_about_state_names_every_command_that_a_server_must_have() {
         include_str!("purge.lua"),
         include_str!("forgotten.lua"),
         include_str!("increment.lua"),
+        include_str!("probe.lua"),
     ];
     let calls = scripts.iter().flat_map(|script| script.split("redis.call('").skip(1));
-    let commands: Vec<_> = calls.filter_map(|rest| rest.split('\'').next()).chain(["HVALS", "PING"]).collect();
+    let commands: Vec<_> = calls
+        .filter_map(|rest| rest.split('\'').next())
+        .chain(["HVALS", "CLUSTER SLOTS", "SENTINEL GET-MASTER-ADDR-BY-NAME"])
+        .collect();
     assert!(commands.len() > 20, "{commands:?}");
     for command in commands {
         assert!(page.contains(&format!("`{command}`")), "{command}");

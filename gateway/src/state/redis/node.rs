@@ -1,0 +1,253 @@
+//! One server and the connection to it: opened, probed, given up when it is of no use, and opened anew.
+//!
+//! A server that answers is not yet one that serves: a primary that was demoted, or is out of memory, answers pings and refuses
+//! writes. So what decides is a write of our own (`probe.lua`), before the first request, once a second, and at once when a request
+//! fails in a way that may concern them all.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::{Rc, Weak},
+    time::Duration,
+};
+
+use redis::{
+    Cmd, Pipeline, RedisFuture, RedisResult, Value,
+    aio::{ConnectionLike, MultiplexedConnection},
+};
+use tokio::sync::Notify;
+
+use super::{
+    dial::{CONNECT, Dialer, Target},
+    failure::{Concerns, Failure, explain},
+    link::Shared,
+    ops::{Op, Reply},
+};
+
+/// Requests in a row that were not answered in time, after which the connection is given up.
+const PATIENCE: u32 = 8;
+/// Between two probes while all is well.
+pub(super) const PULSE: Duration = Duration::from_secs(1);
+/// After a probe that went well: errors that concern single requests make no flood of probes.
+const BETWEEN_PROBES: Duration = Duration::from_millis(100);
+/// After so many pulses the Sentinels are asked whether the primary is still the same.
+const PULSES_BETWEEN_QUESTIONS: u32 = 5;
+const SHORTEST_WAIT: Duration = Duration::from_millis(100);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+pub(super) struct Node {
+    target: Target,
+    /// As the log names it: without credentials.
+    pub(super) name: String,
+    /// What is written to see whether writes are taken; in a cluster it lies in a slot of this node's.
+    pub(super) probe: RefCell<String>,
+    connection: RefCell<Option<MultiplexedConnection>>,
+    /// Why there is no connection.
+    pub(super) why: RefCell<String>,
+    suspected: Notify,
+    lost: Notify,
+    unanswered: Cell<u32>,
+    /// It is no part of the cluster any more.
+    retired: Cell<bool>,
+    link: Weak<Shared>,
+}
+
+/// Why a request was not answered.
+pub(super) enum Unanswered {
+    /// It was not sent.
+    Skipped(Failure),
+    Late(Failure),
+    Failed(Failure),
+    Moved(u16, String, Failure),
+    Asked(String, Failure),
+}
+
+impl Node {
+    pub(super) fn new(target: Target, name: String, probe: String, link: Weak<Shared>) -> Rc<Self> {
+        Rc::new(Self {
+            target,
+            name,
+            probe: RefCell::new(probe),
+            connection: RefCell::default(),
+            why: RefCell::new("not connected".to_owned()),
+            suspected: Notify::new(),
+            lost: Notify::new(),
+            unanswered: Cell::new(0),
+            retired: Cell::new(false),
+            link,
+        })
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.connection.borrow().is_some()
+    }
+
+    pub(super) fn connection(&self) -> Option<MultiplexedConnection> {
+        self.connection.borrow().clone()
+    }
+
+    /// Ends `stay_connected`.
+    pub(super) fn retire(&self) {
+        self.retired.set(true);
+        self.connection.take();
+        self.lost.notify_one();
+    }
+
+    /// `asking`: the slot is on its way to this node.
+    pub(super) async fn run(&self, op: &Op, asking: bool, limit: Duration) -> Result<Reply, Unanswered> {
+        let Some(mut connection) = self.connection() else {
+            return Err(Unanswered::Skipped(Failure::Away(format!("{}: {}", self.name, self.why.borrow()))));
+        };
+        let run = async { if asking { op.run(&mut Asking(connection)).await } else { op.run(&mut connection).await } };
+        match tokio::time::timeout(limit, run).await {
+            Ok(Ok(reply)) => {
+                self.unanswered.set(0);
+                Ok(reply)
+            }
+            Ok(Err(error)) => {
+                let (failure, concerns) = explain(&error);
+                Err(match concerns {
+                    Concerns::Moved(slot, address) => Unanswered::Moved(slot, address, failure),
+                    Concerns::Asked(address) => Unanswered::Asked(address, failure),
+                    Concerns::Request => Unanswered::Failed(failure),
+                    Concerns::Server => {
+                        self.suspected.notify_one();
+                        Unanswered::Failed(failure)
+                    }
+                    Concerns::Connection => {
+                        self.lose(&error.to_string());
+                        Unanswered::Failed(failure)
+                    }
+                })
+            }
+            Err(_) => {
+                let why = format!("no answer within {limit:?}");
+                self.unanswered.set(self.unanswered.get() + 1);
+                if self.unanswered.get() >= PATIENCE {
+                    self.lose(&why);
+                }
+                Err(Unanswered::Late(Failure::Away(why)))
+            }
+        }
+    }
+
+    fn lose(&self, why: &str) {
+        if self.connection.take().is_some() {
+            self.down(why);
+            self.lost.notify_one();
+        }
+    }
+
+    /// Notes and logs why there is no connection, unless that is known.
+    fn down(&self, why: &str) {
+        let told = self.why.replace(why.to_owned()) == why;
+        let Some(link) = self.link.upgrade() else { return };
+        if !told && !self.retired.get() {
+            link.log_away(&self.name, why);
+        }
+        link.settle();
+    }
+
+    /// Connects, looks after the connection, and connects again when it is lost.
+    pub(super) async fn stay_connected(self: Rc<Self>) {
+        let mut wait = SHORTEST_WAIT;
+        while !self.retired.get() {
+            let Some(dialer) = self.link.upgrade().map(|link| Rc::clone(&link.dialer)) else { return };
+            match tokio::time::timeout(CONNECT, self.connect(&dialer)).await {
+                Ok(Ok((connection, url))) if !self.retired.get() => {
+                    self.unanswered.set(0);
+                    *self.connection.borrow_mut() = Some(connection.clone());
+                    *self.why.borrow_mut() = String::new();
+                    if let Some(link) = self.link.upgrade() {
+                        link.came(&self.name);
+                    }
+                    wait = SHORTEST_WAIT;
+                    self.look_after(connection, &url, &dialer).await;
+                }
+                Ok(Ok(_)) => return,
+                Ok(Err(why)) => self.down(&why),
+                Err(_) => self.down(&format!("no answer within {CONNECT:?}")),
+            }
+            tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    async fn connect(&self, dialer: &Dialer) -> Result<(MultiplexedConnection, String), String> {
+        let (mut connection, url) = dialer.dial(&self.target).await?;
+        self.probe(&mut connection).await?;
+        Ok((connection, url))
+    }
+
+    async fn probe(&self, connection: &mut MultiplexedConnection) -> Result<(), String> {
+        let key = self.probe.borrow().clone();
+        if key.is_empty() {
+            // A node of which no slot is known yet.
+            return ask(connection, &redis::cmd("PING")).await.map(drop).map_err(|error| error.to_string());
+        }
+        let probe = Op::Probe { key };
+        probe.run(connection).await.map(drop).map_err(|error| error.to_string())
+    }
+
+    /// Ends when the connection was given up.
+    async fn look_after(&self, mut connection: MultiplexedConnection, url: &str, dialer: &Dialer) {
+        let mut pulses = 0;
+        while self.is_up() {
+            let suspected = tokio::select! {
+                () = self.lost.notified() => continue,
+                () = self.suspected.notified() => true,
+                () = tokio::time::sleep(PULSE) => false,
+            };
+            match tokio::time::timeout(CONNECT, self.probe(&mut connection)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(why)) => return self.lose(&why),
+                Err(_) => return self.lose(&format!("no answer within {CONNECT:?}")),
+            }
+            if suspected {
+                tokio::time::sleep(BETWEEN_PROBES).await;
+                continue;
+            }
+            pulses += 1;
+            if pulses % PULSES_BETWEEN_QUESTIONS == 0
+                && let Target::Primary { .. } = self.target
+                && let Ok(Ok(now)) = tokio::time::timeout(CONNECT, dialer.resolve(&self.target)).await
+                && now != url
+            {
+                // A primary that was cut off may go on taking writes, which are lost with it.
+                return self.lose(&format!("the Sentinels name another primary: {now}"));
+            }
+        }
+    }
+}
+
+/// A connection that says before each command that the key may be here already (Redis Cluster Specification, "ASK redirection").
+#[derive(Clone)]
+struct Asking(MultiplexedConnection);
+
+impl ConnectionLike for Asking {
+    fn req_packed_command<'a>(&'a mut self, cmd: &'a Cmd) -> RedisFuture<'a, Value> {
+        Box::pin(async move {
+            let mut both = redis::pipe();
+            both.cmd("ASKING").add_command(cmd.clone());
+            let mut answers = self.0.req_packed_commands(&both, 1, 1).await?;
+            Ok(answers.pop().unwrap_or(Value::Nil))
+        })
+    }
+
+    fn req_packed_commands<'a>(
+        &'a mut self,
+        cmd: &'a Pipeline,
+        offset: usize,
+        count: usize,
+    ) -> RedisFuture<'a, Vec<Value>> {
+        self.0.req_packed_commands(cmd, offset, count)
+    }
+
+    fn get_db(&self) -> i64 {
+        self.0.get_db()
+    }
+}
+
+/// For questions that are no operation, such as those about a cluster.
+pub(super) async fn ask(connection: &mut MultiplexedConnection, question: &Cmd) -> RedisResult<Value> {
+    question.query_async(connection).await
+}
