@@ -25,7 +25,7 @@ use super::{
     watch,
     worker::WorkerHandle,
 };
-use crate::{alloc, server::listener, upstream::Watch};
+use crate::{alloc, server::listener, telemetry::live::Live, upstream::Watch};
 
 pub(super) enum Order {
     Reload {
@@ -357,6 +357,7 @@ impl Core {
         for answer in pending {
             answer.wait()?;
         }
+        self.shared.metrics.in_force(Live::of(&snapshot.config));
         self.shared.responses.resize(snapshot.config.limits.cache_bytes);
         self.shared.store.resize(snapshot.config.limits.store_bytes);
         self.bound.retain(|key, _| snapshot.listeners.iter().any(|(k, _)| k == key));

@@ -42,7 +42,7 @@ pub(super) const PHASES: [&str; 4] = ["request", "response", "complete", "part"]
 pub(super) const CALL_FAILURES: [&str; 5] = ["error", "trap", "timeout", "memory", "busy"];
 
 /// A plugin on a route.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Use {
     pub(super) plugin: Arc<str>,
     pub(super) route: Arc<str>,

@@ -12,8 +12,8 @@ use std::{
 
 /// The cells of one kind, by what they are about (a route, an upstream, a plugin) and by worker.
 ///
-/// They stay when a reload drops what they are about, so that no counter goes backwards; what there can be
-/// is bounded by the names in configurations.
+/// They stay for as long as the configuration in force names what they are about, or somebody counts in them; then `release`
+/// drops them.
 #[derive(Debug)]
 pub(super) struct Cells<T, K = Arc<str>>(Mutex<BTreeMap<K, Workers<T>>>);
 
@@ -43,6 +43,12 @@ impl<T: Default, K: Ord + Clone> Cells<T, K> {
         let cells = Arc::<T>::default();
         workers.push((worker, cells.clone()));
         cells
+    }
+
+    /// Drops what is not live and has no holder. All workers' cells of one name go together, so that no sum goes backwards.
+    pub(super) fn release(&self, is_live: impl Fn(&K) -> bool) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|name, workers| is_live(name) || workers.iter().any(|(_, cells)| Arc::strong_count(cells) > 1));
     }
 
     /// For a scrape: each name with the cells of all workers.
@@ -117,6 +123,23 @@ mod tests {
         let all = cells.all();
         assert_eq!(all.len(), 1);
         assert_eq!(total(&all[0].1, |number| number), 7);
+    }
+
+    #[test]
+    fn cells_go_when_nothing_names_them_and_nobody_counts_in_them() {
+        let cells = Cells::<AtomicU64, Arc<str>>::default();
+        let names = || cells.all().into_iter().map(|(name, _)| name.to_string()).collect::<Vec<_>>();
+        let held = cells.of(1, "held");
+        for name in ["held", "live", "gone"] {
+            cells.of(0, name).fetch_add(1, Relaxed);
+        }
+        cells.release(|name| &**name == "live");
+        assert_eq!(names(), ["held", "live"]);
+        // With the one that is held stays what other workers counted.
+        assert_eq!(total(&cells.all()[0].1, |number| number), 1);
+        drop(held);
+        cells.release(|name| &**name == "live");
+        assert_eq!(names(), ["live"]);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 use super::{
     calls::{PluginCells, Use},
     cells::{Cells, Durations},
+    live::Live,
     remote::{OwnState, RemoteState},
     series::AllSeries,
     trace::Lost,
@@ -85,9 +86,6 @@ pub(super) mod name {
     pub(in crate::telemetry) const BUILD: &str = "gateway_build";
 }
 
-/// What `render` returns.
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
 /// All metrics of the process; clones count in the same numbers.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics(pub(super) Arc<Inner>);
@@ -115,6 +113,8 @@ pub(super) struct Inner {
     pub(super) reloads: [AtomicU64; 2],
     pub(super) last_reload_failed: AtomicBool,
     pub(super) loaded: AtomicU64,
+    /// The names of the configuration in force; none before the first one, and then everything stays.
+    live: Mutex<Option<Arc<Live>>>,
 }
 
 impl Metrics {
@@ -196,6 +196,27 @@ impl Metrics {
         }
     }
 
+    /// These are the names of the configuration in force from now on.
+    pub fn in_force(&self, live: Live) {
+        *self.0.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(live));
+        self.release();
+    }
+
+    /// Drops the series of what is no longer configured and no longer in use. A request of an earlier configuration may have
+    /// been in the way last time, so this is done at each scrape.
+    pub fn release(&self) {
+        let inner = &*self.0;
+        let live = inner.live.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(live) = live else { return };
+        inner.routes.release(|route| live.has_route(route));
+        inner.upstreams.release(|upstream| live.has_upstream(upstream));
+        inner.calls.release(|used| live.has_use(used));
+        inner.plugins.release(|plugin| live.has_plugin(plugin));
+        inner.series.release(|plugin| live.has_plugin(plugin));
+        // Whoever writes to a sink holds its numbers.
+        inner.sinks.release(|_| false);
+    }
+
     /// A handshake with a client ended well.
     pub fn handshake(&self, version: &str, resumed: bool) {
         self.0.handshakes[usize::from(version != VERSIONS[0])][usize::from(resumed)].fetch_add(1, Relaxed);
@@ -218,8 +239,9 @@ impl Metrics {
         let _ = self.0.log_dropped.set(dropped);
     }
 
-    /// Everything in OpenMetrics text, which Prometheus reads too; of type `CONTENT_TYPE`.
+    /// Everything in OpenMetrics text.
     pub fn render(&self) -> String {
+        self.release();
         let mut registry = Registry::default();
         registry.register_collector(Box::new(self.clone()));
         let mut out = String::new();

@@ -1,7 +1,7 @@
 //! Metrics that plugins make up while they run: checked, bounded, and marked with the plugin's name.
 
 use std::{
-    collections::{BTreeMap, HashMap, btree_map::Entry as KindEntry},
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -24,7 +24,7 @@ const MAX_LABEL_VALUE_BYTES: usize = 200;
 const BOUNDS: [f64; 15] =
     [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1_000.0, 5_000.0, 10_000.0];
 
-/// What a name is: one kind for all plugins, whoever came first.
+/// What a name is: one kind for all plugins, which the first series decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     Counter,
@@ -35,14 +35,17 @@ pub(super) enum Kind {
 #[derive(Debug, Default)]
 pub(super) struct AllSeries {
     plugins: Mutex<BTreeMap<Arc<str>, Arc<Series>>>,
-    kinds: Arc<Mutex<BTreeMap<String, Kind>>>,
+    kinds: Kinds,
 }
 
+/// What each name is, and how many series have it: without any it may become something else.
+type Kinds = Arc<Mutex<BTreeMap<String, (Kind, usize)>>>;
+
 /// The series of one plugin, shared by its instances on all workers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Series {
     values: Mutex<HashMap<Box<str>, Value, RandomState>>,
-    kinds: Arc<Mutex<BTreeMap<String, Kind>>>,
+    kinds: Kinds,
     dropped: AtomicU64,
 }
 
@@ -61,15 +64,34 @@ pub(super) struct Sample {
 impl AllSeries {
     pub(super) fn of(&self, plugin: &str) -> Arc<Series> {
         let mut plugins = lock(&self.plugins);
-        let new = || Arc::new(Series { kinds: self.kinds.clone(), ..Series::default() });
+        let new = || {
+            let (values, dropped) = (Mutex::default(), AtomicU64::default());
+            Arc::new(Series { values, kinds: self.kinds.clone(), dropped })
+        };
         plugins.entry(plugin.into()).or_insert_with(new).clone()
+    }
+
+    /// Drops the series of plugins that are not live and have no instance.
+    pub(super) fn release(&self, is_live: impl Fn(&str) -> bool) {
+        let mut plugins = lock(&self.plugins);
+        let mut gone = Vec::new();
+        plugins.retain(|name, series| {
+            let stays = is_live(name) || Arc::strong_count(series) > 1;
+            if !stays {
+                gone.push(series.clone());
+            }
+            stays
+        });
+        // They give back their names, which needs another lock.
+        drop(plugins);
+        drop(gone);
     }
 
     /// For a scrape: each name, what it is, and its series of all plugins.
     pub(super) fn samples(&self) -> BTreeMap<String, (Kind, Vec<Sample>)> {
         let plugins = lock(&self.plugins).clone();
         let mut samples: BTreeMap<_, _> =
-            lock(&self.kinds).iter().map(|(name, kind)| (name.clone(), (*kind, Vec::new()))).collect();
+            lock(&self.kinds).iter().map(|(name, (kind, _))| (name.clone(), (*kind, Vec::new()))).collect();
         for (plugin, series) in plugins {
             for (key, value) in lock(&series.values).iter() {
                 let mut parts = key.split(SEPARATOR).map(str::to_owned);
@@ -139,11 +161,28 @@ impl Series {
         }
     }
 
-    /// Whether the name is of that kind, now if not before.
+    /// Whether the name is of that kind, now if not before. One more series has it then.
     fn claim(&self, name: &str, kind: Kind) -> bool {
-        match lock(&self.kinds).entry(name.to_owned()) {
-            KindEntry::Occupied(entry) => *entry.get() == kind,
-            KindEntry::Vacant(entry) => *entry.insert(kind) == kind,
+        let mut kinds = lock(&self.kinds);
+        let (known, uses) = kinds.entry(name.to_owned()).or_insert((kind, 0));
+        let same = *known == kind;
+        *uses += usize::from(same);
+        same
+    }
+}
+
+impl Drop for Series {
+    fn drop(&mut self) {
+        let values = self.values.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut kinds = lock(&self.kinds);
+        for key in values.keys() {
+            let name = key.split(SEPARATOR).next().unwrap_or_default();
+            if let Some((_, uses)) = kinds.get_mut(name) {
+                *uses = uses.saturating_sub(1);
+                if *uses == 0 {
+                    kinds.remove(name);
+                }
+            }
         }
     }
 }
@@ -246,6 +285,24 @@ mod tests {
         all.of("q").observe("x", 1.0, &[]);
         assert_eq!(all.dropped(), [("p".into(), 1), ("q".into(), 1)]);
         assert_eq!(all.samples()["x"].1.len(), 1);
+    }
+
+    #[test]
+    fn a_name_is_free_again_when_its_last_series_is_released() {
+        let all = AllSeries::default();
+        all.of("p").add("x", 1, &labels(&[("a", "1")]));
+        all.of("p").add("x", 1, &[]);
+        let held = all.of("q");
+        held.add("x", 1, &[]);
+        all.release(|_| false);
+        assert_eq!(all.samples()["x"].1.len(), 1);
+        all.of("r").observe("x", 1.0, &[]);
+        assert_eq!(all.samples()["x"].1.len(), 1);
+        drop(held);
+        all.release(|name| name == "r");
+        assert!(all.samples().is_empty());
+        all.of("r").observe("x", 1.0, &[]);
+        assert_eq!(all.samples()["x"].0, Kind::Histogram);
     }
 
     #[test]

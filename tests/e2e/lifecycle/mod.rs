@@ -3,6 +3,7 @@
 
 mod drain;
 mod files;
+mod metrics;
 mod operator;
 mod reload;
 mod source;

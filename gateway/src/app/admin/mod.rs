@@ -17,6 +17,7 @@ mod plugins;
 mod purge;
 mod router;
 mod routes;
+mod scrape;
 mod stats;
 mod tails;
 mod upstreams;

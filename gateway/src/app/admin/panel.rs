@@ -18,10 +18,7 @@ use super::{
     audit::Audit,
     history::{History, Origin},
 };
-use crate::{
-    app::{Source, control::Order, shared::Shared, snapshot::Snapshot},
-    telemetry::metrics,
-};
+use crate::app::{Source, control::Order, shared::Shared, snapshot::Snapshot};
 
 /// One for the process.
 pub(in crate::app) struct Panel {
@@ -34,6 +31,8 @@ pub(in crate::app) struct Panel {
     orders: mpsc::WeakSender<Order>,
     /// Checking compiles, so it is done for one at a time.
     pub(super) checking: Semaphore,
+    /// Pages of metrics may be large, so one is made at a time.
+    pub(super) scraping: Semaphore,
     pub(super) started: SystemTime,
 }
 
@@ -53,6 +52,7 @@ impl Panel {
             audit: Audit::default(),
             orders,
             checking: Semaphore::new(1),
+            scraping: Semaphore::new(1),
             started: SystemTime::now(),
         })
     }
@@ -91,11 +91,6 @@ impl Panel {
 
     pub(super) fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// All metrics in the Prometheus text format, with its content type.
-    pub(super) fn metrics(&self) -> (String, &'static str) {
-        (self.shared.metrics.render(), metrics::CONTENT_TYPE)
     }
 
     /// Has the control thread put another text in force.

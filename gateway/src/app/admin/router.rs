@@ -26,7 +26,7 @@ use super::{
     answer::{Answer, Misfit, Refusal},
     audit, caches, certificates, configuration, explain, logs, page,
     panel::{Panel, seconds},
-    plugins, routes as route_pages, stats, tails, upstreams,
+    plugins, routes as route_pages, scrape, stats, tails, upstreams,
 };
 
 #[derive(OpenApi)]
@@ -58,7 +58,7 @@ pub(super) fn router(panel: Arc<Panel>) -> Router {
         .route("/healthz", get(async || text(StatusCode::OK, "alive\n")))
         .route("/readyz", get(ready))
         .route("/readyz/state", get(state_ready))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(scrape::metrics))
         .merge(page::router())
         .merge(api)
         .fallback(nothing)
@@ -175,11 +175,6 @@ async fn state_ready(State(panel): State<Arc<Panel>>) -> Response {
         (true, Some(_)) => text(StatusCode::SERVICE_UNAVAILABLE, "state: unavailable\n"),
         (false, _) => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
     }
-}
-
-async fn metrics(State(panel): State<Arc<Panel>>) -> Response {
-    let (page, kind) = panel.metrics();
-    ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], page).into_response()
 }
 
 async fn nothing() -> Answer<()> {

@@ -103,6 +103,7 @@ pub(super) struct UpstreamStats {
 #[utoipa::path(get, path = "/stats", tag = "traffic", responses((status = 200, body = Stats)))]
 pub(super) async fn stats(State(panel): State<Arc<Panel>>) -> Json<Stats> {
     let metrics = &panel.shared.metrics;
+    metrics.release();
     let route = |figures: figures::RouteFigures| RouteStats {
         route: figures.route.to_string(),
         requests: numbers(&figures.requests),
