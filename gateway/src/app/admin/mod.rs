@@ -8,6 +8,7 @@ mod audit;
 mod caches;
 mod certificates;
 mod configuration;
+mod connections;
 mod explain;
 mod history;
 mod logs;
@@ -31,7 +32,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
 };
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
@@ -42,9 +42,8 @@ pub(super) use history::Origin;
 pub(super) use panel::Panel;
 
 use access::Peer;
+use connections::{Connections, Ending, Noting, Seat};
 
-/// Operators are few: more connections than this wait in the backlog.
-const MAX_CONNECTIONS: usize = 64;
 /// After an accept that failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,10 +60,9 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<StdListener> {
 /// Serves until the task is aborted. Must be called within a `LocalSet`.
 pub(super) async fn serve(socket: StdListener, panel: Arc<Panel>) -> io::Result<()> {
     let listener = TcpListener::from_std(socket)?;
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let connections = Connections::new();
     let router = router::router(panel.clone());
     loop {
-        let place = places.clone().acquire_owned().await.map_err(io::Error::other)?;
         let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -75,33 +73,58 @@ pub(super) async fn serve(socket: StdListener, panel: Arc<Panel>) -> io::Result<
             }
         };
         let (router, tls) = (router.clone(), panel.rules().tls.clone());
+        let place = connections.enter();
         tokio::task::spawn_local(async move {
-            let served = match tls {
-                None => connection(stream, Peer::plain(address), router).await,
-                Some(config) => secured(stream, address, TlsAcceptor::from(config), router).await,
+            let (seat, stream) = (place.seat(), place.noting(stream));
+            let serving = async {
+                match tls {
+                    None => connection(stream, Peer::plain(address), seat, router).await,
+                    Some(config) => secured(stream, address, seat, TlsAcceptor::from(config), router).await,
+                }
+            };
+            let served = tokio::select! {
+                served = serving => served,
+                () = place.given_up() => Err("another one took its place".into()),
             };
             if let Err(error) = served {
                 tracing::debug!(error = &*error, "operator's connection ended");
             }
-            drop(place);
         });
+        // Otherwise many that come at once would take each other's places before any of them was looked at.
+        tokio::task::yield_now().await;
     }
 }
 
 type Ended = Result<(), Box<dyn std::error::Error>>;
 
-async fn secured(stream: TcpStream, address: SocketAddr, acceptor: TlsAcceptor, router: Router) -> Ended {
+async fn secured(
+    stream: Noting<TcpStream>,
+    address: SocketAddr,
+    seat: Arc<Seat>,
+    acceptor: TlsAcceptor,
+    router: Router,
+) -> Ended {
     let stream = tokio::time::timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await??;
     let peer = Peer::secured(address, stream.get_ref().1);
-    connection(stream, peer, router).await
+    connection(stream, peer, seat, router).await
 }
 
-async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, peer: Peer, router: Router) -> Ended {
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+    peer: Peer,
+    seat: Arc<Seat>,
+    router: Router,
+) -> Ended {
     let service = service_fn(move |request: Request<Incoming>| {
+        seat.begin();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer.clone());
-        let router = router.clone();
-        async move { router.oneshot(request).await.map_err(|never: Infallible| never) }
+        request.extensions_mut().insert(seat.clone());
+        let (router, seat) = (router.clone(), seat.clone());
+        async move {
+            let response = router.oneshot(request).await;
+            response.map(|response| response.map(|body| Ending::new(body, seat))).map_err(|never: Infallible| never)
+        }
     });
     let mut connection = std::pin::pin!(
         http1::Builder::new()
