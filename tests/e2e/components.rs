@@ -239,21 +239,21 @@ async fn what_asks_for_more_than_what_was_approved_is_not_let_in_until_it_is() {
     let mut gateway = place.serves(&[]).await;
     let address = gateway.addresses().await[0];
 
-    // Another one that asks for no more comes in, with a word about it: a custom section more.
+    // Another one does not come in, even if it asks for no more: a custom section more.
     let mut other = HELLO.to_vec();
     other.extend([0, 3, 1, b'x', 7]);
     fs::write(&component, &other).expect("a file");
     gateway.signal("HUP");
-    gateway.logged("and asks for no more").await;
+    gateway.logged(&format!("is not the component that was approved: its SHA-256 is {}", sha256(&other))).await;
 
-    // One that imports more does not, and what was serving goes on serving.
+    // Nor does one that is granted more, and what was serving goes on serving.
     fs::write(&component, WAITER).expect("a file");
     let yaml = fs::read_to_string(place.path().join("gateway.yaml")).expect("a file");
     let waiter = yaml
         .replace("{ keys: { k: anna } }", "{ do: count }")
         .replace("component: hello.wasm", "component: hello.wasm, grants: { upstreams: [service] }");
     fs::write(place.path().join("gateway.yaml"), &waiter).expect("a file");
-    gateway.logged("asks for more than what was approved: it imports gateway:plugin/").await;
+    gateway.logged("plugin `hello` is granted `service` of upstreams, which is not approved").await;
     let response = Client::connect(address).await.send(Request::get("/").header("x-api-key", "k")).await;
     assert_eq!(response.upstream_saw("x-client"), ["anna"]);
     assert_eq!(place.check().await.code, 3);

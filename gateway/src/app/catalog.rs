@@ -1,7 +1,10 @@
 //! The plugins that configurations can name, as the configuration room asks about them.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{
+        BTreeMap, HashMap,
+        hash_map::Entry::{Occupied, Vacant},
+    },
     sync::Arc,
 };
 
@@ -11,13 +14,13 @@ use super::{reflected::Reflected, secrets};
 
 use crate::{
     config::{
-        self, Catalog, PluginEndpoint, PluginFacts, PluginProblem,
+        self, Catalog, PluginEndpoint, PluginFacts, PluginProblem, Redaction,
         lock::{Entry, Lock},
         model::{ComponentSource, Dns, FileSource, Plugin, SecretSource},
     },
-    fetch::{Digest, Kept, Wanted, fetch},
+    fetch::{Digest, Fetched, Kept, Wanted, fetch},
     plugin::{
-        self, Loaded, Prepared, Runtime, Settings, builtin,
+        self, Examined, Loaded, Prepared, Runtime, Settings, builtin,
         services::{Named, Shared},
     },
 };
@@ -27,38 +30,55 @@ pub(super) struct Components<'a> {
     runtime: &'a Runtime,
     /// What plugins find while they are configured: no state, sinks that lead nowhere, secrets and files.
     shared: Arc<Shared>,
+    /// What was read or fetched. What was approved is what runs, whatever becomes of the file meanwhile.
+    bytes: HashMap<ComponentSource, Component>,
     loaded: HashMap<ComponentSource, Arc<Loaded>>,
     reflected: &'a Reflected,
-    /// About what was fetched.
-    warnings: HashMap<ComponentSource, String>,
-    /// What the operator has approved of, if there is a list, or why it cannot be read.
-    lock: Result<Option<Lock>, String>,
-    /// What there is to be approved.
-    found: BTreeMap<String, Entry>,
+    approval: Approval,
+}
+
+struct Component {
+    bytes: Bytes,
+    sha256: String,
+    /// About how it was had.
+    warning: Option<String>,
+}
+
+/// What has to be approved before it runs.
+enum Approval {
+    /// What the operator's list has, if there is one; or why it cannot be read.
+    Lock(Result<Option<Lock>, String>),
+    /// Nothing runs: what there is to approve is collected.
+    Collect(BTreeMap<String, Entry>),
 }
 
 impl<'a> Components<'a> {
-    pub(super) fn new(runtime: &'a Runtime, reflected: &'a Reflected) -> Self {
-        Self {
-            runtime,
-            shared: Arc::default(),
-            loaded: HashMap::new(),
-            reflected,
-            warnings: HashMap::new(),
-            lock: Ok(None),
-            found: BTreeMap::new(),
-        }
+    fn new(runtime: &'a Runtime, reflected: &'a Reflected, approval: Approval) -> Self {
+        let (bytes, loaded) = (HashMap::new(), HashMap::new());
+        Self { runtime, shared: Arc::default(), bytes, loaded, reflected, approval }
     }
 
-    /// Only what was approved is let in from here on.
-    pub(super) fn locked(mut self, lock: Result<Option<Lock>, String>) -> Self {
-        self.lock = lock;
-        self
+    /// The standard plugins, which need no approval.
+    pub(super) fn standard(runtime: &'a Runtime, reflected: &'a Reflected) -> Self {
+        Self::new(runtime, reflected, Approval::Lock(Ok(None)))
+    }
+
+    /// Where there is a lock, only what it has runs.
+    pub(super) fn locked(runtime: &'a Runtime, reflected: &'a Reflected, lock: Result<Option<Lock>, String>) -> Self {
+        Self::new(runtime, reflected, Approval::Lock(lock))
+    }
+
+    /// Components are looked at, and do not run.
+    pub(super) fn to_approve(runtime: &'a Runtime, reflected: &'a Reflected) -> Self {
+        Self::new(runtime, reflected, Approval::Collect(BTreeMap::new()))
     }
 
     /// What was looked at and is no standard plugin.
-    pub(super) fn found(self) -> BTreeMap<String, Entry> {
-        self.found
+    pub(super) fn collected(self) -> BTreeMap<String, Entry> {
+        match self.approval {
+            Approval::Collect(found) => found,
+            Approval::Lock(_) => BTreeMap::new(),
+        }
     }
 
     /// The files that plugins may read, as they were when they were tried.
@@ -86,15 +106,8 @@ impl<'a> Components<'a> {
                 Some(bytes) => self.runtime.load(bytes),
                 None => return Err(format!("there is no standard plugin `{name}`")),
             },
-            ComponentSource::File(path) => self.runtime.load_file(path),
-            ComponentSource::Http { url, sha256 } => {
-                let url = url.clone();
-                let digest = Digest::parse(sha256).ok_or_else(|| "it needs a SHA-256".to_owned())?;
-                let bytes = self.fetched(source, Wanted::Http { url, digest })?;
-                self.runtime.load(&bytes)
-            }
-            ComponentSource::Oci(reference) => {
-                let bytes = self.fetched(source, Wanted::Oci(reference.clone()))?;
+            ComponentSource::File(_) | ComponentSource::Http { .. } | ComponentSource::Oci(_) => {
+                let bytes = self.component(source)?.bytes.clone();
                 self.runtime.load(&bytes)
             }
         };
@@ -102,21 +115,86 @@ impl<'a> Components<'a> {
         self.loaded.insert(source.clone(), loaded.clone());
         Ok(loaded)
     }
-}
 
-impl Components<'_> {
-    /// A component from elsewhere, before anything that names it is in force.
-    fn fetched(&mut self, source: &ComponentSource, wanted: Wanted) -> Result<Bytes, String> {
-        let fetched = fetch(wanted, &Kept::usual()).map_err(|why| format!("the component cannot be had: {why}"))?;
-        if let Some(warning) = fetched.warning {
-            self.warnings.insert(source.clone(), warning);
+    /// The bytes of a component that is no standard one: read or fetched once.
+    fn component(&mut self, source: &ComponentSource) -> Result<&Component, String> {
+        match self.bytes.entry(source.clone()) {
+            Occupied(entry) => Ok(entry.into_mut()),
+            Vacant(entry) => {
+                let Fetched { bytes, warning } = match source {
+                    ComponentSource::Builtin(name) => return Err(format!("`{name}` is a standard plugin")),
+                    ComponentSource::File(path) => {
+                        Bytes::from(plugin::read(path).map_err(|error| error.to_string())?).into()
+                    }
+                    ComponentSource::Http { url, sha256 } => {
+                        let url = url.clone();
+                        let digest = Digest::parse(sha256).ok_or_else(|| "it needs a SHA-256".to_owned())?;
+                        fetched(Wanted::Http { url, digest })?
+                    }
+                    ComponentSource::Oci(reference) => fetched(Wanted::Oci(reference.clone()))?,
+                };
+                Ok(entry.insert(Component { sha256: plugin::sha256(&bytes), bytes, warning }))
+            }
         }
-        Ok(fetched.bytes)
+    }
+
+    /// What a component is, without running it.
+    fn examine(&mut self, source: &ComponentSource) -> Result<Examined, String> {
+        let bytes = self.component(source)?.bytes.clone();
+        self.runtime.examine(&bytes).map_err(|error| error.to_string())
     }
 }
 
+/// A component from elsewhere, before anything that names it is in force.
+fn fetched(wanted: Wanted) -> Result<Fetched, String> {
+    fetch(wanted, &Kept::usual()).map_err(|why| format!("the component cannot be had: {why}"))
+}
+
 impl Catalog for Components<'_> {
+    fn admit(&mut self, plugin: &Plugin) -> Result<(), String> {
+        let source = &plugin.component;
+        if matches!(source, ComponentSource::Builtin(_)) {
+            return Ok(());
+        }
+        match &self.approval {
+            Approval::Lock(Err(why)) => return Err(why.clone()),
+            Approval::Lock(Ok(None)) => return Ok(()),
+            // What is not approved is not even fetched.
+            Approval::Lock(Ok(Some(lock))) => match source {
+                ComponentSource::Http { sha256, .. } => lock.allows_component(plugin, sha256)?,
+                _ => lock.allows_grants(plugin)?,
+            },
+            Approval::Collect(_) => {}
+        }
+        let examined = match &self.approval {
+            Approval::Collect(_) => Some(self.examine(source)?),
+            Approval::Lock(_) => None,
+        };
+        let sha256 = self.component(source)?.sha256.clone();
+        match &mut self.approval {
+            Approval::Lock(Ok(Some(lock))) => lock.allows_component(plugin, &sha256)?,
+            Approval::Lock(_) => {}
+            Approval::Collect(found) => {
+                let imports = examined.iter().flat_map(|examined| examined.imports.keys());
+                found.extend(Entry::of(plugin, &sha256, imports).map(|entry| (plugin.name.to_string(), entry)));
+            }
+        }
+        Ok(())
+    }
+
     fn open(&mut self, source: &ComponentSource) -> Result<Arc<PluginFacts>, String> {
+        if let (Approval::Collect(_), false) = (&self.approval, matches!(source, ComponentSource::Builtin(_))) {
+            let Examined { phases, wants: wanted, .. } = self.examine(source)?;
+            return Ok(Arc::new(PluginFacts {
+                name: String::new(),
+                version: String::new(),
+                description: String::new(),
+                config_schema: serde_json::Value::Bool(true),
+                phases,
+                wants: wants(wanted),
+                warning: None,
+            }));
+        }
         let loaded = self.load(source)?;
         let facts = loaded.facts();
         Ok(Arc::new(PluginFacts {
@@ -126,20 +204,8 @@ impl Catalog for Components<'_> {
             config_schema: facts.config_schema.clone().unwrap_or_default(),
             phases: facts.phases,
             wants: wants(facts.wants),
-            warning: self.warnings.get(source).cloned(),
-            digest: facts.digest.clone(),
-            imports: facts.imports.keys().cloned().collect(),
+            warning: self.bytes.get(source).and_then(|component| component.warning.clone()),
         }))
-    }
-
-    fn approved(&mut self, plugin: &Plugin, facts: &PluginFacts) -> Result<Option<String>, String> {
-        let Some(entry) = Entry::of(plugin, facts) else { return Ok(None) };
-        self.found.insert(plugin.name.to_string(), entry);
-        match &self.lock {
-            Ok(Some(lock)) => lock.allows(plugin, facts),
-            Ok(None) => Ok(None),
-            Err(why) => Err(why.clone()),
-        }
     }
 
     fn configure(&mut self, plugin: &Plugin, config: &serde_json::Value) -> Result<(), Vec<PluginProblem>> {
@@ -147,7 +213,14 @@ impl Catalog for Components<'_> {
         let loaded = self.load(&plugin.component).map_err(whole)?;
         let prepared = Prepared::new(loaded, settings(plugin, config, 1));
         prepared.try_configure(&self.shared).map_err(|problems| {
-            let told = |plugin::Problem { pointer, message }| PluginProblem { pointer, message };
+            // A plugin that shows what it cannot read shows it to everybody who sees the log.
+            let granted = self.shared.secrets.iter().filter(|(name, _)| plugin.grants.secrets.allows(name));
+            let redaction =
+                Redaction::of(granted.filter_map(|(_, value)| str::from_utf8(value).ok().map(str::to_owned)));
+            let told = |plugin::Problem { pointer, message }| PluginProblem {
+                pointer: redaction.apply(&pointer),
+                message: redaction.apply(&message),
+            };
             problems.into_iter().map(told).collect()
         })
     }

@@ -203,7 +203,7 @@ pub fn to_approve(source: &Source) -> Result<Approval, StartError> {
 /// The JSON Schema (2020-12) of the configuration file, the standard plugins' configuration included.
 pub fn schema() -> Result<serde_json::Value, StartError> {
     let shared = Shared::new(true)?;
-    let mut components = catalog::Components::new(&shared.runtime, &shared.reflected);
+    let mut components = catalog::Components::standard(&shared.runtime, &shared.reflected);
     config::schema(&mut components).map_err(|error| StartError::Io(std::io::Error::other(error)))
 }
 

@@ -121,23 +121,22 @@ fn typed(source: &Source) -> Result<(String, PathBuf), StartError> {
     })
 }
 
-/// What there is to be approved in a configuration that is sound but for that, and the folder that the lock belongs into.
+/// What there is to approve in a configuration, and the folder of its lock. No component runs.
 pub(super) fn to_approve(
     source: &Source,
     shared: &Shared,
 ) -> Result<(PathBuf, BTreeMap<String, lock::Entry>), StartError> {
     let (text, path) = typed(source)?;
-    let mut components = Components::new(&shared.runtime, &shared.reflected);
-    config::check(&text, &path, &mut components).map_err(StartError::Config)?;
-    Ok((path.parent().unwrap_or(Path::new("")).to_owned(), components.found()))
+    let mut components = Components::to_approve(&shared.runtime, &shared.reflected);
+    config::definitions(&text, &path, &mut components).map_err(StartError::Config)?;
+    Ok((path.parent().unwrap_or(Path::new("")).to_owned(), components.collected()))
 }
 
 /// Everything that `check` does: what is left to go wrong is the network's.
 pub(super) fn read<'a>(source: &Source, shared: &'a Shared) -> Result<Read<'a>, StartError> {
     let (text, path) = typed(source)?;
     let base = path.parent().unwrap_or(Path::new("")).to_owned();
-    let components = Components::new(&shared.runtime, &shared.reflected);
-    let mut components = components.locked(Lock::read(&base));
+    let mut components = Components::locked(&shared.runtime, &shared.reflected, Lock::read(&base));
     let mut config = config::check(&text, &path, &mut components).map_err(StartError::Config)?;
     // Also where there is none yet: it is a change when it comes.
     config.lock = Some(base.join(lock::FILE));

@@ -95,7 +95,7 @@ enum PluginCommand {
     Inspect(InspectArgs),
     /// Run recorded cases against a component in the real sandbox, between a client and a service that do what they say
     Test(CasesArgs),
-    /// Write down in gateway.lock what the components of a configuration are and may do: what asks for more is not let in then
+    /// Approve the components of a configuration and their grants in gateway.lock: nothing else runs then. No component runs for this
     Approve(ApproveArgs),
     /// Tell what a component costs in its recorded cases: microseconds for each call, and memory, beside one that does nothing
     Bench(BenchArgs),

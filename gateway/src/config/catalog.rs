@@ -9,6 +9,12 @@ use crate::pipeline::Phases;
 
 /// The plugins that a configuration can name.
 pub trait Catalog {
+    /// Whether the operator has approved a plugin's component and its grants, where there is a list of those. Asked before
+    /// `open` and everything else: nothing of the component has run until then. The error says how to approve it.
+    fn admit(&mut self, _plugin: &Plugin) -> Result<(), String> {
+        Ok(())
+    }
+
     /// Loads a component and reads what it says about itself. The error says what is wrong and how to cure it.
     fn open(&mut self, source: &ComponentSource) -> Result<Arc<PluginFacts>, String>;
 
@@ -21,12 +27,6 @@ pub trait Catalog {
         _dns: &Dns,
     ) -> Vec<(String, String)> {
         Vec::new()
-    }
-
-    /// Whether the operator has approved of a plugin that is no standard one, if there is a list of those; with what to tell them
-    /// in any case.
-    fn approved(&mut self, _plugin: &Plugin, _facts: &PluginFacts) -> Result<Option<String>, String> {
-        Ok(None)
     }
 
     /// Asks the plugin itself about a configuration that has passed its JSON Schema.
@@ -52,10 +52,6 @@ pub struct PluginFacts {
     pub wants: Wants,
     /// What the operator should know of how it was had.
     pub warning: Option<String>,
-    /// SHA-256 of the component, in hexadecimal.
-    pub digest: String,
-    /// The interfaces that it imports, with their versions.
-    pub imports: Vec<String>,
 }
 
 /// What the component's imports say that it needs grants for.

@@ -1,5 +1,5 @@
-//! `gateway.lock`: what the components of a configuration were, and what they might do, when an operator last looked. One that
-//! asks for more does not come into force until somebody has looked again.
+//! `gateway.lock`: which components an operator has approved, by their SHA-256, and what each may do. Another component, or one
+//! that is granted more, does not run until it is approved.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,10 +10,7 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{
-    catalog::PluginFacts,
-    model::{ComponentSource, Grants, Names, Plugin},
-};
+use super::model::{ComponentSource, Grants, Names, Plugin};
 
 /// Beside the configuration.
 pub const FILE: &str = "gateway.lock";
@@ -44,8 +41,8 @@ struct Typed {
 }
 
 impl Entry {
-    /// What a plugin is now. `None` for a standard plugin, which comes with the gateway.
-    pub fn of(plugin: &Plugin, facts: &PluginFacts) -> Option<Self> {
+    /// What a plugin is now, with what its component imports. `None` for a standard plugin, which comes with the gateway.
+    pub fn of<'a>(plugin: &Plugin, sha256: &str, imports: impl Iterator<Item = &'a String>) -> Option<Self> {
         let component = match &plugin.component {
             ComponentSource::Builtin(_) => return None,
             ComponentSource::File(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
@@ -54,9 +51,9 @@ impl Entry {
         };
         Some(Self {
             component,
-            sha256: facts.digest.clone(),
+            sha256: sha256.to_owned(),
             // Another version of an interface can do nothing more.
-            imports: facts.imports.iter().filter_map(|name| name.split('@').next()).map(str::to_owned).collect(),
+            imports: imports.filter_map(|name| name.split('@').next()).map(str::to_owned).collect(),
             grants: granted(&plugin.grants),
         })
     }
@@ -107,32 +104,44 @@ impl Lock {
         Ok(Some(Self { file, entries: typed.plugins }))
     }
 
-    /// Whether a plugin is no more than what was approved. What is another one and no more is told, and let in.
+    /// Whether a plugin is approved with its grants, as far as that can be told without its component.
     ///
     /// # Errors
     ///
-    /// It asks for more; what, and how to approve it.
-    pub fn allows(&self, plugin: &Plugin, facts: &PluginFacts) -> Result<Option<String>, String> {
-        let Some(now) = Entry::of(plugin, facts) else { return Ok(None) };
+    /// It is not; what is missing, and how to approve it.
+    pub fn allows_grants(&self, plugin: &Plugin) -> Result<(), String> {
         let name = &plugin.name;
-        let cure = format!("`gateway plugin approve -c …` takes it into {}", self.file.display());
         let Some(approved) = self.entries.get(&**name) else {
-            return Err(format!("plugin `{name}` is not approved: {cure}"));
+            return Err(format!("plugin `{name}` is not approved: {}", self.cure()));
         };
+        let now = Entry { grants: granted(&plugin.grants), ..Entry::default() };
         let more = now.beyond(approved);
-        if !more.is_empty() {
-            return Err(format!(
-                "plugin `{name}` asks for more than what was approved: it {}; {cure}",
-                more.join(", it ")
-            ));
+        match &more[..] {
+            [] => Ok(()),
+            more => Err(format!("plugin `{name}` {}, which is not approved: {}", more.join(" and "), self.cure())),
         }
-        if now.sha256 == approved.sha256 {
-            return Ok(None);
+    }
+
+    /// Whether a component is the one that was approved for a plugin.
+    ///
+    /// # Errors
+    ///
+    /// It is not; which one it is, and how to approve it.
+    pub fn allows_component(&self, plugin: &Plugin, sha256: &str) -> Result<(), String> {
+        self.allows_grants(plugin)?;
+        let name = &plugin.name;
+        let approved = self.entries.get(&**name).map_or("", |entry| &entry.sha256);
+        if approved.eq_ignore_ascii_case(sha256) {
+            return Ok(());
         }
-        let (now, before) = (&now.sha256, &approved.sha256);
-        Ok(Some(format!(
-            "plugin `{name}` is another one ({now}) than what was approved ({before}), and asks for no more"
-        )))
+        let cure = self.cure();
+        Err(format!(
+            "plugin `{name}` is not the component that was approved: its SHA-256 is {sha256}, not {approved}: {cure}"
+        ))
+    }
+
+    fn cure(&self) -> String {
+        format!("`gateway plugin approve -c …` shows what changes and writes {}", self.file.display())
     }
 
     pub fn entries(&self) -> &BTreeMap<String, Entry> {

@@ -9,11 +9,11 @@ mod check;
 mod defaults;
 mod file;
 pub mod lock;
-mod masked;
 pub mod model;
 mod part;
 mod problem;
 mod schema;
+mod sensitive;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
@@ -24,7 +24,7 @@ mod yaml;
 pub use catalog::{Catalog, PluginEndpoint, PluginFacts, PluginProblem, Wants};
 #[cfg(test)]
 pub use check::load;
-pub use check::{check, log_level, read};
-pub use masked::Masked;
-pub use problem::{Location, Problem, Problems, without_credentials};
+pub use check::{check, definitions, log_level, read};
+pub use problem::{Location, Problem, Problems};
 pub use schema::schema;
+pub use sensitive::{Masked, Redaction, Sensitive, Unmaskable, is_secret_header, without_credentials};

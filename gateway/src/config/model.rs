@@ -20,7 +20,7 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Problems;
+use super::{Problems, Sensitive};
 
 pub use action::*;
 pub use admin::*;
@@ -58,6 +58,8 @@ pub struct Config {
     pub warnings: Problems,
     /// Where it is written which components were approved.
     pub lock: Option<PathBuf>,
+    /// What tells its secrets from other values, wherever its text is shown.
+    pub sensitive: Arc<Sensitive>,
 }
 
 impl Config {

@@ -83,8 +83,6 @@ pub(super) fn plugin(config_schema: Value) -> PluginFacts {
         phases: Phases { request: true, ..Phases::default() },
         wants: Wants::default(),
         warning: None,
-        digest: String::new(),
-        imports: Vec::new(),
     }
 }
 

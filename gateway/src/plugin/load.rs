@@ -50,6 +50,14 @@ pub struct Loaded {
     facts: Facts,
 }
 
+/// What a component's types say about it.
+pub struct Examined {
+    pub phases: Phases,
+    pub wants: Wants,
+    /// Every function that it imports, by interface.
+    pub imports: BTreeMap<String, Vec<String>>,
+}
+
 /// Why a component cannot be used: what was found, what was expected, and the cure.
 #[derive(Debug)]
 pub enum LoadError {
@@ -90,23 +98,39 @@ impl Runtime {
     }
 
     pub fn load_file(&self, path: &Path) -> Result<Arc<Loaded>, LoadError> {
-        let unreadable = |error| LoadError::Unreadable(path.to_owned(), error);
-        let size = fs::metadata(path).map_err(unreadable)?.len();
-        if size > COMPONENT_BYTES {
-            return Err(LoadError::TooLarge(size));
-        }
-        self.load(&fs::read(path).map_err(unreadable)?)
+        self.load(&read(path)?)
+    }
+
+    /// What a component is by its types alone: nothing of it runs.
+    pub fn examine(&self, bytes: &[u8]) -> Result<Examined, LoadError> {
+        check_kind(bytes)?;
+        self.compile(bytes).map(|(_, examined)| examined)
     }
 
     /// Compiles a component, or finds it among those that are in use.
     pub fn load(&self, bytes: &[u8]) -> Result<Arc<Loaded>, LoadError> {
         check_kind(bytes)?;
-        let digest = hex(digest::digest(&digest::SHA256, bytes).as_ref());
+        let digest = sha256(bytes);
         let known = |loaded: &mut HashMap<String, Weak<Loaded>>| loaded.get(&digest).and_then(Weak::upgrade);
         if let Some(loaded) = known(&mut self.lock()) {
             return Ok(loaded);
         }
-        let loaded = Arc::new(self.compile(bytes, digest.clone())?);
+        let (blueprint, examined) = self.compile(bytes)?;
+        let manifest = describe(&blueprint)?;
+        let Examined { phases, wants, imports } = examined;
+        let facts = Facts {
+            name: manifest.name,
+            version: manifest.version,
+            description: manifest.description,
+            config_schema: manifest.config_schema,
+            phases,
+            wants,
+            imports,
+            waits: blueprint.waits,
+            size: bytes.len(),
+            digest: digest.clone(),
+        };
+        let loaded = Arc::new(Loaded { blueprint, facts });
         let mut all = self.lock();
         all.retain(|_, loaded| loaded.strong_count() > 0);
         all.insert(digest, Arc::downgrade(&loaded));
@@ -118,7 +142,8 @@ impl Runtime {
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn compile(&self, bytes: &[u8], digest: String) -> Result<Loaded, LoadError> {
+    /// Compiles and links, without running anything.
+    fn compile(&self, bytes: &[u8]) -> Result<(Blueprint, Examined), LoadError> {
         let component =
             Component::from_binary(&self.engine, bytes).map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
         let imports = imports(&self.engine, &component)?;
@@ -131,28 +156,31 @@ impl Runtime {
             complete: exports.on_complete.is_some(),
         };
         let blueprint = Blueprint { pre, exports, waits, lending: lending(&self.engine, &component)? };
-        let manifest = describe(&blueprint)?;
         let wants = |interface: &str| imports.keys().any(|name| without_version(name) == ours(interface));
-        let facts = Facts {
-            name: manifest.name,
-            version: manifest.version,
-            description: manifest.description,
-            config_schema: manifest.config_schema,
-            phases,
-            wants: Wants {
-                upstreams: wants("http-client") || wants("documents") || wants("tcp"),
-                store: wants("store") || wants("cache"),
-                secrets: wants("secrets"),
-                sinks: wants("sinks"),
-                files: wants("files"),
-            },
-            imports,
-            waits,
-            size: bytes.len(),
-            digest,
+        let wants = Wants {
+            upstreams: wants("http-client") || wants("documents") || wants("tcp"),
+            store: wants("store") || wants("cache"),
+            secrets: wants("secrets"),
+            sinks: wants("sinks"),
+            files: wants("files"),
         };
-        Ok(Loaded { blueprint, facts })
+        Ok((blueprint, Examined { phases, wants, imports }))
     }
+}
+
+/// A component's bytes.
+pub fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let unreadable = |error| LoadError::Unreadable(path.to_owned(), error);
+    let size = fs::metadata(path).map_err(unreadable)?.len();
+    if size > COMPONENT_BYTES {
+        return Err(LoadError::TooLarge(size));
+    }
+    fs::read(path).map_err(unreadable)
+}
+
+/// In hexadecimal, as `Facts` has it.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }
 
 impl Loaded {

@@ -44,7 +44,7 @@ pub use catalogue::Endpoint;
 pub use documents::Documents;
 pub use engine::CodeCache;
 pub use facts::{Facts, Wants};
-pub use load::{LoadError, Loaded, Runtime};
+pub use load::{Examined, LoadError, Loaded, Runtime, read, sha256};
 pub use passwords::Passwords;
 pub use pool::Pools;
 pub use prepared::{Prepared, Problem, Settings};

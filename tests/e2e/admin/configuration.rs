@@ -215,6 +215,7 @@ async fn secrets_in_the_text_are_shown_to_nobody_and_stay_where_they_are() {
     assert_eq!(applied.status, 200, "{}", applied.text());
     let shown = gateway.get("").await.text();
     assert!(shown.contains("secret: <masked 1> }") && shown.contains("redis://<masked 2>@10.0.0.7"), "{shown}");
+    assert!(shown.contains("# A comment that stays."), "{shown}");
     let diff = gateway.get("/revisions/2/diff").await.text();
     assert!(!diff.contains("passw0rd") && !diff.contains("so secret"), "{diff}");
     // What is edited as it was shown keeps its secrets.

@@ -2,7 +2,9 @@
 
 mod access;
 mod configuration;
+mod connections;
 mod described;
+mod readers;
 mod upstreams;
 mod views;
 

@@ -228,7 +228,7 @@ routes: [{ name: all, respond: { status: 204 } }]
     assert_eq!(ask(Request::get("/api/v1/log-level")).await.json(), json!({ "level": "warn,gateway=debug" }));
     let (status, detail) = refused(&ask(put("gateway=loud")).await);
     assert!(status == 422 && detail.starts_with("unknown level `loud`; expected"), "{detail}");
-    process.logged("changed by an operator").await;
+    process.logged("admin API request").await;
 }
 
 #[tokio::test]

@@ -127,6 +127,39 @@ async fn a_guest_that_misbehaves_while_it_is_configured_is_a_problem_of_its_conf
 }
 
 #[tokio::test]
+async fn nothing_of_a_component_runs_before_it_is_approved() {
+    let bad = yaml(ALL, "{ do: panic, phase: configure }");
+    let folder = folder(NAUGHTY, &bad);
+    let lock = |text: &str| fs::write(folder.path().join("gateway.lock"), text).unwrap();
+    let said = async |command: &str| process::run(folder.path(), [command, "-c", "gateway.yaml"]).await;
+    let approve = async || process::run(folder.path(), ["plugin", "approve", "-c", "gateway.yaml"]).await;
+    lock("plugins: {}\n");
+    for command in ["check", "run"] {
+        let said = said(command).await;
+        is_about(said.stderr.trim_end(), "8:16", &["plugin `guest` is not approved"]);
+    }
+    // It is not even compiled: that it is no component is of no interest.
+    fs::write(folder.path().join("guest.wasm"), "not a component").unwrap();
+    is_about(said("check").await.stderr.trim_end(), "8:16", &["plugin `guest` is not approved"]);
+    fs::write(folder.path().join("guest.wasm"), NAUGHTY).unwrap();
+
+    // Who looks at what there is to approve does not run it either.
+    let approved = approve().await;
+    assert_eq!(approved.code, 0, "{}", approved.stderr);
+    assert!(approved.stdout.contains("is granted `own` of secrets"), "{}", approved.stdout);
+    is_about(said("check").await.stderr.trim_end(), "16:17", &["the plugin's own words"]);
+
+    // With fewer grants approved than it has, or as another component, it does not run.
+    let written = fs::read_to_string(folder.path().join("gateway.lock")).unwrap();
+    lock(&written.replace("secrets: [\"own\"]", "secrets: []"));
+    let words = ["plugin `guest` is granted `own` of secrets, which is not approved"];
+    is_about(said("check").await.stderr.trim_end(), "8:16", &words);
+    lock(&written);
+    fs::write(folder.path().join("guest.wasm"), [NAUGHTY, &[0, 3, 1, b'x', 7]].concat()).unwrap();
+    is_about(said("check").await.stderr.trim_end(), "8:16", &["is not the component that was approved"]);
+}
+
+#[tokio::test]
 async fn check_and_run_say_the_same_and_exit_with_3() {
     let folder = folder(b"\0asm\x01\0\0\0", &yaml(ALL, MARK));
     let check = process::run(folder.path(), ["check", "-c", "gateway.yaml"]).await;

@@ -17,6 +17,7 @@ use rustls::{ServerConfig, ServerConnection};
 
 use super::{
     answer::{Answer, Refusal},
+    connections::Seat,
     panel::Panel,
 };
 use crate::{
@@ -149,7 +150,7 @@ pub(super) struct Who {
     role: Role,
 }
 
-/// Lets those in who may look, and those who may change things as far as the request does.
+/// Lets a request in if whoever makes it may do what it asks for, and writes down what is more than reading.
 pub(super) async fn check(State(panel): State<Arc<Panel>>, mut request: Request, next: Next) -> Answer<Response> {
     let rules = panel.rules();
     let peer = request.extensions().get::<Peer>().cloned();
@@ -158,25 +159,31 @@ pub(super) async fn check(State(panel): State<Arc<Panel>>, mut request: Request,
         let own = is_from_here(request.headers());
         own.then_some(who).ok_or_else(|| Refusal::new(StatusCode::FORBIDDEN, "another site's page may not ask"))
     })?;
-    let changes = changes(request.method(), request.uri().path());
-    if changes && who.role < Role::Full {
+    let needed = needed(request.method(), request.uri().path());
+    if who.role < needed {
         panel.audit.note(&who.name, request.method(), request.uri(), StatusCode::FORBIDDEN);
-        return Err(Refusal::new(StatusCode::FORBIDDEN, format!("`{}` may read, and change nothing", who.name)));
+        let message = format!("`{}` has the role `read`, and this needs the role `full`", who.name);
+        return Err(Refusal::new(StatusCode::FORBIDDEN, message));
+    }
+    if let Some(seat) = request.extensions().get::<Arc<Seat>>() {
+        seat.known();
     }
     let (method, uri) = (request.method().clone(), request.uri().clone());
     request.extensions_mut().insert(who.clone());
     let response = next.run(request).await;
-    if changes {
+    if needed > Role::Read {
         panel.audit.note(&who.name, &method, &uri, response.status());
     }
     Ok(response)
 }
 
-/// What asks a question by POST because the question is long.
-const QUESTIONS: [&str; 2] = ["/api/v1/config/validate", "/api/v1/explain"];
+/// What asks a question by POST because the question is long, and looks at the routing table in force only.
+const QUESTIONS: [&str; 1] = ["/api/v1/explain"];
 
-fn changes(method: &Method, path: &str) -> bool {
-    !method.is_safe() && !QUESTIONS.contains(&path)
+/// The role that a request needs. Reading is what the gateway answers from what it has in memory; to check a configuration
+/// is more: it reads files and variables, fetches components, runs them, and tells what they say.
+fn needed(method: &Method, path: &str) -> Role {
+    if method.is_safe() || QUESTIONS.contains(&path) { Role::Read } else { Role::Full }
 }
 
 /// Browsers say whose page asks (Fetch, `Origin`), and show certificates and reach loopback for every page.
@@ -249,10 +256,17 @@ mod tests {
     }
 
     #[test]
-    fn questions_change_nothing() {
-        assert!(!changes(&Method::POST, "/api/v1/explain"));
-        assert!(changes(&Method::POST, "/api/v1/config/revisions/1/activate"));
-        assert!(changes(&Method::DELETE, "/api/v1/cache/pages"));
-        assert!(!changes(&Method::GET, "/api/v1/cache/pages"));
+    fn what_is_more_than_reading_needs_the_full_role() {
+        assert_eq!(needed(&Method::POST, "/api/v1/explain"), Role::Read);
+        assert_eq!(needed(&Method::GET, "/api/v1/cache/pages"), Role::Read);
+        for (method, path) in [
+            (Method::POST, "/api/v1/config/validate"),
+            (Method::POST, "/api/v1/config/revisions/1/activate"),
+            (Method::DELETE, "/api/v1/cache/pages"),
+            (Method::POST, "/api/v1/explain/"),
+            (Method::POST, "/api/v1/something-new"),
+        ] {
+            assert_eq!(needed(&method, path), Role::Full, "{path}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Who changed what: a line in the log, and the last of them to look at.
+//! Who did what with the role `full`: a line in the log, and the last of them to look at.
 
 use std::{
     collections::VecDeque,
@@ -15,7 +15,7 @@ use super::panel::{Panel, seconds};
 
 const KEPT: usize = 256;
 
-/// A change, or the attempt at one.
+/// A request that needs the role `full`, also one that was rejected.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(super) struct Change {
     /// Seconds since 1970.
@@ -35,7 +35,7 @@ impl Audit {
     pub(super) fn note(&self, who: &str, method: &Method, uri: &Uri, status: StatusCode) {
         let target: String = uri.path_and_query().map_or("", |target| target.as_str()).chars().take(512).collect();
         let status = status.as_u16();
-        tracing::info!(target: "gateway::audit", who, method = method.as_str(), target_path = target, status, "changed by an operator");
+        tracing::info!(target: "gateway::audit", who, method = method.as_str(), target_path = target, status, "admin API request");
         let at = seconds(SystemTime::now());
         let change = Change { at, who: who.to_owned(), method: method.as_str().to_owned(), target, status };
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -50,7 +50,7 @@ impl Audit {
     }
 }
 
-/// The last changes that operators made or tried, the newest first.
+/// The last 256 requests that need the role `full`, also those that were rejected, the newest first.
 #[utoipa::path(get, path = "/audit", tag = "operators", responses((status = 200, body = Vec<Change>)))]
 pub(super) async fn audit(State(panel): State<Arc<Panel>>) -> Json<Vec<Change>> {
     Json(panel.audit.all())

@@ -19,7 +19,10 @@ use super::{
     history::{Origin, Revision},
     panel::{Panel, seconds},
 };
-use crate::app::{StartError, snapshot};
+use crate::{
+    app::{StartError, snapshot},
+    config::Unmaskable,
+};
 
 /// A configuration that was in force.
 #[derive(Debug, Serialize, ToSchema)]
@@ -95,7 +98,7 @@ pub(super) struct Compared {
     from: Option<u64>,
 }
 
-/// The configuration in force as it was typed, but for secrets, which have numbers in their places. `ETag` has its number.
+/// The configuration in force as it was typed, but for secrets, which have placeholders such as `<masked 1>`. `ETag` has its number.
 #[utoipa::path(get, path = "/config", tag = "configuration",
     responses((status = 200, content_type = "application/yaml", body = Object)))]
 pub(super) async fn present(State(panel): State<Arc<Panel>>) -> Answer<Response> {
@@ -103,9 +106,9 @@ pub(super) async fn present(State(panel): State<Arc<Panel>>) -> Answer<Response>
     history.present().map(yaml).ok_or_else(|| Refusal::not_found("revision", "present"))
 }
 
-/// Puts another configuration in force, if nothing is wrong with it, and writes it to the configuration file. Where it has
-/// the numbers of the present one's secrets, they are put back.
-/// With `If-Match` only where the revision of that number is in force still; with such numbers it is needed.
+/// Puts another configuration in force, if nothing is wrong with it, and writes it to the configuration file. Placeholders of
+/// the present one's secrets are replaced by them, where a secret stands.
+/// With `If-Match` only where the revision of that number is in force still; with placeholders it is needed.
 #[utoipa::path(put, path = "/config", tag = "configuration", params(Writing),
     request_body(content = Object, content_type = "application/yaml", description = "A configuration: docs and editors know its schema by `gateway schema`"),
     responses((status = 200, body = InForce)))]
@@ -126,7 +129,8 @@ pub(super) async fn apply(
     put_in_force(&panel, whole, Origin::Operator(who.name.to_string()), terms).await
 }
 
-/// Says what is wrong with a configuration, and changes nothing.
+/// Says what is wrong with a configuration, and changes nothing. It needs the role `full`: files and variables are read,
+/// components are fetched, and those that are approved run.
 #[utoipa::path(post, path = "/config/validate", tag = "configuration",
     request_body(content = serde_json::Value, content_type = "application/yaml", description = "A configuration: docs and editors know its schema by `gateway schema`"),
     responses((status = 200, body = Judgement)))]
@@ -179,7 +183,7 @@ pub(super) async fn diff(
 ) -> Answer<Response> {
     let (old, new, from) = {
         let history = panel.history();
-        let text = |id: u64| history.get(id).map(|revision| revision.masked().text);
+        let text = |id: u64| history.get(id).map(|revision| revision.masked().text.clone());
         let new = text(id).ok_or_else(|| Refusal::not_found("revision", &id.to_string()))?;
         let from = compared.from.unwrap_or(id.saturating_sub(1));
         let old = match (text(from), compared.from) {
@@ -216,12 +220,9 @@ pub(super) async fn activate(
 
 /// What was shown without its secrets gets those of the present revision back.
 fn unmasked(panel: &Panel, text: &str) -> Answer<String> {
-    let masked = panel.history().present().map(Revision::masked);
-    let Some(masked) = masked else { return Ok(text.to_owned()) };
-    masked.unmask(text).map_err(|unknown| {
-        let message = format!("the configuration in force has no secret for `{unknown}`: type what shall be there");
-        Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, message)
-    })
+    let unmasked = panel.history().present().map(|revision| revision.unmask(text));
+    let unmasked = unmasked.unwrap_or_else(|| Ok(text.to_owned()));
+    unmasked.map_err(|Unmaskable(why)| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, why))
 }
 
 /// The revisions that `If-Match` names (RFC 9110 §13.1.1); none for `*`, since there always is one.
@@ -252,5 +253,5 @@ fn etag(id: u64) -> String {
 fn yaml(revision: &Revision) -> Response {
     let tag = HeaderValue::from_str(&etag(revision.id)).unwrap_or(HeaderValue::from_static(""));
     let kind = HeaderValue::from_static("application/yaml");
-    ([(header::CONTENT_TYPE, kind), (header::ETAG, tag)], revision.masked().text).into_response()
+    ([(header::CONTENT_TYPE, kind), (header::ETAG, tag)], revision.masked().text.clone()).into_response()
 }

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::{
     answer::{Answer, Refusal, Told},
     panel::Panel,
-    routes::{ActionView, MatchView, names},
+    routes::{ActionView, MatchView, names, secret_conditions},
 };
 use crate::{
     app::asked::{self, Asked},
@@ -99,7 +99,7 @@ pub(super) async fn explain(
         route: candidate.route.name.to_string(),
         matches: MatchView::of(&candidate.route.matches),
         answers: candidate.verdict == Verdict::Answers,
-        verdict: candidate.verdict.to_string(),
+        verdict: secret_conditions(&candidate.route.matches).apply(&candidate.verdict.to_string()),
     });
     let considered = considered.collect();
     let winner = explanation.candidates.iter().find(|candidate| Some(candidate.index) == explanation.winner);

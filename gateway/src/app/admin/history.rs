@@ -1,8 +1,12 @@
 //! The configurations that were in force since the process began.
 
-use std::{collections::VecDeque, sync::Arc, time::SystemTime};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, OnceLock},
+    time::SystemTime,
+};
 
-use crate::config::Masked;
+use crate::config::{Masked, Sensitive, Unmaskable};
 
 /// So many, and no more bytes of text than this: the present one is always there.
 const KEPT: usize = 32;
@@ -25,14 +29,21 @@ pub(super) struct Revision {
     pub(super) at: SystemTime,
     pub(super) origin: Origin,
     pub(super) text: Arc<str>,
-    /// The names of the secrets that it has.
-    named: Vec<String>,
+    /// What tells its secrets from other values.
+    sensitive: Arc<Sensitive>,
+    /// Its text without secrets, as soon as somebody wants to see it.
+    masked: OnceLock<Masked>,
 }
 
 impl Revision {
     /// Its text without secrets.
-    pub(super) fn masked(&self) -> Masked {
-        Masked::of(&self.text, &|name| self.named.iter().any(|named| named == name))
+    pub(super) fn masked(&self) -> &Masked {
+        self.masked.get_or_init(|| Masked::of(&self.text, &self.sensitive))
+    }
+
+    /// Another text with this one's secrets in their places.
+    pub(super) fn unmask(&self, text: &str) -> Result<String, Unmaskable> {
+        self.masked().unmask(text, &self.sensitive)
     }
 }
 
@@ -44,13 +55,13 @@ pub(super) struct History {
 
 impl History {
     /// A text is in force now. The same text again is no news.
-    pub(super) fn note<'a>(&mut self, text: &Arc<str>, named: impl Iterator<Item = &'a String>, origin: Origin) {
+    pub(super) fn note(&mut self, text: &Arc<str>, sensitive: &Arc<Sensitive>, origin: Origin) {
         if self.revisions.back().is_some_and(|last| last.text == *text) {
             return;
         }
         self.count += 1;
-        let named = named.cloned().collect();
-        self.revisions.push_back(Revision { id: self.count, at: SystemTime::now(), origin, text: text.clone(), named });
+        let (at, text, sensitive) = (SystemTime::now(), text.clone(), sensitive.clone());
+        self.revisions.push_back(Revision { id: self.count, at, origin, text, sensitive, masked: OnceLock::new() });
         let bytes = |all: &VecDeque<Revision>| all.iter().map(|revision| revision.text.len()).sum::<usize>();
         while self.revisions.len() > KEPT || (self.revisions.len() > 1 && bytes(&self.revisions) > BYTES) {
             self.revisions.pop_front();
@@ -78,7 +89,7 @@ mod tests {
 
     impl History {
         fn has(&mut self, text: &str, origin: Origin) {
-            self.note(&text.into(), [].into_iter(), origin);
+            self.note(&text.into(), &Arc::default(), origin);
         }
     }
 

@@ -18,7 +18,10 @@ use super::{
     audit::Audit,
     history::{History, Origin},
 };
-use crate::app::{Source, control::Order, shared::Shared, snapshot::Snapshot};
+use crate::{
+    app::{Source, control::Order, shared::Shared, snapshot::Snapshot},
+    config::Redaction,
+};
 
 /// One for the process.
 pub(in crate::app) struct Panel {
@@ -43,7 +46,7 @@ impl Panel {
         orders: mpsc::WeakSender<Order>,
     ) -> Arc<Self> {
         let mut history = History::default();
-        history.note(&snapshot.text, snapshot.config.secrets.keys(), Origin::Start);
+        history.note(&snapshot.text, &snapshot.config.sensitive, Origin::Start);
         Arc::new(Self {
             ready: AtomicBool::new(false),
             shared,
@@ -73,7 +76,7 @@ impl Panel {
 
     /// A reload ended well, with this in force now.
     pub(in crate::app) fn in_force(&self, snapshot: &Arc<Snapshot>, origin: Origin) {
-        self.history().note(&snapshot.text, snapshot.config.secrets.keys(), origin);
+        self.history().note(&snapshot.text, &snapshot.config.sensitive, origin);
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot.clone();
     }
 
@@ -91,6 +94,15 @@ impl Panel {
 
     pub(super) fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the secrets of the configuration in force out of what plugins have said.
+    pub(super) fn redaction(&self) -> Redaction {
+        let snapshot = self.snapshot();
+        let named = snapshot.secrets.values().filter_map(|value| str::from_utf8(value).ok().map(str::to_owned));
+        let history = self.history();
+        let typed = history.present().into_iter().flat_map(|revision| revision.masked().secrets());
+        Redaction::of(named.chain(typed))
     }
 
     /// Has the control thread put another text in force.

@@ -124,13 +124,15 @@ fn granted(names: &Names) -> Vec<String> {
 /// The last breakdowns of all plugins, the newest first.
 #[utoipa::path(get, path = "/plugins/traps", tag = "plugins", responses((status = 200, body = Vec<TrapView>)))]
 pub(super) async fn traps(State(panel): State<Arc<Panel>>) -> Json<Vec<TrapView>> {
+    // A plugin that panics may say why, in words with a secret.
+    let redaction = panel.redaction();
     let view = |trap: crate::telemetry::traps::Trap| TrapView {
         at: seconds(trap.at),
         plugin: trap.plugin,
         route: trap.route,
         kind: trap.kind,
-        detail: trap.detail,
-        backtrace: trap.backtrace,
+        detail: redaction.apply(&trap.detail),
+        backtrace: redaction.apply(&trap.backtrace),
     };
     Json(panel.shared.metrics.traps().into_iter().map(view).collect())
 }

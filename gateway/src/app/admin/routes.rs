@@ -10,7 +10,12 @@ use super::{
     panel::Panel,
     stats::{Durations, Numbers, numbers},
 };
-use crate::config::model::{Action, HostPattern, Match, Route};
+use crate::config::{
+    Redaction, is_secret_header,
+    model::{Action, HostPattern, Match, Route},
+};
+
+const MASKED: &str = "<masked>";
 
 /// A route.
 #[derive(Debug, Serialize, ToSchema)]
@@ -99,9 +104,13 @@ impl MatchView {
             HostPattern::Suffix(name) => format!("*.{name}"),
         };
         let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        let header =
-            |(name, value): &(http::HeaderName, http::HeaderValue)| Pair { name: name.to_string(), value: text(value) };
-        let query = |(name, value): &(String, String)| Pair { name: name.clone(), value: value.clone() };
+        // A condition may be a shared secret, which is masked in the configuration too.
+        let pair = |name: &str, value: String| {
+            let value = if is_secret_header(name) { MASKED.to_owned() } else { value };
+            Pair { name: name.to_owned(), value }
+        };
+        let header = |(name, value): &(http::HeaderName, http::HeaderValue)| pair(name.as_str(), text(value));
+        let query = |(name, value): &(String, String)| pair(name, value.clone());
         Self {
             hosts: matches.hosts.iter().map(host).collect(),
             path: matches.path.text.clone(),
@@ -110,6 +119,14 @@ impl MatchView {
             query: matches.query.iter().map(query).collect(),
         }
     }
+}
+
+/// The conditions of a route that are shared secrets.
+pub(super) fn secret_conditions(matches: &Match) -> Redaction {
+    let headers = matches.headers.iter().filter(|(name, _)| is_secret_header(name.as_str()));
+    let headers = headers.map(|(_, value)| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let query = matches.query.iter().filter(|(name, _)| is_secret_header(name)).map(|(_, value)| value.clone());
+    Redaction::of(headers.chain(query))
 }
 
 impl ActionView {

@@ -23,24 +23,33 @@ mod state;
 mod tracing;
 mod upstreams;
 
+pub(in crate::config) use names::cut;
 pub use settings::log_level;
 
-use std::{fs, io::Read, path::Path, sync::LazyLock, thread};
+use std::{
+    collections::HashSet,
+    fs,
+    io::Read,
+    path::Path,
+    sync::{Arc, LazyLock},
+    thread,
+};
 
 use jsonschema::Validator;
 use serde_json::{Map, Value};
 
 use self::{
     plugins::Plugins,
-    report::Report,
+    report::{Outcome, Report},
     shape::{Misfit, What},
 };
 use super::{
     catalog::Catalog,
     file::File,
     model::{Config, Dns, PathRule},
-    problem::{Problem, Problems},
+    problem::Problems,
     schema,
+    sensitive::{Redaction, Sensitive},
     yaml::{self, MAX_BYTES},
 };
 
@@ -63,7 +72,39 @@ pub fn load(path: &Path, catalog: &mut dyn Catalog) -> Result<Config, Problems> 
 /// Checks a configuration. `path` names it in messages, and its folder is what relative paths in it are
 /// relative to.
 pub fn check(text: &str, path: &Path, catalog: &mut dyn Catalog) -> Result<Config, Problems> {
-    let failed = |problems: Vec<Problem>| Problems::new(path, text, problems);
+    let (config, outcome) = looked_at(text, path, |file, report| meaning(file, catalog, report))?;
+    match config {
+        Some(mut config) if outcome.problems.is_empty() => {
+            config.sensitive = Arc::new(outcome.sensitive);
+            if !outcome.warnings.is_empty() {
+                let redaction = Redaction::of_text(text, &config.sensitive);
+                config.warnings = Problems::new(path, &redaction, outcome.warnings);
+            }
+            Ok(config)
+        }
+        _ => Err(Problems::new(path, &Redaction::of_text(text, &outcome.sensitive), outcome.problems)),
+    }
+}
+
+/// Looks at the components that a configuration defines, and at nothing else of it that has the right shape.
+pub fn definitions(text: &str, path: &Path, catalog: &mut dyn Catalog) -> Result<(), Problems> {
+    let (_, outcome) = looked_at(text, path, |file, report| Some(Plugins::new(file, catalog, report).used()))?;
+    match &outcome.problems[..] {
+        [] => Ok(()),
+        _ => Err(Problems::new(path, &Redaction::of_text(text, &outcome.sensitive), outcome.problems)),
+    }
+}
+
+/// What a text is as a file, and what was found out about it.
+fn looked_at<T>(
+    text: &str,
+    path: &Path,
+    look: impl FnOnce(&File, &mut Report<'_>) -> Option<T>,
+) -> Result<(Option<T>, Outcome), Problems> {
+    let failed = |problems| {
+        let redaction = Redaction::of_any_text(text, &Sensitive::default(), |word| WORDS.contains(word));
+        Problems::new(path, &redaction, problems)
+    };
     let tree = yaml::parse(text).map_err(failed)?;
     let mut report = Report::new(&tree, path.parent().unwrap_or(Path::new("")));
     let mut json = tree.to_json();
@@ -72,8 +113,11 @@ pub fn check(text: &str, path: &Path, catalog: &mut dyn Catalog) -> Result<Confi
         json = Value::Object(Map::new());
     }
     shape(&mut json, &mut report);
-    let config = match serde_json::from_value::<File>(json) {
-        Ok(file) => meaning(&file, catalog, &mut report),
+    let found = match serde_json::from_value::<File>(json) {
+        Ok(file) => {
+            report.sensitive = Sensitive::new(file.secrets.keys().cloned());
+            look(&file, &mut report)
+        }
         Err(error) => {
             if report.is_clean() {
                 report.value("", error.to_string());
@@ -81,13 +125,7 @@ pub fn check(text: &str, path: &Path, catalog: &mut dyn Catalog) -> Result<Confi
             None
         }
     };
-    match config {
-        Some(mut config) if report.is_clean() => {
-            config.warnings = Problems::new(path, text, report.into_warnings());
-            Ok(config)
-        }
-        _ => Err(failed(report.into_problems())),
-    }
+    Ok((found, report.into_outcome()))
 }
 
 /// The schema of the file, compiled once.
@@ -95,6 +133,23 @@ static SCHEMA: LazyLock<(Value, Validator)> = LazyLock::new(|| {
     let schema = schema::base();
     let validator = jsonschema::draft202012::new(&schema).expect("a test compiles this schema");
     (schema, validator)
+});
+
+/// The keys of the file, without those that users choose.
+static WORDS: LazyLock<HashSet<String>> = LazyLock::new(|| {
+    fn keys(schema: &Value, words: &mut HashSet<String>) {
+        if let Some(properties) = schema["properties"].as_object() {
+            words.extend(properties.keys().cloned());
+        }
+        match schema {
+            Value::Object(map) => map.values().for_each(|value| keys(value, words)),
+            Value::Array(items) => items.iter().for_each(|item| keys(item, words)),
+            _ => {}
+        }
+    }
+    let mut words = HashSet::new();
+    keys(&SCHEMA.0, &mut words);
+    words
 });
 
 /// Reports all that does not fit the schema, and prepares the rest for the typed step.
@@ -186,5 +241,6 @@ fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> O
         routes,
         warnings: Problems::default(),
         lock: None,
+        sensitive: Arc::default(),
     })
 }

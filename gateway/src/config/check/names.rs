@@ -57,7 +57,7 @@ pub(super) fn found(value: &Value) -> String {
 }
 
 /// Text from the file, short and on one line.
-pub(super) fn cut(text: &str) -> String {
+pub(in crate::config) fn cut(text: &str) -> String {
     let plain = |c: char| if c.is_control() { ' ' } else { c };
     match text.char_indices().nth(SHOWN) {
         None => text.chars().map(plain).collect(),

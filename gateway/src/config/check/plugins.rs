@@ -271,6 +271,8 @@ impl<'c> Plugins<'c> {
     }
 
     fn load(&mut self, plugin: model::Plugin, at: &str, report: &mut Report<'_>) -> Option<Loaded> {
+        // Before anything of the component runs.
+        self.catalog.admit(&plugin).map_err(|message| report.value(at, message)).ok()?;
         let facts = self.catalog.open(&plugin.component).map_err(|message| report.value(at, message)).ok()?;
         // A standard plugin asks for what only some configurations of it need.
         if !matches!(plugin.component, ComponentSource::Builtin(_)) {
@@ -286,10 +288,7 @@ impl<'c> Plugins<'c> {
         if let Some(warning) = &facts.warning {
             report.warn(at, warning);
         }
-        match self.catalog.approved(&plugin, &facts) {
-            Ok(told) => told.into_iter().for_each(|told| report.warn(at, told)),
-            Err(why) => report.value(at, why),
-        }
+        report.sensitive.learn(&plugin.name, &facts.config_schema);
         let schema = facts.config_schema.clone();
         // A plugin without a schema takes none, which is said elsewhere in better words.
         let anything = Value::Bool(true);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::config::{
     part::Part,
     problem::Problem,
+    sensitive::Sensitive,
     yaml::{Node, join},
 };
 
@@ -14,11 +15,20 @@ pub(super) struct Report<'a> {
     folder: &'a Path,
     problems: Vec<Problem>,
     warnings: Vec<Problem>,
+    /// What of the file may not be repeated.
+    pub(super) sensitive: Sensitive,
+}
+
+/// What was found out about a file.
+pub(super) struct Outcome {
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
+    pub(super) sensitive: Sensitive,
 }
 
 impl<'a> Report<'a> {
     pub(super) fn new(tree: &'a Node, folder: &'a Path) -> Self {
-        Self { tree, folder, problems: Vec::new(), warnings: Vec::new() }
+        Self { tree, folder, problems: Vec::new(), warnings: Vec::new(), sensitive: Sensitive::default() }
     }
 
     /// A problem with the value at this JSON Pointer.
@@ -36,10 +46,6 @@ impl<'a> Report<'a> {
         self.warnings.push(Problem::new(self.tree.value_at(pointer), message));
     }
 
-    pub(super) fn into_warnings(self) -> Vec<Problem> {
-        self.warnings
-    }
-
     pub(super) fn line(&self, pointer: &str) -> usize {
         self.tree.value_at(pointer).line
     }
@@ -52,8 +58,9 @@ impl<'a> Report<'a> {
         self.problems.is_empty()
     }
 
-    pub(super) fn into_problems(self) -> Vec<Problem> {
-        self.problems
+    pub(super) fn into_outcome(self) -> Outcome {
+        let Self { problems, warnings, sensitive, .. } = self;
+        Outcome { problems, warnings, sensitive }
     }
 
     /// A part that has its shape. One that has not has been reported, as the schema and the types say the

@@ -23,13 +23,13 @@ pub(in crate::config) struct Admin {
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 #[schemars(extend("required" = ["name"]))]
 pub(in crate::config) struct Access {
-    /// In the log of changes.
+    /// In the audit log.
     #[schemars(length(min = 1, max = 64))]
     pub name: String,
     /// The name of the secret that is sent as `Authorization: Bearer …`.
     pub token: Option<String>,
     /// A DNS name in the certificate that the client shows; needs `tls` with `client-certificates`.
     pub certificate: Option<String>,
-    /// `read`: looks at everything, and tries what changes nothing. `full`: changes things too.
+    /// `read`: may look at everything. `full`: may also check configurations, which reads files and runs plugins, and change things.
     pub role: Part<Role>,
 }
