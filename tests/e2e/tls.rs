@@ -84,6 +84,45 @@ async fn an_unknown_server_name_gets_the_first_certificate_and_a_wildcard_stands
 }
 
 #[tokio::test]
+async fn a_client_gets_the_certificate_whose_kind_of_key_it_takes() {
+    use rustls::{SignatureScheme as Scheme, crypto::aws_lc_rs::cipher_suite as suite};
+    let authority = Authority::new();
+    let folder = TempDir::new().unwrap();
+    let ecdsa = authority.issue(folder.path(), "ecdsa", &[NAME, "127.0.0.1"]);
+    let rsa = authority.issue_rsa(folder.path(), "rsa", &[NAME, "127.0.0.1"]);
+    // The authority's own key is an ECDSA one, so that clients verify such a signature in any case.
+    let all = [Scheme::ECDSA_NISTP256_SHA256, Scheme::RSA_PSS_SHA256, Scheme::RSA_PKCS1_SHA256];
+    let (only_ecdsa, only_rsa) = (&all[..1], &all[1..]);
+    let (ecdsa12, rsa12) =
+        (suite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, suite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256);
+    let tls13 = suite::TLS13_AES_128_GCM_SHA256;
+    let cases = [
+        ("all of TLS 1.3", authority.client_of_keys(&all, &[tls13], &[&TLS13]), &ecdsa),
+        ("RSA of TLS 1.3", authority.client_of_keys(only_rsa, &[tls13], &[&TLS13]), &rsa),
+        ("ECDSA of TLS 1.3", authority.client_of_keys(only_ecdsa, &[tls13], &[&TLS13]), &ecdsa),
+        ("all of TLS 1.2", authority.client_of_keys(&all, &[ecdsa12, rsa12], &[&TLS12]), &ecdsa),
+        ("ECDSA suites of TLS 1.2", authority.client_of_keys(&all, &[ecdsa12], &[&TLS12]), &ecdsa),
+        ("RSA suites of TLS 1.2", authority.client_of_keys(&all, &[rsa12], &[&TLS12]), &rsa),
+        ("RSA schemes of TLS 1.2", authority.client_of_keys(only_rsa, &[ecdsa12, rsa12], &[&TLS12]), &rsa),
+    ];
+    let upstream = Upstream::echo().await;
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    for order in [["ecdsa", "rsa"], ["rsa", "ecdsa"]] {
+        let files = order.map(file);
+        let files = [&*files[0], &*files[1]];
+        let gateway = TestGateway::start_in(TempDir::new().unwrap(), &https(upstream.address(), &files, "")).await;
+        for (client, config, expected) in &cases {
+            let stream = handshake(gateway.address(), NAME, config.clone()).await;
+            let stream = stream.unwrap_or_else(|error| panic!("{client}, {order:?}: {error}"));
+            let presented = &stream.get_ref().1.peer_certificates().unwrap()[0];
+            assert!(presented == *expected, "{client} got the other certificate of {order:?}");
+            // Without SNI, too.
+            assert!(handshake(gateway.address(), "127.0.0.1", config.clone()).await.is_ok(), "{client}, {order:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn tls_1_2_and_1_3_are_spoken() {
     let authority = Authority::new();
     let upstream = Upstream::echo().await;

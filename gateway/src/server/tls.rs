@@ -10,7 +10,7 @@ use std::{
 
 use ::aws_lc_rs::digest;
 use rustls::{
-    ProtocolVersion, RootCertStore, ServerConfig, ServerConnection,
+    CipherSuite, ProtocolVersion, RootCertStore, ServerConfig, ServerConnection, SignatureAlgorithm, SignatureScheme,
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::{
@@ -20,6 +20,7 @@ use rustls::{
     sign::CertifiedKey,
     version::{TLS12, TLS13},
 };
+use smallvec::SmallVec;
 use webpki::EndEntityCert;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -174,44 +175,82 @@ pub(super) fn failure_of(error: &io::Error) -> ConnectionFailure {
 }
 
 /// Certificates by the names in them (RFC 6125 §6.4.3: a wildcard stands for one whole leftmost label).
+///
+/// Several may have the same name, with keys of different kinds, and the client says which kinds it takes (RFC 8446
+/// §4.2.3). As in Envoy and HAProxy, one with an RSA key is for clients that take no other: all clients take RSA, and it
+/// costs the most. Among those with keys of one kind, the first in the configuration answers.
 struct Certificates {
-    exact: HashMap<String, Arc<CertifiedKey>>,
+    exact: HashMap<String, Keys>,
     /// By what follows `*.`.
-    wildcard: HashMap<String, Arc<CertifiedKey>>,
-    /// The first one is for clients that name no server or an unknown one.
-    all: Vec<Arc<CertifiedKey>>,
+    wildcard: HashMap<String, Keys>,
+    /// For clients that name no server or an unknown one.
+    all: Keys,
 }
+
+/// In the order in which they are tried.
+type Keys = SmallVec<[Arc<CertifiedKey>; 2]>;
 
 impl Certificates {
     fn load(files: &[CertificateFiles]) -> io::Result<Self> {
-        let mut all = Self { exact: HashMap::new(), wildcard: HashMap::new(), all: Vec::new() };
+        let mut all = Self { exact: HashMap::new(), wildcard: HashMap::new(), all: Keys::new() };
         for files in files {
             let key = Arc::new(load(files)?);
             let leaf = key.cert.first().ok_or_else(|| broken(&files.cert, "holds no certificate"))?;
             let leaf = EndEntityCert::try_from(leaf).map_err(|error| broken(&files.cert, error))?;
             for name in leaf.valid_dns_names() {
                 let name = name.to_ascii_lowercase();
-                // The first certificate in the file that has a name keeps it.
-                match name.strip_prefix("*.") {
-                    Some(rest) => all.wildcard.entry(rest.to_owned()).or_insert_with(|| key.clone()),
-                    None => all.exact.entry(name).or_insert_with(|| key.clone()),
+                let keys = match name.strip_prefix("*.") {
+                    Some(rest) => all.wildcard.entry(rest.to_owned()),
+                    None => all.exact.entry(name),
                 };
+                keys.or_default().push(key.clone());
             }
             all.all.push(key);
+        }
+        for keys in all.exact.values_mut().chain(all.wildcard.values_mut()) {
+            keys.sort_by_key(|key| key.key.algorithm() == SignatureAlgorithm::RSA);
         }
         Ok(all)
     }
 
-    fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
+    /// The certificate for a name, of those that the client can use; one that it cannot if there is no other.
+    fn find(&self, name: &str, client: &Client<'_>) -> Option<&Arc<CertifiedKey>> {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
-        let wildcard = || self.wildcard.get(name.split_once('.')?.1);
-        self.exact.get(&name).or_else(wildcard)
+        let exact = self.exact.get(&name);
+        let wildcard = name.split_once('.').and_then(|(_, rest)| self.wildcard.get(rest));
+        let mut keys = exact.into_iter().chain(wildcard).flatten();
+        let first = keys.clone().next();
+        keys.find(|key| client.takes(key)).or(first)
+    }
+
+    fn any(&self, client: &Client<'_>) -> Option<&Arc<CertifiedKey>> {
+        self.all.iter().find(|key| client.takes(key)).or(self.all.first())
     }
 }
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        hello.server_name().and_then(|name| self.find(name)).or(self.all.first()).cloned()
+        let client = Client { schemes: hello.signature_schemes(), suites: hello.cipher_suites() };
+        hello.server_name().and_then(|name| self.find(name, &client)).or_else(|| self.any(&client)).cloned()
+    }
+}
+
+/// What a client says about the keys that it takes.
+struct Client<'a> {
+    schemes: &'a [SignatureScheme],
+    suites: &'a [CipherSuite],
+}
+
+impl Client<'_> {
+    /// Whether a handshake with this key can succeed. In TLS 1.2 the cipher suite names the kind of key as well.
+    fn takes(&self, key: &CertifiedKey) -> bool {
+        let kind = match key.key.algorithm() {
+            SignatureAlgorithm::RSA => "_ECDHE_RSA_",
+            _ => "_ECDHE_ECDSA_",
+        };
+        let fits =
+            |suite: &CipherSuite| suite.as_str().is_some_and(|name| name.starts_with("TLS13_") || name.contains(kind));
+        key.key.choose_scheme(self.schemes).is_some() && self.suites.iter().any(fits)
     }
 }
 

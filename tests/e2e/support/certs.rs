@@ -4,9 +4,14 @@ use std::{io, net::SocketAddr, path::Path, sync::Arc};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
 use rustls::{
-    ClientConfig, RootCertStore, SupportedProtocolVersion,
-    crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName},
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedCipherSuite,
+    SupportedProtocolVersion,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, aws_lc_rs},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
 };
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -37,10 +42,18 @@ impl Authority {
 
     /// Writes `FILE.pem` and `FILE.key` for these names, and returns the certificate.
     pub fn issue(&self, folder: &Path, file: &str, names: &[&str]) -> CertificateDer<'static> {
+        self.issue_for(&KeyPair::generate().expect("a key"), folder, file, names)
+    }
+
+    /// As `issue`, with an RSA key.
+    pub fn issue_rsa(&self, folder: &Path, file: &str, names: &[&str]) -> CertificateDer<'static> {
+        self.issue_for(&KeyPair::generate_for(&rcgen::PKCS_RSA_SHA256).expect("a key"), folder, file, names)
+    }
+
+    fn issue_for(&self, key: &KeyPair, folder: &Path, file: &str, names: &[&str]) -> CertificateDer<'static> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        let key = KeyPair::generate().expect("a key");
         let params = CertificateParams::new(names).expect("valid names");
-        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        let certificate = params.signed_by(key, &self.issuer).expect("a certificate");
         std::fs::write(folder.join(file).with_extension("pem"), certificate.pem()).expect("a file");
         std::fs::write(folder.join(file).with_extension("key"), key.serialize_pem()).expect("a file");
         certificate.der().clone()
@@ -70,6 +83,26 @@ impl Authority {
         self.client_as(None, alpn, versions)
     }
 
+    /// A client that takes keys of these kinds only, as its signature schemes and its cipher suites of TLS 1.2 say.
+    pub fn client_of_keys(
+        &self,
+        schemes: &[SignatureScheme],
+        suites: &[SupportedCipherSuite],
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.der().clone()).expect("a root certificate");
+        let provider = CryptoProvider { cipher_suites: suites.to_vec(), ..aws_lc_rs::default_provider() };
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(provider.clone()));
+        let verifier = OfSchemes { inner: verifier.build().expect("a verifier"), schemes: schemes.to_vec() };
+        ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(versions)
+            .expect("versions that fit the provider")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth()
+    }
+
     /// A client that shows a certificate of its own, whoever signed it.
     pub fn client_as(
         &self,
@@ -91,6 +124,48 @@ impl Authority {
         };
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
         config
+    }
+}
+
+/// Verifies as always, and tells the server of some signature schemes only.
+#[derive(Debug)]
+struct OfSchemes {
+    inner: Arc<WebPkiServerVerifier>,
+    schemes: Vec<SignatureScheme>,
+}
+
+impl ServerCertVerifier for OfSchemes {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.schemes.clone()
     }
 }
 
