@@ -116,6 +116,41 @@ async fn check_says_that_all_is_well() {
 }
 
 #[tokio::test]
+async fn check_warns_of_routes_that_differ_only_in_how_a_path_is_read() {
+    let folder = folder();
+    let check = async |open: &str, admin: &str| {
+        let text = format!(
+            "listeners: [{{ address: 127.0.0.1:8080 }}]
+upstreams: {{ a: {{ endpoints: [http://127.0.0.1:9001] }} }}
+routes:
+  - {{ name: open, upstream: a, {open} }}
+  - {{ name: admin, match: {{ path: '/admin/{{*rest}}' }}, upstream: a, {admin} }}
+"
+        );
+        fs::write(folder.path().join("pair.yaml"), text).unwrap();
+        let ended = run(folder.path(), ["check", "-c", "pair.yaml"]).await;
+        assert_eq!(ended.code, 0, "{ended:?}");
+        ended.stderr
+    };
+    let deny = "plugins: [{ name: ip-rules, config: { allow: [10.0.0.0/8] } }]";
+    let keep = "paths: { encoded-slashes: keep }";
+    let warned = check(keep, &format!("{deny}, {keep}")).await;
+    assert!(warned.contains("warning: pair.yaml:4:"), "{warned}");
+    assert!(
+        warned.contains("`/admin%2Fx` is served by route `open`, and by `admin` if it is read otherwise"),
+        "{warned}"
+    );
+    let parameters = "paths: { matrix-parameters: keep }";
+    let warned = check(parameters, &format!("{deny}, {parameters}")).await;
+    assert!(warned.contains("`/admin;x/x` is served by route `open`"), "{warned}");
+    // Requests that could mean the other route are rejected, or that one is the same but for its path.
+    assert_eq!(check("", deny).await, "");
+    assert_eq!(check(keep, deny).await, "");
+    assert_eq!(check(parameters, deny).await, "");
+    assert_eq!(check(keep, keep).await, "");
+}
+
+#[tokio::test]
 async fn check_warns_of_an_order_of_plugins_that_makes_no_sense_and_all_is_well_otherwise() {
     let folder = folder();
     let api_key = format!("{{ name: api-key, config: {{ keys: [{{ id: a, sha256: '{}' }}] }} }}", "0".repeat(64));
@@ -259,6 +294,13 @@ async fn route_normalises_as_the_gateway_does() {
     let ended = run(folder.path(), ["route", "-c", "valid.yaml", "GET", "/../x"]).await;
     assert_eq!(ended.code, 4, "{}", ended.stderr);
     assert_eq!(ended.stdout, "GET /../x is answered by no route: 400, the path leads above the root");
+    let ended = run(folder.path(), ["route", "-c", "valid.yaml", "GET", "http://api.example.com/users%2F7"]).await;
+    assert_eq!(ended.code, 4, "{}", ended.stderr);
+    assert!(ended.stdout.contains("400, the path has an encoded slash or backslash"), "{}", ended.stdout);
+    let url = r#"http://api.example.com/users/<7>?q="x""#;
+    let ended = run(folder.path(), ["route", "-c", "valid.yaml", "GET", url]).await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    assert!(ended.stdout.contains("/users/%3C7%3E?q=%22x%22 is answered by route user"), "{}", ended.stdout);
 }
 
 #[tokio::test]

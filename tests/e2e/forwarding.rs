@@ -124,7 +124,12 @@ async fn what_an_untrusted_client_says_about_itself_is_replaced() {
         .header("x-forwarded-proto", "https")
         .header("x-forwarded-host", "evil.example.com")
         .header("x-forwarded-prefix", "/evil")
+        .header("x-forwarded-port", "1")
         .header("x-real-ip", "192.0.2.1")
+        .header("x_forwarded_proto", "https")
+        .header("x_forwarded-for", "192.0.2.1")
+        .header("x_real_ip", "192.0.2.1")
+        .header("x-real_ip", "192.0.2.1")
         .header("forwarded", "for=192.0.2.1;proto=https")
         .header("x-request-id", "mine");
     let response = gateway.send(request).await;
@@ -132,7 +137,12 @@ async fn what_an_untrusted_client_says_about_itself_is_replaced() {
     assert_eq!(seen(&response, "x-forwarded-proto"), ["http"]);
     assert_eq!(seen(&response, "x-forwarded-host"), ["api.example.com:8080"]);
     assert_eq!(seen(&response, "forwarded"), [r#"for=127.0.0.1;host="api.example.com:8080";proto=http"#]);
-    assert!(seen(&response, "x-forwarded-prefix").is_empty() && seen(&response, "x-real-ip").is_empty());
+    assert!(seen(&response, "x-forwarded-prefix").is_empty());
+    assert_eq!(seen(&response, "x-real-ip"), ["127.0.0.1"]);
+    assert_eq!(seen(&response, "x-forwarded-port"), ["8080"]);
+    for name in ["x_forwarded_proto", "x_forwarded-for", "x_real_ip", "x-real_ip"] {
+        assert!(seen(&response, name).is_empty(), "{name} reaches services that read `_` as `-`");
+    }
     assert_ne!(seen(&response, "x-request-id"), ["mine"]);
 }
 
@@ -153,6 +163,93 @@ async fn a_trusted_proxys_word_is_kept_and_continued() {
     assert_eq!(seen(&response, "forwarded"), [expected]);
     assert_eq!(seen(&response, "x-request-id"), ["from-the-proxy"]);
     assert_eq!(response.header("x-request-id"), "from-the-proxy");
+}
+
+/// What the upstream reads of scheme, host, port and client, when a trusted proxy sends these fields.
+async fn told(gateway: &TestGateway, fields: &[(&str, &str)]) -> [String; 4] {
+    let request = Request::get("/").header("host", "internal:8080");
+    let request = fields.iter().fold(request, |request, (name, value)| request.header(name, value));
+    let response = gateway.send(request).await;
+    ["x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-real-ip"].map(|name| {
+        let [value] = &seen(&response, name)[..] else { panic!("{name} is not one: {}", response.text()) };
+        value.clone()
+    })
+}
+
+#[tokio::test]
+async fn scheme_host_and_port_are_those_of_the_clients_hop() {
+    let (gateway, _upstream) = echoing("trusted-proxies: [127.0.0.0/8, 10.0.0.0/8]").await;
+    let cases: &[(&[(&str, &str)], [&str; 4])] = &[
+        (&[("x-forwarded-proto", "https,http")], ["https", "internal:8080", "8080", "127.0.0.1"]),
+        (
+            &[("x-forwarded-proto", "https"), ("x-forwarded-proto", "http"), ("x-forwarded-host", "a.test")],
+            ["https", "a.test", "443", "127.0.0.1"],
+        ),
+        (
+            &[("x-forwarded-proto", "wss"), ("x-forwarded-host", "a.test, b.internal")],
+            ["https", "a.test", "443", "127.0.0.1"],
+        ),
+        (&[("x-forwarded-proto", "ws"), ("x-forwarded-host", "a.test:81")], ["http", "a.test:81", "81", "127.0.0.1"]),
+        (
+            &[("x-forwarded-proto", "https"), ("x-forwarded-port", "8443, 80"), ("x-forwarded-host", "a.test")],
+            ["https", "a.test", "8443", "127.0.0.1"],
+        ),
+        // One value for each address: the client's own invention stands left of what the first proxy wrote.
+        (
+            &[
+                ("x-forwarded-for", "203.0.113.9, 192.0.2.1, 10.0.0.1"),
+                ("x-forwarded-proto", "https, http, https"),
+                ("x-forwarded-host", "evil.test, a.test, b.internal"),
+                ("x-forwarded-port", "1, 8080, 2"),
+            ],
+            ["http", "a.test", "8080", "192.0.2.1"],
+        ),
+        (
+            &[(
+                "forwarded",
+                "for=203.0.113.9;proto=http;host=evil.test, for=192.0.2.1;proto=https;host=\"a.test:8443\", for=10.0.0.1;proto=http;host=b",
+            )],
+            ["https", "a.test:8443", "8443", "192.0.2.1"],
+        ),
+        (
+            &[("x-real-ip", "192.0.2.1"), ("x-forwarded-proto", "https")],
+            ["https", "internal:8080", "8080", "192.0.2.1"],
+        ),
+        // What is not valid is replaced by what the connection says.
+        (
+            &[("x-forwarded-proto", "javascript"), ("x-forwarded-host", "a\"b"), ("x-forwarded-port", "0")],
+            ["http", "internal:8080", "8080", "127.0.0.1"],
+        ),
+    ];
+    for (fields, expected) in cases {
+        assert_eq!(told(&gateway, fields).await, *expected, "{fields:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_trusted_proxys_prefix_passes_and_a_stripped_one_is_added() {
+    let upstream = Upstream::echo().await;
+    let yaml = |settings: &str| {
+        format!(
+            "{settings}
+upstreams: {{ echo: {{ endpoints: ['http://{}'] }} }}
+routes:
+  - name: all
+    plugins: [{{ name: transform, config: {{ request: {{ path: {{ strip-prefix: /api }} }} }} }}]
+    upstream: echo
+",
+            upstream.address()
+        )
+    };
+    let trusting = TestGateway::start(&yaml(TRUSTED)).await;
+    let other = TestGateway::start(&yaml("")).await;
+    let ask = async |gateway: &TestGateway, target: &str| {
+        seen(&gateway.send(Request::get(target).header("x-forwarded-prefix", "/outer/")).await, "x-forwarded-prefix")
+    };
+    assert_eq!(ask(&trusting, "/api/x").await, ["/outer/api"]);
+    assert_eq!(ask(&trusting, "/x").await, ["/outer/"]);
+    assert_eq!(ask(&other, "/api/x").await, ["/api"]);
+    assert_eq!(ask(&other, "/x").await, [""; 0]);
 }
 
 #[tokio::test]

@@ -321,3 +321,22 @@ async fn h2load_finds_no_error() {
     assert!(report.contains(line), "{report}");
     assert!(report.contains("status codes: 3000 2xx"), "{report}");
 }
+
+#[tokio::test]
+async fn a_field_name_that_is_no_token_is_refused_like_on_http_1() {
+    let upstream = Upstream::echo().await;
+    let gateway = TestGateway::start(&everything_to(upstream.address(), "")).await;
+    let sender = connect(gateway.address()).await;
+    let named = |name: &[u8]| {
+        let mut request = get(gateway.address(), "/");
+        let name = http::HeaderName::from_lowercase(name).expect("a name, for the library");
+        request.headers_mut().insert(name, "1".parse().unwrap());
+        request
+    };
+    // The connection goes on, and other characters of tokens pass.
+    for (name, expected) in [(&b"x\"y"[..], 400), (b"x'y", 200), (b"\"", 400), (b"x", 200)] {
+        let answer = send_all(&sender, [named(name)]).pop().unwrap().await.unwrap();
+        assert_eq!(answer.0, expected, "{}: {answer:?}", String::from_utf8_lossy(name));
+    }
+    assert_eq!(upstream.requests(), 2);
+}

@@ -259,3 +259,26 @@ async fn a_thousand_routes_are_told_apart() {
     let metrics = gateway.metrics().await;
     assert!(metrics.contains(r#"route="r999""#), "{}", &metrics[..2000.min(metrics.len())]);
 }
+
+#[tokio::test]
+async fn a_redirect_to_another_scheme_leaves_the_port_behind() {
+    let gateway = TestGateway::start(
+        "routes:
+  - { name: secure, match: { path: /secure }, redirect: { scheme: https } }
+  - { name: port, match: { path: /port }, redirect: { scheme: https, port: 8443 } }
+  - { name: same, match: { path: /same }, redirect: { scheme: http, path: /new } }
+  - { name: host, match: { path: /host }, redirect: { scheme: https, host: 'www.test:8443' } }
+",
+    )
+    .await;
+    for (target, host, expected) in [
+        ("/secure?a=b", "api.test:8080", "https://api.test/secure?a=b"),
+        ("/secure", "[::1]:8080", "https://[::1]/secure"),
+        ("/port", "api.test:8080", "https://api.test:8443/port"),
+        ("/same", "api.test:8080", "http://api.test:8080/new"),
+        ("/host", "api.test:8080", "https://www.test:8443/host"),
+    ] {
+        let response = gateway.send(Request::get(target).header("host", host)).await;
+        assert_eq!((response.status.as_u16(), response.header("location")), (302, expected), "{host}{target}");
+    }
+}

@@ -3,10 +3,13 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, uri::PathAndQuery};
 
 use crate::{
-    config::model::Config,
     error::Failure,
-    http::{framing::is_carried, path::normalise},
-    route::Query,
+    http::{
+        framing::is_carried,
+        path::{Normal, normalise},
+        target::encoded,
+    },
+    route::{Query, Table},
 };
 
 pub struct Asked {
@@ -30,7 +33,7 @@ impl Asked {
     /// What cannot be understood, in words.
     pub fn parse(method: &str, url: &str, fields: &[String]) -> Result<Self, String> {
         let method: Method = method.parse().map_err(|_| format!("`{method}` is not a method"))?;
-        let uri: Uri = url.parse().map_err(|error| format!("`{url}` is not a URL: {error}"))?;
+        let uri: Uri = encoded(url).parse().map_err(|error| format!("`{url}` is not a URL: {error}"))?;
         let target = uri.path_and_query().cloned().ok_or_else(|| format!("`{url}` has no path"))?;
         let mut headers = HeaderMap::new();
         for line in fields {
@@ -54,12 +57,16 @@ impl Asked {
     /// # Errors
     ///
     /// It gets no further than that.
-    pub fn admit(&self, config: &Config) -> Result<PathAndQuery, Unserved> {
+    pub fn admit(&self, table: &Table) -> Result<PathAndQuery, Unserved> {
         let unserved = |failure: Failure, why: String| Unserved { status: failure.status().as_u16(), why };
         if !is_carried(&self.method) {
             return Err(unserved(Failure::MethodNotImplemented, "the method is not forwarded".to_owned()));
         }
-        normalise(&self.target, &self.method, config.paths).map_err(|why| unserved(why.into(), why.to_string()))
+        let normal = normalise(&self.target, &self.method).and_then(|normal| match normal {
+            Normal::Clear(target) => Ok(target),
+            Normal::Ambiguous(path) => table.resolve(&path, &self.query(&self.target)),
+        });
+        normal.map_err(|why| unserved(why.into(), why.to_string()))
     }
 
     /// For the routing table.

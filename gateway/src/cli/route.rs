@@ -13,7 +13,8 @@ use crate::{
 pub(super) fn route(args: &RouteArgs) -> Result<(), Failed> {
     let config = app::check(&Source::File(args.config.config.clone()))?;
     let asked = Asked::parse(&args.method, &args.url, &args.headers).map_err(Failed::Misunderstood)?;
-    let target = match asked.admit(&config) {
+    let table = Table::new(&config.routes);
+    let target = match asked.admit(&table) {
         Ok(target) => target,
         Err(Unserved { status, why }) => {
             let (method, target) = (&asked.method, &asked.target);
@@ -24,7 +25,6 @@ pub(super) fn route(args: &RouteArgs) -> Result<(), Failed> {
     if target != asked.target {
         print(format_args!("normalised to {target}"))?;
     }
-    let table = Table::new(&config.routes);
     let explanation = table.explain(&asked.query(&target));
     print(format_args!("{explanation}"))?;
     let Some(winner) = explanation.winner else { return Err(Failed::NoRoute) };

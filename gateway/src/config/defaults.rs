@@ -6,7 +6,7 @@ use super::{
         PlainRetryCondition, PluginLimits, Retry, RetryCondition, Statuses, Timeouts, Upstream, UpstreamLimits,
         UpstreamTimeouts, UpstreamTls,
     },
-    model::{EncodedSlashes, LogFormat, Percent},
+    model::{LogFormat, PathRule, Percent},
     part::Part,
     units::{Share, Size, Span},
 };
@@ -19,7 +19,8 @@ impl Default for Log {
 
 impl Default for Paths {
     fn default() -> Self {
-        Self { encoded_slashes: EncodedSlashes::Keep, merge_slashes: true }
+        let PathRule { encoded_slashes, merge_slashes, matrix_parameters } = PathRule::default();
+        Self { encoded_slashes, merge_slashes, matrix_parameters }
     }
 }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    model::{EncodedSlashes, Isolation, LogFormat, OnError, Upgrade},
+    model::{EncodedSlashes, Isolation, LogFormat, MatrixParameters, OnError, Upgrade},
     part::{Anything, Name, Part},
     units::{Size, Span},
 };
@@ -47,7 +47,7 @@ pub(super) struct File {
     /// Networks or addresses of proxies before the gateway, whose `Forwarded`, `X-Forwarded-*` and request
     /// identifiers are believed.
     pub trusted_proxies: Vec<Part<String>>,
-    /// How paths are normalised before routing.
+    /// How paths are read that services read differently; a route may have its own.
     pub paths: Part<Paths>,
     /// What is too much.
     pub limits: Part<Limits>,
@@ -90,11 +90,27 @@ pub(super) struct Log {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(super) struct Paths {
-    /// What becomes of `%2F` and `%5C`: `keep` leaves them as they are, `reject` answers with 400, `decode`
-    /// turns `%2F` into `/` before dot segments are resolved.
+    /// What becomes of a path with `%2F` or `%5C`: `reject` answers with 400, `keep` forwards them as they are, `decode`
+    /// turns `%2F` into `/` before routing. If the path leads to different routes with and without decoding, all of them
+    /// must say the same; else the answer is 400.
     pub encoded_slashes: EncodedSlashes,
-    /// Several slashes in a row become one.
+    /// Several slashes in a row become one before routing. With `false` they stay.
     pub merge_slashes: bool,
+    /// What becomes of a path with `;name=value` in a segment: `same-route` forwards it if it leads to the same route
+    /// without the parameters, and else answers with 400; `keep` forwards it in any case.
+    pub matrix_parameters: MatrixParameters,
+}
+
+/// What is left out is as in the general `paths`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct RoutePaths {
+    /// What becomes of a path with `%2F` or `%5C`.
+    pub encoded_slashes: Option<EncodedSlashes>,
+    /// Several slashes in a row become one.
+    pub merge_slashes: Option<bool>,
+    /// What becomes of a path with `;name=value` in a segment.
+    pub matrix_parameters: Option<MatrixParameters>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
@@ -284,6 +300,8 @@ pub(super) struct Route {
     pub respond: Option<Part<Respond>>,
     /// Protocols that clients may switch to in the middle of an HTTP/1.1 connection; none if left out.
     pub upgrades: Part<Vec<Upgrade>>,
+    /// How paths are read that services read differently.
+    pub paths: Part<RoutePaths>,
     pub limits: Part<RouteLimits>,
     pub timeouts: Part<RouteTimeouts>,
 }

@@ -39,7 +39,6 @@ pub struct Config {
     pub tracing: Option<Tracing>,
     /// Peers whose `Forwarded`, `X-Forwarded-*` and request identifiers are believed.
     pub trusted_proxies: Vec<IpNet>,
-    pub paths: PathRule,
     pub limits: Limits,
     pub timeouts: Timeouts,
     pub secrets: BTreeMap<String, SecretSource>,
@@ -131,23 +130,42 @@ pub struct Log {
     pub level: String,
 }
 
+/// What a route's service makes of what services read differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PathRule {
     pub encoded_slashes: EncodedSlashes,
     pub merge_slashes: bool,
+    pub matrix_parameters: MatrixParameters,
+}
+
+impl Default for PathRule {
+    fn default() -> Self {
+        Self { encoded_slashes: EncodedSlashes::Reject, merge_slashes: true, matrix_parameters: Default::default() }
+    }
 }
 
 /// What becomes of `%2F` and `%5C` in a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum EncodedSlashes {
-    /// They stay as they are and never separate segments.
-    #[default]
-    Keep,
     /// The request is answered with 400.
+    #[default]
     Reject,
+    /// They stay as they are and never separate segments.
+    Keep,
     /// `%2F` becomes `/` before dot segments are resolved.
     Decode,
+}
+
+/// What becomes of a path with `;name=value` in a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum MatrixParameters {
+    /// It is forwarded if the route is the same without the parameters, and else answered with 400.
+    #[default]
+    SameRoute,
+    /// They are part of the segment.
+    Keep,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -326,6 +344,7 @@ pub struct Route {
     /// What the plugin calls it that has made it.
     pub about: Option<Arc<str>>,
     pub matches: Match,
+    pub paths: PathRule,
     /// The route's own, after the global ones.
     pub plugins: Vec<Arc<PluginUse>>,
     pub action: Action,

@@ -83,7 +83,7 @@ fn the_smallest_file_has_all_the_defaults() {
         drain: secs(30),
     };
     assert_eq!(config.timeouts, timeouts);
-    assert_eq!(config.paths, PathRule { encoded_slashes: EncodedSlashes::Keep, merge_slashes: true });
+    assert_eq!(config.routes[0].paths, PathRule::default());
     assert_eq!((config.log.format, config.log.level.as_str()), (LogFormat::Text, "info"));
     let upstream = &config.upstreams["users"];
     assert_eq!((upstream.connect_timeout, upstream.idle_timeout), (secs(5), secs(60)));
@@ -190,12 +190,21 @@ fn what_a_route_does_arrives() {
     let parts: Vec<_> = parts.iter().map(|(upstream, weight)| (&*upstream.name, *weight)).collect();
     assert_eq!(parts, [("users", 9), ("orders", 1)]);
     let away = Redirect {
+        port: None,
         scheme: Some("https"),
         authority: Some("www.example:444".parse().unwrap()),
         path: Some("/x".parse().unwrap()),
         status: http::StatusCode::MOVED_PERMANENTLY,
     };
     assert_eq!(route("away").action, Action::Redirect(away));
+    let general = PathRule {
+        encoded_slashes: EncodedSlashes::Decode,
+        merge_slashes: false,
+        matrix_parameters: MatrixParameters::Keep,
+    };
+    assert_eq!(route("answer").paths, general);
+    let own = PathRule { encoded_slashes: EncodedSlashes::Keep, merge_slashes: true, ..general };
+    assert_eq!(route("away").paths, own);
     let Action::Respond(respond) = &route("answer").action else { panic!("no answer") };
     assert_eq!((respond.status.as_u16(), &respond.body[..]), (404, &b"gone"[..]));
     assert_eq!(respond.headers["x-a"], "b");

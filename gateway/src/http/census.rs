@@ -3,6 +3,8 @@
 
 use http::HeaderMap;
 
+use super::forwarded::is_claim;
+
 /// What a head has. A field that it lacks need not be looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Census {
@@ -51,7 +53,7 @@ fn kind(name: &str) -> u16 {
         (6, "expect") => EXPECT,
         (7, "upgrade") => HOP_BY_HOP,
         (7, "trailer") => TRAILER,
-        (9, "forwarded" | "x-real-ip") => CLAIM,
+        (9, _) if is_claim(name) => CLAIM,
         (10, "connection") => CONNECTION,
         (10, "keep-alive") => HOP_BY_HOP,
         (12, "x-request-id") => REQUEST_ID,
@@ -61,7 +63,7 @@ fn kind(name: &str) -> u16 {
         (18, "proxy-authenticate") => HOP_BY_HOP,
         (19, "proxy-authorization") => HOP_BY_HOP,
         (25, "proxy-authentication-info") => HOP_BY_HOP,
-        (13.., _) if name.starts_with("x-forwarded-") => CLAIM,
+        (13.., _) if is_claim(name) => CLAIM,
         _ => 0,
     }
 }
@@ -101,6 +103,8 @@ mod tests {
             ("x-real-ip", CLAIM),
             ("x-forwarded-for", CLAIM),
             ("x-forwarded-anything", CLAIM),
+            ("x_forwarded-for", CLAIM),
+            ("x_real_ip", CLAIM),
             ("trailer", TRAILER),
         ];
         for (name, field) in fields {

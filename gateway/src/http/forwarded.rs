@@ -1,30 +1,42 @@
 //! What the upstream is told about the client, and what a proxy before the gateway is believed about it:
-//! `X-Forwarded-For`, `X-Forwarded-Proto`, `X-Forwarded-Host` and `Forwarded` (RFC 7239).
+//! `X-Forwarded-For`, `-Proto`, `-Host`, `-Port`, `X-Real-IP` and `Forwarded` (RFC 7239).
 //!
 //! From a peer that is no trusted proxy nothing is believed: every `X-Forwarded-*`, `X-Real-IP` and `Forwarded`
-//! is replaced by what the connection says. A trusted proxy's lists are kept and the proxy itself appended; its
-//! `X-Forwarded-Proto` and `X-Forwarded-Host` stay if they are one valid value, as does whatever else begins
-//! with `X-Forwarded-`.
+//! is replaced by what the connection says. Names with `_` for `-` are removed whoever sends them: CGI, WSGI and their
+//! relatives make one variable of `X_Forwarded_For` and `X-Forwarded-For`.
 //!
-//! The client is the right-most address of the list that is no trusted proxy's: what stands left of it may be
-//! the client's invention. Most proxies write `X-Forwarded-For` and let a client's `Forwarded` pass; so where
-//! both are there, `Forwarded` counts, and goes on, only if it lists the same addresses.
+//! A trusted proxy's lists of addresses are kept and the proxy itself appended. The client is the right-most address of
+//! the list that is no trusted proxy's: what stands left of it may be the client's invention. Most proxies write
+//! `X-Forwarded-For` and let a client's `Forwarded` pass; so where both are there, `Forwarded` counts, and goes on,
+//! only if it lists the same addresses. A proxy that sends neither is believed about `X-Real-IP`.
+//!
+//! Scheme, host and port are those by which the client came to the first trusted proxy, and one value goes upstream.
+//! In a list (repeated lines are one, RFC 9110 §5.3) with as many values as there are addresses that is the value
+//! beside the client's address. In any other list it is the first, as Django, Express and Tomcat take it. `wss` and
+//! `ws` are `https` and `http`, by which a WebSocket begins. Without a list, `Forwarded` says it in the client's element.
+//! Whatever else begins with `X-Forwarded-`, such as `X-Forwarded-Prefix`, a trusted proxy may send as it likes.
 
 use std::{
     cell::RefCell,
     fmt::Write,
     net::{IpAddr, SocketAddr},
+    rc::Rc,
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use ipnet::IpNet;
 use smallvec::SmallVec;
 
-use super::census::{CLAIM, Census};
+use super::{
+    census::{CLAIM, Census},
+    framing::split_port,
+};
 
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 pub const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 pub const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+pub const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
 /// Who is at the other end of a connection, with the values that all its requests share. For one worker.
 #[derive(Debug)]
@@ -34,9 +46,18 @@ pub struct Peer {
     trusted: bool,
     scheme: &'static str,
     text: HeaderValue,
-    /// The last authority and the `Forwarded` element for it: nearly all requests of a connection ask for one.
+    /// The last authority and what is made of it: nearly all requests of a connection ask for one.
+    last: RefCell<Option<Addressed>>,
+}
+
+/// What an authority becomes.
+#[derive(Debug, Clone)]
+struct Addressed {
     /// A copy, since a header that came in is a part of all that was read with it.
-    last: RefCell<Option<(Box<[u8]>, HeaderValue)>>,
+    authority: Rc<[u8]>,
+    /// The connection's element of `Forwarded`.
+    element: HeaderValue,
+    port: HeaderValue,
 }
 
 /// Who asks, as far as trusted proxies tell.
@@ -78,16 +99,19 @@ impl Peer {
         authority: &HeaderValue,
         trusted_proxies: &[IpNet],
     ) -> Client {
-        let element = self.element(authority);
+        let addressed = self.addressed(authority);
         if census.has(CLAIM) {
             if self.trusted {
-                return self.continue_chain(headers, authority, element, trusted_proxies);
+                forget(headers, |name| is_claim(name) && name.contains('_'));
+                return self.continue_chain(headers, authority, addressed, trusted_proxies);
             }
-            forget_claims(headers);
+            forget(headers, is_claim);
         }
         set(headers, X_FORWARDED_FOR, self.text.clone());
+        set(headers, X_REAL_IP, self.text.clone());
         set(headers, X_FORWARDED_PROTO, HeaderValue::from_static(self.scheme));
-        set(headers, header::FORWARDED, element);
+        set(headers, X_FORWARDED_PORT, addressed.port);
+        set(headers, header::FORWARDED, addressed.element);
         if !authority.is_empty() {
             set(headers, X_FORWARDED_HOST, authority.clone());
         }
@@ -99,19 +123,28 @@ impl Peer {
         &self,
         headers: &mut HeaderMap,
         authority: &HeaderValue,
-        element: HeaderValue,
+        addressed: Addressed,
         trusted_proxies: &[IpNet],
     ) -> Client {
         if !headers.get_all(header::FORWARDED).iter().all(has_closed_quotes) {
             // What is appended would end up inside of the open string.
             headers.remove(header::FORWARDED);
         }
-        let forwarded = forwarded_elements(headers);
-        let forwarded_chain: Chain = forwarded.iter().map(|element| element.node).collect();
+        let elements = forwarded_elements(headers);
         let has_list = headers.contains_key(&X_FORWARDED_FOR);
-        let chain = if has_list { x_forwarded_for(headers) } else { forwarded_chain.clone() };
-        let forwarded_holds = chain == forwarded_chain;
-        let scheme = self.believed_scheme(headers, forwarded_holds.then(|| forwarded.last()).flatten());
+        let chain: Chain = match (has_list, elements.is_empty()) {
+            (true, _) => x_forwarded_for(headers),
+            (false, false) => elements.iter().map(|element| element.node).collect(),
+            (false, true) => {
+                one(headers, &X_REAL_IP).and_then(|value| node(value.as_bytes())).map(Some).into_iter().collect()
+            }
+        };
+        let forwarded_holds = chain.iter().eq(elements.iter().map(|element| &element.node));
+        let (address, hop) = client(self.address, &chain, trusted_proxies);
+        let said = Said { elements: if forwarded_holds { &elements } else { &[] }, hops: chain.len(), hop };
+        let scheme = said.scheme(headers).unwrap_or(self.scheme);
+        let host = said.host(headers);
+        let port = said.port(headers, host.as_ref().unwrap_or(authority), scheme);
 
         if has_list {
             append(headers, X_FORWARDED_FOR, &self.text);
@@ -127,7 +160,7 @@ impl Peer {
             set(headers, X_FORWARDED_FOR, visible(&text));
         }
         if forwarded_holds {
-            append(headers, header::FORWARDED, &element);
+            append(headers, header::FORWARDED, &addressed.element);
         } else {
             let mut text = String::new();
             for node in &chain {
@@ -135,37 +168,28 @@ impl Peer {
                 write_node(&mut text, *node);
                 text.push_str(", ");
             }
-            text.push_str(element.to_str().unwrap_or_default());
+            text.push_str(addressed.element.to_str().unwrap_or_default());
             set(headers, header::FORWARDED, visible(&text));
         }
+        let client = if address == self.address { self.text.clone() } else { visible(&address.to_string()) };
+        set(headers, X_REAL_IP, client);
         set(headers, X_FORWARDED_PROTO, HeaderValue::from_static(scheme));
-        if !has_one(headers, &X_FORWARDED_HOST, is_host) {
-            headers.remove(&X_FORWARDED_HOST);
-            if !authority.is_empty() {
-                set(headers, X_FORWARDED_HOST, authority.clone());
-            }
+        set(headers, X_FORWARDED_PORT, port);
+        match host.unwrap_or_else(|| authority.clone()) {
+            host if host.is_empty() => _ = headers.remove(&X_FORWARDED_HOST),
+            host => set(headers, X_FORWARDED_HOST, host),
         }
-        Client { address: client(self.address, &chain, trusted_proxies), scheme }
+        Client { address, scheme }
     }
 
-    /// How the client spoke to the first proxy: `X-Forwarded-Proto`, else the last element's `proto`.
-    fn believed_scheme(&self, headers: &HeaderMap, last: Option<&Element>) -> &'static str {
-        let named = match one(headers, &X_FORWARDED_PROTO) {
-            Some(value) => scheme(value.as_bytes()),
-            None if headers.contains_key(&X_FORWARDED_PROTO) => None,
-            None => last.and_then(|element| element.scheme),
-        };
-        named.unwrap_or(self.scheme)
-    }
-
-    /// This connection's element of `Forwarded` (RFC 7239 §4).
-    fn element(&self, authority: &HeaderValue) -> HeaderValue {
+    fn addressed(&self, authority: &HeaderValue) -> Addressed {
         let mut last = self.last.borrow_mut();
-        if let Some((host, element)) = &*last
-            && **host == *authority.as_bytes()
+        if let Some(known) = &*last
+            && *known.authority == *authority.as_bytes()
         {
-            return element.clone();
+            return known.clone();
         }
+        // RFC 7239 §4.
         let mut text = String::from("for=");
         write_node(&mut text, Some(self.address));
         if let Some(host) = authority.to_str().ok().filter(|host| is_host(host.as_bytes())) {
@@ -173,9 +197,58 @@ impl Peer {
             _ = write!(text, ";host=\"{host}\"");
         }
         _ = write!(text, ";proto={}", self.scheme);
-        let element = visible(&text);
-        *last = Some((authority.as_bytes().into(), element.clone()));
-        element
+        let (element, port) = (visible(&text), port_of(authority.as_bytes(), self.scheme));
+        let addressed = Addressed { authority: authority.as_bytes().into(), element, port };
+        *last = Some(addressed.clone());
+        addressed
+    }
+}
+
+/// What trusted proxies say about how the client came to the first of them.
+struct Said<'h> {
+    /// Of `Forwarded`, if it is believed.
+    elements: &'h [Element],
+    /// How many addresses there are, and which of them is the client's; none where no proxy names one.
+    hops: usize,
+    hop: Option<usize>,
+}
+
+impl Said<'_> {
+    fn scheme(&self, headers: &HeaderMap) -> Option<&'static str> {
+        match self.value(headers, &X_FORWARDED_PROTO) {
+            Some(value) => scheme(value.as_bytes()),
+            None => self.element()?.scheme,
+        }
+    }
+
+    fn host(&self, headers: &HeaderMap) -> Option<HeaderValue> {
+        match self.value(headers, &X_FORWARDED_HOST) {
+            Some(value) => Some(value).filter(|host| is_host(host.as_bytes())),
+            None => self.element()?.host.clone(),
+        }
+    }
+
+    fn port(&self, headers: &HeaderMap, host: &HeaderValue, scheme: &str) -> HeaderValue {
+        let named = self.value(headers, &X_FORWARDED_PORT).filter(|port| is_port(port.as_bytes()));
+        named.unwrap_or_else(|| port_of(host.as_bytes(), scheme))
+    }
+
+    fn element(&self) -> Option<&Element> {
+        self.elements.get(self.hop?)
+    }
+
+    /// The value of a list that is about the client.
+    fn value(&self, headers: &HeaderMap, name: &HeaderName) -> Option<HeaderValue> {
+        let lines = headers.get_all(name).iter();
+        let mut values = lines
+            .flat_map(|line| line.as_bytes().split(|&byte| byte == b',').map(move |part| (line, part.trim_ascii())));
+        let first = values.next()?;
+        let others: SmallVec<[_; 8]> = values.collect();
+        let (line, value) = match self.hop {
+            Some(hop) if others.len() + 1 == self.hops && hop > 0 => others[hop - 1],
+            _ => first,
+        };
+        if line.len() == value.len() { Some(line.clone()) } else { HeaderValue::from_bytes(value).ok() }
     }
 }
 
@@ -187,20 +260,22 @@ type Chain = SmallVec<[Option<IpAddr>; 8]>;
 struct Element {
     node: Option<IpAddr>,
     scheme: Option<&'static str>,
+    host: Option<HeaderValue>,
 }
 
-/// The right-most address that is no trusted proxy's. What a trusted proxy does not know stays unknown: then
-/// the client is that proxy.
-fn client(peer: IpAddr, chain: &Chain, trusted_proxies: &[IpNet]) -> IpAddr {
-    let mut client = peer;
-    for node in chain.iter().rev() {
+/// The right-most address that is no trusted proxy's, and which one in the list says how it came. What a trusted proxy
+/// does not know stays unknown: then the client is that proxy.
+fn client(peer: IpAddr, chain: &Chain, trusted_proxies: &[IpNet]) -> (IpAddr, Option<usize>) {
+    let (mut client, mut hop) = (peer, None);
+    for (place, node) in chain.iter().enumerate().rev() {
+        hop = Some(place);
         let Some(address) = node else { break };
         client = *address;
         if !is_trusted(client, trusted_proxies) {
             break;
         }
     }
-    client
+    (client, hop)
 }
 
 fn is_trusted(address: IpAddr, trusted_proxies: &[IpNet]) -> bool {
@@ -228,6 +303,8 @@ fn element(text: &[u8]) -> Element {
             element.node = node(value);
         } else if name.eq_ignore_ascii_case(b"proto") {
             element.scheme = scheme(value);
+        } else if name.eq_ignore_ascii_case(b"host") && is_host(value) {
+            element.host = HeaderValue::from_bytes(value).ok();
         }
     }
     element
@@ -284,13 +361,29 @@ fn write_node(out: &mut String, node: Option<IpAddr>) {
     };
 }
 
+/// How a request came, where `ws` and `wss` are what a WebSocket's is called (RFC 6455 §3).
 fn scheme(text: &[u8]) -> Option<&'static str> {
-    if text.eq_ignore_ascii_case(b"https") {
+    let is = |scheme: &str| text.eq_ignore_ascii_case(scheme.as_bytes());
+    if is("https") || is("wss") {
         Some("https")
-    } else if text.eq_ignore_ascii_case(b"http") {
+    } else if is("http") || is("ws") {
         Some("http")
     } else {
         None
+    }
+}
+
+fn is_port(text: &[u8]) -> bool {
+    let port = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
+    port.and_then(|port| port.parse().ok()).is_some_and(|port: u16| port > 0)
+}
+
+/// The port in an authority, else the scheme's.
+fn port_of(authority: &[u8], scheme: &str) -> HeaderValue {
+    match split_port(authority).1.filter(|port| is_port(port)).map(HeaderValue::from_bytes) {
+        Some(Ok(port)) => port,
+        _ if scheme == "https" => HeaderValue::from_static("443"),
+        _ => HeaderValue::from_static("80"),
     }
 }
 
@@ -305,19 +398,22 @@ fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue>
     values.next().filter(|_| values.next().is_none())
 }
 
-fn has_one(headers: &HeaderMap, name: &HeaderName, valid: impl Fn(&[u8]) -> bool) -> bool {
-    one(headers, name).is_some_and(|value| valid(value.as_bytes()))
-}
-
 /// Whether a field says something about who sent the request.
-fn is_claim(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    name.starts_with("x-forwarded-") || name == "forwarded" || name == "x-real-ip"
+pub fn is_claim(name: &str) -> bool {
+    let spelt = |text: &[u8], known: &[u8]| {
+        text.iter().zip(known).all(|(&a, &b)| a == b || (a, b) == (b'_', b'-')) && text.len() == known.len()
+    };
+    let name = name.as_bytes();
+    match name.first() {
+        Some(b'x') => spelt(name, b"x-real-ip") || name.get(..12).is_some_and(|start| spelt(start, b"x-forwarded-")),
+        Some(b'f') => name == b"forwarded",
+        _ => false,
+    }
 }
 
-fn forget_claims(headers: &mut HeaderMap) {
-    let claims: SmallVec<[HeaderName; 4]> = headers.keys().filter(|name| is_claim(name)).cloned().collect();
-    for name in &claims {
+fn forget(headers: &mut HeaderMap, which: impl Fn(&str) -> bool) {
+    let names: SmallVec<[HeaderName; 4]> = headers.keys().filter(|name| which(name.as_str())).cloned().collect();
+    for name in &names {
         headers.remove(name);
     }
 }

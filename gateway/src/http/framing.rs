@@ -14,11 +14,15 @@
 //! - HTTP/2: refused are connection-specific fields, `TE` other than `trailers`, repeated or missing
 //!   pseudo-header fields, and a `Content-Length` that is not a number or not the body's.
 //!
-//! Left to be judged: transfer codings before `chunked`, which hyper would lose; `Host`; and limits.
+//! Left to be judged: transfer codings before `chunked`, which hyper would lose; names of fields on HTTP/2;
+//! `Host`; and limits.
 
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header, request, uri::PathAndQuery};
 
-use super::census::{CONTENT_LENGTH, Census, EXPECT, TRANSFER_ENCODING};
+use super::{
+    census::{CONTENT_LENGTH, Census, EXPECT, TRANSFER_ENCODING},
+    field_name::are_tokens,
+};
 use crate::{config::model::Limits, error::Failure};
 
 /// What a request addresses, once its head is found acceptable.
@@ -33,6 +37,10 @@ pub struct Address {
 /// Judges a head and takes `Host` out of it: from here on the authority says what is asked for.
 pub fn admit(head: &mut request::Parts, census: Census, limits: &Limits) -> Result<Address, Failure> {
     check_limits(head, census, limits)?;
+    // HTTP/1's parser has seen to it.
+    if head.version >= Version::HTTP_2 && !are_tokens(&head.headers) {
+        return Err(Failure::MalformedRequest);
+    }
     if !is_carried(&head.method) {
         return Err(Failure::MethodNotImplemented);
     }
@@ -148,6 +156,16 @@ fn same_authority(a: &str, b: &str, scheme: Option<&str>) -> bool {
     let default = if scheme == Some("https") { ":443" } else { ":80" };
     let bare = |text: &str| text.strip_suffix(default).or(text.strip_suffix(':')).unwrap_or(text).len();
     a[..bare(a)].eq_ignore_ascii_case(&b[..bare(b)])
+}
+
+/// The host of an authority, and its port if it has one that is not empty.
+pub fn split_port(authority: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let colon = authority.iter().rposition(|&byte| byte == b':');
+    // A colon within the brackets of an IPv6 address is none.
+    match colon.filter(|&colon| !authority[colon..].contains(&b']')) {
+        Some(colon) => (&authority[..colon], Some(&authority[colon + 1..]).filter(|port| !port.is_empty())),
+        None => (authority, None),
+    }
 }
 
 /// What a host's name is made of.
@@ -292,6 +310,19 @@ mod tests {
         assert_eq!(v2("https://a.example/", &[("host", "a.example:80")]), MALFORMED);
         assert_eq!(v2("https://u@a.example/", &[]), MALFORMED);
         assert_eq!(v2("/", &[]), MALFORMED);
+    }
+
+    #[test]
+    fn in_http_2_a_name_is_a_token() {
+        let named = |name: &'static [u8]| {
+            let mut head = head("GET", "/", Version::HTTP_2, &[HOST]);
+            let name = http::HeaderName::from_lowercase(name).expect("a name, for the library");
+            head.headers.insert(name, HeaderValue::from_static("1"));
+            let census = Census::of(&head.headers);
+            admit(&mut head, census, &LIMITS).map(drop)
+        };
+        assert_eq!(named(b"x\"y"), Err(Failure::MalformedRequest));
+        assert_eq!(named(b"x'y"), Ok(()));
     }
 
     #[test]

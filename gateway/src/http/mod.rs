@@ -2,6 +2,7 @@
 pub mod body;
 pub mod census;
 pub mod cookies;
+pub mod field_name;
 pub mod forwarded;
 pub mod framing;
 pub mod grpc;
@@ -11,4 +12,5 @@ pub mod path;
 pub mod reply;
 pub mod request_id;
 pub mod secured;
+pub mod target;
 pub mod trailers;

@@ -18,11 +18,13 @@ impl Parameters {
         Self(route.matches.path.segments.iter().any(captures).then(|| route.clone()))
     }
 
-    /// What one parameter captured from a path that matches, percent-decoded; octets that are not UTF-8 become
-    /// U+FFFD.
+    /// What one parameter captured from a path that matches, percent-decoded; bytes that are not UTF-8 become
+    /// U+FFFD. With `*` before its name, as it stands in the path: decoded, `a%2Fb` and `a/b` would be the same.
     pub fn get<'a>(&'a self, name: &str, path: &'a str) -> Option<Cow<'a, str>> {
         let pattern = &self.0.as_ref()?.matches.path;
-        captures(pattern, path).find(|(captured, _)| *captured == name).map(|(_, text)| decode(text))
+        let (name, raw) = name.strip_prefix('*').map_or((name, false), |name| (name, true));
+        let (_, text) = captures(pattern, path).find(|(captured, _)| *captured == name)?;
+        Some(if raw { Cow::Borrowed(text) } else { decode(text) })
     }
 }
 

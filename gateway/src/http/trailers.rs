@@ -4,6 +4,8 @@
 
 use http::{HeaderMap, HeaderName};
 
+use super::{field_name::is_token, forwarded::is_claim};
+
 /// Removes what may not be a trailer.
 pub fn clean(trailers: &mut HeaderMap) {
     let forbidden: Vec<HeaderName> = trailers.keys().filter(|name| is_forbidden(name)).cloned().collect();
@@ -14,7 +16,8 @@ pub fn clean(trailers: &mut HeaderMap) {
 
 fn is_forbidden(name: &HeaderName) -> bool {
     let name = name.as_str();
-    name.starts_with("x-forwarded-")
+    is_claim(name)
+        || !is_token(name)
         || name.starts_with("proxy-")
         || name.starts_with("if-")
         || name.starts_with("access-control-")
@@ -31,7 +34,6 @@ fn is_forbidden(name: &HeaderName) -> bool {
                 | "cookie"
                 | "expect"
                 | "expires"
-                | "forwarded"
                 | "host"
                 | "keep-alive"
                 | "location"
@@ -46,7 +48,6 @@ fn is_forbidden(name: &HeaderName) -> bool {
                 | "upgrade"
                 | "vary"
                 | "www-authenticate"
-                | "x-real-ip"
                 | "x-request-id"
         )
 }

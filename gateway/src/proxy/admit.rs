@@ -15,14 +15,14 @@ use crate::{
         census::{COOKIE, Census, EXPECT},
         cookies, framing, hop,
         parameters::Parameters,
-        path::normalise,
+        path::{Ambiguous, Normal, Rejected, normalise},
     },
     pipeline::{Exchange, RequestHead, ResponseHead, Slot, Start},
     route::{Found, Query},
 };
 
 /// So many fields the gateway adds to a request: its identifier, its trace, and what it says of the client and for the upstream.
-const FIELDS_ADDED: usize = 7;
+const FIELDS_ADDED: usize = 9;
 
 /// Judges a request and finds its route. What is wrong with it is in the outcome's `failure`.
 pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incoming>) -> Box<Ongoing> {
@@ -31,9 +31,9 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
     let census = Census::of(&head.headers);
     let upgrade = tunnel::wanted(&head, &incoming);
 
-    let (address, mut failure) = match address(&mut head, census, &site) {
-        Ok(address) => (address, None),
-        Err(failure) => (unjudged(&head), Some(failure)),
+    let (mut address, ambiguous, mut failure) = match address(&mut head, census, &site) {
+        Ok((address, ambiguous)) => (address, ambiguous, None),
+        Err(failure) => (unjudged(&head), None, Some(failure)),
     };
     hop::strip(&mut head.headers, census);
     if census.has(COOKIE) && head.version >= Version::HTTP_2 {
@@ -54,14 +54,14 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
 
     let mut route = None;
     let mut allow = None;
+    if let Some(path) = ambiguous {
+        match site.table.resolve(&path, &query(&address, &head)) {
+            Ok(target) => address.target = target,
+            Err(rejected) => failure = Some(path_failure(rejected)),
+        }
+    }
     if failure.is_none() {
-        match site.table.find(&Query {
-            host: address.authority.to_str().unwrap_or_default(),
-            path: address.target.path(),
-            query: address.target.query(),
-            method: &head.method,
-            headers: &head.headers,
-        }) {
+        match site.table.find(&query(&address, &head)) {
             Found::Route { index, .. } => route = Some(index),
             Found::NotFound => failure = Some(Failure::NoRoute),
             Found::MethodNotAllowed { allow: methods } => {
@@ -142,11 +142,32 @@ pub fn refused_by_parser(worker: &Rc<Worker>, client: IpAddr, failure: Failure, 
     Ongoing::refused(worker.clone(), site, Slot::new(exchange), failure);
 }
 
-/// What the request addresses, with its path in the one form that everyone sees.
-fn address(head: &mut Parts, census: Census, site: &Site) -> Result<framing::Address, Failure> {
+/// What the request addresses, with its path in normal form, or in the form in which it came if that is ambiguous.
+fn address(head: &mut Parts, census: Census, site: &Site) -> Result<(framing::Address, Option<Ambiguous>), Failure> {
     let mut address = framing::admit(head, census, &site.config.limits)?;
-    address.target = normalise(&address.target, &head.method, site.config.paths).map_err(Failure::from)?;
-    Ok(address)
+    Ok(match normalise(&address.target, &head.method).map_err(path_failure)? {
+        Normal::Clear(target) => {
+            address.target = target;
+            (address, None)
+        }
+        Normal::Ambiguous(path) => (address, Some(path)),
+    })
+}
+
+/// Clients can provoke it as often as they like, so operators who look for it are told and others are not.
+fn path_failure(rejected: Rejected) -> Failure {
+    tracing::debug!("request rejected: {rejected}");
+    rejected.into()
+}
+
+fn query<'a>(address: &'a framing::Address, head: &'a Parts) -> Query<'a> {
+    Query {
+        host: address.authority.to_str().unwrap_or_default(),
+        path: address.target.path(),
+        query: address.target.query(),
+        method: &head.method,
+        headers: &head.headers,
+    }
 }
 
 /// For a request that is refused: what the log may show of it.

@@ -5,6 +5,7 @@ use http::{HeaderMap, HeaderValue, header};
 
 use crate::{
     config::model::{Action, Redirect},
+    http::framing::split_port,
     pipeline::{Reply, RequestHead},
 };
 
@@ -23,15 +24,27 @@ pub(super) fn answer(action: &Action, request: &RequestHead) -> Option<Reply> {
     }
 }
 
-/// Absolute where the request says whom it addressed (RFC 9110 section 10.2.2 allows the path alone).
+/// Absolute where the request says whom it addressed (RFC 9110 §10.2.2 allows the path alone).
 fn location(redirect: &Redirect, request: &RequestHead) -> Option<HeaderValue> {
     let scheme = redirect.scheme.unwrap_or(request.scheme);
-    let authority = redirect.authority.as_ref().unwrap_or(&request.authority);
+    let authority = redirect.authority.as_ref().unwrap_or(&request.authority).as_bytes();
     let mut location = Vec::new();
     if !authority.is_empty() {
+        let (host, named) = split_port(authority);
+        // The port of one scheme does not answer another. (The Gateway API says the same, HTTPRequestRedirectFilter.)
+        let moved = redirect.authority.is_none() && scheme != request.scheme;
+        let port: Option<Vec<u8>> = match redirect.port {
+            Some(port) if port == default_port(scheme) => None,
+            Some(port) => Some(port.to_string().into_bytes()),
+            None => named.filter(|_| !moved).map(<[u8]>::to_vec),
+        };
         location.extend_from_slice(scheme.as_bytes());
         location.extend_from_slice(b"://");
-        location.extend_from_slice(authority.as_bytes());
+        location.extend_from_slice(host);
+        if let Some(port) = port {
+            location.push(b':');
+            location.extend_from_slice(&port);
+        }
     }
     let path = redirect.path.as_ref();
     location.extend_from_slice(path.map_or(request.target.path(), |path| path.path()).as_bytes());
@@ -41,6 +54,10 @@ fn location(redirect: &Redirect, request: &RequestHead) -> Option<HeaderValue> {
         location.extend_from_slice(query.as_bytes());
     }
     HeaderValue::from_bytes(&location).ok()
+}
+
+fn default_port(scheme: &str) -> u16 {
+    if scheme == "https" { 443 } else { 80 }
 }
 
 #[cfg(test)]
@@ -61,7 +78,7 @@ mod tests {
     }
 
     fn nothing() -> Redirect {
-        Redirect { scheme: None, authority: None, path: None, status: StatusCode::FOUND }
+        Redirect { scheme: None, authority: None, port: None, path: None, status: StatusCode::FOUND }
     }
 
     #[test]
@@ -72,5 +89,19 @@ mod tests {
         let path = |path| Some(PathAndQuery::from_static(path));
         assert_eq!(moved(Redirect { path: path("/new"), ..nothing() }, "x"), "http://x/new?c=d");
         assert_eq!(moved(Redirect { path: path("/new?e=f"), ..nothing() }, ""), "/new?e=f");
+    }
+
+    #[test]
+    fn a_port_belongs_to_its_scheme() {
+        let to = |scheme, port| Redirect { scheme: Some(scheme), port, ..nothing() };
+        assert_eq!(moved(to("https", None), "x.example:8080"), "https://x.example/a/b?c=d");
+        assert_eq!(moved(to("https", None), "[::1]:8080"), "https://[::1]/a/b?c=d");
+        assert_eq!(moved(to("https", None), "[::1]"), "https://[::1]/a/b?c=d");
+        assert_eq!(moved(to("https", Some(8443)), "x.example:8080"), "https://x.example:8443/a/b?c=d");
+        assert_eq!(moved(to("https", Some(443)), "x.example:8080"), "https://x.example/a/b?c=d");
+        assert_eq!(moved(to("http", None), "x.example:8080"), "http://x.example:8080/a/b?c=d");
+        assert_eq!(moved(nothing(), "x.example:8080"), "http://x.example:8080/a/b?c=d");
+        let authority = Some(HeaderValue::from_static("y.example:8443"));
+        assert_eq!(moved(Redirect { authority, ..to("https", None) }, "x:80"), "https://y.example:8443/a/b?c=d");
     }
 }

@@ -14,12 +14,14 @@
 //! A more specific route whose other conditions fail hides nothing: the search goes on with the less specific
 //! ones, also those of a less specific host. Decisions where implementations differ:
 //!
+//! - A path that services read in several ways must lead to routes that agree on one (`ambiguous.rs`).
 //! - A trailing slash makes another path: `/a` does not match `/a/`.
 //! - `/a/{*rest}` matches `/a`, `/a/` and all below, as the Gateway API's `PathPrefix` does. Were `/a` left out,
 //!   a catch-all route without the authentication of `/a/{*rest}` would serve it.
 //! - A method matches only itself: a route for `GET` does not serve `HEAD`, as in Gateway API, Envoy, Kong and
 //!   Traefik. Who wants both lists both.
 
+mod ambiguous;
 mod condition;
 mod explain;
 mod host;

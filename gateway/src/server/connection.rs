@@ -208,7 +208,9 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(
                 continue;
             }
         } else if let Some(tunnel) = tunnel {
-            Box::pin(tunnel::run(tunnel, wire.into_inner(), read_buf, &state)).await;
+            let (stream, early) = wire.into_inner();
+            let read = if early.is_empty() { read_buf } else { [read_buf, early].concat().into() };
+            Box::pin(tunnel::run(tunnel, stream, read, &state)).await;
             return Ok(());
         }
         end(wire, &state).await;

@@ -169,6 +169,15 @@ impl ConnectionState {
         }
     }
 
+    pub(super) fn is_multiplexed(&self) -> bool {
+        self.multiplexed.get()
+    }
+
+    /// Whether what the client sends now is the beginning of a head.
+    pub(super) fn expects_head(&self) -> bool {
+        matches!(self.stage.get(), Stage::Idle | Stage::Flushing) && !self.unread.get() && !self.multiplexed.get()
+    }
+
     /// Whatever hyper writes now is a response that it made by itself.
     pub(super) fn between_exchanges(&self) -> bool {
         matches!(self.stage.get(), Stage::Idle | Stage::Head) && !self.multiplexed.get()

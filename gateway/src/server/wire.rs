@@ -1,6 +1,6 @@
 //! What lies between a socket and hyper: it notes when bytes move, so that time-outs know what they wait for,
-//! and it rewrites the one kind of response that hyper makes by itself, that to a request which it cannot
-//! parse, into the gateway's own form.
+//! it percent-encodes what hyper refuses in a request target (`http/target.rs`), and it rewrites the one kind of
+//! response that hyper makes by itself, that to a request which it cannot parse, into the gateway's own form.
 
 use std::{
     io::{self, IoSlice},
@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{batch::Batch, state::ConnectionState};
-use crate::error::Failure;
+use crate::{error::Failure, http::target::RequestLine};
 
 /// How much is read at once of a request that ends a long silence.
 const EARLY: usize = 1024;
@@ -30,8 +30,11 @@ pub(super) struct Wire<S> {
     state: Rc<ConnectionState>,
     /// What is written with what follows it.
     batch: Option<Batch>,
-    /// Read before hyper was there to take it.
+    /// What hyper reads before anything else.
     early: Bytes,
+    request_line: RequestLine,
+    /// Nothing has been read yet: what comes is a head, also where its first bytes have been looked at.
+    unused: bool,
     /// A response of ours that is on its way out instead of hyper's.
     substitute: Option<Substitute>,
     /// Nothing more will be written.
@@ -45,7 +48,16 @@ struct Substitute {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(super) fn new(io: S, state: Rc<ConnectionState>) -> Self {
-        Self { io: TokioIo::new(io), state, batch: None, early: Bytes::new(), substitute: None, shut_down: false }
+        Self {
+            io: TokioIo::new(io),
+            unused: !state.is_multiplexed(),
+            state,
+            batch: None,
+            early: Bytes::new(),
+            request_line: RequestLine::default(),
+            substitute: None,
+            shut_down: false,
+        }
     }
 
     /// One on which many responses are written at a time.
@@ -78,9 +90,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }))
     }
 
-    /// What is below, when HTTP is over.
-    pub(super) fn into_inner(self) -> S {
-        self.io.into_inner()
+    /// What is below, when HTTP is over, and what hyper has not read of what was taken from it.
+    pub(super) fn into_inner(self) -> (S, Bytes) {
+        (self.io.into_inner(), self.early)
     }
 
     pub(super) fn is_shut_down(&self) -> bool {
@@ -100,12 +112,42 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let mut buf = ReadBuf::uninit(&mut space);
         match ready!(Pin::new(&mut self.io).poll_read(cx, buf.unfilled())) {
             Ok(()) if !buf.filled().is_empty() => {
-                self.early = Bytes::copy_from_slice(buf.filled());
+                let encoded = self.request_line.read(buf.filled(), true);
+                self.early = encoded.map_or_else(|| Bytes::copy_from_slice(buf.filled()), Bytes::from);
                 self.state.on_read();
                 Poll::Ready(true)
             }
             _ => Poll::Ready(false),
         }
+    }
+
+    /// Reads the beginning of a head, or more of its first line.
+    fn poll_request_line(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut buf: ReadBufCursor<'_>,
+        begins: bool,
+    ) -> Poll<io::Result<()>> {
+        // SAFETY: the memory is only written to, by way of `ReadBuf`, which never makes it uninitialised.
+        let mut read = ReadBuf::uninit(unsafe { buf.as_mut() });
+        ready!(Pin::new(&mut self.io).poll_read(cx, read.unfilled()))?;
+        let length = read.filled().len();
+        self.unused &= length == 0;
+        match self.request_line.read(read.filled(), begins) {
+            // SAFETY: so many bytes have just been read into it.
+            None => unsafe { buf.advance(length) },
+            Some(encoded) => {
+                self.early = encoded.into();
+                self.put_early(&mut buf);
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn put_early(&mut self, buf: &mut ReadBufCursor<'_>) {
+        let length = self.early.len().min(buf.remaining());
+        let early = self.early.split_to(length);
+        buf.put_slice(&early);
     }
 
     /// Takes what the client still sends, until it closes too. The connection's timer limits this.
@@ -146,16 +188,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Read for Wire<S> {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         if !self.early.is_empty() {
-            let length = self.early.len().min(buf.remaining());
-            let early = self.early.split_to(length);
-            buf.put_slice(&early);
+            self.put_early(&mut buf);
             return Poll::Ready(Ok(()));
         }
         // Everyone has had a turn since it was put off.
         let (Poll::Pending | Poll::Ready(Ok(()))) = self.poll_batch(cx) else {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };
-        ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        let begins = self.unused || self.state.expects_head();
+        if begins || self.request_line.is_open() {
+            ready!(self.poll_request_line(cx, buf, begins))?;
+        } else {
+            ready!(Pin::new(&mut self.io).poll_read(cx, buf))?;
+        }
         self.state.on_read();
         Poll::Ready(Ok(()))
     }

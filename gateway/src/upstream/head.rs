@@ -3,13 +3,13 @@
 //!
 //! Hyper sees to fields that are not valid, to lengths that differ, and skips interim responses.
 
-use http::{HeaderMap, HeaderValue, StatusCode, header, response::Parts};
+use http::{HeaderMap, HeaderValue, StatusCode, Version, header, response::Parts};
 
 use crate::{
     config::model::Upgrade,
     http::{
         census::{CONTENT_LENGTH, Census, TRANSFER_ENCODING},
-        hop,
+        field_name, hop,
     },
 };
 
@@ -26,6 +26,10 @@ pub(super) fn judge(head: &mut Parts, asked: Option<Upgrade>) -> Result<(), &'st
         if !is_asked || protocols.next().is_some() {
             return Err("the upstream switched to another protocol than was asked for");
         }
+    }
+    // HTTP/1's parser has seen to it.
+    if head.version >= Version::HTTP_2 && !field_name::are_tokens(&head.headers) {
+        return Err("the upstream sent a field with a name that is none");
     }
     if census.has(TRANSFER_ENCODING) {
         let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();

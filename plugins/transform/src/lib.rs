@@ -19,6 +19,8 @@ use crate::{
     template::{Scope, Values},
 };
 
+const PREFIX_HEADER: &str = "x-forwarded-prefix";
+
 struct Transform {
     request: HeaderEdits,
     target: TargetEdits,
@@ -55,6 +57,9 @@ impl RequestFilter for Transform {
         self.values.clear();
         self.request.compute(request, None, &mut self.values);
         let target = self.target.compute(request)?;
+        if let Some(prefix) = self.target.stripped(request) {
+            announce_prefix(request, prefix)?;
+        }
         self.request.apply(request, None, &self.values)?;
         if let Some(target) = target {
             request
@@ -71,6 +76,18 @@ impl ResponseFilter for Transform {
         self.response.compute(request, Some(response), &mut self.values);
         self.response.apply(request, Some(response), &self.values)
     }
+}
+
+/// Lets the service make links that the client can follow, as Traefik and Kong do. What a proxy before the gateway has
+/// stripped comes first; of a client that is no trusted proxy the gateway takes no such header.
+fn announce_prefix(request: &Request, prefix: &str) -> Result<(), Error> {
+    let mut whole = request.header_bytes(PREFIX_HEADER).unwrap_or_default();
+    while whole.last() == Some(&b'/') {
+        whole.pop();
+    }
+    whole.extend_from_slice(prefix.as_bytes());
+    request.set_header(PREFIX_HEADER, &whole)?;
+    Ok(())
 }
 
 export_plugin!(Transform: request, response);

@@ -64,6 +64,16 @@ impl TargetEdits {
         !(self.remove.is_empty() && self.rename.is_empty() && self.set.is_empty())
     }
 
+    /// What is stripped from the front of this request's path.
+    pub fn stripped(&self, request: &Request) -> Option<&str> {
+        match &self.path {
+            PathEdit::Prefix { strip, .. } if !strip.is_empty() => {
+                without_prefix(&request.path(), strip).map(|_| strip.as_str())
+            }
+            _ => None,
+        }
+    }
+
     /// The new target, if it is another one.
     ///
     /// # Errors
@@ -188,11 +198,13 @@ fn is_path_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || "-._~!$&'()*+,;=:@/%".contains(c)
 }
 
+/// What follows whole segments.
+fn without_prefix<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
+    path.strip_prefix(prefix).filter(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 fn prefixed(path: &str, strip: &str, add: &str) -> Vec<u8> {
-    let rest = match path.strip_prefix(strip) {
-        Some(rest) if rest.is_empty() || rest.starts_with('/') => rest,
-        _ => path,
-    };
+    let rest = without_prefix(path, strip).unwrap_or(path);
     // `/api` less `/api` is the root, and before a prefix it is nothing.
     let rest = if rest.is_empty() && add.is_empty() { "/" } else { rest };
     [add, rest].concat().into_bytes()

@@ -15,7 +15,9 @@ enum Part {
 /// Where a value comes from.
 #[derive(Debug, PartialEq)]
 enum Source {
-    PathParameter { name: String, keep_slashes: bool },
+    PathParameter(String),
+    /// As it stands in the path, percent-encoded. The name has a `*` before it, by which the gateway knows it.
+    RawPathParameter(String),
     Attribute(String),
     Header(String),
     QueryParameter(String),
@@ -144,13 +146,17 @@ impl Template {
                 true
             }
             Part::Value { source, default } => {
-                let keep_slashes = matches!(source, Source::PathParameter { keep_slashes: true, .. } | Source::Path);
-                // The request's path is percent-encoded already.
-                if *source == Source::Path && encoding == Encoding::Path {
-                    out.extend_from_slice(request.path().as_bytes());
-                    return true;
-                }
-                match source.value(request, response) {
+                let keep_slashes = matches!(source, Source::RawPathParameter(_) | Source::Path);
+                let value = match source {
+                    // A value of a query is text: its reader decodes it once.
+                    Source::RawPathParameter(name) if encoding == Encoding::Query => {
+                        request.path_parameter(name.trim_start_matches('*')).map(String::into_bytes)
+                    }
+                    source => source.value(request, response),
+                };
+                match value {
+                    // Percent-encoded already.
+                    Some(value) if keep_slashes && encoding == Encoding::Path => out.extend_from_slice(&value),
                     Some(value) => encode(&value, encoding, keep_slashes, out),
                     None => match default {
                         Some(default) => encode(default.as_bytes(), encoding, keep_slashes, out),
@@ -187,8 +193,8 @@ fn source(name: &str) -> Result<Source, String> {
     };
     if let Some(name) = named("path.") {
         return Ok(match name.strip_prefix('*') {
-            Some(rest) => Source::PathParameter { name: rest.to_owned(), keep_slashes: true },
-            None => Source::PathParameter { name, keep_slashes: false },
+            Some(_) => Source::RawPathParameter(name),
+            None => Source::PathParameter(name),
         });
     }
     if let Some(key) = named("attribute.") {
@@ -216,7 +222,7 @@ impl Source {
         let text = match self {
             Self::Header(name) => return request.header_bytes(name),
             Self::ResponseHeader(name) => return response?.header_bytes(name),
-            Self::PathParameter { name, .. } => request.path_parameter(name)?,
+            Self::PathParameter(name) | Self::RawPathParameter(name) => request.path_parameter(name)?,
             Self::Attribute(key) => request.attribute(key)?,
             Self::QueryParameter(name) => request.query_parameter(name)?,
             Self::ResponseStatus => response?.status().to_string(),

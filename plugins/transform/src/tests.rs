@@ -145,8 +145,8 @@ fn a_path_is_rewritten_with_encoded_values_and_keeps_its_query() {
 #[test]
 fn what_a_wildcard_captured_keeps_its_slashes_if_it_is_said_so() {
     let edits = json!({ "path": { "rewrite": "/files/{path.*rest}" } });
-    let request = TestRequest::get("/f/a/b").parameter("rest", "a/b c");
-    assert_eq!(target(edits, request), "/files/a/b%20c");
+    let request = TestRequest::get("/f/a/b").parameter("*rest", "a/b%20c%2Fd");
+    assert_eq!(target(edits, request), "/files/a/b%20c%2Fd");
 }
 
 #[test]

@@ -35,6 +35,7 @@ upstreams: {{ it: {{ endpoints: ['http://{}'], protocol: http2 }} }}
 routes:
   - name: all
     match: {{ path: '/{{*rest}}' }}
+    paths: {{ encoded-slashes: keep }}
     plugins: [{{ name: grpc-json, config: {{ descriptors: echo }} }}]
     upstream: it
 ",

@@ -76,7 +76,8 @@ async fn users(request: &serde_json::Value) -> (TestGateway, crate::support::Ups
     let upstream = crate::support::Upstream::echo().await;
     let config = json!({ "request": request });
     let yaml = format!(
-        "upstreams: {{ echo: {{ endpoints: ['http://{}'] }} }}
+        "paths: {{ encoded-slashes: keep }}
+upstreams: {{ echo: {{ endpoints: ['http://{}'] }} }}
 routes:
   - {{ name: user, match: {{ path: '/api/users/{{id}}' }}, plugins: [{{ name: transform, config: {config} }}], upstream: echo }}
   - {{ name: rest, match: {{ path: '/files/{{*rest}}' }}, plugins: [{{ name: transform, config: {config} }}], upstream: echo }}
@@ -97,6 +98,20 @@ async fn a_path_is_rewritten_with_what_it_captured_and_a_value_stays_one_segment
     // Where a value is missing no request goes to a path that nobody meant.
     assert_eq!(gateway.get("/files/a/b").await.problem()["status"], 500);
     assert_eq!(upstream.requests(), before);
+}
+
+#[tokio::test]
+async fn what_a_wildcard_captured_stays_as_it_stands_in_the_path() {
+    let request = json!({
+        "path": { "rewrite": "/v2/{path.*rest}" },
+        "set-headers": { "x-raw": "{path.*rest}", "x-decoded": "{path.rest}" },
+        "query": { "set": { "file": "{path.*rest}" } },
+    });
+    let (gateway, _upstream) = users(&request).await;
+    let response = gateway.get("/files/a%2fb/c%20d%3Fe/%25").await;
+    assert_eq!(response.json()["target"], "/v2/a%2Fb/c%20d%3Fe/%25?file=a%2Fb%2Fc%20d%3Fe%2F%25");
+    assert_eq!(response.upstream_saw("x-raw"), ["a%2Fb/c%20d%3Fe/%25"]);
+    assert_eq!(response.upstream_saw("x-decoded"), ["a/b/c d?e/%"]);
 }
 
 #[tokio::test]

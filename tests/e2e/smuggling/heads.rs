@@ -138,13 +138,20 @@ async fn half_of_the_http_2_preface_is_half_a_request() {
 #[tokio::test]
 async fn escapes_in_a_path_become_neither_lines_nor_spaces() {
     let scene = Scene::new().await;
-    for target in ["/%0d%0aX-Smuggled:%201", "/x%0aGET%20/smuggled", "/%00", "/x%", "/%zz", "/\\x", "/../x", "*"] {
+    for target in ["/%00", "/x%", "/%zz", "/\\x", "/../x", "*"] {
         let mut client = RawClient::connect(scene.gateway.address()).await;
         let response = client.say(get(target)).await.response().await;
         assert_eq!(response.status(), 400, "{target}");
         is_problem(&response, target);
         assert_eq!(scene.seen().await, Vec::<String>::new());
     }
-    let expected = "GET /x%20HTTP/1.1?%0d%0aX-Smuggled:%201 HTTP/1.1\nhost: a.example\n\n";
-    scene.forwards(get("/x%20HTTP/1.1?%0d%0aX-Smuggled:%201"), expected).await;
+    for (target, expected) in [
+        ("/%0d%0aX-Smuggled:%201", "/%0D%0AX-Smuggled:%201"),
+        ("/x%0aGET%20/smuggled", "/x%0AGET%20/smuggled"),
+        ("/x%20HTTP/1.1?%0d%0aX-Smuggled:%201", "/x%20HTTP/1.1?%0d%0aX-Smuggled:%201"),
+        ("/x<HTTP/1.1>?\"HTTP/1.1\"", "/x%3CHTTP/1.1%3E?%22HTTP/1.1%22"),
+    ] {
+        let expected = format!("GET {expected} HTTP/1.1\nhost: a.example\n\n");
+        scene.forwards(get(target), &expected).await;
+    }
 }

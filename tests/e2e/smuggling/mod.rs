@@ -16,7 +16,15 @@ use crate::support::{
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n";
 
 /// What the gateway adds to every request.
-const ADDED: [&str; 5] = ["x-request-id", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "forwarded"];
+const ADDED: [&str; 7] = [
+    "x-request-id",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-real-ip",
+    "forwarded",
+];
 
 struct Scene {
     gateway: TestGateway,

@@ -98,6 +98,24 @@ async fn gateway_to(address: SocketAddr, settings: &str) -> TestGateway {
 }
 
 #[tokio::test]
+async fn a_response_with_a_field_name_that_is_no_token_is_refused() {
+    let server = Server::acting(h2::server::Builder::new(), |(request, mut respond, _)| async move {
+        let name = http::HeaderName::from_lowercase(match request.uri().path() {
+            "/quote" => b"x\"y",
+            _ => b"x'y",
+        })
+        .expect("a name, for the library");
+        let response = Response::builder().header(name, "1").body(()).expect("a response");
+        let _ = respond.send_response(response, true);
+    })
+    .await;
+    let gateway = gateway_to(server.address, "").await;
+    is_problem(&gateway.get("/quote").await, 502);
+    let response = gateway.get("/apostrophe").await;
+    assert_eq!((response.status.as_u16(), response.header("x'y")), (200, "1"));
+}
+
+#[tokio::test]
 async fn requests_of_http_1_and_2_go_on_one_connection_with_their_bodies() {
     let server = Server::acting(h2::server::Builder::new(), mirror).await;
     let gateway = gateway_to(server.address, "host: preserve").await;

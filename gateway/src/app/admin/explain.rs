@@ -89,7 +89,7 @@ pub(super) async fn explain(
         action: None,
         considered: Vec::new(),
     };
-    let target = match asked.admit(&snapshot.config) {
+    let target = match asked.admit(&snapshot.table) {
         Ok(target) => target,
         Err(asked::Unserved { status, why }) => return Ok(Json(nothing(asked.target.to_string(), status, why))),
     };

@@ -11,10 +11,13 @@ use super::{
     names::{cut, hint},
     report::Report,
 };
-use crate::config::{
-    file::{File, Redirect, RedirectScheme, Respond, Route},
-    model,
-    yaml::join,
+use crate::{
+    config::{
+        file::{File, Redirect, RedirectScheme, Respond, Route},
+        model,
+        yaml::join,
+    },
+    http::framing::split_port,
 };
 
 /// What says where a message ends is not for the operator to say.
@@ -96,6 +99,9 @@ fn redirect(typed: &Redirect, place: &str, report: &mut Report<'_>) -> Option<mo
         }
         HeaderValue::from_str(good?.as_str()).ok()
     });
+    if typed.port.is_some() && authority.as_ref().is_some_and(|host| split_port(host.as_bytes()).1.is_some()) {
+        report.value(&join(place, "port"), "`host` has a port, too; leave one of them out");
+    }
     let at = join(place, "path");
     let path = typed.path.as_ref().and_then(|part| report.part(part, &at)).and_then(|path| {
         let good = path.parse::<PathAndQuery>().ok().filter(|_| path.starts_with('/') && !path.starts_with("//"));
@@ -115,6 +121,7 @@ fn redirect(typed: &Redirect, place: &str, report: &mut Report<'_>) -> Option<mo
             RedirectScheme::Https => "https",
         }),
         authority,
+        port: typed.port,
         path,
         status: StatusCode::from_u16(status).ok()?,
     })

@@ -113,7 +113,7 @@ mod tests {
             about: "a.B/C".to_owned(),
         };
         let endpoints: Vec<_> = endpoints.iter().map(endpoint).collect();
-        let rule = PathRule { encoded_slashes: Default::default(), merge_slashes: true };
+        let rule = PathRule::default();
         let path = paths::path("/", rule).unwrap();
         let typed = Match { hosts: vec![], path, methods: further.to_vec(), headers: vec![], query: vec![] };
         let tree = crate::config::yaml::parse("a: 1").unwrap();

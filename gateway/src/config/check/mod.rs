@@ -14,6 +14,7 @@ mod order;
 mod overlap;
 mod paths;
 mod plugins;
+mod readings;
 mod report;
 mod resilience;
 mod routes;
@@ -46,7 +47,7 @@ use self::{
 use super::{
     catalog::Catalog,
     file::File,
-    model::{Config, Dns, PathRule},
+    model::{Config, Dns},
     problem::Problems,
     schema,
     sensitive::{Redaction, Sensitive},
@@ -217,9 +218,10 @@ fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> O
         global_plugins: &global_plugins,
         limits: &limits,
         timeouts: &timeouts,
-        paths: paths.unwrap_or(PathRule { encoded_slashes: Default::default(), merge_slashes: true }),
+        paths: paths.unwrap_or_default(),
     };
     let routes = routes::routes(file, &mut context, report);
+    paths?;
     Some(Config {
         workers: file.workers.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)),
         listeners,
@@ -227,7 +229,6 @@ fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> O
         log: log?,
         tracing,
         trusted_proxies,
-        paths: paths?,
         limits,
         timeouts,
         secrets,

@@ -2,7 +2,12 @@
 
 use std::net::IpAddr;
 
-use crate::config::model::{EncodedSlashes, HostPattern, PathPattern, PathRule, Segment};
+use http::{Method, uri::PathAndQuery};
+
+use crate::{
+    config::model::{EncodedSlashes, HostPattern, MatrixParameters, PathPattern, PathRule, Segment},
+    http::path::{Normal, name_of, normalise},
+};
 
 /// Reads a path pattern. Literals must be as the gateway's normalisation leaves paths: everything else would
 /// never match, silently.
@@ -67,10 +72,15 @@ fn literal(segment: &str, last: bool, rule: PathRule) -> Result<Segment, String>
     }
     let encoded_slash = normal.contains("%2F") || normal.contains("%5C");
     if encoded_slash && rule.encoded_slashes != EncodedSlashes::Keep {
-        return Err(format!("`{segment}` never matches because of `paths.encoded-slashes`"));
+        return Err(format!("`{segment}` never matches; `paths: {{ encoded-slashes: keep }}` lets it"));
     }
-    if is_rejected(&normal) {
-        return Err(format!("`{segment}` never matches: requests for such a path are rejected"));
+    if name_of(&normal) != normal && rule.matrix_parameters != MatrixParameters::Keep {
+        return Err(format!("`{segment}` never matches; `paths: {{ matrix-parameters: keep }}` lets it"));
+    }
+    match PathAndQuery::try_from(format!("/{normal}/")).map(|target| normalise(&target, &Method::GET)) {
+        Ok(Ok(Normal::Clear(_))) => {}
+        Ok(Ok(Normal::Ambiguous(path))) if path.under(rule).is_ok() => {}
+        _ => return Err(format!("`{segment}` never matches: requests for such a path are rejected")),
     }
     Ok(Segment::Literal(normal))
 }
@@ -98,15 +108,6 @@ fn normal_form(segment: &str) -> Result<String, String> {
         }
     }
     Ok(normal)
-}
-
-/// Control characters, and dot segments that an upstream might find where the gateway finds none.
-fn is_rejected(normal: &str) -> bool {
-    let control = |escape: &str| matches!(escape.as_bytes(), [b'0' | b'1', ..]) || escape.starts_with("7F");
-    let is_dots = |part: &str| matches!(part, "." | "..");
-    normal.split('%').skip(1).any(control)
-        || normal.split_once(';').is_some_and(|(name, _)| is_dots(name))
-        || normal.split("%2F").flat_map(|part| part.split("%5C")).any(|part| part == "..")
 }
 
 /// Reads a host pattern: a name, an address, or `*.` and a name.
@@ -158,7 +159,11 @@ fn is_name(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    const RULE: PathRule = PathRule { encoded_slashes: EncodedSlashes::Keep, merge_slashes: true };
+    const RULE: PathRule = PathRule {
+        encoded_slashes: EncodedSlashes::Keep,
+        merge_slashes: true,
+        matrix_parameters: MatrixParameters::Keep,
+    };
 
     fn literal(text: &str) -> Segment {
         Segment::Literal(text.to_owned())
@@ -189,7 +194,6 @@ mod tests {
             ("/a b", "`a%20b`"),
             ("/a%00b", "rejected"),
             ("/a%7fb", "`a%7Fb`"),
-            ("/a%7Fb", "rejected"),
             ("/..;a/b", "rejected"),
             ("/a%2F../b", "rejected"),
             ("/static/*", "{*rest}"),
@@ -208,27 +212,30 @@ mod tests {
 
     #[test]
     fn the_rule_for_paths_decides_what_can_match() {
-        let reject = PathRule { encoded_slashes: EncodedSlashes::Reject, merge_slashes: false };
-        assert!(path("/a%2Fb", reject).is_err());
+        let reject = PathRule { merge_slashes: false, ..PathRule::default() };
+        assert!(path("/a%2Fb", reject).unwrap_err().contains("encoded-slashes: keep"));
         assert!(path("/a%5Cb", reject).is_err());
+        assert!(path("/a;b", reject).unwrap_err().contains("matrix-parameters: keep"));
         assert!(path("/a//b", reject).is_ok());
-        let decode = PathRule { encoded_slashes: EncodedSlashes::Decode, merge_slashes: true };
+        let decode = PathRule { encoded_slashes: EncodedSlashes::Decode, ..PathRule::default() };
         assert!(path("/a%2Fb", decode).is_err());
         assert!(path("/a%5Cb", decode).is_err());
     }
 
     #[test]
     fn the_gateway_leaves_literals_as_they_are() {
-        // Every octet in every spelling: what is accepted here must survive the normalisation of requests.
-        let octets =
-            (0..=255u8).flat_map(|b| [format!("a%{b:02X}b"), format!("a%{b:02x}b"), char::from(b).to_string()]);
+        // Every byte in every spelling: what is accepted here must survive the normalisation of requests.
+        let bytes = (0..=255u8).flat_map(|b| [format!("a%{b:02X}b"), format!("a%{b:02x}b"), char::from(b).to_string()]);
         let dots = ["..", ".", "...", ".a", "a..", "..;x", ".;x", "a;..", "..%2F", "a%2F..", ".%5C.", "a%2F.%2Fb"];
-        for segment in octets.chain(dots.map(str::to_owned)) {
+        for segment in bytes.chain(dots.map(str::to_owned)) {
             for encoded_slashes in [EncodedSlashes::Keep, EncodedSlashes::Reject, EncodedSlashes::Decode] {
-                let rule = PathRule { encoded_slashes, merge_slashes: true };
+                let rule = PathRule { encoded_slashes, ..RULE };
                 let text = format!("/{segment}/end");
                 let Ok(target) = text.parse() else { continue };
-                let normal = crate::http::path::normalise(&target, &http::Method::GET, rule);
+                let normal = normalise(&target, &Method::GET).and_then(|normal| match normal {
+                    Normal::Clear(target) => Ok(target),
+                    Normal::Ambiguous(path) => path.under(rule),
+                });
                 let arrives = normal.is_ok_and(|normal| normal.as_str() == text);
                 let accepted = path(&text, rule).is_ok();
                 if !text.contains(['{', '}', '*', '?']) {

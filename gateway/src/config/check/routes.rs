@@ -8,7 +8,9 @@ use std::{
 
 use http::{HeaderName, HeaderValue, Method, header};
 
-use super::{action, from_plugin, names::cut, order, overlap, paths, plugins::Plugins, report::Report, settings};
+use super::{
+    action, from_plugin, names::cut, order, overlap, paths, plugins::Plugins, readings, report::Report, settings,
+};
 use crate::config::{
     file::{EVERY_PATH, File, Match, Route},
     model,
@@ -39,7 +41,9 @@ pub(super) fn routes(file: &File, context: &mut Context<'_, '_>, report: &mut Re
                 report.value(&at, format!("route `{}` is also on line {first}", cut(name)));
             }
         }
-        let matches = conditions(&typed.matches, &join(&place, "match"), context.paths, report);
+        let rule = report.part(&typed.paths, &join(&place, "paths"));
+        let rule = rule.map_or(context.paths, |typed| settings::route_paths(typed, context.paths));
+        let matches = conditions(&typed.matches, &join(&place, "match"), rule, report);
         let route = rest(file, typed, &place, context, report);
         if let (Some(name), Some(matches)) = (name, matches) {
             if let Some(route) = route {
@@ -51,7 +55,7 @@ pub(super) fn routes(file: &File, context: &mut Context<'_, '_>, report: &mut Re
                         let at = join(&join(&place, "match"), "from-plugin");
                         let made = report.part(part, &at).map(|name| name.as_str());
                         let made = made.and_then(|name| context.plugins.endpoints(&plugins, name, &at, report));
-                        let made = made.map(|found| from_plugin::matches(&found, &matches, context.paths, &at, report));
+                        let made = made.map(|found| from_plugin::matches(&found, &matches, rule, &at, report));
                         made.unwrap_or_default()
                     }
                 };
@@ -63,6 +67,7 @@ pub(super) fn routes(file: &File, context: &mut Context<'_, '_>, report: &mut Re
                         name: name.clone(),
                         about: about.clone(),
                         matches: matches.clone(),
+                        paths: rule,
                         plugins: plugins.clone(),
                         action: action.clone(),
                         body_bytes,
@@ -80,6 +85,11 @@ pub(super) fn routes(file: &File, context: &mut Context<'_, '_>, report: &mut Re
         }
     }
     overlap::check(&entries, report);
+    if report.is_clean() {
+        // A route that is not clean may be missing, and with it the answer to what a path could mean.
+        let places: HashMap<&str, &str> = entries.iter().map(|(name, place, _)| (&**name, place.as_str())).collect();
+        readings::check(&routes, |name| places.get(name).copied(), report);
+    }
     routes
 }
 

@@ -17,7 +17,7 @@ use super::{
     report::Report,
 };
 use crate::config::{
-    file::{File, FileSource, Limits, RouteLimits, RouteTimeouts, Sink, StandardSink, Timeouts},
+    file::{File, FileSource, Limits, Paths, RouteLimits, RoutePaths, RouteTimeouts, Sink, StandardSink, Timeouts},
     model,
     part::Part,
     units::{Size, Span},
@@ -109,8 +109,17 @@ pub(super) fn dns(file: &File, report: &mut Report<'_>) -> Option<model::Dns> {
 }
 
 pub(super) fn paths(file: &File, report: &mut Report<'_>) -> Option<model::PathRule> {
-    let typed = report.part(&file.paths, "/paths")?;
-    Some(model::PathRule { encoded_slashes: typed.encoded_slashes, merge_slashes: typed.merge_slashes })
+    let Paths { encoded_slashes, merge_slashes, matrix_parameters } = *report.part(&file.paths, "/paths")?;
+    Some(model::PathRule { encoded_slashes, merge_slashes, matrix_parameters })
+}
+
+/// A route's own rule, where it has one.
+pub(super) fn route_paths(typed: &RoutePaths, general: model::PathRule) -> model::PathRule {
+    model::PathRule {
+        encoded_slashes: typed.encoded_slashes.unwrap_or(general.encoded_slashes),
+        merge_slashes: typed.merge_slashes.unwrap_or(general.merge_slashes),
+        matrix_parameters: typed.matrix_parameters.unwrap_or(general.matrix_parameters),
+    }
 }
 
 pub(super) fn limits(file: &File, report: &mut Report<'_>) -> model::Limits {

@@ -28,6 +28,11 @@ pub(in crate::config) struct Redirect {
     /// A host, with a port if it is not the scheme's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<Part<String>>,
+    /// A port. If left out: the one in `host`, if that is there; else the request's, if the scheme stays the same; else
+    /// the scheme's.
+    #[schemars(range(min = 1))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
     /// The whole path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<Part<String>>,
@@ -56,7 +61,7 @@ pub(in crate::config) struct Respond {
 
 impl Default for Redirect {
     fn default() -> Self {
-        Self { scheme: None, host: None, path: None, status: Part(Ok(302)) }
+        Self { scheme: None, host: None, port: None, path: None, status: Part(Ok(302)) }
     }
 }
 

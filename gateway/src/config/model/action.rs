@@ -16,12 +16,14 @@ pub enum Action {
     Respond(Respond),
 }
 
-/// What is absent is as in the request. The query always is, unless the path has one.
+/// What is absent is as in the request. The query always is, unless the path has one; the port is not if the scheme
+/// is another.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Redirect {
     pub scheme: Option<&'static str>,
     /// With port, if it has one.
     pub authority: Option<HeaderValue>,
+    pub port: Option<u16>,
     pub path: Option<PathAndQuery>,
     pub status: StatusCode,
 }

@@ -72,14 +72,22 @@ fn nothing_that_a_client_claims_is_believed() {
             ("x-forwarded-port", "1"),
             ("x-forwarded-client-cert", "x"),
             ("x-real-ip", "198.51.100.1"),
+            ("x_forwarded_for", "198.51.100.1"),
+            ("x-real_ip", "198.51.100.1"),
             ("forwarded", "for=198.51.100.1;proto=https"),
         ],
     );
     assert_eq!(client, Client { address: address("192.0.2.7"), scheme: "http" });
-    assert_eq!(headers.keys_len(), 4);
+    assert_eq!(headers.keys_len(), 6);
     assert_fields(
         &headers,
-        &[("x-forwarded-for", "192.0.2.7"), ("x-forwarded-proto", "http"), ("x-forwarded-host", "api.example:8443")],
+        &[
+            ("x-forwarded-for", "192.0.2.7"),
+            ("x-real-ip", "192.0.2.7"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-host", "api.example:8443"),
+            ("x-forwarded-port", "8443"),
+        ],
     );
 }
 
@@ -169,17 +177,63 @@ fn a_chain_of_gateways_keeps_both_lists() {
 }
 
 #[test]
-fn what_is_not_one_valid_value_is_replaced() {
+fn scheme_host_and_port_are_those_beside_the_clients_address_or_the_first() {
+    let sent = |lists: [&'static str; 4]| {
+        let names = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port"];
+        let fields: Vec<_> = names.into_iter().zip(lists).filter(|(_, list)| !list.is_empty()).collect();
+        let (client, headers) = announced("10.0.0.1", &fields);
+        let value = |name: &str| headers[name].to_str().expect("text").to_owned();
+        assert_eq!(value("x-forwarded-proto"), client.scheme);
+        assert_eq!(value("x-real-ip"), client.address.to_string());
+        format!("{} {}://{} {}", client.address, client.scheme, value("x-forwarded-host"), value("x-forwarded-port"))
+    };
+    assert_eq!(sent(["192.0.2.7", "https", "a", "1"]), "192.0.2.7 https://a 1");
+    assert_eq!(sent(["192.0.2.7, 10.2.2.2", "https,http", "a, b", "1 ,2"]), "192.0.2.7 https://a 1");
+    assert_eq!(sent(["9.9.9.9, 192.0.2.7", "https, http", "a, b", "1, 2"]), "192.0.2.7 http://b 2");
+    assert_eq!(sent(["192.0.2.7", "https, http", "a, b", "1, 2"]), "192.0.2.7 https://a 1");
+    assert_eq!(sent(["", "WSS", "a:81", ""]), "10.0.0.1 https://a:81 81");
+    assert_eq!(sent(["", "ws", "[::1]", ""]), "10.0.0.1 http://[::1] 80");
+    assert_eq!(sent(["", "https", "", ""]), "10.0.0.1 https://api.example:8443 8443");
+}
+
+#[test]
+fn a_value_that_is_not_valid_is_replaced() {
     let fields = [
         ("x-forwarded-for", "192.0.2.7"),
-        ("x-forwarded-proto", "https"),
-        ("x-forwarded-proto", "http"),
+        ("x-forwarded-proto", "javascript"),
         ("x-forwarded-host", "a\"b, c"),
+        ("x-forwarded-port", "65536"),
     ];
     let (client, headers) = announced("10.0.0.1", &fields);
     assert_eq!(client.scheme, "http");
-    assert_fields(&headers, &[("x-forwarded-proto", "http"), ("x-forwarded-host", "api.example:8443")]);
-    assert_eq!(announced("10.0.0.1", &[("x-forwarded-proto", "javascript")]).0.scheme, "http");
+    let expected =
+        [("x-forwarded-proto", "http"), ("x-forwarded-host", "api.example:8443"), ("x-forwarded-port", "8443")];
+    assert_fields(&headers, &expected);
+}
+
+#[test]
+fn forwarded_says_it_in_the_clients_element() {
+    let chain =
+        "for=9.9.9.9;proto=http;host=evil, for=192.0.2.7;host=\"a:81\";proto=https, for=10.2.2.2;proto=http;host=b";
+    let (client, headers) = announced("10.0.0.1", &[("forwarded", chain)]);
+    assert_eq!(client, Client { address: address("192.0.2.7"), scheme: "https" });
+    assert_fields(&headers, &[("x-forwarded-host", "a:81"), ("x-forwarded-port", "81")]);
+    // What a trusted proxy says of a client that it does not name.
+    let (client, headers) = announced("10.0.0.1", &[("forwarded", "proto=https;host=a")]);
+    assert_eq!(client, Client { address: address("10.0.0.1"), scheme: "https" });
+    assert_fields(&headers, &[("x-forwarded-host", "a"), ("x-forwarded-port", "443")]);
+}
+
+#[test]
+fn a_proxy_that_sends_no_list_is_believed_about_the_address() {
+    let (client, headers) = announced("10.0.0.1", &[("x-real-ip", "192.0.2.7")]);
+    assert_eq!(client.address, address("192.0.2.7"));
+    assert_fields(&headers, &[("x-real-ip", "192.0.2.7"), ("x-forwarded-for", "192.0.2.7, 10.0.0.1")]);
+    // A proxy that sends one may have let a client's own field pass.
+    let fields = [("x-real-ip", "198.51.100.1"), ("x-forwarded-for", "192.0.2.7")];
+    let (client, headers) = announced("10.0.0.1", &fields);
+    assert_eq!(client.address, address("192.0.2.7"));
+    assert_fields(&headers, &[("x-real-ip", "192.0.2.7")]);
 }
 
 #[test]

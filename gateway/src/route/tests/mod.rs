@@ -1,5 +1,6 @@
 //! What the table promises, sentence by sentence.
 
+mod ambiguous;
 mod explanation;
 mod reference;
 
@@ -8,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use super::{Found, Query, Table};
-use crate::config::model::{Action, HostPattern, Match, PathPattern, Respond, Route, Segment};
+use crate::config::model::{Action, HostPattern, Match, PathPattern, PathRule, Respond, Route, Segment};
 use crate::http::parameters::{captures, decode};
 
 /// A route that grows by what a test says about it.
@@ -16,11 +17,12 @@ use crate::http::parameters::{captures, decode};
 struct Draft {
     name: String,
     matches: Match,
+    paths: PathRule,
 }
 
 fn route(name: &str, path: &str) -> Draft {
     let matches = Match { hosts: vec![], path: pattern(path), methods: vec![], headers: vec![], query: vec![] };
-    Draft { name: name.to_owned(), matches }
+    Draft { name: name.to_owned(), matches, paths: PathRule::default() }
 }
 
 impl Draft {
@@ -65,6 +67,7 @@ fn routes(drafts: impl IntoIterator<Item = Draft>) -> Vec<Arc<Route>> {
             name: draft.name.into(),
             about: None,
             matches: draft.matches,
+            paths: draft.paths,
             plugins: vec![],
             action: Action::Respond(Respond {
                 status: http::StatusCode::OK,
