@@ -154,11 +154,30 @@ const char *gw_map_get(const gw_map *map, const char *name) {
 
 /* ---- Writing JSON ----------------------------------------------------------------------------------------------------------- */
 
+size_t gw_sequence(const uint8_t *at) {
+    uint8_t lead = at[0];
+    if (lead < 0x80) return 1;
+    size_t length = lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+    uint8_t low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80, high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+    if (!length || at[1] < low || at[1] > high) return 0;
+    for (size_t i = 2; i < length; i++) {
+        if ((at[i] & 0xc0) != 0x80) return 0;
+    }
+    return length;
+}
+
+uint8_t *gw_latin(uint8_t *to, uint8_t byte) {
+    *to++ = (uint8_t)(0xc0 | byte >> 6);
+    *to++ = (uint8_t)(0x80 | (byte & 0x3f));
+    return to;
+}
+
 const char *gw_json_text(const char *text) {
     char *made = gw_alloc(strlen(text) * 6 + 3), *to = made;
     *to++ = '"';
-    for (; *text; text++) {
+    for (size_t next; *text; text += next) {
         unsigned char c = (unsigned char)*text;
+        next = gw_sequence((const uint8_t *)text);
         if (c == '"' || c == '\\') {
             *to++ = '\\', *to++ = (char)c;
         } else if (c < 0x20) {
@@ -166,9 +185,13 @@ const char *gw_json_text(const char *text) {
             memcpy(to, "\\u00", 4);
             to += 4;
             *to++ = digits[c >> 4], *to++ = digits[c & 15];
+        } else if (next) {
+            memcpy(to, text, next);
+            to += next;
         } else {
-            *to++ = (char)c;
+            to = (char *)gw_latin((uint8_t *)to, c);
         }
+        if (!next) next = 1;
     }
     *to++ = '"';
     return made;

@@ -88,8 +88,26 @@ gw_bytes gw_bytes_of(const char *text) {
     return (gw_bytes){(const uint8_t *)text, strlen(text)};
 }
 
+/* What the gateway takes as text must be UTF-8, or the instance traps (component model, "string"). What comes from clients need not
+ * be: each byte that is not UTF-8 becomes the character of its number (ISO 8859-1). Values of fields and bodies are bytes and stay
+ * as they are. */
 static plugin_string_t string(const char *text) {
-    return (plugin_string_t){(uint8_t *)text, text ? strlen(text) : 0};
+    const uint8_t *from = (const uint8_t *)text;
+    size_t length = text ? strlen(text) : 0, valid = 0, next;
+    while (valid < length && (next = gw_sequence(from + valid))) valid += next;
+    if (valid == length) return (plugin_string_t){(uint8_t *)text, length};
+    uint8_t *made = gw_alloc(2 * length), *to = made;
+    for (size_t at = 0; at < length; at += next) {
+        next = gw_sequence(from + at);
+        if (next) {
+            memcpy(to, from + at, next);
+            to += next;
+        } else {
+            to = gw_latin(to, from[at]);
+            next = 1;
+        }
+    }
+    return (plugin_string_t){made, (size_t)(to - made)};
 }
 
 static plugin_list_u8_t list(gw_bytes bytes) {

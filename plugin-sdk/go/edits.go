@@ -67,11 +67,12 @@ const Missing = "\x00"
 func NewEdits(edits ...Edit) Edits {
 	list, names := make([]rawEdit, len(edits)), make([]string, len(edits))
 	for i, edit := range edits {
-		list[i] = rawEdit{edit.Deed, spanOf(edit.Name), flag(!edit.Given), spanOf(edit.Value)}
-		names[i] = edit.Name
+		names[i] = valid(edit.Name)
+		list[i] = rawEdit{edit.Deed, spanOf(names[i]), flag(!edit.Given), spanOf(edit.Value)}
 	}
 	handle := newEdits(unsafe.Pointer(unsafe.SliceData(list)), uint32(len(list)))
 	runtime.KeepAlive(edits)
+	runtime.KeepAlive(names)
 	return Edits{handle, names}
 }
 

@@ -194,18 +194,18 @@ func (r Request) Route() string { requestRoute(r.handle, at(0)); return one() }
 
 // PathParameter is what the route's path pattern captured.
 func (r Request) PathParameter(name string) (string, bool) {
-	requestPathParameter(r.handle, name, at(0))
+	requestPathParameter(r.handle, valid(name), at(0))
 	return optional()
 }
 
 // Header is the first value.
 func (r Request) Header(name string) (string, bool) {
-	requestHeader(r.handle, name, at(0))
+	requestHeader(r.handle, valid(name), at(0))
 	return optional()
 }
 
 func (r Request) HeaderValues(name string) []string {
-	requestHeaderValues(r.handle, name, at(0))
+	requestHeaderValues(r.handle, valid(name), at(0))
 	return values()
 }
 
@@ -213,41 +213,41 @@ func (r Request) HeaderValues(name string) []string {
 func (r Request) Headers() [][2]string { requestHeaders(r.handle, at(0)); return all() }
 
 func (r Request) SetMethod(method string) error {
-	requestSetMethod(r.handle, method, at(0))
+	requestSetMethod(r.handle, valid(method), at(0))
 	return edited("method")
 }
 
 // SetTarget sets path and query.
 func (r Request) SetTarget(target string) error {
-	requestSetTarget(r.handle, target, at(0))
+	requestSetTarget(r.handle, valid(target), at(0))
 	return edited("target")
 }
 
 // SetHeader replaces every value of the name.
 func (r Request) SetHeader(name, value string) error {
-	requestSetHeader(r.handle, name, value, at(0))
+	requestSetHeader(r.handle, valid(name), value, at(0))
 	return edited(name)
 }
 
 func (r Request) AppendHeader(name, value string) error {
-	requestAppendHeader(r.handle, name, value, at(0))
+	requestAppendHeader(r.handle, valid(name), value, at(0))
 	return edited(name)
 }
 
 func (r Request) RemoveHeader(name string) error {
-	requestRemoveHeader(r.handle, name, at(0))
+	requestRemoveHeader(r.handle, valid(name), at(0))
 	return edited(name)
 }
 
 // Attribute is a note that lives as long as the exchange.
 func (r Request) Attribute(key string) (string, bool) {
-	requestAttribute(r.handle, key, at(0))
+	requestAttribute(r.handle, valid(key), at(0))
 	return optional()
 }
 
 // SetAttribute makes a note that later plugins, load balancing and the access log can read.
 func (r Request) SetAttribute(key, value string) error {
-	requestSetAttribute(r.handle, key, value, at(0))
+	requestSetAttribute(r.handle, valid(key), valid(value), at(0))
 	return edited(key)
 }
 
@@ -264,12 +264,12 @@ func (r Response) SetStatus(status int) error {
 
 // Header is the first value.
 func (r Response) Header(name string) (string, bool) {
-	responseHeader(r.handle, name, at(0))
+	responseHeader(r.handle, valid(name), at(0))
 	return optional()
 }
 
 func (r Response) HeaderValues(name string) []string {
-	responseHeaderValues(r.handle, name, at(0))
+	responseHeaderValues(r.handle, valid(name), at(0))
 	return values()
 }
 
@@ -277,17 +277,17 @@ func (r Response) Headers() [][2]string { responseHeaders(r.handle, at(0)); retu
 
 // SetHeader replaces every value of the name.
 func (r Response) SetHeader(name, value string) error {
-	responseSetHeader(r.handle, name, value, at(0))
+	responseSetHeader(r.handle, valid(name), value, at(0))
 	return edited(name)
 }
 
 func (r Response) AppendHeader(name, value string) error {
-	responseAppendHeader(r.handle, name, value, at(0))
+	responseAppendHeader(r.handle, valid(name), value, at(0))
 	return edited(name)
 }
 
 func (r Response) RemoveHeader(name string) error {
-	responseRemoveHeader(r.handle, name, at(0))
+	responseRemoveHeader(r.handle, valid(name), at(0))
 	return edited(name)
 }
 

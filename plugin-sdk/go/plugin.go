@@ -65,6 +65,7 @@ func Register[C any](about About, create func(config C) (any, error)) {
 		}
 		schema = string(made)
 	}
+	about = About{valid(about.Name), valid(about.Version), valid(about.Description)}
 	registered = &registration{about, schema, func(text string) (any, error) {
 		config, err := read[C](text)
 		if err != nil {
@@ -123,6 +124,9 @@ func configure(pointer unsafe.Pointer, length uint32) unsafe.Pointer {
 	}
 	lines = lines[:0]
 	refused = problems(err)
+	for i, problem := range refused {
+		refused[i] = ConfigProblem{valid(problem.Pointer), valid(problem.Message)}
+	}
 	for _, problem := range refused {
 		lines = append(lines, pair{spanOf(problem.Pointer), spanOf(problem.Message)})
 	}
@@ -148,7 +152,7 @@ func problems(err error) []ConfigProblem {
 }
 
 func failed(err error) unsafe.Pointer {
-	said = err.Error()
+	said = valid(err.Error())
 	store32(0, 1)
 	storeSpan(4, spanOf(said))
 	return ended()
@@ -172,8 +176,8 @@ func onRequest(request int32) unsafe.Pointer {
 		store32(4, 0)
 		return ended()
 	}
-	replied = reply
-	lines, body = lower(reply.Headers), reply.Body
+	replied = &Reply{reply.Status, validFields(reply.Headers), reply.Body}
+	lines, body = lower(replied.Headers), replied.Body
 	store32(4, 1)
 	store32(8, uint32(reply.Status))
 	store32(12, uint32(uintptr(unsafe.Pointer(unsafe.SliceData(lines)))))

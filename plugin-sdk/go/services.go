@@ -53,28 +53,31 @@ const (
 
 // Log writes to the gateway's log, with names and values: `imports: [log]`.
 func Log(level Level, message string, fields ...[2]string) {
+	fields = validPairs(fields)
 	list := lower(fields)
-	logEmit(uint32(level), message, unsafe.Pointer(unsafe.SliceData(list)), uint32(len(list)))
+	logEmit(uint32(level), valid(message), unsafe.Pointer(unsafe.SliceData(list)), uint32(len(list)))
 	runtime.KeepAlive(fields)
 }
 
 // Count adds to one of the gateway's counters, with labels: `imports: [metrics]`. Names get the prefix gateway_plugin_.
 func Count(counter string, by uint64, labels ...[2]string) {
+	labels = validPairs(labels)
 	list := lower(labels)
-	metricsAdd(counter, by, unsafe.Pointer(unsafe.SliceData(list)), uint32(len(list)))
+	metricsAdd(valid(counter), by, unsafe.Pointer(unsafe.SliceData(list)), uint32(len(list)))
 	runtime.KeepAlive(labels)
 }
 
 // Observe puts a value into one of the gateway's histograms.
 func Observe(histogram string, value float64, labels ...[2]string) {
+	labels = validPairs(labels)
 	list := lower(labels)
-	metricsObserve(histogram, value, unsafe.Pointer(unsafe.SliceData(list)), uint32(len(list)))
+	metricsObserve(valid(histogram), value, unsafe.Pointer(unsafe.SliceData(list)), uint32(len(list)))
 	runtime.KeepAlive(labels)
 }
 
 // Secret is granted by name: `imports: [secrets]`.
 func Secret(name string) ([]byte, error) {
-	secretsGet(name, at(0))
+	secretsGet(valid(name), at(0))
 	if u8(0) != 0 {
 		return nil, variant(name, 4, "denied", "missing")
 	}
@@ -84,7 +87,7 @@ func Secret(name string) ([]byte, error) {
 
 // File is granted by name: `imports: [files]`.
 func File(name string) ([]byte, error) {
-	filesGet(name, at(0))
+	filesGet(valid(name), at(0))
 	if u8(0) != 0 {
 		return nil, variant(name, 4, "denied")
 	}
@@ -94,7 +97,7 @@ func File(name string) ([]byte, error) {
 
 // WriteLine writes to a sink that is granted by name: `imports: [sinks]`. The error's Code is "dropped" if its buffer is full.
 func WriteLine(sink, line string) error {
-	sinksWrite(sink, line, at(0))
+	sinksWrite(valid(sink), line, at(0))
 	if u8(0) != 0 {
 		return variant(sink, 4, "denied", "dropped")
 	}
@@ -154,8 +157,9 @@ type Call struct {
 
 // Send makes a call.
 func Send(call Call) (*Reply, error) {
+	call.Headers = validFields(call.Headers)
 	list := lower(call.Headers)
-	clientSend(call.Upstream, call.Method, call.Target, unsafe.Pointer(unsafe.SliceData(list)), uint32(len(list)),
+	clientSend(valid(call.Upstream), valid(call.Method), valid(call.Target), unsafe.Pointer(unsafe.SliceData(list)), uint32(len(list)),
 		unsafe.Pointer(unsafe.SliceData(call.Body)), uint32(len(call.Body)), call.TimeoutMs, at(0))
 	runtime.KeepAlive(call)
 	if u8(0) != 0 {

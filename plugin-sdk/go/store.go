@@ -42,7 +42,7 @@ func variant(what string, offset uintptr, codes ...string) error {
 
 // Get returns nil if there is nothing.
 func (b Bucket) Get(key string) ([]byte, error) {
-	storeGet(string(b), key, at(0))
+	storeGet(valid(string(b)), valid(key), at(0))
 	if u8(0) != 0 {
 		return nil, b.refused(4)
 	}
@@ -54,7 +54,7 @@ func (b Bucket) Get(key string) ([]byte, error) {
 }
 
 func (b Bucket) Set(key string, value []byte, ttlMs uint64) error {
-	storeSet(string(b), key, unsafe.Pointer(unsafe.SliceData(value)), uint32(len(value)), flag(ttlMs != 0), ttlMs, at(0))
+	storeSet(valid(string(b)), valid(key), unsafe.Pointer(unsafe.SliceData(value)), uint32(len(value)), flag(ttlMs != 0), ttlMs, at(0))
 	if u8(0) != 0 {
 		return b.refused(4)
 	}
@@ -62,7 +62,7 @@ func (b Bucket) Set(key string, value []byte, ttlMs uint64) error {
 }
 
 func (b Bucket) Delete(key string) error {
-	storeDelete(string(b), key, at(0))
+	storeDelete(valid(string(b)), valid(key), at(0))
 	if u8(0) != 0 {
 		return b.refused(4)
 	}
@@ -71,7 +71,7 @@ func (b Bucket) Delete(key string) error {
 
 // Increment adds to a decimal number, from 0 where there is none, and returns the sum.
 func (b Bucket) Increment(key string, by int64, ttlMs uint64) (int64, error) {
-	storeIncrement(string(b), key, by, flag(ttlMs != 0), ttlMs, at(0))
+	storeIncrement(valid(string(b)), valid(key), by, flag(ttlMs != 0), ttlMs, at(0))
 	if u8(0) != 0 {
 		return 0, b.refused(8)
 	}
@@ -93,7 +93,7 @@ type Verdict struct {
 
 // Take is one atomic step of the generic cell rate algorithm.
 func (b Bucket) Take(key string, quota Quota, cost uint32) (Verdict, error) {
-	storeTake(string(b), key, quota.Limit, quota.PeriodMs, quota.Burst, cost, at(0))
+	storeTake(valid(string(b)), valid(key), quota.Limit, quota.PeriodMs, quota.Burst, cost, at(0))
 	if u8(0) != 0 {
 		return Verdict{}, b.refused(8)
 	}

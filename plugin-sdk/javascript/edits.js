@@ -1,8 +1,8 @@
 import http from "gateway:plugin/http@0.1.0";
-import { encode } from "./text.js";
+import { encode, plain } from "./text.js";
 
-const named = (tag) => (name, value) => ({ tag, val: { name, value: value === undefined ? null : encode(value) } });
-const removal = (tag) => (name) => ({ tag, val: name });
+const named = (tag) => (name, value) => ({ tag, val: { name: plain(name), value: value === undefined ? null : encode(value) } });
+const removal = (tag) => (name) => ({ tag, val: plain(name) });
 
 export const setHeader = named("set-header");
 export const appendHeader = named("append-header");

@@ -1,5 +1,5 @@
 import files from "gateway:plugin/files@0.1.0";
-import { call, decode } from "./text.js";
+import { call, decode, octets, plain } from "./text.js";
 
-export const get = (name) => call(name, () => Uint8Array.from(files.get(name)));
+export const get = (name) => call(name, () => octets(files.get(plain(name))));
 export const getText = (name) => decode(get(name));

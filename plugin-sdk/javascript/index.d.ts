@@ -139,6 +139,7 @@ export interface Outcome {
 /** The phases that a plugin takes part in; `exports` in plugin.yaml names the same. What they throw is the plugin's failure. */
 export interface Phases {
   /** Nothing sends the request on; a reply answers it. */
+  /** Phases are not `async`: what they would do after they have returned is never done, so that is an error. */
   onRequest?(request: Request): Reply | void;
   onResponse?(request: Request, response: Response): void;
   /** Nothing can be changed any more. */
@@ -164,3 +165,12 @@ export interface Exports {
 }
 
 export function plugin<const S extends Schema>(definition: Definition<S>): Exports;
+
+// Randomness of the gateway's, as `Math.random` is. Not on a module's top level, which runs when the component is built.
+declare global {
+  interface Crypto {
+    getRandomValues<T extends Int8Array | Uint8Array | Uint8ClampedArray | Int16Array | Uint16Array | Int32Array | Uint32Array | BigInt64Array | BigUint64Array>(array: T): T;
+    randomUUID(): string;
+  }
+  var crypto: Crypto;
+}

@@ -1,4 +1,5 @@
-import { call, decode, encode } from "./text.js";
+import { begin } from "./random.js";
+import { call, decode, encode, plain } from "./text.js";
 
 /** The fields of a request or a response. */
 class Fields {
@@ -7,23 +8,23 @@ class Fields {
     this.#of = of;
   }
   get(name) {
-    const value = this.#of.header(name);
+    const value = this.#of.header(plain(name));
     return value == null ? undefined : decode(value);
   }
   getAll(name) {
-    return this.#of.headerValues(name).map(decode);
+    return this.#of.headerValues(plain(name)).map(decode);
   }
   has(name) {
-    return this.#of.header(name) != null;
+    return this.#of.header(plain(name)) != null;
   }
   set(name, value) {
-    call(name, () => this.#of.setHeader(name, encode(value)));
+    call(name, () => this.#of.setHeader(plain(name), encode(value)));
   }
   append(name, value) {
-    call(name, () => this.#of.appendHeader(name, encode(value)));
+    call(name, () => this.#of.appendHeader(plain(name), encode(value)));
   }
   delete(name) {
-    call(name, () => this.#of.removeHeader(name));
+    call(name, () => this.#of.removeHeader(plain(name)));
   }
   *[Symbol.iterator]() {
     for (const [name, value] of this.#of.headers()) yield [name, decode(value)];
@@ -37,10 +38,10 @@ class Attributes {
     this.#of = of;
   }
   get(key) {
-    return this.#of.attribute(key) ?? undefined;
+    return this.#of.attribute(plain(key)) ?? undefined;
   }
   set(key, value) {
-    call(key, () => this.#of.setAttribute(key, String(value)));
+    call(key, () => this.#of.setAttribute(plain(key), plain(value)));
   }
 }
 
@@ -57,7 +58,7 @@ export class Request {
     return this.handle.method();
   }
   set method(method) {
-    call("method", () => this.handle.setMethod(method));
+    call("method", () => this.handle.setMethod(plain(method)));
   }
   get scheme() {
     return this.handle.scheme();
@@ -77,7 +78,7 @@ export class Request {
     return query == null ? this.handle.path() : `${this.handle.path()}?${query}`;
   }
   set target(target) {
-    call("target", () => this.handle.setPathWithQuery(target));
+    call("target", () => this.handle.setPathWithQuery(plain(target)));
   }
   get originalTarget() {
     return this.handle.originalTarget();
@@ -101,7 +102,7 @@ export class Request {
     return new Attributes(this.handle);
   }
   pathParameter(name) {
-    return this.handle.pathParameter(name) ?? undefined;
+    return this.handle.pathParameter(plain(name)) ?? undefined;
   }
 }
 
@@ -150,7 +151,7 @@ export class ConfigProblem extends Error {
 
 function lines(headers) {
   const pairs = Array.isArray(headers) ? headers : Object.entries(headers);
-  return pairs.flatMap(([name, value]) => (Array.isArray(value) ? value : [value]).map((one) => [name, encode(one)]));
+  return pairs.flatMap(([name, value]) => (Array.isArray(value) ? value : [value]).map((one) => [plain(name), encode(one)]));
 }
 
 /** The defaults of the schema where the configuration says nothing. */
@@ -165,7 +166,27 @@ function completed(schema, value) {
 }
 
 function said(error) {
-  return error instanceof Error ? error.message : String(error);
+  return plain(error instanceof Error ? error.message : error);
+}
+
+/** A phase is over when it returns: what it would do later is never done. */
+function late(phase) {
+  return new TypeError(`${phase} must not be async or a generator: what it would do after it has returned is never done`);
+}
+
+function finished(phase, returned) {
+  if (typeof returned?.then === "function" || typeof returned?.next === "function") throw late(phase);
+  return returned;
+}
+
+/** What `create` has made; phases that would never do anything are problems with the plugin, before it serves. */
+function checked(made) {
+  finished("create", made);
+  for (const phase of ["onRequest", "onResponse", "onComplete"]) {
+    const kind = Object.prototype.toString.call(made?.[phase]);
+    if (/Async|Generator/.test(kind)) throw late(phase);
+  }
+  return made ?? {};
 }
 
 /** The handles are the plugin's own (`owned-handles` in plugin.yaml), and good for one phase. */
@@ -180,10 +201,11 @@ export function plugin({ name, version, description = "", config: schema, create
     describe: () => ({ name, version, description, configSchema: schema ? JSON.stringify(schema) : "" }),
     configure(json) {
       try {
-        made = create(completed(schema, json === "" ? {} : JSON.parse(json))) ?? {};
+        begin();
+        made = checked(create(completed(schema, json === "" ? {} : JSON.parse(json))));
       } catch (error) {
         const problems = Array.isArray(error) ? error : [error];
-        throw problems.map((one) => ({ pointer: one?.pointer ?? "", message: said(one) }));
+        throw problems.map((one) => ({ pointer: plain(one?.pointer ?? ""), message: said(one) }));
       }
     },
   };
@@ -191,7 +213,7 @@ export function plugin({ name, version, description = "", config: schema, create
     onRequest(request) {
       let reply;
       try {
-        reply = made.onRequest?.(new Request(request));
+        reply = finished("onRequest", made.onRequest?.(new Request(request)));
       } catch (error) {
         throw said(error);
       } finally {
@@ -204,7 +226,7 @@ export function plugin({ name, version, description = "", config: schema, create
   const responseFilter = {
     onResponse(request, response) {
       try {
-        made.onResponse?.(new Request(request), new Response(response));
+        finished("onResponse", made.onResponse?.(new Request(request), new Response(response)));
       } catch (error) {
         throw said(error);
       } finally {
@@ -216,7 +238,7 @@ export function plugin({ name, version, description = "", config: schema, create
     onComplete(request, response, outcome) {
       const { requestBytes, responseBytes, durationUs, upstreamUs, pluginsUs } = outcome;
       try {
-        made.onComplete?.(new Request(request), response == null ? undefined : new Response(response), {
+        const returned = made.onComplete?.(new Request(request), response == null ? undefined : new Response(response), {
           status: outcome.status ?? undefined,
           failure: outcome.failure ?? undefined,
           upstream: outcome.upstream ?? undefined,
@@ -226,6 +248,7 @@ export function plugin({ name, version, description = "", config: schema, create
           upstreamUs: upstreamUs == null ? undefined : Number(upstreamUs),
           pluginsUs: Number(pluginsUs),
         });
+        finished("onComplete", returned);
       } finally {
         dropped(request, response);
       }

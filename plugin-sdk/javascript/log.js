@@ -1,7 +1,8 @@
 import log from "gateway:plugin/log@0.1.0";
+import { plain } from "./text.js";
 
 const at = (level) => (message, fields = {}) =>
-  log.emit(level, String(message), Object.entries(fields).map(([name, value]) => [name, String(value)]));
+  log.emit(level, plain(message), Object.entries(fields).map(([name, value]) => [plain(name), plain(value)]));
 
 export const trace = at("trace");
 export const debug = at("debug");

@@ -1,6 +1,7 @@
 import metrics from "gateway:plugin/metrics@0.1.0";
+import { plain } from "./text.js";
 
-const pairs = (labels) => Object.entries(labels).map(([name, value]) => [name, String(value)]);
+const pairs = (labels) => Object.entries(labels).map(([name, value]) => [plain(name), plain(value)]);
 
-export const add = (counter, by = 1, labels = {}) => metrics.add(counter, by, pairs(labels));
-export const observe = (histogram, value, labels = {}) => metrics.observe(histogram, value, pairs(labels));
+export const add = (counter, by = 1, labels = {}) => metrics.add(plain(counter), by, pairs(labels));
+export const observe = (histogram, value, labels = {}) => metrics.observe(plain(histogram), value, pairs(labels));

@@ -1,5 +1,5 @@
 import secrets from "gateway:plugin/secrets@0.1.0";
-import { call, decode } from "./text.js";
+import { call, decode, octets, plain } from "./text.js";
 
-export const get = (name) => call(name, () => Uint8Array.from(secrets.get(name)));
+export const get = (name) => call(name, () => octets(secrets.get(plain(name))));
 export const getText = (name) => decode(get(name));

@@ -7,11 +7,15 @@ use std::{
 
 use tempfile::TempDir;
 
+use http_body_util::BodyExt;
+
 use crate::support::{
-    Client,
+    Client, Upstream,
     client::Request,
     eventually, free_address,
     process::{Process, run, run_long},
+    raw,
+    upstream::full,
 };
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
@@ -84,6 +88,92 @@ async fn example_does_what_the_one_in_rust_does(manifest: &str) {
     assert_eq!(refused.stderr, "config/keys: needs at least one key");
 }
 
+/// A gateway with `errand` on a route in front of an upstream that says whether the header was copied as it is, and how long the
+/// body was.
+async fn serving(folder: &Path, component: &Path, time: &str) -> (Process, std::net::SocketAddr, Upstream) {
+    let upstream = Upstream::serving(|request| async move {
+        let (head, body) = request.into_parts();
+        let is_same = head.headers.get("x-given").is_some_and(|given| head.headers.get("x-copy") == Some(given));
+        let length = body.collect().await.map_or(0, |body| body.to_bytes().len());
+        http::Response::new(full(format!("same: {is_same}, length: {length}")))
+    })
+    .await;
+    let yaml = format!(
+        "listeners: [{{ address: 127.0.0.1:0 }}]
+plugins:
+  errand:
+    component: {}
+    limits: {{ time: {time} }}
+    grants: {{ store: [visits], secrets: [key], files: [list], sinks: [audit], upstreams: [up] }}
+upstreams: {{ up: {{ endpoints: ['http://{}'] }} }}
+sinks: {{ audit: stderr }}
+secrets: {{ key: {{ file: list }} }}
+files: {{ list: list }}
+routes:
+  - name: all
+    match: {{ path: '/{{*rest}}' }}
+    plugins: [{{ name: errand, config: {{ mark: m, count: 1, ratio: 1, loud: true, names: [], ages: {{ ann: \"1\" }} }} }}]
+    upstream: up
+",
+        component.display(),
+        upstream.address()
+    );
+    fs::write(folder.join("list"), "a").expect("a file");
+    fs::write(folder.join("serving.yaml"), yaml).expect("a file");
+    let mut gateway = Process::start(folder, ["run", "-c", "serving.yaml"]);
+    let address = gateway.addresses().await[0];
+    (gateway, address, upstream)
+}
+
+/// Clients may send any byte (RFC 9110 §5.5): it is passed on as it is, and where text is needed it does no harm.
+async fn bytes_that_are_no_text_do_no_harm(folder: &Path, component: &Path) {
+    let (gateway, address, _upstream) = serving(folder, component, "5s").await;
+    let ask = async |path: &str, given: &[u8]| {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-given: ");
+        raw::exchange(address, &[head.as_bytes(), given, b"\r\n\r\n"].concat()).await
+    };
+    let given: [&[u8]; 4] =
+        [b"caf\xe9", b"\xff", b"\xe4\xb8\x96 \xc3\xfc\xed\xa0\x80 \xf0\x9f", "caf\u{e9}".as_bytes()];
+    for bytes in given {
+        let copied = ask("/copy", bytes).await;
+        assert!(copied.ends_with("same: true, length: 0"), "{bytes:x?}: {copied}\n{}", gateway.log());
+    }
+    for bytes in [given[0], given[3]] {
+        let told = ask("/text", bytes).await;
+        let (_, body) = told.split_once("\r\n\r\n").expect("a body");
+        let json: serde_json::Value =
+            serde_json::from_str(body).unwrap_or_else(|_| panic!("{told}\n{}", gateway.log()));
+        let expected = serde_json::json!({ "text": "caf\u{e9}", "kept": "kept", "found": "none", "refused": true });
+        assert_eq!(json, expected, "{bytes:x?}");
+    }
+}
+
+/// Neither two instances nor two calls get the same numbers.
+async fn random_numbers_are_never_the_same(folder: &Path, component: &Path) {
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let (_gateway, address, _upstream) = serving(folder, component, "5s").await;
+        for _ in 0..2 {
+            let told = Client::connect(address).await.send(Request::get("/random")).await;
+            assert_eq!(told.status, 200, "{}", told.text());
+            let serde_json::Value::Object(told) = told.json() else { panic!("an object") };
+            seen.extend(told.into_iter().map(|(_, value)| value.to_string()));
+        }
+    }
+    let different: std::collections::BTreeSet<_> = seen.iter().collect();
+    assert_eq!(different.len(), seen.len(), "{seen:?}");
+}
+
+/// The largest body that the gateway buffers by default. A loop over its bytes would take longer than this.
+async fn a_body_of_a_mebibyte_is_read_and_replaced(folder: &Path, component: &Path) {
+    let (gateway, address, _upstream) = serving(folder, component, "300ms").await;
+    let most = (1 << 20) - ", read".len();
+    for body in ["a".repeat(most), format!("{}\u{e9}", "a".repeat(most - 2))] {
+        let told = Client::connect(address).await.send(Request::post("/body", body)).await;
+        assert_eq!(told.text(), format!("same: false, length: {}", 1 << 20), "{}", gateway.log());
+    }
+}
+
 async fn sdk_does_what_it_offers(language: &str) -> (Copied, PathBuf) {
     let copied = Copied::of(&format!("tests/languages/{language}"));
     let component = copied.build().await;
@@ -139,11 +229,18 @@ async fn the_sdk_of_typescript_does_what_it_offers() {
     let arguments = ["plugin", "test", &cases, "--component", component, "--only", "log line", "--log-level", "info"];
     let tested = run_long(copied.folder.path(), arguments).await;
     assert!(tested.stderr.contains(r#"WARN gateway::plugin::guest: said {"a":[1]} true"#), "{}", tested.stderr);
+
+    let (folder, component) = (copied.folder.path(), Path::new(component));
+    bytes_that_are_no_text_do_no_harm(folder, component).await;
+    random_numbers_are_never_the_same(folder, component).await;
+    a_body_of_a_mebibyte_is_read_and_replaced(folder, component).await;
 }
 
 #[tokio::test]
 async fn the_sdk_of_python_does_what_it_offers() {
     let (copied, component) = sdk_does_what_it_offers("python").await;
+    bytes_that_are_no_text_do_no_harm(copied.folder.path(), &component).await;
+    random_numbers_are_never_the_same(copied.folder.path(), &component).await;
     is_compiled_once_while_others_are_served(copied.folder.path(), &component).await;
 }
 
@@ -211,6 +308,8 @@ routes:
 #[tokio::test]
 async fn the_sdk_of_go_does_what_it_offers_as_long_as_one_calls_it() {
     let (copied, component) = sdk_does_what_it_offers("go").await;
+    bytes_that_are_no_text_do_no_harm(copied.folder.path(), &component).await;
+    random_numbers_are_never_the_same(copied.folder.path(), &component).await;
     let cases = format!("{ROOT}/tests/languages/cases.yaml");
     let component = component.to_str().expect("UTF-8");
     for only in ["large bodies", "state is kept"] {
@@ -225,7 +324,45 @@ async fn the_sdk_of_go_does_what_it_offers_as_long_as_one_calls_it() {
 
 #[tokio::test]
 async fn the_sdk_of_c_does_what_it_offers() {
-    sdk_does_what_it_offers("c").await;
+    let (copied, component) = sdk_does_what_it_offers("c").await;
+    bytes_that_are_no_text_do_no_harm(copied.folder.path(), &component).await;
+}
+
+/// It would do nothing, and let everything pass.
+#[tokio::test]
+async fn a_phase_in_javascript_that_is_async_is_refused_before_it_serves() {
+    let copied = Copied::of("examples/plugins/hello-javascript");
+    let source = copied.project.join("hello.js");
+    let text = fs::read_to_string(&source).expect("a file");
+    let with = |phase: &str| text.replacen("onRequest(", &format!("{phase},\n    onRequest("), 1);
+    for (phase, is_refused) in [
+        ("async onResponse(request, response) { response.status = 500 }", true),
+        ("*onResponse(request, response) { response.status = 500 }", true),
+        ("async onComplete() {}", true),
+        ("onResponse(request, response) { response.status = 500 }", false),
+    ] {
+        fs::write(&source, with(phase)).expect("a file");
+        let component = copied.build().await;
+        let component = component.to_str().expect("UTF-8");
+        let config = "{ keys: { a: anna } }";
+        let inspected = run_long(copied.folder.path(), ["plugin", "inspect", component, "--config", config]).await;
+        assert_eq!(inspected.code, if is_refused { 3 } else { 0 }, "{phase}: {}{}", inspected.stdout, inspected.stderr);
+        assert_eq!(inspected.stderr.contains("must not be async or a generator"), is_refused, "{}", inspected.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_phase_in_python_that_is_async_is_refused_when_it_is_built() {
+    let copied = Copied::of("examples/plugins/hello-python");
+    let source = copied.project.join("hello.py");
+    let text = fs::read_to_string(&source).expect("a file");
+    let phase =
+        "    async def on_response(self, request, response):\n        response.status = 500\n\n    def on_request(";
+    fs::write(&source, text.replacen("    def on_request(", phase, 1)).expect("a file");
+    let built = run_long(&copied.project, ["plugin", "build"]).await;
+    assert_ne!(built.code, 0, "{}", built.stdout);
+    let told = format!("{}{}", built.stdout, built.stderr);
+    assert!(told.contains("on_response must not be async or a generator"), "{told}");
 }
 
 #[tokio::test]

@@ -13,8 +13,21 @@ const INTERFACE: &str = include_str!("../../../wit/plugin.wit");
 /// What the world of a project is called.
 const WORLD: &str = "project";
 
+/// Randomness, in the version that componentize-qjs has. Its engine's own seed is part of the snapshot that a component is, so the
+/// SDK for JavaScript asks the gateway.
+const RANDOM: &str = "wasi:random/random@0.2.12";
+const RANDOM_PACKAGE: &str = "
+package wasi:random@0.2.12 {
+  interface random {
+    get-random-bytes: func(len: u64) -> list<u8>;
+    get-random-u64: func() -> u64;
+  }
+}
+";
+
 /// The interface with a world `project` of what a project exports, besides `lifecycle`, and imports, besides `http`. Its
-/// phases own the request and the response if `owned`.
+/// phases own the request and the response if `owned`, and it imports WASI's randomness then: both are for engines of
+/// JavaScript, whose modules reach nothing that is not in their world.
 ///
 /// # Errors
 ///
@@ -24,11 +37,17 @@ pub(super) fn wit(exports: &[String], imports: &[String], owned: bool) -> Result
     for import in imports.iter().filter(|import| *import != "http") {
         let _ = writeln!(world, "  import {import};");
     }
+    if owned {
+        let _ = writeln!(world, "  import {RANDOM};");
+    }
     world.push_str("  export lifecycle;\n");
     for export in exports.iter().filter(|export| *export != "lifecycle") {
         let _ = writeln!(world, "  export {export};");
     }
     world.push_str("}\n");
+    if owned {
+        world.push_str(RANDOM_PACKAGE);
+    }
     let named = |list: &str| -> Vec<&str> {
         let body = INTERFACE.split_once(list).map_or("", |(_, rest)| rest.split('}').next().unwrap_or_default());
         let lines = body
@@ -142,6 +161,9 @@ mod tests {
         assert!(wit.contains("on-response: func(request: request, response: response) ->"), "{wit}");
         assert!(wit.contains("on-complete: func(request: request, response: option<response>,"), "{wit}");
         assert!(wit.contains("read-request: func(request: borrow<request>)"), "{wit}");
+        let mut resolve = Resolve::default();
+        let package = resolve.push_str("plugin.wit", &wit).unwrap();
+        assert!(resolve.select_world(&[package], Some(WORLD)).is_ok(), "with the package that it brings along");
     }
 
     #[test]

@@ -35,15 +35,35 @@ def refused(what: str, value: Any) -> GatewayError:
 
 
 def text(value: bytes) -> str:
-    """UTF-8, or else a character for each byte: fields of HTTP may be either (RFC 9110 §5.5)."""
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
+    """UTF-8, with a lone surrogate for each byte that is not (PEP 383), so that `raw` makes the same bytes of it: fields of HTTP
+    may be anything (RFC 9110 §5.5)."""
+    return value.decode("utf-8", "surrogateescape")
 
 
 def raw(value: str | bytes) -> bytes:
-    return value.encode() if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    try:
+        return value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return plain(value).encode()
+
+
+def plain(value: object) -> str:
+    """Text where the gateway takes nothing but text: a byte that is not UTF-8 is the character of its number (ISO 8859-1)."""
+    given = str(value)
+    try:
+        given.encode()
+        return given
+    except UnicodeEncodeError:
+        return "".join(map(_scalar, given))
+
+
+def _scalar(one: str) -> str:
+    code = ord(one)
+    if not 0xD800 <= code <= 0xDFFF:
+        return one
+    return chr(code - 0xDC00) if 0xDC80 <= code <= 0xDCFF else "\ufffd"
 
 
 class Headers:
@@ -56,14 +76,14 @@ class Headers:
 
     def get(self, name: str) -> str | None:
         """The first value."""
-        value = self._of.header(name)
+        value = self._of.header(plain(name))
         return None if value is None else text(value)
 
     def get_all(self, name: str) -> list[str]:
-        return [text(value) for value in self._of.header_values(name)]
+        return [text(value) for value in self._of.header_values(plain(name))]
 
     def append(self, name: str, value: str | bytes) -> None:
-        call(name, lambda: self._of.append_header(name, raw(value)))
+        call(name, lambda: self._of.append_header(plain(name), raw(value)))
 
     def __getitem__(self, name: str) -> str:
         value = self.get(name)
@@ -73,13 +93,13 @@ class Headers:
 
     def __setitem__(self, name: str, value: str | bytes) -> None:
         """Replaces every value of the name."""
-        call(name, lambda: self._of.set_header(name, raw(value)))
+        call(name, lambda: self._of.set_header(plain(name), raw(value)))
 
     def __delitem__(self, name: str) -> None:
-        call(name, lambda: self._of.remove_header(name))
+        call(name, lambda: self._of.remove_header(plain(name)))
 
     def __contains__(self, name: object) -> bool:
-        return self._of.header(str(name)) is not None
+        return self._of.header(plain(name)) is not None
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return ((name, text(value)) for name, value in self._of.headers())
@@ -94,10 +114,10 @@ class Attributes:
         self._of = of
 
     def get(self, key: str) -> str | None:
-        return self._of.attribute(key)
+        return self._of.attribute(plain(key))
 
     def __setitem__(self, key: str, value: str) -> None:
-        call(key, lambda: self._of.set_attribute(key, value))
+        call(key, lambda: self._of.set_attribute(plain(key), plain(value)))
 
 
 class Request:
@@ -120,7 +140,7 @@ class Request:
 
     @method.setter
     def method(self, method: str) -> None:
-        call("method", lambda: self.handle.set_method(method))
+        call("method", lambda: self.handle.set_method(plain(method)))
 
     @property
     def scheme(self) -> str:
@@ -148,7 +168,7 @@ class Request:
 
     @target.setter
     def target(self, target: str) -> None:
-        call("target", lambda: self.handle.set_path_with_query(target))
+        call("target", lambda: self.handle.set_path_with_query(plain(target)))
 
     @property
     def original_target(self) -> str:
@@ -184,7 +204,7 @@ class Request:
 
     def path_parameter(self, name: str) -> str | None:
         """What the route's path pattern captured."""
-        return self.handle.path_parameter(name)
+        return self.handle.path_parameter(plain(name))
 
 
 class Response:
@@ -224,7 +244,7 @@ class Reply:
 
     def lines(self) -> list[tuple[str, bytes]]:
         pairs = self.headers.items() if isinstance(self.headers, Mapping) else self.headers
-        return [(name, raw(value)) for name, value in pairs]
+        return [(plain(name), raw(value)) for name, value in pairs]
 
 
 def problem(status: int, detail: str, **more: Any) -> Reply:

@@ -1,5 +1,6 @@
 """What a component exports, of a plugin's class."""
 
+import inspect
 import sys
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -8,7 +9,7 @@ from wit_world.exports import lifecycle
 
 from . import _config
 from ._config import Config, ConfigProblem
-from ._http import Outcome, Reply, Request, Response
+from ._http import Outcome, Reply, Request, Response, plain, raw
 
 C = TypeVar("C")
 
@@ -40,6 +41,10 @@ P = TypeVar("P", bound=type[Plugin[Any]])
 
 def export(plugin: P) -> P:
     """Makes the class the plugin of the component that its module becomes."""
+    for phase in ("on_request", "on_response", "on_complete"):
+        function = getattr(plugin, phase)
+        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise _late(phase)
     made: list[Plugin[Any]] = []
     schema = _config.schema(plugin.config)
 
@@ -49,9 +54,12 @@ def export(plugin: P) -> P:
 
         def configure(self, config_json: str) -> None:
             try:
+                # What was imported at the build has a state that is the same in every instance.
+                if (random := sys.modules.get("random")) is not None:
+                    random.seed()
                 made[:] = [plugin(_config.read(plugin.config, config_json))]
             except Exception as error:
-                pointer = error.pointer if isinstance(error, ConfigProblem) else ""
+                pointer = plain(error.pointer) if isinstance(error, ConfigProblem) else ""
                 raise Err([lifecycle.ConfigProblem(pointer, _said(error))]) from None
 
     class RequestFilter:
@@ -60,25 +68,24 @@ def export(plugin: P) -> P:
             from wit_world.imports import http
 
             try:
-                reply = made[0].on_request(Request(request))
+                reply = _finished("on_request", made[0].on_request(Request(request)))
                 if reply is None:
                     return Decision_Next()
-                body = reply.body.encode() if isinstance(reply.body, str) else reply.body
-                return Decision_Respond(http.Reply(reply.status, reply.lines(), body))
+                return Decision_Respond(http.Reply(reply.status, reply.lines(), raw(reply.body)))
             except Exception as error:
                 raise Err(_said(error)) from None
 
     class ResponseFilter:
         def on_response(self, request: Any, response: Any) -> None:
             try:
-                made[0].on_response(Request(request), Response(response))
+                _finished("on_response", made[0].on_response(Request(request), Response(response)))
             except Exception as error:
                 raise Err(_said(error)) from None
 
     class Observer:
         def on_complete(self, request: Any, response: Any, outcome: Any) -> None:
             told = Outcome(**{name: getattr(outcome, name) for name in Outcome.__dataclass_fields__})
-            made[0].on_complete(Request(request), None if response is None else Response(response), told)
+            _finished("on_complete", made[0].on_complete(Request(request), None if response is None else Response(response), told))
 
     module = sys.modules[plugin.__module__]
     for phase in (Lifecycle, RequestFilter, ResponseFilter, Observer):
@@ -86,5 +93,18 @@ def export(plugin: P) -> P:
     return plugin
 
 
+def _late(phase: str) -> TypeError:
+    return TypeError(f"{phase} must not be async or a generator: what it would do after it has returned is never done")
+
+
+def _finished(phase: str, returned: Any) -> Any:
+    """A phase is over when it returns."""
+    if returned is None or isinstance(returned, Reply):
+        return returned
+    if inspect.isawaitable(returned) or inspect.isgenerator(returned) or inspect.isasyncgen(returned):
+        raise _late(phase)
+    return returned
+
+
 def _said(error: Exception) -> str:
-    return str(error) or type(error).__name__
+    return plain(error) or type(error).__name__

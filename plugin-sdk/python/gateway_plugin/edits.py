@@ -10,7 +10,7 @@ from typing import Any
 from componentize_py_types import Err
 from wit_world.imports import http as _http
 
-from ._http import Request, Response, raw, refused
+from ._http import Request, Response, plain, raw, refused
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Edit:
     def _lowered(self) -> Any:
         case = getattr(_http, f"Edit_{self.kind}")
         if self.kind.startswith("Remove"):
-            return case(self.name)
-        return case(_http.Named(self.name, None if self.value is None else raw(self.value)))
+            return case(plain(self.name))
+        return case(_http.Named(plain(self.name), None if self.value is None else raw(self.value)))
 
 
 def set_header(name: str, value: str | bytes | None = None) -> Edit:

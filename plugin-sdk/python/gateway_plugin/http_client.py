@@ -6,7 +6,7 @@ from typing import Any
 
 from wit_world.imports import http_client as _client
 
-from ._http import call, raw, text
+from ._http import call, plain, raw, text
 
 
 @dataclass
@@ -29,7 +29,7 @@ def send(
     timeout_ms: int = 5000,
 ) -> Answer:
     """Raises `GatewayError` with `denied`, `invalid`, `timeout`, `unreachable` or `too-large`."""
-    lines = [(name, raw(value)) for name, value in (headers or {}).items()]
-    made = _client.Call(upstream, method, target, lines, raw(body), timeout_ms)
+    lines = [(plain(name), raw(value)) for name, value in (headers or {}).items()]
+    made = _client.Call(plain(upstream), plain(method), plain(target), lines, raw(body), timeout_ms)
     reply = call(upstream, lambda: _client.send(made))
     return Answer(reply.status, [(name, text(value)) for name, value in reply.headers], reply.body)

@@ -2,9 +2,11 @@
 
 from wit_world.imports import log as _log
 
+from ._http import plain
+
 
 def _emit(level: _log.Level, message: str, fields: dict[str, object]) -> None:
-    _log.emit(level, message, [(name, str(value)) for name, value in fields.items()])
+    _log.emit(level, plain(message), [(plain(name), plain(value)) for name, value in fields.items()])
 
 
 def trace(message: str, **fields: object) -> None:

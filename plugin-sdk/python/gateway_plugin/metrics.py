@@ -2,10 +2,12 @@
 
 from wit_world.imports import metrics as _metrics
 
+from ._http import plain
+
 
 def add(counter: str, by: int = 1, **labels: object) -> None:
-    _metrics.add(counter, by, [(name, str(value)) for name, value in labels.items()])
+    _metrics.add(plain(counter), by, [(plain(name), plain(value)) for name, value in labels.items()])
 
 
 def observe(histogram: str, value: float, **labels: object) -> None:
-    _metrics.observe(histogram, value, [(name, str(value)) for name, value in labels.items()])
+    _metrics.observe(plain(histogram), value, [(plain(name), plain(value)) for name, value in labels.items()])

@@ -2,9 +2,9 @@
 
 from wit_world.imports import secrets as _secrets
 
-from ._http import call
+from ._http import call, plain
 
 
 def get(name: str) -> bytes:
     """Raises `GatewayError` if it is not granted or missing."""
-    return call(name, lambda: _secrets.get(name))
+    return call(name, lambda: _secrets.get(plain(name)))

@@ -132,6 +132,23 @@ gw_decision gw_on_request(gw_request r) {
         const char *value = gw_header(r, "x-given");
         return ALL(gw_set_header(r, "x-copy", value ? value : "missing"));
     }
+    if (strcmp(path, "/text") == 0) {
+        const char *given = gw_header(r, "x-given");
+        const gw_header_line labels[] = {{"kind", given}};
+        gw_log(GW_INFO, given);
+        gw_count("errands", 1, labels, 1);
+        gw_reply reply;
+        bool refused = gw_set_header(r, given, "x") && gw_set_method(r, given) && gw_secret(given, &bytes) &&
+                       gw_send((gw_call){.upstream = given, .method = "GET", .path_with_query = "/", .timeout_ms = 1000}, &reply);
+        gw_error error = gw_write_line("audit", given);
+        if (!error) error = gw_set_attribute(r, "errand.text", given);
+        if (!error) error = gw_store_set("visits", given, gw_bytes_of("kept"), 60000);
+        if (!error) error = gw_store_get("visits", given, &more);
+        if (error) return gw_fail(error);
+        const char *found = gw_header(r, given) || gw_path_parameter(r, given) ? "one" : "none";
+        return json(gw_format("{\"text\":\"%s\",\"kept\":\"%s\",\"found\":\"%s\",\"refused\":%s}",
+            gw_attribute(r, "errand.text"), text(more), found, refused ? "true" : "false"));
+    }
     if (strcmp(path, "/store") == 0) return store();
     if (strcmp(path, "/take") == 0) {
         gw_verdict verdict;

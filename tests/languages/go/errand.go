@@ -4,6 +4,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math/rand"
 	"strings"
 	"time"
 
@@ -101,6 +102,27 @@ func (e *Errand) OnRequest(r gateway.Request) (*gateway.Reply, error) {
 		return gateway.JSON(200, object{"error": refused.Code, "made": made})
 	case "/forbidden":
 		return code(r.SetHeader("content-length", "1"))
+	case "/text":
+		given, _ := r.Header("x-given")
+		gateway.Log(gateway.Info, given, [2]string{given, given})
+		gateway.Count("errands", 1, [2]string{"kind", given})
+		_, unknown := gateway.Send(gateway.Call{Upstream: given, Method: "GET", Target: "/", TimeoutMs: 1000})
+		_, secret := gateway.Secret(given)
+		refused := r.SetHeader(given, "x") != nil && r.SetMethod(given) != nil && unknown != nil && secret != nil
+		err := errors.Join(gateway.WriteLine("audit", given), r.SetAttribute("errand.text", given),
+			visits.Set(given, []byte("kept"), 60_000))
+		text, _ := r.Attribute("errand.text")
+		kept, _ := visits.Get(given)
+		found, ok := r.Header(given)
+		if _, also := r.PathParameter(given); !ok && !also {
+			found = "none"
+		}
+		if err != nil {
+			return nil, err
+		}
+		return gateway.JSON(200, object{"text": text, "kept": string(kept), "found": found, "refused": refused})
+	case "/random":
+		return gateway.JSON(200, object{"number": rand.Float64()})
 	case "/copy":
 		value, ok := r.Header("x-given")
 		if !ok {

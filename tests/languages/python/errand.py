@@ -1,7 +1,9 @@
 """Uses all that the SDK offers, as the cases want it."""
 
 import json
+import random
 import time
+import uuid
 from dataclasses import dataclass
 from typing import Callable
 
@@ -114,6 +116,31 @@ class Errand(Plugin[ErrandConfig]):
     def copy(self, request: Request) -> None:
         value = request.headers.get("x-given")
         request.headers["x-copy"] = "missing" if value is None else value
+
+    def text(self, request: Request) -> Reply:
+        given = request.headers["x-given"]
+        log.info(given, given=given)
+        sinks.write("audit", given)
+        metrics.add("errands", 1, kind=given)
+        request.attributes["errand.text"] = given
+        visits.set(given, "kept", ttl_ms=60_000)
+        runs: list[Callable[[], object]] = [
+            lambda: request.headers.__setitem__(given, "x"),
+            lambda: setattr(request, "method", given),
+            lambda: http_client.send(given),
+            lambda: secrets.get(given),
+        ]
+        refused = [json.loads(code(run).body)["error"] for run in runs]
+        told = {
+            "text": request.attributes.get("errand.text"),
+            "kept": (visits.get(given) or b"").decode(),
+            "found": request.headers.get(given) or request.path_parameter(given) or "none",
+            "refused": "none" not in refused,
+        }
+        return Reply.json(200, told)
+
+    def random(self, request: Request) -> Reply:
+        return Reply.json(200, {"number": random.random(), "uuid": str(uuid.uuid4())})
 
     def store(self, request: Request) -> Reply:
         before = visits.get("last") or b"none"

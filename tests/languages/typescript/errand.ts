@@ -95,6 +95,24 @@ export const { lifecycle, requestFilter, responseFilter, observer } = plugin({
       },
       "/forbidden": (request) => code(() => request.headers.set("content-length", "1")),
       "/copy": (request) => request.headers.set("x-copy", request.headers.get("x-given") ?? "missing"),
+      "/text": (request) => {
+        const given = request.headers.get("x-given") ?? "";
+        log.info(given, { [given]: given });
+        console.info(given);
+        sinks.write("audit", given);
+        metrics.add("errands", 1, { kind: given });
+        request.attributes.set("errand.text", given);
+        visits.set(given, "kept", { ttlMs: 60_000 });
+        const refused = [
+          () => request.headers.set(given, "x"),
+          () => (request.method = given),
+          () => client.send({ upstream: given }),
+          () => secrets.get(given),
+        ].map((run) => JSON.parse(code(run).body as string).error);
+        const found = request.headers.get(given) ?? request.pathParameter(given) ?? "none";
+        return Reply.json(200, { text: request.attributes.get("errand.text"), kept: visits.getText(given), found, refused: refused.every((why) => why !== "none") });
+      },
+      "/random": () => Reply.json(200, { number: Math.random(), uuid: crypto.randomUUID(), bytes: [...crypto.getRandomValues(new Uint8Array(8))] }),
       "/store": () => {
         const before = visits.getText("last") ?? "none";
         visits.set("last", "kept", { ttlMs: 60_000 });
