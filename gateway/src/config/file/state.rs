@@ -20,7 +20,7 @@ pub(in crate::config) enum Backend {
     #[default]
     Memory,
     /// A Redis server, one that Sentinels monitor, or a cluster.
-    Redis(Redis),
+    Redis(Box<Redis>),
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
