@@ -7,7 +7,7 @@
 use std::{
     cell::{Cell, RefCell},
     rc::Rc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -113,14 +113,20 @@ impl Timer {
         Poll::Pending
     }
 
-    /// Runs a future until the deadline; `None` if that came first.
-    pub async fn limit<F: Future>(&self, future: F) -> Option<F::Output> {
+    /// Runs a future until the deadline; `None` if that came first. When it has passed, `more` may put it off.
+    pub async fn limit<F: Future>(&self, future: F, more: impl Fn() -> Option<Duration>) -> Option<F::Output> {
         let mut future = std::pin::pin!(future);
         std::future::poll_fn(|cx| {
             if let Poll::Ready(output) = future.as_mut().poll(cx) {
                 return Poll::Ready(Some(output));
             }
-            self.poll_expired(cx).map(|()| None)
+            loop {
+                ready!(self.poll_expired(cx));
+                match more() {
+                    Some(more) => self.arm(more),
+                    None => return Poll::Ready(None),
+                }
+            }
         })
         .await
     }
@@ -202,9 +208,24 @@ mod tests {
             let timer = Timers::default().timer();
             let began = Instant::now();
             timer.arm(Duration::from_millis(500));
-            assert!(timer.limit(std::future::pending::<()>()).await.is_none());
+            assert!(timer.limit(std::future::pending::<()>(), || None).await.is_none());
             let took = began.elapsed();
             assert!(took >= Duration::from_millis(500) && took <= Duration::from_millis(560), "{took:?}");
+        });
+    }
+
+    #[test]
+    fn a_deadline_that_has_passed_can_be_put_off() {
+        on_a_paused_clock(async {
+            let timer = Timers::default().timer();
+            let (began, times) = (Instant::now(), Cell::new(0));
+            timer.arm(Duration::from_millis(100));
+            let more = || {
+                times.set(times.get() + 1);
+                (times.get() < 3).then_some(Duration::from_millis(100))
+            };
+            assert!(timer.limit(std::future::pending::<()>(), more).await.is_none());
+            assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
         });
     }
 
@@ -217,7 +238,7 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 7
             };
-            assert_eq!(timer.limit(slow).await, Some(7));
+            assert_eq!(timer.limit(slow, || None).await, Some(7));
         });
     }
 
@@ -230,9 +251,9 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(60)).await;
                 timer.arm(Duration::from_millis(100));
             }
-            assert!(timer.limit(std::future::ready(())).await.is_some());
+            assert!(timer.limit(std::future::ready(()), || None).await.is_some());
             let began = Instant::now();
-            timer.limit(std::future::pending::<()>()).await;
+            timer.limit(std::future::pending::<()>(), || None).await;
             assert!(began.elapsed() >= Duration::from_millis(100));
         });
     }
@@ -250,7 +271,7 @@ mod tests {
             let timer = timers.timer();
             timer.arm(Duration::from_millis(300));
             let began = Instant::now();
-            timer.limit(std::future::pending::<()>()).await;
+            timer.limit(std::future::pending::<()>(), || None).await;
             assert!(began.elapsed() >= Duration::from_millis(300), "{:?}", began.elapsed());
         });
     }
@@ -265,7 +286,7 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(100)).await;
             assert!(!timers.0.sweeping.get());
             timer.arm(Duration::from_millis(20));
-            assert!(timer.limit(std::future::pending::<()>()).await.is_none());
+            assert!(timer.limit(std::future::pending::<()>(), || None).await.is_none());
         });
     }
 

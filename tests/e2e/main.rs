@@ -39,6 +39,7 @@ mod smuggling;
 mod state;
 mod streaming;
 mod tls;
+mod trace_bounds;
 mod tracing;
 mod upstreams;
 mod websocket;

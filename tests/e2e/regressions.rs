@@ -47,7 +47,7 @@ async fn whether_a_response_has_a_body_depends_on_the_clients_method_and_not_on_
 #[tokio::test]
 async fn a_request_that_is_not_whole_when_its_time_is_over_is_the_clients_fault() {
     let upstream = Upstream::echo().await;
-    let yaml = format!("timeouts: {{ request: 300ms }}\n{}", everything_to(upstream.address()));
+    let yaml = format!("timeouts: {{ body: 300ms }}\n{}", everything_to(upstream.address()));
     let gateway = TestGateway::start(&yaml).await;
     let half = gateway.raw(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf").await;
     assert!(half.starts_with("HTTP/1.1 408 "), "{half}");
@@ -215,7 +215,7 @@ async fn a_command_whose_output_nobody_reads_to_the_end_does_not_panic() {
 async fn a_plugin_that_waits_waits_no_longer_than_the_request_may_take() {
     let upstream = Upstream::echo().await;
     let guest = guests::waiter("upstreams: [echo]", "");
-    let time = "timeouts: { request: 300ms }";
+    let time = "timeouts: { request: 300ms, body: 300ms }";
     let reads = with_guest(upstream.address(), &guest, "{ name: waiter, config: { do: read-request } }", time).await;
     let half = reads.raw(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhalf").await;
     assert!(half.starts_with("HTTP/1.1 408 "), "{half}");

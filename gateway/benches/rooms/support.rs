@@ -15,7 +15,10 @@ use gateway::{
         self, Catalog, PluginFacts, PluginProblem,
         model::{ComponentSource, Config, Plugin},
     },
-    http::body::{Body, Traffic},
+    http::{
+        body::{Body, Traffic},
+        deadline::Deadline,
+    },
     pipeline::{Bounds, Exchange, Outcome, Phase, RequestHead, ResponseHead, Slot, Start},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
@@ -96,8 +99,8 @@ pub fn outcome() -> Outcome {
 }
 
 /// A moment that no bench reaches.
-pub fn later() -> Instant {
-    Instant::now() + Duration::from_secs(3600)
+pub fn later() -> Deadline {
+    Deadline::new(Instant::now(), Some(Duration::from_secs(3600)))
 }
 
 /// What a future that never waits comes to.

@@ -8,7 +8,7 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::{
-    http::body::Traffic,
+    http::{body::Traffic, deadline::Deadline},
     pipeline::Reply,
     plugin::services::{self, CallError, Conversing, LocalFuture, UpstreamCall},
     telemetry::trace::{TRACEPARENT, Tries},
@@ -44,8 +44,10 @@ impl services::Upstreams for Calls {
                     body: Vec::from(call.body).into(),
                     tries,
                 };
-                let patience = Patience { since: Instant::now(), response: timeout, body: timeout, whole: None };
-                let sent = upstream::send(&upstream, outgoing, &Traffic::default(), patience)
+                let since = Instant::now();
+                let response = Deadline::new(since, Some(timeout));
+                let patience = Patience { since, response, body: timeout, whole: None };
+                let sent = upstream::send(&upstream, outgoing, &Rc::<Traffic>::default(), patience)
                     .await
                     .map_err(|refused| CallError::Unreachable(refused.cause))?;
                 // One that announces too much is not waited for.

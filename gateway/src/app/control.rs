@@ -1,13 +1,14 @@
-//! The thread that watches over the workers: start, reload, drain. It serves the operator's listener itself,
+//! The thread that watches over the workers: start, reload, drain, and handing over to another process. It serves the operator's listener itself,
 //! so that health and metrics answer also while a worker is busy.
 
 use std::{
     collections::HashMap,
     net::{SocketAddr, TcpListener as StdListener},
     panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
     pin::pin,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use tokio::{
@@ -19,13 +20,22 @@ use tokio::{
 use super::{
     Options, Source, StartError,
     admin::{self, Applied, NotApplied, Panel, Terms},
+    descriptors,
+    ending::{begin_upgrade, done, end_well, stop},
+    handover::Inherited,
     shared::Shared,
+    signals::Signals,
     snapshot::{ListenerKey, Snapshot},
     supervised::Manager,
     watch,
     worker::WorkerHandle,
 };
-use crate::{alloc, server::listener, telemetry::live::Live, upstream::Watch};
+use crate::{
+    alloc,
+    server::listener::{self, Shares},
+    telemetry::live::Live,
+    upstream::Watch,
+};
 
 pub(super) enum Order {
     Reload {
@@ -39,34 +49,41 @@ pub(super) enum Order {
         terms: Terms,
         reply: oneshot::Sender<Result<Applied, NotApplied>>,
     },
-    /// Ends well.
-    Drain,
+    /// Ends well, and after `timeouts.drain-delay` if it is `delayed`.
+    Drain {
+        delayed: bool,
+    },
+    /// Opens the files of sinks anew, after somebody has renamed them.
+    Reopen,
+    /// Starts the program anew, hands the sockets over, and ends well when the new process serves.
+    Upgrade,
     /// Ends at once.
     Stop,
 }
 
-/// How long traces, and lines for sinks, may take to get out at the end.
-const FLUSH: Duration = Duration::from_secs(5);
-
 pub(super) struct Control {
     core: Core,
-    signals: watch::Signals,
+    signals: Signals,
     changes: watch::Changes,
     panel: Arc<Panel>,
     admin: Option<(SocketAddr, StdListener)>,
+    inherited: Inherited,
     manager: Manager,
 }
 
 /// What a reload works on; it moves to a blocking thread and back.
-struct Core {
+pub(super) struct Core {
     source: Source,
     shared: Arc<Shared>,
-    snapshot: Arc<Snapshot>,
+    pub(super) snapshot: Arc<Snapshot>,
     watch: Watch,
-    workers: Vec<WorkerHandle>,
+    pub(super) workers: Vec<WorkerHandle>,
     /// The address that each configured listener has really got.
     bound: HashMap<ListenerKey, SocketAddr>,
 }
+
+/// New listeners: the address that each has got, and its sockets.
+type Bound = Vec<(ListenerKey, SocketAddr, Shares)>;
 
 impl Control {
     /// The runtime is the one that `run` will be given.
@@ -79,13 +96,20 @@ impl Control {
             Source::File(path) if options.watch => Some(path.as_path()),
             _ => None,
         };
+        let mut signals = {
+            let _entered = runtime.enter();
+            Signals::new(options.signals)
+        };
         // Before the file is read: what changes from then on is noticed.
         let mut changes = watch::Changes::of(file);
         let began = SystemTime::now();
+        if options.signals {
+            descriptors::raise();
+        }
         let frugal = alloc::Frugal::begin();
         let shared = Shared::new(options.code_cache)?;
         let snapshot = Arc::new(Snapshot::load(&options.source, &shared, None)?);
-        changes.follow(snapshot.config.files(), began);
+        changes.follow(snapshot.config.files_read.iter().map(PathBuf::as_path), began);
         if let Some(overrides) = &options.logging {
             shared.start_log(&snapshot.config.log, overrides)?;
         }
@@ -93,13 +117,15 @@ impl Control {
         shared.start_state(&snapshot.config.state, &snapshot.config.secrets)?;
         // Before a socket listens, by which anybody can know that we serve: a signal that nobody listens to ends
         // the process.
-        let signals = {
+        {
             let _entered = runtime.enter();
-            watch::Signals::new(options.signals)
-        };
+            signals.drain_from_now_on();
+        }
+        let mut inherited = Inherited::take(options.signals);
         let admin = match snapshot.config.admin.as_ref().map(|admin| admin.address) {
             Some(address) => {
-                let socket = admin::bind(address).map_err(|error| StartError::Bind(address, error))?;
+                let socket = inherited.admin(address).map_or_else(|| admin::bind(address), Ok);
+                let socket = socket.map_err(|error| StartError::Bind(address, error))?;
                 Some((socket.local_addr().unwrap_or(address), socket))
             }
             None => None,
@@ -113,7 +139,7 @@ impl Control {
             shared,
         };
         let count = snapshot.config.workers;
-        let sockets = core.bind_new(&snapshot, count)?;
+        let sockets = core.bind_new(&snapshot, count, &mut inherited)?;
         core.watch.follow(snapshot.groups.clone(), snapshot.config.dns.clone());
         core.workers = (0..count).map(WorkerHandle::spawn).collect::<Result<_, _>>().map_err(StartError::Io)?;
         core.install(snapshot, sockets)?;
@@ -121,7 +147,7 @@ impl Control {
         drop(frugal);
         let panel = Panel::new(core.shared.clone(), core.snapshot.clone(), orders);
         panel.set_ready(true);
-        Ok(Self { core, signals, changes, panel, admin, manager: Manager::new(options.signals) })
+        Ok(Self { core, signals, changes, panel, admin, inherited, manager: Manager::new(options.signals) })
     }
 
     /// In the order of the configuration.
@@ -141,18 +167,40 @@ impl Control {
     }
 
     async fn watch_over(self, mut inbox: mpsc::Receiver<Order>) {
-        let Self { mut core, mut signals, mut changes, panel, admin, manager } = self;
-        let _admin = admin.map(|(_, socket)| serve_admin(socket, panel.clone()));
+        let Self { mut core, mut signals, mut changes, panel, admin, inherited, manager } = self;
+        // A copy for a process that takes this one's place: the address is the process's until it ends.
+        let admin = admin.map(|(_, socket)| (socket.try_clone(), serve_admin(socket, panel.clone())));
         let _watchdog = manager.watch(core.workers.iter().map(WorkerHandle::pulse).collect());
         manager.ready();
-        let mut asked_to_end = false;
+        inherited.serving();
+        let mut upgrade = None;
+        let mut asked_to_end = None;
         loop {
             let order = tokio::select! {
                 biased;
-                () = std::future::ready(()), if asked_to_end => Order::Drain,
+                () = std::future::ready(()), if asked_to_end.is_some() => {
+                    Order::Drain { delayed: asked_to_end.unwrap_or_default() }
+                }
                 order = inbox.recv() => order.unwrap_or(Order::Stop),
                 () = changes.noticed() => changes.settled().await,
                 order = signals.next() => order,
+                result = done(&mut upgrade) => match result {
+                    Ok(process) => {
+                        tracing::info!("process {process} serves in place of this one");
+                        manager.main_process(process);
+                        if let Some((_, serving)) = &admin {
+                            // Operators reach the new process. Readiness stays: the address never stops being served.
+                            serving.abort();
+                        }
+                        drop(inbox);
+                        return end_well(core, None, &mut signals).await;
+                    }
+                    Err(why) => {
+                        tracing::error!("the new process does not serve, this one goes on: {why}");
+                        upgrade = None;
+                        continue;
+                    }
+                },
             };
             let (new_source, origin, reply) = match order {
                 Order::Reload { new_source, reply } => (new_source, admin::Origin::Reload, Reply::Reloaded(reply)),
@@ -165,10 +213,25 @@ impl Control {
                     let source = Source::Text { text, base: core.snapshot.base.clone() };
                     (Some(source), origin, Reply::Applied(reply, terms))
                 }
-                Order::Drain => {
+                Order::Drain { delayed } => {
                     panel.set_ready(false);
                     manager.stopping();
-                    return end_well(core, &mut signals).await;
+                    drop((upgrade, inbox));
+                    let delay = delayed.then_some(core.snapshot.config.timeouts.drain_delay);
+                    return end_well(core, delay, &mut signals).await;
+                }
+                Order::Reopen => {
+                    let sinks = core.snapshot.sinks.clone();
+                    // A file system may be slow. What is written meanwhile goes to the old files.
+                    tokio::task::spawn_blocking(move || sinks.reopen());
+                    continue;
+                }
+                Order::Upgrade => {
+                    match begin_upgrade(&core, admin.as_ref().map(|(socket, _)| socket), upgrade.is_some()).await {
+                        Ok(begun) => upgrade = Some(begun),
+                        Err(error) => tracing::error!("no new process is started, this one goes on: {error}"),
+                    }
+                    continue;
                 }
                 Order::Stop => {
                     panel.set_ready(false);
@@ -178,13 +241,16 @@ impl Control {
             let began = SystemTime::now();
             manager.reloading();
             let stays = matches!(reply, Reply::Reloaded(_));
+            if stays && new_source.is_none() {
+                changes.about_to_be_read().await;
+            }
             let mut reloading = pin!(reload(core, new_source, stays));
             let (back, result) = loop {
                 tokio::select! {
                     done = &mut reloading => break done,
                     // It cannot be broken off, but no more traffic is wanted from now on.
-                    () = signals.asked_to_end(), if !asked_to_end => {
-                        asked_to_end = true;
+                    delayed = signals.asked_to_end(), if asked_to_end.is_none() => {
+                        asked_to_end = Some(delayed);
                         panel.set_ready(false);
                     }
                 }
@@ -193,8 +259,13 @@ impl Control {
                 Some(back) => core = back,
                 None => return tracing::error!("the runtime is ending, and so does the gateway"),
             }
-            // Also of a reload that failed: links may lead elsewhere by now.
-            changes.follow(core.snapshot.config.files(), began);
+            // Also those of a configuration that was rejected: once they are as they should be, it is not.
+            let rejected = match &result {
+                Err(StartError::Config(problems)) if stays => problems.files(),
+                _ => &[],
+            };
+            let files = core.snapshot.config.files_read.iter().chain(rejected);
+            changes.follow(files.map(PathBuf::as_path), began);
             panel.reloaded(result.is_ok());
             if result.is_ok() {
                 panel.in_force(&core.snapshot, origin);
@@ -225,22 +296,6 @@ impl Reply {
                 drop(reply.send(applied));
             }
         }
-    }
-}
-
-/// Lets requests under way finish, and what is told of them get out.
-async fn end_well(core: Core, signals: &mut watch::Signals) {
-    let deadline = core.snapshot.config.timeouts.drain;
-    tracing::info!("draining, for {deadline:?} at most");
-    let (sinks, traces) = (core.snapshot.sinks.clone(), core.snapshot.traces.clone());
-    drain(core, deadline, signals).await;
-    if let Some(traces) = traces
-        && tokio::time::timeout(FLUSH, traces.tracer.flush()).await.is_err()
-    {
-        tracing::warn!("not every trace could be sent");
-    }
-    if !sinks.flush(FLUSH) {
-        tracing::warn!("not every line for the sinks could be written");
     }
 }
 
@@ -277,26 +332,6 @@ async fn reload(mut core: Core, new_source: Option<Source>, stays: bool) -> (Opt
     }
 }
 
-async fn drain(core: Core, deadline: Duration, signals: &mut watch::Signals) {
-    let drained = core.workers.into_iter().map(|worker| worker.drain(deadline)).collect::<Vec<_>>();
-    let all = async {
-        for worker in drained {
-            worker.await;
-        }
-    };
-    tokio::select! {
-        () = all => tracing::info!("drained"),
-        // Whoever asks a second time means it.
-        () = signals.impatient() => tracing::warn!("stopped before all requests were finished"),
-    }
-}
-
-async fn stop(core: Core) {
-    for worker in core.workers {
-        worker.drain(Duration::ZERO).await;
-    }
-}
-
 impl Core {
     fn reload(&mut self, new_source: Option<Source>, stays: bool) -> Result<(), StartError> {
         let source = new_source.as_ref().unwrap_or(&self.source);
@@ -313,7 +348,7 @@ impl Core {
         if snapshot.config.state != self.snapshot.config.state {
             tracing::warn!("`state` changes at the next start");
         }
-        let sockets = self.bind_new(&snapshot, count)?;
+        let sockets = self.bind_new(&snapshot, count, &mut Inherited::default())?;
         self.watch.follow(snapshot.groups.clone(), snapshot.config.dns.clone());
         let old = self.snapshot.clone();
         self.install(snapshot, sockets)?;
@@ -327,25 +362,21 @@ impl Core {
     }
 
     /// Sockets for the listeners that are not there yet: all of them, or none and an error.
-    fn bind_new(
-        &self,
-        snapshot: &Snapshot,
-        count: usize,
-    ) -> Result<Vec<(ListenerKey, SocketAddr, Vec<StdListener>)>, StartError> {
+    fn bind_new(&self, snapshot: &Snapshot, count: usize, inherited: &mut Inherited) -> Result<Bound, StartError> {
         let new = snapshot.listeners.iter().filter(|(key, _)| !self.bound.contains_key(key));
         new.map(|(key, _)| {
-            let sockets = listener::bind(key.address, count).map_err(|error| StartError::Bind(key.address, error))?;
-            let address = sockets.first().and_then(|s| s.local_addr().ok()).unwrap_or(key.address);
+            let before = inherited.listener(*key);
+            let sockets =
+                if before.is_empty() { listener::bind(key.address, count) } else { listener::share(before, count) };
+            let sockets = sockets.map_err(|error| StartError::Bind(key.address, error))?;
+            let first = sockets.iter().flatten().next();
+            let address = first.and_then(|socket| socket.local_addr().ok()).unwrap_or(key.address);
             Ok((*key, address, sockets))
         })
         .collect()
     }
 
-    fn install(
-        &mut self,
-        snapshot: Arc<Snapshot>,
-        mut sockets: Vec<(ListenerKey, SocketAddr, Vec<StdListener>)>,
-    ) -> Result<(), StartError> {
+    fn install(&mut self, snapshot: Arc<Snapshot>, mut sockets: Bound) -> Result<(), StartError> {
         let pending: Vec<_> = self
             .workers
             .iter()

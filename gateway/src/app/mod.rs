@@ -6,10 +6,14 @@ pub mod asked;
 mod calls;
 mod catalog;
 mod control;
+mod descriptors;
+mod ending;
+mod handover;
 mod openapi;
 mod reflected;
 mod secrets;
 mod shared;
+mod signals;
 mod snapshot;
 mod supervised;
 mod traces;
@@ -58,7 +62,8 @@ pub enum Source {
 #[derive(Clone, Debug)]
 pub struct Options {
     pub source: Source,
-    /// SIGTERM and SIGINT drain, SIGHUP reloads, and a service manager that started the process is told how it is.
+    /// The process is the gateway's own: signals drain it, reload it, reopen its sinks and replace it; it may have inherited
+    /// listening sockets; its limit of file descriptors is raised; a service manager is told how it is.
     pub signals: bool,
     /// A change of the file reloads.
     pub watch: bool,
@@ -140,7 +145,7 @@ impl Gateway {
 
     /// Lets requests under way finish, up to the configured deadline, and ends. Blocks.
     pub fn drain(mut self) {
-        let _ = self.orders.blocking_send(Order::Drain);
+        let _ = self.orders.blocking_send(Order::Drain { delayed: false });
         self.join();
     }
 

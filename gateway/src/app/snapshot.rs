@@ -15,7 +15,7 @@ use super::{
     admin::Rules,
     calls::Calls,
     catalog::{Components, settings},
-    secrets,
+    descriptors, secrets,
     shared::Shared,
     traces::Traces,
 };
@@ -57,6 +57,8 @@ pub(super) struct Snapshot {
     pub(super) groups: Vec<Arc<Group>>,
     pub(super) secrets: services::Named,
     files: services::Named,
+    /// There are too few file descriptors for what is configured.
+    few: Option<String>,
     shared: Arc<Shared>,
 }
 
@@ -68,6 +70,20 @@ type ListenerSettings = (ListenerKey, Beginning);
 pub(super) struct ListenerKey {
     pub(super) address: SocketAddr,
     ordinal: usize,
+}
+
+impl ListenerKey {
+    /// As `Display` writes it.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let (address, ordinal) = text.rsplit_once('#')?;
+        Some(Self { address: address.parse().ok()?, ordinal: ordinal.parse().ok()? })
+    }
+}
+
+impl fmt::Display for ListenerKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.address, self.ordinal)
+    }
 }
 
 struct Used {
@@ -89,7 +105,10 @@ impl fmt::Display for StartError {
         match self {
             Self::Config(problems) => problems.fmt(f),
             Self::Bind(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
-                write!(f, "cannot listen on {address}: another process does already")
+                write!(
+                    f,
+                    "cannot listen on {address}: another process does already; SIGUSR2 makes a running gateway hand it over"
+                )
             }
             Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),
             Self::Io(error) => error.fmt(f),
@@ -139,13 +158,14 @@ pub(super) fn read<'a>(source: &Source, shared: &'a Shared) -> Result<Read<'a>, 
     let mut components = Components::locked(&shared.runtime, &shared.reflected, Lock::read(&base));
     let mut config = config::check(&text, &path, &mut components).map_err(StartError::Config)?;
     // Also where there is none yet: it is a change when it comes.
-    config.lock = Some(base.join(lock::FILE));
+    config.files_read.push(base.join(lock::FILE));
     Ok(Read { text, base, config, components })
 }
 
 impl Snapshot {
     pub(super) fn load(source: &Source, shared: &Arc<Shared>, old: Option<&Self>) -> Result<Self, StartError> {
-        let Read { text, base, config, components } = read(source, shared)?;
+        let Read { text, base, mut config, components } = read(source, shared)?;
+        let few = descriptors::bound(&mut config.limits, config.workers, config.listeners.len());
         let workers = config.workers;
         let make = |used: &Arc<PluginUse>| -> Result<Arc<Used>, StartError> {
             let loaded = components.get(&used.plugin.component);
@@ -191,13 +211,14 @@ impl Snapshot {
             groups,
             secrets,
             files,
+            few,
             shared: shared.clone(),
         })
     }
 
     /// Logs what is allowed and makes no sense; where nothing is logged yet, nobody would see it.
     pub(super) fn warn(&self) {
-        for warning in self.config.warnings.lines() {
+        for warning in self.config.warnings.lines().chain(self.few.clone()) {
             tracing::warn!("{warning}");
         }
     }

@@ -43,6 +43,11 @@ impl Manager {
         self.tell(|| Ok(vec![NotifyState::Stopping]));
     }
 
+    /// Another process is the service from now on.
+    pub(super) fn main_process(self, id: u32) {
+        self.tell(|| Ok(vec![NotifyState::MainPid(id)]));
+    }
+
     /// Where the manager has a watchdog: strokes it as long as all workers' pulses beat.
     pub(super) fn watch(self, pulses: Vec<Pulse>) -> Option<AbortHandle> {
         let patience = sd_notify::watchdog_enabled().filter(|_| self.listens)?;

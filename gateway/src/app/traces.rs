@@ -10,7 +10,10 @@ use tokio::task::LocalSet;
 
 use crate::{
     config::model::{OtlpProtocol, Tracing},
-    http::body::{Body, Traffic},
+    http::{
+        body::{Body, Traffic},
+        deadline::Deadline,
+    },
     plugin::services::Named,
     telemetry::{
         metrics::{Metrics, PROCESS},
@@ -139,8 +142,10 @@ impl Sender {
             body: Body::Full(body),
             tries: None,
         };
-        let patience = Patience { since: Instant::now(), response: PATIENCE, body: PATIENCE, whole: None };
-        let sent = upstream::send(upstream, outgoing, &Traffic::default(), patience).await;
+        let since = Instant::now();
+        let response = Deadline::new(since, Some(PATIENCE));
+        let patience = Patience { since, response, body: PATIENCE, whole: None };
+        let sent = upstream::send(upstream, outgoing, &Rc::<Traffic>::default(), patience).await;
         let sent = sent.map_err(|refused| match refused.cause.as_str() {
             "" => Refusal { after: refused.retry_after, ..again(refused.failure.reason().to_owned()) },
             cause => Refusal { after: refused.retry_after, ..again(cause.to_owned()) },
@@ -164,9 +169,13 @@ impl Sender {
             code => {
                 let message = said("grpc-message").unwrap_or_default();
                 let why = format!("gRPC status {} {message}", code.unwrap_or("missing"));
-                // OTLP, "Failures": cancelled, deadline exceeded, exhausted, aborted, out of range, unavailable, data loss.
-                let retryable = matches!(code, Some("1" | "4" | "8" | "10" | "11" | "14" | "15"));
-                Err(Refusal { why: why.trim_end().to_owned(), retryable, after: None })
+                // OTLP, "Failures": cancelled, deadline exceeded, aborted, out of range, unavailable, data loss. Of a resource that
+                // is exhausted the details say when it will not be; without them the message is larger than the collector takes.
+                let exhausted = code == Some("8");
+                let recovers = exhausted && said("grpc-status-details-bin").is_some();
+                let retryable = recovers || matches!(code, Some("1" | "4" | "10" | "11" | "14" | "15"));
+                let too_large = exhausted && !recovers;
+                Err(Refusal { why: why.trim_end().to_owned(), retryable, too_large, after: None })
             }
         }
     }
@@ -174,14 +183,15 @@ impl Sender {
 
 /// It may be different another time.
 fn again(why: String) -> Refusal {
-    Refusal { why, retryable: true, after: None }
+    Refusal { why, retryable: true, too_large: false, after: None }
 }
 
 /// OTLP/HTTP, "Retryable Response Codes".
 fn refused(status: StatusCode, headers: &HeaderMap) -> Refusal {
     let retryable = matches!(status.as_u16(), 429 | 502 | 503 | 504);
     let after = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    Refusal { why: format!("HTTP status {status}"), retryable, after: after.map(Duration::from_secs) }
+    let too_large = status == StatusCode::PAYLOAD_TOO_LARGE;
+    Refusal { why: format!("HTTP status {status}"), retryable, too_large, after: after.map(Duration::from_secs) }
 }
 
 /// A message with its length before it, not compressed (gRPC over HTTP/2, "Length-Prefixed-Message").

@@ -1,131 +1,170 @@
-//! What an operator does to a running gateway: signals, and edits of the configuration file and of the files that
-//! it names.
+//! Changes of the configuration file and of the files that it names.
+//!
+//! Files are looked at, every `EVERY`, and not subscribed to. What decides is what a path leads to: which file, how long
+//! it is and when it was last written. So it does not matter how it changed: written in place on the other side of a bind
+//! mount, replaced by a rename, or behind a symbolic link, one on the way to it included, that leads elsewhere now. A
+//! subscription to a folder misses several of these, network file systems have none, and the kernel gives out only so many.
 
 use std::{
-    collections::BTreeSet,
-    ffi::OsStr,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::MetadataExt,
-    path::{self, Component, Path, PathBuf},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, oneshot},
+    sync::oneshot,
+    time::{self, MissedTickBehavior},
 };
 
 use super::control::Order;
 
+/// How often the files are looked at.
+const EVERY: Duration = Duration::from_millis(500);
+/// Looking takes at most one part in so many of the time, also where files are many or their file system is slow.
+const SHARE: u32 = 50;
 /// Editors and orchestrators write a file in several steps: a reload waits until it has rested for so long.
 const SETTLE: Duration = Duration::from_millis(200);
-
 /// It is not put off for longer, however often the file changes.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// The link that Kubernetes turns to a new version of a mounted folder.
-const MOUNTED: &str = "..data";
 /// How far a file's time of change may lag behind the clock.
 const COARSE: Duration = Duration::from_millis(10);
 
 /// The changes of the configuration file and of the files that it names, if they are watched.
 pub(super) struct Changes {
     file: Option<PathBuf>,
-    nudge: mpsc::Sender<()>,
-    nudges: mpsc::Receiver<()>,
-    _watcher: Option<RecommendedWatcher>,
+    /// What the files were when they were last read, or just before that.
+    seen: Seen,
+    /// A change has been found already.
+    pending: bool,
+    ticks: Option<time::Interval>,
+    /// Until then it is not looked again.
+    rest: Instant,
+}
+
+/// What each path led to; `None` where that could not be told.
+type Seen = BTreeMap<PathBuf, Option<Print>>;
+
+/// What tells a file from another one, and from itself before a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Print {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
 }
 
 impl Changes {
+    /// What changes from here on is noticed.
     pub(super) fn of(file: Option<&Path>) -> Self {
-        let (nudge, nudges) = mpsc::channel(1);
-        let watcher = file.and_then(|file| watch(&[file], nudge.clone()));
-        Self { file: file.map(Path::to_owned), nudge, nudges, _watcher: watcher }
+        let file = file.map(Path::to_owned);
+        let seen = look(file.clone());
+        Self { file, seen, pending: false, ticks: None, rest: Instant::now() }
     }
 
     /// Watches these files too, instead of those before. They were read after `since`: one that has changed in the
     /// meantime is a change.
     pub(super) fn follow<'a>(&mut self, files: impl IntoIterator<Item = &'a Path>, since: SystemTime) {
         let Some(file) = &self.file else { return };
-        let named: BTreeSet<&Path> = files.into_iter().collect();
-        let all: Vec<&Path> = std::iter::once(&**file).chain(named.iter().copied()).collect();
-        // The old one goes when the new one is there, so that nothing is missed in between. Even where the list is
-        // the same: a folder may be another one under the same name.
-        if let Some(watcher) = watch(&all, self.nudge.clone()) {
-            self._watcher = Some(watcher);
+        let mut all: BTreeSet<&Path> = files.into_iter().collect();
+        all.insert(file);
+        let mut seen = Seen::new();
+        for path in all {
+            // What was seen of it before it was read holds, so that a change while it was read is one.
+            let known = self.seen.remove_entry(path);
+            let (path, print) = known.unwrap_or_else(|| {
+                self.pending |= has_changed(path, since);
+                (path.to_owned(), Print::of(path))
+            });
+            seen.insert(path, print);
         }
-        if named.iter().any(|file| has_changed(file, since)) {
-            let _ = self.nudge.try_send(());
+        self.seen = seen;
+    }
+
+    /// All files are about to be read: what they are now is no change.
+    pub(super) async fn about_to_be_read(&mut self) {
+        if self.file.is_some() {
+            self.differs().await;
+            self.pending = false;
         }
     }
 
-    /// Waits for a change; for ever, if nothing is watched.
+    /// Waits for a change; for ever, if nothing is watched. Can be cancelled and called again.
     pub(super) async fn noticed(&mut self) {
-        // The sender is never gone: it is ours.
-        self.nudges.recv().await;
+        if self.file.is_none() {
+            return std::future::pending().await;
+        }
+        let ticks = self.ticks.get_or_insert_with(|| {
+            let mut ticks = time::interval(EVERY);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        });
+        while !self.pending {
+            ticks.tick().await;
+            let began = Instant::now();
+            if began < self.rest {
+                continue;
+            }
+            if let Some(seen) = look_aside(&self.seen).await {
+                self.pending |= seen != self.seen;
+                self.seen = seen;
+            }
+            self.rest = Instant::now() + began.elapsed() * SHARE;
+        }
     }
 
     /// Waits until the changes have come to rest, then asks for a reload.
     pub(super) async fn settled(&mut self) -> Order {
-        let nudges = &mut self.nudges;
-        let rest =
-            async { while tokio::time::timeout(SETTLE, nudges.recv()).await.is_ok_and(|nudge| nudge.is_some()) {} };
-        let _ = tokio::time::timeout(PATIENCE, rest).await;
+        let began = Instant::now();
+        loop {
+            time::sleep(SETTLE).await;
+            if !self.differs().await || began.elapsed() >= PATIENCE {
+                break;
+            }
+        }
+        self.pending = false;
         let (reply, _) = oneshot::channel();
         Order::Reload { new_source: None, reply }
     }
-}
 
-/// Nudges at every change of the files, as long as the watcher lives. Their folders are watched, because editors,
-/// certificate agents and Kubernetes replace files instead of writing to them; other files in there do not count.
-fn watch(files: &[&Path], nudge: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
-    let entries: BTreeSet<PathBuf> = files.iter().flat_map(|file| entries(file)).collect();
-    let folders: BTreeSet<PathBuf> = entries.iter().map(|entry| folder(entry).to_owned()).collect();
-    let on_event = move |event: notify::Result<notify::Event>| {
-        let concerns_us = |event: notify::Event| {
-            let mut paths = event.paths.iter();
-            // Reading the file is no change.
-            !matches!(event.kind, EventKind::Access(_))
-                && paths.any(|path| entries.contains(path) || path.file_name() == Some(OsStr::new(MOUNTED)))
-        };
-        if event.is_ok_and(concerns_us) {
-            // A full channel means that a nudge is waiting already.
-            let _ = nudge.try_send(());
-        }
-    };
-    let mut watcher = match notify::recommended_watcher(on_event) {
-        Ok(watcher) => watcher,
-        Err(error) => {
-            tracing::warn!(%error, "cannot watch files: only SIGHUP reloads");
-            return None;
-        }
-    };
-    for folder in folders {
-        if let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive) {
-            tracing::warn!(%error, "cannot watch {}: only SIGHUP notices changes there", folder.display());
-        }
+    /// Looks once, and says whether something has changed since the last time.
+    async fn differs(&mut self) -> bool {
+        let Some(seen) = look_aside(&self.seen).await else { return false };
+        let differs = seen != self.seen;
+        self.seen = seen;
+        differs
     }
-    Some(watcher)
 }
 
-/// What in which folder decides what a file is: its own name, and every symbolic link on the way to it. All of them from
-/// the root, as events name them.
-fn entries(file: &Path) -> Vec<PathBuf> {
-    let file = &*path::absolute(file).unwrap_or_else(|_| file.to_owned());
-    let mut entries = vec![folder(file).join(file.file_name().unwrap_or_default())];
-    let mut way = PathBuf::new();
-    for component in file.components() {
-        way.push(component);
-        if matches!(component, Component::Normal(_)) && way.is_symlink() && way != file {
-            entries.push(folder(&way).join(way.file_name().unwrap_or_default()));
-        }
+/// On another thread: a file system may be slow, and this one answers health checks.
+async fn look_aside(seen: &Seen) -> Option<Seen> {
+    let paths: Vec<PathBuf> = seen.keys().cloned().collect();
+    tokio::task::spawn_blocking(move || look(paths)).await.ok()
+}
+
+fn look(paths: impl IntoIterator<Item = PathBuf>) -> Seen {
+    let look = |path: PathBuf| {
+        let print = Print::of(&path);
+        (path, print)
+    };
+    paths.into_iter().map(look).collect()
+}
+
+impl Print {
+    /// Of the file at the end of all links.
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            size: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            // Who sets the time of modification back, as rsync does, cannot set this one.
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
     }
-    entries
-}
-
-/// The folder that holds it.
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Whether the file, or the link to it, was changed after that; not if it cannot be told.
@@ -137,50 +176,4 @@ fn has_changed(file: &Path, since: SystemTime) -> bool {
     };
     let times = [changed(fs::metadata(file)), changed(fs::symlink_metadata(file))];
     times.into_iter().flatten().any(|time| time + COARSE >= since)
-}
-
-/// The process's signals, if it listens to them.
-pub(super) struct Signals(Option<[Signal; 3]>);
-
-impl Signals {
-    pub(super) fn new(enabled: bool) -> Self {
-        let open = || -> std::io::Result<_> {
-            Ok([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?])
-        };
-        let signals = enabled
-            .then(open)
-            .and_then(|signals| signals.inspect_err(|error| tracing::warn!(%error, "cannot listen to signals")).ok());
-        Self(signals)
-    }
-
-    /// The next order that a signal gives.
-    pub(super) async fn next(&mut self) -> Order {
-        let Some([terminate, interrupt, hangup]) = &mut self.0 else {
-            return std::future::pending().await;
-        };
-        tokio::select! {
-            _ = terminate.recv() => Order::Drain,
-            _ = interrupt.recv() => Order::Drain,
-            _ = hangup.recv() => {
-                let (reply, _) = oneshot::channel();
-                Order::Reload { new_source: None, reply }
-            }
-        }
-    }
-
-    /// As `next`, for the signals that end the gateway only: others wait for `next`.
-    pub(super) async fn asked_to_end(&mut self) {
-        match &mut self.0 {
-            Some([terminate, interrupt, _]) => tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            },
-            None => std::future::pending().await,
-        }
-    }
-
-    /// A second request to end.
-    pub(super) async fn impatient(&mut self) {
-        while !matches!(self.next().await, Order::Drain) {}
-    }
 }

@@ -5,6 +5,7 @@ use std::{
     collections::HashMap,
     io,
     net::TcpListener as StdListener,
+    os::fd::OwnedFd,
     rc::Rc,
     sync::{Arc, atomic::Ordering, mpsc as sync_mpsc},
     thread,
@@ -44,14 +45,21 @@ pub(super) struct WorkerHandle {
 enum Command {
     Install {
         snapshot: Arc<Snapshot>,
-        sockets: Vec<(ListenerKey, StdListener)>,
+        sockets: Sockets,
         done: sync_mpsc::Sender<Result<(), String>>,
+    },
+    /// Copies of the sockets that it accepts from, which it goes on doing.
+    Listeners {
+        done: oneshot::Sender<io::Result<Vec<(ListenerKey, OwnedFd)>>>,
     },
     Drain {
         deadline: Duration,
         done: oneshot::Sender<()>,
     },
 }
+
+/// The sockets that a worker accepts from.
+pub(super) type Sockets = Vec<(ListenerKey, Vec<StdListener>)>;
 
 /// An installation under way.
 pub(super) struct Installing(sync_mpsc::Receiver<Result<(), String>>);
@@ -82,11 +90,19 @@ impl WorkerHandle {
     }
 
     /// Blocks only if the worker is behind with earlier commands.
-    pub(super) fn install(&self, snapshot: Arc<Snapshot>, sockets: Vec<(ListenerKey, StdListener)>) -> Installing {
+    pub(super) fn install(&self, snapshot: Arc<Snapshot>, sockets: Sockets) -> Installing {
         let (done, answer) = sync_mpsc::channel();
         // A worker that has gone drops its end, which the answer tells.
         let _ = self.commands.blocking_send(Command::Install { snapshot, sockets, done });
         Installing(answer)
+    }
+
+    /// Copies of the sockets that it accepts from.
+    pub(super) async fn listeners(&self) -> io::Result<Vec<(ListenerKey, OwnedFd)>> {
+        let (done, answer) = oneshot::channel();
+        let silent = || io::Error::other("a worker does not answer");
+        self.commands.try_send(Command::Listeners { done }).map_err(|_| silent())?;
+        tokio::time::timeout(WORKER_PATIENCE, answer).await.map_err(|_| silent())?.map_err(|_| silent())?
     }
 
     /// Ends when the worker has, at the deadline at the latest. Begins at the call, not at the first poll.
@@ -118,7 +134,7 @@ fn work(index: usize, mut runtime: tokio::runtime::Builder, inbox: mpsc::Receive
 
 async fn obey(index: usize, mut inbox: mpsc::Receiver<Command>, pulse: &Pulse) {
     let mut server: Option<Rc<Server>> = None;
-    let listening: RefCell<HashMap<ListenerKey, Listening>> = RefCell::default();
+    let listening: RefCell<HashMap<ListenerKey, Vec<Listening>>> = RefCell::default();
     let pools = Pools::default();
     let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
     // What loading has left behind is given back a little later, when whoever had a share in it has let it go.
@@ -143,6 +159,11 @@ async fn obey(index: usize, mut inbox: mpsc::Receiver<Command>, pulse: &Pulse) {
                 loaded = true;
                 let result = listen(&server, &mut listening.borrow_mut(), &snapshot, sockets);
                 let _ = done.send(result.map_err(|error| format!("cannot listen: {error}")));
+            }
+            Some(Command::Listeners { done }) => {
+                let listening = listening.borrow();
+                let all = listening.iter().flat_map(|(key, own)| own.iter().map(move |one| Ok((*key, one.socket()?))));
+                let _ = done.send(all.collect());
             }
             Some(Command::Drain { deadline, done }) => {
                 listening.borrow_mut().clear();
@@ -183,19 +204,21 @@ fn install(index: usize, server: &mut Option<Rc<Server>>, pools: &Pools, snapsho
 /// Makes the listeners those of the snapshot: new ones begin, changed ones get their certificates, others end.
 fn listen(
     server: &Rc<Server>,
-    listening: &mut HashMap<ListenerKey, Listening>,
+    listening: &mut HashMap<ListenerKey, Vec<Listening>>,
     snapshot: &Snapshot,
-    sockets: Vec<(ListenerKey, StdListener)>,
+    sockets: Sockets,
 ) -> io::Result<()> {
     let find = |key: &ListenerKey| -> Option<Beginning> {
         snapshot.listeners.iter().find(|(k, _)| k == key).map(|(_, beginning)| beginning.clone())
     };
-    for (key, socket) in sockets {
-        listening.insert(key, server.listen(socket, find(&key).unwrap_or_default())?);
+    for (key, sockets) in sockets {
+        let beginning = find(&key).unwrap_or_default();
+        let own = sockets.into_iter().map(|socket| server.listen(socket, beginning.clone()));
+        listening.insert(key, own.collect::<io::Result<_>>()?);
     }
-    listening.retain(|key, listener| match find(key) {
+    listening.retain(|key, own| match find(key) {
         Some(beginning) => {
-            listener.set_beginning(beginning);
+            own.iter().for_each(|one| one.set_beginning(beginning.clone()));
             true
         }
         None => false,

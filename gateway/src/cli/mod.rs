@@ -47,7 +47,7 @@ Exit codes:
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve a configuration until SIGTERM or SIGINT; SIGHUP or a change of the file reloads it
+    /// Serve a configuration until SIGTERM or SIGINT; SIGHUP or a change of a file reloads it, SIGUSR2 starts a new process in its place
     Run(RunArgs),
     /// Report every problem in a configuration, plugins included, and serve nothing
     Check(ConfigArgs),
@@ -121,7 +121,7 @@ struct OpenapiArgs {
 struct RunArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// Do not reload when the file changes; SIGHUP still does
+    /// Do not reload when the configuration or a file that it names changes; SIGHUP still does
     #[arg(long)]
     no_watch: bool,
 }

@@ -45,9 +45,10 @@ impl Default for Timeouts {
         Self {
             header_read: Span::secs(10),
             idle: Span::secs(75),
-            request: Span::secs(60),
+            request: None,
             body: Span::secs(60),
             upgrade_idle: Span::secs(300),
+            drain_delay: Span::secs(5),
             drain: Span::secs(30),
         }
     }

@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::{
     model::{EncodedSlashes, Isolation, LogFormat, MatrixParameters, OnError, Upgrade},
     part::{Anything, Name, Part},
-    units::{Size, Span},
+    units::{Limit, Size, Span},
 };
 
 pub(super) use action::*;
@@ -132,7 +132,8 @@ pub(super) struct Limits {
     /// What plugins such as `rate-limit` count and remember in memory, all together. Every bucket and route can fill the memory
     /// that others leave unused, and has an equal part of it for itself. One value can take up a 16th.
     pub store_bytes: Size,
-    /// Open client connections.
+    /// Open client connections. There are fewer if the process may not have twice as many file descriptors: half of them is for
+    /// upstreams.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub connections: usize,
     /// Concurrent HTTP/2 streams of one connection.
@@ -147,12 +148,19 @@ pub(super) struct Timeouts {
     pub header_read: Span,
     /// A kept-alive connection without a request.
     pub idle: Span,
-    /// From the head of the request to the head of the response; a route may have its own.
-    pub request: Span,
+    /// The head of the response is awaited: from the last byte of the request, or from its head while a service does not
+    /// read the body; `off` for no limit. A client that sends a body has `body` for each part of it instead. What a gRPC client says
+    /// with `grpc-timeout` replaces the default, and can shorten a value that is given here. A route may have its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "60s"))]
+    pub request: Option<Limit>,
     /// A body of which no byte moves.
     pub body: Span,
     /// After an upgrade: nothing moves in either direction; a route may have its own.
     pub upgrade_idle: Span,
+    /// On SIGTERM and SIGQUIT: `/readyz` answers 503, and connections are accepted as before for so long, until load balancers
+    /// have noticed; then `drain` begins.
+    pub drain_delay: Span,
     /// What a shutdown waits for requests in flight.
     pub drain: Span,
 }
@@ -187,7 +195,7 @@ pub(super) enum StandardSink {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct FileSink {
-    /// Appended to; opened anew on reload.
+    /// Appended to; opened anew on reload and on SIGUSR1.
     pub file: String,
     /// When the file is renamed and a new one begun; without it, never.
     #[schemars(extend("examples" = [{ "size": "100MiB", "keep": 5 }]))]
@@ -360,8 +368,8 @@ pub(super) struct RouteLimits {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(super) struct RouteTimeouts {
-    /// From the head of the request to the head of the response.
-    pub request: Option<Span>,
+    /// As the general `request`.
+    pub request: Option<Limit>,
     /// From the head of the request to the last byte of the response; as long as it flows, if left out.
     pub whole: Option<Span>,
     /// After an upgrade: nothing moves in either direction.

@@ -10,7 +10,7 @@ mod upstream;
 use std::{
     collections::BTreeMap,
     net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::Duration,
 };
@@ -55,33 +55,11 @@ pub struct Config {
     pub routes: Vec<Arc<Route>>,
     /// What is allowed and makes no sense, each with its place in the file.
     pub warnings: Problems,
-    /// Where it is written which components were approved.
-    pub lock: Option<PathBuf>,
+    /// The files whose contents are part of the configuration: certificates, keys, authorities, secrets, components, what
+    /// plugins read, and what was approved.
+    pub files_read: Vec<PathBuf>,
     /// What tells its secrets from other values, wherever its text is shown.
     pub sensitive: Arc<Sensitive>,
-}
-
-impl Config {
-    /// The files whose contents are part of the configuration: certificates, keys, authorities, secrets, what plugins read, and what was approved.
-    pub fn files(&self) -> impl Iterator<Item = &Path> {
-        let admin = self.admin.as_ref().and_then(|admin| admin.tls.as_ref());
-        let tls = self.listeners.iter().filter_map(|listener| listener.tls.as_ref()).chain(admin);
-        let shown = tls.clone().flat_map(|tls| &tls.certificates).flat_map(|files| [&files.cert, &files.key]);
-        let believed = tls.filter_map(|tls| tls.client_certificates.as_ref()).flat_map(|clients| &clients.ca);
-        let upstreams = self.upstreams.values().map(|upstream| &upstream.tls);
-        let own =
-            upstreams.clone().filter_map(|tls| tls.certificate.as_ref()).flat_map(|files| [&files.cert, &files.key]);
-        let upstreams = upstreams.filter_map(|tls| tls.ca.as_ref()).chain(own);
-        let secrets = self.secrets.values().filter_map(|secret| match secret {
-            SecretSource::File(path) => Some(path),
-            SecretSource::Env(_) => None,
-        });
-        let files = self.files.values().filter_map(|file| match file {
-            FileSource::Path(path) => Some(path),
-            FileSource::Reflection(_) => None,
-        });
-        shown.chain(believed).chain(upstreams).chain(secrets).chain(files).chain(&self.lock).map(PathBuf::as_path)
-    }
 }
 
 /// Where the state of plugins is.
@@ -195,14 +173,40 @@ pub struct Timeouts {
     pub header_read: Duration,
     /// A kept-alive connection without a request.
     pub idle: Duration,
-    /// From the head of the request to the head of the response; a route may have its own.
-    pub request: Duration,
+    /// A route may have its own.
+    pub request: RequestTimeout,
     /// A body, in either direction, of which no byte moves.
     pub body: Duration,
     /// After an upgrade, a connection of which no byte moves; a route may have its own.
     pub upgrade_idle: Duration,
+    /// How long connections are accepted after readiness has ended.
+    pub drain_delay: Duration,
     /// What a drain waits for requests in flight.
     pub drain: Duration,
+}
+
+/// How long the head of a response is awaited, once the request has been sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestTimeout {
+    /// `None` for no limit.
+    pub limit: Option<Duration>,
+    /// Nothing was configured, so that a client that knows better may say so.
+    pub is_default: bool,
+}
+
+impl RequestTimeout {
+    const DEFAULT: Duration = Duration::from_secs(60);
+
+    /// For what has no client that could lose patience.
+    pub fn bounded(self) -> Duration {
+        self.limit.unwrap_or(Self::DEFAULT)
+    }
+}
+
+impl Default for RequestTimeout {
+    fn default() -> Self {
+        Self { limit: Some(Self::DEFAULT), is_default: true }
+    }
 }
 
 /// Where the contents of a file come from that plugins read.
@@ -350,8 +354,7 @@ pub struct Route {
     pub action: Action,
     pub body_bytes: u64,
     pub buffer_bytes: usize,
-    /// From the head of the request to the head of the response.
-    pub timeout: Duration,
+    pub timeout: RequestTimeout,
     /// From the head of the request to the last byte of the response.
     pub whole_timeout: Option<Duration>,
     /// What clients may switch to.

@@ -27,6 +27,8 @@ pub struct Problem {
 pub struct Problems {
     file: PathBuf,
     items: Vec<(Problem, Option<String>)>,
+    /// The files that the configuration names and reads.
+    files: Vec<PathBuf>,
 }
 
 /// Longer lines are shown around the column only.
@@ -50,7 +52,16 @@ impl Problems {
             lines.get(location.line.checked_sub(1)?).map(|line| excerpt(line, location))
         };
         let items = problems.into_iter().map(|problem| (problem.clone(), excerpt(&problem))).collect();
-        Self { file: file.to_owned(), items }
+        Self { file: file.to_owned(), items, files: Vec::new() }
+    }
+
+    pub(super) fn with_files(self, files: Vec<PathBuf>) -> Self {
+        Self { files, ..self }
+    }
+
+    /// The files that the configuration names and reads: a change of one may solve a problem.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// A problem with the file itself.

@@ -77,9 +77,10 @@ fn the_smallest_file_has_all_the_defaults() {
     let timeouts = Timeouts {
         header_read: secs(10),
         idle: secs(75),
-        request: secs(60),
+        request: RequestTimeout { limit: Some(secs(60)), is_default: true },
         body: secs(60),
         upgrade_idle: secs(300),
+        drain_delay: secs(5),
         drain: secs(30),
     };
     assert_eq!(config.timeouts, timeouts);
@@ -93,7 +94,7 @@ fn the_smallest_file_has_all_the_defaults() {
     assert_eq!(config.dns.servers, []);
     let route = &config.routes[0];
     assert_eq!(route.matches.path.segments, [Segment::Rest("rest".to_owned())]);
-    assert_eq!((route.body_bytes, route.buffer_bytes, route.timeout), (10 * mib, mib as usize, secs(60)));
+    assert_eq!((route.body_bytes, route.buffer_bytes, route.timeout.limit), (10 * mib, mib as usize, Some(secs(60))));
 }
 
 #[test]
@@ -115,7 +116,8 @@ fn everything_that_can_be_set_arrives() {
     assert_eq!(config.admin.unwrap().address, SocketAddr::from(([127, 0, 0, 1], 9900)));
     assert_eq!(config.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
     assert_eq!(config.limits.buffer_bytes, 65_536);
-    assert_eq!(config.timeouts.request, Duration::from_millis(500));
+    let configured = |limit| RequestTimeout { limit, is_default: false };
+    assert_eq!(config.timeouts.request, configured(Some(Duration::from_millis(500))));
     assert_eq!(config.secrets["TOKEN"], SecretSource::Env("PATH".to_owned()));
     assert_eq!(config.sinks["err"], SinkTarget::Stderr);
     let rotated = Some(Rotation { size: 1 << 20, keep: 9 });
@@ -130,7 +132,11 @@ fn everything_that_can_be_set_arrives() {
     assert_eq!(route.matches.methods, ["GET", "POST"]);
     let headers: Vec<_> = route.matches.headers.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(headers, ["x-a", "x-b"]);
-    assert_eq!((route.body_bytes, route.buffer_bytes, route.timeout), (5, 1024, Duration::from_secs(3)));
+    assert_eq!(
+        (route.body_bytes, route.buffer_bytes, route.timeout),
+        (5, 1024, configured(Some(Duration::from_secs(3))))
+    );
+    assert_eq!(config.routes[1].timeout, configured(None));
 }
 
 #[test]

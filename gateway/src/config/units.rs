@@ -18,9 +18,16 @@ pub(super) struct Size(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Span(pub Duration);
 
+/// A duration, or `off` for no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Limit(pub Option<Span>);
+
 /// A percentage: `50%`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Share(pub Percent);
+
+/// What switches a limit off.
+const OFF: &str = "off";
 
 /// From the largest to the smallest, so that the first that divides is the shortest way to write a value.
 const SIZES: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
@@ -124,6 +131,28 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
+impl Serialize for Limit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(span) => span.serialize(serializer),
+            None => serializer.serialize_str(OFF),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Limit {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        if text == OFF {
+            return Ok(Self(None));
+        }
+        let millis = parse(&text, &SPANS);
+        let expected = "a duration such as `10s`, or `off`";
+        let millis = millis.ok_or_else(|| de::Error::invalid_value(de::Unexpected::Str(&text), &expected))?;
+        Ok(Self(Some(Span::millis(millis))))
+    }
+}
+
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}%", self.0.0)
@@ -192,6 +221,21 @@ impl JsonSchema for Span {
     }
 }
 
+impl JsonSchema for Limit {
+    fn schema_name() -> Cow<'static, str> {
+        "DurationOrOff".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A duration such as `500ms`, `10s`, `1m` or `2h`, or `off` for no limit.",
+            "pattern": "^([0-9]+(ms|s|m|h)|off)$",
+            "errorMessage": "expected a duration such as `500ms`, `10s` or `1m`, or `off`",
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{from_value, json};
@@ -219,6 +263,17 @@ mod tests {
         }
         for wrong in [json!("101%"), json!("50"), json!(50), json!("%"), json!("-1%"), json!("1.5%")] {
             assert!(from_value::<Share>(wrong.clone()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_limit_can_be_off() {
+        for (text, limit) in [("10s", Some(Span::secs(10))), ("off", None)] {
+            assert_eq!(from_value::<Limit>(json!(text)).unwrap(), Limit(limit));
+            assert_eq!(serde_json::to_value(Limit(limit)).unwrap(), json!(text));
+        }
+        for wrong in [json!("none"), json!(false), json!(0), json!("Off")] {
+            assert!(from_value::<Limit>(wrong.clone()).is_err(), "{wrong}");
         }
     }
 

@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -88,11 +88,20 @@ pub struct Traffic {
     pub stalled: Cell<bool>,
     /// The client's body is wanted, and has not come yet.
     pub awaited: Cell<bool>,
+    /// When a part of the client's body came last, or was first awaited.
+    pub moved: Cell<Option<Instant>>,
+    /// How long the client may take for each part of its body.
+    pub patience: Cell<Duration>,
     /// The client's body has arrived whole.
     pub complete: Cell<bool>,
 }
 
 impl Traffic {
+    /// Body bytes in both directions.
+    pub fn moved_bytes(&self) -> u64 {
+        self.received.get() + self.sent.get()
+    }
+
     /// What the client's body has to answer for.
     pub fn failure(&self) -> Option<Failure> {
         if self.overflow.get() {
@@ -116,6 +125,8 @@ pub struct Metered {
     traffic: Rc<Traffic>,
     /// Armed while nothing comes.
     stall: Timer,
+    /// What had moved when it was armed.
+    moved: u64,
     patience: Duration,
 }
 
@@ -135,7 +146,8 @@ impl Body {
             return Self::Empty;
         }
         let multiplexed = version >= Version::HTTP_2;
-        Self::Client(Metered { inner, multiplexed, limit, traffic, stall: timers.timer(), patience })
+        traffic.patience.set(patience);
+        Self::Client(Metered { inner, multiplexed, limit, traffic, stall: timers.timer(), moved: 0, patience })
     }
 
     /// Whether the whole body is at hand.
@@ -208,14 +220,23 @@ impl HttpBody for Metered {
         let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
             if !self.stall.is_armed() {
                 self.stall.arm(self.patience);
+                self.moved = self.traffic.moved_bytes();
+                self.traffic.moved.set(Some(Instant::now()));
             }
             self.traffic.awaited.set(true);
             ready!(self.stall.poll_expired(cx));
+            // Who is being sent a response need not say anything meanwhile, as in a stream in both directions.
+            let moved = self.traffic.moved_bytes();
+            if std::mem::replace(&mut self.moved, moved) != moved {
+                self.stall.arm(self.patience);
+                ready!(self.stall.poll_expired(cx));
+            }
             self.traffic.stalled.set(true);
             return Poll::Ready(Some(Err(BodyError::Stalled)));
         };
         self.stall.disarm();
         self.traffic.awaited.set(false);
+        self.traffic.moved.set(Some(Instant::now()));
         Poll::Ready(match frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {

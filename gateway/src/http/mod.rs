@@ -2,6 +2,7 @@
 pub mod body;
 pub mod census;
 pub mod cookies;
+pub mod deadline;
 pub mod field_name;
 pub mod forwarded;
 pub mod framing;

@@ -10,7 +10,10 @@ pub mod stage;
 
 use std::{rc::Rc, time::Instant};
 
-use crate::telemetry::trace::{Call, Entered};
+use crate::{
+    http::{body::Traffic, deadline::Deadline},
+    telemetry::trace::{Call, Entered},
+};
 pub use exchange::{Bounds, EditError, Exchange, Phase, RequestHead, ResponseHead, Start};
 pub use fields::is_owned_by_the_gateway;
 pub use headers::Change;
@@ -77,17 +80,18 @@ impl Pipeline {
         !self.complete.is_empty()
     }
 
-    /// Runs the request phase until a stage answers or fails. No stage waits for longer than `until`.
-    pub async fn request(&self, slot: &mut Slot, until: Instant) -> Passed {
-        self.request_from(0, slot, until).await
+    /// Runs the request phase until a stage answers or fails. No stage waits beyond the deadline.
+    pub async fn request(&self, slot: &mut Slot, deadline: Deadline) -> Passed {
+        self.request_from(0, slot, deadline).await
     }
 
     /// The same, without the stages before `first`.
-    pub async fn request_from(&self, first: usize, slot: &mut Slot, until: Instant) -> Passed {
+    pub async fn request_from(&self, first: usize, slot: &mut Slot, deadline: Deadline) -> Passed {
         if self.request.is_empty() {
             return Passed { ran: self.entries.len(), verdict: Verdict::Forward, micros: 0 };
         }
         let began = begin(slot);
+        let traffic = slot.traffic.clone();
         for &position in self.request.iter().filter(|&&position| position >= first) {
             let entry = &self.entries[position];
             slot.stage = position;
@@ -95,7 +99,7 @@ impl Pipeline {
                 slot.begin_transaction();
             }
             let entered = enter(slot);
-            let result = finish(entry.stage.on_request(position, slot), until).await;
+            let result = finish(entry.stage.on_request(position, slot), deadline, &traffic).await;
             leave(entered, entry, "request", slot, matches!(result, Ok(Decision::Respond(_))), result.as_ref().err());
             let verdict = match result {
                 Ok(Decision::Next) => None,
@@ -117,19 +121,20 @@ impl Pipeline {
     }
 
     /// Runs the response phase backwards over the stages before `ran`. A failure that is not skipped ends it.
-    /// No stage waits for longer than `until`.
-    pub async fn response(&self, ran: usize, slot: &mut Slot, until: Instant) -> Returned {
-        self.response_between(0, ran, slot, until).await
+    /// No stage waits beyond the deadline.
+    pub async fn response(&self, ran: usize, slot: &mut Slot, deadline: Deadline) -> Returned {
+        self.response_between(0, ran, slot, deadline).await
     }
 
     /// The same, without the stages before `first`.
-    pub async fn response_between(&self, first: usize, ran: usize, slot: &mut Slot, until: Instant) -> Returned {
+    pub async fn response_between(&self, first: usize, ran: usize, slot: &mut Slot, deadline: Deadline) -> Returned {
         slot.forget_plans(ran);
         if self.response.is_empty() {
             slot.carry_out_plans(first);
             return Returned { failed: None, micros: 0 };
         }
         let began = begin(slot);
+        let traffic = slot.traffic.clone();
         for &position in self.response.iter().filter(|&&position| (first..ran).contains(&position)) {
             if slot.skipped.contains(&position) {
                 continue;
@@ -143,7 +148,7 @@ impl Pipeline {
             }
             slot.carry_out_plans(position);
             let entered = enter(slot);
-            let result = finish(entry.stage.on_response(position, slot), until).await;
+            let result = finish(entry.stage.on_response(position, slot), deadline, &traffic).await;
             leave(entered, entry, "response", slot, false, result.as_ref().err());
             if let Err(failure) = result {
                 report(entry, &failure, slot);
@@ -160,14 +165,15 @@ impl Pipeline {
     }
 
     /// Tells every observing stage how the exchange ended. Failures are only logged. No stage
-    /// waits for longer than `until`.
-    pub async fn complete(&self, slot: &mut Slot, outcome: &Outcome, until: Instant) {
+    /// waits beyond the deadline.
+    pub async fn complete(&self, slot: &mut Slot, outcome: &Outcome, deadline: Deadline) {
         slot.phase = Phase::Complete;
         begin(slot);
+        let traffic = slot.traffic.clone();
         for &position in &self.complete {
             let entry = &self.entries[position];
             let entered = enter(slot);
-            let result = finish(entry.stage.on_complete(position, slot, outcome), until).await;
+            let result = finish(entry.stage.on_complete(position, slot, outcome), deadline, &traffic).await;
             leave(entered, entry, "complete", slot, false, result.as_ref().err());
             if let Err(failure) = result {
                 report(entry, &failure, slot);
@@ -176,13 +182,17 @@ impl Pipeline {
     }
 }
 
-/// What a stage waits for has limits of its own where it is an upstream; a slow client's body, or a clock, has none.
-async fn finish<T>(step: Step<'_, Result<T, StageFailure>>, until: Instant) -> Result<T, StageFailure> {
+/// What a stage waits for has limits of its own where it is an upstream; a clock has none.
+async fn finish<T>(
+    step: Step<'_, Result<T, StageFailure>>,
+    deadline: Deadline,
+    traffic: &Traffic,
+) -> Result<T, StageFailure> {
     match step {
         Step::Done(result) => result,
         Step::Wait(future) => {
-            let late = |_| StageFailure { kind: FailureKind::Timeout, detail: "it waited for too long".to_owned() };
-            tokio::time::timeout_at(until.into(), future).await.map_err(late)?
+            let late = || StageFailure { kind: FailureKind::Timeout, detail: "it waited for too long".to_owned() };
+            deadline.limit(traffic, future).await.ok_or_else(late)?
         }
     }
 }

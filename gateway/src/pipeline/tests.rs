@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, uri::PathAndQuer
 
 use super::*;
 use crate::http::body::Body;
+use std::time::Instant;
 
 /// What the fake stages were asked, in order.
 type Story = Rc<RefCell<Vec<String>>>;
@@ -99,8 +100,8 @@ pub(super) fn slot() -> Slot {
     }))
 }
 
-pub(super) fn soon() -> Instant {
-    Instant::now() + Duration::from_secs(60)
+pub(super) fn soon() -> Deadline {
+    Deadline::new(Instant::now(), Some(Duration::from_secs(60)))
 }
 
 fn outcome() -> Outcome {

@@ -9,11 +9,13 @@ use hyper::body::Incoming;
 
 use super::{Client, Site, Worker, ongoing::Ongoing, tunnel};
 use crate::{
+    config::model::Limits,
     error::Failure,
     http::{
         body::{Body, Traffic},
         census::{COOKIE, Census, EXPECT},
-        cookies, framing, hop,
+        cookies::TooMuch,
+        framing, hop,
         parameters::Parameters,
         path::{Ambiguous, Normal, Rejected, normalise},
     },
@@ -23,6 +25,13 @@ use crate::{
 
 /// So many fields the gateway adds to a request: its identifier, its trace, and what it says of the client and for the upstream.
 const FIELDS_ADDED: usize = 9;
+
+/// What the requests of one connection may hold of joined cookies: eight times what one may have, and some for each stream,
+/// since a proxy before the gateway carries many clients.
+fn cookie_bytes(limits: &Limits) -> usize {
+    const OF_A_STREAM: usize = 4096;
+    (8 * limits.header_bytes).max(OF_A_STREAM.saturating_mul(limits.streams as usize))
+}
 
 /// Judges a request and finds its route. What is wrong with it is in the outcome's `failure`.
 pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incoming>) -> Box<Ongoing> {
@@ -36,8 +45,12 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
         Err(failure) => (unjudged(&head), None, Some(failure)),
     };
     hop::strip(&mut head.headers, census);
-    if census.has(COOKIE) && head.version >= Version::HTTP_2 {
-        cookies::join(&mut head.headers);
+    let mut cookies = None;
+    if failure.is_none() && census.has(COOKIE) && head.version >= Version::HTTP_2 {
+        match client.cookies.join(&mut head.headers, cookie_bytes(&site.config.limits)) {
+            Ok(joined) => cookies = joined,
+            Err(TooMuch) => failure = Some(Failure::HeadTooLarge),
+        }
     }
     if census.has(EXPECT) {
         // Hyper asks for the body, with 100 Continue, when somebody reads it: the upstream need not be asked.
@@ -113,6 +126,7 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
     let mut ongoing = Ongoing::new(client, site, route, Slot::new(exchange));
     ongoing.failure = failure;
     ongoing.upgrade = upgrade;
+    ongoing.cookies = cookies;
     ongoing
 }
 

@@ -7,7 +7,7 @@ use http_body_util::BodyExt;
 
 use super::{Site, Worker, forward};
 use crate::{
-    http::body::Body,
+    http::{body::Body, deadline::Deadline},
     pipeline::{Exchange, Phase, ResponseHead, Slot, Verdict},
 };
 
@@ -35,12 +35,14 @@ pub(super) fn run(worker: &Rc<Worker>, site: &Rc<Site>, route: usize, exchange: 
 async fn go(site: &Site, route: usize, mut slot: Slot) -> Result<(), &'static str> {
     let route = &site.routes[route];
     let first = slot.stage;
-    let until = Instant::now() + route.model.timeout;
-    let passed = route.pipeline.request_from(first, &mut slot, until).await;
+    // Nobody could lose patience, so there is always a limit.
+    let limit = route.model.timeout.bounded();
+    let deadline = Deadline::new(Instant::now(), Some(limit));
+    let passed = route.pipeline.request_from(first, &mut slot, deadline).await;
     match passed.verdict {
         Verdict::Forward => {
             let upstream = route.target.upstream().ok_or("the route has no upstream")?;
-            let sent = forward::send(site, route, upstream, &mut slot, None, until).await;
+            let sent = forward::send(site, route, upstream, &mut slot, None, deadline).await;
             let sent = sent.map_err(|refused| refused.failure.reason())?;
             slot.response = Some(ResponseHead { status: sent.response.status, headers: sent.response.headers });
             slot.response_body = sent.body;
@@ -49,13 +51,13 @@ async fn go(site: &Site, route: usize, mut slot: Slot) -> Result<(), &'static st
         Verdict::Failed(_) => return Err("a plugin failed"),
     }
     slot.phase = Phase::Response;
-    let returned = route.pipeline.response_between(first, passed.ran, &mut slot, until).await;
+    let returned = route.pipeline.response_between(first, passed.ran, &mut slot, deadline).await;
     if returned.failed.is_some() {
         return Err("a plugin failed");
     }
     let body = std::mem::take(&mut slot.response_body);
     // For the body as long as for the head.
-    tokio::time::timeout(route.model.timeout, drain(body)).await.map_err(|_| "the body took too long")
+    tokio::time::timeout(limit, drain(body)).await.map_err(|_| "the body took too long")
 }
 
 /// It is the body that is kept as it passes: somebody has to pull.

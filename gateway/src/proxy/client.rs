@@ -5,7 +5,7 @@ use std::{cell::RefCell, net::IpAddr, rc::Rc, sync::Arc};
 use super::{Lifeline, Worker};
 use crate::{
     config::model::Config,
-    http::{forwarded::Peer, secured::Secured},
+    http::{cookies::Cookies, forwarded::Peer, secured::Secured},
 };
 
 /// Who is at the other end, for all exchanges of one connection.
@@ -17,12 +17,13 @@ pub struct Client {
     pub(super) secured: Option<Rc<Secured>>,
     /// What the peer is to a configuration, since whom to trust can change under an open connection.
     peer: RefCell<Option<(Arc<Config>, Rc<Peer>)>>,
+    pub(super) cookies: Cookies,
 }
 
 impl Client {
     /// `secured` where the connection has TLS.
     pub fn new(worker: Rc<Worker>, lifeline: Rc<dyn Lifeline>, address: IpAddr, secured: Option<Rc<Secured>>) -> Self {
-        Self { worker, lifeline, address, secured, peer: RefCell::new(None) }
+        Self { worker, lifeline, address, secured, peer: RefCell::new(None), cookies: Cookies::default() }
     }
 
     pub(super) fn peer(&self, config: &Arc<Config>) -> Rc<Peer> {

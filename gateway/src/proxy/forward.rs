@@ -1,10 +1,9 @@
 //! From an exchange to its upstream.
 
-use std::time::Instant;
-
 use super::{Site, SiteRoute, affinity};
 use crate::{
     config::model::Upgrade,
+    http::deadline::Deadline,
     pipeline::Exchange,
     telemetry::trace::Tries,
     upstream::{self, Outgoing, Patience, Refused, Sent, Upstream},
@@ -17,7 +16,7 @@ pub(super) async fn send(
     upstream: &Upstream,
     exchange: &mut Exchange,
     upgrade: Option<Upgrade>,
-    until: Instant,
+    deadline: Deadline,
 ) -> Result<Sent, Refused> {
     let key = affinity::key(&upstream.model.balance, exchange);
     let outgoing = Outgoing {
@@ -34,7 +33,7 @@ pub(super) async fn send(
     let since = exchange.mark;
     let patience = Patience {
         since,
-        response: until.saturating_duration_since(since),
+        response: deadline,
         body: site.config.timeouts.body,
         whole: route.model.whole_timeout.map(|whole| exchange.started + whole),
     };

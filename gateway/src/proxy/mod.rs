@@ -12,7 +12,7 @@ mod ongoing;
 mod site;
 mod tunnel;
 
-use std::{convert::Infallible, rc::Rc, time::Instant};
+use std::{convert::Infallible, rc::Rc};
 
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
@@ -26,6 +26,7 @@ pub use tunnel::{Answer, Parting, Tunnel};
 
 use crate::{
     error::Failure,
+    http::deadline::Deadline,
     pipeline::{FailureKind, Phase, ResponseHead, Verdict},
     timers::Timer,
 };
@@ -63,11 +64,11 @@ pub async fn handle(client: Rc<Client>, request: Request<Incoming>) -> Result<Re
 async fn process(ongoing: &mut Ongoing) {
     let site = ongoing.site.clone();
     let pipeline = ongoing.pipeline(&site);
-    let until = ongoing.slot.started + ongoing.timeout();
-    let passed = pipeline.request(&mut ongoing.slot, until).await;
+    let deadline = ongoing.deadline();
+    let passed = pipeline.request(&mut ongoing.slot, deadline).await;
     ongoing.plugins_us = passed.micros;
     match passed.verdict {
-        Verdict::Forward => to_upstream(ongoing, &site, until).await,
+        Verdict::Forward => to_upstream(ongoing, &site, deadline).await,
         Verdict::Reply(reply) => {
             ongoing.reply(reply);
             if let (Some(again), Some(route)) = (ongoing.slot.behind.take(), ongoing.route) {
@@ -80,7 +81,7 @@ async fn process(ongoing: &mut Ongoing) {
         }
     }
     ongoing.slot.phase = Phase::Response;
-    let returned = pipeline.response(passed.ran, &mut ongoing.slot, until).await;
+    let returned = pipeline.response(passed.ran, &mut ongoing.slot, deadline).await;
     ongoing.plugins_us += returned.micros;
     if let Some(kind) = returned.failed {
         let failure = plugin_failure(ongoing, kind);
@@ -89,7 +90,7 @@ async fn process(ongoing: &mut Ongoing) {
 }
 
 /// To the upstream, and back with the head of its response.
-async fn to_upstream(ongoing: &mut Ongoing, site: &Site, until: Instant) {
+async fn to_upstream(ongoing: &mut Ongoing, site: &Site, deadline: Deadline) {
     let Some(route) = ongoing.route.map(|index| &site.routes[index]) else {
         return ongoing.fail(Failure::Internal, "no route at forwarding");
     };
@@ -106,7 +107,7 @@ async fn to_upstream(ongoing: &mut Ongoing, site: &Site, until: Instant) {
         return ongoing.fail(failure, "");
     }
     ongoing.upstream = Some(upstream.model.name.clone());
-    match forward::send(site, route, upstream, &mut ongoing.slot, ongoing.upgrade, until).await {
+    match forward::send(site, route, upstream, &mut ongoing.slot, ongoing.upgrade, deadline).await {
         Ok(sent) => {
             let exchange = &mut *ongoing.slot;
             ongoing.upstream_us = Some(sent.head_us);

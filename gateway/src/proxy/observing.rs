@@ -10,7 +10,10 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{Site, Worker};
-use crate::pipeline::{Outcome, Slot};
+use crate::{
+    http::deadline::Deadline,
+    pipeline::{Outcome, Slot},
+};
 
 /// The observers of one worker that wait for something.
 #[derive(Default)]
@@ -31,10 +34,11 @@ impl Observing {
 /// Runs the observers: at once as far as they do not wait, the rest as a task. Must be called within the
 /// worker's `LocalSet`; when that is being dropped, the rest is dropped as well.
 pub(super) fn observe(worker: &Rc<Worker>, site: Rc<Site>, route: Option<usize>, mut slot: Slot, outcome: Outcome) {
-    let until = slot.started + Duration::from_micros(outcome.duration_us) + site.config.timeouts.request;
+    let ended = slot.started + Duration::from_micros(outcome.duration_us);
+    let deadline = Deadline::new(ended, Some(site.config.timeouts.request.bounded()));
     let mut observing = Box::pin(async move {
         let pipeline = route.map_or(&site.unrouted.pipeline, |index| &site.routes[index].pipeline);
-        pipeline.complete(&mut slot, &outcome, until).await;
+        pipeline.complete(&mut slot, &outcome, deadline).await;
     });
     if observing.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
         let task = Task::of(worker.clone());

@@ -19,11 +19,17 @@ use crate::{
     error::Failure,
     http::{
         body::{Body, BodyError},
+        cookies::Joined,
+        deadline::Deadline,
         grpc, reply,
         request_id::X_REQUEST_ID,
     },
     pipeline::{Outcome, Pipeline, Reply, ResponseHead, Slot},
-    telemetry::{metrics::RouteMetrics, tail::Seen, trace::Served},
+    telemetry::{
+        metrics::RouteMetrics,
+        tail::Seen,
+        trace::{self, Served},
+    },
     timers::Timer,
     upstream::Switched,
 };
@@ -53,6 +59,8 @@ pub(super) struct Ongoing {
     pub(super) plugins_us: u64,
     /// What the client may switch to, and asks for.
     pub(super) upgrade: Option<Upgrade>,
+    /// The request's cookies, if they were joined: they count as held until it has ended.
+    pub(super) cookies: Option<Rc<Joined>>,
     /// The upstream has switched.
     pub(super) switched: Option<Box<Switched>>,
     /// What was sent, once it was.
@@ -85,6 +93,7 @@ impl Ongoing {
             upstream_us: None,
             plugins_us: 0,
             upgrade: None,
+            cookies: None,
             switched: None,
             status: None,
             whole: false,
@@ -111,6 +120,7 @@ impl Ongoing {
             upstream_us: None,
             plugins_us: 0,
             upgrade: None,
+            cookies: None,
             switched: None,
             status: Some(failure.status()),
             whole: true,
@@ -127,11 +137,11 @@ impl Ongoing {
         self.route.map_or(&site.unrouted.pipeline, |index| &site.routes[index].pipeline)
     }
 
-    /// From the head of the request to the head of the response.
-    pub(super) fn timeout(&self) -> Duration {
-        let most = self.route.map_or(self.site.config.timeouts.request, |index| self.site.routes[index].model.timeout);
-        let patience = if self.grpc { grpc::timeout(&self.slot.request.headers) } else { None };
-        patience.map_or(most, |patience| patience.min(most))
+    /// When the head of the response has to be there.
+    pub(super) fn deadline(&self) -> Deadline {
+        let own = self.route.map_or(self.site.config.timeouts.request, |index| self.site.routes[index].model.timeout);
+        let asked = if self.grpc { grpc::timeout(&self.slot.request.headers) } else { None };
+        Deadline::of(self.slot.started, own, asked)
     }
 
     pub(super) fn metrics(&self) -> &RouteMetrics {
@@ -230,22 +240,21 @@ impl Ongoing {
     /// For whoever records it.
     fn served(&self, outcome: &Outcome) -> Served {
         let request = &self.slot.request;
-        let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         let route = self.route.map(|index| &self.site.routes[index].model);
         let is_error = |failure: Failure| failure.status().is_server_error() && failure != Failure::ClientClosed;
         Served {
-            method: self.method.as_str().to_owned(),
+            method: trace::clipped(self.method.as_str()),
             scheme: request.scheme,
-            authority: text(&request.authority),
-            path: self.slot.original_target().path().to_owned(),
+            authority: trace::text(&request.authority),
+            path: trace::clipped(self.slot.original_target().path()),
             protocol: match self.slot.protocol {
                 Version::HTTP_2 => "2",
                 Version::HTTP_10 => "1.0",
                 _ => "1.1",
             },
             client: self.slot.client.to_string(),
-            user_agent: request.headers.get(header::USER_AGENT).map(text),
-            request_id: text(&self.slot.id),
+            user_agent: request.headers.get(header::USER_AGENT).map(trace::text),
+            request_id: trace::text(&self.slot.id),
             route: route.map(|route| (route.name.clone(), route.matches.path.text.clone())),
             status: outcome.status,
             failure: outcome.failure,
@@ -283,8 +292,8 @@ impl Drop for Ongoing {
         if let Some(failure) = self.failure {
             self.site.metrics.failed(failure);
         }
-        if let Some(trace) = &self.slot.trace {
-            trace.served(|| self.served(&outcome));
+        if let Some(recorded) = &self.slot.trace {
+            recorded.served(|| self.served(&outcome));
         }
         if self.site.tail.is_watched() {
             self.site.tail.tell(Seen {

@@ -14,6 +14,7 @@ mod wire;
 use std::{
     cell::{Cell, RefCell},
     net::TcpListener as StdListener,
+    os::fd::{AsFd, OwnedFd},
     rc::{Rc, Weak},
     sync::Arc,
     time::Duration,
@@ -123,6 +124,11 @@ impl Server {
 }
 
 impl Listening {
+    /// A copy of the socket: what is waiting in its queue can be accepted by either.
+    pub fn socket(&self) -> std::io::Result<OwnedFd> {
+        self.listener.as_fd().try_clone_to_owned()
+    }
+
     /// For the connections to come.
     pub fn set_beginning(&self, beginning: Beginning) {
         *self.beginning.borrow_mut() = beginning;

@@ -93,6 +93,20 @@ impl Sinks {
         Ok(next)
     }
 
+    /// Opens the files anew, after somebody has renamed or removed them. Where one cannot be opened the old one is written on.
+    pub fn reopen(&self) {
+        for (target, writer) in &self.writers {
+            match open(target) {
+                Ok(output) => writer.replace(output),
+                Err(error) => tracing::error!(
+                    "{} cannot be reopened, lines go to the file that was open before: {error}",
+                    describe(target)
+                ),
+            }
+        }
+        tracing::info!("the files of sinks are open anew");
+    }
+
     pub fn get(&self, name: &str) -> Option<&Sink> {
         self.sinks.get(name)
     }

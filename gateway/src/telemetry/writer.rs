@@ -91,9 +91,11 @@ impl Writer {
         true
     }
 
-    /// What follows goes there.
+    /// What follows goes there. The old output is closed also where no line follows: a file that was renamed or removed is
+    /// in somebody's way as long as it is open.
     pub(super) fn replace(&self, output: Output) {
         self.shared.lock().replacement = Some(output);
+        self.shared.work.notify_one();
     }
 
     /// Waits until everything so far is written; false if that took longer than allowed.
@@ -146,6 +148,9 @@ impl Shared {
     fn next_batch(&self, batch: &mut Vec<u8>, output: &mut Output) -> bool {
         let mut state = self.lock();
         while state.buffer.is_empty() {
+            if let Some(replacement) = state.replacement.take() {
+                *output = replacement;
+            }
             if state.closed {
                 return false;
             }

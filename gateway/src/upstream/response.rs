@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
@@ -11,7 +12,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use super::{endpoint::Busy, incoming::Incoming, pass::Pass};
 use crate::{
-    http::body::{Body, BodyError},
+    http::body::{Body, BodyError, Traffic},
     timers::Timer,
 };
 
@@ -23,6 +24,9 @@ pub(super) struct UpstreamBody {
     failed: Option<BodyError>,
     /// Armed while nothing comes.
     stall: Timer,
+    /// What had moved when it was armed.
+    moved: u64,
+    traffic: Rc<Traffic>,
     patience: BodyPatience,
 }
 
@@ -62,13 +66,20 @@ fn give_back(incoming: Incoming, lease: Lease) {
 
 impl UpstreamBody {
     /// The body to forward. One that is here already gives its connection back at once.
-    pub(super) fn wrap(mut incoming: Incoming, lease: Lease, stall: Timer, patience: BodyPatience) -> Body {
+    pub(super) fn wrap(
+        mut incoming: Incoming,
+        lease: Lease,
+        stall: Timer,
+        traffic: Rc<Traffic>,
+        patience: BodyPatience,
+    ) -> Body {
         if let Some(whole) = incoming.take_whole() {
             give_back(incoming, lease);
             return whole;
         }
         stall.disarm();
-        Body::Stream(Box::pin(Self { under_way: Some((incoming, lease)), failed: None, stall, patience }))
+        let under_way = Some((incoming, lease));
+        Body::Stream(Box::pin(Self { under_way, failed: None, stall, moved: 0, traffic, patience }))
     }
 }
 
@@ -77,13 +88,20 @@ impl HttpBody for UpstreamBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self { under_way, failed, stall, patience } = &mut *self;
+        let Self { under_way, failed, stall, moved, traffic, patience } = &mut *self;
         let Some((incoming, _)) = under_way else { return Poll::Ready(failed.take().map(Err)) };
         let Poll::Ready(frame) = incoming.poll_frame(cx) else {
             if !stall.is_armed() {
                 stall.arm(patience.left());
+                *moved = traffic.moved_bytes();
             }
             ready!(stall.poll_expired(cx));
+            // Of a stream in both directions, such as a call of gRPC, either may be silent as long as the other is not.
+            let present = traffic.moved_bytes();
+            if std::mem::replace(moved, present) != present && !patience.is_over() {
+                stall.arm(patience.left());
+                ready!(stall.poll_expired(cx));
+            }
             *under_way = None;
             return Poll::Ready(Some(Err(BodyError::Stalled)));
         };

@@ -31,13 +31,12 @@ pub(super) async fn until_done(
     timer: &Timer,
 ) -> Result<Answer, Refused> {
     upstream.budget.deposit();
-    let deadline = patience.since + patience.response;
+    let deadline = patience.response;
     let mut began = patience.since;
     let mut tried: SmallVec<[Rc<Endpoint>; 4]> = SmallVec::new();
     for attempts_left in (0..=policy.attempts).rev() {
         let spare = if attempts_left > 0 { outgoing.spare() } else { None };
-        let left = deadline.saturating_duration_since(began);
-        let result = attempt(upstream, endpoint, outgoing, traffic, timer, left, began).await;
+        let result = attempt(upstream, endpoint, outgoing, traffic, timer, deadline, began).await;
         if attempts_left == 0 || !policy.on.includes(&result) {
             return result;
         }
@@ -47,7 +46,7 @@ pub(super) async fn until_done(
         }
         let now = Instant::now();
         let wait = backoff(policy, policy.attempts - attempts_left);
-        if now + wait >= deadline {
+        if wait >= deadline.left(traffic, now) {
             return result;
         }
         let allowed = upstream.budget.withdraw(now);

@@ -25,8 +25,14 @@ use super::{
 use crate::{
     config::model::HostHeader,
     error::Failure,
-    http::body::{Body, Traffic},
-    telemetry::{metrics::Rejection, trace::Tried},
+    http::{
+        body::{Body, Traffic},
+        deadline::Deadline,
+    },
+    telemetry::{
+        metrics::Rejection,
+        trace::{self, Tried},
+    },
     timers::Timer,
 };
 
@@ -75,7 +81,7 @@ pub struct Patience {
     /// Now.
     pub since: Instant,
     /// Until the response's head is there.
-    pub response: Duration,
+    pub response: Deadline,
     /// Between two parts of the response's body, unless the upstream has a time of its own.
     pub body: Duration,
     /// Until the last byte of the response.
@@ -86,7 +92,7 @@ pub struct Patience {
 pub async fn send(
     upstream: &Upstream,
     mut outgoing: Outgoing<'_>,
-    traffic: &Traffic,
+    traffic: &Rc<Traffic>,
     patience: Patience,
 ) -> Result<Sent, Refused> {
     let mut pass = upstream.admit(patience.since)?;
@@ -95,9 +101,9 @@ pub async fn send(
         return Err(Refused::new(Failure::NoEndpoint, "no endpoint is known"));
     };
     let timer = upstream.timers.timer();
-    let (since, response) = (patience.since, patience.response);
+    let (since, deadline) = (patience.since, patience.response);
     let result = match &upstream.model.retry {
-        None => attempt(upstream, &mut endpoint, &mut outgoing, traffic, &timer, response, since).await,
+        None => attempt(upstream, &mut endpoint, &mut outgoing, traffic, &timer, deadline, since).await,
         // Boxed, so that those who never retry do not carry what that takes.
         Some(policy) => {
             let (endpoint, outgoing) = (&mut endpoint, &mut outgoing);
@@ -123,11 +129,11 @@ pub async fn send(
     }
     let patience =
         BodyPatience { between: upstream.model.body_timeout.unwrap_or(patience.body), whole: patience.whole };
-    let body = UpstreamBody::wrap(incoming, lease, timer, patience);
+    let body = UpstreamBody::wrap(incoming, lease, timer, traffic.clone(), patience);
     Ok(Sent { response: head, head_us, body, switched: None })
 }
 
-/// Sends a request once, `began` now, and waits for up to `left`, or for as long as the upstream may take each time.
+/// Sends a request once, `began` now, and waits until the deadline, or for as long as the upstream may take each time.
 /// `endpoint` is the one to begin with; it becomes the one that was asked.
 pub(super) async fn attempt(
     upstream: &Upstream,
@@ -135,16 +141,21 @@ pub(super) async fn attempt(
     outgoing: &mut Outgoing<'_>,
     traffic: &Traffic,
     timer: &Timer,
-    left: Duration,
+    deadline: Deadline,
     began: Instant,
 ) -> Result<Answer, Refused> {
-    let patience = upstream.model.response_timeout.map_or(left, |most| most.min(left));
-    timer.arm(patience);
+    let own = upstream.model.response_timeout.map(|limit| Deadline::new(began, Some(limit)));
+    let left = |now| {
+        let left = deadline.left(traffic, now);
+        own.map_or(left, |own| own.left(traffic, now).min(left))
+    };
+    timer.arm(left(began));
     if let Some(tries) = &mut outgoing.tries {
         tries.begin(began);
     }
-    let exchange = timer.limit(exchange(upstream, endpoint, outgoing, traffic)).await;
-    let exchange = exchange.unwrap_or_else(|| Err(timed_out(traffic, patience)));
+    let more = || Some(left(Instant::now())).filter(|left| !left.is_zero());
+    let exchange = timer.limit(exchange(upstream, endpoint, outgoing, traffic), more).await;
+    let exchange = exchange.unwrap_or_else(|| Err(timed_out(traffic, began)));
     let (mut head, incoming) = match exchange {
         Ok(exchange) => exchange,
         Err(refused) => {
@@ -180,7 +191,7 @@ fn record(
     tries.end(ended, |again| Tried {
         upstream: upstream.model.name.clone(),
         endpoint: Some(endpoint.name()),
-        method: outgoing.method.as_str().to_owned(),
+        method: trace::clipped(outgoing.method.as_str()),
         status,
         failure: failure.map(Failure::reason),
         again,
@@ -188,11 +199,12 @@ fn record(
 }
 
 /// Whoever had the turn when the time was over was too slow.
-fn timed_out(traffic: &Traffic, patience: Duration) -> Refused {
+fn timed_out(traffic: &Traffic, began: Instant) -> Refused {
+    let waited = began.elapsed();
     if traffic.awaited.get() {
-        Refused::new(Failure::BodyTimeout, format!("no whole request within {patience:?}"))
+        Refused::new(Failure::BodyTimeout, format!("no whole request after {waited:.1?}"))
     } else {
-        Refused::new(Failure::UpstreamTimeout, format!("no response within {patience:?}"))
+        Refused::new(Failure::UpstreamTimeout, format!("no response after {waited:.1?}"))
     }
 }
 

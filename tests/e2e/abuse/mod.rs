@@ -2,6 +2,7 @@
 
 mod hostile;
 mod http2;
+mod memory;
 
 use std::{
     net::SocketAddr,

@@ -10,7 +10,7 @@ use crate::support::{Client, Gate, TestGateway, Upstream, client::Request, event
 #[tokio::test]
 async fn sigterm_drains_readiness_falls_requests_finish_and_it_exits_with_0() {
     let upstream = Gate::answering("done").await;
-    let gateway = Running::start(&with(upstream.address(), "timeouts: { drain: 1h }")).await;
+    let gateway = Running::start(&with(upstream.address(), "timeouts: { drain-delay: 0s, drain: 1h }")).await;
     assert_eq!(gateway.admin_page("/readyz").await, (200, "ready\n".to_owned()));
     let mut client = gateway.client().await;
     let in_flight = tokio::spawn(async move { client.send(Request::get("/")).await });
@@ -31,6 +31,51 @@ async fn sigterm_drains_readiness_falls_requests_finish_and_it_exits_with_0() {
 }
 
 #[tokio::test]
+async fn after_sigterm_it_is_not_ready_and_serves_until_load_balancers_have_noticed() {
+    let upstream = Upstream::named("served").await;
+    let mut gateway = Running::start(&with(upstream.address(), "timeouts: { drain-delay: 1h }")).await;
+    let mut kept_alive = gateway.client().await;
+    assert_eq!(kept_alive.send(Request::get("/")).await.status, 200);
+    gateway.process.signal("TERM");
+    eventually("readiness falls", async || gateway.admin_page("/readyz").await.0 == 503).await;
+    // New connections and those that are open are served as before.
+    let response = gateway.client().await.send(Request::get("/")).await;
+    assert_eq!((response.status.as_u16(), response.text().as_str()), (200, "served"));
+    for _ in 0..2 {
+        let response = kept_alive.send(Request::get("/")).await;
+        assert_eq!((response.status.as_u16(), response.header("connection")), (200, ""));
+    }
+    assert!(gateway.process.is_running());
+    // Who asks twice does not wait.
+    gateway.process.signal("TERM");
+    assert_eq!(gateway.process.ended().await.code, 0);
+}
+
+#[tokio::test]
+async fn when_the_delay_is_over_the_listeners_close_and_requests_finish() {
+    let upstream = Gate::answering("done").await;
+    let mut gateway = Running::start(&with(upstream.address(), "timeouts: { drain-delay: 100ms, drain: 1h }")).await;
+    let mut client = gateway.client().await;
+    let in_flight = tokio::spawn(async move { client.send(Request::get("/")).await });
+    upstream.arrivals(1).await;
+    gateway.process.signal("QUIT");
+    gateway.process.logged("not ready any more").await;
+    gateway.process.logged("draining").await;
+    eventually("new connections are refused", async || is_refused(gateway.address).await).await;
+    upstream.release(1);
+    assert_eq!(in_flight.await.unwrap().text(), "done");
+    assert_eq!(gateway.process.ended().await.code, 0);
+}
+
+#[tokio::test]
+async fn ctrl_c_drains_without_a_delay() {
+    let upstream = Upstream::echo().await;
+    let gateway = Running::start(&with(upstream.address(), "timeouts: { drain-delay: 1h }")).await;
+    gateway.process.signal("INT");
+    assert_eq!(gateway.process.ended().await.code, 0);
+}
+
+#[tokio::test]
 async fn sigint_drains_too() {
     let upstream = Upstream::echo().await;
     let gateway = Running::start(&to(upstream.address())).await;
@@ -41,7 +86,7 @@ async fn sigint_drains_too() {
 #[tokio::test]
 async fn the_deadline_ends_what_does_not_finish() {
     let upstream = Gate::answering("never").await;
-    let gateway = Running::start(&with(upstream.address(), "timeouts: { drain: 200ms }")).await;
+    let gateway = Running::start(&with(upstream.address(), "timeouts: { drain-delay: 0s, drain: 200ms }")).await;
     let mut client = gateway.client().await;
     let in_flight = tokio::spawn(async move { client.try_send(Request::get("/")).await });
     upstream.arrivals(1).await;
@@ -56,7 +101,7 @@ async fn the_deadline_ends_what_does_not_finish() {
 #[tokio::test]
 async fn who_asks_twice_does_not_wait() {
     let upstream = Gate::answering("never").await;
-    let mut gateway = Running::start(&with(upstream.address(), "timeouts: { drain: 1h }")).await;
+    let mut gateway = Running::start(&with(upstream.address(), "timeouts: { drain-delay: 0s, drain: 1h }")).await;
     let mut client = gateway.client().await;
     let in_flight = tokio::spawn(async move { client.try_send(Request::get("/")).await });
     upstream.arrivals(1).await;

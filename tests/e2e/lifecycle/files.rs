@@ -149,3 +149,18 @@ async fn a_secret_is_read_again() {
     watching.process.logged("configuration reloaded").await;
     assert_eq!(watching.client.send(Request::get("/")).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_certificate_that_is_a_link_is_taken_up_when_its_target_changes() {
+    let mut watching = Watching::start("api", |authority, path| {
+        fs::create_dir(path.join("elsewhere")).unwrap();
+        authority.issue(&path.join("elsewhere"), "real", &[NAME]);
+        for end in ["pem", "key"] {
+            symlink(format!("elsewhere/real.{end}"), path.join("api").with_extension(end)).unwrap();
+        }
+    })
+    .await;
+    // Written in place.
+    let second = watching.authority.issue(&watching.path().join("elsewhere"), "real", &[NAME]);
+    watching.comes_to_show(&second).await;
+}

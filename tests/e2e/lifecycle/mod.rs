@@ -3,9 +3,11 @@
 
 mod drain;
 mod files;
+mod handover;
 mod metrics;
 mod operator;
 mod reload;
+mod signals;
 mod source;
 mod supervised;
 
@@ -65,7 +67,7 @@ impl Running {
 
 /// Everything to one upstream.
 fn to(upstream: SocketAddr) -> String {
-    with(upstream, "")
+    with(upstream, "timeouts: { drain-delay: 0s }")
 }
 
 fn with(upstream: SocketAddr, settings: &str) -> String {

@@ -127,3 +127,73 @@ async fn the_logs_level_changes_by_reload_and_its_format_at_the_next_start() {
     raw::exchange(gateway.address, b"nonsense\r\n\r\n").await;
     gateway.process.logged("DEBUG gateway::").await;
 }
+
+#[tokio::test]
+async fn a_file_that_is_written_by_another_path_is_noticed() {
+    let (one, two) = (Upstream::named("one").await, Upstream::named("two").await);
+    let gateway = Running::start(&to(one.address())).await;
+    assert_eq!(gateway.get("/").await, "one");
+    // As of a file that is mounted by itself, the folder that the gateway knows sees nothing of it.
+    let host = TempDir::new_in(gateway.folder.path()).unwrap();
+    let host = host.path().join("on-the-host.yaml");
+    fs::hard_link(&gateway.file, &host).unwrap();
+    fs::write(&host, to(two.address())).unwrap();
+    eventually("the second is in force", async || gateway.get("/").await == "two").await;
+}
+
+#[tokio::test]
+async fn a_file_that_is_a_link_is_taken_up_when_its_target_changes() {
+    let names = ["one", "two", "three"];
+    let mut upstreams = Vec::new();
+    for name in names {
+        upstreams.push(Upstream::named(name).await);
+    }
+    let folder = TempDir::new().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::create_dir(path("elsewhere")).unwrap();
+    fs::write(path("elsewhere/real.yaml"), to(upstreams[0].address())).unwrap();
+    std::os::unix::fs::symlink("elsewhere/real.yaml", path("gateway.yaml")).unwrap();
+    let mut process = Process::start(folder.path(), ["run", "-c", "gateway.yaml"]);
+    let address = process.addresses().await[0];
+    let answer = async || Client::connect(address).await.send(Request::get("/")).await.text();
+    assert_eq!(answer().await, "one");
+    // Written in place, and replaced.
+    fs::write(path("elsewhere/real.yaml"), to(upstreams[1].address())).unwrap();
+    eventually("the second is in force", async || answer().await == "two").await;
+    fs::write(path("elsewhere/new.yaml"), to(upstreams[2].address())).unwrap();
+    fs::rename(path("elsewhere/new.yaml"), path("elsewhere/real.yaml")).unwrap();
+    eventually("the third is in force", async || answer().await == "three").await;
+}
+
+#[tokio::test]
+async fn a_configuration_that_lacks_a_file_is_in_force_when_the_file_comes() {
+    let (one, two) = (Upstream::named("one").await, Upstream::named("two").await);
+    let mut gateway = Running::start(&to(one.address())).await;
+    let secrets = "secrets: { key: { file: later } }";
+    fs::write(&gateway.file, with(two.address(), secrets)).unwrap();
+    gateway.process.logged("reload without effect").await;
+    assert_eq!(gateway.get("/").await, "one");
+    fs::write(gateway.folder.path().join("later"), "s3cret\n").unwrap();
+    eventually("the second is in force", async || gateway.get("/").await == "two").await;
+}
+
+#[tokio::test]
+async fn a_component_that_is_written_is_loaded() {
+    use crate::support::guests;
+    let upstream = Upstream::echo().await;
+    let folder = guests::folder();
+    let plugins = format!("{}plugins: {{ {} }}", guests::OWN, guests::naughty(""));
+    let yaml = with(upstream.address(), &plugins).replace(
+        "upstream: echo }",
+        "upstream: echo, plugins: [{ name: naughty, config: { do: method, with: GET } }] }",
+    );
+    fs::write(folder.path().join("gateway.yaml"), yaml).unwrap();
+    let mut process = Process::start(folder.path(), ["run", "-c", "gateway.yaml"]);
+    process.addresses().await;
+    let component = folder.path().join("naughty.wasm");
+    let bytes = fs::read(&component).unwrap();
+    fs::write(&component, b"no component").unwrap();
+    process.logged("reload without effect").await;
+    fs::write(&component, bytes).unwrap();
+    process.logged("configuration reloaded").await;
+}

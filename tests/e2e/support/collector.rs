@@ -113,6 +113,12 @@ impl Collected {
         self.spans().len()
     }
 
+    /// The bytes of the largest request that was taken.
+    pub fn largest_request(&self) -> usize {
+        let inner = self.0.lock().expect("no panic");
+        inner.requests.iter().map(Message::encoded_len).max().unwrap_or_default()
+    }
+
     /// What came with the requests.
     pub fn metadata(&self) -> Vec<HashMap<String, String>> {
         self.0.lock().expect("no panic").metadata.clone()

@@ -48,13 +48,16 @@ impl Process {
         args: impl IntoIterator<Item = A>,
         variables: &[(&str, &str)],
     ) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_gateway"))
-            .args(args)
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gateway"));
+        command.args(args).env_remove("GATEWAY_LOG").env_remove("NO_COLOR").envs(variables.iter().copied());
+        Self::of(folder, command, Stdio::null())
+    }
+
+    /// Starts what in the end is `gateway`, in a folder.
+    pub fn of(folder: &Path, mut command: Command, stdin: Stdio) -> Self {
+        let mut child = command
             .current_dir(folder)
-            .env_remove("GATEWAY_LOG")
-            .env_remove("NO_COLOR")
-            .envs(variables.iter().copied())
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
@@ -68,6 +71,22 @@ impl Process {
     /// Waits until the log has a line with this text, and returns the line.
     pub async fn logged(&mut self, text: &str) -> String {
         self.stderr.wait_for(text).await
+    }
+
+    /// Waits until the log has so many lines with this text.
+    pub async fn logged_times(&mut self, text: &str, times: usize) {
+        let has = |lines: &Vec<String>| lines.iter().filter(|line| line.contains(text)).count() >= times;
+        let found = in_time(&format!("{times} lines with {text:?}"), self.stderr.lines.wait_for(has)).await.map(drop);
+        assert!(found.is_ok(), "the stream ended without {text:?}:\n{}", self.log());
+    }
+
+    /// The process's own limit of open files, soft and hard (proc_pid_limits(5)).
+    pub fn open_files(&self) -> (u64, u64) {
+        let id = self.child.id().expect("it still runs");
+        let limits = std::fs::read_to_string(format!("/proc/{id}/limits")).expect("Linux");
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).expect("a line of it");
+        let mut numbers = line.split_whitespace().take(2).map(|number| number.parse().expect("a number"));
+        (numbers.next().expect("a soft limit"), numbers.next().expect("a hard limit"))
     }
 
     /// The same, for what takes its time: compilers run.

@@ -77,13 +77,17 @@ pub fn check(text: &str, path: &Path, catalog: &mut dyn Catalog) -> Result<Confi
     match config {
         Some(mut config) if outcome.problems.is_empty() => {
             config.sensitive = Arc::new(outcome.sensitive);
+            config.files_read = outcome.files;
             if !outcome.warnings.is_empty() {
                 let redaction = Redaction::of_text(text, &config.sensitive);
                 config.warnings = Problems::new(path, &redaction, outcome.warnings);
             }
             Ok(config)
         }
-        _ => Err(Problems::new(path, &Redaction::of_text(text, &outcome.sensitive), outcome.problems)),
+        _ => {
+            let problems = Problems::new(path, &Redaction::of_text(text, &outcome.sensitive), outcome.problems);
+            Err(problems.with_files(outcome.files))
+        }
     }
 }
 
@@ -241,7 +245,7 @@ fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> O
         global_plugins,
         routes,
         warnings: Problems::default(),
-        lock: None,
+        files_read: Vec::new(),
         sensitive: Arc::default(),
     })
 }

@@ -1,6 +1,10 @@
 //! Collects problems and knows where in the file they are.
 
-use std::path::{Path, PathBuf};
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use crate::config::{
     part::Part,
@@ -17,6 +21,8 @@ pub(super) struct Report<'a> {
     warnings: Vec<Problem>,
     /// What of the file may not be repeated.
     pub(super) sensitive: Sensitive,
+    /// The files that are read, whether or not they can be.
+    files: RefCell<BTreeSet<PathBuf>>,
 }
 
 /// What was found out about a file.
@@ -24,11 +30,20 @@ pub(super) struct Outcome {
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
     pub(super) sensitive: Sensitive,
+    /// The files that are part of the configuration, those included that cannot be read.
+    pub(super) files: Vec<PathBuf>,
 }
 
 impl<'a> Report<'a> {
     pub(super) fn new(tree: &'a Node, folder: &'a Path) -> Self {
-        Self { tree, folder, problems: Vec::new(), warnings: Vec::new(), sensitive: Sensitive::default() }
+        Self {
+            tree,
+            folder,
+            problems: Vec::new(),
+            warnings: Vec::new(),
+            sensitive: Sensitive::default(),
+            files: RefCell::default(),
+        }
     }
 
     /// A problem with the value at this JSON Pointer.
@@ -50,7 +65,15 @@ impl<'a> Report<'a> {
         self.tree.value_at(pointer).line
     }
 
+    /// The path of a file that is part of the configuration: a change of it is one of the configuration.
     pub(super) fn path(&self, typed: &str) -> PathBuf {
+        let path = self.folder.join(typed);
+        self.files.borrow_mut().insert(path.clone());
+        path
+    }
+
+    /// The path of a file that the gateway writes.
+    pub(super) fn path_of_output(&self, typed: &str) -> PathBuf {
         self.folder.join(typed)
     }
 
@@ -59,8 +82,8 @@ impl<'a> Report<'a> {
     }
 
     pub(super) fn into_outcome(self) -> Outcome {
-        let Self { problems, warnings, sensitive, .. } = self;
-        Outcome { problems, warnings, sensitive }
+        let Self { problems, warnings, sensitive, files, .. } = self;
+        Outcome { problems, warnings, sensitive, files: files.into_inner().into_iter().collect() }
     }
 
     /// A part that has its shape. One that has not has been reported, as the schema and the types say the

@@ -101,7 +101,7 @@ struct Rest {
     upgrade_idle: Duration,
     body_bytes: u64,
     buffer_bytes: usize,
-    timeout: Duration,
+    timeout: model::RequestTimeout,
     whole_timeout: Option<Duration>,
 }
 

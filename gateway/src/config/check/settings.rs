@@ -20,7 +20,7 @@ use crate::config::{
     file::{File, FileSource, Limits, Paths, RouteLimits, RoutePaths, RouteTimeouts, Sink, StandardSink, Timeouts},
     model,
     part::Part,
-    units::{Size, Span},
+    units::{Limit, Size, Span},
     yaml::join,
 };
 use crate::telemetry::rotation::numbered;
@@ -156,16 +156,17 @@ pub(super) fn timeouts(file: &File, report: &mut Report<'_>) -> model::Timeouts 
     let typed = report.part(&file.timeouts, "/timeouts").unwrap_or(&defaults);
     range(typed.header_read, (Span::millis(1), Span::secs(600)), "/timeouts/header-read", report);
     range(typed.idle, WAIT, "/timeouts/idle", report);
-    range(typed.request, WAIT, "/timeouts/request", report);
     range(typed.body, WAIT, "/timeouts/body", report);
     range(typed.upgrade_idle, WAIT, "/timeouts/upgrade-idle", report);
+    range(typed.drain_delay, (Span::secs(0), Span::secs(3600)), "/timeouts/drain-delay", report);
     range(typed.drain, (Span::secs(0), Span::secs(3600)), "/timeouts/drain", report);
     model::Timeouts {
         header_read: typed.header_read.0,
         idle: typed.idle.0,
-        request: typed.request.0,
+        request: typed.request.map_or_else(Default::default, |limit| request(limit, "/timeouts/request", report)),
         body: typed.body.0,
         upgrade_idle: typed.upgrade_idle.0,
+        drain_delay: typed.drain_delay.0,
         drain: typed.drain.0,
     }
 }
@@ -194,11 +195,15 @@ pub(super) fn route_timeout(
     place: &str,
     general: &model::Timeouts,
     report: &mut Report<'_>,
-) -> std::time::Duration {
-    typed.request.map_or(general.request, |span| {
-        range(span, WAIT, &join(place, "request"), report);
-        span.0
-    })
+) -> model::RequestTimeout {
+    typed.request.map_or(general.request, |limit| request(limit, &join(place, "request"), report))
+}
+
+fn request(limit: Limit, at: &str, report: &mut Report<'_>) -> model::RequestTimeout {
+    if let Some(span) = limit.0 {
+        range(span, WAIT, at, report);
+    }
+    model::RequestTimeout { limit: limit.0.map(|span| span.0), is_default: false }
 }
 
 pub(super) fn whole_timeout(
@@ -312,7 +317,7 @@ pub(super) fn sinks(file: &File, report: &mut Report<'_>) -> BTreeMap<String, mo
             Sink::Standard(StandardSink::Stdout) => model::SinkTarget::Stdout,
             Sink::Standard(StandardSink::Stderr) => model::SinkTarget::Stderr,
             Sink::File(typed) => {
-                let path = report.path(&typed.file);
+                let path = report.path_of_output(&typed.file);
                 if let Err(message) = files::can_append(&path) {
                     report.value(&join(&place, "file"), message);
                 }

@@ -27,6 +27,7 @@ use super::{
     CodeCache, Loaded, Pools, Prepared, Runtime, Settings,
     services::{NoUpstreams, Services, Shared, Upstreams},
 };
+use crate::http::deadline::Deadline;
 use crate::{
     config::model::{Grants, Isolation, Names, PluginLimits},
     http::body::{Body, Traffic},
@@ -190,8 +191,8 @@ async fn finish<T>(step: Step<'_, T>) -> T {
 }
 
 /// A deadline that no test reaches.
-fn later() -> Instant {
-    Instant::now() + Duration::from_secs(60)
+fn later() -> Deadline {
+    Deadline::new(Instant::now(), Some(Duration::from_secs(60)))
 }
 
 fn header<'a>(slot: &'a Slot, name: &str) -> &'a str {

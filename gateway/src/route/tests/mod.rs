@@ -76,7 +76,7 @@ fn routes(drafts: impl IntoIterator<Item = Draft>) -> Vec<Arc<Route>> {
             }),
             body_bytes: 0,
             buffer_bytes: 0,
-            timeout: Duration::from_secs(1),
+            timeout: Default::default(),
             whole_timeout: None,
             upgrades: vec![],
             upgrade_idle: Duration::from_secs(1),

@@ -7,13 +7,19 @@ use bytes::Bytes;
 use prost::Message;
 use tokio::{sync::oneshot, time::Instant};
 
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::{
+    collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse},
+    trace::v1::Span,
+};
 
 use super::{Finished, Lost, Order, Queue, otlp};
 use crate::telemetry::metrics::TraceMetrics;
 
-/// Spans of one request to the collector, nearly: a trace is not taken apart.
+/// Spans that are sent together, nearly: a trace is gathered whole.
 const BATCH: usize = 512;
+/// The bytes of one request. A collector takes 4 MiB of a message by gRPC if it is not told otherwise, and a proxy before it often
+/// 1 MiB. What is larger takes several requests; a single span is far smaller, as its texts are bounded.
+const REQUEST_BYTES: usize = 1_000_000;
 /// How long the first span of a batch waits for others.
 const LINGER: Duration = Duration::from_secs(1);
 /// Further tries of a batch that the collector could not take, after waits that double from the first.
@@ -32,8 +38,10 @@ pub trait Collector {
 #[derive(Debug)]
 pub struct Refusal {
     pub why: String,
-    /// It may be sent again (OTLP, "Failures").
+    /// It may be sent again as it is (OTLP, "Failures").
     pub retryable: bool,
+    /// Less at a time may be taken.
+    pub too_large: bool,
     /// Not before.
     pub after: Option<Duration>,
 }
@@ -80,7 +88,7 @@ pub async fn export(
             }
         }
         if !batch.is_empty() {
-            exporter.send(std::mem::take(&mut batch), spans as u64).await;
+            exporter.send(std::mem::take(&mut batch)).await;
         }
         for done in flushed.drain(..) {
             // Who wanted to know may have lost patience.
@@ -101,26 +109,57 @@ struct Exporter<'a> {
 }
 
 impl Exporter<'_> {
-    async fn send(&mut self, batch: Vec<Finished>, spans: u64) {
-        let request: ExportTraceServiceRequest = otlp::request(batch, self.resource);
-        let request = Bytes::from(request.encode_to_vec());
-        let mut wait = FIRST_WAIT;
-        for retries_left in (0..=RETRIES).rev() {
-            let refusal = match self.collector.take(request.clone()).await {
-                Ok(answer) => return self.taken(spans, answer),
-                Err(refusal) => refusal,
-            };
-            if retries_left == 0 || !refusal.retryable {
-                self.metrics.dropped(Lost::Export, spans);
-                if std::mem::take(&mut self.well) {
-                    tracing::warn!("spans are lost, the collector does not take them: {refusal}");
+    /// Sends a batch, in as many requests as its size needs.
+    async fn send(&mut self, batch: Vec<Finished>) {
+        // The last ones first: what is to be sent next is at the end.
+        let mut parts: Vec<Vec<Span>> = Vec::new();
+        let mut bytes = REQUEST_BYTES;
+        for span in batch.into_iter().flat_map(otlp::spans) {
+            let length = span.encoded_len();
+            bytes += length;
+            match parts.last_mut().filter(|_| bytes <= REQUEST_BYTES) {
+                Some(part) => part.push(span),
+                None => {
+                    bytes = length;
+                    parts.push(vec![span]);
                 }
-                return;
             }
-            let asked = refusal.after.unwrap_or_default();
-            // Longer each time and spread, so that a collector that comes back is not met by all gateways at once.
-            tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64() / 2.0).max(asked).min(LONGEST_WAIT)).await;
-            wait *= 2;
+        }
+        parts.reverse();
+        while let Some(mut part) = parts.pop() {
+            let request: ExportTraceServiceRequest = otlp::request(part.clone(), self.resource);
+            let request = Bytes::from(request.encode_to_vec());
+            match self.send_request(&request).await {
+                Ok(answer) => self.taken(part.len() as u64, answer),
+                Err(refusal) if refusal.too_large && part.len() > 1 => {
+                    let rest = part.split_off(part.len() / 2);
+                    parts.extend([rest, part]);
+                }
+                Err(refusal) => {
+                    self.metrics.dropped(Lost::Export, part.len() as u64);
+                    if std::mem::take(&mut self.well) {
+                        tracing::warn!("spans are lost, the collector does not take them: {refusal}");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends a request, again where that may help.
+    async fn send_request(&self, request: &Bytes) -> Result<Bytes, Refusal> {
+        let mut wait = FIRST_WAIT;
+        let mut retries = 0;
+        loop {
+            match self.collector.take(request.clone()).await {
+                Err(refusal) if refusal.retryable && retries < RETRIES => {
+                    let asked = refusal.after.unwrap_or_default();
+                    // Longer each time and spread, so that a collector that comes back is not met by all gateways at once.
+                    tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64() / 2.0).max(asked).min(LONGEST_WAIT)).await;
+                    wait *= 2;
+                    retries += 1;
+                }
+                result => return result,
+            }
         }
     }
 

@@ -28,6 +28,13 @@ use crate::config::model::{ParentRule, Sampling};
 const QUEUE: usize = 2048;
 /// Spans of one trace. What would be more is dropped, and counted.
 const SPANS: usize = 64;
+/// The longest text of an attribute, in bytes. Clients send up to 16 KiB of path and more of a field, and every request that
+/// waits to be sent keeps them.
+const TEXT: usize = 1024;
+/// What the semantic conventions call a method that is not among the known ones, of which clients can make up any number.
+pub(super) const OTHER: &str = "_OTHER";
+/// The methods of RFC 9110, and PATCH of RFC 5789.
+const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 /// Of a trace's identifier these bits are random for all that is known (W3C Trace Context, Level 2, §3.2.2.3).
 const RANDOM_BITS: u32 = 56;
 
@@ -264,6 +271,25 @@ pub enum Lost {
 
 fn nanos(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// As much of a text as an attribute holds.
+fn bounded(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT)]
+}
+
+/// The value of a header field as an attribute.
+pub fn text(value: &HeaderValue) -> String {
+    let bytes = value.as_bytes();
+    // At most three bytes become of one, so that the second cut is needed as well.
+    let mut text = String::from_utf8_lossy(&bytes[..bytes.len().min(TEXT)]).into_owned();
+    text.truncate(bounded(&text).len());
+    text
+}
+
+/// A path or a method as an attribute.
+pub fn clipped(text: &str) -> String {
+    bounded(text).to_owned()
 }
 
 /// Not 0, which stands for none.

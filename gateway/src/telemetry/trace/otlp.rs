@@ -8,15 +8,15 @@ use opentelemetry_proto::tonic::{
     trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span::SpanKind, status::StatusCode},
 };
 
-use super::{Call, Finished, Served, Tried, What};
+use super::{Call, Finished, METHODS, OTHER, Served, Tried, What};
 
 /// Of `Span.flags`: the parent's remoteness is known, and it is remote.
 const HAS_IS_REMOTE: u32 = 0x100;
 const IS_REMOTE: u32 = 0x200;
 const SAMPLED: u32 = 1;
 
-pub(super) fn request(batch: Vec<Finished>, resource: &[(String, String)]) -> ExportTraceServiceRequest {
-    let spans = batch.into_iter().flat_map(spans).collect();
+/// A request to a collector.
+pub(super) fn request(spans: Vec<Span>, resource: &[(String, String)]) -> ExportTraceServiceRequest {
     let scope = InstrumentationScope {
         name: env!("CARGO_PKG_NAME").to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -32,7 +32,8 @@ pub(super) fn request(batch: Vec<Finished>, resource: &[(String, String)]) -> Ex
     }
 }
 
-fn spans(finished: Finished) -> Vec<Span> {
+/// The spans of one trace.
+pub(super) fn spans(finished: Finished) -> Vec<Span> {
     let Finished { own, parent, state, at, ended, served, spans } = finished;
     let state = state.unwrap_or_default();
     let mut all = Vec::with_capacity(spans.len() + 1);
@@ -76,8 +77,8 @@ fn spans(finished: Finished) -> Vec<Span> {
 
 /// The request as a whole. A client's mistake is none of the server's (semantic conventions, "HTTP spans", "Status").
 fn serving(served: Served) -> (String, Vec<KeyValue>, Status) {
-    let mut attributes = vec![
-        text("http.request.method", served.method.as_str()),
+    let (method, mut attributes) = method(&served.method);
+    attributes.extend([
         text("url.scheme", served.scheme),
         text("url.path", served.path),
         text("network.protocol.name", "http"),
@@ -86,16 +87,16 @@ fn serving(served: Served) -> (String, Vec<KeyValue>, Status) {
         number("http.request.body.size", served.request_bytes),
         number("http.response.body.size", served.response_bytes),
         text("gateway.request_id", served.request_id),
-    ];
+    ]);
     let name = match served.route {
         Some((route, pattern)) => {
-            let name = format!("{} {pattern}", served.method);
+            let name = format!("{method} {pattern}");
             attributes.push(text("http.route", pattern));
             attributes.push(text("gateway.route", &*route));
             name
         }
         // A path that no route has can be anything.
-        None => served.method,
+        None => method.to_owned(),
     };
     attributes.extend(address(&served.authority));
     attributes.extend(served.user_agent.map(|agent| text("user_agent.original", agent)));
@@ -119,12 +120,12 @@ fn calling(call: Call) -> (String, SpanKind, Vec<KeyValue>, Status) {
 }
 
 fn trying(tried: Tried) -> (String, SpanKind, Vec<KeyValue>, Status) {
-    let mut attributes = Vec::new();
+    let (name, mut attributes) = match tried.method.as_str() {
+        "" => ("upstream", Vec::new()),
+        of_the_request => method(of_the_request),
+    };
     if !tried.upstream.is_empty() {
         attributes.push(text("gateway.upstream", &*tried.upstream));
-    }
-    if !tried.method.is_empty() {
-        attributes.push(text("http.request.method", tried.method.as_str()));
     }
     if let Some((authority, peer)) = &tried.endpoint {
         attributes.extend(address(authority));
@@ -139,8 +140,16 @@ fn trying(tried: Tried) -> (String, SpanKind, Vec<KeyValue>, Status) {
     let failed = tried.failure.is_some() || tried.status.is_some_and(|status| status >= 400);
     let kind = tried.failure.map(str::to_owned).or_else(|| failed.then(|| status_text(tried.status)));
     attributes.extend(kind.map(|kind| text("error.type", kind)));
-    let name = if tried.method.is_empty() { "upstream".to_owned() } else { tried.method };
-    (name, SpanKind::Client, attributes, status(failed))
+    (name.to_owned(), SpanKind::Client, attributes, status(failed))
+}
+
+/// What a method is in a span's name, and its attributes. Clients make methods up: one that is not known is in no name, so that
+/// names stay few (semantic conventions, "HTTP spans", "Name" and `http.request.method`).
+fn method(method: &str) -> (&str, Vec<KeyValue>) {
+    if METHODS.contains(&method) {
+        return (method, vec![text("http.request.method", method)]);
+    }
+    ("HTTP", vec![text("http.request.method", OTHER), text("http.request.method_original", method)])
 }
 
 /// `server.address` and `server.port`, as far as there are such.
@@ -156,7 +165,7 @@ fn status(failed: bool) -> Status {
 }
 
 fn status_text(status: Option<u16>) -> String {
-    status.map_or_else(|| "_OTHER".to_owned(), |status| status.to_string())
+    status.map_or_else(|| OTHER.to_owned(), |status| status.to_string())
 }
 
 fn text(key: &str, value: impl Into<String>) -> KeyValue {

@@ -18,6 +18,9 @@ use crate::{
     upstream::io::Io,
 };
 
+/// What is kept for the next head.
+const KEPT: usize = 8 * 1024;
+
 /// What is to be written next, in this order.
 #[derive(Default)]
 pub(super) struct Outbox {
@@ -68,6 +71,10 @@ impl Outbox {
             }
             self.wrote = true;
             self.advance(written);
+        }
+        if self.bytes.capacity() > KEPT {
+            // A response may be awaited for long, and HPACK lets a client make large heads of a few bytes.
+            self.bytes = Vec::new();
         }
         self.bytes.clear();
         self.written = 0;
