@@ -31,7 +31,7 @@ pub struct SourceConfig {
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "String")]
     pub cookie: Option<String>,
-    /// A query parameter. Whoever logs the target then logs the credential.
+    /// A query parameter, whose value is percent-decoded. Whoever logs the target then logs the credential.
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "String")]
     pub query: Option<String>,
@@ -173,7 +173,7 @@ impl Source {
             Self::Query(name) => {
                 let query = request.query().unwrap_or_default();
                 let pairs = query.split('&').map(key_and_value).filter(|(key, _)| is_encoded(key, name));
-                only(pairs.map(|(_, value)| (value.as_bytes().to_vec(), 0)))
+                only(pairs.map(|(_, value)| (percent_decoded(value), 0)))
             }
         }
     }
@@ -253,13 +253,29 @@ fn is_encoded(key: &str, name: &str) -> bool {
     matched && rest.is_empty()
 }
 
+/// A value as the client meant it. `+` stays: it is a character of base64, as keys often are, and many clients do not encode it
+/// (in forms it is a space, which no credential has).
+fn percent_decoded(value: &str) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let octet = match (first, tail) {
+            (b'%', [high, low, ..]) => hex(*high).zip(hex(*low)).map(|(high, low)| high << 4 | low),
+            _ => None,
+        };
+        decoded.push(octet.unwrap_or(first));
+        rest = if octet.is_some() { &tail[2..] } else { tail };
+    }
+    decoded
+}
+
 fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{after_scheme, cookie_value, cookies, is_encoded};
+    use super::{after_scheme, cookie_value, cookies, is_encoded, percent_decoded};
 
     #[test]
     fn the_scheme_is_read_in_any_case_and_ends_at_a_space() {
@@ -277,6 +293,13 @@ mod tests {
         assert_eq!(value(b"a=b; t=x.y.z;tt=c"), Some(&b"x.y.z"[..]));
         assert_eq!(value(b"t=\"x\""), Some(&b"x"[..]));
         assert_eq!(value(b"T=x; tt=x; t"), None);
+    }
+
+    #[test]
+    fn a_value_of_the_query_is_decoded_and_a_plus_sign_stays() {
+        assert_eq!(percent_decoded("a%2Bb%2f%3D"), b"a+b/=");
+        assert_eq!(percent_decoded("a+b/="), b"a+b/=");
+        assert_eq!(percent_decoded("%ff%4%zz%"), b"\xff%4%zz%");
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub enum Algorithm {
     Ps512,
     /// ECDSA on P-256 with SHA-256.
     Es256,
-    /// ECDSA on P-384 with SHA-384.
+    /// ECDSA on P-384 with SHA-384. With a key on P-521, ECDSA with SHA-512, which is ES512.
     Es384,
     /// Ed25519.
     EdDsa,

@@ -22,7 +22,8 @@ struct Config {
     deny: Rule,
     /// Attributes of which one says that the client is known.
     identity: Vec<String>,
-    /// Attributes with groups, joined by commas.
+    /// Attributes with groups, joined by commas. A comma in a group's name is `%2C` there, and a percent sign `%25`, as `jwt`
+    /// writes them.
     groups_from: Vec<String>,
     /// Attributes with roles, joined by commas.
     roles_from: Vec<String>,
@@ -50,7 +51,7 @@ impl Default for Config {
         Self {
             allow: Rule::default(),
             deny: Rule::default(),
-            identity: list(&["jwt.sub", "api-key.id", "basic-auth.user"]),
+            identity: list(&["jwt.token", "jwt.sub", "api-key.id", "basic-auth.user"]),
             groups_from: list(&["jwt.groups", "api-key.groups", "basic-auth.groups"]),
             roles_from: list(&["jwt.roles"]),
             scopes_from: list(&["jwt.scope"]),
@@ -113,8 +114,8 @@ impl Rule {
     fn check(&self, at: &Pointer, problems: &mut Problems) {
         for (key, list) in [("groups", &self.groups), ("roles", &self.roles)] {
             for (i, name) in list.iter().enumerate() {
-                if name.is_empty() || name.trim() != name || name.contains(',') {
-                    let message = "must not be empty, and have neither commas nor spaces around it";
+                if name.is_empty() || name.trim() != name {
+                    let message = "must not be empty, and have no spaces around it";
                     problems.add(at.then(key).then(i), message);
                 }
             }
@@ -177,7 +178,10 @@ impl<'a> Held<'a> {
     }
 
     fn has(&self, name: &str) -> bool {
-        self.texts.iter().any(|text| text.split(self.separators).any(|held| held.trim() == name))
+        // As an element of a list is written. Attributes that have no such lists may have the name as it is, without a comma.
+        let encoded = name.replace('%', "%25").replace(',', "%2C");
+        let is_name = |held: &str| held == encoded || (held == name && !name.contains(','));
+        self.texts.iter().any(|text| text.split(self.separators).any(|held| is_name(held.trim())))
     }
 
     fn has_one_of(&self, names: &[String]) -> bool {

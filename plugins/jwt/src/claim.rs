@@ -55,27 +55,52 @@ fn index(segment: &str) -> Option<usize> {
 
 /// A claim as the text of a header or attribute: strings as they are, lists joined by commas, the rest as JSON.
 ///
-/// What cannot be told apart again is refused: who chooses the name of a group must not become a member of two by
-/// writing a comma.
+/// In an element of a list, what would end it is percent-encoded: who chooses the name of a group must not become a member of two
+/// by writing a comma. A string by itself that cannot be a header's value is refused.
 pub(crate) fn text(value: &Value) -> Result<String, Refusal> {
     let text = match value {
         Value::String(text) => text.clone(),
-        Value::Array(values) => {
-            let texts = values.iter().map(|value| match value {
-                Value::String(text) if text.contains(',') => Err(Refusal::Unfit),
-                Value::String(text) => Ok(text.clone()),
-                Value::Bool(_) | Value::Number(_) => Ok(value.to_string()),
-                Value::Null | Value::Array(_) | Value::Object(_) => Err(Refusal::Unfit),
-            });
-            texts.collect::<Result<Vec<_>, _>>()?.join(",")
-        }
-        other => other.to_string(),
+        Value::Array(values) => values.iter().map(element).collect::<Vec<_>>().join(","),
+        other => json(other),
     };
     // White space at the ends would be trimmed on the way (RFC 9110 §5.5), and make another user of this one.
     if text.contains(|character: char| character.is_control()) || text.trim() != text {
         return Err(Refusal::Unfit);
     }
     Ok(text)
+}
+
+/// An element of a list, in which commas, percent signs, control characters and white space at an end are percent-encoded.
+fn element(value: &Value) -> String {
+    let whole = match value {
+        Value::String(text) => text.clone(),
+        other => json(other),
+    };
+    let (begin, end) = (whole.len() - whole.trim_start().len(), whole.trim_end().len());
+    let mut element = String::with_capacity(whole.len());
+    for (at, character) in whole.char_indices() {
+        if matches!(character, ',' | '%') || character.is_control() || at < begin || at >= end {
+            for byte in character.encode_utf8(&mut [0; 4]).bytes() {
+                element.push_str(&format!("%{byte:02X}"));
+            }
+        } else {
+            element.push(character);
+        }
+    }
+    element
+}
+
+/// JSON without control characters: of those, JSON itself leaves DEL and what is beyond ASCII as they are.
+fn json(value: &Value) -> String {
+    let mut json = String::new();
+    for character in value.to_string().chars() {
+        if character.is_control() {
+            json.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            json.push(character);
+        }
+    }
+    json
 }
 
 #[cfg(test)]
@@ -124,9 +149,21 @@ mod tests {
         assert_eq!(text(&json!(["a", 1, false])), Ok("a,1,false".into()));
         assert_eq!(text(&json!([])), Ok(String::new()));
         assert_eq!(text(&json!({ "a": [1] })), Ok(r#"{"a":[1]}"#.into()));
-        for unfit in [json!("a\r\nx: y"), json!(" a"), json!("a\u{7f}"), json!(["a,b"]), json!([["a"]]), json!([null])]
-        {
+        for unfit in [json!("a\r\nx: y"), json!(" a"), json!("a\u{7f}")] {
             assert_eq!(text(&unfit), Err(Refusal::Unfit), "{unfit}");
         }
+    }
+
+    #[test]
+    fn an_element_of_a_list_cannot_pass_for_two() {
+        for (list, expected) in [
+            (json!(["CN=M\u{fc}ller,OU=staff", "b"]), "CN=M\u{fc}ller%2COU=staff,b"),
+            (json!(["a%2Cb", "a,b", "100%"]), "a%252Cb,a%2Cb,100%25"),
+            (json!([{ "id": 1, "name": "a\u{7f}" }, ["x"], null]), r#"{"id":1%2C"name":"a\u007f"},["x"],null"#),
+            (json!([" a ", "b\r\nx: y", "\u{85}"]), "%20a%20,b%0D%0Ax: y,%C2%85"),
+        ] {
+            assert_eq!(text(&list).as_deref(), Ok(expected), "{list}");
+        }
+        assert_eq!(text(&json!({ "a\u{7f}": 1 })).as_deref(), Ok("{\"a\\u007f\":1}"));
     }
 }

@@ -10,6 +10,8 @@ use serde::{
 };
 use serde_json::{Map, Value};
 
+use crate::algorithm::NAMES;
+
 /// Which tokens are accepted, where they are looked for, and what becomes of their claims.
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -35,6 +37,10 @@ pub struct Config {
     #[serde(default)]
     pub(crate) issuers: Vec<IssuerConfig>,
 
+    /// The signature algorithms that are accepted, of those that the keys are for: all if left out.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(schema_with = "algorithms")]
+    pub(crate) algorithms: Option<Vec<String>>,
     /// Who may have issued the token: its `iss` must be one of these. Any issuer if left out, so leave it out
     /// only if the keys sign for nobody else.
     #[serde(default, deserialize_with = "given")]
@@ -177,12 +183,10 @@ pub(crate) struct KeyConfig {
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "String")]
     pub(crate) kid: Option<String>,
-    /// The one algorithm that the key is for. If left out: what the `jwk` says, otherwise HS256 for a secret, RS256
-    /// for RSA, ES256 for P-256, ES384 for P-384, EdDSA for Ed25519.
+    /// The one algorithm that the key is for. If left out: what the `jwk` says, otherwise HS256 for a secret, all of RS256
+    /// to PS512 for RSA, ES256 for P-256, ES384 for P-384, ES512 for P-521, EdDSA for Ed25519.
     #[serde(default, deserialize_with = "given")]
-    #[schemars(with = "String", extend("enum" = [
-        "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA",
-    ]))]
+    #[schemars(with = "String", extend("enum" = NAMES))]
     pub(crate) alg: Option<String>,
     /// An HMAC secret: these very characters.
     #[serde(default, deserialize_with = "given")]
@@ -293,6 +297,10 @@ fn objects(_: &mut SchemaGenerator) -> Schema {
 
 fn texts(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "object", "additionalProperties": { "type": "string" } })
+}
+
+fn algorithms(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": { "type": "string", "enum": NAMES } })
 }
 
 fn yes() -> bool {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use plugin_sdk::{Edit, EditError, Edits, Pointer, Problems, RefusedEdit, Request, names};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use crate::{
     claim::{ClaimPath, text},
@@ -14,14 +15,19 @@ use crate::{
 pub(crate) struct Mapping {
     headers: Vec<(String, ClaimPath)>,
     attributes: Vec<(String, ClaimPath)>,
-    /// The headers, and then the attributes.
+    /// The headers, then the attributes, and then [`TOKEN`].
     edits: Edits,
 }
+
+/// The attribute that every verified token sets, whatever its claims are: a digest of it. It says that the client is known, and
+/// tells one token from another where they have no `sub`.
+const TOKEN: &str = "jwt.token";
 
 /// The claims of one token as they are passed on, in the order of the mapping.
 pub(crate) struct Identity {
     headers: Box<[Option<Box<str>>]>,
     attributes: Box<[Option<Box<str>>]>,
+    token: Box<str>,
 }
 
 impl Mapping {
@@ -49,6 +55,9 @@ impl Mapping {
             if let Err(message) = names::check_attribute(&name) {
                 problems.add(&at, message);
             }
+            if name == TOKEN {
+                problems.add(&at, "is set by the plugin itself");
+            }
             mapping.attributes.extend(ClaimPath::read(&claim, &at, problems).map(|path| (name, path)));
         }
         for claim in ["sub", "iss"] {
@@ -59,7 +68,7 @@ impl Mapping {
         }
         let headers = mapping.headers.iter().map(|(name, _)| Edit::set_header(name.as_str()));
         let attributes = mapping.attributes.iter().map(|(name, _)| Edit::set_attribute(name.as_str()));
-        let edits: Vec<Edit> = headers.chain(attributes).collect();
+        let edits: Vec<Edit> = headers.chain(attributes).chain([Edit::set_attribute(TOKEN)]).collect();
         if problems.note("", Edits::check(&edits)).is_some() {
             mapping.edits = Edits::new(&edits);
         }
@@ -71,18 +80,21 @@ impl Mapping {
     }
 
     /// Renders what is passed on of a token.
-    pub(crate) fn identity(&self, claims: &Map<String, Value>) -> Result<Identity, Refusal> {
+    pub(crate) fn identity(&self, claims: &Map<String, Value>, token: &[u8]) -> Result<Identity, Refusal> {
         let render = |pairs: &[(String, ClaimPath)]| {
             let texts = pairs.iter().map(|(_, path)| path.find(claims).map(text).transpose());
             texts.map(|text| Ok(text?.map(String::into_boxed_str))).collect::<Result<_, Refusal>>()
         };
-        Ok(Identity { headers: render(&self.headers)?, attributes: render(&self.attributes)? })
+        let token = Sha256::digest(token)[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let (headers, attributes) = (render(&self.headers)?, render(&self.attributes)?);
+        Ok(Identity { headers, attributes, token: token.into() })
     }
 
     /// Tells later plugins and the upstream who the client is. What the client itself said about it is gone after.
     pub(crate) fn announce(&self, identity: &Identity, request: &Request) -> Result<(), RefusedEdit> {
-        let values = identity.headers.iter().chain(&identity.attributes);
-        self.edits.make(request, None, values.map(|value| value.as_deref().map(str::as_bytes)))
+        let values = identity.headers.iter().chain(&identity.attributes).map(Option::as_deref);
+        let values = values.chain([Some(&*identity.token)]);
+        self.edits.make(request, None, values.map(|value| value.map(str::as_bytes)))
     }
 
     /// Removes what a client without a token said about itself.
@@ -95,6 +107,6 @@ impl Identity {
     /// Bytes of text in it.
     pub(crate) fn size(&self) -> usize {
         let texts = self.headers.iter().chain(&self.attributes);
-        texts.map(|text| size_of_val(text) + text.as_deref().map_or(0, str::len)).sum()
+        texts.map(|text| size_of_val(text) + text.as_deref().map_or(0, str::len)).sum::<usize>() + self.token.len()
     }
 }

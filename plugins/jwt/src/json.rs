@@ -3,7 +3,7 @@
 //! Two parsers may read `{"sub":"a","sub":"b"}` in two ways, and the gateway must not let in one user
 //! whom the upstream takes for another (RFC 7519 §4, RFC 8725 §2.4).
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserializer,
@@ -17,13 +17,54 @@ const MAX_DEPTH: usize = 16;
 /// Reads an object.
 pub(crate) fn object(json: &[u8]) -> Option<Map<String, Value>> {
     // As text, like the configuration: for bytes the parser would be in the component a second time.
-    let mut deserializer = serde_json::Deserializer::from_str(std::str::from_utf8(json).ok()?);
+    let json = with_long_integers_as_text(std::str::from_utf8(json).ok()?);
+    let mut deserializer = serde_json::Deserializer::from_str(&json);
     let value = Strict { depth: 0 }.deserialize(&mut deserializer).ok()?;
     deserializer.end().ok()?;
     match value {
         Value::Object(object) => Some(object),
         _ => None,
     }
+}
+
+/// Puts integers that 64 bits do not hold between quotation marks. As floats, many of them would be one number, and so many users
+/// one user; as text each is itself, and is passed on with the digits that it has in the token.
+fn with_long_integers_as_text(json: &str) -> Cow<'_, str> {
+    const LONGEST: usize = 19;
+    let bytes = json.as_bytes();
+    let mut quoted = String::new();
+    let (mut at, mut copied, mut in_string) = (0, 0, false);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'"' => in_string = !in_string,
+            b'\\' if in_string => at += 1,
+            b'-' | b'0'..=b'9' if !in_string => {
+                let is_part = |byte: &&u8| matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9');
+                let length = bytes[at..].iter().take_while(is_part).count();
+                let number = &json[at..at + length];
+                let digits = number.strip_prefix('-').unwrap_or(number);
+                // What JSON does not allow stays, and is refused: leading zeros, and a number as a name.
+                let is_integer = digits.bytes().all(|digit| digit.is_ascii_digit()) && !digits.starts_with('0');
+                let is_name = bytes[at + length..].trim_ascii_start().starts_with(b":");
+                let is_long =
+                    digits.len() >= LONGEST && number.parse::<i64>().is_err() && number.parse::<u64>().is_err();
+                if is_long && is_integer && !is_name {
+                    quoted.push_str(&json[copied..at]);
+                    quoted.extend(["\"", number, "\""]);
+                    copied = at + length;
+                }
+                at += length;
+                continue;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    if copied == 0 {
+        return Cow::Borrowed(json);
+    }
+    quoted.push_str(&json[copied..]);
+    Cow::Owned(quoted)
 }
 
 /// A value inside so many others.
@@ -116,6 +157,24 @@ mod tests {
     fn a_name_that_occurs_twice_is_refused_at_any_depth_and_in_any_spelling() {
         assert_eq!(object(br#"{"a":1,"a":1}"#), None);
         assert_eq!(object(br#"{"a":[{"b":1,"\u0062":2}]}"#), None);
+    }
+
+    #[test]
+    fn integers_of_any_length_stay_what_they_are() {
+        let read = |text: &str| object(format!("{{\"a\":{text}}}").as_bytes()).map(|object| object["a"].clone());
+        for (text, expected) in [
+            ("18446744073709551616", json!("18446744073709551616")),
+            ("-9223372036854775809", json!("-9223372036854775809")),
+            ("-9223372036854775808", json!(i64::MIN)),
+            ("[184467440737095516160 , 1]", json!(["184467440737095516160", 1])),
+            (r#""\"184467440737095516160""#, json!("\"184467440737095516160")),
+            ("1e2", json!(100.0)),
+        ] {
+            assert_eq!(read(text), Some(expected), "{text}");
+        }
+        for text in ["00000000000000000000001", "{184467440737095516160: 1}", "184467440737095516160-1", "-"] {
+            assert_eq!(read(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! `README.md` beside this crate says how it is configured and what it refuses.
 
+mod algorithm;
 mod base64;
 mod claim;
 mod config;
@@ -33,7 +34,7 @@ use issuer::Issuers;
 use key::Verdict;
 use memory::{Memory, Passport};
 use refusal::{Challenge, Refusal};
-use rules::{ClaimRule, Rules, alternatives};
+use rules::{ClaimRule, Rules, algorithms, alternatives};
 use token::Token;
 
 /// The plugin.
@@ -124,7 +125,11 @@ impl Jwt {
         if token.len() > self.max_token_bytes {
             return Err(Refusal::TooLong.into());
         }
-        let token = Token::read(token)?;
+        let text = token;
+        let token = Token::read(text)?;
+        if !self.rules.accepts(token.algorithm) {
+            return Err(Refusal::Algorithm.into());
+        }
         self.rules.check_type(token.typ.as_deref())?;
         let (issuer, claims) = self.issuers.of(&token)?;
         match issuer.verify(&token)? {
@@ -140,7 +145,7 @@ impl Jwt {
         let validity = self.rules.validity(&claims)?;
         // Not remembered if it is over: it would only take the place of another.
         validity.check(now)?;
-        let rights = self.rules.check_rights(&claims).and_then(|()| self.mapping.identity(&claims));
+        let rights = self.rules.check_rights(&claims).and_then(|()| self.mapping.identity(&claims, text));
         Ok(Passport { validity, rights })
     }
 }
@@ -205,6 +210,7 @@ impl Plugin for Jwt {
             claims.filter_map(|(i, rule)| ClaimRule::read(rule, &Pointer::from("/claims").then(i), &mut problems));
         let claims = claims.collect();
         let rules = Rules {
+            algorithms: algorithms(config.algorithms, &mut problems),
             types: alternatives(config.typ, &Pointer::from("/typ"), &mut problems),
             leeway: millis(config.leeway),
             max_age: config.max_age.map(millis),

@@ -5,6 +5,7 @@ use regex_lite::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
 use crate::{
+    algorithm::Algorithm,
     claim::ClaimPath,
     config::{ClaimConfig, OneOrMany},
     refusal::Refusal,
@@ -17,6 +18,8 @@ const PATTERN_BYTES: usize = 64 * 1024;
 
 /// The rules of a configuration.
 pub(crate) struct Rules {
+    /// `None` for all that the keys are for.
+    pub(crate) algorithms: Option<Vec<Algorithm>>,
     pub(crate) types: Option<Vec<String>>,
     /// Milliseconds, as all times here.
     pub(crate) leeway: i64,
@@ -60,6 +63,10 @@ impl Rules {
         let typ = typ.map(media_type).ok_or(Refusal::Type)?;
         let accepted = types.iter().any(|accepted| media_type(accepted).eq_ignore_ascii_case(typ));
         if accepted { Ok(()) } else { Err(Refusal::Type) }
+    }
+
+    pub(crate) fn accepts(&self, algorithm: Algorithm) -> bool {
+        self.algorithms.as_ref().is_none_or(|accepted| accepted.contains(&algorithm))
     }
 
     /// What makes a valid token insufficient.
@@ -196,6 +203,21 @@ fn whole(pattern: &str) -> Result<Regex, String> {
     let check = |pattern: &str| RegexBuilder::new(pattern).size_limit(PATTERN_BYTES).build();
     let both = check(pattern).and_then(|_| check(&format!(r"\A(?:{pattern})\z")));
     both.map_err(|error| format!("is not a regular expression: {error}"))
+}
+
+/// The algorithms that are accepted; `None` for all that the keys are for.
+pub(crate) fn algorithms(config: Option<Vec<String>>, problems: &mut Problems) -> Option<Vec<Algorithm>> {
+    let at = Pointer::from("/algorithms");
+    let names = config?;
+    if names.is_empty() {
+        problems.add(&at, "must not be empty");
+    }
+    let mut algorithms = Vec::with_capacity(names.len());
+    for (i, name) in names.iter().enumerate() {
+        let unknown = format!("`{name}` is no known signature algorithm");
+        algorithms.extend(problems.note(at.then(i), name.parse::<Algorithm>().map_err(|_| unknown)));
+    }
+    Some(algorithms)
 }
 
 /// Texts of which one must match: at least one, and none empty.

@@ -1,9 +1,8 @@
 //! A token in compact serialisation (RFC 7515 §7.1), taken apart but not believed.
 
-use plugin_sdk::crypto::Algorithm;
 use serde_json::{Map, Value};
 
-use crate::{base64::decode_url, json, refusal::Refusal};
+use crate::{algorithm::Algorithm, base64::decode_url, json, refusal::Refusal};
 
 /// A token whose signature nobody has checked.
 pub(crate) struct Token<'a> {

@@ -93,3 +93,22 @@ async fn a_key_in_the_place_of_its_hash_is_an_error_that_does_not_repeat_it() {
     let said = ended.stderr.lines().filter(|line| !line.contains('|')).collect::<Vec<_>>().join("\n");
     assert!(!said.contains("the-key-itself"), "{}", ended.stderr);
 }
+
+#[tokio::test]
+async fn a_key_in_the_query_is_the_one_that_was_created_however_it_is_encoded() {
+    // As `openssl rand -base64 32` makes them.
+    const CREATED: &str = "q+/V1Zf3kT0m8yq+Wn9z4x/2bQ1c7d8e9f0A1B2C3D4=";
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, CREATED.as_bytes());
+    let sha256: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    let config =
+        json!({ "keys": [{ "id": "shop", "sha256": sha256 }], "from": [{ "query": "key" }, { "cookie": "key" }] });
+    let behind = Behind::plugin("api-key", &config).await;
+    let encoded = CREATED.replace('+', "%2B").replace('/', "%2f").replace('=', "%3D");
+    for target in [format!("/a?key={CREATED}&b=1"), format!("/a?b=1&k%65y={encoded}")] {
+        let response = behind.get(&target).await;
+        assert_eq!((response.status.as_u16(), &response.json()["target"]), (200, &json!("/a?b=1")), "{target}");
+    }
+    let cookie = behind.send(Request::get("/").header("cookie", &format!("key={CREATED}"))).await;
+    assert_eq!(cookie.status, 200, "a cookie's value is taken as it is");
+    assert_eq!(behind.get(&format!("/a?key={}", CREATED.replace('+', "%20"))).await.status, 401);
+}

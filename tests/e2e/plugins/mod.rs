@@ -14,6 +14,7 @@ mod grpc_web;
 mod ip_rules;
 mod json_body;
 mod jwt;
+mod jwt_claims;
 mod jwt_fetched;
 mod rate_limit;
 mod request_id;

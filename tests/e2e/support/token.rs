@@ -7,7 +7,11 @@ use aws_lc_rs::{
     hmac,
     rand::SystemRandom,
     rsa::KeySize,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256, RsaKeyPair},
+    signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
+        RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA384, RSA_PSS_SHA512,
+        RsaEncoding, RsaKeyPair,
+    },
 };
 use serde_json::{Value, json};
 
@@ -16,6 +20,7 @@ pub enum Key {
     Secret(String),
     Rsa(RsaKeyPair),
     P256(EcdsaKeyPair),
+    P521(EcdsaKeyPair),
     Ed25519(Ed25519KeyPair),
 }
 
@@ -32,6 +37,10 @@ impl Key {
         Self::P256(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).expect("a key"))
     }
 
+    pub fn p521() -> Self {
+        Self::P521(EcdsaKeyPair::generate(&ECDSA_P521_SHA512_FIXED_SIGNING).expect("a key"))
+    }
+
     pub fn ed25519() -> Self {
         Self::Ed25519(Ed25519KeyPair::generate().expect("a key"))
     }
@@ -41,6 +50,7 @@ impl Key {
             Self::Secret(_) => "HS256",
             Self::Rsa(_) => "RS256",
             Self::P256(_) => "ES256",
+            Self::P521(_) => "ES512",
             Self::Ed25519(_) => "EdDSA",
         }
     }
@@ -52,8 +62,31 @@ impl Key {
 
     /// A token with any header, signed in this key's way whatever the header says.
     pub fn signed(&self, header: &Value, claims: &Value) -> String {
-        let message = format!("{}.{}", base64url(header.to_string()), base64url(claims.to_string()));
+        self.signed_text(header, &claims.to_string())
+    }
+
+    /// The same with claims as they are written.
+    pub fn signed_text(&self, header: &Value, claims: &str) -> String {
+        let message = format!("{}.{}", base64url(header.to_string()), base64url(claims));
         let signature = self.sign(message.as_bytes());
+        format!("{message}.{}", base64url(signature))
+    }
+
+    /// A token of an RSA key in any of the ways that RSA has.
+    pub fn rsa_token(&self, alg: &str, claims: &Value) -> String {
+        let Self::Rsa(key) = self else { panic!("no RSA key") };
+        let encoding: &'static dyn RsaEncoding = match alg {
+            "RS256" => &RSA_PKCS1_SHA256,
+            "RS384" => &RSA_PKCS1_SHA384,
+            "RS512" => &RSA_PKCS1_SHA512,
+            "PS256" => &RSA_PSS_SHA256,
+            "PS384" => &RSA_PSS_SHA384,
+            "PS512" => &RSA_PSS_SHA512,
+            _ => panic!("{alg} is not of RSA"),
+        };
+        let message = format!("{}.{}", base64url(json!({ "alg": alg }).to_string()), base64url(claims.to_string()));
+        let mut signature = vec![0; key.public_modulus_len()];
+        key.sign(encoding, &SystemRandom::new(), message.as_bytes(), &mut signature).expect("a signature");
         format!("{message}.{}", base64url(signature))
     }
 
@@ -69,7 +102,7 @@ impl Key {
                 key.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).expect("a signature");
                 signature
             }
-            Self::P256(key) => key.sign(&random, message).expect("a signature").as_ref().to_vec(),
+            Self::P256(key) | Self::P521(key) => key.sign(&random, message).expect("a signature").as_ref().to_vec(),
             Self::Ed25519(key) => key.sign(message).as_ref().to_vec(),
         }
     }
@@ -86,7 +119,7 @@ impl Key {
         let spki = match self {
             Self::Secret(_) => panic!("a secret is not public"),
             Self::Rsa(key) => key.public_key().as_der().expect("DER").as_ref().to_vec(),
-            Self::P256(key) => key.public_key().as_der().expect("DER").as_ref().to_vec(),
+            Self::P256(key) | Self::P521(key) => key.public_key().as_der().expect("DER").as_ref().to_vec(),
             Self::Ed25519(key) => key.public_key().as_der().expect("DER").as_ref().to_vec(),
         };
         let text: Vec<char> = base64(&spki, STANDARD).chars().collect();
@@ -109,6 +142,10 @@ impl Key {
                 let point = key.public_key().as_ref();
                 let (x, y) = point[1..].split_at(32);
                 json!({ "kty": "EC", "kid": kid, "crv": "P-256", "x": base64url(x), "y": base64url(y) })
+            }
+            Self::P521(key) => {
+                let (x, y) = key.public_key().as_ref()[1..].split_at(66);
+                json!({ "kty": "EC", "kid": kid, "crv": "P-521", "x": base64url(x), "y": base64url(y) })
             }
             Self::Ed25519(key) => {
                 json!({ "kty": "OKP", "kid": kid, "crv": "Ed25519", "x": base64url(key.public_key()) })

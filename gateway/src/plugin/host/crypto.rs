@@ -5,9 +5,9 @@ use std::{rc::Rc, time::Duration};
 use aws_lc_rs::{
     hmac, rsa,
     signature::{
-        ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
-        RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384,
-        RSA_PSS_2048_8192_SHA512, VerificationAlgorithm,
+        ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519, ParsedPublicKey,
+        RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256,
+        RSA_PSS_2048_8192_SHA384, RSA_PSS_2048_8192_SHA512, VerificationAlgorithm,
     },
 };
 use wasmtime::Result;
@@ -24,6 +24,11 @@ const KEY_BYTES: usize = 4096;
 const RSA_BITS: usize = 2048;
 /// `SubjectPublicKeyInfo` around the 32 bytes of an Ed25519 key (RFC 8410 §4).
 const ED25519_SPKI_BYTES: usize = 44;
+/// What a `SubjectPublicKeyInfo` of P-521 begins with (RFC 5480 §2.1.1).
+const P521: [u8; 21] = [
+    0x30, 0x81, 0x9b, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04,
+    0x00, 0x23,
+];
 
 impl Host for State {
     fn verify(
@@ -117,6 +122,8 @@ fn parse(algorithm: Algorithm, bytes: &[u8]) -> std::result::Result<ParsedPublic
         Algorithm::Ps384 => &RSA_PSS_2048_8192_SHA384,
         Algorithm::Ps512 => &RSA_PSS_2048_8192_SHA512,
         Algorithm::Es256 => &ECDSA_P256_SHA256_FIXED,
+        // The interface has no name for ES512: it is ECDSA with the hash that belongs to the key's curve.
+        Algorithm::Es384 if bytes.starts_with(&P521) => &ECDSA_P521_SHA512_FIXED,
         Algorithm::Es384 => &ECDSA_P384_SHA384_FIXED,
         Algorithm::Eddsa => &ED25519,
         Algorithm::Hs256 | Algorithm::Hs384 | Algorithm::Hs512 => return Err("a secret is not a public key".to_owned()),

@@ -10,10 +10,11 @@ pub(super) enum Kind {
     Rsa,
     P256,
     P384,
+    P521,
     Ed25519,
 }
 
-const KINDS: [Kind; 4] = [Kind::Rsa, Kind::P256, Kind::P384, Kind::Ed25519];
+const KINDS: [Kind; 5] = [Kind::Rsa, Kind::P256, Kind::P384, Kind::P521, Kind::Ed25519];
 
 impl Kind {
     /// The content of the `AlgorithmIdentifier`.
@@ -26,6 +27,9 @@ impl Kind {
             ],
             Self::P384 => {
                 &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22]
+            }
+            Self::P521 => {
+                &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x23]
             }
             Self::Ed25519 => &[0x06, 0x03, 0x2b, 0x65, 0x70],
         }

@@ -1,10 +1,9 @@
 //! JSON Web Keys (RFC 7517, RFC 7518 §6, RFC 8037 §2).
 
-use plugin_sdk::crypto::Algorithm;
 use serde_json::{Map, Value};
 
 use super::{der::Kind, material::Material};
-use crate::base64;
+use crate::{algorithm::Algorithm, base64};
 
 /// A key with what it says about itself.
 pub(super) struct Jwk {
@@ -66,7 +65,8 @@ fn point(jwk: &Map<String, Value>) -> Read<Material> {
     let (kind, length) = match required(jwk, "crv")? {
         "P-256" => (Kind::P256, 32),
         "P-384" => (Kind::P384, 48),
-        _ => return Err(foreign("crv", "is not supported, needs P-256 or P-384")),
+        "P-521" => (Kind::P521, 66),
+        _ => return Err(foreign("crv", "is not supported, needs P-256, P-384 or P-521")),
     };
     let mut point = vec![4];
     for member in ["x", "y"] {

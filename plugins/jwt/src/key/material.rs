@@ -1,8 +1,9 @@
 //! What a key is made of, and which algorithms it can be for.
 
-use plugin_sdk::crypto::{self, Algorithm};
+use plugin_sdk::crypto;
 
 use super::der::{self, Kind};
+use crate::algorithm::Algorithm;
 
 /// A key whose size and form have been checked.
 pub(super) enum Material {
@@ -31,11 +32,12 @@ impl Material {
         Ok(Self::Public(Kind::Rsa, der::public_key_info(Kind::Rsa, &der::rsa_public_key(modulus, exponent))))
     }
 
-    /// A key on P-256 or P-384 as an uncompressed point (SEC 1 §2.3.3), or an Ed25519 key.
+    /// A key on P-256, P-384 or P-521 as an uncompressed point (SEC 1 §2.3.3), or an Ed25519 key.
     pub(super) fn curve(kind: Kind, key: &[u8]) -> Result<Self, String> {
         let fits = match kind {
             Kind::P256 => key.len() == 65 && key[0] == 4,
             Kind::P384 => key.len() == 97 && key[0] == 4,
+            Kind::P521 => key.len() == 133 && key[0] == 4,
             Kind::Ed25519 => key.len() == 32,
             Kind::Rsa => false,
         };
@@ -55,7 +57,7 @@ impl Material {
             (Kind::Rsa, der)
         } else {
             let known = der::read_public_key_info(der).map_err(malformed)?;
-            known.ok_or("is of an unsupported kind, needs RSA, P-256, P-384 or Ed25519")?
+            known.ok_or("is of an unsupported kind, needs RSA, P-256, P-384, P-521 or Ed25519")?
         };
         if kind == Kind::Rsa {
             let (modulus, exponent) = der::read_rsa_public_key(key).map_err(malformed)?;
@@ -64,14 +66,17 @@ impl Material {
         Self::curve(kind, key)
     }
 
-    /// What a key is for if nothing says it: one algorithm, as RFC 8725 §3.1 demands.
-    pub(super) fn default_algorithm(&self) -> Algorithm {
+    /// What a key is for if nothing says it. Of an RSA key that is any algorithm for such keys (RFC 7518 §3.1): neither is
+    /// weaker than the others, and providers publish keys without `alg` and sign with what they like.
+    pub(super) fn default_algorithm(&self) -> Option<Algorithm> {
+        use crypto::Algorithm as Known;
         match self {
-            Self::Secret(_) => Algorithm::Hs256,
-            Self::Public(Kind::Rsa, _) => Algorithm::Rs256,
-            Self::Public(Kind::P256, _) => Algorithm::Es256,
-            Self::Public(Kind::P384, _) => Algorithm::Es384,
-            Self::Public(Kind::Ed25519, _) => Algorithm::EdDsa,
+            Self::Secret(_) => Some(Algorithm::Known(Known::Hs256)),
+            Self::Public(Kind::Rsa, _) => None,
+            Self::Public(Kind::P256, _) => Some(Algorithm::Known(Known::Es256)),
+            Self::Public(Kind::P384, _) => Some(Algorithm::Known(Known::Es384)),
+            Self::Public(Kind::P521, _) => Some(Algorithm::Es512),
+            Self::Public(Kind::Ed25519, _) => Some(Algorithm::Known(Known::EdDsa)),
         }
     }
 
@@ -79,10 +84,11 @@ impl Material {
     pub(super) fn check_algorithm(&self, algorithm: Algorithm) -> Result<(), String> {
         let (name, fits) = match self {
             Self::Secret(_) => ("a secret", least_secret(algorithm).is_some()),
-            Self::Public(Kind::Rsa, _) => ("an RSA key", is_rsa(algorithm)),
-            Self::Public(Kind::P256, _) => ("a P-256 key", algorithm == Algorithm::Es256),
-            Self::Public(Kind::P384, _) => ("a P-384 key", algorithm == Algorithm::Es384),
-            Self::Public(Kind::Ed25519, _) => ("an Ed25519 key", algorithm == Algorithm::EdDsa),
+            Self::Public(Kind::Rsa, _) => ("an RSA key", algorithm.is_rsa()),
+            Self::Public(Kind::P256, _) => ("a P-256 key", Some(algorithm) == self.default_algorithm()),
+            Self::Public(Kind::P384, _) => ("a P-384 key", Some(algorithm) == self.default_algorithm()),
+            Self::Public(Kind::P521, _) => ("a P-521 key", Some(algorithm) == self.default_algorithm()),
+            Self::Public(Kind::Ed25519, _) => ("an Ed25519 key", Some(algorithm) == self.default_algorithm()),
         };
         if fits { Ok(()) } else { Err(format!("{algorithm} is no algorithm for {name}")) }
     }
@@ -102,9 +108,7 @@ impl Material {
                 ))
             }
             // The gateway parses the key before it looks at the signature, points off the curve included.
-            Self::Public(_, key) => {
-                crypto::verify(algorithm, key, b"", &[0; 64]).map(drop).map_err(|error| error.to_string())
-            }
+            Self::Public(_, key) => algorithm.verify(key, b"", &[0; 64]).map(drop).map_err(|error| error.to_string()),
         }
     }
 
@@ -118,14 +122,9 @@ impl Material {
 
 fn least_secret(algorithm: Algorithm) -> Option<usize> {
     match algorithm {
-        Algorithm::Hs256 => Some(32),
-        Algorithm::Hs384 => Some(48),
-        Algorithm::Hs512 => Some(64),
+        Algorithm::Known(crypto::Algorithm::Hs256) => Some(32),
+        Algorithm::Known(crypto::Algorithm::Hs384) => Some(48),
+        Algorithm::Known(crypto::Algorithm::Hs512) => Some(64),
         _ => None,
     }
-}
-
-fn is_rsa(algorithm: Algorithm) -> bool {
-    use Algorithm::{Ps256, Ps384, Ps512, Rs256, Rs384, Rs512};
-    matches!(algorithm, Rs256 | Rs384 | Rs512 | Ps256 | Ps384 | Ps512)
 }

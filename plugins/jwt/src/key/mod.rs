@@ -1,6 +1,7 @@
 //! The keys that tokens may be signed with, and which of them a token is checked against.
 //!
-//! Each key is for exactly one algorithm (RFC 8725 §3.1). What a token says about its algorithm only has to agree.
+//! Each key is for exactly one algorithm (RFC 8725 §3.1), but for an RSA key that does not say for which: it is for all that RSA
+//! keys have. What a token says about its algorithm only has to agree.
 
 mod der;
 mod jwk;
@@ -9,14 +10,15 @@ mod pem;
 
 use plugin_sdk::{
     Pointer, Problems,
-    crypto::{Algorithm, CryptoError, verify},
+    crypto::{self, CryptoError},
     secrets::{self, SecretError},
+    warn,
 };
 use serde_json::{Map, Value};
 
 use crate::{
+    algorithm::Algorithm,
     config::{KeyConfig, KeysConfig},
-    json,
     remote::RemoteKeys,
     token::Token,
 };
@@ -31,9 +33,16 @@ const MAX_ATTEMPTS: usize = 8;
 
 struct Key {
     kid: Option<String>,
-    algorithm: Algorithm,
-    /// In the form that [`verify`] takes.
+    /// `None` for all that RSA keys have.
+    algorithm: Option<Algorithm>,
+    /// In the form that [`crypto::verify`] takes.
     bytes: Vec<u8>,
+}
+
+impl Key {
+    fn is_for(&self, algorithm: Algorithm) -> bool {
+        self.algorithm.map_or(algorithm.is_rsa(), |own| own == algorithm)
+    }
 }
 
 /// All keys.
@@ -62,8 +71,8 @@ impl Keys {
             None => true,
         });
         let mut verdict = Verdict::NoKey;
-        for key in candidates.filter(|key| key.algorithm == *algorithm).take(MAX_ATTEMPTS) {
-            if verify(*algorithm, &key.bytes, signed, signature)? {
+        for key in candidates.filter(|key| key.is_for(*algorithm)).take(MAX_ATTEMPTS) {
+            if algorithm.verify(&key.bytes, signed, signature)? {
                 return Ok(Verdict::Good);
             }
             verdict = Verdict::Bad;
@@ -104,9 +113,9 @@ impl Keys {
     pub(crate) fn published(document: &[u8]) -> Option<Self> {
         let mut nowhere = Problems::default();
         let mut reader = Reader { keys: Vec::new(), problems: &mut nowhere };
-        for jwk in set(document)?.iter().take(MAX_KEYS) {
+        for jwk in set(document)?.iter().filter_map(Value::as_object).take(MAX_KEYS) {
             if jwk.get("kty").is_some_and(|kty| kty != "oct") {
-                reader.member_of_set(&Pointer::root(), "", jwk);
+                let _ = reader.member_of_set(&Pointer::root(), "", jwk);
             }
         }
         (!reader.keys.is_empty()).then_some(Self(reader.keys))
@@ -158,28 +167,47 @@ impl Reader<'_> {
         }
         jwk.algorithm = algorithm.or(jwk.algorithm);
         jwk.kid = kid.or(jwk.kid);
-        self.keep(&place, "", jwk);
+        let kept = self.usable(jwk);
+        self.problems.note(&place, kept);
     }
 
-    /// A set of keys; `prefix` tells a key in a message where a pointer cannot.
+    /// A set of keys; `prefix` tells a key in a message where a pointer cannot. A member that cannot be used is ignored (RFC 7517
+    /// §5), unless no other can.
     fn set(&mut self, keys: &[Map<String, Value>], at: &dyn Fn(usize) -> Pointer, prefix: &str, whole: &Pointer) {
         let before = (self.keys.len(), self.problems.iter().count());
+        let mut ignored = Vec::new();
         for (i, jwk) in keys.iter().enumerate() {
             let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix} {i} ") };
-            self.member_of_set(&at(i), &prefix, jwk);
+            ignored.extend(self.member_of_set(&at(i), &prefix, jwk).err());
         }
-        if before == (self.keys.len(), self.problems.iter().count()) {
+        if self.keys.len() > before.0 {
+            for (at, message) in ignored {
+                warn!("a key of the set is ignored: {at}: {message}");
+            }
+            return;
+        }
+        for (at, message) in ignored {
+            self.problems.add(at, message);
+        }
+        if before.1 == self.problems.iter().count() {
             self.problems.add(whole, "has no key for verifying signatures");
         }
     }
 
-    fn member_of_set(&mut self, at: &Pointer, prefix: &str, jwk: &Map<String, Value>) {
+    /// Keeps a key of a set, if it is for us. The error says why it cannot be used.
+    fn member_of_set(&mut self, at: &Pointer, prefix: &str, jwk: &Map<String, Value>) -> Result<(), (Pointer, String)> {
         match jwk::read(jwk) {
-            Ok(jwk) => self.keep(at, prefix, jwk),
-            Err(JwkError { foreign: true, .. }) => {}
-            Err(JwkError { member: "", message, .. }) => self.problems.add(at, format!("{prefix}{message}")),
-            Err(error) if prefix.is_empty() => self.problems.add(at.then(error.member), error.message),
-            Err(error) => self.problems.add(at, format!("{prefix}`{}` {}", error.member, error.message)),
+            Ok(jwk) => self.usable(jwk).map_err(|message| (at.clone(), format!("{prefix}{message}"))),
+            Err(JwkError { foreign: true, .. }) => Ok(()),
+            // It is to be taken out of here, whatever else there is.
+            Err(JwkError { member: member @ "d", message, .. }) => {
+                let place = if prefix.is_empty() { at.then(member) } else { at.clone() };
+                self.problems.add(place, format!("{prefix}{message}"));
+                Ok(())
+            }
+            Err(JwkError { member: "", message, .. }) => Err((at.clone(), format!("{prefix}{message}"))),
+            Err(error) if prefix.is_empty() => Err((at.then(error.member), error.message)),
+            Err(error) => Err((at.clone(), format!("{prefix}`{}` {}", error.member, error.message))),
         }
     }
 
@@ -189,17 +217,19 @@ impl Reader<'_> {
         // Without the cause: it might quote the secret.
         let keys = set(&document).ok_or("is not a JSON Web Key Set: `{\"keys\": [...]}`");
         if let Some(keys) = self.problems.note(at, keys) {
+            let keys: Vec<_> = keys.into_iter().filter_map(object).collect();
             self.set(&keys, &|_| at.clone(), "key", at);
         }
     }
 
-    fn keep(&mut self, at: &Pointer, prefix: &str, Jwk { kid, algorithm, material }: Jwk) {
-        let algorithm = algorithm.unwrap_or_else(|| material.default_algorithm());
-        let checked = material.check_algorithm(algorithm).and_then(|()| material.check_strength(algorithm));
-        match checked {
-            Ok(()) => self.keys.push(Key { kid, algorithm, bytes: material.into_bytes() }),
-            Err(message) => self.problems.add(at, format!("{prefix}{message}")),
-        }
+    /// Keeps a key, if it is one for its algorithm.
+    fn usable(&mut self, Jwk { kid, algorithm, material }: Jwk) -> Result<(), String> {
+        let algorithm = algorithm.or_else(|| material.default_algorithm());
+        // The form of an RSA key is the same for all of them.
+        let tried = algorithm.unwrap_or(Algorithm::Known(crypto::Algorithm::Rs256));
+        material.check_algorithm(tried).and_then(|()| material.check_strength(tried))?;
+        self.keys.push(Key { kid, algorithm, bytes: material.into_bytes() });
+        Ok(())
     }
 }
 
@@ -208,10 +238,14 @@ fn member(at: &Pointer, member: &str) -> Pointer {
     if member.is_empty() { at.clone() } else { at.then(member) }
 }
 
-/// The members of a JSON Web Key Set (RFC 7517 §5).
-fn set(document: &[u8]) -> Option<Vec<Map<String, Value>>> {
-    match json::object(document)?.remove("keys")? {
-        Value::Array(keys) => keys.into_iter().map(object).collect(),
+/// The members of a JSON Web Key Set (RFC 7517 §5), whatever each of them is. Read with less care than a token: a member that
+/// has a name twice, or is nested deeply, is that member's fault.
+fn set(document: &[u8]) -> Option<Vec<Value>> {
+    let Ok(Value::Object(mut document)) = serde_json::from_str(std::str::from_utf8(document).ok()?) else {
+        return None;
+    };
+    match document.remove("keys")? {
+        Value::Array(keys) => Some(keys),
         _ => None,
     }
 }

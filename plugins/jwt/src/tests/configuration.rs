@@ -93,8 +93,8 @@ fn a_jwk_is_complete_public_and_on_its_curve() {
             "/keys/0/jwk/x: is 32 bytes long, the curve needs 48",
         ),
         (
-            json!({ "kty": "EC", "crv": "P-521", "x": point, "y": point }),
-            "/keys/0/jwk/crv: is not supported, needs P-256 or P-384",
+            json!({ "kty": "EC", "crv": "secp256k1", "x": point, "y": point }),
+            "/keys/0/jwk/crv: is not supported, needs P-256, P-384 or P-521",
         ),
         (
             json!({ "kty": "EC", "crv": "P-256", "x": point, "y": point, "d": point }),
@@ -123,7 +123,7 @@ fn pem_holds_one_public_key() {
         (signer.pem().repeat(2), "holds more than one key, needs an entry for each"),
         (signer.pem().replace("MC", "M!"), "is not base64 between its first and last line"),
         (pem("PUBLIC KEY", &signer.public[1..]), "is not a public key in DER"),
-        (pem("PUBLIC KEY", &x25519), "is of an unsupported kind, needs RSA, P-256, P-384 or Ed25519"),
+        (pem("PUBLIC KEY", &x25519), "is of an unsupported kind, needs RSA, P-256, P-384, P-521 or Ed25519"),
         (pem("CERTIFICATE", &signer.public), "is a certificate, needs its key: `openssl x509 -pubkey -noout`"),
         (
             pem("PRIVATE KEY", &signer.public),
@@ -237,7 +237,7 @@ fn every_problem_is_told_at_once() {
 fn the_schema_describes_every_option_and_requires_none() {
     let schema = config_schema::<Jwt>();
     let options = schema["properties"].as_object().unwrap();
-    assert_eq!(options.len(), 22);
+    assert_eq!(options.len(), 23);
     for (name, option) in options {
         assert!(option["description"].is_string(), "{name} has no description");
     }

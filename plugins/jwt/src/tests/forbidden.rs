@@ -37,12 +37,23 @@ fn a_public_key_is_no_secret() {
 }
 
 #[test]
-fn a_key_is_for_one_algorithm_only() {
+fn a_key_is_for_the_algorithm_that_it_says() {
     let signer = Signer::rsa("RS384", &aws_lc_rs::signature::RSA_PKCS1_SHA384);
-    let (_, mut default) = plugin(json!({ "keys": [{ "public-key": signer.pem() }] }));
-    refused(default.request(bearer(&signer.token(json!({})))), 401, "unknown-key");
-    let (_, mut told) = plugin(json!({ "keys": [{ "public-key": signer.pem(), "alg": "RS384" }] }));
+    let key = |alg| json!({ "keys": [{ "public-key": signer.pem(), "alg": alg }] });
+    let (_, mut other) = plugin(key("RS256"));
+    refused(other.request(bearer(&signer.token(json!({})))), 401, "unknown-key");
+    let (_, mut told) = plugin(key("RS384"));
     accepted(told.request(bearer(&signer.token(json!({})))));
+}
+
+#[test]
+fn the_operator_says_which_algorithms_are_accepted() {
+    let signer = Signer::rsa("RS384", &aws_lc_rs::signature::RSA_PKCS1_SHA384);
+    let with = |algorithms| json!({ "keys": [{ "public-key": signer.pem() }], "algorithms": algorithms });
+    let (_, mut some) = plugin(with(json!(["RS256", "PS256"])));
+    refused(some.request(bearer(&signer.token(json!({})))), 401, "algorithm");
+    let (_, mut this) = plugin(with(json!(["RS256", "RS384"])));
+    accepted(this.request(bearer(&signer.token(json!({})))));
 }
 
 #[test]

@@ -22,6 +22,20 @@ fn claims_become_headers_and_attributes() {
 }
 
 #[test]
+fn every_token_is_known_by_itself() {
+    let (_, mut plugin) = plugin(config_with(json!({ "required": false })));
+    let mut mark = |token: &str| {
+        let exchange = accepted(plugin.request(bearer(token)));
+        exchange.attribute("jwt.token").unwrap().to_owned()
+    };
+    let (one, other) = (token(json!({ "sub": null })), token(json!({ "sub": null, "jti": 1 })));
+    assert_eq!(mark(&one).len(), 32);
+    assert_eq!(mark(&one), mark(&one));
+    assert_ne!(mark(&one), mark(&other));
+    assert_eq!(accepted(plugin.request(TestRequest::get("/"))).attribute("jwt.token"), None);
+}
+
+#[test]
 fn what_the_client_says_about_itself_is_removed() {
     let options = json!({ "required": false, "claims-to-headers": { "x-user": "sub", "x-role": "role" } });
     let (_, mut plugin) = plugin(config_with(options));
@@ -63,12 +77,14 @@ fn a_bad_token_is_refused_also_where_none_is_required() {
 #[test]
 fn a_claim_that_cannot_be_told_safely_is_refused() {
     let (_, mut plugin) = plugin(config_with(json!({ "claims-to-headers": { "x-groups": "groups" } })));
-    for groups in [json!("a\r\nx-admin: true"), json!(["a,admin"]), json!("a ")] {
+    for groups in [json!("a\r\nx-admin: true"), json!("a ")] {
         let token = token(json!({ "groups": groups }));
         for _ in 0..2 {
             refused(plugin.request(bearer(&token)), 401, "unfit");
         }
     }
+    let listed = accepted(plugin.request(bearer(&token(json!({ "groups": ["CN=a,OU=b", { "id": 1 }] })))));
+    assert_eq!(listed.header("x-groups"), Some("CN=a%2COU=b,{\"id\":1}"));
     let exchange = accepted(plugin.request(bearer(&token(json!({ "groups": "G\u{e4}ste" })))));
     assert_eq!(exchange.header_values("x-groups"), ["G\u{e4}ste".as_bytes()]);
 }

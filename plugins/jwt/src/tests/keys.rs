@@ -10,6 +10,7 @@ pub(super) fn jwk(signer: &Signer) -> Value {
     let tail = |length: usize, from_end: usize| encode(&der[der.len() - from_end..][..length]);
     match signer.alg {
         "ES256" => json!({ "kty": "EC", "crv": "P-256", "x": tail(32, 64), "y": tail(32, 32) }),
+        "ES512" => json!({ "kty": "EC", "crv": "P-521", "x": tail(66, 132), "y": tail(66, 66) }),
         "ES384" => json!({ "kty": "EC", "crv": "P-384", "x": tail(48, 96), "y": tail(48, 48) }),
         "EdDSA" => json!({ "kty": "OKP", "crv": "Ed25519", "x": tail(32, 32) }),
         alg => json!({ "kty": "RSA", "alg": alg, "n": tail(256, 261), "e": tail(3, 3) }),
@@ -26,6 +27,43 @@ fn every_algorithm_verifies_with_pem_and_with_jwk() {
             refused(plugin.request(bearer(&forged)), 401, "signature");
         }
     }
+}
+
+#[test]
+fn an_rsa_key_that_does_not_say_for_which_is_for_every_algorithm_of_rsa() {
+    for signer in Signer::all().into_iter().filter(|signer| signer.alg.starts_with(['R', 'P'])) {
+        let mut jwk = jwk(&signer);
+        jwk.as_object_mut().unwrap().remove("alg");
+        for key in [json!({ "public-key": signer.pem() }), json!({ "jwk": jwk })] {
+            let (_, mut plugin) = plugin(json!({ "keys": [key] }));
+            accepted(plugin.request(bearer(&signer.token(json!({})))));
+        }
+    }
+}
+
+#[test]
+fn ed25519_has_two_names() {
+    let signer = Signer::ed25519();
+    let mut named = jwk(&signer);
+    named["alg"] = "Ed25519".into();
+    let (_, mut plugin) = plugin(json!({ "keys": [{ "jwk": named }] }));
+    accepted(plugin.request(bearer(&signer.token(json!({})))));
+    let renamed = signer.called("Ed25519");
+    accepted(plugin.request(bearer(&renamed.token(json!({})))));
+}
+
+#[test]
+fn a_member_of_a_set_that_cannot_be_used_takes_no_other_with_it() {
+    let signer = Signer::ed25519();
+    let keys = json!([{ "kty": "RSA", "n": "AQAB", "e": "AQAB" }, { "kty": 1 }, {}, jwk(&signer)]);
+    let (_, mut inline) = plugin(json!({ "jwks": { "keys": keys } }));
+    accepted(inline.request(bearer(&signer.token(json!({})))));
+    let host = plugin_sdk::testkit::TestHost::new();
+    let deep = "[".repeat(30) + &"]".repeat(30);
+    let text = json!({ "keys": [null, "key", jwk(&signer)] }).to_string();
+    host.set_secret("JWKS", text.replacen("null", &format!(r#"{{"kty":"RSA","kty":"EC","x":{deep}}}"#), 1));
+    let mut secret = host.plugin::<crate::Jwt>(json!({ "jwks-secret": "JWKS" })).unwrap();
+    accepted(secret.request(bearer(&signer.token(json!({})))));
 }
 
 #[test]

@@ -138,6 +138,7 @@ impl Signer {
             Self::rsa("PS512", &signature::RSA_PSS_SHA512),
             Self::ec("ES256", &signature::ECDSA_P256_SHA256_FIXED_SIGNING),
             Self::ec("ES384", &signature::ECDSA_P384_SHA384_FIXED_SIGNING),
+            Self::ec("ES512", &signature::ECDSA_P521_SHA512_FIXED_SIGNING),
             Self::ed25519(),
         ]
     }
@@ -164,6 +165,11 @@ impl Signer {
         let pair = Ed25519KeyPair::generate().unwrap();
         let public = der(pair.public_key());
         Self { alg: "EdDSA", public, sign: Box::new(move |message| pair.sign(message).as_ref().to_vec()) }
+    }
+
+    /// The same key, which calls its algorithm by another name.
+    pub(crate) fn called(self, alg: &'static str) -> Self {
+        Self { alg, ..self }
     }
 
     pub(crate) fn pem(&self) -> String {
