@@ -15,7 +15,7 @@ async fn caching(upstream: &Upstream, redis: &Redis) -> TestGateway {
         "state: {{ backend: {{ redis: {{ url: '{}', timeout: 5s }} }} }}
 upstreams: {{ up: {{ endpoints: ['http://{}'] }} }}
 routes:
-  - {{ name: all, plugins: [{{ name: cache, config: {{ shared: true, default-ttl: 1h, key: {{ host: false }} }} }}], upstream: up }}
+  - {{ name: all, plugins: [{{ name: cache, config: {{ shared: true, default-ttl: 1h, key: {{ host: false, scheme: false }} }} }}], upstream: up }}
   - {{ name: warm, match: {{ path: /warm }}, plugins: [{{ name: rate-limit, config: {{ limit: 1000, per: 1h, scope: {{ shared: warm-{} }} }} }}], upstream: up }}
 ",
         redis.url(),
@@ -57,6 +57,21 @@ async fn what_one_gateway_has_fetched_another_one_finds() {
     let before = upstream.requests();
     assert!(is_hit(&third.get("/a").await));
     assert_eq!(upstream.requests(), before);
+}
+
+#[tokio::test]
+async fn what_is_stored_for_one_consumer_stays_in_the_memory_of_its_gateway() {
+    let redis = Redis::start().await;
+    let upstream = Upstream::echo().await;
+    let (first, second) = (caching(&upstream, &redis).await, caching(&upstream, &redis).await);
+    let anna = || Request::get("/own").header("authorization", "Bearer anna");
+    first.send(anna()).await;
+    assert!(is_hit(&first.send(anna()).await));
+    // What comes later is there, so it would be too.
+    first.get("/a").await;
+    eventually("Redis having it", async || redis.ask("EXISTS gateway:cache:c:{./a}").await == ":1").await;
+    assert_eq!(redis.ask("EXISTS gateway:cache:c:{./own}").await, ":0");
+    assert!(!is_hit(&second.send(anna()).await));
 }
 
 #[tokio::test]

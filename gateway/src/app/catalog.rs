@@ -274,6 +274,7 @@ pub(super) fn settings<'a>(plugin: &Plugin, config: &'a serde_json::Value, worke
         grants: plugin.grants.clone(),
         limits: plugin.limits.clone(),
         isolation: plugin.isolation,
+        standard: matches!(plugin.component, ComponentSource::Builtin(_)),
         workers,
     }
 }

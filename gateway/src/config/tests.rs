@@ -296,9 +296,11 @@ fn an_order_that_makes_no_sense_is_warned_of_with_its_place_and_cure() {
         (
             format!("[cache, {JWT}]"),
             "",
-            "`cache` stands before `jwt`: what one client may see is given to all; put it after",
+            "`cache` stands before `jwt`: what is stored is given without asking `jwt`, and responses to clients that it \
+             identifies are not stored; put it after",
         ),
         ("[cache, acl]".into(), "", "`cache` stands before `acl`"),
+        ("[{ name: acl, on-error: skip }]".into(), "", "`acl` has `on-error: skip`"),
         (format!("[{JWT}, cors]"), "", "`cors` stands after `jwt`: browsers send preflights without credentials"),
         (
             "[cors]".into(),

@@ -26,6 +26,7 @@ pub const REQUEST_ID: u16 = 1 << 8;
 /// `Forwarded` and its relatives, by which a sender says who it is.
 pub const CLAIM: u16 = 1 << 9;
 pub const TRAILER: u16 = 1 << 10;
+pub const AUTHORIZATION: u16 = 1 << 11;
 
 impl Census {
     pub fn of(headers: &HeaderMap) -> Self {
@@ -57,6 +58,7 @@ fn kind(name: &str) -> u16 {
         (10, "connection") => CONNECTION,
         (10, "keep-alive") => HOP_BY_HOP,
         (12, "x-request-id") => REQUEST_ID,
+        (13, "authorization") => AUTHORIZATION,
         (14, "content-length") => CONTENT_LENGTH,
         (17, "transfer-encoding") => TRANSFER_ENCODING,
         (16, "proxy-connection") => HOP_BY_HOP,

@@ -13,7 +13,7 @@ use std::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, uri::PathAndQuery};
 use smallvec::SmallVec;
 
-use super::{fields::is_dot_segment, headers::Plan};
+use super::{attributes::Attributes, caller::Caller, fields::is_dot_segment, headers::Plan};
 use crate::{
     http::{
         body::{Body, Traffic},
@@ -56,10 +56,13 @@ pub struct Exchange {
     pub stash: SmallVec<[(usize, Box<dyn Any>); 1]>,
     /// Positions of the stages that failed and were skipped: the exchange goes on as if they were not there.
     pub skipped: SmallVec<[usize; 2]>,
+    /// What is known of the client, beside the attributes.
+    pub caller: Caller,
+    /// The present stage is not one of the gateway's own: what it means by what it does is not known.
+    pub foreign_stage: bool,
     /// Path and query before the first edit, once there was one.
     original_target: Option<PathAndQuery>,
-    attributes: Vec<(String, String)>,
-    attribute_bytes: usize,
+    pub(super) attributes: Attributes,
     /// What becomes of the response's headers when it is there.
     pub(super) plan: Plan,
     undo: Undo,
@@ -107,10 +110,6 @@ pub enum EditError {
     TooLarge,
 }
 
-/// Attributes of one exchange: number, and bytes of keys and values together.
-const MAX_ATTRIBUTES: usize = 128;
-const MAX_ATTRIBUTE_BYTES: usize = 32 * 1024;
-
 /// What to go back to when a stage fails under `on-error: skip`; taken at the first edit.
 #[derive(Default)]
 enum Undo {
@@ -123,8 +122,7 @@ enum Undo {
 struct Before {
     request: RequestHead,
     response: Option<ResponseHead>,
-    attributes: Vec<(String, String)>,
-    attribute_bytes: usize,
+    attributes: Attributes,
     /// Bodies that were replaced.
     request_body: Option<Body>,
     response_body: Option<Body>,
@@ -157,8 +155,9 @@ impl Exchange {
             behind: None,
             stash: SmallVec::new(),
             skipped: SmallVec::new(),
-            attributes: Vec::new(),
-            attribute_bytes: 0,
+            caller: Caller::default(),
+            foreign_stage: false,
+            attributes: Attributes::default(),
             plan: Plan::default(),
             undo: Undo::Off,
         }
@@ -184,7 +183,7 @@ impl Exchange {
         let mut again = Self::new(start);
         again.original_target.clone_from(&self.original_target);
         again.attributes.clone_from(&self.attributes);
-        again.attribute_bytes = self.attribute_bytes;
+        again.caller.clone_from(&self.caller);
         again.stage = self.stage;
         again.stash.push((self.stage, kept));
         again
@@ -208,7 +207,6 @@ impl Exchange {
             self.request = before.request;
             self.response = before.response;
             self.attributes = before.attributes;
-            self.attribute_bytes = before.attribute_bytes;
             if let Some(body) = before.request_body {
                 self.request_body = body;
             }
@@ -224,7 +222,6 @@ impl Exchange {
                 request: self.request.clone(),
                 response: self.response.clone(),
                 attributes: self.attributes.clone(),
-                attribute_bytes: self.attribute_bytes,
                 request_body: None,
                 response_body: None,
             }));
@@ -328,12 +325,12 @@ impl Exchange {
         if key.starts_with(secured::PREFIX) {
             return self.secured.as_ref()?.attribute(key);
         }
-        self.attributes.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
+        self.attributes.get(key)
     }
 
     /// All attributes, in the order in which they were first set.
     pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.attributes.iter().map(|(k, v)| (k.as_str(), v.as_str()))
+        self.attributes.iter().map(|attribute| (attribute.key.as_str(), attribute.value.as_str()))
     }
 
     /// Sets an attribute; possible in every phase but the last. Those of the connection are not set.
@@ -341,21 +338,10 @@ impl Exchange {
         if self.phase == Phase::Complete || key.starts_with(secured::PREFIX) {
             return Err(EditError::Forbidden);
         }
-        if key.is_empty() || key.bytes().any(|b| b.is_ascii_control() || b == b' ') {
-            return Err(EditError::InvalidSyntax);
-        }
-        let old = self.attributes.iter().position(|(k, _)| k == key);
-        let freed = old.map_or(0, |i| key.len() + self.attributes[i].1.len());
-        let bytes = self.attribute_bytes - freed + key.len() + value.len();
-        if bytes > MAX_ATTRIBUTE_BYTES || (old.is_none() && self.attributes.len() >= MAX_ATTRIBUTES) {
-            return Err(EditError::TooLarge);
-        }
+        self.attributes.check(key, value)?;
         self.before();
-        self.attribute_bytes = bytes;
-        match old {
-            Some(i) => self.attributes[i].1 = value.to_owned(),
-            None => self.attributes.push((key.to_owned(), value.to_owned())),
-        }
+        let identified_by = self.identified_by(key);
+        self.attributes.set(key, value, identified_by);
         Ok(())
     }
 

@@ -1,6 +1,12 @@
 use http::{HeaderMap, StatusCode};
 
-use super::{super::tests::slot, *};
+use super::{
+    super::{
+        attributes::{MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES},
+        tests::slot,
+    },
+    *,
+};
 
 #[test]
 fn a_header_is_set_appended_and_removed() {

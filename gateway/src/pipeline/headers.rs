@@ -101,6 +101,7 @@ impl Exchange {
         }
         refuse_owned(&name)?;
         let bounds = self.bounds.clone();
+        self.note_header(&name);
         apply(&mut self.edit_request()?.headers, name, change, &bounds)
     }
 

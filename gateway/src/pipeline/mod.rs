@@ -3,6 +3,8 @@
 //!
 //! Invariant: this room does not know WebAssembly exists.
 
+mod attributes;
+pub mod caller;
 pub mod exchange;
 mod fields;
 mod headers;
@@ -14,6 +16,7 @@ use crate::{
     http::{body::Traffic, deadline::Deadline},
     telemetry::trace::{Call, Entered},
 };
+pub use caller::{Trait, TraitSource, UnknownCaller};
 pub use exchange::{Bounds, EditError, Exchange, Phase, RequestHead, ResponseHead, Start};
 pub use fields::is_owned_by_the_gateway;
 pub use headers::Change;

@@ -5,15 +5,21 @@ use std::{cell::Cell, sync::Arc};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
+use super::consumer::Audience;
 use crate::{
-    pipeline::{Exchange, Reply},
-    state::responses::{Claim, Moment, Stored},
+    pipeline::{Exchange, Reply, UnknownCaller},
+    state::{
+        ConsumerId,
+        responses::{Claim, Moment, Stored},
+    },
 };
 
 /// In the exchange's stash, under its stage's position.
 #[derive(Default)]
 pub(super) struct Held {
     pub(super) found: Vec<Found>,
+    /// Whose they are.
+    audience: Option<Audience>,
     /// When it looked last.
     pub(super) looked: Option<Moment>,
     pub(super) memo: Option<Vec<u8>>,
@@ -30,6 +36,7 @@ pub(super) struct Held {
 #[derive(Clone)]
 pub(super) struct Found {
     pub(super) bucket: Arc<str>,
+    pub(super) consumer: Option<ConsumerId>,
     pub(super) key: Arc<str>,
     pub(super) stored: Arc<Stored>,
 }
@@ -66,8 +73,26 @@ impl Held {
     }
 
     /// Where a request is made behind the client's back.
-    pub(super) fn of_renewal(claim: Claim) -> Self {
-        Self { claim: Some(claim), renewal: true, ..Self::default() }
+    pub(super) fn of_renewal(claim: Claim, audience: Audience) -> Self {
+        Self { claim: Some(claim), audience: Some(audience), renewal: true, ..Self::default() }
+    }
+
+    /// Finds out whose responses are looked for. A request in the background asks for whom the client's did.
+    pub(super) fn find_audience(exchange: &mut Exchange) -> Result<Audience, UnknownCaller> {
+        if let Some(audience) = Self::existing(exchange).filter(|held| held.renewal).and_then(|held| held.audience) {
+            return Ok(audience);
+        }
+        let audience = Audience::of(exchange)?;
+        Self::of(exchange).audience = Some(audience);
+        Ok(audience)
+    }
+
+    /// Whose responses were looked for, or would be.
+    pub(super) fn audience(exchange: &mut Exchange) -> Result<Audience, UnknownCaller> {
+        match Self::existing(exchange).and_then(|held| held.audience) {
+            Some(audience) => Ok(audience),
+            None => Self::find_audience(exchange),
+        }
     }
 
     pub(super) fn existing(exchange: &Exchange) -> Option<&Self> {

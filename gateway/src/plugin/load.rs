@@ -311,7 +311,11 @@ fn lending(engine: &Engine, component: &Component) -> Result<Lending, LoadError>
 /// Instantiates the component once, which also checks the types of its exports, and asks for its manifest.
 fn describe(blueprint: &Blueprint) -> Result<facts::CheckedManifest, LoadError> {
     let terms = |services: &Services| Terms {
-        identity: Arc::new(Identity { name: "(not yet configured)".into(), grants: Grants::default() }),
+        identity: Arc::new(Identity {
+            name: "(not yet configured)".into(),
+            grants: Grants::default(),
+            standard: false,
+        }),
         metrics: services.shared.metrics.plugin(services.worker, ""),
         memory: DESCRIBE_MEMORY,
     };

@@ -15,6 +15,7 @@ mod bindings;
 pub mod builtin;
 mod catalogue;
 mod clock;
+mod consumer;
 mod documents;
 mod engine;
 mod facts;

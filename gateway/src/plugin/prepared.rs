@@ -41,6 +41,8 @@ pub struct Settings<'a> {
     pub grants: Grants,
     pub limits: PluginLimits,
     pub isolation: Isolation,
+    /// The component is one of the gateway's own.
+    pub standard: bool,
     /// Among whom the instances are divided.
     pub workers: usize,
 }
@@ -71,9 +73,9 @@ pub(super) type Key = [u8; digest::SHA256_OUTPUT_LEN];
 
 impl Prepared {
     pub fn new(loaded: Arc<Loaded>, settings: Settings<'_>) -> Arc<Self> {
-        let Settings { name, config, grants, limits, isolation, workers } = settings;
+        let Settings { name, config, grants, limits, isolation, standard, workers } = settings;
         let instances = limits.instances.div_ceil(workers.max(1)).max(1);
-        let identity = Arc::new(Identity { name, grants });
+        let identity = Arc::new(Identity { name, grants, standard });
         let attended = OnceLock::new();
         Arc::new(Self { loaded, identity, config: config.to_string(), limits, isolation, instances, attended })
     }
@@ -163,11 +165,12 @@ impl Prepared {
     /// Instances remember what they read when they were configured, so secrets and files are part of it.
     pub(super) fn key(&self, shared: &Shared) -> Key {
         let Self { loaded, identity, config, limits, isolation, instances, attended: _ } = self;
-        let Identity { name, grants } = &**identity;
+        let Identity { name, grants, standard } = &**identity;
         let mut context = digest::Context::new(&digest::SHA256);
         let digest = &loaded.facts().digest;
-        context
-            .update(format!("{digest} {name:?} {grants:?} {limits:?} {isolation:?} {instances} {config}").as_bytes());
+        context.update(
+            format!("{digest} {standard} {name:?} {grants:?} {limits:?} {isolation:?} {instances} {config}").as_bytes(),
+        );
         for (kind, named, grant) in
             [("secret", &shared.secrets, &grants.secrets), ("file", &shared.files, &grants.files)]
         {

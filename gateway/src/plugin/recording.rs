@@ -13,6 +13,7 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use crate::{
     http::body::{Body, BodyError},
     state::{
+        CacheKey, ConsumerId,
         redis::Redis,
         responses::{Claim, Recorder, Responses, Stored},
     },
@@ -22,6 +23,8 @@ use crate::{
 pub(super) struct Plan {
     pub(super) responses: Arc<Responses>,
     pub(super) bucket: Arc<str>,
+    /// Whose it is.
+    pub(super) consumer: Option<ConsumerId>,
     pub(super) key: Arc<str>,
     /// As yet without its body.
     pub(super) stored: Stored,
@@ -60,13 +63,13 @@ impl Plan {
     }
 
     fn keep(self, body: Bytes) {
-        let Self { responses, bucket, key, mut stored, claim, remote, limit: _ } = self;
+        let Self { responses, bucket, consumer, key, mut stored, claim, remote, limit: _ } = self;
         stored.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         stored.body = body;
         if let Some(remote) = remote {
             remote.keep(&bucket, &key, &stored);
         }
-        responses.keep(&bucket, &key, stored);
+        responses.keep(CacheKey { bucket: &bucket, consumer, key: &key }, stored);
         drop(claim);
     }
 }

@@ -30,6 +30,8 @@ const RANDOM_BYTES: u64 = 64 * 1024;
 pub(super) struct Identity {
     pub(super) name: Arc<str>,
     pub(super) grants: Grants,
+    /// One of the gateway's own plugins.
+    pub(super) standard: bool,
 }
 
 /// How the present call runs.
@@ -93,7 +95,10 @@ impl State {
     }
 
     /// Begins a call. An exchange is lent in the phases that have one.
-    pub(super) fn lend(&mut self, exchange: Option<Box<Exchange>>, services: Rc<Services>) {
+    pub(super) fn lend(&mut self, mut exchange: Option<Box<Exchange>>, services: Rc<Services>) {
+        if let Some(exchange) = &mut exchange {
+            exchange.foreign_stage = !self.identity.standard;
+        }
         self.limiter.refused = false;
         self.questions.clear();
         *self.lent = Lent { exchange, services: Some(services) };

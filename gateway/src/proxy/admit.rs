@@ -13,7 +13,7 @@ use crate::{
     error::Failure,
     http::{
         body::{Body, Traffic},
-        census::{COOKIE, Census, EXPECT},
+        census::{AUTHORIZATION, COOKIE, Census, EXPECT},
         cookies::TooMuch,
         framing, hop,
         parameters::Parameters,
@@ -121,6 +121,9 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
         traffic,
         started,
     });
+    if census.has(AUTHORIZATION) {
+        exchange.caller.remember(&exchange.request.headers);
+    }
     exchange.trace = trace;
     exchange.response = allow.map(|methods| allowing(&methods));
     let mut ongoing = Ongoing::new(client, site, route, Slot::new(exchange));

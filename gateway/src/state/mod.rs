@@ -3,7 +3,9 @@
 //! There are two places for it, with two faces: the process's memory, which answers at once, and Redis, which is asked
 //! and answers later. No trait pretends that they are one.
 
+pub mod cache_key;
 pub mod clock;
+mod invalidations;
 pub mod memory;
 pub mod quota;
 pub mod redis;
@@ -13,6 +15,7 @@ mod window;
 
 use std::fmt;
 
+pub use cache_key::{CacheKey, ConsumerId};
 pub use clock::{Clock, Monotonic};
 pub use memory::{Bucket, DEFAULT_BYTES, MemoryStore};
 pub use quota::{Counting, Quota, Step, Verdict};

@@ -19,6 +19,11 @@ use http::{HeaderMap, StatusCode};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter, sync::Cache};
 use tokio::sync::watch;
 
+use super::{
+    cache_key::{self, CacheKey, Composed as Key},
+    invalidations::Invalidations,
+};
+
 /// The longest key, without the name of its bucket.
 pub const MAX_RESPONSE_KEY_BYTES: usize = 4 * 1024;
 /// The longest note, secondary key or list of tags.
@@ -48,6 +53,8 @@ pub struct Stored {
     pub tags: Arc<[Box<str>]>,
     /// When it is of no use to anyone any more.
     pub until: Instant,
+    /// How often its key had been invalidated when it was kept; set by the store.
+    pub invalidations: u64,
 }
 
 /// What is forgotten.
@@ -60,10 +67,11 @@ pub enum Purge<'a> {
 }
 
 impl Purge<'_> {
-    /// Whether it is about a response of that key, with these tags.
+    /// Whether it is about a response of that key, with these tags. A key is named with what follows its first line feed
+    /// (scheme, headers and other additions) or without, which is all that begin so.
     pub fn takes(&self, key: &str, tags: &[Box<str>]) -> bool {
         match self {
-            Self::Key(own) => *own == key,
+            Self::Key(own) => key.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('\n')),
             Self::Prefix(prefix) => key.starts_with(prefix),
             Self::Tag(tag) => tags.iter().any(|own| **own == **tag),
             Self::All => true,
@@ -78,6 +86,7 @@ pub struct Responses {
     fetches: Mutex<Fetches>,
     /// How often something was kept, by what keys begin with: so that who looked before and claims after is told.
     kept: [AtomicU64; COUNTERS],
+    invalidations: Invalidations,
     hasher: RandomState,
     /// Bytes of bodies that are passing.
     recorded: AtomicU64,
@@ -97,8 +106,6 @@ struct Fetches {
     claims: u64,
 }
 
-/// Bucket and key with a zero between them, which no bucket's name has.
-type Key = Arc<str>;
 /// The newest first.
 type Variants = Arc<[Arc<Stored>]>;
 
@@ -164,6 +171,7 @@ impl Responses {
             cache,
             fetches: Mutex::default(),
             kept: [const { AtomicU64::new(0) }; COUNTERS],
+            invalidations: Invalidations::default(),
             hasher: RandomState::new(),
             recorded: AtomicU64::new(0),
         }
@@ -192,38 +200,43 @@ impl Responses {
     }
 
     /// What is kept under a key, the newest first.
-    pub fn find(&self, bucket: &str, key: &str) -> Variants {
-        let found = self.cache.get(&*compose(bucket, key)).unwrap_or_default();
+    pub fn find(&self, key: CacheKey<'_>) -> Variants {
+        let found = self.cache.get(&*key.compose()).unwrap_or_default();
         let now = Instant::now();
-        if found.iter().all(|stored| stored.until > now) {
+        let invalidations = self.invalidations.count(key.bucket, key.key);
+        let is_valid = |stored: &&Arc<Stored>| stored.until > now && stored.invalidations == invalidations;
+        if found.iter().all(|stored| is_valid(&stored)) {
             return found;
         }
-        found.iter().filter(|stored| stored.until > now).cloned().collect()
+        found.iter().filter(is_valid).cloned().collect()
     }
 
     /// Keeps a response, in place of the one of the same key and variant. Whoever has claimed it is done.
-    pub fn keep(&self, bucket: &str, key: &str, stored: Stored) {
-        let key: Key = compose(bucket, key).into();
+    pub fn keep(&self, key: CacheKey<'_>, stored: Stored) {
+        let composed: Key = key.compose().into();
         let mut fetches = self.lock();
-        self.put(&key, stored);
-        fetches.by_key.remove(&key);
+        self.put(key, &composed, stored);
+        fetches.by_key.remove(&composed);
     }
 
     /// The same for one that was kept elsewhere: nobody has claimed it.
-    pub fn remember(&self, bucket: &str, key: &str, stored: Stored) {
-        let key: Key = compose(bucket, key).into();
+    pub fn remember(&self, key: CacheKey<'_>, stored: Stored) {
         let _changing = self.lock();
-        self.put(&key, stored);
+        self.put(key, &key.compose().into(), stored);
     }
 
     /// Under the lock.
-    fn put(&self, key: &Key, stored: Stored) {
+    fn put(&self, key: CacheKey<'_>, composed: &Key, mut stored: Stored) {
+        stored.invalidations = self.invalidations.count(key.bucket, key.key);
         if stored.size() <= self.largest() {
             let now = Instant::now();
-            let before = self.cache.peek(key).unwrap_or_default();
-            let others = before.iter().filter(|other| other.variant != stored.variant && other.until > now).cloned();
+            let before = self.cache.peek(composed).unwrap_or_default();
+            let others = before.iter().filter(|other| {
+                let is_valid = other.until > now && other.invalidations == stored.invalidations;
+                is_valid && other.variant != stored.variant
+            });
             let mut variants = vec![Arc::new(stored.clone())];
-            variants.extend(others.take(VARIANTS - 1));
+            variants.extend(others.take(VARIANTS - 1).cloned());
             // Together they may not take more than one of them could.
             let mut room = self.largest();
             variants.retain(|variant| {
@@ -231,16 +244,23 @@ impl Responses {
                 room = room.saturating_sub(variant.size());
                 fits
             });
-            self.cache.insert(key.clone(), variants.into());
-            let (bucket, own) = key.split_once('\0').unwrap_or_default();
-            self.kept[self.counter(bucket, own)].fetch_add(1, Ordering::Release);
+            self.cache.insert(composed.clone(), variants.into());
+            self.kept[self.counter(key.bucket, key.key)].fetch_add(1, Ordering::Release);
         }
     }
 
-    /// Forgets all that is kept under a key; says whether there was anything.
-    pub fn forget(&self, bucket: &str, key: &str) -> bool {
+    /// Forgets all that is kept under a key, for whichever consumer.
+    pub fn forget(&self, bucket: &str, key: &str) {
         let _changing = self.lock();
-        self.cache.remove(&*compose(bucket, key)).is_some()
+        // Others' responses are found to be invalid when somebody looks for them.
+        self.invalidations.invalidate(bucket, key);
+        self.cache.remove(&*CacheKey::anonymous(bucket, key).compose());
+    }
+
+    /// Forgets what is kept under a key for one consumer, or for those that are not identified.
+    pub fn remove(&self, key: CacheKey<'_>) {
+        let _changing = self.lock();
+        self.cache.remove(&*key.compose());
     }
 
     /// Forgets everything.
@@ -254,7 +274,7 @@ impl Responses {
         let _changing = self.lock();
         let purged = Cell::new(0);
         self.cache.retain(|key, variants| {
-            let Some(own) = key.strip_prefix(bucket).and_then(|rest| rest.strip_prefix('\0')) else { return true };
+            let Some((_, own)) = cache_key::parts(key).filter(|(of, _)| *of == bucket) else { return true };
             let goes = variants.iter().any(|stored| what.takes(own, &stored.tags));
             purged.set(purged.get() + usize::from(goes));
             !goes
@@ -263,8 +283,8 @@ impl Responses {
     }
 
     /// Now, for a key: taken before looking for it.
-    pub fn moment(&self, bucket: &str, key: &str) -> Moment {
-        let counter = self.counter(bucket, key);
+    pub fn moment(&self, key: CacheKey<'_>) -> Moment {
+        let counter = self.counter(key.bucket, key.key);
         Moment { counter, kept: self.kept[counter].load(Ordering::Acquire) }
     }
 
@@ -275,9 +295,9 @@ impl Responses {
     }
 
     /// Asks for the turn to fetch what belongs to a key, and was not there at that moment.
-    pub fn claim(self: &Arc<Self>, bucket: &str, key: &str, looked: Option<Moment>) -> Turn {
-        let place = self.counter(bucket, key);
-        let key: Key = compose(bucket, key).into();
+    pub fn claim(self: &Arc<Self>, key: CacheKey<'_>, looked: Option<Moment>) -> Turn {
+        let place = self.counter(key.bucket, key.key);
+        let key: Key = key.compose().into();
         let mut fetches = self.lock();
         match fetches.by_key.get(&key) {
             Some(Fetch::Running(_, fetch)) => return Turn::Another(fetch.subscribe()),
@@ -297,9 +317,9 @@ impl Responses {
     }
 
     /// Nobody has to wait for a key for so long. Those who do go on.
-    pub fn waive(&self, bucket: &str, key: &str, time: Duration) {
+    pub fn waive(&self, key: CacheKey<'_>, time: Duration) {
         let now = Instant::now();
-        let key: Key = compose(bucket, key).into();
+        let key: Key = key.compose().into();
         let fetches = &mut self.lock().by_key;
         if fetches.len() >= WAIVERS && !fetches.contains_key(&key) {
             // Some other one goes, which one is chance: were this one left out instead, a client that asks for many addresses would
@@ -346,14 +366,6 @@ impl Drop for Claim {
             fetches.remove(&self.key);
         }
     }
-}
-
-fn compose(bucket: &str, key: &str) -> String {
-    let mut composed = String::with_capacity(bucket.len() + 1 + key.len());
-    composed.push_str(bucket);
-    composed.push('\0');
-    composed.push_str(key);
-    composed
 }
 
 #[cfg(test)]

@@ -114,6 +114,7 @@ impl World {
             grants: Grants { upstreams: all(), store: all(), secrets: all(), sinks: all(), files: all() },
             limits: PluginLimits { memory: 256 << 20, time: Duration::from_secs(10), instances: 64, max_calls: 0 },
             isolation,
+            standard: false,
             workers: 1,
         };
         let prepared = Prepared::new(Arc::clone(loaded), settings);

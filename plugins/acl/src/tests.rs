@@ -92,9 +92,25 @@ fn other_attributes_can_be_read() {
 }
 
 #[test]
+fn a_name_with_a_comma_is_one_name() {
+    let config = json!({ "allow": { "groups": ["CN=a,OU=b", "100%"] } });
+    for (held, expected) in [
+        ("CN=a%2COU=b", 200),
+        ("x,CN=a%2COU=b", 200),
+        ("100%25", 200),
+        ("100%", 200),
+        ("CN=a,OU=b", 403),
+        ("OU=b", 403),
+    ] {
+        assert_eq!(status(&config, &[ANNA, ("jwt.groups", held)]), expected, "{held}");
+    }
+    assert_eq!(status(&json!({}), &[("jwt.token", "digest")]), 200, "known, whatever its claims are");
+}
+
+#[test]
 fn every_problem_is_found_at_its_place() {
     let found = problems(json!({
-        "allow": { "groups": ["a,b", "c"], "scopes": ["a b"] },
+        "allow": { "groups": ["", "c"], "scopes": ["a b"] },
         "deny": { "roles": [" x"], "groups": ["c"] },
         "identity": [],
         "roles-from": ["a b"],

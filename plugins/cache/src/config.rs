@@ -15,9 +15,16 @@ use crate::{directives::FOREVER, freshness::Defaults, key::Recipe};
 pub struct Config {
     /// What tells resources apart, beside what `Vary` names.
     pub key: Key,
-    /// How long responses are fresh whose upstream says nothing about it. Only for status codes that may be kept
-    /// without a word (RFC 9110 §15.1), such as 200, 301 and 404. Nothing is kept then if left out.
+    /// How long responses are fresh whose upstream says nothing about it. Only for `default-ttl-statuses`. Nothing is kept
+    /// then if left out.
     pub default_ttl: Option<Span>,
+    /// Status codes to which `default-ttl` applies. By default those of successes and of permanent redirections: an error that a
+    /// client provokes, such as 404 or 405, is stored only if the upstream says so.
+    #[schemars(length(min = 1, max = 64), inner(range(min = 200, max = 599)))]
+    pub default_ttl_statuses: Vec<u16>,
+    /// Whether consumers have responses of their own. A consumer is a client that sends `Authorization` or a client certificate,
+    /// or that an earlier plugin identifies.
+    pub consumers: Consumers,
     /// For responses that say nothing but when they last changed: fresh for this percentage of the time since then, a day
     /// at most. 10 is usual; 0 turns it off.
     #[schemars(range(max = 100))]
@@ -52,6 +59,8 @@ impl Default for Config {
         Self {
             key: Key::default(),
             default_ttl: None,
+            default_ttl_statuses: vec![200, 203, 204, 300, 301, 308],
+            consumers: Consumers::Isolate,
             heuristic: 0,
             stale_while_revalidate: Span(Duration::ZERO),
             stale_if_error: Span(Duration::ZERO),
@@ -71,9 +80,12 @@ impl Default for Config {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct Key {
+    /// Whether the client used `http` or `https`. Turn it off where both have the same resources.
+    pub scheme: bool,
     /// The host that was asked for. Turn it off where all hosts have the same resources.
     pub host: bool,
-    /// The query: all of it, none of it, `{ only: [NAME] }` or `{ except: [NAME] }`.
+    /// The query: all of it, none of it, `{ only: [NAME] }` or `{ except: [NAME] }`. Parameters that are not in the key are
+    /// removed from requests that go on to the upstream, so that they cannot change what is stored.
     pub query: Query,
     /// Request headers. Prefer `Vary` from the upstream.
     #[schemars(length(max = 16))]
@@ -88,11 +100,18 @@ pub struct Key {
 
 impl Default for Key {
     fn default() -> Self {
-        Self { host: true, query: Query::All, headers: Vec::new(), cookies: Vec::new(), attributes: Vec::new() }
+        Self {
+            scheme: true,
+            host: true,
+            query: Query::All,
+            headers: Vec::new(),
+            cookies: Vec::new(),
+            attributes: Vec::new(),
+        }
     }
 }
 
-/// What of the query counts. Parameters stay in their order.
+/// What of the query counts. Parameters stay in their order; their names are compared after percent-decoding.
 #[derive(Debug, Default, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Query {
@@ -105,6 +124,18 @@ pub enum Query {
     Only(Vec<String>),
     /// All but these parameters, such as `utm_source`.
     Except(Vec<String>),
+}
+
+/// Whether consumers share responses.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Consumers {
+    /// Each has responses of its own.
+    #[default]
+    Isolate,
+    /// Responses that say `public`, `s-maxage` or `must-revalidate` (RFC 9111 §3.5), and those to clients that are not
+    /// identified, are given to all.
+    Share,
 }
 
 /// Whether clients have a say.
@@ -126,6 +157,7 @@ pub(crate) struct Settings {
     pub(crate) wait: Duration,
     pub(crate) max_body_bytes: u64,
     pub(crate) client_directives: ClientDirectives,
+    pub(crate) consumers: Consumers,
     pub(crate) tags_header: String,
     pub(crate) name: String,
     pub(crate) shared: bool,
@@ -162,9 +194,17 @@ impl Config {
         if self.default_ttl.is_some_and(|ttl| ttl.0 < Duration::from_secs(1)) {
             problems.add("/default-ttl", "must be a second at least; leave it out to keep nothing");
         }
+        for (i, status) in self.default_ttl_statuses.iter().enumerate() {
+            // RFC 9111 §3.3, §4.3.4: neither is a response that could be given by itself.
+            if !(200..600).contains(status) || matches!(status, 206 | 304) {
+                problems
+                    .add(Pointer::from("/default-ttl-statuses").then(i), "must be from 200 to 599, and not 206 or 304");
+            }
+        }
         problems.or(Settings {
             defaults: Defaults {
                 lifetime: self.default_ttl.map(seconds),
+                statuses: self.default_ttl_statuses,
                 heuristic: f64::from(self.heuristic) / 100.0,
                 while_revalidate: seconds(self.stale_while_revalidate),
                 if_error: seconds(self.stale_if_error),
@@ -174,6 +214,7 @@ impl Config {
             wait: self.wait.0,
             max_body_bytes: self.max_body_bytes,
             client_directives: self.client_directives,
+            consumers: self.consumers,
             tags_header: self.tags_header,
             name: self.name,
             shared: self.shared,

@@ -34,10 +34,12 @@ impl Head {
 }
 
 /// What the operator adds to what upstreams say.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Defaults {
     /// For responses that say nothing, seconds.
     pub(crate) lifetime: Option<u32>,
+    /// Status codes of such responses.
+    pub(crate) statuses: Vec<u16>,
     /// Of the time since the last change, as a share.
     pub(crate) heuristic: f64,
     pub(crate) while_revalidate: u32,
@@ -57,7 +59,6 @@ const LONGEST_GUESS: u32 = 24 * 3600;
 /// What is written down about a response that may be kept, and the names of its fields that may not.
 pub(crate) fn judge(
     head: &Head,
-    asked_with_credentials: bool,
     arrived: u64,
     defaults: &Defaults,
     values: impl FnMut(&str) -> Vec<Vec<u8>>,
@@ -77,30 +78,34 @@ pub(crate) fn judge(
     if allowed.private {
         return Err("private");
     }
-    if asked_with_credentials && !(allowed.public || allowed.must_revalidate || allowed.s_maxage.is_some()) {
-        return Err("credentials");
-    }
     if head.sets_cookie && !allowed.without.iter().any(|name| name == "set-cookie") {
         return Err("set-cookie");
     }
     let vary = Vary::of(&head.vary, values).ok_or("vary")?;
     let date = head.date.as_deref().and_then(time).unwrap_or(arrived / 1000);
     let last_modified = head.last_modified.as_deref().and_then(|text| time(std::str::from_utf8(text).ok()?));
-    let lifetime = match explicit(head, &allowed, date) {
+    // What any client can provoke, such as a 404, is not given to others for longer than the upstream says.
+    let is_listed = defaults.statuses.contains(&head.status);
+    let explicit = explicit(head, &allowed, date);
+    let lifetime = match explicit {
         Some(lifetime) => lifetime,
         // Who sends a cookie may have got an answer of its own, which the upstream has not thought of as kept.
         None if head.asked_with_cookie => return Err("cookie"),
-        None if HEURISTIC.contains(&head.status) || allowed.public => guess(last_modified, date, defaults).unwrap_or(0),
+        None if HEURISTIC.contains(&head.status) || allowed.public || is_listed => {
+            let guessed = guess(last_modified, date, defaults.heuristic);
+            guessed.or(defaults.lifetime.filter(|_| is_listed)).unwrap_or(0)
+        }
         None => return Err("status"),
     };
+    let stale_default = |seconds: u32| if explicit.is_some() || is_listed { seconds } else { 0 };
     // RFC 9111 §5.4: only for those that say nothing better.
     let pragma = head.cache_control.is_none() && head.pragma.as_deref().is_some_and(|text| text.contains("no-cache"));
     let note = Note {
         arrived,
         initial_age: initial_age(head.age.as_deref(), date, arrived / 1000),
         lifetime,
-        while_revalidate: allowed.stale_while_revalidate.unwrap_or(defaults.while_revalidate),
-        if_error: allowed.stale_if_error.unwrap_or(defaults.if_error),
+        while_revalidate: allowed.stale_while_revalidate.unwrap_or(stale_default(defaults.while_revalidate)),
+        if_error: allowed.stale_if_error.unwrap_or(stale_default(defaults.if_error)),
         no_cache: allowed.no_cache || pragma,
         // RFC 9111 §5.2.2.10: `s-maxage` means it for shared caches.
         must_revalidate: allowed.must_revalidate || allowed.s_maxage.is_some(),
@@ -129,12 +134,9 @@ fn explicit(head: &Head, allowed: &Allowed, date: u64) -> Option<u32> {
 }
 
 /// RFC 9111 §4.2.2.
-fn guess(last_modified: Option<u64>, date: u64, defaults: &Defaults) -> Option<u32> {
-    let since_change = last_modified.map(|changed| date.saturating_sub(changed));
-    let share =
-        since_change.filter(|_| defaults.heuristic > 0.0).map(|since| (since as f64 * defaults.heuristic) as u64);
-    let guessed = share.map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX).min(LONGEST_GUESS));
-    guessed.or(defaults.lifetime)
+fn guess(last_modified: Option<u64>, date: u64, heuristic: f64) -> Option<u32> {
+    let since = date.saturating_sub(last_modified.filter(|_| heuristic > 0.0)?);
+    Some(u32::try_from((since as f64 * heuristic) as u64).unwrap_or(u32::MAX).min(LONGEST_GUESS))
 }
 
 /// RFC 9111 §4.2.3, both in seconds since the Unix epoch.
@@ -178,7 +180,7 @@ mod tests {
     }
 
     fn judged(head: &Head) -> Result<Note, Refusal> {
-        judge(head, false, NOW * 1000, &Defaults::default(), |_| Vec::new()).map(|(note, _)| note)
+        judge(head, NOW * 1000, &Defaults::default(), |_| Vec::new()).map(|(note, _)| note)
     }
 
     #[test]
@@ -196,12 +198,6 @@ mod tests {
         assert_eq!(judged(&ok("no-store, max-age=60")), Err("no-store"));
         assert_eq!(judged(&Head { sets_cookie: true, ..ok("max-age=60") }), Err("set-cookie"));
         assert_eq!(judged(&Head { vary: vec![b"*".to_vec()], ..ok("max-age=60") }), Err("vary"));
-        let credentials =
-            |cache_control| judge(&ok(cache_control), true, NOW * 1000, &Defaults::default(), |_| Vec::new()).map(drop);
-        assert_eq!(credentials("max-age=60"), Err("credentials"));
-        for shared in ["max-age=60, public", "s-maxage=60", "max-age=60, must-revalidate"] {
-            assert_eq!(credentials(shared), Ok(()), "{shared}");
-        }
     }
 
     #[test]
@@ -227,17 +223,33 @@ mod tests {
     fn guesses_are_the_operators() {
         let head = Head { last_modified: Some(at(NOW - 1000).into()), date: Some(at(NOW)), ..ok("") };
         assert_eq!(judged(&head).unwrap().lifetime, 0);
-        let guessed = |defaults| judge(&head, false, NOW * 1000, &defaults, |_| Vec::new()).unwrap().0.lifetime;
+        let guessed = |defaults| judge(&head, NOW * 1000, &defaults, |_| Vec::new()).unwrap().0.lifetime;
         assert_eq!(guessed(Defaults { heuristic: 0.1, ..Defaults::default() }), 100);
-        assert_eq!(guessed(Defaults { lifetime: Some(7), ..Defaults::default() }), 7);
+        assert_eq!(guessed(Defaults { lifetime: Some(7), statuses: vec![200], ..Defaults::default() }), 7);
+    }
+
+    #[test]
+    fn what_a_client_can_provoke_is_not_kept_without_a_word() {
+        let defaults =
+            Defaults { lifetime: Some(7), statuses: vec![200, 403], while_revalidate: 5, if_error: 5, heuristic: 0.0 };
+        let of = |status, cache_control: &str| {
+            let head = Head { status, ..ok(cache_control) };
+            judge(&head, NOW * 1000, &defaults, |_| Vec::new()).map(|(note, _)| (note.lifetime, note.while_revalidate))
+        };
+        assert_eq!((of(200, ""), of(403, "")), (Ok((7, 5)), Ok((7, 5))));
+        for status in [404, 405, 410, 414, 501] {
+            assert_eq!(of(status, ""), Err("not-fresh"), "{status}");
+            assert_eq!(of(status, "max-age=3"), Ok((3, 5)), "{status}");
+        }
+        assert_eq!(of(400, ""), Err("status"));
     }
 
     #[test]
     fn what_a_cookie_was_sent_for_is_kept_only_if_the_upstream_says_so() {
-        let defaults = Defaults { lifetime: Some(60), ..Defaults::default() };
+        let defaults = Defaults { lifetime: Some(60), statuses: vec![200], ..Defaults::default() };
         let of = |cache_control: Option<&str>| {
             let head = Head { asked_with_cookie: true, cache_control: cache_control.map(str::to_owned), ..ok("") };
-            judge(&head, false, NOW * 1000, &defaults, |_| Vec::new()).map(|(note, _)| note.lifetime)
+            judge(&head, NOW * 1000, &defaults, |_| Vec::new()).map(|(note, _)| note.lifetime)
         };
         assert_eq!(of(None), Err("cookie"));
         assert_eq!(of(Some("public")), Err("cookie"));

@@ -1,13 +1,17 @@
-//! What a response is kept under: host, path and query, and what the operator adds.
+//! What a response is kept under: host, path, query and scheme, and what the operator adds.
+//!
+//! What is not in the key must not change what is stored under it. So all values of a header or cookie are in the key, not the
+//! first alone; and a parameter of the query that is not in it does not reach the upstream.
 
 use std::borrow::Cow;
 
-use plugin_sdk::Item;
+use plugin_sdk::{Item, query};
 
 use crate::config::{Key, Query};
 
 /// How keys are made.
 pub(crate) struct Recipe {
+    scheme: bool,
     host: bool,
     query: Query,
     headers: Vec<String>,
@@ -15,13 +19,22 @@ pub(crate) struct Recipe {
     attributes: Vec<String>,
 }
 
+/// What a request is about.
+#[derive(Clone, Copy)]
+pub(crate) struct Address<'a> {
+    pub(crate) scheme: &'a str,
+    pub(crate) authority: &'a str,
+    pub(crate) path: &'a str,
+    pub(crate) query: Option<&'a str>,
+}
+
 /// What comes after the address begins with this, so that no query can look like it.
 const MARK: char = '\n';
 
 impl Recipe {
     pub(crate) fn new(key: Key) -> Self {
-        let Key { host, query, headers, cookies, attributes } = key;
-        Self { host, query, headers, cookies, attributes }
+        let Key { scheme, host, query, headers, cookies, attributes } = key;
+        Self { scheme, host, query, headers, cookies, attributes }
     }
 
     /// What has to be known of a request beside its address, in the order of `key`'s `extras`.
@@ -36,19 +49,15 @@ impl Recipe {
         !self.cookies.is_empty()
     }
 
-    /// Whether responses are kept apart by this attribute.
-    pub(crate) fn has_attribute(&self, name: &str) -> bool {
-        self.attributes.iter().any(|own| own == name)
-    }
-
+    /// `extras` are the items; `all` gives all values of a header, of which an item is the first.
     pub(crate) fn key<'a>(
         &self,
-        authority: &str,
-        path: &str,
-        query: Option<&str>,
+        address: Address<'_>,
         mut extras: impl Iterator<Item = Option<&'a [u8]>>,
+        all: impl Fn(&str) -> Vec<Vec<u8>>,
     ) -> String {
-        let mut key = String::with_capacity(authority.len() + path.len() + query.map_or(0, str::len) + 1);
+        let Address { scheme, authority, path, query } = address;
+        let mut key = String::with_capacity(authority.len() + path.len() + query.map_or(0, str::len) + 8);
         if self.host {
             // RFC 3986 §6.2.2.1.
             key.extend(authority.chars().map(|c| c.to_ascii_lowercase()));
@@ -58,22 +67,28 @@ impl Recipe {
             key.push('?');
             key.push_str(&query);
         }
+        if self.scheme {
+            key.push(MARK);
+            key.push_str(scheme);
+        }
         for name in &self.headers {
-            add(&mut key, name, extras.next().flatten());
+            let values = extras.next().flatten().map(|_| all(name)).unwrap_or_default();
+            add(&mut key, name, values.iter().map(Vec::as_slice));
         }
         if !self.cookies.is_empty() {
-            let cookie = extras.next().flatten().unwrap_or_default();
+            let lines = extras.next().flatten().map(|_| all("cookie")).unwrap_or_default();
             for name in &self.cookies {
-                add(&mut key, name, value_of(cookie, name));
+                add(&mut key, name, lines.iter().flat_map(|line| values_of(line, name)));
             }
         }
         for name in &self.attributes {
-            add(&mut key, name, extras.next().flatten());
+            add(&mut key, name, extras.next().flatten().into_iter());
         }
         key
     }
 
-    fn query<'a>(&self, query: Option<&'a str>) -> Option<Cow<'a, str>> {
+    /// What of a query is in the key, and reaches the upstream.
+    pub(crate) fn query<'a>(&self, query: Option<&'a str>) -> Option<Cow<'a, str>> {
         let query = query?;
         let keep: &dyn Fn(&str) -> bool = match &self.query {
             Query::All => return Some(query.into()),
@@ -81,18 +96,19 @@ impl Recipe {
             Query::Only(names) => &|name| names.iter().any(|own| own == name),
             Query::Except(names) => &|name| !names.iter().any(|own| own == name),
         };
-        let pairs = query.split('&').filter(|pair| keep(pair.split('=').next().unwrap_or_default()));
-        let kept = pairs.collect::<Vec<_>>().join("&");
+        // An upstream decodes names, so the same parameter may be written in many ways.
+        let name = |pair: &'a str| query::decode(pair.split('=').next().unwrap_or_default());
+        let kept = query.split('&').filter(|pair| keep(&name(pair))).collect::<Vec<_>>().join("&");
         (!kept.is_empty()).then(|| kept.into())
     }
 }
 
-/// Present and empty is something else than not there.
-fn add(key: &mut String, name: &str, value: Option<&[u8]>) {
+/// Present and empty is something else than not there, and two values are something else than one.
+fn add<'a>(key: &mut String, name: &str, values: impl Iterator<Item = &'a [u8]>) {
     key.push(MARK);
     key.push_str(name);
-    if let Some(value) = value {
-        key.push('=');
+    for (i, value) in values.enumerate() {
+        key.push(if i == 0 { '=' } else { ' ' });
         for byte in value {
             match byte {
                 b'%' | 0..=b' ' | 0x7f.. => key.push_str(&format!("%{byte:02x}")),
@@ -102,11 +118,11 @@ fn add(key: &mut String, name: &str, value: Option<&[u8]>) {
     }
 }
 
-/// A cookie of `Cookie` (RFC 6265 §5.4).
-fn value_of<'a>(cookie: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    cookie.split(|b| *b == b';').find_map(|pair| {
-        let pair = pair.trim_ascii();
-        pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
+/// Every value that a line of `Cookie` has for a name (RFC 6265 §5.4): which of several counts is for the upstream to say.
+fn values_of<'a>(line: &'a [u8], name: &str) -> impl Iterator<Item = &'a [u8]> {
+    line.split(|byte| *byte == b';').filter_map(move |pair| {
+        let end = pair.iter().position(|byte| *byte == b'=')?;
+        (pair[..end].trim_ascii() == name.as_bytes()).then(|| pair[end + 1..].trim_ascii())
     })
 }
 
@@ -115,36 +131,64 @@ mod tests {
     use super::*;
 
     fn key(recipe: Key, query: &str, extras: &[Option<&[u8]>]) -> String {
-        Recipe::new(recipe).key("Example.com", "/a", Some(query), extras.iter().copied())
+        let address = Address { scheme: "https", authority: "Example.com", path: "/a", query: Some(query) };
+        let all = |name: &str| match name {
+            "x-twice" => vec![b"1".to_vec(), b"2".to_vec()],
+            "cookie" => vec![extras.iter().flatten().find(|value| value.contains(&b'=')).unwrap().to_vec()],
+            _ => vec![extras[0].unwrap().to_vec()],
+        };
+        Recipe::new(recipe).key(address, extras.iter().copied(), all)
     }
 
     #[test]
-    fn an_address_is_its_host_path_and_query() {
-        assert_eq!(key(Key::default(), "b=1&c", &[]), "example.com/a?b=1&c");
-        assert_eq!(key(Key { host: false, ..Key::default() }, "b", &[]), "/a?b");
+    fn an_address_is_its_host_path_query_and_scheme() {
+        assert_eq!(key(Key::default(), "b=1&c", &[]), "example.com/a?b=1&c\nhttps");
+        assert_eq!(key(Key { host: false, scheme: false, ..Key::default() }, "b", &[]), "/a?b");
+    }
+
+    fn of(query: Query, text: &str) -> Option<String> {
+        Recipe::new(Key { query, ..Key::default() }).query(Some(text)).map(Cow::into_owned)
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
     }
 
     #[test]
     fn what_does_not_count_of_the_query_is_left_out() {
-        let of = |query, text| key(Key { query, ..Key::default() }, text, &[]);
-        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        assert_eq!(of(Query::None, "b=1"), "example.com/a");
-        assert_eq!(of(Query::Only(names(&["b"])), "utm=1&b=1&b=2&bb=3"), "example.com/a?b=1&b=2");
-        assert_eq!(of(Query::Except(names(&["utm"])), "utm=1&b=1&utm"), "example.com/a?b=1");
-        assert_eq!(of(Query::Only(names(&["x"])), "b=1"), "example.com/a");
+        assert_eq!(of(Query::None, "b=1"), None);
+        assert_eq!(of(Query::Only(names(&["b"])), "utm=1&b=1&b=2&bb=3").unwrap(), "b=1&b=2");
+        assert_eq!(of(Query::Except(names(&["utm"])), "utm=1&b=1&utm").unwrap(), "b=1");
+        assert_eq!(of(Query::Only(names(&["x"])), "b=1"), None);
+    }
+
+    #[test]
+    fn a_parameter_is_the_same_however_its_name_is_encoded() {
+        assert_eq!(of(Query::Only(names(&["id"])), "%69d=evil&i%64=2&ID=3&id%3D=4").unwrap(), "%69d=evil&i%64=2");
+        assert_eq!(of(Query::Only(names(&["a b"])), "a+b=1&a%20b=2&a=3").unwrap(), "a+b=1&a%20b=2");
+        assert_eq!(of(Query::Except(names(&["utm"])), "%75tm=1&b=1&utm%00=2").unwrap(), "b=1&utm%00=2");
+    }
+
+    #[test]
+    fn every_value_of_a_header_or_a_cookie_counts() {
+        let recipe = || Key { headers: vec!["x-twice".into()], scheme: false, ..Key::default() };
+        assert_eq!(key(recipe(), "", &[Some(b"1")]), "example.com/a?\nx-twice=1 2");
+        let values = |line: &'static str| values_of(line.as_bytes(), "a").collect::<Vec<_>>();
+        assert_eq!(values("a=1; b=2;a=3 ; a =4;aa=5;a"), [&b"1"[..], b"3", b"4"]);
     }
 
     #[test]
     fn additions_cannot_be_forged_by_one_another() {
         let recipe = || Key {
-            headers: vec!["x-a".into(), "x-b".into()],
+            scheme: false,
+            headers: vec!["x-a".into()],
             cookies: vec!["lang".into()],
             attributes: vec!["jwt.sub".into()],
             ..Key::default()
         };
-        let first = key(recipe(), "", &[Some(b"1\nx-b=2"), None, Some(b"a=b; lang=de"), Some(b"anna")]);
-        assert_eq!(first, "example.com/a?\nx-a=1%0ax-b=2\nx-b\nlang=de\njwt.sub=anna");
-        let second = key(recipe(), "", &[Some(b"1"), Some(b"2"), Some(b"xlang=de"), None]);
-        assert_eq!(second, "example.com/a?\nx-a=1\nx-b=2\nlang\njwt.sub");
+        let first = key(recipe(), "", &[Some(b"1\nlang:2"), Some(b"a=b; lang=de"), Some(b"anna")]);
+        assert_eq!(first, "example.com/a?\nx-a=1%0alang:2\nlang=de\njwt.sub=anna");
+        let second = key(recipe(), "", &[Some(b"1"), Some(b"xlang=de"), None]);
+        assert_eq!(second, "example.com/a?\nx-a=1\nlang\njwt.sub");
     }
 }

@@ -7,8 +7,9 @@ use plugin_sdk::{
 
 use crate::{
     Cached,
-    config::{ClientDirectives, Settings},
+    config::{ClientDirectives, Consumers, Settings},
     directives::Asked,
+    key::Address,
     memo::{Memo, Stale, Task},
     note::Note,
     preconditions::Wanted,
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// What the selection reads, in this order; then what the key's recipe wants.
-pub(crate) const ITEMS: usize = 13;
+pub(crate) const ITEMS: usize = 14;
 
 pub(crate) fn selection(settings: &Settings) -> Selection {
     let header = |name: &str| Item::Header(name.to_owned());
@@ -35,11 +36,14 @@ pub(crate) fn selection(settings: &Settings) -> Selection {
         header("if-range"),
         header("if-match"),
         header("if-unmodified-since"),
+        Item::Scheme,
     ];
     items.extend(settings.recipe.items());
     Selection::new(&items)
 }
 
+/// By which the gateway is told that consumers share responses that say so themselves.
+const SHARING: (&str, &str) = ("cache.consumers", "share");
 /// The gateway's limit.
 const LONGEST_KEY: usize = 4 * 1024;
 
@@ -47,6 +51,8 @@ const LONGEST_KEY: usize = 4 * 1024;
 struct Question<'a> {
     request: &'a Request,
     key: String,
+    /// Path and query without what is not in the key, if that is another target.
+    target: Option<String>,
     route: &'a str,
     asked: Asked,
     wanted: Wanted,
@@ -75,7 +81,14 @@ pub(crate) fn handle(plugin: &Cached, request: &Request) -> Result<Decision, Err
     let bytes = |i: usize| values.get(i).copied().flatten().map(<[u8]>::to_vec);
     let (method, route) = (text(0).unwrap_or_default(), text(4).unwrap_or_default());
     let extras = values.iter().skip(ITEMS).copied();
-    let key = plugin.settings.recipe.key(text(1).unwrap_or_default(), text(2).unwrap_or_default(), text(3), extras);
+    let recipe = &plugin.settings.recipe;
+    let address = Address {
+        scheme: text(13).unwrap_or_default(),
+        authority: text(1).unwrap_or_default(),
+        path: text(2).unwrap_or_default(),
+        query: text(3),
+    };
+    let key = recipe.key(address, extras, |name| request.header_values(name));
     let is_head = method == "HEAD";
     if !is_head && method != "GET" {
         // OPTIONS and TRACE are safe (RFC 9110 §9.2.1): they change nothing.
@@ -104,7 +117,16 @@ pub(crate) fn handle(plugin: &Cached, request: &Request) -> Result<Decision, Err
         range: bytes(9).filter(|_| !is_head),
         if_range: bytes(10),
     };
-    Question { request, key, route, asked, wanted, is_head }.answer(plugin)
+    if plugin.settings.consumers == Consumers::Share {
+        // Where there is no room for it they are isolated.
+        let _ = request.set_attribute(SHARING.0, SHARING.1);
+    }
+    let query = recipe.query(address.query);
+    let target = (query.as_deref() != address.query).then(|| match &query {
+        Some(query) => format!("{}?{query}", address.path),
+        None => address.path.to_owned(),
+    });
+    Question { request, key, target, route, asked, wanted, is_head }.answer(plugin)
 }
 
 impl Question<'_> {
@@ -228,6 +250,7 @@ impl Question<'_> {
     }
 
     fn fetch(self, why: &'static str, claimed: String) -> Result<Decision, Error> {
+        self.remove_what_is_not_in_the_key()?;
         // A HEAD's answer is no GET's.
         if !self.is_head {
             remember(self.request, &Memo { task: Task::Fetch, key: self.key, claimed, why })?;
@@ -237,6 +260,7 @@ impl Question<'_> {
 
     /// Asks the upstream whether it is still the same (RFC 9111 §4.3).
     fn validate(self, chosen: Chosen, why: &'static str, claimed: String) -> Result<Decision, Error> {
+        self.remove_what_is_not_in_the_key()?;
         let Chosen { stored, note, .. } = chosen;
         let conditional = note.can_be_validated();
         if conditional {
@@ -247,6 +271,11 @@ impl Question<'_> {
         let task = Task::Validate(Box::new(Stale { id: stored.id, conditional, note, wanted: self.wanted }));
         remember(self.request, &Memo { task, key: self.key, claimed, why })?;
         Ok(Decision::Next)
+    }
+
+    /// So that it cannot change the response that is stored under the key.
+    fn remove_what_is_not_in_the_key(&self) -> Result<(), Error> {
+        Ok(self.target.as_ref().map_or(Ok(()), |target| self.request.set_path_with_query(target))?)
     }
 
     /// RFC 9111 §5.2.1.7.

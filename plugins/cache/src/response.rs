@@ -11,14 +11,13 @@ use crate::{
     Cached,
     config::Settings,
     freshness::{Head, Refusal, judge, worth},
+    key::Address,
     memo::{Memo, Stale, Task},
     note::Note,
     request::{joined, millis_now, ttl},
     status,
 };
 
-/// Attributes by which it is known who asks.
-const IDENTITY: [&str; 4] = ["jwt.sub", "api-key.id", "basic-auth.user", "tls.client.subject"];
 /// For how long nobody waits for what is not kept: because of what the upstream says, and because it failed.
 const WAIVED: Duration = Duration::from_secs(10);
 const WAIVED_FAILURE: Duration = Duration::from_secs(1);
@@ -26,7 +25,7 @@ const WAIVED_FAILURE: Duration = Duration::from_secs(1);
 /// What the selection reads, in this order.
 pub(crate) fn selection(settings: &Settings) -> Selection {
     let header = |name: &str| Item::ResponseHeader(name.to_owned());
-    let mut items = vec![
+    Selection::new(&[
         header("cache-control"),
         header("pragma"),
         header("expires"),
@@ -38,11 +37,8 @@ pub(crate) fn selection(settings: &Settings) -> Selection {
         header("set-cookie"),
         header(&settings.tags_header),
         Item::Route,
-        Item::Header("authorization".to_owned()),
         Item::Header("cookie".to_owned()),
-    ];
-    items.extend(IDENTITY.iter().map(|name| Item::Attribute((*name).to_owned())));
-    Selection::new(&items)
+    ])
 }
 
 /// A response with what is known of it.
@@ -53,7 +49,6 @@ struct News<'a> {
     head: Head,
     route: String,
     tags: Vec<String>,
-    credentials: bool,
     now: u64,
 }
 
@@ -79,7 +74,7 @@ fn invalidate(plugin: &Cached, key: &str, request: &Request, response: &Response
         return Ok(());
     }
     forget(plugin, key)?;
-    let authority = request.authority();
+    let (scheme, authority) = (request.scheme(), request.authority());
     for name in ["location", "content-location"] {
         let Some(target) = response.header(name) else { continue };
         let own = target.split_once("://").map_or(Some(target.as_str()), |(_, rest)| rest.strip_prefix(&*authority));
@@ -87,7 +82,8 @@ fn invalidate(plugin: &Cached, key: &str, request: &Request, response: &Response
         let Some(own) = own.filter(|own| own.starts_with('/') && !own.starts_with("//")) else { continue };
         let address = own.split('#').next().unwrap_or_default();
         let (path, query) = address.split_once('?').map_or((address, None), |(path, query)| (path, Some(query)));
-        forget(plugin, &plugin.settings.recipe.key(&authority, path, query, std::iter::empty()))?;
+        let address = Address { scheme: &scheme, authority: &authority, path, query };
+        forget(plugin, &plugin.settings.recipe.key(address, std::iter::empty(), |_| Vec::new()))?;
     }
     Ok(())
 }
@@ -119,39 +115,35 @@ impl<'a> News<'a> {
             vary: if value(7).is_some() { response.header_values("vary") } else { Vec::new() },
             sets_cookie: value(8).is_some(),
             // Whoever keeps responses apart by cookies knows what they are for.
-            asked_with_cookie: value(12).is_some() && !plugin.settings.recipe.has_cookies(),
+            asked_with_cookie: value(11).is_some() && !plugin.settings.recipe.has_cookies(),
         };
         let tags = text(9).unwrap_or_default();
         let tags = tags.split([',', ' ']).filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
-        // Who asks by credentials may see what others may not, unless there is a response for each of them.
-        let known = IDENTITY
-            .iter()
-            .enumerate()
-            .any(|(i, name)| value(13 + i).is_some() && !plugin.settings.recipe.has_attribute(name));
-        let credentials = value(11).is_some() || known;
         let route = text(10).unwrap_or_default();
-        Self { plugin, request, response, head, route, tags, credentials, now: millis_now() }
+        Self { plugin, request, response, head, route, tags, now: millis_now() }
     }
 
     /// Keeps the response, if it may be kept. The inner result says whether it is.
     fn keep(&self, memo: &Memo) -> Result<Result<(), Refusal>, Error> {
-        let settings = &self.plugin.settings;
-        let judged =
-            judge(&self.head, self.credentials, self.now, &settings.defaults, |name| self.request.header_values(name));
-        match judged {
+        let defaults = &self.plugin.settings.defaults;
+        let judged = judge(&self.head, self.now, defaults, |name| self.request.header_values(name));
+        let why = match judged {
             Ok((note, without)) => {
                 let entry = self.entry(&note, without);
-                self.plugin.bucket.keep(self.request, self.response, &memo.key, entry)?;
-                Ok(Ok(()))
-            }
-            Err(why) => {
-                if !memo.claimed.is_empty() {
-                    let time = if self.head.status >= 500 { WAIVED_FAILURE } else { WAIVED };
-                    self.plugin.bucket.waive(self.request, &memo.claimed, time)?;
+                match self.plugin.bucket.keep(self.request, self.response, &memo.key, entry) {
+                    Ok(()) => return Ok(Ok(())),
+                    // The gateway does not know for whom: a later plugin has identified the client, or one was skipped.
+                    Err(CacheError::Unavailable) => "consumer",
+                    Err(error) => return Err(error.into()),
                 }
-                Ok(Err(why))
             }
+            Err(why) => why,
+        };
+        if !memo.claimed.is_empty() {
+            let time = if self.head.status >= 500 { WAIVED_FAILURE } else { WAIVED };
+            self.plugin.bucket.waive(self.request, &memo.claimed, time)?;
         }
+        Ok(Err(why))
     }
 
     fn entry(&self, note: &Note, mut without: Vec<String>) -> Entry {
@@ -200,22 +192,20 @@ impl<'a> News<'a> {
         let id = stale.id;
         if self.head.is_somebodys() {
             // The client's own news go on to the client, and what was kept is not given to others any more.
-            let cookies = response.header_values("set-cookie");
             forget(plugin, &memo.key)?;
-            cache::restore(request, response, id, Part::Whole)?;
-            for cookie in cookies {
-                response.append_header("set-cookie", cookie)?;
-            }
-            return self.present(stale, &stale.note.confirmed(self.now), "revalidated", None);
+            return self.give_once(stale);
         }
-        cache::freshen(request, response, id, self.entry(&stale.note, Vec::new()))?;
+        match cache::freshen(request, response, id, self.entry(&stale.note, Vec::new())) {
+            Ok(()) => {}
+            // As in `keep`.
+            Err(CacheError::Unavailable) => return self.give_once(stale),
+            Err(error) => return Err(error.into()),
+        }
         cache::restore(request, response, id, Part::Whole)?;
         // What it says now: its old fields, and those of the 304.
         let News { head, tags, .. } = Self::of(plugin, request, response);
         let head = Head { date: self.head.date.clone(), age: self.head.age.clone(), ..head };
-        let judged =
-            judge(&head, self.credentials, self.now, &plugin.settings.defaults, |name| request.header_values(name));
-        match judged {
+        match judge(&head, self.now, &plugin.settings.defaults, |name| request.header_values(name)) {
             Ok((note, without)) => {
                 cache::freshen(request, response, id, Entry { tags, ..self.entry(&note, without) })?;
                 self.present(stale, &note, "revalidated", None)
@@ -226,6 +216,16 @@ impl<'a> News<'a> {
                 self.present(stale, &stale.note.confirmed(self.now), "revalidated", None)
             }
         }
+    }
+
+    /// What is stored, for this client alone, with the cookies that came with its confirmation.
+    fn give_once(&self, stale: &Stale) -> Result<(), Error> {
+        let cookies = self.response.header_values("set-cookie");
+        cache::restore(self.request, self.response, stale.id, Part::Whole)?;
+        for cookie in cookies {
+            self.response.append_header("set-cookie", cookie)?;
+        }
+        self.present(stale, &stale.note.confirmed(self.now), "revalidated", None)
     }
 
     /// The response is the stored one: the client may have it already.

@@ -79,7 +79,7 @@ fn a_stale_response_is_renewed_once_behind_the_clients_back() {
     for _ in 0..2 {
         assert_eq!(bench.ask(get()).reply().unwrap().header("cache-status").unwrap(), "gateway; hit; ttl=-10");
     }
-    assert_eq!(bench.host.renewals(), ["example.com/a"]);
+    assert_eq!(bench.host.renewals(), ["example.com/a\nhttp"]);
     let renewal = bench.fetch(get().renewal(), TestResponse::new(304).header("cache-control", "max-age=60"));
     assert_eq!(renewal.header("if-none-match"), Some("\"v1\""));
     assert_eq!(bench.ask(get()).reply().unwrap().header("cache-status").unwrap(), "gateway; hit; ttl=60");
@@ -88,16 +88,30 @@ fn a_stale_response_is_renewed_once_behind_the_clients_back() {
 }
 
 #[test]
-fn credentials_and_identities_keep_responses_apart() {
-    let mut bench = Bench::new(json!({}));
-    for request in [get().header("authorization", "Bearer x"), get().attribute("jwt.sub", "anna")] {
-        let exchange = bench.fetch(request, ok("max-age=60"));
-        assert!(exchange.response_header("cache-status").unwrap().ends_with("detail=credentials"));
-    }
-    let mut each = Bench::new(json!({ "key": { "attributes": ["jwt.sub"] } }));
-    each.fetch(get().attribute("jwt.sub", "anna"), ok("max-age=60"));
-    assert!(each.ask(get().attribute("jwt.sub", "anna")).reply().is_some());
-    assert!(each.ask(get().attribute("jwt.sub", "ben")).reply().is_none());
+fn an_attribute_in_the_key_tells_resources_apart() {
+    let mut each = Bench::new(json!({ "key": { "attributes": ["geo.country"] } }));
+    each.fetch(get().attribute("geo.country", "de"), ok("max-age=60"));
+    assert!(each.ask(get().attribute("geo.country", "de")).reply().is_some());
+    assert!(each.ask(get().attribute("geo.country", "at")).reply().is_none());
+}
+
+#[test]
+fn a_parameter_that_is_not_in_the_key_does_not_reach_the_upstream() {
+    let mut bench = Bench::new(json!({ "key": { "query": { "only": ["id"] } } }));
+    let asked = bench.fetch(TestRequest::get("/a?utm=1&%69d=2&x"), ok("max-age=60"));
+    assert_eq!(asked.target(), "/a?%69d=2");
+    assert!(bench.ask(TestRequest::get("/a?%69d=2&utm=3")).reply().is_some());
+    assert_eq!(bench.ask(TestRequest::get("/a?utm=1")).target(), "/a");
+    // What is changed is no resource that is stored.
+    assert_eq!(bench.ask(TestRequest::new("POST", "/a?utm=1")).target(), "/a?utm=1");
+}
+
+#[test]
+fn the_gateway_is_told_where_consumers_share_responses() {
+    let mut isolated = Bench::new(json!({}));
+    assert_eq!(isolated.ask(get()).attribute("cache.consumers"), None);
+    let mut shared = Bench::new(json!({ "consumers": "share" }));
+    assert_eq!(shared.ask(get()).attribute("cache.consumers"), Some("share"));
 }
 
 #[test]

@@ -159,7 +159,35 @@ impl ExtAuth {
         }
     }
 
-    fn announce(&self, Consent(values): &Consent, request: &Request) -> Result<(), EditError> {
+    /// Says who the caller is as far as the service was told or has told: by a digest of the headers that it got, and of what its
+    /// consent says. Without it, a client that is known by a session alone would look like an anonymous one.
+    fn identify(&self, Consent(values): &Consent, request: &Request) -> Result<(), EditError> {
+        let mut digest = Sha256::new();
+        let mut known = false;
+        let mut add = |part: &[u8]| {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        };
+        for name in &self.config.headers {
+            let values = request.header_values(name);
+            known |= !values.is_empty();
+            add(&(values.len() as u64).to_be_bytes());
+            values.iter().for_each(|value| add(value));
+        }
+        for value in values {
+            known |= value.is_some();
+            add(value.as_deref().unwrap_or_default().as_bytes());
+        }
+        if !known {
+            return Ok(());
+        }
+        let digest: String = digest.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+        request.set_attribute("ext-auth.caller", &digest)
+    }
+
+    fn announce(&self, consent: &Consent, request: &Request) -> Result<(), EditError> {
+        self.identify(consent, request)?;
+        let Consent(values) = consent;
         let mut values = values.iter();
         for name in &self.config.set_headers {
             match values.next().and_then(Option::as_ref) {

@@ -101,6 +101,10 @@ fn time(claims: &Claims, name: &str) -> Result<Option<i64>, Refusal> {
         None => Ok(None),
         // Milliseconds fit a float for as long as there will be gateways, and the conversion saturates.
         Some(Value::Number(seconds)) => Ok(seconds.as_f64().map(|seconds| (seconds * 1000.0) as i64)),
+        // An integer beyond 64 bits is kept as text, and is for ever.
+        Some(Value::String(digits)) if digits.len() > 18 && digits.bytes().all(|digit| digit.is_ascii_digit()) => {
+            Ok(Some(i64::MAX))
+        }
         Some(_) => Err(Refusal::Claims),
     }
 }

@@ -5,6 +5,8 @@ mod acl;
 mod api_key;
 mod basic_auth;
 mod cache;
+mod cache_consumers;
+mod cache_keys;
 mod cache_shared;
 mod concurrency;
 mod cors;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::report::Report;
 use crate::config::{
-    model::{ComponentSource, PluginUse},
+    model::{ComponentSource, OnError, PluginUse},
     yaml::join,
 };
 
@@ -24,6 +24,7 @@ struct Stage<'a> {
     config: &'a Value,
     place: String,
     global: bool,
+    skips: bool,
 }
 
 /// Looks at a route's own plugins behind the global ones. `methods` are those that the route takes, all if empty.
@@ -42,11 +43,17 @@ pub(super) fn check(
         let has = |stages: &[Stage<'_>], names: &[&str]| {
             stages.iter().find_map(|stage| stage.builtin.filter(|name| names.contains(name))).map(str::to_owned)
         };
+        if stage.skips && (name == "acl" || IDENTITY.iter().any(|(identity, _)| *identity == name)) {
+            warn(format!(
+                "`{name}` has `on-error: skip`: where it fails itself, requests go on unchecked; leave it out"
+            ));
+        }
         match name {
             "cache" => {
                 if let Some(guard) = has(after, GUARDS) {
                     warn(format!(
-                        "`cache` stands before `{guard}`: what one client may see is given to all; put it after"
+                        "`cache` stands before `{guard}`: what is stored is given without asking `{guard}`, and responses to clients \
+                         that it identifies are not stored; put it after"
                     ));
                 }
             }
@@ -94,6 +101,7 @@ fn stages<'a>(uses: &'a [Arc<PluginUse>], place: &str, global: bool) -> impl Ite
         config: &used.config,
         place: join(&place, &i.to_string()),
         global,
+        skips: used.on_error == OnError::Skip,
     })
 }
 

@@ -7,24 +7,26 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
+use smallvec::{SmallVec, smallvec};
 use wasmtime::{Result, component::Resource};
 
 use crate::{
     http::body::Body,
-    pipeline::{Phase, ResponseHead},
+    pipeline::{Exchange, Phase, ResponseHead},
     plugin::{
         awaited::Awaited,
         bindings::{
             self, Request, Response,
             cache::{CacheError, Entry, Host, Turn},
         },
+        consumer::Audience,
         held::{Found, Held, Part},
         recording::Plan,
         state::State,
     },
     state::{
-        Responses,
-        redis::Reply,
+        CacheKey, ConsumerId, Responses,
+        redis::{Redis, Reply},
         responses::{self, MAX_NOTE_BYTES, MAX_RESPONSE_KEY_BYTES, Stored},
     },
 };
@@ -66,29 +68,40 @@ impl Host for State {
         if exchange.phase == Phase::Request && !matches!(exchange.request_body, Body::Empty) {
             return Ok(Err(CacheError::Unavailable));
         }
-        let looked = responses.moment(&bucket, &key);
-        let mut found = responses.find(&bucket, &key);
-        if found.is_empty() && shared {
-            found = match self.find_elsewhere(&responses, &bucket, &key)? {
-                Ok(found) => found,
+        let Ok(audience) = Held::find_audience(exchange) else { return Ok(Err(CacheError::Unavailable)) };
+        let Audience { consumer, shares, .. } = audience;
+        let own = CacheKey { bucket: &bucket, consumer, key: &key };
+        let looked = responses.moment(own);
+        // Each with its owner: the consumer's own, and then everybody's, if that is allowed.
+        let mut found: SmallVec<[_; 2]> = smallvec![(consumer, responses.find(own))];
+        if consumer.is_some() && shares {
+            found.push((None, responses.find(CacheKey::anonymous(&bucket, &key))));
+        }
+        if shared && shares && found.iter().all(|(_, found)| found.is_empty()) {
+            match self.find_elsewhere(&responses, &bucket, &key)? {
+                Ok(elsewhere) => found.push((None, elsewhere)),
                 Err(error) => return Ok(Err(error)),
-            };
+            }
         }
         let held = Held::of(self.exchange()?);
         held.looked = Some(looked);
-        if held.found.len() + found.len() > FOUND {
+        let count: usize = found.iter().map(|(_, found)| found.len()).sum();
+        if held.found.len() + count > FOUND {
             return Ok(Err(CacheError::TooLarge));
         }
         let (bucket, key): (Arc<str>, Arc<str>) = (bucket.into(), key.into());
-        let mut told = Vec::with_capacity(found.len());
-        for stored in found.iter() {
-            told.push(bindings::cache::Stored {
-                id: u32::try_from(held.found.len()).unwrap_or(u32::MAX),
-                status: stored.status.as_u16(),
-                body_bytes: stored.body.len() as u64,
-                note: stored.note.to_vec(),
-            });
-            held.found.push(Found { bucket: bucket.clone(), key: key.clone(), stored: stored.clone() });
+        let mut told = Vec::with_capacity(count);
+        for (consumer, found) in &found {
+            for stored in found.iter() {
+                told.push(bindings::cache::Stored {
+                    id: u32::try_from(held.found.len()).unwrap_or(u32::MAX),
+                    status: stored.status.as_u16(),
+                    body_bytes: stored.body.len() as u64,
+                    note: stored.note.to_vec(),
+                });
+                let (bucket, key, stored) = (bucket.clone(), key.clone(), stored.clone());
+                held.found.push(Found { bucket, consumer: *consumer, key, stored });
+            }
         }
         Ok(Ok(told))
     }
@@ -137,8 +150,9 @@ impl Host for State {
         if exchange.phase != Phase::Response || exchange.request.method == Method::HEAD {
             return Ok(Err(CacheError::Unavailable));
         }
+        let Some(owner) = owner(exchange, None) else { return Ok(Err(CacheError::Unavailable)) };
         let limit = usize::try_from(entry.most_bytes).unwrap_or(usize::MAX).min(responses.largest());
-        let remote = if entry.shared { self.services()?.shared.remote.clone() } else { None };
+        let remote = self.remote_for(&entry, owner)?;
         let exchange = self.exchange()?;
         let Some(head) = &exchange.response else { return Ok(Err(CacheError::Unavailable)) };
         let stored = match stored(entry, head.status, head.headers.clone()) {
@@ -146,7 +160,8 @@ impl Host for State {
             Err(error) => return Ok(Err(error)),
         };
         let claim = Held::of(exchange).claim.take();
-        let plan = Plan { responses, bucket: bucket.into(), key: key.into(), stored, limit, claim, remote };
+        let (bucket, key) = (bucket.into(), key.into());
+        let plan = Plan { responses, bucket, consumer: owner, key, stored, limit, claim, remote };
         let body = std::mem::take(&mut exchange.response_body);
         exchange.response_body = plan.follow(body);
         Ok(Ok(()))
@@ -154,26 +169,33 @@ impl Host for State {
 
     fn freshen(&mut self, _: Resource<Request>, _: Resource<Response>, id: u32, entry: Entry) -> Answer<()> {
         let responses = Arc::clone(&self.services()?.shared.responses);
-        let remote = if entry.shared { self.services()?.shared.remote.clone() } else { None };
         let exchange = self.exchange()?;
         if exchange.phase != Phase::Response {
             return Ok(Err(CacheError::Unavailable));
         }
         let Some(head) = &exchange.response else { return Ok(Err(CacheError::Unavailable)) };
         let news = head.headers.clone();
-        let held = Held::of(exchange);
-        let Some(found) = held.found.get_mut(id as usize) else { return Ok(Err(CacheError::Unavailable)) };
+        let Some(found) = Held::of(exchange).get(id).cloned() else { return Ok(Err(CacheError::Unavailable)) };
         let headers = renewed(&found.stored.headers, &news);
+        let Some(owner) = owner(exchange, Some(&headers)) else { return Ok(Err(CacheError::Unavailable)) };
+        let remote = self.remote_for(&entry, owner)?;
         let stored = match stored(entry, found.stored.status, headers) {
             Ok(stored) => Stored { body: found.stored.body.clone(), ..stored },
             Err(error) => return Ok(Err(error)),
         };
-        found.stored = Arc::new(stored.clone());
+        if found.consumer.is_none() && owner.is_some() {
+            // It was everybody's, and is this consumer's from now on.
+            self.forget_all(&responses, &found.bucket, &found.key)?;
+        }
         if let Some(remote) = remote {
             remote.keep(&found.bucket, &found.key, &stored);
         }
-        responses.keep(&found.bucket, &found.key, stored);
+        responses.keep(CacheKey { bucket: &found.bucket, consumer: owner, key: &found.key }, stored.clone());
+        let held = Held::of(self.exchange()?);
         held.claim = None;
+        if let Some(place) = held.found.get_mut(id as usize) {
+            *place = Found { consumer: owner, stored: Arc::new(stored), ..found };
+        }
         Ok(Ok(()))
     }
 
@@ -182,10 +204,7 @@ impl Host for State {
             Ok(responses) => responses,
             Err(error) => return Ok(Err(error)),
         };
-        responses.forget(&bucket, &key);
-        if let Some(remote) = &self.services()?.shared.remote {
-            remote.forget(&bucket, &key);
-        }
+        self.forget_all(&responses, &bucket, &key)?;
         Ok(Ok(()))
     }
 
@@ -198,11 +217,13 @@ impl Host for State {
         if exchange.phase != Phase::Request {
             return Ok(Err(CacheError::Unavailable));
         }
+        // Nobody waits for a response that is another consumer's.
+        let Ok(Audience { consumer, .. }) = Held::audience(exchange) else { return Ok(Ok(Turn::Nobodys)) };
         let held = Held::of(exchange);
         if held.claim.is_some() {
             return Ok(Ok(Turn::Mine));
         }
-        match responses.claim(&bucket, &key, held.looked) {
+        match responses.claim(CacheKey { bucket: &bucket, consumer, key: &key }, held.looked) {
             responses::Turn::LookAgain => {
                 // At once: somebody has kept something since.
                 Awaited::note(exchange, Box::pin(async { None }));
@@ -235,8 +256,12 @@ impl Host for State {
             Ok(responses) => responses,
             Err(error) => return Ok(Err(error)),
         };
-        responses.waive(&bucket, &key, Duration::from_millis(for_ms.into()).min(LONGEST_WAIVER));
-        Held::of(self.exchange()?).claim = None;
+        let exchange = self.exchange()?;
+        if let Ok(Audience { consumer, .. }) = Held::audience(exchange) {
+            let key = CacheKey { bucket: &bucket, consumer, key: &key };
+            responses.waive(key, Duration::from_millis(for_ms.into()).min(LONGEST_WAIVER));
+        }
+        Held::of(exchange).claim = None;
         Ok(Ok(()))
     }
 
@@ -254,8 +279,10 @@ impl Host for State {
         }
         // What was found may have been renewed since, by somebody who is done with it.
         let looked = Held::existing(exchange).and_then(|held| held.looked);
-        let responses::Turn::Mine(claim) = responses.claim(&bucket, &key, looked) else { return Ok(Ok(false)) };
-        exchange.behind = Some(Box::new(exchange.again(Box::new(Held::of_renewal(claim)))));
+        let Ok(audience) = Held::audience(exchange) else { return Ok(Ok(false)) };
+        let key = CacheKey { bucket: &bucket, consumer: audience.consumer, key: &key };
+        let responses::Turn::Mine(claim) = responses.claim(key, looked) else { return Ok(Ok(false)) };
+        exchange.behind = Some(Box::new(exchange.again(Box::new(Held::of_renewal(claim, audience)))));
         Ok(Ok(true))
     }
 
@@ -286,13 +313,28 @@ impl State {
             Some(Ok(Reply::Kept(kept))) => {
                 let found = remote.found(bucket, key, kept);
                 for stored in &found {
-                    responses.remember(bucket, key, stored.clone());
+                    responses.remember(CacheKey::anonymous(bucket, key), stored.clone());
                 }
                 Ok(Ok(found.into_iter().map(Arc::new).collect()))
             }
             // It is fetched, as if nothing were there.
             Some(_) => Ok(Ok(Arc::new([]))),
         }
+    }
+
+    /// Where a response is kept too. What is one consumer's stays in this gateway's memory.
+    fn remote_for(&self, entry: &Entry, owner: Option<ConsumerId>) -> Result<Option<Arc<Redis>>> {
+        let shared = entry.shared && owner.is_none();
+        Ok(if shared { self.services()?.shared.remote.clone() } else { None })
+    }
+
+    /// Here and elsewhere, for all consumers.
+    fn forget_all(&self, responses: &Responses, bucket: &str, key: &str) -> Result<()> {
+        responses.forget(bucket, key);
+        if let Some(remote) = &self.services()?.shared.remote {
+            remote.forget(bucket, key);
+        }
+        Ok(())
     }
 
     fn granted(&self, bucket: &str, key: &str) -> Answer<Arc<Responses>> {
@@ -306,6 +348,13 @@ impl State {
         let services: &Rc<_> = self.services()?;
         Ok(Ok(Arc::clone(&services.shared.responses)))
     }
+}
+
+/// Whose the response is: with these fields, or those that it has now. `None` if it is not to be kept at all.
+fn owner(exchange: &mut Exchange, headers: Option<&HeaderMap>) -> Option<Option<ConsumerId>> {
+    let audience = Held::audience(exchange).ok()?;
+    let headers = headers.or(exchange.response.as_ref().map(|head| &head.headers))?;
+    audience.owner(exchange, headers).ok()
 }
 
 fn chosen(held: &Held, id: u32, part: bindings::cache::Part) -> Outcome<(&Found, Part)> {
@@ -342,6 +391,7 @@ fn stored(entry: Entry, status: StatusCode, mut headers: HeaderMap) -> Outcome<S
         variant: secondary.into(),
         tags: tags.into_iter().map(String::into_boxed_str).collect(),
         until: Instant::now() + Duration::from_millis(keep_ms).min(LONGEST_KEEP),
+        invalidations: 0,
     })
 }
 

@@ -102,6 +102,7 @@ impl Use {
                 grants: self.grants.clone(),
                 limits: self.limits.clone(),
                 isolation: self.isolation,
+                standard: false,
                 workers: 1,
             },
         )

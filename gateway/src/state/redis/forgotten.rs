@@ -58,7 +58,10 @@ mod tests {
 
     use http::{HeaderMap, StatusCode};
 
-    use super::{super::super::responses::Stored, *};
+    use super::{
+        super::super::{CacheKey, responses::Stored},
+        *,
+    };
 
     fn kept() -> Responses {
         let responses = Responses::new(1 << 20);
@@ -71,14 +74,15 @@ mod tests {
                 variant: Box::default(),
                 tags: Default::default(),
                 until: Instant::now() + Duration::from_secs(60),
+                invalidations: 0,
             };
-            responses.keep("b", key, stored);
+            responses.keep(CacheKey::anonymous("b", key), stored);
         }
         responses
     }
 
     fn left(responses: &Responses) -> Vec<&'static str> {
-        ["/a", "/b", "/c"].into_iter().filter(|key| !responses.find("b", key).is_empty()).collect()
+        ["/a", "/b", "/c"].into_iter().filter(|key| !responses.find(CacheKey::anonymous("b", key)).is_empty()).collect()
     }
 
     fn orders(keys: &[&str]) -> Vec<Bytes> {

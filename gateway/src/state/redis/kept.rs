@@ -62,7 +62,7 @@ pub(super) fn read(mut bytes: Bytes) -> Option<Stored> {
     let body = part()?;
     let tags = std::str::from_utf8(&tags).ok()?.split('\n').filter(|tag| !tag.is_empty()).map(Box::from).collect();
     let until = Instant::now().checked_add(Duration::from_millis(left))?;
-    Some(Stored { status, headers, body, note, variant: variant[..].into(), tags, until })
+    Some(Stored { status, headers, body, note, variant: variant[..].into(), tags, until, invalidations: 0 })
 }
 
 fn unix_millis() -> u64 {
@@ -165,6 +165,7 @@ mod tests {
             variant: b"gzip"[..].into(),
             tags: ["a".into(), "b".into()].into(),
             until: Instant::now() + Duration::from_secs(60),
+            invalidations: 0,
         }
     }
 
