@@ -1,19 +1,24 @@
 //! Names of endpoints, looked up again whenever what is known has grown too old.
 
 use std::{
-    cell::OnceCell,
-    fmt::Display,
+    cell::RefCell,
+    fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
     rc::Rc,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use hickory_resolver::{
-    TokioResolver,
-    config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts},
-    net::runtime::TokioRuntimeProvider,
-    system_conf::read_system_conf,
+    Hosts, TokioResolver,
+    config::{ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
+    net::{NetError, runtime::TokioRuntimeProvider},
+    proto::{
+        op::Query,
+        rr::{Name, RecordType},
+    },
+    system_conf::parse_resolv_conf,
 };
 
 use super::group::Group;
@@ -23,60 +28,123 @@ use crate::config::model::Dns;
 const SHORTEST: Duration = Duration::from_secs(1);
 /// Also a record that never changes is looked up now and then: the name server may have changed its mind.
 const LONGEST: Duration = Duration::from_secs(3600);
-/// The port of name servers (RFC 1035 §4.2).
-const DNS_PORT: u16 = 53;
 /// After a failure; it doubles up to `SLOWEST`.
 const RETRY: Duration = Duration::from_secs(1);
 const SLOWEST: Duration = Duration::from_secs(30);
 
-/// Asks the configured name servers, or the system's.
+/// The system's name servers (resolv.conf(5)).
+const SYSTEM: &str = "/etc/resolv.conf";
+const HOSTS: &str = "/etc/hosts";
+/// The port of name servers (RFC 1035 §4.2).
+const PORT: u16 = 53;
+
+/// What `/etc/hosts` says has no TTL: for so long it is not looked at again.
+const HOSTS_VALID: Duration = Duration::from_secs(10);
+
+/// Asks the configured name servers, or the system's. Names in `/etc/hosts`, and `localhost`, need none.
 pub(super) struct Names {
-    settings: Dns,
-    /// Made when the first name is asked for: where endpoints have addresses only, the system's settings do not matter.
-    resolver: OnceCell<Result<TokioResolver, String>>,
+    servers: Vec<SocketAddr>,
+    /// Where the system's are written.
+    system: PathBuf,
+    made: RefCell<Option<Made>>,
 }
 
+/// What was made of the system's files, and what they were like.
+struct Made {
+    stamps: [Stamp; 2],
+    hosts: Arc<Hosts>,
+    resolver: Result<TokioResolver, String>,
+}
+
+/// Tells one version of a file from another; none if there is no file.
+type Stamp = Option<(SystemTime, u64)>;
+
 impl Names {
+    /// Must be called within a runtime.
     pub(super) fn new(settings: &Dns) -> Self {
-        Self { settings: settings.clone(), resolver: OnceCell::new() }
+        Self::of(settings.servers.clone(), SYSTEM.into())
+    }
+
+    fn of(servers: Vec<SocketAddr>, system: PathBuf) -> Self {
+        Self { servers, system, made: RefCell::default() }
     }
 
     /// Every address of a name, and how long they hold.
     pub(super) async fn look_up(&self, host: &str) -> Result<(Vec<IpAddr>, Duration), String> {
-        let resolver = self.resolver.get_or_init(|| resolver(&self.settings).map_err(|error| error.to_string()));
-        let resolver = resolver.as_ref().map_err(Clone::clone)?;
-        let found = resolver.lookup_ip(host).await.map_err(|error| error.to_string())?;
+        let (hosts, resolver) = self.known();
+        // As with `files dns` in nsswitch.conf(5): of a name that is there, name servers are not asked for the other family.
+        let local = in_hosts(&hosts, host);
+        if !local.is_empty() {
+            return Ok((local, HOSTS_VALID));
+        }
+        let found = resolver?.lookup_ip(host).await.map_err(|error| error.to_string())?;
         let addresses: Vec<IpAddr> = found.iter().collect();
         if addresses.is_empty() {
             return Err("the name has no address".to_owned());
         }
         Ok((addresses, found.valid_until().saturating_duration_since(Instant::now()).clamp(SHORTEST, LONGEST)))
     }
+
+    /// The system's files may be written after the gateway has started, by DHCP or when a network comes up. They are read
+    /// again when they have changed, as glibc does.
+    fn known(&self) -> (Arc<Hosts>, Result<TokioResolver, String>) {
+        let stamps = [stamp(&self.system), stamp(Path::new(HOSTS))];
+        let mut made = self.made.borrow_mut();
+        let made = match made.take().filter(|made| made.stamps == stamps) {
+            Some(known) => made.insert(known),
+            None => made.insert(Made {
+                stamps,
+                hosts: Arc::new(Hosts::from_system().unwrap_or_default()),
+                resolver: resolver(&self.servers, &self.system).map_err(|error| error.to_string()),
+            }),
+        };
+        (made.hosts.clone(), made.resolver.clone())
+    }
 }
 
-fn resolver(settings: &Dns) -> Result<TokioResolver, Box<dyn std::error::Error>> {
-    let (config, options) = if settings.servers.is_empty() {
-        system(read_system_conf())
+fn in_hosts(hosts: &Hosts, host: &str) -> Vec<IpAddr> {
+    let Ok(name) = Name::from_utf8(host) else { return Vec::new() };
+    let found =
+        [RecordType::A, RecordType::AAAA].map(|kind| hosts.lookup_static_host(&Query::query(name.clone(), kind)));
+    let records = found.iter().flatten().flat_map(|found| found.answers());
+    records.filter_map(|record| record.data.ip_addr()).collect()
+}
+
+fn stamp(file: &Path) -> Stamp {
+    let found = fs::metadata(file).ok()?;
+    Some((found.modified().ok()?, found.len()))
+}
+
+fn resolver(servers: &[SocketAddr], system: &Path) -> Result<TokioResolver, Box<dyn std::error::Error>> {
+    let provider = TokioRuntimeProvider::default();
+    let mut builder = if servers.is_empty() {
+        let (config, options) = system_settings(system);
+        let mut builder = TokioResolver::builder_with_config(config, provider);
+        *builder.options_mut() = options;
+        builder
     } else {
-        let servers = settings.servers.iter().map(name_server).collect();
-        (ResolverConfig::from_name_servers(servers), ResolverOpts::default())
+        TokioResolver::builder_with_config(only(servers), provider)
     };
-    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default()).with_options(options);
     let options = builder.options_mut();
     options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+    // They have been looked at by then.
+    options.use_hosts_file = ResolveHosts::Never;
     // Who asks again, asks because what it knew is too old.
     options.cache_size = 0;
     Ok(builder.build()?)
 }
 
-/// The system's settings. Where there are none, or none that can be used, the name server of this machine is asked, as
-/// resolv.conf(5) has it; `/etc/hosts` and `localhost` need neither.
-fn system<E: Display>(read: Result<(ResolverConfig, ResolverOpts), E>) -> (ResolverConfig, ResolverOpts) {
-    read.unwrap_or_else(|error| {
-        let server = SocketAddr::from((Ipv4Addr::LOCALHOST, DNS_PORT));
-        tracing::warn!("/etc/resolv.conf names no name server that can be used, {server} is asked: {error}");
-        (ResolverConfig::from_name_servers(vec![name_server(&server)]), ResolverOpts::default())
+/// Where the file names no server, the one on this machine is asked (resolv.conf(5)).
+fn system_settings(file: &Path) -> (ResolverConfig, ResolverOpts) {
+    fs::read(file).map_err(NetError::from).and_then(parse_resolv_conf).unwrap_or_else(|error| {
+        let local: SocketAddr = (Ipv4Addr::LOCALHOST, PORT).into();
+        tracing::warn!("no name server in {}, asking {local}: {error}", file.display());
+        (only(&[local]), ResolverOpts::default())
     })
+}
+
+fn only(servers: &[SocketAddr]) -> ResolverConfig {
+    ResolverConfig::from_name_servers(servers.iter().map(name_server).collect())
 }
 
 fn name_server(address: &SocketAddr) -> NameServerConfig {
@@ -118,18 +186,41 @@ pub(super) async fn keep_up(group: Arc<Group>, origin: usize, host: String, name
 mod tests {
     use super::*;
 
-    #[test]
-    fn without_settings_of_the_system_localhost_and_the_hosts_file_are_known() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let (config, options) = system(Err("no nameservers found in config"));
-            assert_eq!(config.name_servers().len(), 1);
-            let resolver = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-                .with_options(options)
-                .build()
-                .unwrap();
-            let found: Vec<IpAddr> = resolver.lookup_ip("localhost").await.unwrap().iter().collect();
-            assert!(!found.is_empty() && found.iter().all(IpAddr::is_loopback), "{found:?}");
-        });
+    #[tokio::test]
+    async fn the_hosts_file_and_localhost_need_no_name_server() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("resolv.conf");
+        // The names of this machine, of which there is `localhost` at least.
+        let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
+        let own = hosts.lines().filter_map(|line| line.split('#').next()?.split_whitespace().nth(1)).last();
+        for text in [None, Some(""), Some("# nothing\noptions ndots:2\n"), Some("search *\n")] {
+            match text {
+                Some(text) => fs::write(&file, text).unwrap(),
+                None => assert!(!file.exists()),
+            }
+            let names = Names::of(Vec::new(), file.clone());
+            for name in ["localhost"].into_iter().chain(own) {
+                let (addresses, _) = names.look_up(name).await.unwrap_or_else(|error| panic!("{name}: {error}"));
+                assert!(!addresses.is_empty(), "{name}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_systems_file_is_read_again_when_it_has_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("resolv.conf");
+        let server = || system_settings(&file).0.name_servers()[0].ip;
+        assert_eq!(server(), Ipv4Addr::LOCALHOST);
+        let names = Names::of(Vec::new(), file.clone());
+        let known = || {
+            names.known().1.unwrap();
+            names.made.borrow().as_ref().unwrap().stamps
+        };
+        let without = known();
+        assert_eq!(known(), without);
+        fs::write(&file, "nameserver 127.0.0.53\n").unwrap();
+        assert_ne!(known(), without);
+        assert_eq!(server(), Ipv4Addr::new(127, 0, 0, 53));
     }
 }

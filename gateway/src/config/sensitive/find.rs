@@ -138,12 +138,10 @@ impl<'a> Finder<'a> {
                 Some(schema) if key == "config" => Schemas::root(schema),
                 _ => place.schemas.key(key),
             };
+            let is_name = names || names_source || (place.grants && key == "secrets");
             let place = Place {
                 is_root: false,
-                secret: !names
-                    && !names_source
-                    && !(place.grants && key == "secrets")
-                    && (secret || own || place.names),
+                secret: !is_name && (secret || own || place.names),
                 plural: is_plural(key),
                 headers: key.to_ascii_lowercase().contains("header"),
                 names,
