@@ -176,10 +176,13 @@ async fn told(gateway: &TestGateway, fields: &[(&str, &str)]) -> [String; 4] {
     })
 }
 
+/// Fields, and what the upstream reads.
+type Case<'a> = (&'a [(&'a str, &'a str)], [&'a str; 4]);
+
 #[tokio::test]
 async fn scheme_host_and_port_are_those_of_the_clients_hop() {
     let (gateway, _upstream) = echoing("trusted-proxies: [127.0.0.0/8, 10.0.0.0/8]").await;
-    let cases: &[(&[(&str, &str)], [&str; 4])] = &[
+    let cases: &[Case<'_>] = &[
         (&[("x-forwarded-proto", "https,http")], ["https", "internal:8080", "8080", "127.0.0.1"]),
         (
             &[("x-forwarded-proto", "https"), ("x-forwarded-proto", "http"), ("x-forwarded-host", "a.test")],

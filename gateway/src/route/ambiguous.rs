@@ -22,10 +22,13 @@ use crate::{
     http::path::{Ambiguous, Reading, Rejected},
 };
 
+/// A reading and the route that it leads to.
+type LookedUp<'t> = (Reading, Option<&'t Arc<Route>>);
+
 impl Table {
     /// The normal form of an ambiguous path under the rule of its routes. The path and query of `query` are not looked at.
     pub fn resolve(&self, path: &Ambiguous, query: &Query<'_>) -> Result<PathAndQuery, Rejected> {
-        let found: SmallVec<[(Reading, Option<&Arc<Route>>); 8]> =
+        let found: SmallVec<[LookedUp<'_>; 8]> =
             path.readings().map(|reading| (reading, self.route_of(path, reading, query))).collect();
         let mut rules = found.iter().filter_map(|(_, route)| route.map(|route| route.paths));
         let Some(rule) = rules.next() else {
@@ -64,7 +67,7 @@ impl Table {
 
 /// Whether a reading without parameters leads to another route than the same one with them. Routes that a plugin has
 /// made are one: they have their plugins and their upstream in common.
-fn parameters_matter(found: &[(Reading, Option<&Arc<Route>>)]) -> bool {
+fn parameters_matter(found: &[LookedUp<'_>]) -> bool {
     found.iter().filter(|(reading, _)| reading.strip_parameters).any(|(stripped, route)| {
         let same = Reading { strip_parameters: false, ..*stripped };
         let with = found.iter().find(|(reading, _)| *reading == same).and_then(|(_, route)| *route);
