@@ -24,17 +24,32 @@ pub(crate) struct EditsConfig {
     /// placeholders: `{attribute.KEY}`, `{header.NAME}`, `{path.NAME}`, `{request.id}`, `{client.address}`; without its value
     /// nothing is set.
     pub(crate) set: BTreeMap<String, Value>,
+    /// What becomes of a body whose type is another than JSON: `reject` answers a request with 415 and a response with 502,
+    /// `pass` lets it through as it is. A body that is JSON and cannot be edited, such as a compressed one, is always
+    /// rejected.
+    pub(crate) other_content: OtherContent,
+}
+
+/// What becomes of a body that is not JSON.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum OtherContent {
+    #[default]
+    Reject,
+    Pass,
 }
 
 pub(crate) struct Edits {
     remove: Vec<Place>,
     moved: Vec<(Place, Place)>,
     pub(crate) set: Vec<(Place, Value)>,
+    pub(crate) other_content: OtherContent,
 }
 
 impl Edits {
     pub(crate) fn read(config: EditsConfig, at: &Pointer, problems: &mut Problems) -> Self {
-        let mut edits = Self { remove: Vec::new(), moved: Vec::new(), set: Vec::new() };
+        let other_content = config.other_content;
+        let mut edits = Self { remove: Vec::new(), moved: Vec::new(), set: Vec::new(), other_content };
         for (i, text) in config.remove.iter().enumerate() {
             edits.remove.extend(problems.note(at.then("remove").then(i), Place::parse(text)));
         }

@@ -2,20 +2,22 @@
 //!
 //! A plugin of its own beside `transform`, because whoever reads bodies has them buffered.
 
+mod content;
 mod edits;
 mod pointer;
 #[cfg(test)]
 mod tests;
 
 use plugin_sdk::{
-    BodyError, Decision, Error, Phases, Plugin, Pointer, Problem, Problems, Request, RequestFilter, Response,
-    ResponseFilter, export_plugin, json,
+    BodyError, Decision, Edit, Edits as HeaderEdits, Error, Phases, Plugin, Pointer, Problem, Problems, Reply, Request,
+    RequestFilter, Response, ResponseFilter, export_plugin, metrics,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use edits::{Edits, EditsConfig};
+use content::{Content, is_too_large, without_mark};
+use edits::{Edits, EditsConfig, OtherContent};
 
 /// What to change about bodies.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -31,7 +33,20 @@ struct Config {
 struct JsonBody {
     request: Edits,
     response: Edits,
+    /// Makes the upstream answer with whole bodies that are not compressed.
+    plainly: HeaderEdits,
+    /// The fields that were about a body that is another one now, of the request and of the response.
+    sent_anew: HeaderEdits,
+    edited: HeaderEdits,
+    /// The fields of a response that the client does not get.
+    withheld: HeaderEdits,
+    warned_at: Option<u64>,
 }
+
+/// While responses are withheld, each instance says so once in this time: every request would be a flood.
+const SILENCE_MS: u64 = 10_000;
+/// They were of the other body (RFC 9110 §8.8.3, RFC 9530 §2).
+const OF_THE_BODY: [&str; 5] = ["etag", "content-digest", "repr-digest", "digest", "content-md5"];
 
 impl Plugin for JsonBody {
     type Config = Config;
@@ -48,73 +63,200 @@ impl Plugin for JsonBody {
                 problems.note(Pointer::from(side).then("set"), check(value).map_err(|why| format!("value {i}: {why}")));
             }
         }
-        problems.or(Self { request, response })
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let plainly = [
+            Edit::set_header("accept-encoding").always("identity"),
+            Edit::remove_header("range"),
+            Edit::remove_header("if-range"),
+            // RFC 3229: what has changed, instead of the whole.
+            Edit::remove_header("a-im"),
+        ];
+        // An upstream that checks them would refuse the body.
+        let sent_anew: Vec<_> = OF_THE_BODY[1..].iter().map(|name| Edit::remove_header(*name)).collect();
+        let edited: Vec<_> = OF_THE_BODY.iter().map(|name| Edit::remove_response_header(*name)).collect();
+        let others =
+            ["content-encoding", "content-range", "content-language", "content-location", "content-disposition"];
+        let more = ["accept-ranges", "last-modified", "expires", "age"];
+        let withheld = others.iter().chain(&more).map(|name| Edit::remove_response_header(*name));
+        let fixed = [
+            Edit::set_response_header("content-type").always("application/problem+json"),
+            Edit::set_response_header("cache-control").always("no-store"),
+        ];
+        let withheld: Vec<_> = edited.iter().cloned().chain(withheld).chain(fixed).collect();
+        Ok(Self {
+            request,
+            response,
+            plainly: HeaderEdits::new(&plainly),
+            sent_anew: HeaderEdits::new(&sent_anew),
+            edited: HeaderEdits::new(&edited),
+            withheld: HeaderEdits::new(&withheld),
+            warned_at: None,
+        })
     }
 
     fn phases(&self) -> Phases {
-        Phases { request: !self.request.is_empty(), response: !self.response.is_empty(), completion: false }
+        // Responses are edited if the request asks for such as can be.
+        Phases { request: true, response: !self.response.is_empty(), completion: false }
     }
 }
 
 impl RequestFilter for JsonBody {
     fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
-        if !is_plain_json(request.header("content-type"), request.header("content-encoding")) {
-            return Ok(Decision::Next);
-        }
-        let refuse = |status, detail: &str| {
-            let problem = Problem::new(status).detail(detail).member("request-id", request.id());
-            Ok(Decision::from(problem))
-        };
-        let body = match request.read_body() {
-            Ok(body) => body,
-            Err(BodyError::TooLarge(_)) => return refuse(413, "the body is too large"),
-            Err(error) => return Err(error.into()),
-        };
-        if body.is_empty() {
-            return Ok(Decision::Next);
-        }
-        let Ok(mut document) = serde_json::from_slice::<Value>(&body) else {
-            return refuse(400, "the body is not JSON, though its content type says so");
-        };
-        match self.request.apply(&mut document, |value| fill(value, request)) {
-            Ok(()) => {
-                request.replace_body(serde_json::to_vec(&document)?)?;
-                Ok(Decision::Next)
+        if !self.request.is_empty()
+            && let Err((status, detail)) = self.edit_request(request)?
+        {
+            let mut problem = Problem::new(status).detail(detail).member("request-id", request.id());
+            if status == 415 {
+                // RFC 9110 §15.5.16.
+                problem = problem.with_header("accept-encoding", "identity");
             }
-            Err(_) => refuse(422, "the body is not of the shape that this service expects"),
+            return Ok(problem.into());
         }
+        if !self.response.is_empty() {
+            self.plainly.make(request, None, [])?;
+        }
+        Ok(Decision::Next)
     }
 }
 
 impl ResponseFilter for JsonBody {
     fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
-        if !is_plain_json(response.header("content-type"), response.header("content-encoding")) {
-            return Ok(());
+        match self.edit_response(request, response)? {
+            Ok(()) => Ok(()),
+            Err(why) => self.withhold(request, response, why),
         }
-        let body = response.read_body()?;
-        // The answer to a `HEAD`, or a 304.
-        if body.is_empty() {
-            return Ok(());
-        }
-        let mut document = serde_json::from_slice::<Value>(&body)
-            .map_err(|_| Error::new("the response's body is not JSON, though its content type says so"))?;
-        self.response.apply(&mut document, |value| fill(value, request)).map_err(Error::new)?;
-        response.replace_body(serde_json::to_vec(&document)?)?;
-        // They were of the other body (RFC 9110 §8.8.3, RFC 9530 §2).
-        for name in ["etag", "content-digest", "digest", "content-md5"] {
-            response.remove_header(name)?;
-        }
-        Ok(())
     }
 }
 
 export_plugin!(JsonBody: request, response);
 
-/// What says nothing of its type is left alone.
-fn is_plain_json(content_type: Option<String>, encoding: Option<String>) -> bool {
-    content_type.is_some_and(|kind| {
-        !kind.trim().is_empty() && json::is_plain(kind.as_bytes(), encoding.unwrap_or_default().trim().as_bytes())
-    })
+/// Why a request does not pass: a status, and words for the client.
+type Refusal = (u16, &'static str);
+
+impl JsonBody {
+    fn edit_request(&self, request: &Request) -> Result<Result<(), Refusal>, Error> {
+        let types = request.header_values("content-type");
+        let content = Content::of(&types, &request.header_values("content-encoding"));
+        if content == Content::Other && self.request.other_content == OtherContent::Pass {
+            return Ok(Ok(()));
+        }
+        let unsupported = (415, "the body must be JSON in UTF-8, and not compressed");
+        if content != Content::Json && request.header_bytes("content-length").is_some_and(|length| length != b"0") {
+            return Ok(Err(unsupported));
+        }
+        let body = match request.read_body() {
+            Ok(body) => body,
+            Err(BodyError::TooLarge(_)) => return Ok(Err((413, "the body is too large"))),
+            Err(error) => return Err(error.into()),
+        };
+        let text = without_mark(&body);
+        if text.is_empty() {
+            return Ok(Ok(()));
+        }
+        if content != Content::Json {
+            return Ok(Err(unsupported));
+        }
+        // RFC 9110 §14.4: a part of a document is none.
+        if request.header_bytes("content-range").is_some() {
+            return Ok(Err((400, "the body must be a whole document")));
+        }
+        if is_too_large(text) {
+            return Ok(Err((413, "the body has too many values")));
+        }
+        let Ok(mut document) = serde_json::from_slice::<Value>(text) else {
+            let typed = types.iter().any(|value| !value.trim_ascii().is_empty());
+            let why = if typed {
+                (400, "the body is not JSON, though its content type says so")
+            } else {
+                (415, "the body must be JSON")
+            };
+            return Ok(Err(why));
+        };
+        if self.request.apply(&mut document, |value| fill(value, request)).is_err() {
+            return Ok(Err((422, "the body is not of the shape that this service expects")));
+        }
+        match request.replace_body(serde_json::to_vec(&document)?) {
+            Ok(()) => {}
+            Err(BodyError::TooLarge(_)) => return Ok(Err((413, "the body is too large"))),
+            Err(error) => return Err(error.into()),
+        }
+        self.sent_anew.make(request, None, [])?;
+        Ok(Ok(()))
+    }
+
+    /// The inner error says why the response cannot be edited.
+    fn edit_response(&self, request: &Request, response: &Response) -> Result<Result<(), &'static str>, Error> {
+        let content = Content::of(&response.header_values("content-type"), &response.header_values("content-encoding"));
+        let is_part = response.status() == 206 || response.header_bytes("content-range").is_some();
+        if content == Content::Other && !is_part && self.response.other_content == OtherContent::Pass {
+            return Ok(Ok(()));
+        }
+        let unreadable = match content {
+            _ if is_part => Some("it is a part"),
+            Content::Other => Some("it is not JSON"),
+            Content::Unreadable(why) => Some(why),
+            Content::Json => None,
+        };
+        // Not read to find out: it may be a stream without an end.
+        if let Some(why) = unreadable
+            && !is_bodiless(request, response)
+        {
+            return Ok(Err(why));
+        }
+        let body = match response.read_body() {
+            Ok(body) => body,
+            Err(BodyError::TooLarge(_)) => return Ok(Err("it is too large")),
+            Err(_) => return Ok(Err("it broke off")),
+        };
+        let text = without_mark(&body);
+        let edited = if text.is_empty() {
+            // The answer to a `HEAD`, or a 304: its fields are about a body that nobody gets.
+            Vec::new()
+        } else if let Some(why) = unreadable {
+            return Ok(Err(why));
+        } else if is_too_large(text) {
+            return Ok(Err("it has too many values"));
+        } else {
+            let Ok(mut document) = serde_json::from_slice::<Value>(text) else {
+                return Ok(Err("it is not JSON, though it may be taken for it"));
+            };
+            if let Err(why) = self.response.apply(&mut document, |value| fill(value, request)) {
+                return Ok(Err(why));
+            }
+            serde_json::to_vec(&document)?
+        };
+        if response.replace_body(edited).is_err() {
+            return Ok(Err("it is too large when it has been edited"));
+        }
+        self.edited.make(request, Some(response), [])?;
+        Ok(Ok(()))
+    }
+
+    /// The client gets 502 instead of what could not be edited. As the plugin does not fail, `on-error: skip` does not let
+    /// the response pass either.
+    fn withhold(&mut self, request: &Request, response: &Response, why: &str) -> Result<(), Error> {
+        metrics::add("json_body_withheld", 1, &[("route", &request.route())]);
+        let now = request.received_at();
+        if self.warned_at.is_none_or(|then| now.saturating_sub(then) >= SILENCE_MS) {
+            self.warned_at = Some(now);
+            plugin_sdk::warn!("a response could not be edited, and is withheld: {why}"; status = response.status());
+        }
+        let problem = Problem::new(502).detail("the service sent an invalid response");
+        let reply: Reply = problem.member("request-id", request.id()).into();
+        response.replace_body(reply.body)?;
+        response.set_status(502)?;
+        self.withheld.make(request, Some(response), [])?;
+        Ok(())
+    }
+}
+
+/// Whether it is known, without a look at the body, that there is none (RFC 9110 §6.4.1).
+fn is_bodiless(request: &Request, response: &Response) -> bool {
+    matches!(response.status(), 204 | 304)
+        || response.header_bytes("content-length").is_some_and(|length| length == b"0")
+        || request.method() == "HEAD"
 }
 
 /// Where a placeholder's value comes from.

@@ -1,4 +1,4 @@
-//! Orders of plugins that are allowed and make no sense: warnings, since somebody may know better. Only the standard
+//! Orders and uses of plugins that are allowed and make no sense: warnings, since somebody may know better. Only the standard
 //! plugins are known here, by what they are and not by what the file calls them.
 
 use std::sync::Arc;
@@ -43,7 +43,7 @@ pub(super) fn check(
         let has = |stages: &[Stage<'_>], names: &[&str]| {
             stages.iter().find_map(|stage| stage.builtin.filter(|name| names.contains(name))).map(str::to_owned)
         };
-        if stage.skips && (name == "acl" || IDENTITY.iter().any(|(identity, _)| *identity == name)) {
+        if stage.skips && (GUARDS.contains(&name) || name == "json-body") {
             warn(format!(
                 "`{name}` has `on-error: skip`: where it fails itself, requests go on unchecked; leave it out"
             ));
