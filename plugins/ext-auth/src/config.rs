@@ -23,14 +23,19 @@ pub struct Config {
     /// and `x-request-id`.
     #[serde(default = "authorization")]
     pub(crate) headers: Vec<String>,
-    /// Headers of its consent (2xx) that replace those of the request. What the client sent under these names is always
-    /// removed.
+    /// Headers of its consent (2xx) that replace those of the request, with all their values. What the client sent under
+    /// these names is always removed.
     #[serde(default)]
     pub(crate) set_headers: Vec<String>,
-    /// Attributes of the exchange and the headers of its consent that they get, such as `ext-auth.user: x-user`.
+    /// Attributes of the exchange and the headers of its consent that they get, such as `ext-auth.user: x-user`. Several
+    /// values are joined by commas.
     #[serde(default)]
     pub(crate) set_attributes: BTreeMap<String, String>,
-    /// Headers of its refusal that the client gets, beside `content-type`.
+    /// Headers of its consent that are added to the response, such as a session's new cookie. A consent that is kept
+    /// (`cache`) is kept without them.
+    #[serde(default = "set_cookie")]
+    pub(crate) client_headers: Vec<String>,
+    /// Headers of its refusal that the client gets, beside those that describe its body.
     #[serde(default = "refusal_headers")]
     pub(crate) answer_headers: Vec<String>,
     /// How long the answer may take, at most `60s`.
@@ -63,8 +68,12 @@ const MAX_NAMES: usize = 32;
 
 impl Config {
     pub(crate) fn check(&self, problems: &mut Problems) {
-        let lists =
-            [("headers", &self.headers), ("set-headers", &self.set_headers), ("answer-headers", &self.answer_headers)];
+        let lists = [
+            ("headers", &self.headers),
+            ("set-headers", &self.set_headers),
+            ("client-headers", &self.client_headers),
+            ("answer-headers", &self.answer_headers),
+        ];
         for (key, list) in lists {
             let at = Pointer::root().then(key);
             if list.len() > MAX_NAMES {
@@ -79,6 +88,9 @@ impl Config {
             problems.note(at.then(name), names::check_attribute(name).and_then(|()| names::check_token(header)));
         }
         problems.note("/method", names::check_token(&self.method));
+        if self.method == "CONNECT" {
+            problems.add("/method", "must be one that asks for something");
+        }
         if !self.path.starts_with('/') || !self.path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
             problems.add("/path", "must begin with a slash and be plain ASCII");
         }
@@ -101,6 +113,10 @@ fn get() -> String {
 
 fn authorization() -> Vec<String> {
     vec!["authorization".into()]
+}
+
+fn set_cookie() -> Vec<String> {
+    vec!["set-cookie".into()]
 }
 
 fn refusal_headers() -> Vec<String> {

@@ -1,6 +1,7 @@
 //! Asks a service of yours whether a request may pass, and tells the upstream what the service said about it.
 
 mod config;
+mod consent;
 #[cfg(test)]
 mod tests;
 
@@ -10,15 +11,15 @@ use plugin_sdk::{
     Decision, EditError, Error, Plugin, Problem, Problems, Reply, Request, RequestFilter,
     documents::{self, DocumentError, Source},
     export_plugin,
-    http_client::Call,
+    http_client::{Call, CallError},
     metrics,
     store::{Bucket, StoreError},
 };
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use config::Config;
 use config::OnFailure;
+use consent::{Announcement, Consent};
 
 /// The plugin.
 pub struct ExtAuth {
@@ -26,12 +27,9 @@ pub struct ExtAuth {
     bucket: Bucket,
     /// Of the configuration, so that others that share the bucket find nothing of ours.
     digest: u64,
+    announcement: Announcement,
     warned_at: Option<u64>,
 }
-
-/// What a consent says: for each of `set-headers` and then `set-attributes` what it gets, in their order.
-#[derive(Default, Serialize, Deserialize)]
-struct Consent(Vec<Option<String>>);
 
 enum Answer {
     Consent(Consent),
@@ -40,6 +38,8 @@ enum Answer {
 
 /// A refusal's body is for people to read.
 const BODY_BYTES: usize = 64 * 1024;
+/// Without these it could not be read.
+const OF_THE_BODY: [&str; 3] = ["content-type", "content-encoding", "content-language"];
 /// While the service fails, each instance says so once in this time: every request would be a flood.
 const SILENCE_MS: u64 = 10_000;
 
@@ -65,7 +65,11 @@ impl Plugin for ExtAuth {
             let cure = format!("needs an upstream `{name}`, and `grants: {{ upstreams: [{name}] }}` for the plugin");
             problems.add("/upstream", cure);
         }
-        problems.or(Self { config, bucket, digest: hasher.finish(), warned_at: None })
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let announcement = Announcement::new(&config);
+        Ok(Self { config, bucket, digest: hasher.finish(), announcement, warned_at: None })
     }
 }
 
@@ -119,49 +123,44 @@ impl ExtAuth {
             call.headers.retain(|(other, _)| !other.eq_ignore_ascii_case(name));
             call = call.with_header(name, value);
         }
-        let reply = call.send().map_err(|error| error.to_string())?;
+        let reply = match call.send() {
+            Ok(reply) => reply,
+            // More than a question may have: that is the client's doing, and no failure of the service.
+            Err(CallError::Invalid(_)) => return Ok(Answer::Refusal(too_large(request))),
+            Err(error) => return Err(error.to_string()),
+        };
         match reply.status {
-            200..=299 => Ok(Answer::Consent(self.consent(&reply))),
+            200..=299 => Ok(Answer::Consent(Consent::of(&reply, config))),
             300..=499 => Ok(Answer::Refusal(self.refusal(reply))),
             status => Err(format!("the service answered with {status}")),
         }
     }
 
-    fn consent(&self, reply: &Reply) -> Consent {
-        let value = |name: &String| {
-            let mut values = reply.headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name));
-            values.next().and_then(|(_, value)| String::from_utf8(value.clone()).ok())
-        };
-        let names = self.config.set_headers.iter().chain(self.config.set_attributes.values());
-        Consent(names.map(value).collect())
-    }
-
     /// As the service said it, less what is between it and us.
     fn refusal(&self, reply: Reply) -> Reply {
+        let keeps_body = reply.body.len() <= BODY_BYTES;
         let passed = |name: &str| {
-            let listed = self.config.answer_headers.iter().any(|listed| listed.eq_ignore_ascii_case(name));
-            listed || name.eq_ignore_ascii_case("content-type")
+            let is = |other: &str| other.eq_ignore_ascii_case(name);
+            self.config.answer_headers.iter().any(|listed| is(listed))
+                || (keeps_body && OF_THE_BODY.into_iter().any(is))
         };
         let headers = reply.headers.into_iter().filter(|(name, _)| passed(name)).collect();
-        let body = if reply.body.len() <= BODY_BYTES { reply.body } else { Vec::new() };
+        let body = if keeps_body { reply.body } else { Vec::new() };
         Reply { status: reply.status, headers, body }
     }
 
     /// Tells the upstream and later plugins what the service said. What the client said under its names is gone.
     fn admit(&self, consent: &Consent, request: &Request) -> Result<Decision, Error> {
-        match self.announce(consent, request) {
+        match self.identify(consent, request).and_then(|()| self.announcement.make(consent, request)) {
             Ok(()) => Ok(Decision::Next),
-            Err(EditError::TooLarge) => {
-                let problem = Problem::new(431).detail("the request's headers are too large");
-                Ok(problem.member("request-id", request.id()).into())
-            }
+            Err(EditError::TooLarge) => Ok(too_large(request).into()),
             Err(error) => Err(error.into()),
         }
     }
 
     /// Says who the caller is as far as the service was told or has told: by a digest of the headers that it got, and of what its
     /// consent says. Without it, a client that is known by a session alone would look like an anonymous one.
-    fn identify(&self, Consent(values): &Consent, request: &Request) -> Result<(), EditError> {
+    fn identify(&self, consent: &Consent, request: &Request) -> Result<(), EditError> {
         let mut digest = Sha256::new();
         let mut known = false;
         let mut add = |part: &[u8]| {
@@ -174,33 +173,16 @@ impl ExtAuth {
             add(&(values.len() as u64).to_be_bytes());
             values.iter().for_each(|value| add(value));
         }
-        for value in values {
-            known |= value.is_some();
-            add(value.as_deref().unwrap_or_default().as_bytes());
+        for values in consent.values() {
+            known |= !values.is_empty();
+            add(&(values.len() as u64).to_be_bytes());
+            values.iter().for_each(|value| add(value.as_bytes()));
         }
         if !known {
             return Ok(());
         }
         let digest: String = digest.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
         request.set_attribute("ext-auth.caller", &digest)
-    }
-
-    fn announce(&self, consent: &Consent, request: &Request) -> Result<(), EditError> {
-        self.identify(consent, request)?;
-        let Consent(values) = consent;
-        let mut values = values.iter();
-        for name in &self.config.set_headers {
-            match values.next().and_then(Option::as_ref) {
-                Some(value) => request.set_header(name, value)?,
-                None => request.remove_header(name)?,
-            }
-        }
-        for name in self.config.set_attributes.keys() {
-            if let Some(value) = values.next().and_then(Option::as_ref) {
-                request.set_attribute(name, value)?;
-            }
-        }
-        Ok(())
     }
 
     fn without_answer(&mut self, request: &Request, why: &str) -> Result<Decision, Error> {
@@ -260,6 +242,11 @@ impl ExtAuth {
     fn count(&self, request: &Request, outcome: &str) {
         metrics::add("ext_auth_requests", 1, &[("route", &request.route()), ("outcome", outcome)]);
     }
+}
+
+fn too_large(request: &Request) -> Reply {
+    let problem = Problem::new(431).detail("the request's headers are too large");
+    problem.member("request-id", request.id()).into()
 }
 
 /// For the access log only; where there is no room for it, the answer is still the right one.

@@ -4,7 +4,7 @@ use plugin_sdk::{
     Reply,
     http_client::{Call, CallError},
     serde_json::{Value, json},
-    testkit::{TestExchange, TestHost, TestPlugin, TestRequest, config_schema},
+    testkit::{TestExchange, TestHost, TestPlugin, TestRequest, TestResponse, config_schema},
 };
 
 use super::ExtAuth;
@@ -17,6 +17,18 @@ fn service(call: &Call) -> Result<Reply, CallError> {
             Reply::new(204).with_header("X-User", "anna").with_header("x-plan", "gold").with_header("x-secret", "s")
         }
         Some(b"nobody") => Reply::new(200),
+        Some(b"groups") => Reply::new(200)
+            .with_header("x-user", "anna")
+            .with_header("x-user", b"caf\xe9")
+            .with_header("x-plan", "gold")
+            .with_header("x-plan", "beta")
+            .with_header("set-cookie", "session=2")
+            .with_header("set-cookie", "theme=dark"),
+        Some(b"zipped") => Reply::new(403)
+            .with_header("content-encoding", "gzip")
+            .with_header("set-cookie", "a=1")
+            .with_header("set-cookie", "b=2")
+            .with_body("text/html", b"\x1f\x8b".to_vec()),
         Some(b"broken") => Reply::new(502).with_text("stack trace"),
         _ => Reply::new(401)
             .with_header("www-authenticate", "Bearer")
@@ -76,6 +88,36 @@ fn a_refusal_is_told_as_the_service_said_it() {
     let reply = exchange.reply().unwrap();
     assert_eq!((reply.status, reply.header("www-authenticate").as_deref()), (401, Some("Bearer")));
     assert_eq!((&reply.body[..], reply.header("x-internal")), (&b"who are you?"[..], None));
+}
+
+#[test]
+fn all_values_of_a_consent_are_passed_on_and_cookies_go_to_the_client_that_was_asked_about() {
+    let (_, mut plugin) = plugin(json!({ "cache": "30s" }));
+    let response = || TestResponse::new(200).header("set-cookie", "own=1");
+    let exchange = plugin.request(from("groups")).with_response(response());
+    assert_eq!(exchange.header_values("x-user"), [&b"anna"[..], b"caf\xe9"]);
+    assert_eq!(exchange.attribute("ext-auth.plan"), Some("gold, beta"));
+    let cookies: [&[u8]; 3] = [b"own=1", b"session=2", b"theme=dark"];
+    assert_eq!(exchange.response_header_values("set-cookie"), cookies);
+    let again = plugin.request(from("groups")).with_response(response());
+    assert_eq!(again.header_values("x-user"), [&b"anna"[..], b"caf\xe9"]);
+    assert_eq!(again.response_header_values("set-cookie"), [b"own=1"]);
+}
+
+#[test]
+fn a_refusal_says_how_its_body_is_encoded() {
+    let (_, mut plugin) = plugin(json!({}));
+    let exchange = plugin.request(from("zipped"));
+    let reply = exchange.reply().unwrap();
+    assert_eq!((reply.header("content-encoding").as_deref(), &reply.body[..]), (Some("gzip"), &b"\x1f\x8b"[..]));
+    assert_eq!(reply.headers.iter().filter(|(name, _)| name == "set-cookie").count(), 2);
+}
+
+#[test]
+fn a_question_that_is_too_large_is_the_clients_fault() {
+    let (host, mut allow) = plugin(json!({ "on-failure": "allow" }));
+    host.answer_calls(|_| Err(CallError::Invalid("more than 100 headers".into())));
+    assert_eq!(allow.request(from("anna")).reply().unwrap().status, 431);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Response as Answer, StatusCode};
 use serde_json::{Value, json};
 
 use super::yaml;
-use crate::support::{Gate, TestGateway, Upstream, client::Request, upstream::full};
+use crate::support::{Gate, RawUpstream, TestGateway, Upstream, client::Request, upstream::full};
 
 /// Lets in anna, and remembers what it was told.
 struct Authorizer {
@@ -26,12 +26,19 @@ impl Authorizer {
                 let (status, header, value) = match user.as_ref().map(HeaderValue::as_bytes) {
                     Some(b"anna") => (StatusCode::OK, "x-user", "anna"),
                     Some(b"broken") => (StatusCode::INTERNAL_SERVER_ERROR, "x-user", "root"),
+                    Some(b"session") => (StatusCode::OK, "x-user", "bea"),
+                    Some(b"zipped") => (StatusCode::FORBIDDEN, "content-encoding", "gzip"),
                     Some(b"browser") => (StatusCode::FOUND, "location", "https://login.example/"),
                     _ => (StatusCode::UNAUTHORIZED, "www-authenticate", "Bearer"),
                 };
                 *answer.status_mut() = status;
                 answer.headers_mut().insert(header, HeaderValue::from_static(value));
                 answer.headers_mut().insert("x-internal", HeaderValue::from_static("secret"));
+                if user.is_some_and(|user| user == "session") {
+                    for (name, value) in [("x-user", "of two"), ("set-cookie", "session=2"), ("set-cookie", "seen=1")] {
+                        answer.headers_mut().append(name, HeaderValue::from_static(value));
+                    }
+                }
                 answer
             }
         })
@@ -93,6 +100,46 @@ async fn a_refusal_is_the_service_s_own() {
     assert_eq!(gateway.send(from("ben")).await.status, 401);
     let metrics = gateway.metrics().await;
     assert!(metrics.contains("gateway_plugin_ext_auth_requests_total{"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_consent_gives_the_client_its_cookies_and_the_upstream_all_values() {
+    let (authorizer, echo) = (Authorizer::start().await, Upstream::echo().await);
+    let gateway = authorizer.gateway(&echo, json!({ "cache": "1m" })).await;
+    for cookies in [&["session=2", "seen=1"][..], &[]] {
+        let response = gateway.send(from("session")).await;
+        assert_eq!(response.upstream_saw("x-user"), ["bea", "of two"]);
+        assert_eq!(response.header_values("set-cookie"), cookies, "only who the service was asked about gets them");
+    }
+    let none = authorizer.gateway(&echo, json!({ "client-headers": [] })).await;
+    assert!(none.send(from("session")).await.header_values("set-cookie").is_empty());
+}
+
+#[tokio::test]
+async fn a_refusal_says_how_its_body_is_encoded() {
+    let (authorizer, echo) = (Authorizer::start().await, Upstream::echo().await);
+    let refused = authorizer.gateway(&echo, json!({})).await.send(from("zipped")).await;
+    assert_eq!((refused.status.as_u16(), refused.header("content-encoding")), (403, "gzip"));
+}
+
+#[tokio::test]
+async fn a_question_has_room_for_all_that_a_client_may_send() {
+    let authorizer = RawUpstream::answering(b"HTTP/1.1 200 OK\r\nx-user: anna\r\ncontent-length: 0\r\n\r\n").await;
+    let service = RawUpstream::answering(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    let config =
+        json!({ "upstream": "authorizer", "headers": ["x-many"], "set-headers": ["x-user"], "on-failure": "allow" });
+    let yaml = format!(
+        "plugins: {{ ext-auth: {{ grants: {{ upstreams: [authorizer] }} }} }}
+upstreams: {{ authorizer: {{ endpoints: ['http://{}'] }}, raw: {{ endpoints: ['http://{}'] }} }}
+routes: [{{ name: all, plugins: [{{ name: ext-auth, config: {config} }}], upstream: raw }}]",
+        authorizer.address(),
+        service.address()
+    );
+    let gateway = TestGateway::start(&yaml).await;
+    let request = (0..98).fold(Request::get("/"), |request, _| request.header("x-many", "1"));
+    assert_eq!(gateway.send(request.header("x-user", "root")).await.status, 200);
+    assert_eq!(authorizer.received().matches("x-many: 1\r\n").count(), 98, "it is asked");
+    assert!(service.received().contains("x-user: anna\r\n") && !service.received().contains("root"));
 }
 
 #[tokio::test]

@@ -20,7 +20,7 @@ use crate::{
 
 /// The longest a call may wait, whatever the plugin asks for.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// A response outside of exchanges, which have limits of their own.
+/// Outside of exchanges, which have limits of their own.
 const RESPONSE_BYTES: usize = 1024 * 1024;
 const HEADERS: usize = 100;
 const TARGET_BYTES: usize = 16 * 1024;
@@ -30,9 +30,12 @@ impl Host for State {
         if !self.identity.grants.upstreams.allows(&call.upstream) {
             return Ok(Err(CallError::Denied(call.upstream)));
         }
-        let limit = self.exchange().map_or(RESPONSE_BYTES, |exchange| exchange.bounds.buffer_bytes);
+        // A plugin may hand on all that a client may send.
+        let (limit, fields) = self
+            .exchange()
+            .map_or((RESPONSE_BYTES, HEADERS), |exchange| (exchange.bounds.buffer_bytes, exchange.bounds.added_fields));
         let trace = self.exchange().ok().and_then(|exchange| exchange.trace.clone());
-        let call = match checked(call, limit) {
+        let call = match checked(call, limit, fields) {
             Ok(call) => UpstreamCall { trace, ..call },
             Err(reason) => return Ok(Err(CallError::Invalid(reason))),
         };
@@ -55,14 +58,14 @@ async fn answer(services: &services::Services, call: UpstreamCall) -> std::resul
     }
 }
 
-fn checked(call: Call, limit: usize) -> std::result::Result<UpstreamCall, String> {
+fn checked(call: Call, limit: usize, fields: usize) -> std::result::Result<UpstreamCall, String> {
     let method = Method::from_bytes(call.method.as_bytes()).map_err(|_| "method".to_owned())?;
     if method == Method::CONNECT {
         return Err("method CONNECT".to_owned());
     }
     let target = target(&call.path_with_query)?;
-    if call.headers.len() > HEADERS {
-        return Err(format!("more than {HEADERS} headers"));
+    if call.headers.len() > fields {
+        return Err(format!("more than {fields} headers"));
     }
     let mut headers = HeaderMap::with_capacity(call.headers.len());
     for (name, value) in call.headers {
@@ -118,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_sound_call_is_taken_over() {
-        let checked = checked(call(), 10).unwrap();
+        let checked = checked(call(), 10, HEADERS).unwrap();
         assert_eq!(checked.target, "/jwks?x=1");
         assert_eq!(checked.headers["accept"], "*/*");
         assert_eq!(checked.timeout, Duration::from_millis(250));
@@ -127,13 +130,13 @@ mod tests {
     #[test]
     fn a_timeout_is_bounded() {
         for timeout_ms in [0, u32::MAX] {
-            assert_eq!(checked(Call { timeout_ms, ..call() }, 10).unwrap().timeout, TIMEOUT);
+            assert_eq!(checked(Call { timeout_ms, ..call() }, 10, HEADERS).unwrap().timeout, TIMEOUT);
         }
     }
 
     #[test]
     fn what_could_smuggle_is_refused_and_named() {
-        let refused = |call| checked(call, 10).unwrap_err();
+        let refused = |call| checked(call, 10, HEADERS).unwrap_err();
         let header = |name: &str, value: &[u8]| Call { headers: vec![(name.to_owned(), value.to_vec())], ..call() };
         assert!(refused(header("Transfer-Encoding", b"chunked")).contains("transfer-encoding"));
         assert!(refused(header("content-length", b"3")).contains("content-length"));
