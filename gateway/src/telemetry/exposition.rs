@@ -350,8 +350,9 @@ fn sinks(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
     let sinks = inner.sinks.all();
     let lines = sinks.iter().flat_map(|(sink, cells)| {
         [
-            (vec![("sink", &**sink), ("result", "accepted")], total(cells, |cells| &cells.accepted)),
+            (vec![("sink", &**sink), ("result", "written")], total(cells, |cells| &cells.written)),
             (vec![("sink", &**sink), ("result", "dropped")], total(cells, |cells| &cells.dropped)),
+            (vec![("sink", &**sink), ("result", "failed")], total(cells, |cells| &cells.failed)),
         ]
     });
     page.counters(name::SINK_LINES, "Lines written to a sink", lines)

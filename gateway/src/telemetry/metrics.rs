@@ -384,10 +384,11 @@ impl TraceMetrics {
 /// What became of the lines for one sink.
 #[derive(Debug, Default)]
 pub struct SinkMetrics {
-    /// Taken into the buffer.
-    pub(super) accepted: AtomicU64,
+    pub(super) written: AtomicU64,
     /// Refused because the buffer was full, or the line too long.
     pub(super) dropped: AtomicU64,
+    /// Taken into the buffer and lost, since the target could not be written to.
+    pub(super) failed: AtomicU64,
 }
 
 #[cfg(test)]

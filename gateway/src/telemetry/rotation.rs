@@ -3,11 +3,12 @@
 use std::{
     ffi::OsString,
     fs::{self, File},
-    io::{self, Write},
+    io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
+use super::writer::{Written, write_all};
 use crate::config::model::Rotation;
 
 /// The name of the `n`th file before the present one.
@@ -36,37 +37,45 @@ impl Rotating {
 
     /// Writes whole lines, into as many files as they need. What could be written has been written when this
     /// fails: a file that cannot be rotated grows by another `size` before that is tried again.
-    pub(super) fn write(&mut self, mut batch: &[u8]) -> io::Result<()> {
-        let mut rotated = Ok(());
+    pub(super) fn write(&mut self, batch: &[u8]) -> Written {
+        let mut written = 0;
+        let mut rotated = None;
         let mut room = match self.room {
             Some(room) => room,
             // Since it was opened, the thread may have renamed it, on behalf of the configuration before.
-            None => self.reopen_if_moved().and_then(|()| self.measure())?,
+            None => match self.reopen_if_moved().and_then(|()| self.measure()) {
+                Ok(room) => room,
+                Err(error) => return Written::nothing(Some(error)),
+            },
         };
-        while !batch.is_empty() {
-            let whole = lines_within(batch, room);
+        while written < batch.len() {
+            let rest = &batch[written..];
+            let whole = lines_within(rest, room);
             let take = match whole {
                 // A line that is larger than a file has one to itself.
-                0 if room >= self.rotation.size => line(batch),
+                0 if room >= self.rotation.size => line(rest),
                 whole => whole,
             };
             if take > 0 {
-                let (now, later) = batch.split_at(take);
-                self.file.write_all(now).inspect_err(|_| self.room = None)?;
+                let Written { bytes, error } = write_all(&mut self.file, &rest[..take]);
+                written += bytes;
+                if error.is_some() {
+                    self.room = None;
+                    return Written { bytes: written, error };
+                }
                 room = room.saturating_sub(take as u64);
-                batch = later;
                 continue;
             }
-            room = match self.rotate() {
-                Ok(()) => self.measure()?,
+            room = match self.rotate().and_then(|()| self.measure()) {
+                Ok(room) => room,
                 Err(error) => {
-                    rotated = Err(error);
+                    rotated = Some(error);
                     self.rotation.size
                 }
             };
         }
         self.room = Some(room);
-        rotated
+        Written { bytes: written, error: rotated }
     }
 
     fn measure(&self) -> io::Result<u64> {
@@ -130,6 +139,12 @@ mod tests {
         Rotating::open(&folder.path().join("log"), Rotation { size, keep }).unwrap()
     }
 
+    /// Writes all of it, without trouble.
+    fn write(log: &mut Rotating, batch: &[u8]) {
+        let Written { bytes, error } = log.write(batch);
+        assert!(bytes == batch.len() && error.is_none(), "{bytes} {error:?}");
+    }
+
     /// The present file, then those before it.
     fn contents(folder: &TempDir) -> Vec<String> {
         let path = folder.path().join("log");
@@ -141,10 +156,10 @@ mod tests {
     fn full_files_are_counted_up_and_the_oldest_goes() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = rotating(&folder, 8, 2);
-        log.write(b"1\n2\n3\n").unwrap();
-        log.write(b"4\n5\n6\n7\n8\n9\n").unwrap();
+        write(&mut log, b"1\n2\n3\n");
+        write(&mut log, b"4\n5\n6\n7\n8\n9\n");
         assert_eq!(contents(&folder), ["9\n", "5\n6\n7\n8\n", "1\n2\n3\n4\n"]);
-        log.write(b"10\n11\n12\n13\n14\n15\n").unwrap();
+        write(&mut log, b"10\n11\n12\n13\n14\n15\n");
         assert_eq!(contents(&folder), ["14\n15\n", "12\n13\n", "9\n10\n11\n"]);
     }
 
@@ -152,7 +167,7 @@ mod tests {
     fn a_line_longer_than_a_file_has_one_to_itself() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = rotating(&folder, 4, 5);
-        log.write(b"a\nlong line\nb\n").unwrap();
+        write(&mut log, b"a\nlong line\nb\n");
         assert_eq!(contents(&folder), ["b\n", "long line\n", "a\n"]);
     }
 
@@ -161,7 +176,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("log"), "12345\n").unwrap();
         let mut log = rotating(&folder, 8, 5);
-        log.write(b"678\n").unwrap();
+        write(&mut log, b"678\n");
         assert_eq!(contents(&folder), ["678\n", "12345\n"]);
     }
 
@@ -169,9 +184,9 @@ mod tests {
     fn a_file_that_someone_else_moved_is_not_moved_again() {
         let folder = tempfile::tempdir().unwrap();
         let mut log = rotating(&folder, 4, 5);
-        log.write(b"abc\n").unwrap();
+        write(&mut log, b"abc\n");
         fs::rename(folder.path().join("log"), folder.path().join("elsewhere")).unwrap();
-        log.write(b"def\n").unwrap();
+        write(&mut log, b"def\n");
         assert_eq!(contents(&folder), ["def\n"]);
         assert_eq!(fs::read_to_string(folder.path().join("elsewhere")).unwrap(), "abc\n");
     }
@@ -180,10 +195,10 @@ mod tests {
     fn a_file_that_was_renamed_between_opening_and_writing_is_let_go() {
         let folder = tempfile::tempdir().unwrap();
         let mut old = rotating(&folder, 4, 5);
-        old.write(b"abc\n").unwrap();
+        write(&mut old, b"abc\n");
         let mut new = rotating(&folder, 4, 5);
-        old.write(b"def\n").unwrap();
-        new.write(b"ghi\n").unwrap();
+        write(&mut old, b"def\n");
+        write(&mut new, b"ghi\n");
         assert_eq!(contents(&folder), ["ghi\n", "def\n", "abc\n"]);
     }
 
@@ -193,11 +208,12 @@ mod tests {
         // A folder with something in it is nothing that a file can take the place of.
         fs::create_dir_all(folder.path().join("log.1/full")).unwrap();
         let mut log = rotating(&folder, 4, 1);
-        log.write(b"abc\n").unwrap();
-        assert!(log.write(b"def\nghi\n").is_err());
+        write(&mut log, b"abc\n");
+        let Written { bytes, error } = log.write(b"def\nghi\n");
+        assert!(bytes == 8 && error.is_some(), "nothing is lost");
         assert_eq!(contents(&folder), ["abc\ndef\nghi\n"]);
         fs::remove_dir_all(folder.path().join("log.1")).unwrap();
-        log.write(b"jkl\n").unwrap();
+        write(&mut log, b"jkl\n");
         assert_eq!(contents(&folder), ["jkl\n", "abc\ndef\nghi\n"]);
     }
 }

@@ -130,8 +130,7 @@ impl Sinks {
 impl Sink {
     /// Writes one line; the line feed is added, and those within become spaces.
     pub fn write(&self, line: &[u8]) -> Result<(), Refused> {
-        if line.len() <= MAX_LINE_BYTES && self.writer.push(line) {
-            self.metrics.accepted.fetch_add(1, Relaxed);
+        if line.len() <= MAX_LINE_BYTES && self.writer.push(line, &self.metrics) {
             return Ok(());
         }
         self.metrics.dropped.fetch_add(1, Relaxed);
@@ -288,10 +287,51 @@ mod tests {
         }
         let (sender, receiver) = mpsc::channel();
         let writer = Writer::start("test".into(), Output::Test(Box::new(Report(sender)))).unwrap();
-        assert!(writer.push(b"last words"));
+        assert!(writer.push(b"last words", &Metrics::default().sink("test")));
         drop(writer);
         assert_eq!(receiver.recv_timeout(PATIENCE).unwrap(), b"last words\n");
         assert_eq!(receiver.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected));
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted_as_lost_and_the_next_begins_anew() {
+        /// Takes a few bytes, fails, and takes all again.
+        struct Full(Arc<std::sync::Mutex<Vec<u8>>>, std::ops::Range<usize>);
+        impl Write for Full {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let mut taken = self.0.lock().unwrap();
+                let room = self.1.start.saturating_sub(taken.len()).min(bytes.len());
+                if room == 0 && self.1.end > 0 {
+                    self.1.end -= 1;
+                    return Err(io::ErrorKind::StorageFull.into());
+                }
+                let n = if self.1.end > 0 { room } else { bytes.len() };
+                taken.extend_from_slice(&bytes[..n]);
+                Ok(n)
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let metrics = Metrics::default();
+        let taken = Arc::default();
+        let writer = Writer::start("test".into(), Output::Test(Box::new(Full(Arc::clone(&taken), 6..1)))).unwrap();
+        let writer = Arc::new(writer);
+        let sink = |name| Sink { writer: writer.clone(), metrics: metrics.sink(name) };
+        let (a, b) = (sink("a"), sink("b"));
+        a.write(b"one").unwrap();
+        b.write(b"two").unwrap();
+        a.write(b"three").unwrap();
+        assert!(writer.flush(Instant::now() + PATIENCE));
+        a.write(b"four").unwrap();
+        assert!(writer.flush(Instant::now() + PATIENCE));
+        assert_eq!(String::from_utf8_lossy(&taken.lock().unwrap()), "one\ntw\nfour\n");
+        let text = metrics.render();
+        for (sink, result, lines) in [("a", "written", 2), ("a", "failed", 1), ("b", "written", 0), ("b", "failed", 1)]
+        {
+            let series = format!("gateway_sink_lines_total{{sink=\"{sink}\",result=\"{result}\"}} {lines}");
+            assert!(text.contains(&series), "{series}\n{text}");
+        }
     }
 
     #[test]

@@ -4,12 +4,12 @@
 use std::{
     fs::File,
     io::{self, Write},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::Ordering::Relaxed},
     thread,
     time::{Duration, Instant},
 };
 
-use super::rotation::Rotating;
+use super::{metrics::SinkMetrics, rotation::Rotating};
 
 /// Lines waiting to be written.
 const BUFFER_BYTES: usize = 4 * 1024 * 1024;
@@ -49,6 +49,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     buffer: Vec<u8>,
+    /// Whose lines these are, in their order: several sinks may have one target.
+    runs: Vec<Run>,
     /// The thread is writing a batch.
     writing: bool,
     /// Someone waits for the buffer to be empty.
@@ -56,6 +58,20 @@ struct State {
     closed: bool,
     /// Takes the place of the present output before the next batch.
     replacement: Option<Output>,
+}
+
+/// Lines of one sink, one after another.
+struct Run {
+    sink: Arc<SinkMetrics>,
+    lines: u64,
+}
+
+/// What came of writing a batch.
+pub(super) struct Written {
+    /// So much of it, from its beginning.
+    pub(super) bytes: usize,
+    /// Why not more, or what else went wrong.
+    pub(super) error: Option<io::Error>,
 }
 
 impl Writer {
@@ -68,8 +84,9 @@ impl Writer {
         Ok(Self { shared })
     }
 
-    /// Takes a line into the buffer; false if it is full. Line ends within become spaces: one line stays one.
-    pub(super) fn push(&self, line: &[u8]) -> bool {
+    /// Takes a line into the buffer; false if it is full. Line ends within become spaces: one line stays one. When it has
+    /// been written, or could not be, it is counted for its sink.
+    pub(super) fn push(&self, line: &[u8], sink: &Arc<SinkMetrics>) -> bool {
         let mut state = self.shared.lock();
         let before = state.buffer.len();
         if before + line.len() + 1 > BUFFER_BYTES {
@@ -82,6 +99,10 @@ impl Writer {
             }
         }
         state.buffer.push(b'\n');
+        match state.runs.last_mut() {
+            Some(run) if Arc::ptr_eq(&run.sink, sink) => run.lines += 1,
+            _ => state.runs.push(Run { sink: sink.clone(), lines: 1 }),
+        }
         let after = state.buffer.len();
         drop(state);
         // Waking is what costs: only the first line of a batch does it, and the one that makes it full.
@@ -128,13 +149,22 @@ impl Shared {
     }
 
     fn run(&self, label: &str, mut output: Output) {
-        let mut batch = Vec::new();
+        let (mut batch, mut runs) = (Vec::new(), Vec::new());
         let mut complaints = Complaints::default();
-        while self.next_batch(&mut batch, &mut output) {
-            if let Err(error) = output.write(&batch) {
-                complaints.log(label, &error);
+        // The last line was written in part: the next one must not become its end.
+        let mut torn = false;
+        while self.next_batch(&mut batch, &mut runs, &mut output, &mut torn) {
+            if torn {
+                torn = output.write(b"\n").bytes == 0;
+            }
+            let Written { bytes, error } = if torn { Written::nothing(None) } else { output.write(&batch) };
+            let lost = settle(&runs, &batch, bytes);
+            torn |= batch[..bytes].last().is_some_and(|last| *last != b'\n');
+            if let Some(error) = error {
+                complaints.log(label, &error, lost);
             }
             batch.clear();
+            runs.clear();
             // One long batch must not hold its memory forever.
             batch.shrink_to(FULL_BATCH);
             let mut state = self.lock();
@@ -145,7 +175,7 @@ impl Shared {
     }
 
     /// Waits for lines and takes all there are; false when there will be no more.
-    fn next_batch(&self, batch: &mut Vec<u8>, output: &mut Output) -> bool {
+    fn next_batch(&self, batch: &mut Vec<u8>, runs: &mut Vec<Run>, output: &mut Output, torn: &mut bool) -> bool {
         let mut state = self.lock();
         while state.buffer.is_empty() {
             if let Some(replacement) = state.replacement.take() {
@@ -167,26 +197,66 @@ impl Shared {
         state.hurry = false;
         state.writing = true;
         std::mem::swap(&mut state.buffer, batch);
+        std::mem::swap(&mut state.runs, runs);
         if let Some(replacement) = state.replacement.take() {
             *output = replacement;
+            *torn = false;
         }
         true
     }
 }
 
+/// Counts each line for its sink, as written or as lost, and says how many were lost.
+fn settle(runs: &[Run], batch: &[u8], written: usize) -> u64 {
+    let whole = written == batch.len();
+    let mut left = if whole { u64::MAX } else { memchr::memchr_iter(b'\n', &batch[..written]).count() as u64 };
+    let mut lost = 0;
+    for Run { sink, lines } in runs {
+        let written = left.min(*lines);
+        left -= written;
+        lost += lines - written;
+        sink.written.fetch_add(written, Relaxed);
+        sink.failed.fetch_add(lines - written, Relaxed);
+    }
+    lost
+}
+
+impl Written {
+    pub(super) fn nothing(error: Option<io::Error>) -> Self {
+        Self { bytes: 0, error }
+    }
+}
+
+/// As `write_all`, and says how far it came.
+pub(super) fn write_all(to: &mut impl Write, batch: &[u8]) -> Written {
+    let mut bytes = 0;
+    while bytes < batch.len() {
+        match to.write(&batch[bytes..]) {
+            Ok(0) => return Written { bytes, error: Some(io::ErrorKind::WriteZero.into()) },
+            Ok(n) => bytes += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Written { bytes, error: Some(error) },
+        }
+    }
+    Written { bytes, error: None }
+}
+
 impl Output {
-    fn write(&mut self, batch: &[u8]) -> io::Result<()> {
+    fn write(&mut self, batch: &[u8]) -> Written {
         match self {
             Self::Stdout => {
                 let mut stdout = io::stdout().lock();
-                stdout.write_all(batch)?;
-                stdout.flush()
+                let written = write_all(&mut stdout, batch);
+                match stdout.flush() {
+                    Ok(()) => written,
+                    Err(error) => Written::nothing(Some(error)),
+                }
             }
-            Self::Stderr => io::stderr().lock().write_all(batch),
-            Self::File(file) => file.write_all(batch),
+            Self::Stderr => write_all(&mut io::stderr().lock(), batch),
+            Self::File(file) => write_all(file, batch),
             Self::Rotating(file) => file.write(batch),
             #[cfg(test)]
-            Self::Test(write) => write.write_all(batch),
+            Self::Test(to) => write_all(to, batch),
         }
     }
 }
@@ -196,16 +266,20 @@ impl Output {
 struct Complaints {
     last: Option<Instant>,
     silent: u64,
+    /// Lines, since it was last told.
+    lost: u64,
 }
 
 impl Complaints {
-    fn log(&mut self, target: &str, error: &io::Error) {
+    fn log(&mut self, target: &str, error: &io::Error, lost: u64) {
+        self.lost += lost;
         if self.last.is_some_and(|last| last.elapsed() < COMPLAIN_EVERY) {
             self.silent += 1;
             return;
         }
-        tracing::warn!(sink = target, unreported = self.silent, "cannot write or rotate: {error}");
+        let (lost, unreported) = (self.lost, self.silent);
+        tracing::warn!(sink = target, lost, unreported, "cannot write or rotate, lines are lost: {error}");
         self.last = Some(Instant::now());
-        self.silent = 0;
+        (self.silent, self.lost) = (0, 0);
     }
 }

@@ -1,0 +1,94 @@
+//! What is said in logs is what an operator has to know, and lines that are lost are counted as lost.
+
+use serde_json::json;
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+use crate::support::{
+    Client, Process, TestGateway, Upstream,
+    client::Request,
+    eventually,
+    frames::{self, Fate, Frames},
+    nobody,
+};
+
+#[tokio::test]
+async fn a_line_for_which_the_disk_has_no_room_is_counted_as_lost() {
+    let upstream = Upstream::echo().await;
+    let full = json!({ "sink": "full", "format": "json" });
+    let kept = json!({ "sink": "kept", "format": "json" });
+    let yaml = format!(
+        "sinks: {{ full: {{ file: /dev/full }}, kept: {{ file: access.log }} }}
+upstreams: {{ echo: {{ endpoints: ['http://{}'] }} }}
+global-plugins: [{{ name: access-log, config: {full} }}, {{ name: access-log, config: {kept} }}]
+routes: [{{ name: all, upstream: echo }}]
+",
+        upstream.address()
+    );
+    let gateway = TestGateway::start(&yaml).await;
+    for _ in 0..3 {
+        assert_eq!(gateway.get("/").await.status, 200);
+    }
+    let lines = async |sink: &str, result: &str| {
+        gateway.metric("gateway_sink_lines_total", &[("sink", sink), ("result", result)]).await
+    };
+    eventually("all are counted", async || {
+        lines("full", "failed").await == Some(3) && lines("kept", "written").await == Some(3)
+    })
+    .await;
+    assert_eq!((lines("full", "written").await, lines("kept", "failed").await), (Some(0), Some(0)));
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_is_no_warning() {
+    let upstream = Upstream::echo().await;
+    let folder = tempfile::tempdir().unwrap();
+    let edits = json!({ "request": { "remove": ["/a"] } });
+    let yaml = format!(
+        "workers: 1
+listeners: [{{ address: '127.0.0.1:0' }}]
+admin: {{ address: '127.0.0.1:0' }}
+upstreams: {{ echo: {{ endpoints: ['http://{}'] }}, nobody: {{ endpoints: ['http://{}'] }} }}
+routes:
+  - {{ name: all, upstream: echo }}
+  - {{ name: read, match: {{ path: /read }}, plugins: [{{ name: json-body, config: {edits} }}], upstream: echo }}
+  - {{ name: nobody, match: {{ path: /nobody }}, upstream: nobody }}
+",
+        upstream.address(),
+        nobody()
+    );
+    std::fs::write(folder.path().join("gateway.yaml"), yaml).unwrap();
+    let mut process = Process::start(folder.path(), ["run", "-c", "gateway.yaml"]);
+    let (address, admin) = (process.addresses().await[0], process.admin().await);
+    for path in ["/", "/read"] {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\nbegun"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        drop(stream);
+        let mut client = Frames::connect(address).await;
+        let request = [
+            (":method", "POST"),
+            (":scheme", "http"),
+            (":path", path),
+            (":authority", "a"),
+            ("content-type", "application/json"),
+        ];
+        client.try_send(&frames::headers(1, 0, &request)).await;
+        client.try_send(&frames::frame(frames::DATA, 0, 1, b"begun")).await;
+        // When the next one is answered, the first is under way.
+        client.get(3, "a", &[]).await;
+        assert_eq!(client.fate(3).await, Fate::Answered(200));
+    }
+    let left = async || {
+        let page = Client::connect(admin).await.send(Request::get("/metrics")).await.text();
+        let count =
+            page.lines().find_map(|line| line.strip_prefix("gateway_failures_total{reason=\"client-closed\"} "));
+        count == Some("4")
+    };
+    eventually("all have ended", left).await;
+    assert!(!process.log().contains("WARN"), "{}", process.log());
+    // An upstream that is not there is one.
+    assert_eq!(Client::connect(address).await.send(Request::get("/nobody")).await.status, 502);
+    assert!(process.logged("cannot connect").await.contains("WARN"));
+}
