@@ -113,6 +113,9 @@ routes:
 
 const ALLOWED: &str = "upgrades: [websocket]";
 
+/// What a client says beside `Upgrade` and `Connection` (RFC 6455 §4.1).
+const KEY: &str = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13";
+
 async fn start(authority: &Authority, upstream: SocketAddr, settings: &str, route: &str) -> TestGateway {
     let folder = TempDir::new().unwrap();
     authority.issue(folder.path(), "api", &[NAME]);
@@ -222,7 +225,7 @@ async fn a_plugin_or_the_upstream_may_refuse_and_the_connection_goes_on() {
     let gateway = start(&authority, upstream.address, "", route).await;
     let Err(Error::Http(response)) = open(&gateway, "/refused").await else { panic!("the upstream refuses") };
     assert_eq!(response.status(), 403);
-    let ask = "GET / HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n";
+    let ask = format!("GET / HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: upgrade\r\n{KEY}\r\n\r\n");
     let end = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
     let answers = gateway.raw(format!("{ask}{end}").as_bytes()).await;
     assert_eq!(answers.matches("HTTP/1.1 429").count(), 2, "{answers}");
@@ -242,8 +245,10 @@ async fn what_is_sent_early_is_part_of_the_tunnel() {
     .await;
     let gateway = start(&Authority::new(), upstream.address(), "", ALLOWED).await;
     let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
-    let ask = b"GET /a/../b HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: keep-alive, Upgrade\r\n\r\nearly";
-    stream.write_all(ask).await.unwrap();
+    let ask = format!(
+        "GET /a/../b HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: keep-alive, Upgrade\r\n{KEY}\r\n\r\nearly"
+    );
+    stream.write_all(ask.as_bytes()).await.unwrap();
     let answer = raw::read_to_close(&mut stream).await;
     assert!(answer.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{answer}");
     assert!(
@@ -252,6 +257,48 @@ async fn what_is_sent_early_is_part_of_the_tunnel() {
     );
     assert!(answer.contains("first") && answer.ends_with("early"), "{answer:?}");
     assert!(upstream.received().starts_with("GET /b HTTP/1.1\r\n"));
+}
+
+#[tokio::test]
+async fn only_a_whole_handshake_switches_protocols() {
+    let upstream = RawUpstream::answering(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+    )
+    .await;
+    let gateway = start(&Authority::new(), upstream.address(), "", ALLOWED).await;
+    let head = |version: &str, fields: &str| format!("GET / HTTP/{version}\r\nhost: a\r\n{fields}\r\n\r\n");
+    let upgrade = "upgrade: websocket";
+    for ask in [
+        // RFC 9110 §7.8: for us only where `Connection` says so.
+        head("1.1", &format!("{upgrade}\r\n{KEY}")),
+        head("1.1", &format!("{upgrade}\r\nconnection: keep-alive\r\n{KEY}")),
+        head("1.1", &format!("{upgrade}\r\nconnection: upgraded\r\n{KEY}")),
+        head("1.0", &format!("{upgrade}\r\nconnection: upgrade\r\n{KEY}")),
+        // RFC 6455 §4.2.1.
+        head("1.1", &format!("{upgrade}\r\nconnection: upgrade\r\nsec-websocket-version: 13")),
+        head(
+            "1.1",
+            &format!("{upgrade}\r\nconnection: upgrade\r\nsec-websocket-key: short\r\nsec-websocket-version: 13"),
+        ),
+        head("1.1", &format!("{upgrade}\r\nconnection: upgrade\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==")),
+        head("1.1", &format!("{upgrade}\r\nconnection: upgrade\r\n{KEY}\r\ncontent-length: 1")) + "x",
+        head("1.1", &format!("{upgrade}\r\nconnection: upgrade\r\n{KEY}")).replace("GET", "POST"),
+    ] {
+        let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        // The upstream has switched, although it was not asked to.
+        let answer = raw::read_until(&mut stream, "\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 502") || answer.starts_with("HTTP/1.0 502"), "{ask}{answer}");
+    }
+    assert!(!upstream.received().to_lowercase().contains("upgrade:"), "{}", upstream.received());
+}
+
+#[tokio::test]
+async fn an_upstream_that_does_not_say_upgrade_in_connection_is_a_bad_gateway() {
+    let upstream = RawUpstream::answering(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n").await;
+    let gateway = start(&Authority::new(), upstream.address(), "", ALLOWED).await;
+    let Err(Error::Http(response)) = open(&gateway, "/").await else { panic!("it has not switched") };
+    assert_eq!(response.status(), 502);
 }
 
 #[tokio::test]
@@ -330,7 +377,8 @@ async fn a_client_that_asks_for_another_protocol_gets_a_proper_end() {
     let gateway = start(&authority, upstream.address(), "", ALLOWED).await;
     for protocol in ["h2c", "websocket, h2c"] {
         let mut stream = handshake(gateway.addresses()[1], NAME, authority.client(&["http/1.1"])).await.unwrap();
-        let ask = format!("GET / HTTP/1.1\r\nhost: a\r\nupgrade: {protocol}\r\nconnection: upgrade, close\r\n\r\n");
+        let ask =
+            format!("GET / HTTP/1.1\r\nhost: a\r\nupgrade: {protocol}\r\nconnection: upgrade, close\r\n{KEY}\r\n\r\n");
         stream.write_all(ask.as_bytes()).await.unwrap();
         let mut answer = String::new();
         let read = tokio::time::timeout(Duration::from_secs(20), stream.read_to_string(&mut answer)).await;

@@ -43,6 +43,14 @@ pub fn strip(headers: &mut HeaderMap, census: Census) {
     }
 }
 
+/// Whether `Connection` lists `upgrade`, without which `Upgrade` means nothing (RFC 9110 §7.8).
+pub fn lists_upgrade(headers: &HeaderMap) -> bool {
+    let mut lines = headers.get_all(header::CONNECTION).iter();
+    lines.any(|line| {
+        line.as_bytes().split(|&byte| byte == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+    })
+}
+
 /// What `Census` knows as `HOP_BY_HOP`.
 const OTHERS: [&str; 6] = [
     "keep-alive",

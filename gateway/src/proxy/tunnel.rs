@@ -16,7 +16,7 @@ use super::ongoing::{Ongoing, OutgoingBody};
 use crate::{
     config::model::Upgrade,
     error::Failure,
-    http::{body::BodyError, request_id::X_REQUEST_ID},
+    http::{body::BodyError, hop, request_id::X_REQUEST_ID},
     upstream::Switched,
 };
 
@@ -41,17 +41,29 @@ pub enum Parting {
     UpstreamLeft,
 }
 
-/// What a request wants to switch to; nothing where it is not worth asking an upstream. Hyper has noted on the request
-/// that there is an `Upgrade` that `Connection` lists, in HTTP/1.1.
+/// What a request asks to switch to, if it does so as RFC 6455 §4.2.1 says. Any other request is an ordinary one: its
+/// `Upgrade` goes no further. Hyper notes on every HTTP/1.1 request that has an `Upgrade`, whatever `Connection` says.
 pub(super) fn wanted(head: &Parts, body: &impl HttpBody) -> Option<Upgrade> {
     if head.extensions.is_empty() || head.extensions.get::<OnUpgrade>().is_none() {
         return None;
     }
-    let mut protocols = head.headers.get_all(header::UPGRADE).iter();
-    let is_websocket = protocols.next().is_some_and(|name| name.as_bytes().eq_ignore_ascii_case(b"websocket"));
+    let headers = &head.headers;
+    let is_websocket = one(headers, header::UPGRADE).is_some_and(|name| name.eq_ignore_ascii_case(b"websocket"));
+    // RFC 9110 §7.8: without the connection option, `Upgrade` was meant for another recipient, and must be ignored.
+    let is_for_us = hop::lists_upgrade(headers);
+    // The other side of a tunnel must not be one that takes the request for something else.
+    let is_handshake = one(headers, header::SEC_WEBSOCKET_KEY).is_some_and(|key| key.len() == 24)
+        && one(headers, header::SEC_WEBSOCKET_VERSION).is_some();
     // RFC 6455 §4.1: a GET. One with a body would leave it unclear where the tunnel begins.
-    let plain = head.method == Method::GET && head.version == Version::HTTP_11 && body.is_end_stream();
-    (is_websocket && protocols.next().is_none() && plain).then_some(Upgrade::Websocket)
+    let is_plain = head.method == Method::GET && head.version == Version::HTTP_11 && body.is_end_stream();
+    (is_websocket && is_for_us && is_handshake && is_plain).then_some(Upgrade::Websocket)
+}
+
+/// The value of a field that is there once.
+fn one(headers: &HeaderMap, name: header::HeaderName) -> Option<&[u8]> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?;
+    values.next().is_none().then_some(first.as_bytes())
 }
 
 /// Hands the connection over, once hyper has sent the response.

@@ -26,6 +26,10 @@ pub(super) fn judge(head: &mut Parts, asked: Option<Upgrade>) -> Result<(), &'st
         if !is_asked || protocols.next().is_some() {
             return Err("the upstream switched to another protocol than was asked for");
         }
+        // RFC 6455 §4.1: a client must fail the connection then, which the gateway is to the upstream.
+        if !hop::lists_upgrade(&head.headers) {
+            return Err("the upstream switched protocols without saying so in Connection");
+        }
     }
     // HTTP/1's parser has seen to it.
     if head.version >= Version::HTTP_2 && !field_name::are_tokens(&head.headers) {
