@@ -258,25 +258,13 @@ impl Snapshot {
         let pipeline = |own: &[Arc<Used>], route: &Arc<str>| {
             let used = self.global.iter().chain(own);
             Pipeline::new(
-                used.map(|used| Entry {
-                    stage: used.prepared.stage(pools, &services, route),
-                    skip_on_error: used.skip_on_error,
-                })
-                .collect(),
+                used.map(|used| Entry::new(used.prepared.stage(pools, &services, route), used.skip_on_error)).collect(),
             )
         };
         // Few routes have limits of their own, so nearly all share theirs.
         let mut known: HashMap<usize, Rc<Bounds>> = HashMap::new();
         let mut bounds = |buffer_bytes| {
-            let new = || {
-                Rc::new(Bounds {
-                    header_bytes: config.limits.header_bytes,
-                    header_count: config.limits.header_count,
-                    uri_bytes: config.limits.uri_bytes,
-                    buffer_bytes,
-                })
-            };
-            known.entry(buffer_bytes).or_insert_with(new).clone()
+            known.entry(buffer_bytes).or_insert_with(|| Rc::new(Bounds::new(&config.limits, buffer_bytes))).clone()
         };
         let unrouted_bounds = bounds(config.limits.buffer_bytes);
         let routes = config.routes.iter().zip(&self.routes).map(|(route, own)| {

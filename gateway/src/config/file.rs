@@ -116,12 +116,12 @@ pub(super) struct RoutePaths {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(super) struct Limits {
-    /// Request line and headers of a request.
+    /// Request line and headers of a request, as the client sends it. Plugins can add as much again and 64 KiB more.
     pub header_bytes: Size,
-    /// Header lines of a request.
+    /// Header lines of a request, as the client sends it. Plugins can add as many again and 256 more.
     #[schemars(range(min = 1, max = 10_000))]
     pub header_count: usize,
-    /// Path and query.
+    /// Path and query, as the client sends it. Plugins can add as much again and 8 KiB more.
     pub uri_bytes: Size,
     /// A request's body; a route may have its own.
     pub body_bytes: Size,
@@ -279,7 +279,8 @@ pub(super) struct ConfiguredUse {
     /// What the plugin's own documentation says.
     #[schemars(with = "Anything")]
     pub config: Option<Value>,
-    /// When the plugin itself fails: `fail` answers with 500, `skip` goes on as if it were not there.
+    /// When the plugin itself fails: `fail` answers with 500, `skip` goes on without it and without the headers that it sets or
+    /// removes. A request that is too large for the plugin's edits is never skipped past it.
     pub on_error: Part<OnError>,
 }
 

@@ -180,9 +180,16 @@ static IN_NAME: [bool; 256] = {
     table
 };
 
+/// No name has more than 255 octets (RFC 1035 §3.1); behind it there may be a port. It is said several times in what the
+/// upstream gets.
+const MAX_AUTHORITY: usize = 255 + ":65535".len();
+
 /// `uri-host [ ":" port ]` with a host that is not empty (RFC 9110 §4.2.1, §7.2). Stricter than RFC 3986: no
 /// percent-encoding and none of `!$&'()*+,;=` in a name, which no DNS name has and parsers disagree about.
 fn is_authority(text: &[u8]) -> bool {
+    if text.len() > MAX_AUTHORITY {
+        return false;
+    }
     let (host, port) = match text.strip_prefix(b"[") {
         Some(literal) => {
             let Some(end) = literal.iter().position(|&byte| byte == b']') else { return false };

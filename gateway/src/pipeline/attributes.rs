@@ -2,9 +2,8 @@
 
 use super::exchange::EditError;
 
-/// Attributes of one exchange: number, and bytes of keys and values together.
+/// Attributes of one exchange. Their bytes are bounded as what plugins add to a header section is.
 pub(super) const MAX_ATTRIBUTES: usize = 128;
-pub(super) const MAX_ATTRIBUTE_BYTES: usize = 32 * 1024;
 
 #[derive(Debug, Clone, Default)]
 pub(super) struct Attributes {
@@ -30,14 +29,14 @@ impl Attributes {
         self.entries.iter()
     }
 
-    /// Whether the attribute can be set.
-    pub(super) fn check(&self, key: &str, value: &str) -> Result<(), EditError> {
+    /// Whether the attribute can be set, where keys and values may have so many bytes together.
+    pub(super) fn check(&self, key: &str, value: &str, most: usize) -> Result<(), EditError> {
         if key.is_empty() || key.bytes().any(|b| b.is_ascii_control() || b == b' ') {
             return Err(EditError::InvalidSyntax);
         }
         let old = self.entries.iter().find(|attribute| attribute.key == key);
         let bytes = self.bytes - old.map_or(0, Attribute::bytes) + key.len() + value.len();
-        if bytes > MAX_ATTRIBUTE_BYTES || (old.is_none() && self.entries.len() >= MAX_ATTRIBUTES) {
+        if bytes > most || (old.is_none() && self.entries.len() >= MAX_ATTRIBUTES) {
             return Err(EditError::TooLarge);
         }
         Ok(())

@@ -13,7 +13,15 @@ use std::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, uri::PathAndQuery};
 use smallvec::SmallVec;
 
-use super::{attributes::Attributes, caller::Caller, fields::is_dot_segment, headers::Plan};
+use super::{
+    attributes::Attributes,
+    caller::Caller,
+    fields::is_dot_segment,
+    headers::Plan,
+    room::{Bounds, NoRoom, Room},
+    touched::Touched,
+    undo::Undo,
+};
 use crate::{
     http::{
         body::{Body, Traffic},
@@ -65,7 +73,15 @@ pub struct Exchange {
     pub(super) attributes: Attributes,
     /// What becomes of the response's headers when it is there.
     pub(super) plan: Plan,
-    undo: Undo,
+    /// What the heads may become, from the first edit on.
+    pub(super) request_room: Option<Room>,
+    pub(super) response_room: Option<Room>,
+    /// The headers that stages have changed.
+    pub(super) touched_request: Touched,
+    pub(super) touched_response: Touched,
+    /// What the present stage's edits of the request had no room in.
+    no_room: Option<NoRoom>,
+    pub(super) undo: Undo,
 }
 
 /// The head of a request as the upstream will see it. `host` is not among the headers, but `authority`.
@@ -85,15 +101,6 @@ pub struct ResponseHead {
     pub headers: HeaderMap,
 }
 
-/// What an edit may not exceed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bounds {
-    pub header_bytes: usize,
-    pub header_count: usize,
-    pub uri_bytes: usize,
-    pub buffer_bytes: usize,
-}
-
 /// Where an exchange is, which decides what may still be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
@@ -110,23 +117,8 @@ pub enum EditError {
     TooLarge,
 }
 
-/// What to go back to when a stage fails under `on-error: skip`; taken at the first edit.
-#[derive(Default)]
-enum Undo {
-    #[default]
-    Off,
-    Armed,
-    Taken(Box<Before>),
-}
-
-struct Before {
-    request: RequestHead,
-    response: Option<ResponseHead>,
-    attributes: Attributes,
-    /// Bodies that were replaced.
-    request_body: Option<Body>,
-    response_body: Option<Body>,
-}
+/// What `http` can hold as path and query.
+const MAX_TARGET_BYTES: usize = 65_534;
 
 impl Exchange {
     /// An exchange at its beginning.
@@ -159,6 +151,11 @@ impl Exchange {
             foreign_stage: false,
             attributes: Attributes::default(),
             plan: Plan::default(),
+            request_room: None,
+            response_room: None,
+            touched_request: Touched::default(),
+            touched_response: Touched::default(),
+            no_room: None,
             undo: Undo::Off,
         }
     }
@@ -189,47 +186,40 @@ impl Exchange {
         again
     }
 
-    /// From here on edits can be undone.
-    pub fn begin_transaction(&mut self) {
-        self.undo = Undo::Armed;
-        self.plan.begin_transaction();
+    /// A stage's turn in the request phase begins.
+    pub(super) fn begin_stage(&mut self, position: usize) {
+        self.stage = position;
+        self.no_room = None;
     }
 
-    /// The edits since `begin_transaction` stay.
-    pub fn commit(&mut self) {
-        self.undo = Undo::Off;
+    /// What the stage whose turn it is, or was last, had no room for in the request.
+    pub fn no_room(&self) -> Option<NoRoom> {
+        self.no_room
     }
 
-    /// The edits since `begin_transaction` are undone. A body that was read in the meantime stays buffered.
-    pub fn roll_back(&mut self) {
-        self.plan.roll_back();
-        if let Undo::Taken(before) = std::mem::take(&mut self.undo) {
-            self.request = before.request;
-            self.response = before.response;
-            self.attributes = before.attributes;
-            if let Some(body) = before.request_body {
-                self.request_body = body;
-            }
-            if let Some(body) = before.response_body {
-                self.response_body = body;
-            }
+    /// Notes an edit of the request phase for which there was no room.
+    pub(super) fn note_room(&mut self, result: Result<(), EditError>, place: NoRoom) -> Result<(), EditError> {
+        if result == Err(EditError::TooLarge) && self.phase == Phase::Request {
+            self.no_room.get_or_insert(place);
         }
+        result
     }
 
-    fn before(&mut self) -> Option<&mut Before> {
-        if matches!(self.undo, Undo::Armed) {
-            self.undo = Undo::Taken(Box::new(Before {
-                request: self.request.clone(),
-                response: self.response.clone(),
-                attributes: self.attributes.clone(),
-                request_body: None,
-                response_body: None,
-            }));
-        }
-        match &mut self.undo {
-            Undo::Taken(before) => Some(before),
-            _ => None,
-        }
+    /// Another response takes the place of the one that there was, if any.
+    pub fn begin_response(&mut self) {
+        self.response_room = None;
+    }
+
+    /// Removes the trailers of a response that would say something about a header that a stage has changed.
+    pub fn clean_response_trailers(&self, trailers: &mut HeaderMap) {
+        self.touched_response.clean(trailers);
+    }
+
+    /// The request's body as it goes to the upstream: its trailers say nothing about headers that stages have changed.
+    pub fn take_request_body(&mut self) -> Body {
+        let body = std::mem::take(&mut self.request_body);
+        let touched = std::mem::take(&mut self.touched_request);
+        if touched.is_empty() { body } else { body.filter_trailers(touched.into_trailer_filter()) }
     }
 
     /// The request's head, for an edit.
@@ -262,8 +252,9 @@ impl Exchange {
     /// Sets path and query. The path must be in the normalised form that the gateway promises to upstreams:
     /// from the root, without dot segments.
     pub fn set_target(&mut self, value: &str) -> Result<(), EditError> {
-        if value.len() > self.bounds.uri_bytes {
-            return Err(EditError::TooLarge);
+        let longest = self.original_target().as_str().len() + self.bounds.added_uri_bytes;
+        if value.len() > longest.min(MAX_TARGET_BYTES) {
+            return self.note_room(Err(EditError::TooLarge), NoRoom::Target);
         }
         // Of a query only what no parser takes is refused: clients send backslashes and more, and what came in may go out.
         let (path, query) = value.split_once('?').unwrap_or((value, ""));
@@ -313,6 +304,7 @@ impl Exchange {
     /// Makes another response of it, head and body.
     pub fn restore_response(&mut self, head: ResponseHead, body: Body) -> Result<(), EditError> {
         *self.edit_response()? = head;
+        self.begin_response();
         let old = std::mem::replace(&mut self.response_body, body);
         if let Some(before) = self.before() {
             before.response_body.get_or_insert(old);
@@ -338,7 +330,8 @@ impl Exchange {
         if self.phase == Phase::Complete || key.starts_with(secured::PREFIX) {
             return Err(EditError::Forbidden);
         }
-        self.attributes.check(key, value)?;
+        let checked = self.attributes.check(key, value, self.bounds.added_bytes);
+        self.note_room(checked, NoRoom::Head)?;
         self.before();
         let identified_by = self.identified_by(key);
         self.attributes.set(key, value, identified_by);

@@ -2,7 +2,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::{
     super::{
-        attributes::{MAX_ATTRIBUTE_BYTES, MAX_ATTRIBUTES},
+        attributes::MAX_ATTRIBUTES,
         tests::slot,
     },
     *,
@@ -59,6 +59,19 @@ fn a_head_does_not_grow_over_its_bounds() {
 }
 
 #[test]
+fn what_has_come_takes_no_room_away() {
+    let mut exchange = slot();
+    for name in ["x-1", "x-2", "x-3", "x-4", "x-5"] {
+        exchange.request.headers.insert(name, HeaderValue::from_static("of the client"));
+    }
+    for name in ["a", "b", "c", "d"] {
+        exchange.set_request_header(name, b"1").unwrap();
+    }
+    assert_eq!(exchange.set_request_header("e", b"1"), Err(EditError::TooLarge));
+    assert_eq!(exchange.no_room(), Some(NoRoom::Head));
+}
+
+#[test]
 fn a_target_is_in_normal_form() {
     let mut exchange = slot();
     exchange.set_target("/x?y=/../z").unwrap();
@@ -88,9 +101,11 @@ fn each_phase_may_change_its_own_message_and_the_last_none() {
 #[test]
 fn attributes_are_bounded_in_number_and_bytes() {
     let mut exchange = slot();
-    exchange.set_attribute("a", &"x".repeat(MAX_ATTRIBUTE_BYTES - 1)).unwrap();
+    let most = exchange.bounds.added_bytes;
+    exchange.set_attribute("a", &"x".repeat(most - 1)).unwrap();
     assert_eq!(exchange.set_attribute("b", "1"), Err(EditError::TooLarge));
     exchange.set_attribute("a", "small again").unwrap();
+    exchange.bounds = Rc::new(Bounds { added_bytes: 10_000, ..Bounds::clone(&exchange.bounds) });
     for n in 1..MAX_ATTRIBUTES {
         exchange.set_attribute(&format!("n{n}"), "").unwrap();
     }

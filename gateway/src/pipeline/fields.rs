@@ -3,7 +3,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::Entry};
 
-use super::exchange::{Bounds, EditError};
+use super::{exchange::EditError, room::Room};
 
 pub(super) fn field(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), EditError> {
     let value = HeaderValue::from_bytes(value).map_err(|_| EditError::InvalidSyntax)?;
@@ -37,7 +37,7 @@ pub(super) fn insert(
     headers: &mut HeaderMap,
     name: HeaderName,
     value: HeaderValue,
-    bounds: &Bounds,
+    room: Room,
 ) -> Result<(), EditError> {
     let new = line_bytes(&name, &value);
     let (section, count) = (section_bytes(headers), headers.len());
@@ -45,14 +45,14 @@ pub(super) fn insert(
     match headers.try_entry(name).map_err(|_| EditError::TooLarge)? {
         Entry::Occupied(mut there) => {
             let old: usize = there.iter().map(|value| line_bytes(there.key(), value)).sum();
-            // Only an edit that adds is refused: a head may arrive at its limit and be trimmed.
-            if new > old && section - old + new > bounds.header_bytes {
+            // Only an edit that adds is refused: a head may be at its limit and be trimmed.
+            if new > old && section - old + new > room.bytes {
                 return Err(EditError::TooLarge);
             }
             there.insert(value);
         }
         Entry::Vacant(place) => {
-            if section + new > bounds.header_bytes || count >= bounds.header_count {
+            if section + new > room.bytes || count >= room.fields {
                 return Err(EditError::TooLarge);
             }
             place.try_insert(value).map_err(|_| EditError::TooLarge)?;
@@ -65,10 +65,10 @@ pub(super) fn append(
     headers: &mut HeaderMap,
     name: HeaderName,
     value: HeaderValue,
-    bounds: &Bounds,
+    room: Room,
 ) -> Result<(), EditError> {
     let new = line_bytes(&name, &value);
-    if section_bytes(headers) + new > bounds.header_bytes || headers.len() >= bounds.header_count {
+    if section_bytes(headers) + new > room.bytes || headers.len() >= room.fields {
         return Err(EditError::TooLarge);
     }
     headers.try_append(name, value).map_err(|_| EditError::TooLarge)?;

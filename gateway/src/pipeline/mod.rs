@@ -8,19 +8,24 @@ pub mod caller;
 pub mod exchange;
 mod fields;
 mod headers;
+mod room;
 pub mod stage;
+mod touched;
+mod undo;
 
-use std::{rc::Rc, time::Instant};
+use std::{cell::RefCell, rc::Rc, time::Instant};
 
 use crate::{
     http::{body::Traffic, deadline::Deadline},
     telemetry::trace::{Call, Entered},
 };
 pub use caller::{Trait, TraitSource, UnknownCaller};
-pub use exchange::{Bounds, EditError, Exchange, Phase, RequestHead, ResponseHead, Start};
+pub use exchange::{EditError, Exchange, Phase, RequestHead, ResponseHead, Start};
 pub use fields::is_owned_by_the_gateway;
 pub use headers::Change;
+pub use room::{Bounds, NoRoom};
 pub use stage::{Decision, FailureKind, Outcome, Phases, Reply, Slot, Stage, StageFailure, Step};
+pub use touched::OwnedHeaders;
 
 /// A route's stages, the global ones first.
 #[derive(Default)]
@@ -34,9 +39,66 @@ pub struct Pipeline {
 
 /// A stage and what its failure means.
 pub struct Entry {
-    pub stage: Rc<dyn Stage>,
-    /// The exchange goes on as if the stage were not there.
-    pub skip_on_error: bool,
+    stage: Rc<dyn Stage>,
+    /// The exchange goes on as if the stage were not there, but without values of the client's in headers that are the
+    /// stage's.
+    skip_on_error: bool,
+    /// The headers that it has set or removed so far, where its failures are skipped.
+    learned: RefCell<OwnedHeaders>,
+}
+
+impl Entry {
+    pub fn new(stage: Rc<dyn Stage>, skip_on_error: bool) -> Self {
+        Self { stage, skip_on_error, learned: RefCell::default() }
+    }
+
+    /// The stage's turn has ended without a failure, or with one that is not skipped: its edits stay.
+    fn commit(&self, slot: &mut Slot) {
+        if self.skip_on_error {
+            slot.learn(&mut self.learned.borrow_mut());
+            slot.commit();
+        }
+    }
+
+    /// The stage has failed, and may have been given up while it ran. True if that is skipped.
+    fn failed(&self, failure: &mut StageFailure, slot: &mut Slot) -> bool {
+        if matches!(failure.kind, FailureKind::Error | FailureKind::Trap) && slot.no_room().is_some() {
+            // The client has sent so much that the plugin cannot do its work: skipped, that would be a way around it.
+            failure.kind = FailureKind::TooLarge;
+        }
+        let skipped = self.skip_on_error && failure.kind != FailureKind::TooLarge;
+        self.report(failure, skipped, slot);
+        slot.mark = Instant::now();
+        if skipped {
+            slot.roll_back();
+            slot.withhold([self.stage.owned_headers(), &*self.learned.borrow()]);
+        } else {
+            self.commit(slot);
+        }
+        skipped
+    }
+
+    fn report(&self, failure: &StageFailure, skipped: bool, slot: &Slot) {
+        macro_rules! report {
+            ($level:ident) => {
+                tracing::$level!(
+                    plugin = self.stage.name(),
+                    request = slot.id.to_str().unwrap_or_default(),
+                    route = &*slot.route,
+                    kind = ?failure.kind,
+                    skipped,
+                    "plugin failed: {}",
+                    failure.detail,
+                )
+            };
+        }
+        // A client that leaves, or sends too much, is no defect of the plugin.
+        if failure.kind == FailureKind::TooLarge || slot.traffic.failure().is_some() {
+            report!(debug);
+        } else {
+            report!(warn);
+        }
+    }
 }
 
 /// What came of the request phase.
@@ -62,7 +124,8 @@ pub enum Verdict {
 /// What came of the response phase.
 #[derive(Debug)]
 pub struct Returned {
-    pub failed: Option<FailureKind>,
+    /// The position of the stage that failed, and how.
+    pub failed: Option<(usize, FailureKind)>,
     /// Time in the stages, in microseconds.
     pub micros: u64,
 }
@@ -97,25 +160,25 @@ impl Pipeline {
         let traffic = slot.traffic.clone();
         for &position in self.request.iter().filter(|&&position| position >= first) {
             let entry = &self.entries[position];
-            slot.stage = position;
+            slot.begin_stage(position);
             if entry.skip_on_error {
                 slot.begin_transaction();
             }
             let entered = enter(slot);
             let result = finish(entry.stage.on_request(position, slot), deadline, &traffic).await;
             leave(entered, entry, "request", slot, matches!(result, Ok(Decision::Respond(_))), result.as_ref().err());
+            if result.is_ok() {
+                entry.commit(slot);
+            }
             let verdict = match result {
                 Ok(Decision::Next) => None,
                 Ok(Decision::Respond(reply)) => Some(Verdict::Reply(reply)),
-                Err(failure) => {
-                    report(entry, &failure, slot);
+                Err(mut failure) => {
+                    let skipped = entry.failed(&mut failure, slot);
                     slot.skipped.push(position);
-                    (!entry.skip_on_error).then_some(Verdict::Failed(failure.kind))
+                    (!skipped).then_some(Verdict::Failed(failure.kind))
                 }
             };
-            if entry.skip_on_error && verdict.is_none() {
-                slot.commit();
-            }
             if let Some(verdict) = verdict {
                 return Passed { ran: position, verdict, micros: micros(began, slot) };
             }
@@ -123,8 +186,13 @@ impl Pipeline {
         Passed { ran: self.entries.len(), verdict: Verdict::Forward, micros: micros(began, slot) }
     }
 
-    /// Runs the response phase backwards over the stages before `ran`. A failure that is not skipped ends it.
-    /// No stage waits beyond the deadline.
+    /// The position behind the last stage: `ran`, where the response is to pass all of them.
+    pub fn end(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Runs the response phase backwards over the stages before `ran`. A failure that is not skipped ends it; the response
+    /// that takes this one's place then passes the stages before the one that failed. No stage waits beyond the deadline.
     pub async fn response(&self, ran: usize, slot: &mut Slot, deadline: Deadline) -> Returned {
         self.response_between(0, ran, slot, deadline).await
     }
@@ -132,6 +200,7 @@ impl Pipeline {
     /// The same, without the stages before `first`.
     pub async fn response_between(&self, first: usize, ran: usize, slot: &mut Slot, deadline: Deadline) -> Returned {
         slot.forget_plans(ran);
+        slot.begin_response();
         if self.response.is_empty() {
             slot.carry_out_plans(first);
             return Returned { failed: None, micros: 0 };
@@ -145,7 +214,7 @@ impl Pipeline {
             let entry = &self.entries[position];
             // Of the stages between, which have no response phase of their own.
             slot.carry_out_plans(position + 1);
-            slot.stage = position;
+            slot.begin_stage(position);
             if entry.skip_on_error {
                 slot.begin_transaction();
             }
@@ -153,14 +222,13 @@ impl Pipeline {
             let entered = enter(slot);
             let result = finish(entry.stage.on_response(position, slot), deadline, &traffic).await;
             leave(entered, entry, "response", slot, false, result.as_ref().err());
-            if let Err(failure) = result {
-                report(entry, &failure, slot);
-                if !entry.skip_on_error {
-                    return Returned { failed: Some(failure.kind), micros: micros(began, slot) };
+            match result {
+                Ok(()) => entry.commit(slot),
+                Err(mut failure) => {
+                    if !entry.failed(&mut failure, slot) {
+                        return Returned { failed: Some((position, failure.kind)), micros: micros(began, slot) };
+                    }
                 }
-            }
-            if entry.skip_on_error {
-                slot.commit();
             }
         }
         slot.carry_out_plans(first);
@@ -179,7 +247,8 @@ impl Pipeline {
             let result = finish(entry.stage.on_complete(position, slot, outcome), deadline, &traffic).await;
             leave(entered, entry, "complete", slot, false, result.as_ref().err());
             if let Err(failure) = result {
-                report(entry, &failure, slot);
+                entry.report(&failure, false, slot);
+                slot.mark = Instant::now();
             }
         }
     }
@@ -238,23 +307,6 @@ fn leave(
 /// From a phase's beginning to the end of its last stage.
 fn micros(began: Instant, slot: &Slot) -> u64 {
     slot.mark.saturating_duration_since(began).as_micros() as u64
-}
-
-/// Logs a failure, whose stage may have been given up while it ran, and, where it is skipped, undoes the stage's edits.
-fn report(entry: &Entry, failure: &StageFailure, slot: &mut Slot) {
-    tracing::warn!(
-        plugin = entry.stage.name(),
-        request = slot.id.to_str().unwrap_or_default(),
-        route = &*slot.route,
-        kind = ?failure.kind,
-        skipped = entry.skip_on_error,
-        "plugin failed: {}",
-        failure.detail,
-    );
-    slot.mark = Instant::now();
-    if entry.skip_on_error {
-        slot.roll_back();
-    }
 }
 
 #[cfg(test)]

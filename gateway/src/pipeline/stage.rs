@@ -5,7 +5,10 @@ use std::{future::Future, pin::Pin};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
-use super::exchange::Exchange;
+use super::{
+    exchange::Exchange,
+    touched::{NONE_OWNED, OwnedHeaders},
+};
 use crate::telemetry::metrics::CallFailure;
 
 /// One step in a route's list: on the way in, on the way back, and when all is over.
@@ -14,6 +17,11 @@ pub trait Stage {
     fn name(&self) -> &str;
 
     fn phases(&self) -> Phases;
+
+    /// The headers that it sets or removes, as far as that is known without calling it.
+    fn owned_headers(&self) -> &OwnedHeaders {
+        &NONE_OWNED
+    }
 
     /// `position` is the stage's place in its pipeline: the key of its stash.
     fn on_request<'a>(&'a self, position: usize, slot: &'a mut Slot) -> Step<'a, Result<Decision, StageFailure>>;
@@ -75,13 +83,15 @@ pub enum FailureKind {
     Memory,
     /// No instance was free.
     Busy,
+    /// The request has no room for its edits (`Exchange::no_room`): what the client sent is too large for it.
+    TooLarge,
 }
 
 impl FailureKind {
     /// As metrics count it.
     pub fn counted(self) -> CallFailure {
         match self {
-            Self::Error => CallFailure::Error,
+            Self::Error | Self::TooLarge => CallFailure::Error,
             Self::Trap => CallFailure::Trap,
             Self::Timeout => CallFailure::Timeout,
             Self::Memory => CallFailure::Memory,

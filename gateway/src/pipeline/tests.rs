@@ -71,9 +71,8 @@ impl Stage for Fake {
 }
 
 fn pipeline(story: &Story, stages: &[(&'static str, Deed, bool)]) -> Pipeline {
-    let entry = |&(name, deed, skip_on_error): &(&'static str, Deed, bool)| Entry {
-        stage: Rc::new(Fake { name, deed, story: story.clone() }),
-        skip_on_error,
+    let entry = |&(name, deed, skip_on_error): &(&'static str, Deed, bool)| {
+        Entry::new(Rc::new(Fake { name, deed, story: story.clone() }), skip_on_error)
     };
     Pipeline::new(stages.iter().map(entry).collect())
 }
@@ -94,7 +93,7 @@ pub(super) fn slot() -> Slot {
             headers: HeaderMap::new(),
         },
         request_body: Body::Empty,
-        bounds: Rc::new(Bounds { header_bytes: 200, header_count: 4, uri_bytes: 20, buffer_bytes: 100 }),
+        bounds: Rc::new(Bounds { added_bytes: 200, added_fields: 4, added_uri_bytes: 20, buffer_bytes: 100 }),
         traffic: Rc::default(),
         started: Instant::now(),
     }))

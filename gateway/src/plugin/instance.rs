@@ -18,7 +18,7 @@ use super::{
     state::{Identity, Mode, State, at_deadline, ticks},
 };
 use crate::{
-    pipeline::{FailureKind, Slot, StageFailure},
+    pipeline::{FailureKind, OwnedHeaders, Slot, StageFailure},
     telemetry::{
         metrics::{Held, PluginMetrics},
         traps,
@@ -213,6 +213,13 @@ impl Instance {
         let (phases,) = self.call_on_fiber(function, (), loan).await?;
         self.calls = 0;
         Ok(Some(phases))
+    }
+
+    /// The headers that its lists of edits set or remove.
+    pub(super) fn owned(&self) -> OwnedHeaders {
+        let mut owned = OwnedHeaders::default();
+        self.store.data().edits.iter().for_each(|edits| edits.note_owned(&mut owned));
+        owned
     }
 
     /// How long the last call on a fiber ran.

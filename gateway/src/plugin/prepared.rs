@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     config::model::{Grants, Isolation, PluginLimits},
-    pipeline::{FailureKind, Phases, Stage, StageFailure},
+    pipeline::{FailureKind, OwnedHeaders, Phases, Stage, StageFailure},
     telemetry::metrics::PluginMetrics,
 };
 
@@ -58,6 +58,8 @@ pub struct Prepared {
     pub(super) instances: usize,
     /// What the first configured instance said about the phases that it wants; until then all that it exports.
     attended: OnceLock<Phases>,
+    /// The headers that the lists of edits of the first configured instance set or remove.
+    owned: OnceLock<OwnedHeaders>,
 }
 
 /// What a plugin has against its configuration.
@@ -76,8 +78,8 @@ impl Prepared {
         let Settings { name, config, grants, limits, isolation, standard, workers } = settings;
         let instances = limits.instances.div_ceil(workers.max(1)).max(1);
         let identity = Arc::new(Identity { name, grants, standard });
-        let attended = OnceLock::new();
-        Arc::new(Self { loaded, identity, config: config.to_string(), limits, isolation, instances, attended })
+        let (attended, owned) = (OnceLock::new(), OnceLock::new());
+        Arc::new(Self { loaded, identity, config: config.to_string(), limits, isolation, instances, attended, owned })
     }
 
     /// What the configuration calls it.
@@ -93,6 +95,11 @@ impl Prepared {
     /// The phases in which there is anything to call, as far as it is known.
     pub(super) fn attended(&self) -> Phases {
         self.attended.get().copied().unwrap_or(self.loaded.facts().phases)
+    }
+
+    /// The headers that it is known to set or remove; `None` until there was a configured instance.
+    pub(super) fn owned(&self) -> Option<&OwnedHeaders> {
+        self.owned.get()
     }
 
     fn learn(&self, said: Option<bindings::PhaseSet>) {
@@ -138,6 +145,7 @@ impl Prepared {
         let mut instance = accepted(instance, problems)?;
         if self.attended.get().is_none() {
             self.learn(instance.attends(loan())?);
+            self.owned.get_or_init(|| instance.owned());
         }
         Ok(instance)
     }
@@ -154,6 +162,7 @@ impl Prepared {
         let mut instance = accepted(instance, problems)?;
         if self.attended.get().is_none() {
             self.learn(instance.attends_on_fiber(loan()).await?);
+            self.owned.get_or_init(|| instance.owned());
         }
         Ok(instance)
     }
@@ -164,7 +173,7 @@ impl Prepared {
 
     /// Instances remember what they read when they were configured, so secrets and files are part of it.
     pub(super) fn key(&self, shared: &Shared) -> Key {
-        let Self { loaded, identity, config, limits, isolation, instances, attended: _ } = self;
+        let Self { loaded, identity, config, limits, isolation, instances, attended: _, owned: _ } = self;
         let Identity { name, grants, standard } = &**identity;
         let mut context = digest::Context::new(&digest::SHA256);
         let digest = &loaded.facts().digest;
@@ -232,7 +241,7 @@ fn explain(failure: &StageFailure) -> String {
     let what = match failure.kind {
         FailureKind::Timeout => "took too long to be configured",
         FailureKind::Memory => "ran out of memory when configured",
-        FailureKind::Error | FailureKind::Trap | FailureKind::Busy => "failed when configured",
+        FailureKind::Error | FailureKind::Trap | FailureKind::Busy | FailureKind::TooLarge => "failed when configured",
     };
     format!("the plugin {what}: {}", failure.detail)
 }

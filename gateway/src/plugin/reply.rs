@@ -9,8 +9,8 @@ use crate::pipeline::{Bounds, Reply, is_owned_by_the_gateway};
 pub(super) fn checked(reply: bindings::Reply, bounds: &Bounds) -> Result<Reply, String> {
     let status = StatusCode::from_u16(reply.status).ok().filter(|status| (200..600).contains(&status.as_u16()));
     let status = status.ok_or_else(|| format!("status {} is not within 200 to 599", reply.status))?;
-    if reply.headers.len() > bounds.header_count {
-        return Err(format!("{} headers are more than {}", reply.headers.len(), bounds.header_count));
+    if reply.headers.len() > bounds.added_fields {
+        return Err(format!("{} headers are more than {}", reply.headers.len(), bounds.added_fields));
     }
     let mut bytes = 0;
     let mut headers = HeaderMap::with_capacity(reply.headers.len());
@@ -24,8 +24,8 @@ pub(super) fn checked(reply: bindings::Reply, bounds: &Bounds) -> Result<Reply, 
         }
         let value = HeaderValue::from_bytes(&value).map_err(|_| format!("header {lower} has an invalid value"))?;
         bytes += lower.as_str().len() + value.len() + 4;
-        if bytes > bounds.header_bytes {
-            return Err(format!("the headers are over {} bytes", bounds.header_bytes));
+        if bytes > bounds.added_bytes {
+            return Err(format!("the headers are over {} bytes", bounds.added_bytes));
         }
         headers.append(lower, value);
     }
@@ -36,7 +36,7 @@ pub(super) fn checked(reply: bindings::Reply, bounds: &Bounds) -> Result<Reply, 
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { header_bytes: 100, header_count: 3, uri_bytes: 100, buffer_bytes: 100 };
+    const BOUNDS: Bounds = Bounds { added_bytes: 100, added_fields: 3, added_uri_bytes: 100, buffer_bytes: 100 };
 
     fn reply(status: u16, headers: &[(&str, &str)]) -> Result<Reply, String> {
         let headers = headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     config::model::Isolation,
-    pipeline::{Decision, Exchange, FailureKind, Outcome, Phases, Slot, Stage, StageFailure, Step},
+    pipeline::{Decision, Exchange, FailureKind, Outcome, OwnedHeaders, Phases, Slot, Stage, StageFailure, Step},
     telemetry::metrics::{CallMetrics, CallPhase},
 };
 
@@ -244,6 +244,11 @@ impl Stage for PluginStage {
 
     fn phases(&self) -> Phases {
         self.pool.prepared.attended()
+    }
+
+    fn owned_headers(&self) -> &OwnedHeaders {
+        static UNKNOWN: OwnedHeaders = OwnedHeaders { request: Vec::new(), response: Vec::new() };
+        self.pool.prepared.owned().unwrap_or(&UNKNOWN)
     }
 
     fn on_request<'a>(&'a self, position: usize, slot: &'a mut Slot) -> Step<'a, Result<Decision, StageFailure>> {

@@ -293,9 +293,9 @@ fn slot(asked: &Asked) -> Result<Slot, String> {
         request: RequestHead { method: head.method, scheme: "http", authority, target, headers: head.headers },
         request_body: body(content.bytes),
         bounds: Rc::new(Bounds {
-            header_bytes: 64 << 10,
-            header_count: 200,
-            uri_bytes: 16 << 10,
+            added_bytes: 128 << 10,
+            added_fields: 356,
+            added_uri_bytes: 24 << 10,
             buffer_bytes: super::BODY,
         }),
         traffic: Rc::new(Traffic::default()),

@@ -263,13 +263,14 @@ impl Question<'_> {
         self.remove_what_is_not_in_the_key()?;
         let Chosen { stored, note, .. } = chosen;
         let conditional = note.can_be_validated();
-        if conditional {
-            // What the client has is compared with what comes of it.
-            set_or_remove(self.request, "if-none-match", &note.etag)?;
-            set_or_remove(self.request, "if-modified-since", &note.last_modified_text)?;
-        }
+        let (etag, last_modified) = (note.etag.clone(), note.last_modified_text.clone());
         let task = Task::Validate(Box::new(Stale { id: stored.id, conditional, note, wanted: self.wanted }));
-        remember(self.request, &Memo { task, key: self.key, claimed, why })?;
+        let remembered = remember(self.request, &Memo { task, key: self.key, claimed, why })?;
+        if conditional && remembered {
+            // What the client has is compared with what comes of it.
+            set_or_remove(self.request, "if-none-match", &etag)?;
+            set_or_remove(self.request, "if-modified-since", &last_modified)?;
+        }
         Ok(Decision::Next)
     }
 
@@ -299,8 +300,13 @@ pub(crate) fn joined(values: &[Vec<u8>]) -> String {
     texts.join(",")
 }
 
-fn remember(request: &Request, memo: &Memo) -> Result<(), Error> {
-    Ok(cache::remember(request, &memo.write())?)
+/// False if it is too much, by what the client has sent: then the response passes as if there were no cache.
+fn remember(request: &Request, memo: &Memo) -> Result<bool, Error> {
+    match cache::remember(request, &memo.write()) {
+        Ok(()) => Ok(true),
+        Err(CacheError::TooLarge) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn set_or_remove(request: &Request, name: &str, value: &[u8]) -> Result<(), Error> {

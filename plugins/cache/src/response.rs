@@ -134,6 +134,8 @@ impl<'a> News<'a> {
                     Ok(()) => return Ok(Ok(())),
                     // The gateway does not know for whom: a later plugin has identified the client, or one was skipped.
                     Err(CacheError::Unavailable) => "consumer",
+                    // By what the client has sent in a field that the response varies by.
+                    Err(CacheError::TooLarge) => "too-large",
                     Err(error) => return Err(error.into()),
                 }
             }

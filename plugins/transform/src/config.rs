@@ -64,7 +64,7 @@ pub struct ResponseConfig {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct PathConfig {
     /// A template of the whole path, from the root. Values are percent-encoded; `{path.*NAME}` keeps the slashes
-    /// of what a wildcard captured. Where a value is missing the plugin fails.
+    /// of what a wildcard captured. Where a value is missing the request is answered with 400.
     #[schemars(schema_with = "path_template")]
     pub rewrite: Option<String>,
     /// What a regular expression matches gets another text.

@@ -84,7 +84,7 @@ impl HeaderEdits {
 
     /// Makes the edits; of the response, if there is one. A header that only the gateway may set is not there when its value is
     /// missing.
-    pub fn apply(&self, request: &Request, response: Option<&Response>, values: &Values) -> Result<(), Error> {
+    pub fn apply(&self, request: &Request, response: Option<&Response>, values: &Values) -> Result<(), Refused> {
         if let Some(before) = &self.before {
             before.make(request, response, [])?;
         }
@@ -93,12 +93,25 @@ impl HeaderEdits {
                 Some(response) => rename(response, old, new),
                 None => rename(request, old, new),
             }
-            .map_err(|error| refused(new, error))?;
+            .map_err(|error| Refused { name: new.clone(), error })?;
         }
         match &self.after {
             Some(after) => after.make(request, response, values.iter()),
             None => Ok(()),
         }
+    }
+}
+
+/// An edit that cannot be made.
+#[derive(Debug)]
+pub struct Refused {
+    pub name: String,
+    pub error: EditError,
+}
+
+impl From<Refused> for Error {
+    fn from(Refused { name, error }: Refused) -> Self {
+        Self::new(format!("cannot edit the header `{name}`: {error}"))
     }
 }
 
@@ -132,10 +145,10 @@ impl Batch {
         request: &Request,
         response: Option<&Response>,
         values: impl IntoIterator<Item = Option<&'a [u8]>>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Refused> {
         self.edits.make(request, response, values).map_err(|edit| {
-            let name = self.names.get(edit.place).map(String::as_str).unwrap_or_default();
-            refused(name, edit.error)
+            let name = self.names.get(edit.place).cloned().unwrap_or_default();
+            Refused { name, error: edit.error }
         })
     }
 }
@@ -146,10 +159,6 @@ fn rename(head: &impl Head, old: &str, new: &str) -> Result<(), EditError> {
     head.remove(old)?;
     head.set(new, first)?;
     others.iter().try_for_each(|value| head.append(new, value))
-}
-
-fn refused(name: &str, error: EditError) -> Error {
-    Error::new(format!("cannot edit the header `{name}`: {error}"))
 }
 
 /// A token (RFC 9110 §5.6.2).

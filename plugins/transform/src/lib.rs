@@ -9,12 +9,13 @@ mod target;
 mod template;
 
 use plugin_sdk::{
-    Decision, Error, Phases, Plugin, Problems, Request, RequestFilter, Response, ResponseFilter, export_plugin,
+    Decision, EditError, Error, Phases, Plugin, Problem, Problems, Request, RequestFilter, Response, ResponseFilter,
+    export_plugin,
 };
 
 use crate::{
     config::Config,
-    headers::HeaderEdits,
+    headers::{HeaderEdits, Refused},
     target::TargetEdits,
     template::{Scope, Values},
 };
@@ -56,17 +57,26 @@ impl RequestFilter for Transform {
     fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
         self.values.clear();
         self.request.compute(request, None, &mut self.values);
-        let target = self.target.compute(request)?;
+        let target = match self.target.compute(request) {
+            Ok(target) => target,
+            Err(what) => return Ok(refuse(request, what)),
+        };
         if let Some(prefix) = self.target.stripped(request) {
             announce_prefix(request, prefix)?;
         }
-        self.request.apply(request, None, &self.values)?;
-        if let Some(target) = target {
-            request
-                .set_path_with_query(&target)
-                .map_err(|error| Error::new(format!("cannot make `{target}` the target: {error}")))?;
+        match self.request.apply(request, None, &self.values) {
+            Ok(()) => {}
+            // Of valid names only a value of the client's makes it: a `host` that is none.
+            Err(Refused { error: EditError::InvalidSyntax, .. }) => {
+                return Ok(refuse(request, "a header of the request cannot be made of what it says"));
+            }
+            Err(refused) => return Err(refused.into()),
         }
-        Ok(Decision::Next)
+        match target.map_or(Ok(()), |target| request.set_path_with_query(&target)) {
+            Ok(()) => Ok(Decision::Next),
+            Err(EditError::InvalidSyntax) => Ok(refuse(request, "the path cannot be made of what the request says")),
+            Err(error) => Err(Error::new(format!("cannot change the target: {error}"))),
+        }
     }
 }
 
@@ -74,7 +84,7 @@ impl ResponseFilter for Transform {
     fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
         self.values.clear();
         self.response.compute(request, Some(response), &mut self.values);
-        self.response.apply(request, Some(response), &self.values)
+        Ok(self.response.apply(request, Some(response), &self.values)?)
     }
 }
 
@@ -88,6 +98,12 @@ fn announce_prefix(request: &Request, prefix: &str) -> Result<(), Error> {
     whole.extend_from_slice(prefix.as_bytes());
     request.set_header(PREFIX_HEADER, &whole)?;
     Ok(())
+}
+
+/// What a client can bring about is no failure of the plugin: under `on-error: skip`, a failure would let the request pass
+/// to a path that nobody meant.
+fn refuse(request: &Request, detail: &str) -> Decision {
+    Problem::new(400).detail(detail).member("request-id", request.id()).into()
 }
 
 export_plugin!(Transform: request, response);

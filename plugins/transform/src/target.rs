@@ -1,6 +1,6 @@
 //! Edits of path and query.
 
-use plugin_sdk::{Error, Pointer, Problems, Request, query};
+use plugin_sdk::{Pointer, Problems, Request, query};
 use regex_lite::{Regex, RegexBuilder};
 
 use crate::{
@@ -78,8 +78,8 @@ impl TargetEdits {
     ///
     /// # Errors
     ///
-    /// A value for the path is missing: a request must not go to a path that nobody meant.
-    pub fn compute(&self, request: &Request) -> Result<Option<String>, Error> {
+    /// A value for the path is missing: a request must not go to a path that nobody meant. The text is for the client.
+    pub fn compute(&self, request: &Request) -> Result<Option<String>, &'static str> {
         if self.is_empty() {
             return Ok(None);
         }
@@ -92,7 +92,7 @@ impl TargetEdits {
             PathEdit::Rewrite(template) => {
                 let mut new = Vec::with_capacity(path.len());
                 if !template.render(request, None, Encoding::Path, &mut new) {
-                    return Err(Error::new("a value is missing for the placeholders of `path.rewrite`"));
+                    return Err("the request lacks a value that its path is made of");
                 }
                 new
             }
@@ -109,7 +109,8 @@ impl TargetEdits {
         if new_path == path.as_bytes() && new_query == old_query.as_deref().map(str::as_bytes) {
             return Ok(None);
         }
-        Ok(Some(String::from_utf8(target)?))
+        // Whatever is not of a path or a query is percent-encoded.
+        String::from_utf8(target).map(Some).map_err(|_| "the path cannot be made of what the request says")
     }
 
     /// Writes `?` and what is left of the query.

@@ -5,6 +5,8 @@ mod capabilities;
 mod instances;
 mod measured;
 mod order;
+mod room;
+mod skipped;
 mod words;
 
 use std::net::SocketAddr;

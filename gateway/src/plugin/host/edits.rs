@@ -5,7 +5,7 @@ use wasmtime::{Result, component::Resource};
 
 use super::kept::Kept;
 use crate::{
-    pipeline::{Change, EditError, Exchange},
+    pipeline::{Change, EditError, Exchange, OwnedHeaders},
     plugin::{
         bindings::{Edit, Named, RefusedEdit, Request, Response, Values, http::HostEdits},
         host::http::edit_error,
@@ -113,6 +113,21 @@ impl Edits {
             wasmtime::bail!("a list of more than {EDITS} edits or {BYTES} bytes of names and values");
         }
         Ok(Self(edits.into_iter().map(Prepared::from).collect()))
+    }
+
+    /// Adds the headers that it sets or removes, so that no value of theirs comes from elsewhere.
+    pub(in crate::plugin) fn note_owned(&self, owned: &mut OwnedHeaders) {
+        for edit in &self.0 {
+            let (side, name) = match edit {
+                Prepared::Header { side, kind: Kind::Set, name, .. } if name != HOST => (side, name),
+                Prepared::Removal { side, name } => (side, name),
+                _ => continue,
+            };
+            match side {
+                Side::Request => owned.request.push(name.clone()),
+                Side::Response => owned.response.push(name.clone()),
+            }
+        }
     }
 
     /// Makes all that can be made; the error is that of the first that cannot.

@@ -32,6 +32,10 @@ impl<T, const MOST: usize> Kept<T, MOST> {
         }
     }
 
+    pub(in crate::plugin) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().flatten()
+    }
+
     pub(in crate::plugin) fn get(&self, place: u32) -> Result<&T> {
         let found = self.0.get(place as usize).and_then(Option::as_ref);
         found.ok_or_else(|| wasmtime::format_err!("a handle to what was dropped"))

@@ -133,7 +133,7 @@ async fn bodies_are_replaced() {
 #[tokio::test]
 async fn a_skipped_plugins_replacement_is_undone() {
     let stage = Use::of(WAITER, json!({ "do": "replace-then-trap" })).stage();
-    let pipeline = Pipeline::new(vec![Entry { stage, skip_on_error: true }]);
+    let pipeline = Pipeline::new(vec![Entry::new(stage, true)]);
     let mut slot = slot_with(parts(vec!["the ", "original"], End::Whole));
     pipeline.request(&mut slot, later()).await;
     assert_eq!(bytes(&mut slot.request_body).await.unwrap(), "the original");

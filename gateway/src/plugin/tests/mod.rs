@@ -153,9 +153,9 @@ fn slot_with(request_body: Body) -> Slot {
         },
         request_body,
         bounds: Rc::new(Bounds {
-            header_bytes: 16 << 10,
-            header_count: 100,
-            uri_bytes: 8 << 10,
+            added_bytes: 16 << 10,
+            added_fields: 100,
+            added_uri_bytes: 8 << 10,
             buffer_bytes: 1 << 20,
         }),
         traffic: Rc::new(Traffic::default()),

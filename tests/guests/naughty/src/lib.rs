@@ -4,8 +4,8 @@
 use std::hint::black_box;
 
 use plugin_sdk::{
-    Decision, Error, Observer, Outcome, Plugin, Problems, Reply, Request, RequestFilter, Response, ResponseFilter,
-    export_plugin, metrics, secrets, sinks,
+    Decision, Edit, Edits, Error, Observer, Outcome, Plugin, Problems, Reply, Request, RequestFilter, Response,
+    ResponseFilter, export_plugin, metrics, secrets, sinks,
     store::Bucket,
     streams::{self, Part, Passage, ResponseStream},
 };
@@ -59,6 +59,10 @@ enum Deed {
     /// Sets `x-out`, an attribute and a path, and then traps.
     EditThenTrap,
     EditThenErr,
+    /// Sets `x-out`; traps instead where there is an `x-trap`.
+    MarkOrTrap,
+    /// Has a list of edits that sets `x-out` in both directions, and traps before it is used.
+    DeclareThenTrap,
     /// Sets the response's status to `with`.
     Status,
     /// Says in `x-calls` how often this instance was called.
@@ -105,6 +109,7 @@ struct Naughty {
     config: Config,
     calls: u32,
     hoard: Vec<Vec<u8>>,
+    _declared: Option<Edits>,
 }
 
 impl Plugin for Naughty {
@@ -112,7 +117,9 @@ impl Plugin for Naughty {
 
     fn new(config: Config) -> Result<Self, Problems> {
         let is_now = config.phase == Phase::Configure;
-        let mut naughty = Self { config, calls: 0, hoard: Vec::new() };
+        let declared = matches!(config.deed, Deed::DeclareThenTrap)
+            .then(|| Edits::new(&[Edit::set_header("x-out"), Edit::set_response_header("x-out")]));
+        let mut naughty = Self { config, calls: 0, hoard: Vec::new(), _declared: declared };
         if is_now && let Err(error) = naughty.misbehave(&|_, _| Ok(())) {
             return Err(Problems::one("/with", error));
         }
@@ -133,6 +140,10 @@ impl RequestFilter for Naughty {
             Deed::Mark => {
                 let value = request.header_bytes("x-in").unwrap_or_default();
                 request.set_header("x-out", value)?;
+            }
+            Deed::MarkOrTrap if request.header("x-trap").is_none() => {
+                request.set_header("x-out", "marked")?;
+                return Ok(Decision::Next);
             }
             Deed::EditThenTrap | Deed::EditThenErr => {
                 request.set_path_with_query("/elsewhere")?;
@@ -243,7 +254,7 @@ impl Naughty {
                 self.hoard.push(black_box(vec![1; 1 << 20]));
             },
             Deed::Leak => self.hoard.push(black_box(vec![1; 10 << 20])),
-            Deed::Trap => trap(),
+            Deed::Trap | Deed::MarkOrTrap | Deed::DeclareThenTrap => trap(),
             Deed::Panic => panic!("the plugin's own words"),
             Deed::Exit => std::process::exit(3),
             Deed::Err => return Err(Error::new("failed on purpose")),
