@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::Version;
+use http::{HeaderMap, Version};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -145,9 +145,18 @@ impl Body {
             traffic.complete.set(true);
             return Self::Empty;
         }
+        if inner.size_hint().lower() > limit {
+            // Refused without a look at it, once the plugins have had their say about the request.
+            traffic.overflow.set(true);
+        }
         let multiplexed = version >= Version::HTTP_2;
         traffic.patience.set(patience);
         Self::Client(Metered { inner, multiplexed, limit, traffic, stall: timers.timer(), moved: 0, patience })
+    }
+
+    /// The same body; this may take away some of its trailers.
+    pub fn filter_trailers(self, filter: impl Fn(&mut HeaderMap) + Unpin + 'static) -> Self {
+        if self.is_buffered() { self } else { Self::Stream(Box::pin(Filtered { inner: self, filter })) }
     }
 
     /// Whether the whole body is at hand.
@@ -198,6 +207,34 @@ impl HttpBody for Body {
     }
 }
 
+struct Filtered<F> {
+    inner: Body,
+    filter: F,
+}
+
+impl<F: Fn(&mut HeaderMap) + Unpin> HttpBody for Filtered<F> {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if let Some(Ok(frame)) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            (self.filter)(trailers);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
 fn clean(mut frame: Frame<Bytes>) -> Frame<Bytes> {
     if let Some(trailers) = frame.trailers_mut() {
         trailers::clean(trailers);
@@ -217,6 +254,10 @@ impl HttpBody for Metered {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.traffic.overflow.get() {
+            // Its length was announced: nothing of it is read.
+            return Poll::Ready(Some(Err(BodyError::TooLarge(self.limit))));
+        }
         let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
             if !self.stall.is_armed() {
                 self.stall.arm(self.patience);

@@ -1,6 +1,7 @@
 //! Which fields may come after a body. RFC 9110 §6.5.1: none that frames, routes or modifies a message,
 //! authenticates, or says how its content is to be processed. Whoever merges trailers into the head, as some
-//! servers do, must not get to see from a client what the gateway alone may say.
+//! servers do, must not get to see from a client what the gateway alone may say. What the plugins of a route say is
+//! known to the exchange, which removes trailers of the same names (`pipeline/touched.rs`).
 
 use http::{HeaderMap, HeaderName};
 
@@ -43,6 +44,8 @@ fn is_forbidden(name: &HeaderName) -> bool {
                 | "retry-after"
                 | "set-cookie"
                 | "te"
+                | "traceparent"
+                | "tracestate"
                 | "trailer"
                 | "transfer-encoding"
                 | "upgrade"

@@ -19,6 +19,7 @@ pub(super) async fn send(
     deadline: Deadline,
 ) -> Result<Sent, Refused> {
     let key = affinity::key(&upstream.model.balance, exchange);
+    let body = exchange.take_request_body();
     let outgoing = Outgoing {
         method: &exchange.request.method,
         target: &exchange.request.target,
@@ -26,7 +27,7 @@ pub(super) async fn send(
         authority: &exchange.request.authority,
         upgrade,
         key,
-        body: std::mem::take(&mut exchange.request_body),
+        body,
         tries: exchange.trace.as_ref().map(Tries::of),
     };
     // The last stage's end, or the exchange's beginning where none ran: it is not later than that, and a clock is not free.

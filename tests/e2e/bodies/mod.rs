@@ -2,6 +2,7 @@
 //! wants them any more.
 
 mod cancellation;
+mod trailers;
 mod uploads;
 
 use std::{convert::Infallible, net::SocketAddr, time::Duration};
