@@ -111,6 +111,11 @@ impl Failure {
         matches!(self, Self::MalformedRequest | Self::BodyTimeout | Self::BodyTooLarge)
     }
 
+    /// Whether the client has brought it about: nothing that an operator has to look into.
+    pub fn is_the_clients(self) -> bool {
+        self.status().is_client_error()
+    }
+
     /// Whether it speaks against the endpoint that was asked. That none could be reached is said where it is
     /// known of each.
     pub fn is_the_endpoints(self) -> bool {

@@ -24,6 +24,7 @@ mod http2;
 mod languages;
 mod lifecycle;
 mod limits;
+mod logged;
 mod misbehaving;
 mod paths;
 mod pipeline;

@@ -1,10 +1,7 @@
 use http::{HeaderMap, StatusCode};
 
 use super::{
-    super::{
-        attributes::MAX_ATTRIBUTES,
-        tests::slot,
-    },
+    super::{attributes::MAX_ATTRIBUTES, tests::slot},
     *,
 };
 

@@ -19,7 +19,7 @@ use crate::{
         parameters::Parameters,
         path::{Ambiguous, Normal, Rejected, normalise},
     },
-    pipeline::{Exchange, RequestHead, ResponseHead, Slot, Start},
+    pipeline::{Exchange, RequestHead, Slot, Start},
     route::{Found, Query},
 };
 
@@ -79,7 +79,7 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
             Found::NotFound => failure = Some(Failure::NoRoute),
             Found::MethodNotAllowed { allow: methods } => {
                 failure = Some(Failure::MethodNotAllowed);
-                allow = Some(methods);
+                allow = allowing(&methods);
             }
         }
     }
@@ -88,10 +88,6 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
     let found = route.map(|index| &site.routes[index]);
     let upgrade = upgrade.filter(|upgrade| found.is_some_and(|route| route.model.upgrades.contains(upgrade)));
     let limit = found.map_or(0, |route| route.model.body_bytes);
-    if failure.is_none() && incoming.size_hint().lower() > limit {
-        // Refused at once where the length is announced; counted where it is not.
-        failure = Some(Failure::BodyTooLarge);
-    }
     let request_body = match failure {
         Some(_) => {
             traffic.complete.set(incoming.is_end_stream());
@@ -125,9 +121,9 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
         exchange.caller.remember(&exchange.request.headers);
     }
     exchange.trace = trace;
-    exchange.response = allow.map(|methods| allowing(&methods));
     let mut ongoing = Ongoing::new(client, site, route, Slot::new(exchange));
     ongoing.failure = failure;
+    ongoing.allow = allow;
     ongoing.upgrade = upgrade;
     ongoing.cookies = cookies;
     ongoing
@@ -195,12 +191,8 @@ fn unjudged(head: &Parts) -> framing::Address {
     }
 }
 
-/// The methods that a 405 names (RFC 9110 §15.5.6), kept until the reply is made.
-fn allowing(methods: &[Method]) -> ResponseHead {
+/// The methods that a 405 names (RFC 9110 §15.5.6).
+fn allowing(methods: &[Method]) -> Option<HeaderValue> {
     let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
-    let mut headers = HeaderMap::new();
-    if let Ok(value) = HeaderValue::from_str(&names.join(", ")) {
-        headers.insert(header::ALLOW, value);
-    }
-    ResponseHead { status: Failure::MethodNotAllowed.status(), headers }
+    HeaderValue::from_str(&names.join(", ")).ok()
 }

@@ -27,7 +27,7 @@ pub use tunnel::{Answer, Parting, Tunnel};
 use crate::{
     error::Failure,
     http::deadline::Deadline,
-    pipeline::{FailureKind, Phase, ResponseHead, Verdict},
+    pipeline::{FailureKind, NoRoom, Phase, ResponseHead, Verdict},
     timers::Timer,
 };
 use ongoing::Ongoing;
@@ -47,10 +47,9 @@ pub trait Lifeline {
 pub async fn handle(client: Rc<Client>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
     let site = client.worker.site();
     let mut ongoing = admit::admit(client, site, request);
-    if let Some(failure) = ongoing.failure {
-        ongoing.fail(failure, "");
-    } else {
-        process(&mut ongoing).await;
+    match ongoing.failure {
+        None | Some(Failure::NoRoute | Failure::MethodNotAllowed) => process(&mut ongoing).await,
+        Some(failure) => refuse(&mut ongoing, failure).await,
     }
     if let Some(upstream) = ongoing.switched.take()
         && ongoing.slot.response.as_ref().is_some_and(|head| head.status == StatusCode::SWITCHING_PROTOCOLS)
@@ -60,32 +59,54 @@ pub async fn handle(client: Rc<Client>, request: Request<Incoming>) -> Result<Re
     Ok(ongoing.respond().map(Answer::Exchange))
 }
 
-/// The request has a route.
+/// The request is sound. Where it has no route, the global plugins see it all the same: who may ask, and what is on the
+/// response, does not depend on whether there is something at that path.
 async fn process(ongoing: &mut Ongoing) {
     let site = ongoing.site.clone();
     let pipeline = ongoing.pipeline(&site);
     let deadline = ongoing.deadline();
+    let unrouted = ongoing.failure.take();
     let passed = pipeline.request(&mut ongoing.slot, deadline).await;
     ongoing.plugins_us = passed.micros;
-    match passed.verdict {
-        Verdict::Forward => to_upstream(ongoing, &site, deadline).await,
-        Verdict::Reply(reply) => {
+    match (passed.verdict, unrouted) {
+        (Verdict::Forward, Some(failure)) => ongoing.fail(failure, ""),
+        (Verdict::Forward, None) => to_upstream(ongoing, &site, deadline).await,
+        (Verdict::Reply(reply), _) => {
             ongoing.reply(reply);
             if let (Some(again), Some(route)) = (ongoing.slot.behind.take(), ongoing.route) {
                 behind::run(ongoing.worker(), &site, route, *again);
             }
         }
-        Verdict::Failed(kind) => {
+        (Verdict::Failed(kind), _) => {
             let failure = plugin_failure(ongoing, kind);
             ongoing.fail(failure, "");
         }
     }
+    go_back(ongoing, passed.ran, deadline).await;
+}
+
+/// The head of the request is not acceptable. Plugins are not asked about a request that may mean something else to each
+/// of them, but the response passes the global ones, so that it looks like every other.
+async fn refuse(ongoing: &mut Ongoing, failure: Failure) {
+    ongoing.fail(failure, "");
+    let deadline = ongoing.deadline();
+    let end = ongoing.site.unrouted.pipeline.end();
+    go_back(ongoing, end, deadline).await;
+}
+
+/// Through the response phase of the stages before `ran`. Where one of them fails, the gateway's own response takes the
+/// place of what there was, and passes the stages before that one.
+async fn go_back(ongoing: &mut Ongoing, mut ran: usize, deadline: Deadline) {
+    let site = ongoing.site.clone();
+    let pipeline = ongoing.pipeline(&site);
     ongoing.slot.phase = Phase::Response;
-    let returned = pipeline.response(passed.ran, &mut ongoing.slot, deadline).await;
-    ongoing.plugins_us += returned.micros;
-    if let Some(kind) = returned.failed {
+    loop {
+        let returned = pipeline.response(ran, &mut ongoing.slot, deadline).await;
+        ongoing.plugins_us += returned.micros;
+        let Some((position, kind)) = returned.failed else { break };
         let failure = plugin_failure(ongoing, kind);
         ongoing.fail(failure, "");
+        ran = position;
     }
 }
 
@@ -94,18 +115,18 @@ async fn to_upstream(ongoing: &mut Ongoing, site: &Site, deadline: Deadline) {
     let Some(route) = ongoing.route.map(|index| &site.routes[index]) else {
         return ongoing.fail(Failure::Internal, "no route at forwarding");
     };
+    // One that has been read whole is at hand, and another one may have taken its place.
+    if !ongoing.slot.request_body.is_buffered()
+        && let Some(failure) = ongoing.slot.traffic.failure()
+    {
+        return ongoing.fail(failure, "");
+    }
     let Some(upstream) = route.target.upstream() else {
         return match answer::answer(&route.model.action, &ongoing.slot.request) {
             Some(reply) => ongoing.reply(reply),
             None => ongoing.fail(Failure::Internal, "a route leads nowhere"),
         };
     };
-    // A plugin has read the body as far as it went: no endpoint need be troubled with that.
-    if !ongoing.slot.request_body.is_buffered()
-        && let Some(failure) = ongoing.slot.traffic.failure()
-    {
-        return ongoing.fail(failure, "");
-    }
     ongoing.upstream = Some(upstream.model.name.clone());
     match forward::send(site, route, upstream, &mut ongoing.slot, ongoing.upgrade, deadline).await {
         Ok(sent) => {
@@ -135,6 +156,10 @@ fn plugin_failure(ongoing: &Ongoing, kind: FailureKind) -> Failure {
         // It waited for a body that kept coming, too slowly.
         FailureKind::Timeout if traffic.awaited.get() => Failure::BodyTimeout,
         FailureKind::Busy => Failure::PluginBusy,
+        FailureKind::TooLarge => match ongoing.slot.no_room() {
+            Some(NoRoom::Target) => Failure::UriTooLong,
+            Some(NoRoom::Head) | None => Failure::HeadTooLarge,
+        },
         FailureKind::Error | FailureKind::Trap | FailureKind::Timeout | FailureKind::Memory => Failure::PluginFailed,
     }
 }

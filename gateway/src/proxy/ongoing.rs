@@ -50,6 +50,8 @@ pub(super) struct Ongoing {
     /// As the client sent it.
     method: Method,
     pub(super) failure: Option<Failure>,
+    /// The methods that would have been allowed, where the client's is not.
+    pub(super) allow: Option<HeaderValue>,
     /// The client reads a gRPC status and nothing else.
     grpc: bool,
     /// The response is the gateway's own or a plugin's.
@@ -87,6 +89,7 @@ impl Ongoing {
             slot,
             method,
             failure: None,
+            allow: None,
             grpc,
             local: false,
             upstream: None,
@@ -114,6 +117,7 @@ impl Ongoing {
             slot,
             method,
             failure: Some(failure),
+            allow: None,
             grpc: false,
             local: true,
             upstream: None,
@@ -162,25 +166,36 @@ impl Ongoing {
         self.failure = Some(failure);
         self.local = true;
         if !cause.is_empty() {
-            tracing::warn!(
-                request = self.slot.id.to_str().unwrap_or_default(),
-                route = &*self.slot.route,
-                upstream = self.upstream.as_deref().unwrap_or_default(),
-                reason = failure.reason(),
-                "{cause}"
-            );
+            self.log(failure, cause);
         }
-        let allow = self.slot.response.take().filter(|_| failure == Failure::MethodNotAllowed);
         // A client that closed only its own direction may still read that its request was not whole.
         let told = if failure == Failure::ClientClosed { Failure::MalformedRequest } else { failure };
         let problem = reply::problem(told, &self.slot.id);
         let (problem, body) = problem.into_parts();
         let mut headers = problem.headers;
-        if let Some(allow) = allow.as_ref().and_then(|head| head.headers.get(header::ALLOW)) {
+        if failure == Failure::MethodNotAllowed
+            && let Some(allow) = &self.allow
+        {
             headers.insert(header::ALLOW, allow.clone());
         }
         self.slot.response = Some(ResponseHead { status: problem.status, headers });
         self.slot.response_body = Body::Full(body);
+    }
+
+    fn log(&self, failure: Failure, cause: &str) {
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
+                    request = self.slot.id.to_str().unwrap_or_default(),
+                    route = &*self.slot.route,
+                    upstream = self.upstream.as_deref().unwrap_or_default(),
+                    reason = failure.reason(),
+                    "{cause}"
+                )
+            };
+        }
+        // Clients leave all the time; the access log has it.
+        if failure.is_the_clients() { log!(debug) } else { log!(warn) }
     }
 
     /// When it is worth asking again (RFC 9110 §10.2.3).
@@ -363,6 +378,12 @@ impl HttpBody for OutgoingBody {
         let frame = ready!(frame);
         let is_end_stream = self.is_end_stream();
         let ongoing = &mut self.ongoing;
+        let mut frame = frame;
+        if let Some(Ok(frame)) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            ongoing.slot.clean_response_trailers(trailers);
+        }
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {

@@ -18,6 +18,7 @@ mod json_body;
 mod jwt;
 mod jwt_claims;
 mod jwt_fetched;
+mod local_responses;
 mod rate_limit;
 mod request_id;
 mod security_headers;
