@@ -166,5 +166,5 @@ fn waivers_are_bounded() {
     }
     assert_eq!(responses.lock().by_key.len(), WAIVERS);
     // What is new takes the place of another one, so that nobody can use up the room.
-    assert!(matches!(responses.claim("b", &(WAIVERS + 99).to_string(), None), Turn::Everyone));
+    assert!(matches!(responses.claim(at("b", &(WAIVERS + 99).to_string()), None), Turn::Everyone));
 }
