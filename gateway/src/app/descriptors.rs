@@ -1,5 +1,7 @@
 //! File descriptors: how many this process may have, and how many of them clients may take.
 
+use std::fmt;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::config::model::Limits;
@@ -20,17 +22,34 @@ pub(super) fn raise() {
     }
 }
 
+/// There are too few file descriptors for the connections that are configured.
+pub(super) struct Few {
+    wanted: usize,
+    limit: usize,
+    descriptors: u64,
+    /// Nothing was configured, as far as can be told.
+    pub(super) is_default: bool,
+}
+
+impl fmt::Display for Few {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { wanted, limit, descriptors, .. } = self;
+        write!(
+            f,
+            "`limits.connections` is {wanted}, but of {descriptors} file descriptors only {limit} are for clients; raise the \
+             limit (`ulimit -n`, `LimitNOFILE=`)"
+        )
+    }
+}
+
 /// Bounds the connections of clients by the file descriptors that there are. Half of them is for upstreams: a client that could
-/// take the last one would be a client that cannot be served. Says so where that is less than what is configured.
-pub(super) fn bound(limits: &mut Limits, workers: usize, listeners: usize) -> Option<String> {
-    let most = getrlimit(Resource::Nofile).current?;
-    let (limit, wanted) = (for_clients(most, workers, listeners), limits.connections);
+/// take the last one would be a client that cannot be served.
+pub(super) fn bound(limits: &mut Limits, workers: usize, listeners: usize) -> Option<Few> {
+    let descriptors = getrlimit(Resource::Nofile).current?;
+    let (limit, wanted) = (for_clients(descriptors, workers, listeners), limits.connections);
     (wanted > limit).then(|| {
         limits.connections = limit;
-        format!(
-            "`limits.connections` is {wanted}, but of {most} file descriptors only {limit} are for clients; raise the limit \
-             (`ulimit -n`, `LimitNOFILE=`)"
-        )
+        Few { wanted, limit, descriptors, is_default: wanted == Limits::CONNECTIONS }
     })
 }
 

@@ -15,7 +15,8 @@ use super::{
     admin::Rules,
     calls::Calls,
     catalog::{Components, settings},
-    descriptors, secrets,
+    descriptors::{self, Few},
+    secrets,
     shared::Shared,
     traces::Traces,
 };
@@ -58,7 +59,7 @@ pub(super) struct Snapshot {
     pub(super) secrets: services::Named,
     files: services::Named,
     /// There are too few file descriptors for what is configured.
-    few: Option<String>,
+    few: Option<Few>,
     shared: Arc<Shared>,
 }
 
@@ -218,8 +219,14 @@ impl Snapshot {
 
     /// Logs what is allowed and makes no sense; where nothing is logged yet, nobody would see it.
     pub(super) fn warn(&self) {
-        for warning in self.config.warnings.lines().chain(self.few.clone()) {
+        for warning in self.config.warnings.lines() {
             tracing::warn!("{warning}");
+        }
+        match &self.few {
+            // A default is as much as there is, and no wish.
+            Some(few) if few.is_default => tracing::info!("{few}"),
+            Some(few) => tracing::warn!("{few}"),
+            None => {}
         }
     }
 

@@ -6,7 +6,7 @@ use super::{
         PlainRetryCondition, PluginLimits, Retry, RetryCondition, Statuses, Timeouts, Upstream, UpstreamLimits,
         UpstreamTimeouts, UpstreamTls,
     },
-    model::{LogFormat, PathRule, Percent},
+    model::{self, LogFormat, PathRule, Percent},
     part::Part,
     units::{Share, Size, Span},
 };
@@ -34,7 +34,7 @@ impl Default for Limits {
             buffer_bytes: Size::mib(1),
             cache_bytes: Size::mib(128),
             store_bytes: Size::mib(256),
-            connections: 16_384,
+            connections: model::Limits::CONNECTIONS,
             streams: 128,
         }
     }

@@ -167,6 +167,11 @@ pub struct Limits {
     pub streams: u32,
 }
 
+impl Limits {
+    /// Client connections where nothing is configured and there are enough file descriptors.
+    pub const CONNECTIONS: usize = 16_384;
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeouts {
     /// TLS handshake and head of a request, from its first byte.
