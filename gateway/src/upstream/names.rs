@@ -192,7 +192,7 @@ mod tests {
         let file = folder.path().join("resolv.conf");
         // The names of this machine, of which there is `localhost` at least.
         let hosts = fs::read_to_string("/etc/hosts").unwrap_or_default();
-        let own = hosts.lines().filter_map(|line| line.split('#').next()?.split_whitespace().nth(1)).last();
+        let own = hosts.lines().filter_map(|line| line.split('#').next()?.split_whitespace().nth(1)).next_back();
         for text in [None, Some(""), Some("# nothing\noptions ndots:2\n"), Some("search *\n")] {
             match text {
                 Some(text) => fs::write(&file, text).unwrap(),
