@@ -24,6 +24,8 @@ pub enum Failure {
     ExpectationFailed,
     /// The header section is over the limit in bytes or in field lines (RFC 6585 §5).
     HeadTooLarge,
+    /// The request has passed this gateway so often that it would for ever (RFC 5842 §7.2).
+    LoopDetected,
     /// `CONNECT` and other methods that the gateway does not carry.
     MethodNotImplemented,
     /// No route matches.
@@ -62,7 +64,7 @@ pub enum Failure {
 
 impl Failure {
     /// Every failure, in the order of declaration: `ALL[failure as usize] == failure`.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::MalformedRequest,
         Self::PathRejected,
         Self::HeadTimeout,
@@ -71,6 +73,7 @@ impl Failure {
         Self::UriTooLong,
         Self::ExpectationFailed,
         Self::HeadTooLarge,
+        Self::LoopDetected,
         Self::MethodNotImplemented,
         Self::NoRoute,
         Self::MethodNotAllowed,
@@ -138,6 +141,7 @@ impl Failure {
             Self::UriTooLong => ("uri-too-long", 414, "the target of the request is too long"),
             Self::ExpectationFailed => ("expectation-failed", 417, "only 100-continue can be expected"),
             Self::HeadTooLarge => ("head-too-large", 431, "the header section of the request is too large"),
+            Self::LoopDetected => ("loop-detected", 508, "the request has come back to the gateway too often"),
             Self::MethodNotImplemented => ("method-not-implemented", 501, "the method is not supported"),
             Self::NoRoute => ("no-route", 404, "nothing is served here"),
             Self::MethodNotAllowed => ("method-not-allowed", 405, "the method is not allowed here"),

@@ -21,6 +21,7 @@ mod failover;
 mod forwarding;
 mod grpc;
 mod http2;
+mod interim;
 mod languages;
 mod lifecycle;
 mod limits;

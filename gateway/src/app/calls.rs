@@ -41,6 +41,8 @@ impl services::Upstreams for Calls {
                     authority: &HeaderValue::from_static(""),
                     upgrade: None,
                     key: None,
+                    private: None,
+                    interim: None,
                     body: Vec::from(call.body).into(),
                     tries,
                 };

@@ -139,6 +139,8 @@ impl Sender {
             authority: &HeaderValue::from_static(""),
             upgrade: None,
             key: None,
+            private: None,
+            interim: None,
             body: Body::Full(body),
             tries: None,
         };

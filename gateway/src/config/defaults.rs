@@ -1,5 +1,7 @@
 //! What holds where the file says nothing; a type whose default is not here is empty or its first variant.
 
+use std::collections::BTreeMap;
+
 use super::{
     file::{
         ActiveHealth, Balance, CircuitBreaker, Health, Limits, Log, PassiveHealth, Paths, PlainBalance,
@@ -90,6 +92,7 @@ impl Default for ActiveHealth {
             path: None,
             grpc: None,
             tcp: None,
+            headers: BTreeMap::new(),
             expect: vec![Part(Ok(Statuses::Range("200-299".to_owned())))],
             interval: Span::secs(5),
             timeout: Span::secs(1),

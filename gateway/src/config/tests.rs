@@ -148,6 +148,8 @@ fn what_is_said_of_upstreams_arrives() {
     assert_eq!(users.balance, Balance::Hash(HashKey::Header("x-user".parse().unwrap())));
     let active = ActiveHealth {
         question: HealthQuestion::Path("/healthz?deep=1".parse().unwrap(), vec![(200, 200), (300, 399)]),
+        headers: [("x-check".parse().unwrap(), "1".parse().unwrap())].into_iter().collect(),
+        host: Some("users.example".parse().unwrap()),
         interval: secs(2),
         timeout: Duration::from_millis(500),
         unhealthy_after: 1,

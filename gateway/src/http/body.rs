@@ -2,7 +2,9 @@
 
 use std::{
     cell::Cell,
-    fmt, io,
+    fmt,
+    future::poll_fn,
+    io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -10,11 +12,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Version};
+use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use hyper::body::Incoming;
 
-use super::trailers;
+use super::{
+    from_client::{FromClient, Interruption},
+    trailers,
+};
 use crate::{
     error::Failure,
     timers::{Timer, Timers},
@@ -40,7 +44,7 @@ pub enum BodyError {
     /// No byte came for too long.
     Stalled,
     /// The client broke off.
-    Interrupted(hyper::Error),
+    Interrupted(Box<dyn std::error::Error + Send + Sync>),
     /// The upstream broke off.
     Broken(io::Error),
     /// The sender took back what it had begun (RFC 9113 §8.1).
@@ -64,7 +68,7 @@ impl fmt::Display for BodyError {
 impl std::error::Error for BodyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Interrupted(error) => Some(error),
+            Self::Interrupted(error) => Some(&**error),
             Self::Broken(error) => Some(error),
             _ => None,
         }
@@ -118,9 +122,7 @@ impl Traffic {
 
 /// A client's body, counted and cut off at the route's limit.
 pub struct Metered {
-    inner: Incoming,
-    /// Whether it comes by HTTP/2, where the end of a body is always said.
-    multiplexed: bool,
+    inner: FromClient,
     limit: u64,
     traffic: Rc<Traffic>,
     /// Armed while nothing comes.
@@ -128,18 +130,29 @@ pub struct Metered {
     /// What had moved when it was armed.
     moved: u64,
     patience: Duration,
+    /// The client waits for `100 Continue` before it sends anything (RFC 9110 §10.1.1).
+    awaits_continue: bool,
 }
+
+/// The beginning of a client's body, and the rest of it.
+struct Begun {
+    first: Option<Result<Frame<Bytes>, BodyError>>,
+    rest: Metered,
+}
+
+/// A body that is larger than this is not kept to be sent again.
+const SMALL: u64 = 64 * 1024;
 
 impl Body {
     /// A client's body; `Empty` where the framing says so, so that nothing is polled for it.
     /// `patience` bounds the time between two parts of it.
     pub fn from_client(
-        inner: Incoming,
-        version: Version,
+        inner: FromClient,
         limit: u64,
         traffic: Rc<Traffic>,
         timers: &Timers,
         patience: Duration,
+        awaits_continue: bool,
     ) -> Self {
         if inner.is_end_stream() {
             traffic.complete.set(true);
@@ -149,9 +162,32 @@ impl Body {
             // Refused without a look at it, once the plugins have had their say about the request.
             traffic.overflow.set(true);
         }
-        let multiplexed = version >= Version::HTTP_2;
         traffic.patience.set(patience);
-        Self::Client(Metered { inner, multiplexed, limit, traffic, stall: timers.timer(), moved: 0, patience })
+        Self::Client(Metered { inner, limit, traffic, stall: timers.timer(), moved: 0, patience, awaits_continue })
+    }
+
+    /// Where a client's body is small and all of it has come already, it becomes one that is at hand and can be sent again.
+    /// Waits for nothing.
+    pub async fn settle(&mut self) {
+        if !matches!(self, Self::Client(metered) if metered.may_settle()) {
+            return;
+        }
+        let Self::Client(mut metered) = std::mem::take(self) else { return };
+        let first = poll_fn(|cx| Poll::Ready(metered.poll_at_hand(cx))).await;
+        *self = match first {
+            None => Self::Client(metered),
+            Some(None) => Self::Empty,
+            Some(Some(Ok(frame))) if frame.is_data() && metered.is_end_stream() => {
+                let data = frame.into_data().unwrap_or_default();
+                if data.is_empty() { Self::Empty } else { Self::Full(data) }
+            }
+            Some(first) => Self::Stream(Box::pin(Begun { first, rest: metered })),
+        };
+    }
+
+    /// Whether the client sends it only once it is asked for it.
+    pub fn awaits_continue(&self) -> bool {
+        matches!(self, Self::Client(metered) if metered.awaits_continue)
     }
 
     /// The same body; this may take away some of its trailers.
@@ -235,18 +271,61 @@ impl<F: Fn(&mut HeaderMap) + Unpin> HttpBody for Filtered<F> {
     }
 }
 
+impl Metered {
+    /// Whether it is small, and to ask for it makes no difference to the client.
+    fn may_settle(&self) -> bool {
+        // One frame of HTTP/2 is at most 16 KiB.
+        let is_http2 = matches!(self.inner, FromClient::Http2(_));
+        !self.awaits_continue && (is_http2 || self.inner.size_hint().exact().is_some_and(|size| size <= SMALL))
+    }
+
+    /// What has come already; none where that is nothing.
+    fn poll_at_hand(&mut self, cx: &mut Context<'_>) -> Option<Option<Result<Frame<Bytes>, BodyError>>> {
+        match Pin::new(&mut *self).poll_frame(cx) {
+            Poll::Ready(frame) => Some(frame),
+            Poll::Pending => {
+                // Nobody waits for it yet.
+                self.stall.disarm();
+                self.traffic.awaited.set(false);
+                None
+            }
+        }
+    }
+}
+
+impl HttpBody for Begun {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.first.take() {
+            None => Pin::new(&mut self.rest).poll_frame(cx),
+            first => Poll::Ready(first),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let first = self.first.as_ref().and_then(|first| first.as_ref().ok()?.data_ref()).map_or(0, Bytes::len) as u64;
+        let rest = self.rest.size_hint();
+        let mut hint = SizeHint::new();
+        // The upper bound first: it may not be below the lower one.
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper + first);
+        }
+        hint.set_lower(rest.lower() + first);
+        hint
+    }
+}
+
 fn clean(mut frame: Frame<Bytes>) -> Frame<Bytes> {
     if let Some(trailers) = frame.trailers_mut() {
         trailers::clean(trailers);
     }
     frame
-}
-
-/// Whether a body cannot be read, rather than having ended early. Hyper's decoder says the one with these kinds,
-/// the other with `UnexpectedEof`; HTTP/2 tells neither apart, but there the client has gone in both cases.
-fn is_malformed(error: &hyper::Error) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
-    source.is_some_and(|error| matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData))
 }
 
 impl HttpBody for Metered {
@@ -295,14 +374,10 @@ impl HttpBody for Metered {
                 Some(Ok(frame))
             }
             Some(Err(error)) => {
-                let blame = if is_malformed(&error) { &self.traffic.broken } else { &self.traffic.left };
+                let Interruption { malformed, error } = error;
+                let blame = if malformed { &self.traffic.broken } else { &self.traffic.left };
                 blame.set(true);
                 Some(Err(BodyError::Interrupted(error)))
-            }
-            // Hyper takes RST_STREAM with NO_ERROR for an end; it is none if the client did not say END_STREAM.
-            None if self.multiplexed && !self.inner.is_end_stream() => {
-                self.traffic.left.set(true);
-                Some(Err(BodyError::Withdrawn))
             }
             None => {
                 self.traffic.complete.set(true);

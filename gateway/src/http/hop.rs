@@ -100,6 +100,7 @@ fn is_for_everyone(name: &HeaderName) -> bool {
                 | "age"
                 | "authorization"
                 | "cache-control"
+                | "cdn-loop"
                 | "cookie"
                 | "date"
                 | "etag"

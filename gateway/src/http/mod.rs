@@ -1,17 +1,24 @@
 //! Reading, changing and writing HTTP messages.
+pub mod authentication;
 pub mod body;
 pub mod census;
 pub mod cookies;
+pub mod date;
 pub mod deadline;
 pub mod field_name;
 pub mod forwarded;
 pub mod framing;
+pub mod from_client;
 pub mod grpc;
 pub mod hop;
+pub mod interim;
+pub mod loops;
 pub mod parameters;
 pub mod path;
+pub mod pipe;
 pub mod reply;
 pub mod request_id;
+pub mod resets;
 pub mod secured;
 pub mod target;
 pub mod trailers;

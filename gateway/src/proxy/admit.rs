@@ -5,7 +5,6 @@ use std::{net::IpAddr, rc::Rc, time::Instant};
 
 use http::{HeaderMap, HeaderValue, Method, Request, Version, header, request::Parts, uri::PathAndQuery};
 use http_body::Body as _;
-use hyper::body::Incoming;
 
 use super::{Client, Site, Worker, ongoing::Ongoing, tunnel};
 use crate::{
@@ -13,9 +12,11 @@ use crate::{
     error::Failure,
     http::{
         body::{Body, Traffic},
-        census::{AUTHORIZATION, COOKIE, Census, EXPECT},
+        census::{AUTHORIZATION, CDN_LOOP, COOKIE, Census, EXPECT},
         cookies::TooMuch,
-        framing, hop,
+        framing,
+        from_client::FromClient,
+        hop, loops,
         parameters::Parameters,
         path::{Ambiguous, Normal, Rejected, normalise},
     },
@@ -34,7 +35,7 @@ fn cookie_bytes(limits: &Limits) -> usize {
 }
 
 /// Judges a request and finds its route. What is wrong with it is in the outcome's `failure`.
-pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incoming>) -> Box<Ongoing> {
+pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<FromClient>) -> Box<Ongoing> {
     let started = Instant::now();
     let (mut head, incoming) = request.into_parts();
     let census = Census::of(&head.headers);
@@ -45,6 +46,9 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
         Err(failure) => (unjudged(&head), None, Some(failure)),
     };
     hop::strip(&mut head.headers, census);
+    if failure.is_none() && census.has(CDN_LOOP) && loops::is_loop(&head.headers) {
+        failure = Some(Failure::LoopDetected);
+    }
     let mut cookies = None;
     if failure.is_none() && census.has(COOKIE) && head.version >= Version::HTTP_2 {
         match client.cookies.join(&mut head.headers, cookie_bytes(&site.config.limits)) {
@@ -95,7 +99,8 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<Incomin
         }
         None => {
             let patience = site.config.timeouts.body;
-            Body::from_client(incoming, head.version, limit, traffic.clone(), &client.worker.timers, patience)
+            let (traffic, timers) = (traffic.clone(), &client.worker.timers);
+            Body::from_client(incoming, limit, traffic, timers, patience, census.has(EXPECT))
         }
     };
     let mut exchange = Exchange::new(Start {

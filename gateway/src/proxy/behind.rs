@@ -42,7 +42,8 @@ async fn go(site: &Site, route: usize, mut slot: Slot) -> Result<(), &'static st
     match passed.verdict {
         Verdict::Forward => {
             let upstream = route.target.upstream().ok_or("the route has no upstream")?;
-            let sent = forward::send(site, route, upstream, &mut slot, None, deadline).await;
+            let route_to = forward::RouteTo { site, route, upstream, private: None, interim: &|_| {} };
+            let sent = forward::send(route_to, &mut slot, None, deadline).await;
             let sent = sent.map_err(|refused| refused.failure.reason())?;
             slot.response = Some(ResponseHead { status: sent.response.status, headers: sent.response.headers });
             slot.response_body = sent.body;

@@ -1,23 +1,34 @@
 //! From an exchange to its upstream.
 
+use http::response::Parts;
+
 use super::{Site, SiteRoute, affinity};
 use crate::{
     config::model::Upgrade,
     http::deadline::Deadline,
     pipeline::Exchange,
     telemetry::trace::Tries,
-    upstream::{self, Outgoing, Patience, Refused, Sent, Upstream},
+    upstream::{self, Outgoing, Patience, PrivateConnections, Refused, Sent, Upstream},
 };
+
+/// Where a request goes, and on whose behalf.
+pub(super) struct RouteTo<'a> {
+    pub(super) site: &'a Site,
+    pub(super) route: &'a SiteRoute,
+    pub(super) upstream: &'a Upstream,
+    pub(super) private: Option<&'a PrivateConnections>,
+    /// Gets what comes before the response.
+    pub(super) interim: &'a dyn Fn(&Parts),
+}
 
 /// Sends the request as it is now, and waits for the head of the response.
 pub(super) async fn send(
-    site: &Site,
-    route: &SiteRoute,
-    upstream: &Upstream,
+    route_to: RouteTo<'_>,
     exchange: &mut Exchange,
     upgrade: Option<Upgrade>,
     deadline: Deadline,
 ) -> Result<Sent, Refused> {
+    let RouteTo { site, route, upstream, private, interim } = route_to;
     let key = affinity::key(&upstream.model.balance, exchange);
     let body = exchange.take_request_body();
     let outgoing = Outgoing {
@@ -27,6 +38,8 @@ pub(super) async fn send(
         authority: &exchange.request.authority,
         upgrade,
         key,
+        private,
+        interim: Some(interim),
         body,
         tries: exchange.trace.as_ref().map(Tries::of),
     };

@@ -14,8 +14,7 @@ mod tunnel;
 
 use std::{convert::Infallible, rc::Rc};
 
-use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
+use http::{Request, Response, StatusCode, Version, response::Parts};
 
 pub use admit::refused_by_parser;
 pub use behind::Errands;
@@ -26,17 +25,26 @@ pub use tunnel::{Answer, Parting, Tunnel};
 
 use crate::{
     error::Failure,
-    http::deadline::Deadline,
+    http::{
+        deadline::Deadline,
+        from_client::FromClient,
+        interim::{self, Interim},
+    },
     pipeline::{FailureKind, NoRoom, Phase, ResponseHead, Verdict},
     timers::Timer,
 };
 use ongoing::Ongoing;
 
+/// What an exchange has of its client's connection.
+pub struct Delivery {
+    /// By which the client has to take each part of the response, where the connection as a whole cannot tell whether it does.
+    pub timer: Option<Rc<Timer>>,
+    pub interim: Rc<dyn Interim>,
+}
+
 /// Whoever holds the connection wants to know when it is at rest.
 pub trait Lifeline {
-    /// The timer by which the client has to take each part of the response, where the connection as a whole
-    /// cannot tell whether it does.
-    fn begin_exchange(&self) -> Option<Rc<Timer>>;
+    fn begin_exchange(&self) -> Delivery;
     /// `request_is_whole` unless part of the request's body is left on the connection.
     fn end_exchange(&self, request_is_whole: bool);
     /// When the response has been sent, the connection is the tunnel's.
@@ -44,7 +52,7 @@ pub trait Lifeline {
 }
 
 /// Answers one request. There is always a response: failures become problem details (RFC 9457).
-pub async fn handle(client: Rc<Client>, request: Request<Incoming>) -> Result<Response<Answer>, Infallible> {
+pub async fn handle(client: Rc<Client>, request: Request<FromClient>) -> Result<Response<Answer>, Infallible> {
     let site = client.worker.site();
     let mut ongoing = admit::admit(client, site, request);
     match ongoing.failure {
@@ -128,11 +136,21 @@ async fn to_upstream(ongoing: &mut Ongoing, site: &Site, deadline: Deadline) {
         };
     };
     ongoing.upstream = Some(upstream.model.name.clone());
-    match forward::send(site, route, upstream, &mut ongoing.slot, ongoing.upgrade, deadline).await {
+    let client = ongoing.client.clone();
+    let private = client.as_ref().and_then(|client| client.private(&site.config, ongoing.slot.protocol));
+    let interim = ongoing.interim.clone().filter(|_| ongoing.slot.protocol >= Version::HTTP_11);
+    let pass_on = |head: &Parts| {
+        if let (Some(client), Some(fields)) = (&interim, interim::forwarded(head.status, &head.headers)) {
+            client.send(head.status, &fields);
+        }
+    };
+    let route_to = forward::RouteTo { site, route, upstream, private, interim: &pass_on };
+    match forward::send(route_to, &mut ongoing.slot, ongoing.upgrade, deadline).await {
         Ok(sent) => {
             let exchange = &mut *ongoing.slot;
             ongoing.upstream_us = Some(sent.head_us);
-            let head = sent.response;
+            let mut head = sent.response;
+            ongoing.reason = head.extensions.remove().map(|reason| (head.status, reason));
             ongoing.switched = sent.switched;
             exchange.response = Some(ResponseHead { status: head.status, headers: head.headers });
             exchange.response_body = sent.body;

@@ -12,8 +12,9 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::ext::ReasonPhrase;
 
-use super::{Client, Site, Worker, observing::observe};
+use super::{Client, Delivery, Site, Worker, observing::observe};
 use crate::{
     config::model::Upgrade,
     error::Failure,
@@ -21,7 +22,9 @@ use crate::{
         body::{Body, BodyError},
         cookies::Joined,
         deadline::Deadline,
-        grpc, reply,
+        grpc,
+        interim::Interim,
+        reply,
         request_id::X_REQUEST_ID,
     },
     pipeline::{Outcome, Pipeline, Reply, ResponseHead, Slot},
@@ -43,6 +46,8 @@ pub(super) struct Ongoing {
     /// Absent where hyper never had a request.
     pub(super) client: Option<Rc<Client>>,
     delivery: Option<Rc<Timer>>,
+    /// Where the client can be told something before its response.
+    pub(super) interim: Option<Rc<dyn Interim>>,
     pub(super) site: Rc<Site>,
     /// The position among the site's routes.
     pub(super) route: Option<usize>,
@@ -63,6 +68,8 @@ pub(super) struct Ongoing {
     pub(super) upgrade: Option<Upgrade>,
     /// The request's cookies, if they were joined: they count as held until it has ended.
     pub(super) cookies: Option<Rc<Joined>>,
+    /// What the upstream calls a status, where that is not the usual name.
+    pub(super) reason: Option<(StatusCode, ReasonPhrase)>,
     /// The upstream has switched.
     pub(super) switched: Option<Box<Switched>>,
     /// What was sent, once it was.
@@ -77,13 +84,14 @@ pub(super) struct Ongoing {
 
 impl Ongoing {
     pub(super) fn new(client: Rc<Client>, site: Rc<Site>, route: Option<usize>, slot: Slot) -> Box<Self> {
-        let delivery = client.lifeline.begin_exchange();
+        let Delivery { timer, interim } = client.lifeline.begin_exchange();
         let method = slot.request.method.clone();
         let grpc = grpc::is_call(&slot.request.headers);
         Box::new(Self {
             worker: client.worker.clone(),
             client: Some(client),
-            delivery,
+            delivery: timer,
+            interim: Some(interim),
             site,
             route,
             slot,
@@ -97,6 +105,7 @@ impl Ongoing {
             plugins_us: 0,
             upgrade: None,
             cookies: None,
+            reason: None,
             switched: None,
             status: None,
             whole: false,
@@ -112,6 +121,7 @@ impl Ongoing {
             worker,
             client: None,
             delivery: None,
+            interim: None,
             site,
             route: None,
             slot,
@@ -125,6 +135,7 @@ impl Ongoing {
             plugins_us: 0,
             upgrade: None,
             cookies: None,
+            reason: None,
             switched: None,
             status: Some(failure.status()),
             whole: true,
@@ -246,10 +257,26 @@ impl Ongoing {
         self.status = Some(status);
         self.whole = body.is_end_stream();
         self.body = body;
+        let reason = self.reason(status);
         let mut response = Response::new(OutgoingBody { ongoing: self });
         *response.status_mut() = status;
         *response.headers_mut() = headers;
+        if let Some(reason) = reason {
+            response.extensions_mut().insert(reason);
+        }
         response
+    }
+
+    /// What HTTP/1.1 calls a status, where that is not the usual name. HTTP/2 has no such names (RFC 9113 §8.3.2).
+    fn reason(&mut self, status: StatusCode) -> Option<ReasonPhrase> {
+        if self.slot.protocol > Version::HTTP_11 {
+            return None;
+        }
+        match self.reason.take() {
+            Some((of, reason)) if of == status => Some(reason),
+            // Hyper would invent one.
+            _ => status.canonical_reason().is_none().then(|| ReasonPhrase::from_static(b"")),
+        }
     }
 
     /// For whoever records it.

@@ -10,13 +10,7 @@ use std::{
     time::Duration,
 };
 
-use hyper::{
-    Request,
-    body::Incoming,
-    rt::{Executor, Write},
-    server::conn::{http1, http2},
-    service::service_fn,
-};
+use hyper::{Request, body::Incoming, rt::Write, server::conn::http1, service::service_fn};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
@@ -24,7 +18,9 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
-    Beginning, Open, Server, proxy_header,
+    Beginning, Open, Server,
+    http2::Http2,
+    proxy_header,
     rewind::Rewind,
     state::{ConnectionState, Expired},
     tls::{self, Termination},
@@ -34,21 +30,17 @@ use super::{
 use crate::{
     config::model::ProxyHeaderMode,
     error::Failure,
-    http::{reply, secured::Secured},
+    http::{from_client::FromClient, reply, secured::Secured},
     proxy::{self, Client},
     telemetry::metrics::ConnectionFailure,
 };
 
 /// What an HTTP/2 client with prior knowledge sends first (RFC 9113 §3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Resets that a client may have in flight before the connection is given up (CVE-2023-44487).
-const MAX_PENDING_RESETS: usize = 32;
 /// So many fields hyper parses without allocating for it; fewer are counted when the request is admitted.
 const FIELDS_INLINE: usize = 100;
 /// What hyper reads of an HTTP/1.1 message at most before it is taken, if it is not told otherwise.
 const READ_BUFFER: usize = 8192 + 4096 * 100;
-/// What HTTP/2 keeps of one stream's response while the client does not take it.
-const MAX_SEND_BUFFER: usize = 256 * 1024;
 
 /// Serves a connection until it ends. Whatever goes wrong on it concerns nobody else.
 pub(super) async fn serve(open: Open, stream: TcpStream, peer: SocketAddr, beginning: Beginning) {
@@ -185,7 +177,8 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(
     let limits = state.server.worker.site().config.limits.clone();
     let wire = Wire::new(stream, state.clone());
     let client = client(&state, secured);
-    let service = service_fn(move |request: Request<Incoming>| proxy::handle(client.clone(), request));
+    let service =
+        service_fn(move |request: Request<Incoming>| proxy::handle(client.clone(), request.map(FromClient::Http1)));
     let mut builder = http1::Builder::new();
     // The request line is part of what hyper counts.
     let head_bytes = limits.header_bytes + limits.uri_bytes;
@@ -251,15 +244,7 @@ async fn serve_http2<S: AsyncRead + AsyncWrite + Unpin>(
     state.set_multiplexed();
     let wire = Wire::batching(stream, state.clone());
     let client = client(&state, secured);
-    let service = service_fn(move |request: Request<Incoming>| proxy::handle(client.clone(), request));
-    let mut builder = http2::Builder::new(Streams(state.clone()));
-    builder
-        .max_concurrent_streams(limits.streams)
-        // Counted otherwise than by us, and refused with a bare 431: the usual excess is left to `framing`.
-        .max_header_list_size(u32::try_from(2 * (limits.header_bytes + limits.uri_bytes)).unwrap_or(u32::MAX))
-        .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
-        .max_send_buf_size(MAX_SEND_BUFFER);
-    drive(pin!(builder.serve_connection(wire, service)), http2::Connection::graceful_shutdown, &state).await.map(drop)
+    drive(pin!(Http2::new(wire, &limits, state.clone(), client)), Http2::close, &state).await.map(drop)
 }
 
 /// Why hyper's side of a connection is over.
@@ -271,13 +256,14 @@ enum Ended {
 
 /// Runs hyper's side of a connection until it ends, is silent for too long, or the gateway goes down. `close`
 /// lets it finish what is under way and begin nothing.
-async fn drive<C>(
+async fn drive<C, E>(
     mut connection: Pin<&mut C>,
     close: impl Fn(Pin<&mut C>),
     state: &ConnectionState,
 ) -> Result<Ended, Error>
 where
-    C: Future<Output = hyper::Result<()>>,
+    C: Future<Output = Result<(), E>>,
+    E: Into<Error>,
 {
     let mut closing = false;
     std::future::poll_fn(|cx| {
@@ -326,29 +312,5 @@ async fn refuse(server: &Server, mut stream: TcpStream, peer: SocketAddr, secure
         if stream.try_write(&reply::problem_http1(Failure::TooManyConnections, &id)).is_ok() {
             let _ = stream.shutdown().await;
         }
-    }
-}
-
-/// Runs HTTP/2's streams as tasks of the worker, and ends a stream of which the client takes nothing: a window
-/// that stays closed holds up only this stream, so that nothing else would notice.
-#[derive(Clone)]
-struct Streams(Rc<ConnectionState>);
-
-impl<F> Executor<F> for Streams
-where
-    F: Future + 'static,
-{
-    fn execute(&self, future: F) {
-        let state = self.0.clone();
-        // It is large, and would be copied whole at each of the steps to a running task.
-        let mut future = Box::pin(future);
-        tokio::task::spawn_local(async move {
-            let delivery = state.new_delivery();
-            std::future::poll_fn(|cx| {
-                let done = state.during(&delivery, || future.as_mut().poll(cx)).map(drop);
-                if done.is_ready() { done } else { delivery.poll_expired(cx) }
-            })
-            .await;
-        });
     }
 }

@@ -3,6 +3,8 @@
 mod batch;
 mod connection;
 mod frames;
+mod http2;
+mod interim;
 pub mod listener;
 mod proxy_header;
 mod rewind;

@@ -9,12 +9,12 @@ use std::{
     time::Duration,
 };
 
-use super::Server;
+use super::{Server, http2::Stream, interim::Interims};
 use crate::{
     config::model::Timeouts,
     error::Failure,
     http::reply,
-    proxy::{self, Lifeline, Tunnel},
+    proxy::{self, Delivery, Lifeline, Tunnel},
     timers::Timer,
 };
 
@@ -41,8 +41,10 @@ pub(super) struct ConnectionState {
     waker: RefCell<Option<Waker>>,
     /// What the connection becomes once hyper has no more to send.
     tunnel: RefCell<Option<Box<Tunnel>>>,
-    /// That of the HTTP/2 stream which is polled just now.
-    delivery: RefCell<Option<Rc<Timer>>>,
+    /// The HTTP/2 stream which is polled just now.
+    stream: RefCell<Option<Rc<Stream>>>,
+    /// What is written before a response of HTTP/1.1.
+    pub(super) interims: Rc<Interims>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -101,7 +103,8 @@ impl ConnectionState {
             closing: Cell::new(false),
             waker: RefCell::new(None),
             tunnel: RefCell::new(None),
-            delivery: RefCell::new(None),
+            stream: RefCell::new(None),
+            interims: Rc::default(),
         })
     }
 
@@ -258,16 +261,11 @@ impl ConnectionState {
         self.closing.get()
     }
 
-    /// A timer for what one HTTP/2 stream hands to the client.
-    pub(super) fn new_delivery(&self) -> Rc<Timer> {
-        Rc::new(self.server.worker.timers.timer())
-    }
-
-    /// An exchange that begins while this runs belongs to the stream with this timer.
-    pub(super) fn during<T>(&self, delivery: &Rc<Timer>, poll: impl FnOnce() -> T) -> T {
-        self.delivery.replace(Some(delivery.clone()));
+    /// An exchange that begins while this runs belongs to this stream.
+    pub(super) fn during<T>(&self, stream: &Rc<Stream>, poll: impl FnOnce() -> T) -> T {
+        self.stream.replace(Some(stream.clone()));
         let result = poll();
-        self.delivery.take();
+        self.stream.take();
         result
     }
 
@@ -288,14 +286,20 @@ impl ConnectionState {
 
 impl Lifeline for ConnectionState {
     /// Hyper has parsed a request.
-    fn begin_exchange(&self) -> Option<Rc<Timer>> {
+    fn begin_exchange(&self) -> Delivery {
         self.exchanges.set(self.exchanges.get() + 1);
-        self.stage.set(Stage::Exchange);
+        let before = self.stage.replace(Stage::Exchange);
         self.unread.set(false);
         if !self.blocked.get() {
             self.timer.disarm();
         }
-        self.delivery.borrow().clone()
+        match &*self.stream.borrow() {
+            Some(stream) => Delivery { timer: Some(stream.delivery.clone()), interim: stream.clone() },
+            None => {
+                self.interims.begin(before != Stage::Flushing);
+                Delivery { timer: None, interim: self.interims.clone() }
+            }
+        }
     }
 
     /// Hyper has let go of a response's body.

@@ -65,6 +65,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Self { batch: Some(Batch::default()), ..Self::new(io, state) }
     }
 
+    /// Ready when no interim response waits to be written any more.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.state.interims.is_waiting() {
+            let io = Pin::new(&mut self.io);
+            let written = ready!(self.state.interims.write(|bytes| match io.poll_write(cx, bytes) {
+                Poll::Ready(Ok(0)) => (0, Poll::Ready(Err(io::ErrorKind::WriteZero.into()))),
+                Poll::Ready(Ok(written)) => (written, Poll::Ready(Ok(()))),
+                Poll::Ready(Err(error)) => (0, Poll::Ready(Err(error))),
+                Poll::Pending => (0, Poll::Pending),
+            }));
+            written?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Ready when nothing waits to be written any more.
     fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(batch) = self.batch.as_mut().filter(|batch| !batch.is_empty()) else { return Poll::Ready(Ok(())) };
@@ -88,6 +103,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             }
             _ => None,
         }))
+    }
+
+    /// Hyper, or h2, has tried to write.
+    fn noted(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.state.on_write(result.is_ready());
+        if let Poll::Ready(Ok(written)) = &result {
+            self.state.interims.wrote(*written);
+        }
+        result
     }
 
     /// What is below, when HTTP is over, and what hyper has not read of what was taken from it.
@@ -217,9 +241,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Write for Wire<S> {
         {
             return Poll::Ready(Ok(taken));
         }
+        ready!(self.poll_interim(cx))?;
         let result = Pin::new(&mut self.io).poll_write(cx, buf);
-        self.state.on_write(result.is_ready());
-        result
+        self.noted(result)
     }
 
     fn poll_write_vectored(
@@ -237,9 +261,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Write for Wire<S> {
         {
             return Poll::Ready(Ok(taken));
         }
+        ready!(self.poll_interim(cx))?;
         let result = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
-        self.state.on_write(result.is_ready());
-        result
+        self.noted(result)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -251,6 +275,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Write for Wire<S> {
             return Poll::Ready(Ok(()));
         }
         ready!(self.poll_batch(cx))?;
+        ready!(self.poll_interim(cx))?;
         let result = Pin::new(&mut self.io).poll_flush(cx);
         // TLS takes more than it can send on: whether the client takes it shows only here.
         self.state.on_write(result.is_ready());

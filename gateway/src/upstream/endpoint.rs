@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     net::SocketAddr,
     ops::Deref,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
 };
 
@@ -19,6 +19,7 @@ use super::{
     http2::{Mux, Slot},
     incoming::Line,
     pass::Open,
+    private::Owner,
     standing::Standing,
 };
 use crate::{config::model, telemetry::metrics::EndpointMetrics};
@@ -33,6 +34,8 @@ pub(super) struct Endpoint {
     pub(super) metrics: Arc<EndpointMetrics>,
     /// The longest unused in front.
     idle: RefCell<VecDeque<Idle>>,
+    /// Idle connections of one client each, with whom they belong to.
+    private: RefCell<Vec<(Weak<Owner>, Idle)>>,
     /// Connections that requests share.
     shared: RefCell<Vec<Rc<Mux>>>,
     /// One more of them is being opened; whoever waits for it is told how that ended.
@@ -69,6 +72,7 @@ impl Endpoint {
             standing: member.standing.clone(),
             metrics,
             idle: RefCell::default(),
+            private: RefCell::default(),
             shared: RefCell::default(),
             opening: Cell::new(false),
             opened: Notify::new(),
@@ -135,21 +139,67 @@ impl Endpoint {
         }
     }
 
+    /// Whether there is a connection of this client.
+    pub(super) fn has_private(&self, owner: &Rc<Owner>) -> bool {
+        self.private.borrow().iter().any(|(of, _)| std::ptr::eq(of.as_ptr(), Rc::as_ptr(owner)))
+    }
+
+    /// The connection of this client.
+    pub(super) fn take_private(&self, owner: &Rc<Owner>) -> Option<Box<Connection>> {
+        let mut private = self.private.borrow_mut();
+        let at = private.iter().position(|(of, _)| std::ptr::eq(of.as_ptr(), Rc::as_ptr(owner)))?;
+        Some(private.swap_remove(at).1.connection)
+    }
+
+    /// A client has one at most, since it has one request at a time. Where no connections are kept, neither is this.
+    pub(super) fn put_private(&self, owner: &Rc<Owner>, connection: Box<Connection>) {
+        if let Some(before) = self.take_private(owner) {
+            before.take_leave();
+        }
+        if self.capacity.get() > 0 {
+            let idle = Idle { connection, since: self.looks.get() };
+            self.private.borrow_mut().push((Rc::downgrade(owner), idle));
+            self.open.has_room();
+        }
+    }
+
+    /// Closes the connections of clients that have gone.
+    pub(super) fn close_ownerless(&self) {
+        let gone = self.private.borrow_mut().extract_if(.., |(owner, _)| owner.strong_count() == 0).collect::<Vec<_>>();
+        for (_, idle) in gone {
+            idle.connection.take_leave();
+        }
+    }
+
+    /// Closes the private connection that was idle for longest, if there is one.
+    pub(super) fn close_longest_private(&self) -> bool {
+        let mut private = self.private.borrow_mut();
+        let longest = private.iter().enumerate().min_by_key(|(_, (_, idle))| idle.since).map(|(at, _)| at);
+        let longest = longest.map(|at| private.swap_remove(at));
+        drop(private);
+        longest.map(|(_, idle)| idle.connection.take_leave()).is_some()
+    }
+
     /// Closes what was unused for so many looks in a row, or was closed by the upstream. What stays gives back what
     /// it does not need at rest.
     pub(super) fn close_idle(&self, looks: u64) {
         let now = self.looks.get() + 1;
         self.looks.set(now);
         self.shared.borrow_mut().retain(|mux| mux.look() <= looks && !mux.is_over());
-        let all = std::mem::take(&mut *self.idle.borrow_mut());
-        for mut idle in all {
+        let rested = |mut idle: Idle| {
             if now - idle.since > looks {
                 idle.connection.take_leave();
-            } else if !idle.connection.is_closed() {
-                idle.connection.slumber();
-                self.idle.borrow_mut().push_back(idle);
+                return None;
             }
-        }
+            (!idle.connection.is_closed()).then(|| {
+                idle.connection.slumber();
+                idle
+            })
+        };
+        let all = std::mem::take(&mut *self.idle.borrow_mut());
+        *self.idle.borrow_mut() = all.into_iter().filter_map(rested).collect();
+        let all = std::mem::take(&mut *self.private.borrow_mut());
+        *self.private.borrow_mut() = all.into_iter().filter_map(|(of, idle)| Some((of, rested(idle)?))).collect();
     }
 
     /// Closes the connection that was idle for longest, if there is one.
@@ -159,8 +209,9 @@ impl Endpoint {
             shared.swap_remove(unused);
             return true;
         }
+        drop(shared);
         let longest = self.idle.borrow_mut().pop_front();
-        longest.map(|idle| idle.connection.take_leave()).is_some()
+        longest.map(|idle| idle.connection.take_leave()).is_some() || self.close_longest_private()
     }
 
     /// A reload may allow more or fewer.

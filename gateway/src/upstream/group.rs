@@ -168,6 +168,16 @@ impl Group {
         }
     }
 
+    /// An endpoint's share of the requests: what the operator says, or the configuration.
+    pub(super) fn weight(&self, member: &Member) -> u32 {
+        member.standing.weight().unwrap_or_else(|| self.model.endpoints[member.origin].weight)
+    }
+
+    /// Whether an endpoint is meant to get new requests, while it is healthy.
+    pub(super) fn is_in_use(&self, member: &Member) -> bool {
+        !member.standing.is_drained() && self.weight(member) > 0
+    }
+
     /// What an operator is told of the endpoints.
     pub fn endpoints(&self) -> Vec<EndpointState> {
         let now = micros(Instant::now());
@@ -178,11 +188,11 @@ impl Group {
                 address: member.address,
                 health: match &member.standing {
                     standing if standing.is_unhealthy() => Health::Unhealthy,
-                    standing if standing.ejected_until(now).is_some() => Health::Ejected,
+                    standing if standing.is_unreachable() || standing.ejected_until(now).is_some() => Health::Ejected,
                     _ => Health::Fit,
                 },
                 drained: member.standing.is_drained(),
-                weight: member.standing.weight().unwrap_or(endpoint.weight),
+                weight: self.weight(member),
                 configured_weight: endpoint.weight,
             }
         };
@@ -219,6 +229,15 @@ impl Group {
         if standing.observe(policy, now, failed) {
             self.eject(policy, standing, now);
         }
+    }
+
+    /// Connecting to an endpoint took long, and failed. Whether that is news.
+    pub(super) fn set_unreachable(&self, standing: &Standing) -> bool {
+        let is_news = standing.set_unreachable(true);
+        if is_news {
+            self.has_changed();
+        }
+        is_news
     }
 
     /// One at a time, so that no more are ejected than may be.
@@ -258,6 +277,7 @@ pub struct EndpointState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
     Fit,
+    /// For how requests fared, or because it cannot be reached.
     Ejected,
     /// By active checks.
     Unhealthy,
@@ -275,9 +295,9 @@ impl Standings for Group {
         let mut counts = [0; 4];
         for member in self.members().iter() {
             let state = match &member.standing {
-                standing if standing.is_drained() => 3,
+                _ if !self.is_in_use(member) => 3,
                 standing if standing.is_unhealthy() => 2,
-                standing if standing.ejected_until(now).is_some() => 1,
+                standing if standing.is_unreachable() || standing.ejected_until(now).is_some() => 1,
                 _ => 0,
             };
             counts[state] += 1;
@@ -287,8 +307,8 @@ impl Standings for Group {
 
     fn endpoints(&self) -> Vec<(SocketAddr, bool)> {
         let now = micros(Instant::now());
-        let gets_requests = |standing: &Standing| standing.is_fit(now) && !standing.is_drained();
-        self.members().iter().map(|member| (member.address, gets_requests(&member.standing))).collect()
+        let gets_requests = |member: &Member| member.standing.is_fit(now) && self.is_in_use(member);
+        self.members().iter().map(|member| (member.address, gets_requests(member))).collect()
     }
 
     fn circuit_is_open(&self) -> Option<bool> {
@@ -302,11 +322,16 @@ impl fmt::Debug for Group {
     }
 }
 
-/// When a worker that has seen the members now must look again, because somebody's ejection ends.
+/// When a worker that has seen the members now must look again: an ejection ends, or an endpoint may be reachable again.
 pub(super) fn looks_again(members: &[Member], at: Instant) -> Option<Instant> {
     let now = micros(at);
-    members.iter().filter_map(|member| member.standing.ejected_until(now)).min().map(moment::instant)
+    let ended = members.iter().filter_map(|member| member.standing.ejected_until(now)).min().map(moment::instant);
+    let reached = members.iter().any(|member| member.standing.is_unreachable()).then(|| at + LOOK);
+    ended.into_iter().chain(reached).min()
 }
+
+/// How often a worker looks whether an endpoint can be reached again.
+const LOOK: Duration = Duration::from_millis(500);
 
 pub(super) fn host(url: &Uri) -> &str {
     url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')

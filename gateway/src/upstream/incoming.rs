@@ -47,6 +47,14 @@ impl Line {
 }
 
 impl Incoming {
+    /// Whether the connection is for one client only. One of HTTP/2 that is has no other requests, and is not kept.
+    pub(super) fn is_private(&self) -> bool {
+        match self {
+            Self::Http1(reading) => reading.is_private(),
+            Self::Http2(_) => false,
+        }
+    }
+
     pub(super) fn is_end_stream(&self) -> bool {
         match self {
             Self::Http1(reading) => reading.is_end_stream(),

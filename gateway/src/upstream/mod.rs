@@ -17,7 +17,9 @@ mod io;
 mod moment;
 mod names;
 mod pass;
+mod private;
 mod probe;
+mod reach;
 pub mod reflection;
 mod rendezvous;
 mod request;
@@ -41,6 +43,7 @@ use std::{
 };
 
 pub use group::{EndpointState, Group, Health};
+pub use private::PrivateConnections;
 pub use rendezvous::hash_of;
 pub use request::Outgoing;
 pub use send::{Patience, Refused, Sent, send};
@@ -149,19 +152,20 @@ impl Upstream {
         Pass::ask(&self.group, &self.metrics, now).map(Some)
     }
 
-    /// At most one connection.
-    fn close_idle_to_others(&self, than: &Rc<Endpoint>) {
+    /// Closes at most one connection that a request to this endpoint cannot use.
+    fn make_room_for(&self, endpoint: &Rc<Endpoint>) {
         let view = self.view.borrow();
-        let mut others = view.endpoints.iter().filter(|other| !Rc::ptr_eq(other, than));
-        others.any(|other| other.close_longest_idle());
+        let mut others = view.endpoints.iter().filter(|other| !Rc::ptr_eq(other, endpoint));
+        let _ = others.any(|other| other.close_longest_idle()) || endpoint.close_longest_private();
     }
 
-    /// The endpoint for a request that begins now.
-    fn pick(&self, key: Option<u64>, now: Instant) -> Option<Busy> {
+    /// The endpoint for a request that begins now: the one that has a connection of this client, if there is one.
+    fn pick(&self, private: Option<&PrivateConnections>, key: Option<u64>, now: Instant) -> Option<Busy> {
         if self.group.version() != self.version.get() || self.until.get().is_some_and(|until| now >= until) {
             self.look_again(now);
         }
-        self.view.borrow().pick(key)
+        let view = self.view.borrow();
+        private.and_then(|private| private.endpoint(&view)).or_else(|| view.pick(key))
     }
 
     /// An endpoint that has not been tried for this request, if there is one.

@@ -99,6 +99,8 @@ pub(super) struct Open {
     count: Cell<usize>,
     waiting: Cell<usize>,
     freed: Notify,
+    /// The request that is given up just now has taken too long; else its client has left.
+    pub(super) timed_out: Cell<bool>,
 }
 
 impl Open {

@@ -48,7 +48,7 @@ async fn ask(group: &Group, member: &Member, policy: &ActiveHealth) -> Result<()
     };
     let url = &group.model.endpoints[member.origin].url;
     let authority = url.authority().map_or("", |authority| authority.as_str());
-    let mut headers = HeaderMap::with_capacity(3);
+    let mut headers = HeaderMap::with_capacity(3 + policy.headers.len());
     headers.insert(header::USER_AGENT, HeaderValue::from_static("gateway-health-check"));
     let (method, target, mut body) = match &policy.question {
         HealthQuestion::Path(path, _) => (Method::GET, path.clone(), Body::Empty),
@@ -59,13 +59,23 @@ async fn ask(group: &Group, member: &Member, policy: &ActiveHealth) -> Result<()
         }
         HealthQuestion::Connect => return Ok(()),
     };
+    for name in policy.headers.keys() {
+        headers.remove(name);
+    }
+    headers.extend(policy.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+    let host = match &policy.host {
+        Some(host) => host.clone(),
+        None => HeaderValue::from_str(authority).map_err(|error| error.to_string())?,
+    };
     let head = http1::Head {
         method: &method,
         target: &target,
         headers: &headers,
-        host: &HeaderValue::from_str(authority).map_err(|error| error.to_string())?,
+        host: &host,
         upgrade: None,
         traceparent: None,
+        interim: None,
+        expects_continue: false,
         last: true,
     };
     let scheme = url.scheme_str().unwrap_or("http");
@@ -118,6 +128,8 @@ mod tests {
     fn it_takes_as_many_answers_in_a_row_as_are_configured_to_change_the_verdict() {
         let policy = ActiveHealth {
             question: HealthQuestion::Path(PathAndQuery::from_static("/"), vec![(200, 299)]),
+            headers: HeaderMap::new(),
+            host: None,
             interval: Duration::from_secs(1),
             timeout: Duration::from_secs(1),
             unhealthy_after: 3,

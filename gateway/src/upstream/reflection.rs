@@ -277,6 +277,8 @@ impl Server<'_> {
             host: &host,
             upgrade: None,
             traceparent: None,
+            interim: None,
+            expects_continue: false,
             last: false,
         };
         let mut body = Body::Full(framed(questions));

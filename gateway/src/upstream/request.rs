@@ -1,12 +1,12 @@
 //! What shall be sent, whichever endpoint it will be, and what of it may be sent twice.
 
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, Version, header, response::Parts, uri::PathAndQuery};
 use http_body::Body as _;
 
-use super::{endpoint::Endpoint, http1};
+use super::{endpoint::Endpoint, http1, private::PrivateConnections};
 use crate::{
     config::model::Upgrade,
-    http::{body::Body, grpc},
+    http::{body::Body, grpc, loops},
     telemetry::trace::{TRACEPARENT, Tries},
 };
 
@@ -22,6 +22,10 @@ pub struct Outgoing<'a> {
     /// What a hash over the request balances by (`hash_of`).
     pub key: Option<u64>,
     pub body: Body,
+    /// Gets the interim responses, where somebody wants them (RFC 9110 §15.2).
+    pub interim: Option<&'a dyn Fn(&Parts)>,
+    /// Whose request it is, where connections can belong to the client.
+    pub private: Option<&'a PrivateConnections>,
     /// Where its tries are recorded, if they are.
     pub tries: Option<Box<Tries>>,
 }
@@ -51,6 +55,9 @@ impl Outgoing<'_> {
             host: if preserve_host { self.authority } else { &endpoint.authority },
             upgrade: self.upgrade,
             traceparent: self.tries.as_ref().and_then(|tries| tries.header()),
+            interim: self.interim,
+            // `body` has been taken for sending.
+            expects_continue: false,
             last: false,
         }
     }
@@ -75,6 +82,9 @@ impl http1::Head<'_> {
         {
             *told = parent.clone();
         }
+        headers
+            .try_append(loops::CDN_LOOP, loops::mark().clone())
+            .map_err(|error| format!("the head cannot be sent: {error}"))?;
         if grpc::is_call(&headers) {
             // Servers of gRPC want to be told that trailers are understood, and these are.
             headers.insert(header::TE, HeaderValue::from_static("trailers"));

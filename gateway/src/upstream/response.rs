@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-use super::{endpoint::Busy, incoming::Incoming, pass::Pass};
+use super::{endpoint::Busy, incoming::Incoming, pass::Pass, private::Owner};
 use crate::{
     http::body::{Body, BodyError, Traffic},
     timers::Timer,
@@ -54,13 +54,20 @@ impl BodyPatience {
 /// What holds an endpoint while a response is under way.
 pub(super) struct Lease {
     pub(super) endpoint: Busy,
+    /// To whom the connection belongs, if it is private and kept.
+    pub(super) owner: Option<Rc<Owner>>,
     pub(super) _pass: Option<Pass>,
 }
 
 /// The response has ended: another request may follow on its connection, if that is good for one.
 fn give_back(incoming: Incoming, lease: Lease) {
-    if let Some(connection) = incoming.into_connection() {
-        lease.endpoint.put_idle(connection);
+    let Some(connection) = incoming.into_connection() else { return };
+    if !connection.is_private() {
+        return lease.endpoint.put_idle(connection);
+    }
+    match lease.owner {
+        Some(owner) => owner.keep(lease.endpoint.endpoint(), connection),
+        None => connection.take_leave(),
     }
 }
 

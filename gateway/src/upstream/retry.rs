@@ -64,7 +64,7 @@ pub(super) async fn until_done(
         tokio::time::sleep(wait).await;
         tried.push(endpoint.endpoint().clone());
         began = Instant::now();
-        let other = upstream.another(&tried).or_else(|| upstream.pick(outgoing.key, began));
+        let other = upstream.another(&tried).or_else(|| upstream.pick(None, outgoing.key, began));
         *endpoint = other.ok_or_else(|| Refused::new(Failure::NoEndpoint, "no endpoint is known"))?;
     }
     Err(Refused::new(Failure::Internal, "the last attempt returns"))

@@ -2,6 +2,7 @@
 //! more where the upstream closed an idle connection just as we used it.
 
 use std::{
+    pin::pin,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -14,9 +15,10 @@ use super::{
     connect::Connected,
     endpoint::{Busy, Endpoint, Opening},
     head,
-    http1::{Broken, chain},
+    http1::{self, Broken, chain},
     incoming::{Incoming, Line},
     pass::{Place, Waiting},
+    private::PrivateConnections,
     request::Outgoing,
     response::{BodyPatience, Lease, UpstreamBody},
     retry,
@@ -26,6 +28,7 @@ use crate::{
     config::model::HostHeader,
     error::Failure,
     http::{
+        authentication,
         body::{Body, Traffic},
         deadline::Deadline,
     },
@@ -95,8 +98,12 @@ pub async fn send(
     traffic: &Rc<Traffic>,
     patience: Patience,
 ) -> Result<Sent, Refused> {
+    if outgoing.method.is_idempotent() {
+        // An idle connection that turns out to be closed then costs nothing: it can be sent again.
+        outgoing.body.settle().await;
+    }
     let mut pass = upstream.admit(patience.since)?;
-    let Some(mut endpoint) = upstream.pick(outgoing.key, patience.since) else {
+    let Some(mut endpoint) = upstream.pick(outgoing.private, outgoing.key, patience.since) else {
         upstream.metrics.failed();
         return Err(Refused::new(Failure::NoEndpoint, "no endpoint is known"));
     };
@@ -118,7 +125,8 @@ pub async fn send(
     }
     let Answer { head, incoming, at } = result?;
     let head_us = at.saturating_duration_since(patience.since).as_micros() as u64;
-    let lease = Lease { endpoint, _pass: pass };
+    let owner = outgoing.private.filter(|_| incoming.is_private()).map(PrivateConnections::owner);
+    let lease = Lease { endpoint, owner, _pass: pass };
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         let Incoming::Http1(reading) = incoming else {
             // RFC 9113 §8.6 has no such response.
@@ -154,7 +162,14 @@ pub(super) async fn attempt(
         tries.begin(began);
     }
     let more = || Some(left(Instant::now())).filter(|left| !left.is_zero());
-    let exchange = timer.limit(exchange(upstream, endpoint, outgoing, traffic), more).await;
+    let exchange = {
+        let mut exchange = pin!(exchange(upstream, endpoint, outgoing, traffic));
+        let exchange = timer.limit(exchange.as_mut(), more).await;
+        // Who gives it up should know why.
+        upstream.open.timed_out.set(exchange.is_none());
+        exchange
+    };
+    upstream.open.timed_out.set(false);
     let exchange = exchange.unwrap_or_else(|| Err(timed_out(traffic, began)));
     let (mut head, incoming) = match exchange {
         Ok(exchange) => exchange,
@@ -217,14 +232,17 @@ async fn exchange(
     traffic: &Traffic,
 ) -> Result<(Parts, Incoming), Refused> {
     let preserve_host = upstream.model.host == HostHeader::Preserve;
+    // HTTP/1.1 connections become private as they are used; one of HTTP/2 must not have others' requests to begin with.
+    let alone =
+        upstream.model.protocol.shares_connections() && authentication::has_credentials_of_connection(outgoing.headers);
     let mut retried = false;
     loop {
         // After one idle connection turned out to be closed, the others are not believed either.
-        let idle = if retried { None } else { endpoint.take_idle() };
+        let idle = if retried { None } else { idle(endpoint, outgoing.private, alone) };
         let (line, reused) = match idle {
             Some(line) => (line, true),
             // Boxed, because a handshake is large, rare, and would make every exchange's future as large.
-            None => Box::pin(connect(upstream, endpoint)).await?,
+            None => Box::pin(connect(upstream, endpoint, alone)).await?,
         };
         // An idle connection may have been closed by the upstream an instant ago, which is no failure of
         // the request.
@@ -232,7 +250,8 @@ async fn exchange(
         let may_go_again = !retried && (reused || matches!(line, Line::Http2(_)));
         let copy = if may_go_again { outgoing.copy() } else { None };
         let mut body = std::mem::take(&mut outgoing.body);
-        let head = outgoing.head(endpoint, preserve_host);
+        let expects_continue = body.awaits_continue();
+        let head = http1::Head { expects_continue, ..outgoing.head(endpoint, preserve_host) };
         match line.send(&head, |body| head.request(endpoint.scheme(), body), &mut body).await {
             Ok(answer) => return Ok(answer),
             Err(Broken::Unsent(error)) => {
@@ -255,27 +274,35 @@ async fn exchange(
     }
 }
 
+/// A connection that is there already: this client's own, or one that belongs to nobody.
+fn idle(endpoint: &Busy, private: Option<&PrivateConnections>, alone: bool) -> Option<Line> {
+    let own = private.and_then(|private| private.take(endpoint)).map(Line::Http1);
+    own.or_else(|| if alone { None } else { endpoint.take_idle() })
+}
+
 /// A new connection to the endpoint or, where it cannot be reached, to another one, which takes its place: nothing
 /// has been sent yet. Where there may be no more connections, one that becomes free; then the second is true.
-pub(super) async fn connect(upstream: &Upstream, endpoint: &mut Busy) -> Result<(Line, bool), Refused> {
+/// `alone` is for a connection that no other request has used or will use.
+pub(super) async fn connect(upstream: &Upstream, endpoint: &mut Busy, alone: bool) -> Result<(Line, bool), Refused> {
     let mut tried: SmallVec<[Rc<Endpoint>; 4]> = SmallVec::new();
     loop {
-        let _opening = match share(upstream, endpoint).await {
+        let _opening = match share(upstream, endpoint, alone).await {
             Ok(line) => return Ok((line, true)),
             Err(opening) => opening,
         };
         let place = match upstream.model.limits.connections {
             None => None,
-            Some(most) => match wait_for_place(upstream, endpoint, most).await? {
+            Some(most) => match wait_for_place(upstream, endpoint, most, alone).await? {
                 Free::Line(line) => return Ok((line, true)),
                 Free::Place(place) => Some(place),
             },
         };
+        let began = Instant::now();
         let connecting = endpoint.address.connect(Some(&upstream.metrics), place, &upstream.open);
         let attempt = tokio::time::timeout(upstream.model.connect_timeout, connecting).await;
         let (failure, cause) = match attempt {
             Ok(Ok(Connected::Http1(connection))) => return Ok((Line::Http1(connection), false)),
-            Ok(Ok(Connected::Http2(mux))) => match endpoint.share(mux) {
+            Ok(Ok(Connected::Http2(mux))) => match if alone { mux.slot() } else { endpoint.share(mux) } {
                 Some(slot) => return Ok((Line::Http2(slot), false)),
                 None => (Failure::UpstreamClosed, "the upstream went away at once".to_owned()),
             },
@@ -283,6 +310,7 @@ pub(super) async fn connect(upstream: &Upstream, endpoint: &mut Busy) -> Result<
             Err(_) => (Failure::UpstreamConnectTimeout, format!("within {:?}", upstream.model.connect_timeout)),
         };
         upstream.metrics.connect_failed();
+        upstream.could_not_connect(endpoint.endpoint(), failure == Failure::UpstreamConnectTimeout, began);
         upstream.observe(endpoint, true, Instant::now());
         tried.push(endpoint.endpoint().clone());
         match upstream.another(&tried) {
@@ -297,8 +325,8 @@ pub(super) async fn connect(upstream: &Upstream, endpoint: &mut Busy) -> Result<
 
 /// Where requests share connections, several that come at once share the one that the first of them opens: a place on
 /// one, or leave to open one.
-async fn share(upstream: &Upstream, endpoint: &Busy) -> Result<Line, Option<Opening>> {
-    if !upstream.model.protocol.shares_connections() {
+async fn share(upstream: &Upstream, endpoint: &Busy, alone: bool) -> Result<Line, Option<Opening>> {
+    if alone || !upstream.model.protocol.shares_connections() {
         return Err(None);
     }
     loop {
@@ -319,7 +347,7 @@ enum Free {
 }
 
 /// Room for one more connection, or one that has become free meanwhile.
-async fn wait_for_place(upstream: &Upstream, endpoint: &Busy, most: usize) -> Result<Free, Refused> {
+async fn wait_for_place(upstream: &Upstream, endpoint: &Busy, most: usize, alone: bool) -> Result<Free, Refused> {
     let (load, open) = (&upstream.group.load, &upstream.open);
     if let Some(place) = Place::take(load, open, most) {
         return Ok(Free::Place(place));
@@ -329,10 +357,10 @@ async fn wait_for_place(upstream: &Upstream, endpoint: &Busy, most: usize) -> Re
         return Err(Refused::unsent(Failure::UpstreamBusy, ""));
     };
     loop {
-        // It may be that all the room is taken by connections to others, of which nobody makes use.
-        upstream.close_idle_to_others(endpoint.endpoint());
+        // It may be that all the room is taken by connections that are idle and of no use for this request.
+        upstream.make_room_for(endpoint.endpoint());
         waiting.turn().await;
-        if let Some(line) = endpoint.take_idle() {
+        if !alone && let Some(line) = endpoint.take_idle() {
             return Ok(Free::Line(line));
         }
         if let Some(place) = Place::take(load, open, most) {
@@ -345,6 +373,7 @@ async fn wait_for_place(upstream: &Upstream, endpoint: &Busy, most: usize) -> Re
 fn refused(broken: &Broken, traffic: &Traffic) -> Refused {
     let failure = traffic.failure().unwrap_or(match broken {
         Broken::Malformed(_) => Failure::UpstreamProtocol,
+        Broken::Busy => Failure::UpstreamBusy,
         _ => Failure::UpstreamClosed,
     });
     Refused::new(failure, broken.to_string())

@@ -17,9 +17,11 @@ pub struct Standing {
     ejections: AtomicU32,
     failures_in_a_row: AtomicU32,
     window: Window,
+    /// Connecting to it took long, and failed.
+    unreachable: AtomicBool,
     /// An operator wants no requests to go there.
     drained: AtomicBool,
-    /// What an operator says instead of the configuration; 0 for nothing.
+    /// One more than what an operator says instead of the configuration; 0 for nothing.
     weight: AtomicU32,
 }
 
@@ -39,7 +41,16 @@ impl Standing {
     }
 
     pub(super) fn is_fit(&self, now: u64) -> bool {
-        !self.is_unhealthy() && self.ejected_until(now).is_none()
+        !self.is_unhealthy() && !self.is_unreachable() && self.ejected_until(now).is_none()
+    }
+
+    pub(super) fn is_unreachable(&self) -> bool {
+        self.unreachable.load(Relaxed)
+    }
+
+    /// Whether that is news.
+    pub(super) fn set_unreachable(&self, unreachable: bool) -> bool {
+        self.unreachable.swap(unreachable, Relaxed) != unreachable
     }
 
     pub(super) fn is_drained(&self) -> bool {
@@ -52,11 +63,11 @@ impl Standing {
 
     /// What an operator says that its weight is.
     pub(super) fn weight(&self) -> Option<u32> {
-        Some(self.weight.load(Relaxed)).filter(|weight| *weight > 0)
+        self.weight.load(Relaxed).checked_sub(1)
     }
 
     pub(super) fn set_weight(&self, weight: Option<u32>) {
-        self.weight.store(weight.unwrap_or_default(), Relaxed);
+        self.weight.store(weight.map_or(0, |weight| weight.saturating_add(1)), Relaxed);
     }
 
     /// A request ended. Whether the endpoint is to be ejected for it.

@@ -95,7 +95,7 @@ impl Conversation {
             tries.begin(began);
         }
         let mut pass = upstream.admit(began).map_err(Silence::Refused)?;
-        let Some(mut endpoint) = upstream.pick(None, began) else {
+        let Some(mut endpoint) = upstream.pick(None, None, began) else {
             upstream.metrics.failed();
             return Err(Silence::Refused(Refused::new(Failure::NoEndpoint, "no endpoint is known")));
         };
@@ -131,7 +131,7 @@ impl Conversation {
         })?;
         upstream.metrics.heard(at.saturating_duration_since(began).as_micros() as u64);
         upstream.observe(&endpoint, false, at);
-        let lease = Lease { endpoint, _pass: pass };
+        let lease = Lease { endpoint, owner: None, _pass: pass };
         Ok(Self { connection, lease, upstream, heard, limit: opening.limit, until: opening.until })
     }
 
@@ -186,7 +186,7 @@ async fn first(
         let idle = if kept { unused(endpoint) } else { None };
         let (mut connection, reused) = match idle {
             Some(connection) => (connection, true),
-            None => match Box::pin(connect(upstream, endpoint)).await.map_err(Silence::Refused)? {
+            None => match Box::pin(connect(upstream, endpoint, false)).await.map_err(Silence::Refused)? {
                 (Line::Http1(connection), reused) => (connection, reused),
                 (Line::Http2(_), _) => return Err(Silence::Closed("the endpoint speaks HTTP/2".to_owned())),
             },

@@ -10,6 +10,7 @@ use super::{
     moment::micros,
     pass::Open,
     rendezvous::hash_of,
+    standing::Standing,
 };
 
 /// Made anew whenever members or their standing change.
@@ -30,11 +31,11 @@ impl View {
         let version = group.version();
         let (members, until) = {
             let members = group.members();
-            let wanted: Vec<_> = members.iter().filter(|member| !member.standing.is_drained()).cloned().collect();
-            let until = looks_again(&wanted, now);
-            (wanted, until)
+            let in_use: Vec<_> = members.iter().filter(|member| group.is_in_use(member)).cloned().collect();
+            let until = looks_again(&in_use, now);
+            (in_use, until)
         };
-        let is_fit = |standing: &super::standing::Standing| standing.is_fit(micros(now));
+        let is_fit = |standing: &Standing| standing.is_fit(micros(now));
         let fit = members.iter().filter(|member| is_fit(&member.standing)).count();
         let panics = fit == 0 || {
             let threshold = group.model.health.panic_threshold;
@@ -47,8 +48,12 @@ impl View {
                 Rc::new(Endpoint::new(&group.model, member, address, open, group.metrics.endpoint(member.address)))
             })
         });
+        // Few healthy endpoints are a reason to try the unhealthy ones, but not to wait for those that cannot be reached.
+        let none_reachable = members.iter().all(|member| member.standing.is_unreachable());
+        let may_get =
+            |standing: &Standing| is_fit(standing) || (panics && (none_reachable || !standing.is_unreachable()));
         let (mut endpoints, rest): (Vec<_>, Vec<_>) =
-            endpoints.partition(|endpoint: &Rc<Endpoint>| panics || is_fit(&endpoint.standing));
+            endpoints.partition(|endpoint: &Rc<Endpoint>| may_get(&endpoint.standing));
         let candidates: Vec<Candidate> = endpoints
             .iter()
             .map(|endpoint| {
@@ -72,6 +77,11 @@ impl View {
         }
         let index = self.balancer.pick(key, |index| self.endpoints[index].under_way());
         Some(Busy::new(&self.endpoints[index]))
+    }
+
+    /// Those that get requests.
+    pub(super) fn fit(&self) -> &[Rc<Endpoint>] {
+        &self.endpoints[..self.fit]
     }
 
     /// One that has not been tried: of those that are fit if there is any, else of the others.

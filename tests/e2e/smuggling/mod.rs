@@ -16,7 +16,7 @@ use crate::support::{
 const SMUGGLED: &str = "GET /smuggled HTTP/1.1\r\nHost: a.example\r\n\r\n";
 
 /// What the gateway adds to every request.
-const ADDED: [&str; 7] = [
+const ADDED: [&str; 8] = [
     "x-request-id",
     "x-forwarded-for",
     "x-forwarded-proto",
@@ -24,6 +24,7 @@ const ADDED: [&str; 7] = [
     "x-forwarded-port",
     "x-real-ip",
     "forwarded",
+    "cdn-loop",
 ];
 
 struct Scene {

@@ -119,3 +119,50 @@ async fn a_request_without_the_key_goes_anywhere() {
     assert_eq!(answers(&gateway, 200).await.len(), NAMES.len());
     assert_eq!(metric(&gateway, "gateway_upstream_endpoints{upstream=\"it\",state=\"fit\"}").await, 5);
 }
+
+/// A gateway to two endpoints of which the first has the weight 0.
+async fn with_weight_0(balance: &str, a: &Upstream, b: &Upstream) -> TestGateway {
+    let endpoints =
+        format!("{{ url: 'http://{}', weight: 0 }}, {{ url: 'http://{}', weight: 2 }}", a.address(), b.address());
+    TestGateway::start(&super::configured(&endpoints, &format!("balance: {balance}"))).await
+}
+
+#[tokio::test]
+async fn an_endpoint_of_weight_0_gets_no_requests_and_can_be_given_some() {
+    let (a, b) = (Upstream::named("a").await, Upstream::named("b").await);
+    for balance in ["round-robin", "random", "least-requests", "{ hash: client-address }"] {
+        let gateway = with_weight_0(balance, &a, &b).await;
+        assert_eq!(answers(&gateway, 20).await, HashMap::from([("b".to_owned(), 20)]), "{balance}");
+        assert_eq!(metric(&gateway, "gateway_upstream_endpoints{upstream=\"it\",state=\"drained\"}").await, 1);
+    }
+    let gateway = with_weight_0("round-robin", &a, &b).await;
+    let weigh = async |endpoint: &Upstream, weight: u32| {
+        let target = format!("/api/v1/upstreams/it/endpoints/{}", endpoint.address());
+        let body = json!({ "weight": weight }).to_string();
+        let request = Request::new(http::Method::PATCH, &target).header("content-type", "application/json");
+        let request = request.body(http_body_util::BodyExt::boxed(http_body_util::Full::new(body.into())));
+        assert_eq!(Client::connect(gateway.admin()).await.send(request).await.status, 200);
+    };
+    weigh(&a, 2).await;
+    assert_eq!(answers(&gateway, 20).await.len(), 2);
+    weigh(&b, 0).await;
+    assert_eq!(answers(&gateway, 20).await, HashMap::from([("a".to_owned(), 20)]));
+    weigh(&a, 0).await;
+    assert_eq!(gateway.get("/").await.status, 503, "nobody is left");
+}
+
+#[tokio::test]
+async fn a_part_of_a_split_may_have_the_weight_0() {
+    let (a, b) = (Upstream::named("a").await, Upstream::named("b").await);
+    let config = format!(
+        "upstreams: {{ a: {{ endpoints: ['http://{}'] }}, b: {{ endpoints: ['http://{}'] }} }}
+routes: [{{ name: all, split: [{{ upstream: a, weight: 0 }}, {{ upstream: b, weight: 1 }}] }}]
+",
+        a.address(),
+        b.address()
+    );
+    let gateway = TestGateway::start(&config).await;
+    assert_eq!(answers(&gateway, 20).await, HashMap::from([("b".to_owned(), 20)]));
+    let nowhere = TestGateway::try_start(&config.replace("weight: 1", "weight: 0")).await;
+    assert!(nowhere.err().expect("a problem").to_string().contains("every weight is 0"));
+}

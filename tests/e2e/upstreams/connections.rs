@@ -18,6 +18,7 @@ use crate::support::{
     client::Request,
     counted::{failed, metric},
     eventually,
+    frames::{self, Fate, Frames},
     strict::{Kind, RawClient, Reader, StrictUpstream},
 };
 
@@ -92,6 +93,28 @@ async fn an_idle_connection_that_closes_as_the_next_request_comes_fails_no_idemp
         assert_eq!(client.send(Request::new(method, "/")).await.status, 200);
     }
     assert!(refused.load(Ordering::SeqCst) > 20, "idle connections were used");
+}
+
+/// The whole request came in one part, so that its body is still there when the idle connection turns out to be closed.
+#[tokio::test]
+async fn a_put_whose_small_body_came_with_its_head_is_sent_again() {
+    let (address, refused) = closing_as_the_next_request_comes().await;
+    let gateway = gateway_to(address).await;
+    let mut client = RawClient::connect(gateway.address()).await;
+    let mut http2 = Frames::connect(gateway.address()).await;
+    for number in 0..10 {
+        client.say("PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello").await;
+        assert_eq!(client.response().await.status(), 200);
+        let stream = 2 * number + 1;
+        let head = [(":method", "PUT"), (":scheme", "http"), (":path", "/"), (":authority", "a")];
+        let mut request = frames::headers(stream, 0, &head);
+        request.extend(frames::frame(frames::DATA, frames::END_STREAM, stream, b"hello"));
+        http2.try_send(&request).await;
+        assert_eq!(http2.fate(stream).await, Fate::Answered(200));
+    }
+    assert!(refused.load(Ordering::SeqCst) > 5, "idle connections were used");
+    client.say("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello").await;
+    assert_eq!(client.response().await.status(), 502, "it may have been done");
 }
 
 #[tokio::test]

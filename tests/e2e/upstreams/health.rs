@@ -119,3 +119,49 @@ async fn checks_are_made_once_for_the_process_and_not_for_each_worker() {
     eventually("it being counted", async || metric(&gateway, checked).await > 0).await;
     assert_eq!((a.checks(), metric(&gateway, checked).await), (1, 1));
 }
+
+#[tokio::test]
+async fn checks_carry_the_fields_and_the_host_that_they_are_given() {
+    let upstream = Upstream::serving(|request| async move {
+        let is = |name: &str, value: &str| request.headers().get(name).is_some_and(|found| found == value);
+        let good = is("host", "users.example") && is("authorization", "Basic Y2hlY2s=") && is("user-agent", "us");
+        let mut response = Response::new(full("it"));
+        if request.uri().path() == "/healthz" && !good {
+            *response.status_mut() = http::StatusCode::MISDIRECTED_REQUEST;
+        }
+        response
+    })
+    .await;
+    let fields = "headers: { host: users.example, authorization: 'Basic Y2hlY2s=', user-agent: us }";
+    let checks = CHECKS.replace("path: /healthz", &format!("path: /healthz, {fields}"));
+    let gateway = TestGateway::start(&balanced(&[upstream.address()], &checks)).await;
+    let checked = "gateway_upstream_health_checks_total{upstream=\"it\",result=\"ok\"}";
+    eventually("checks that succeed", async || metric(&gateway, checked).await > 2).await;
+    assert_eq!(endpoints(&gateway, "fit").await, 1);
+    let bare = TestGateway::start(&balanced(&[upstream.address()], CHECKS)).await;
+    eventually("the checks failing", async || endpoints(&bare, "unhealthy").await == 1).await;
+}
+
+#[tokio::test]
+async fn checks_over_http_2_have_their_host_as_the_authority() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+                while let Some(Ok((request, mut respond))) = connection.accept().await {
+                    let good = request.uri().authority().is_some_and(|authority| authority == "users.example");
+                    let status = if good { 200 } else { 421 };
+                    let response = Response::builder().status(status).body(()).expect("a response");
+                    let _ = respond.send_response(response, true);
+                }
+            });
+        }
+    });
+    let checks = CHECKS.replace("path: /healthz", "path: /healthz, headers: { host: users.example }");
+    let gateway = TestGateway::start(&balanced(&[address], &format!("protocol: http2, {checks}"))).await;
+    let checked = "gateway_upstream_health_checks_total{upstream=\"it\",result=\"ok\"}";
+    eventually("checks that succeed", async || metric(&gateway, checked).await > 2).await;
+    assert_eq!(endpoints(&gateway, "fit").await, 1);
+}

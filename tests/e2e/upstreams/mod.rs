@@ -3,17 +3,22 @@
 
 mod balancing;
 mod breaker;
+mod cancelled;
 mod connections;
 mod ejection;
 mod endpoints;
+mod heads;
 mod health;
 mod http2;
+mod loops;
 mod names;
+mod private;
 mod processes;
 mod reload;
 mod responses;
 mod retries;
 mod tls;
+mod unreachable;
 
 use std::{collections::HashMap, net::SocketAddr};
 

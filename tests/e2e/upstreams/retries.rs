@@ -65,7 +65,8 @@ async fn a_request_that_is_not_idempotent_or_whose_body_has_gone_is_not_sent_aga
 }
 
 fn body() -> crate::support::client::Body {
-    http_body_util::Full::new(bytes::Bytes::from_static(b"a body that streams")).boxed()
+    let parts = ["a body ", "that streams"].map(|part| Ok(http_body::Frame::data(bytes::Bytes::from(part))));
+    http_body_util::StreamBody::new(futures_util::stream::iter(parts)).boxed()
 }
 
 #[tokio::test]

@@ -61,9 +61,9 @@ pub(super) struct EndpointView {
 pub(super) struct Direction {
     /// `true`: no more requests; those under way end as they would. `false`: as before.
     drained: Option<bool>,
-    /// From 1 to 65,535; null for what the configuration says.
+    /// From 0 (no new requests) to 65,535; null for what the configuration says.
     #[serde(default, deserialize_with = "said")]
-    #[schema(value_type = Option<u32>, minimum = 1, maximum = 65535)]
+    #[schema(value_type = Option<u32>, minimum = 0, maximum = 65535)]
     weight: Option<Option<u32>>,
 }
 
@@ -102,8 +102,8 @@ pub(super) async fn direct(
     Told(direction): Told<Direction>,
 ) -> Answer<Json<UpstreamView>> {
     let group = find(&panel, &name)?;
-    if direction.weight.flatten().is_some_and(|weight| weight == 0 || weight > WEIGHT) {
-        let message = format!("a weight is from 1 to {WEIGHT}; `drained` is for none at all");
+    if direction.weight.flatten().is_some_and(|weight| weight > WEIGHT) {
+        let message = format!("a weight is from 0 to {WEIGHT}");
         return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, message));
     }
     let found = address.parse::<SocketAddr>().ok();

@@ -3,11 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, StatusCode, header,
+    HeaderValue, StatusCode,
     uri::{Authority, PathAndQuery},
 };
 
 use super::{
+    headers::headers,
     names::{cut, hint},
     report::Report,
 };
@@ -19,9 +20,6 @@ use crate::{
     },
     http::framing::split_port,
 };
-
-/// What says where a message ends is not for the operator to say.
-const FRAMING: [HeaderName; 3] = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION];
 
 type Upstreams = BTreeMap<String, Arc<model::Upstream>>;
 
@@ -58,6 +56,9 @@ pub(super) fn action(
         for (at, typed) in report.parts(list, &at) {
             let found = upstream(file, &typed.upstream, &join(&at, "upstream"), upstreams, report);
             parts.extend(found.map(|upstream| (upstream.clone(), typed.weight)));
+        }
+        if parts.len() == list.len() && parts.iter().all(|(_, weight)| *weight == 0) {
+            report.value(&at, "every weight is 0, so that requests go nowhere; give one of them a weight");
         }
         return (parts.len() == list.len()).then_some(model::Action::Split(parts));
     }
@@ -128,23 +129,7 @@ fn redirect(typed: &Redirect, place: &str, report: &mut Report<'_>) -> Option<mo
 }
 
 fn respond(typed: &Respond, place: &str, report: &mut Report<'_>) -> Option<model::Respond> {
-    let mut headers = HeaderMap::new();
-    for (name, part) in &typed.headers {
-        let at = join(&join(place, "headers"), name);
-        let Some(text) = report.part(part, &at) else { continue };
-        match HeaderName::from_bytes(name.as_bytes()) {
-            Ok(name) if FRAMING.contains(&name) => {
-                report.key(&at, format!("the gateway sets `{name}` itself"));
-            }
-            Ok(name) => match HeaderValue::from_str(text) {
-                Ok(value) => {
-                    headers.append(name, value);
-                }
-                Err(_) => report.value(&at, format!("`{}` is no header value", cut(text))),
-            },
-            Err(_) => report.key(&at, format!("`{}` is no header name", cut(name))),
-        }
-    }
+    let headers = headers(&typed.headers, &join(place, "headers"), report);
     let status = StatusCode::from_u16(typed.status).ok()?;
     if !typed.body.is_empty()
         && matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)

@@ -1,8 +1,11 @@
 //! How endpoints are found to be unfit.
 
-use http::uri::PathAndQuery;
+use http::{
+    header,
+    uri::{Authority, PathAndQuery},
+};
 
-use super::{names::cut, report::Report, settings::range};
+use super::{headers::headers, names::cut, report::Report, settings::range};
 use crate::config::{
     file::{ActiveHealth, PassiveHealth, Statuses, Upstream},
     model,
@@ -93,8 +96,19 @@ fn active(
             model::HealthQuestion::Grpc(typed.service.clone())
         }
     };
+    let at = join(place, "headers");
+    if typed.tcp.is_some() && !typed.headers.is_empty() {
+        report.key(&at, "`headers` has no effect: with `tcp` nothing is sent");
+    }
+    let mut headers = headers(&typed.headers, &at, report);
+    let host = headers.remove(header::HOST);
+    if host.as_ref().is_some_and(|host| Authority::try_from(host.as_bytes()).is_err()) {
+        report.value(&join(&at, "host"), "expected a host such as `www.example.com`");
+    }
     Some(model::ActiveHealth {
         question,
+        headers,
+        host,
         interval: typed.interval.0,
         timeout: typed.timeout.0,
         unhealthy_after: typed.unhealthy_after,

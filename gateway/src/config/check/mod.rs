@@ -7,7 +7,9 @@ mod admin;
 mod balance;
 mod files;
 mod from_plugin;
+mod headers;
 mod health;
+mod itself;
 mod listeners;
 mod names;
 mod order;
@@ -209,6 +211,7 @@ fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> O
     let state = state::state(file, report);
     let dns = settings::dns(file, report);
     let upstreams = upstreams::upstreams(file, report);
+    itself::warn(&listeners, admin.as_ref(), &upstreams, report);
     let files = settings::files(file, &upstreams, report);
     for (name, why) in catalog.may_read(&secrets, &files, dns.as_ref().unwrap_or(&Dns::default())) {
         report.value(&yaml::join(&yaml::join("/files", &name), "reflection"), why);

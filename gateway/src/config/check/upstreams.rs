@@ -105,6 +105,9 @@ fn endpoints(typed: &Upstream, place: &str, report: &mut Report<'_>) -> Vec<mode
             Err(message) => report.value(&at, message),
         }
     }
+    if !endpoints.is_empty() && endpoints.len() == typed.endpoints.len() && endpoints.iter().all(|e| e.weight == 0) {
+        report.warn(place, "every endpoint has the weight 0: all requests are answered with 503");
+    }
     endpoints
 }
 

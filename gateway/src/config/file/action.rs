@@ -12,8 +12,8 @@ use crate::config::part::Part;
 pub(in crate::config) struct Split {
     /// One of `upstreams`.
     pub upstream: String,
-    /// Its share of the requests, relative to the others.
-    #[schemars(range(min = 1, max = 1_000_000))]
+    /// Its share of the requests, relative to the others; none for 0.
+    #[schemars(range(max = 1_000_000))]
     pub weight: u32,
 }
 

@@ -1,5 +1,7 @@
 //! Upstreams, as they are typed.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -77,9 +79,9 @@ pub(in crate::config) enum Endpoint {
 pub(in crate::config) struct WeightedEndpoint {
     /// `http://HOST:PORT` or `https://HOST:PORT`; `tcp://` or `tls://` for what plugins speak to.
     pub url: String,
-    /// Its share of the requests, relative to the others.
+    /// Its share of the requests, relative to the others; no new ones for 0.
     #[serde(default = "one")]
-    #[schemars(range(min = 1, max = 1_000))]
+    #[schemars(range(max = 1_000))]
     pub weight: u32,
 }
 
@@ -161,6 +163,9 @@ pub(in crate::config) struct ActiveHealth {
     /// Nothing is asked: that a connection can be opened is a good answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp: Option<Part<TcpHealth>>,
+    /// Header fields of each check, such as `host` or `authorization`. Without `host` it is the endpoint's own.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, Part<String>>,
     /// The statuses of a good answer: `[200, 204]` or `["200-299"]`.
     #[schemars(length(min = 1))]
     pub expect: Vec<Part<Statuses>>,

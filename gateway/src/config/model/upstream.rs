@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use http::{HeaderName, Uri, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, uri::PathAndQuery};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -44,7 +44,7 @@ pub struct Upstream {
 pub struct Endpoint {
     /// `http` or `https`, or `tcp` or `tls` with [`Protocol::Tcp`]; authority, no path.
     pub url: Uri,
-    /// At least 1.
+    /// 0 for no new requests.
     pub weight: u32,
 }
 
@@ -102,6 +102,10 @@ pub struct Health {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveHealth {
     pub question: HealthQuestion,
+    /// Of the request by which an endpoint is asked.
+    pub headers: HeaderMap,
+    /// What `Host` says; the endpoint's authority if absent.
+    pub host: Option<HeaderValue>,
     pub interval: Duration,
     pub timeout: Duration,
     /// So many bad answers in a row, at least 1.

@@ -1,9 +1,13 @@
 //! The head of a request as it is written, with framing of its own, whatever the fields say.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header, response::Parts, uri::PathAndQuery};
 use http_body::Body as _;
 
-use crate::{config::model::Upgrade, http::body::Body, telemetry::trace::TRACEPARENT};
+use crate::{
+    config::model::Upgrade,
+    http::{authentication, body::Body, loops},
+    telemetry::trace::TRACEPARENT,
+};
 
 /// A request without its body. Fields of the connection and of framing are not looked at.
 pub(in crate::upstream) struct Head<'a> {
@@ -15,6 +19,10 @@ pub(in crate::upstream) struct Head<'a> {
     pub(in crate::upstream) upgrade: Option<Upgrade>,
     /// What `traceparent` says, where the request has one.
     pub(in crate::upstream) traceparent: Option<&'a HeaderValue>,
+    /// Gets the interim responses, where somebody wants them.
+    pub(in crate::upstream) interim: Option<&'a dyn Fn(&Parts)>,
+    /// The body follows when the upstream asks for it (RFC 9110 §10.1.1).
+    pub(in crate::upstream) expects_continue: bool,
     /// No further request will come on the connection.
     pub(in crate::upstream) last: bool,
 }
@@ -27,16 +35,26 @@ pub(super) enum Framing {
     Chunked,
 }
 
+/// What a head that was written means for what follows.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Encoded {
+    pub(super) framing: Framing,
+    /// It has credentials that authenticate the connection.
+    pub(super) authenticates_connection: bool,
+}
+
 impl Head<'_> {
     /// Appends the head, and says how the body must follow.
-    pub(super) fn encode(&self, out: &mut Vec<u8>, body: &Body) -> Framing {
+    pub(super) fn encode(&self, out: &mut Vec<u8>, body: &Body) -> Encoded {
         out.extend_from_slice(self.method.as_str().as_bytes());
         out.push(b' ');
         out.extend_from_slice(self.target.as_str().as_bytes());
         out.extend_from_slice(b" HTTP/1.1\r\n");
         line(out, &header::HOST, self.host);
+        line(out, &loops::CDN_LOOP, loops::mark());
         let mut option = self.last.then_some("close");
         let mut announces_trailers = false;
+        let mut authenticates_connection = false;
         for (name, value) in self.headers {
             match (name.as_str().len(), name) {
                 (4, &header::HOST) | (7, &header::UPGRADE) | (10, &header::CONNECTION) => continue,
@@ -44,6 +62,9 @@ impl Head<'_> {
                 // What is left of it is for this hop (RFC 9110 §10.1.4).
                 (2, &header::TE) => option = option.or(Some("te")),
                 (7, &header::TRAILER) => announces_trailers = true,
+                (13, &header::AUTHORIZATION) | (19, &header::PROXY_AUTHORIZATION) => {
+                    authenticates_connection |= authentication::is_of_connection(value);
+                }
                 (11, name) if name == TRACEPARENT => {
                     line(out, name, self.traceparent.unwrap_or(value));
                     continue;
@@ -58,6 +79,9 @@ impl Head<'_> {
         }
         if let Some(option) = option {
             line(out, &header::CONNECTION, &HeaderValue::from_static(option));
+        }
+        if self.expects_continue {
+            line(out, &header::EXPECT, &HeaderValue::from_static("100-continue"));
         }
         let streams = matches!(body, Body::Client(_) | Body::Stream(_));
         // RFC 9110 §8.6: where a method expects a body, its absence is said.
@@ -76,7 +100,7 @@ impl Head<'_> {
             }
         };
         out.extend_from_slice(b"\r\n");
-        framing
+        Encoded { framing, authenticates_connection }
     }
 
     /// The trailers that the request announces, the only ones that may be sent.
@@ -115,12 +139,16 @@ mod tests {
             host: &HeaderValue::from_static("h"),
             upgrade: None,
             traceparent: None,
+            interim: None,
+            expects_continue: false,
             last: false,
         };
         let mut out = Vec::new();
-        let framing = head.encode(&mut out, body);
+        let Encoded { framing, .. } = head.encode(&mut out, body);
         let text = String::from_utf8(out).expect("ascii");
-        let fields = text.strip_prefix(&format!("{method} /a?b HTTP/1.1\r\nhost: h\r\n")).expect("a head");
+        let mark = loops::mark().to_str().expect("ascii");
+        let start = format!("{method} /a?b HTTP/1.1\r\nhost: h\r\ncdn-loop: {mark}\r\n");
+        let fields = text.strip_prefix(&start).expect("a head");
         (fields.strip_suffix("\r\n").expect("an empty line").replace("\r\n", "\n"), framing)
     }
 

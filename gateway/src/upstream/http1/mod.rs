@@ -17,6 +17,7 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, Waker, ready},
+    time::Duration,
 };
 
 use http::{StatusCode, response::Parts};
@@ -32,12 +33,22 @@ use self::{
 };
 use super::{io::Io, pass::Place};
 use crate::{
-    http::body::{Body, BodyError},
+    http::{
+        authentication,
+        body::{Body, BodyError},
+    },
     telemetry::metrics::Held,
 };
 
 /// The most bytes that the head of a response may have.
 pub(super) const MAX_HEAD: usize = 256 * 1024;
+
+/// How long an upstream has to ask for a body, or to refuse it, before it gets it unasked (RFC 9110 §10.1.1 has clients not wait
+/// for ever). Not all know of `Expect`.
+const CONTINUE: Duration = Duration::from_secs(1);
+
+/// So many interim responses to a request are passed on.
+const MAX_INTERIM: u32 = 16;
 
 /// A connection that is at rest or in use for one request.
 pub(super) struct Connection {
@@ -45,6 +56,8 @@ pub(super) struct Connection {
     buffer: Buffer,
     outbox: Outbox,
     counted: Counted,
+    /// A client has authenticated itself on it, or is about to: nobody else may use it.
+    private: bool,
 }
 
 /// What a connection counts as, until it is closed.
@@ -58,6 +71,8 @@ pub(super) enum Broken {
     Closed(io::Error),
     /// The upstream says that it has done nothing for it.
     Unprocessed(io::Error),
+    /// The upstream takes no requests for now; nothing was sent.
+    Busy,
     /// What came is not the head of a response.
     Malformed(String),
     /// The body of the request broke off.
@@ -71,6 +86,7 @@ impl fmt::Display for Broken {
                 write!(f, "connection closed before a response: {}", chain(error))
             }
             Self::Unprocessed(error) => write!(f, "refused by the upstream: {}", chain(error)),
+            Self::Busy => f.write_str("it takes no requests (SETTINGS_MAX_CONCURRENT_STREAMS is 0)"),
             Self::Malformed(reason) => write!(f, "not a response: {reason}"),
             Self::Body(error) => write!(f, "{error}"),
         }
@@ -91,7 +107,7 @@ pub(super) fn chain(error: &dyn std::error::Error) -> String {
 
 impl Connection {
     pub(super) fn new(io: Io, counted: Counted) -> Box<Self> {
-        Box::new(Self { io, buffer: Buffer::default(), outbox: Outbox::default(), counted })
+        Box::new(Self { io, buffer: Buffer::default(), outbox: Outbox::default(), counted, private: false })
     }
 
     /// Sends a request and waits for the head of the response. The body is taken, unless the request turns out to
@@ -102,11 +118,15 @@ impl Connection {
         body: &mut Body,
     ) -> Result<(Parts, Reading), Broken> {
         self.outbox.wrote = false;
-        let framing = head.encode(&mut self.outbox.bytes, body);
+        let encoded = head.encode(&mut self.outbox.bytes, body);
+        self.private |= encoded.authenticates_connection;
         let announced = head.trailers();
         let mut sending = None;
         let mut broken_off = None;
         let mut begun = false;
+        // While the body is held back.
+        let mut held = head.expects_continue.then(|| Box::pin(tokio::time::sleep(CONTINUE)));
+        let mut interim = 0;
         let (parts, length, reusable) = poll_fn(|cx| {
             if !begun {
                 begun = true;
@@ -114,42 +134,67 @@ impl Connection {
                 if let Some(error) = self.intrusion(cx) {
                     return Poll::Ready(Err(Broken::Unsent(error)));
                 }
-                sending = Some(Sending::new(std::mem::take(body), framing, announced.clone()));
+                sending = Some(Sending::new(std::mem::take(body), encoded.framing, announced.clone()));
             }
-            let Self { io, outbox, .. } = &mut *self;
-            match sending.as_mut().map(|sending| sending.poll(outbox, io, cx)) {
-                None | Some(Poll::Pending) => {}
-                Some(Poll::Ready(Ok(()))) => sending = None,
-                Some(Poll::Ready(Err(Fault::Body(error)))) => return Poll::Ready(Err(Broken::Body(error))),
-                Some(Poll::Ready(Err(Fault::Io(error)))) => {
-                    let untouched = sending.take().filter(|_| !outbox.wrote).and_then(Sending::into_untouched);
-                    if let Some(untouched) = untouched {
-                        *body = untouched;
-                        return Poll::Ready(Err(Broken::Unsent(error)));
-                    }
-                    // It may have answered all the same, and closed because it wants no more of the request.
-                    broken_off = Some(error);
+            loop {
+                if held.as_mut().is_some_and(|held| held.as_mut().poll(cx).is_ready()) {
+                    held = None;
                 }
-            }
-            match ready!(self.poll_head(cx, head)) {
-                Err(Broken::Closed(error)) => Poll::Ready(Err(Broken::Closed(broken_off.take().unwrap_or(error)))),
-                other => Poll::Ready(other),
+                let Self { io, outbox, .. } = &mut *self;
+                let poll = |sending: &mut Sending| match &held {
+                    None => sending.poll(outbox, io, cx),
+                    Some(_) => Sending::poll_head_only(outbox, io, cx),
+                };
+                match sending.as_mut().map(poll) {
+                    None | Some(Poll::Pending) => {}
+                    Some(Poll::Ready(Ok(()))) => sending = None,
+                    Some(Poll::Ready(Err(Fault::Body(error)))) => return Poll::Ready(Err(Broken::Body(error))),
+                    Some(Poll::Ready(Err(Fault::Io(error)))) => {
+                        let untouched = sending.take().filter(|_| !outbox.wrote).and_then(Sending::into_untouched);
+                        if let Some(untouched) = untouched {
+                            *body = untouched;
+                            return Poll::Ready(Err(Broken::Unsent(error)));
+                        }
+                        // It may have answered all the same, and closed because it wants no more of the request.
+                        broken_off = Some(error);
+                    }
+                }
+                let (parts, length, reusable) = match ready!(self.poll_head(cx, head)) {
+                    Err(Broken::Closed(error)) => {
+                        return Poll::Ready(Err(Broken::Closed(broken_off.take().unwrap_or(error))));
+                    }
+                    parsed => parsed?,
+                };
+                // RFC 9110 §15.2: the response is still to come.
+                match parts.status {
+                    StatusCode::CONTINUE => held = None,
+                    status if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS => {
+                        interim += 1;
+                        if let Some(pass_on) = head.interim.filter(|_| interim <= MAX_INTERIM) {
+                            pass_on(&parts);
+                        }
+                    }
+                    _ => return Poll::Ready(Ok((parts, length, reusable))),
+                }
             }
         })
         .await?;
-        let reusable = reusable && broken_off.is_none();
+        // A final response: the body that was held back is not wanted, and the upstream may still wait for it.
+        let unwanted = held.is_some() && sending.take().is_some();
+        // A challenge without credentials authenticates nobody, but the handshake that it begins is one connection's.
+        self.private |= matches!(parts.status, StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED)
+            && authentication::challenges_connection(&parts.headers);
+        let reusable = reusable && broken_off.is_none() && !unwanted;
         Ok((parts, Reading::new(self, length, sending, reusable)))
     }
 
     fn poll_head(&mut self, cx: &mut Context<'_>, request: &Head<'_>) -> Poll<Result<Parsed, Broken>> {
         loop {
             if let Some(head) = self.buffer.take_head() {
-                let parsed = parse::response(&head, request.method).map_err(Broken::Malformed)?;
-                // RFC 9110 §15.2: what is interim is passed over.
-                if parsed.0.status.is_informational() && parsed.0.status != StatusCode::SWITCHING_PROTOCOLS {
-                    continue;
+                if head.len() > MAX_HEAD {
+                    return Poll::Ready(Err(Broken::Malformed(format!("its head is over {MAX_HEAD} bytes"))));
                 }
-                return Poll::Ready(Ok(parsed));
+                return Poll::Ready(parse::response(&head, request.method).map_err(Broken::Malformed));
             }
             if !parse::may_begin(self.buffer.bytes()) {
                 return Poll::Ready(Err(Broken::Malformed("it does not begin with a version of HTTP".to_owned())));
@@ -185,6 +230,11 @@ impl Connection {
     /// What is below HTTP, for those who speak something else.
     pub(super) fn io(&mut self) -> &mut Io {
         &mut self.io
+    }
+
+    /// Whether it is for one client only.
+    pub(super) fn is_private(&self) -> bool {
+        self.private
     }
 
     /// Whether it is good for nothing any more, for one that is at rest.

@@ -5,11 +5,14 @@ use std::mem::MaybeUninit;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, response::Parts};
 use httparse::{Header, ParserConfig, Status};
+use hyper::ext::ReasonPhrase;
 
 use super::{chunked::Chunked, reading::Length};
 
-/// The most fields of a head or of trailers.
-const MAX_FIELDS: usize = 100;
+/// So many fields of a head or of trailers have room without an allocation. Nearly all have fewer.
+const FIELDS_INLINE: usize = 100;
+/// The most fields of a head or of trailers. What they take together is bounded by their bytes.
+const MAX_FIELDS: usize = 4096;
 
 /// A head, what follows it, and whether another request may follow on the connection.
 pub(super) type Parsed = (Parts, Length, bool);
@@ -21,13 +24,40 @@ pub(super) fn may_begin(bytes: &[u8]) -> bool {
 
 /// A head that is whole, in answer to a request of this method; or what is wrong with it.
 pub(super) fn response(head: &Bytes, method: &Method) -> Result<Parsed, String> {
-    let mut space = [const { MaybeUninit::<Header<'_>>::uninit() }; MAX_FIELDS];
+    let mut space = [const { MaybeUninit::<Header<'_>>::uninit() }; FIELDS_INLINE];
+    match parse(head, method, &mut space) {
+        Err(Unparsed::TooManyFields) => {}
+        Err(Unparsed::Malformed(reason)) => return Err(reason),
+        Ok(parsed) => return Ok(parsed),
+    }
+    let mut space = vec![MaybeUninit::uninit(); MAX_FIELDS];
+    parse(head, method, &mut space).map_err(|unparsed| match unparsed {
+        Unparsed::TooManyFields => format!("it has over {MAX_FIELDS} fields"),
+        Unparsed::Malformed(reason) => reason,
+    })
+}
+
+/// Why there is no head.
+enum Unparsed {
+    TooManyFields,
+    Malformed(String),
+}
+
+impl<T: ToString> From<T> for Unparsed {
+    fn from(reason: T) -> Self {
+        Self::Malformed(reason.to_string())
+    }
+}
+
+/// A head of as many fields as there is space for.
+fn parse<'a>(head: &'a Bytes, method: &Method, space: &mut [MaybeUninit<Header<'a>>]) -> Result<Parsed, Unparsed> {
     let mut parsed = httparse::Response::new(&mut []);
-    let status = ParserConfig::default()
-        .parse_response_with_uninit_headers(&mut parsed, head, &mut space)
-        .map_err(|error| error.to_string())?;
+    let status = match ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, head, space) {
+        Err(httparse::Error::TooManyHeaders) => return Err(Unparsed::TooManyFields),
+        status => status?,
+    };
     if status != Status::Complete(head.len()) {
-        return Err("it begins with an empty line".to_owned());
+        return Err("it begins with an empty line".into());
     }
     let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or("its status is no status")?;
     // To a server of HTTP/1.0 connections are for one request (RFC 9112 §9.3).
@@ -43,15 +73,24 @@ pub(super) fn response(head: &Bytes, method: &Method) -> Result<Parsed, String> 
     let (mut parts, ()) = Response::new(()).into_parts();
     parts.status = status;
     parts.headers = headers;
+    // RFC 9112 §4: clients should ignore it, and people read it. The usual one need not be kept.
+    let reason = parsed.reason.unwrap_or_default();
+    if !reason.is_empty() && status.canonical_reason() != Some(reason) {
+        parts.extensions.insert(ReasonPhrase::try_from(head.slice_ref(reason.as_bytes()))?);
+    }
     Ok((parts, length, persists))
 }
 
 /// Trailers with the empty line that ends them.
 pub(super) fn fields(section: &Bytes) -> Result<HeaderMap, &'static str> {
-    let mut space = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let Ok(Status::Complete((_, fields))) = httparse::parse_headers(section, &mut space) else {
-        return Err("the trailers are malformed");
-    };
+    let mut space = [httparse::EMPTY_HEADER; FIELDS_INLINE];
+    let mut more;
+    let mut parsed = httparse::parse_headers(section, &mut space);
+    if parsed == Err(httparse::Error::TooManyHeaders) {
+        more = vec![httparse::EMPTY_HEADER; MAX_FIELDS];
+        parsed = httparse::parse_headers(section, &mut more);
+    }
+    let Ok(Status::Complete((_, fields))) = parsed else { return Err("the trailers are malformed") };
     let mut headers = HeaderMap::with_capacity(fields.len());
     for field in fields {
         append(&mut headers, section, field).map_err(|_| "the trailers are malformed")?;

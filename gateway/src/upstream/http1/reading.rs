@@ -39,6 +39,11 @@ impl Reading {
         Self { connection, length, sending, reusable }
     }
 
+    /// Whether the connection is for one client only.
+    pub(in crate::upstream) fn is_private(&self) -> bool {
+        self.connection.is_private()
+    }
+
     pub(in crate::upstream) fn is_end_stream(&self) -> bool {
         match &self.length {
             Length::Exact(left) => *left == 0,

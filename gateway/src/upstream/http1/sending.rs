@@ -124,6 +124,13 @@ impl Sending {
         }
     }
 
+    /// As `poll`, while nothing of the body is sent: never ready but for a fault.
+    pub(super) fn poll_head_only(outbox: &mut Outbox, io: &mut Io, cx: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        ready!(outbox.poll_write(io, cx)).map_err(Fault::Io)?;
+        ready!(Pin::new(&mut *io).poll_flush(cx)).map_err(Fault::Io)?;
+        Poll::Pending
+    }
+
     fn take(&mut self, frame: Frame<Bytes>, outbox: &mut Outbox) -> Result<(), Fault> {
         let data = match frame.into_data() {
             Ok(data) => data,
