@@ -36,6 +36,8 @@ pub enum Failure {
     PluginFailed,
     /// All instances of a plugin are busy and the queue for them is full.
     PluginBusy,
+    /// A plugin is not called for a while, since it ran into its time limit too often.
+    PluginCircuitOpen,
     /// Over the limit of concurrent connections.
     TooManyConnections,
     /// The gateway is going down.
@@ -64,7 +66,7 @@ pub enum Failure {
 
 impl Failure {
     /// Every failure, in the order of declaration: `ALL[failure as usize] == failure`.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::MalformedRequest,
         Self::PathRejected,
         Self::HeadTimeout,
@@ -79,6 +81,7 @@ impl Failure {
         Self::MethodNotAllowed,
         Self::PluginFailed,
         Self::PluginBusy,
+        Self::PluginCircuitOpen,
         Self::TooManyConnections,
         Self::Draining,
         Self::NoEndpoint,
@@ -147,6 +150,7 @@ impl Failure {
             Self::MethodNotAllowed => ("method-not-allowed", 405, "the method is not allowed here"),
             Self::PluginFailed => ("plugin-failed", 500, "the request could not be processed"),
             Self::PluginBusy => ("plugin-busy", 503, "the gateway is too busy"),
+            Self::PluginCircuitOpen => ("plugin-circuit-open", 503, "the request could not be processed"),
             Self::TooManyConnections => ("too-many-connections", 503, "the gateway is too busy"),
             Self::Draining => ("draining", 503, "the gateway is shutting down"),
             Self::NoEndpoint => ("no-endpoint", 503, "the service is not available"),

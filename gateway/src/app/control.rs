@@ -391,6 +391,7 @@ impl Core {
         self.shared.metrics.in_force(Live::of(&snapshot.config));
         self.shared.responses.resize(snapshot.config.limits.cache_bytes);
         self.shared.store.resize(snapshot.config.limits.store_bytes);
+        self.shared.limit_instances(snapshot.config.limits.plugin_instances);
         self.bound.retain(|key, _| snapshot.listeners.iter().any(|(k, _)| k == key));
         self.bound.extend(sockets.into_iter().map(|(key, address, _)| (key, address)));
         self.snapshot = snapshot;

@@ -119,6 +119,17 @@ impl Shared {
         log.as_ref().map(|(logging, _)| logging.set_level(level).map_err(|error| error.to_string()))
     }
 
+    /// How many instances all plugins may have together, as far as the system has room for them.
+    pub(super) fn limit_instances(&self, wanted: usize) {
+        let allowed = self.runtime.limit_instances(wanted);
+        self.metrics.instances_limited(allowed);
+        if allowed < wanted {
+            tracing::warn!(
+                "`limits.plugin-instances` is {wanted}, and this system has room for {allowed}: raise vm.max_map_count"
+            );
+        }
+    }
+
     /// Writes out what is buffered.
     pub(super) fn finish_log(&self) {
         drop(self.log.lock().unwrap_or_else(PoisonError::into_inner).take());

@@ -142,6 +142,7 @@ async fn obey(index: usize, mut inbox: mpsc::Receiver<Command>, pulse: &Pulse) {
     loop {
         let command = tokio::select! {
             command = inbox.recv() => command,
+            () = pools.make_room() => continue,
             _ = housekeeping.tick() => {
                 pulse.fetch_add(1, Ordering::Relaxed);
                 if let Some(server) = &server {
@@ -187,7 +188,8 @@ async fn obey(index: usize, mut inbox: mpsc::Receiver<Command>, pulse: &Pulse) {
 }
 
 fn install(index: usize, server: &mut Option<Rc<Server>>, pools: &Pools, snapshot: &Snapshot) -> Rc<Server> {
-    match server {
+    pools.begin();
+    let server = match server {
         Some(server) => {
             let old = server.worker.site();
             server.worker.install(Rc::new(snapshot.site(index, &server.worker.timers, pools, Some(&old))));
@@ -198,7 +200,9 @@ fn install(index: usize, server: &mut Option<Rc<Server>>, pools: &Pools, snapsho
             let site = Rc::new(snapshot.site(index, &timers, pools, None));
             server.insert(Server::new(Rc::new(Worker::new(timers, site)))).clone()
         }
-    }
+    };
+    pools.clear_unused();
+    server
 }
 
 /// Makes the listeners those of the snapshot: new ones begin, changed ones get their certificates, others end.

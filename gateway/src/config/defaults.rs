@@ -36,6 +36,7 @@ impl Default for Limits {
             buffer_bytes: Size::mib(1),
             cache_bytes: Size::mib(128),
             store_bytes: Size::mib(256),
+            plugin_instances: 4000,
             connections: model::Limits::CONNECTIONS,
             streams: 128,
         }
@@ -163,6 +164,6 @@ impl Default for UpstreamTimeouts {
 
 impl Default for PluginLimits {
     fn default() -> Self {
-        Self { memory: Size::mib(64), time: Span::millis(50), instances: 64, max_calls: 1_000_000 }
+        Self { memory: Size::mib(64), time: Span::millis(50), instances: 256, max_calls: 1_000_000 }
     }
 }

@@ -132,6 +132,9 @@ pub(super) struct Limits {
     /// What plugins such as `rate-limit` count and remember in memory, all together. Every bucket and route can fill the memory
     /// that others leave unused, and has an equal part of it for itself. One value can take up a 16th.
     pub store_bytes: Size,
+    /// Plugin instances of all plugins, workers and routes together. Idle ones are dropped to stay below it.
+    #[schemars(range(min = 16, max = 4000))]
+    pub plugin_instances: usize,
     /// Open client connections. There are fewer if the process may not have twice as many file descriptors: half of them is for
     /// upstreams.
     #[schemars(range(min = 1, max = 10_000_000))]

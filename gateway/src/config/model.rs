@@ -161,6 +161,8 @@ pub struct Limits {
     pub cache_bytes: u64,
     /// What plugins count and remember in memory.
     pub store_bytes: usize,
+    /// Instances of all plugins together.
+    pub plugin_instances: usize,
     /// Open client connections of the whole process.
     pub connections: usize,
     /// Concurrent HTTP/2 streams of one connection.

@@ -69,6 +69,7 @@ fn the_smallest_file_has_all_the_defaults() {
         buffer_bytes: mib as usize,
         cache_bytes: 128 * mib,
         store_bytes: 256 << 20,
+        plugin_instances: 4000,
         connections: 16_384,
         streams: 128,
     };

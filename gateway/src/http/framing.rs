@@ -228,6 +228,7 @@ mod tests {
         buffer_bytes: 0,
         cache_bytes: 0,
         store_bytes: 0,
+        plugin_instances: 0,
         connections: 1,
         streams: 1,
     };

@@ -192,6 +192,15 @@ impl Exchange {
         self.no_room = None;
     }
 
+    /// Makes sure that edits can be undone. True if they could not before, so that whoever asked has to `commit`.
+    pub fn begin_transaction_if_none(&mut self) -> bool {
+        let is_off = !self.is_undoable();
+        if is_off {
+            self.begin_transaction();
+        }
+        is_off
+    }
+
     /// What the stage whose turn it is, or was last, had no room for in the request.
     pub fn no_room(&self) -> Option<NoRoom> {
         self.no_room

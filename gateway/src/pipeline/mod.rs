@@ -74,6 +74,8 @@ impl Entry {
             slot.withhold([self.stage.owned_headers(), &*self.learned.borrow()]);
         } else {
             self.commit(slot);
+            // A call that was given up has left open what it began.
+            slot.commit();
         }
         skipped
     }

@@ -85,6 +85,8 @@ pub enum FailureKind {
     Busy,
     /// The request has no room for its edits (`Exchange::no_room`): what the client sent is too large for it.
     TooLarge,
+    /// It was not called, since it ran longer than it may too often.
+    CircuitOpen,
 }
 
 impl FailureKind {
@@ -96,6 +98,7 @@ impl FailureKind {
             Self::Timeout => CallFailure::Timeout,
             Self::Memory => CallFailure::Memory,
             Self::Busy => CallFailure::Busy,
+            Self::CircuitOpen => CallFailure::CircuitOpen,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! thing is there the call is made again from its beginning: so a plugin that waits seldom never needs a fiber.
 
 use super::{
+    bindings::{self, http_client::CallError},
     gather,
     services::{Conversing, LocalFuture},
 };
@@ -18,6 +19,8 @@ pub(super) const ROUNDS: usize = 16;
 /// What an exchange waits for before its stage is called again.
 pub(super) enum Awaited {
     Thing(LocalFuture<'static, Option<Finding>>),
+    /// The answer to a plugin's own request, whose instance was wanted by others meanwhile.
+    Call(LocalFuture<'static, Called>),
     /// The whole body of the message that the phase is about.
     Body,
     /// What an upstream of TCP answers.
@@ -66,10 +69,35 @@ pub(super) enum Answer {
     Stored(Result<Reply, Failure>),
 }
 
+/// A plugin's own request that was answered while no instance waited for it.
+pub(super) struct Called {
+    pub(super) question: [u8; 32],
+    pub(super) answer: Result<bindings::Reply, CallError>,
+}
+
+impl Called {
+    pub(super) fn answer(exchange: &Exchange, question: &[u8; 32]) -> Option<Result<bindings::Reply, CallError>> {
+        let kept = exchange.stash.iter().filter(|(at, _)| *at == POSITION);
+        kept.filter_map(|(_, kept)| kept.downcast_ref::<Self>())
+            .find(|called| called.question == *question)
+            .map(|called| called.answer.clone())
+    }
+
+    /// Whether any was answered so for the present stage.
+    pub(super) fn is_any(exchange: &Exchange) -> bool {
+        exchange.stash.iter().any(|(at, kept)| *at == POSITION && kept.is::<Self>())
+    }
+}
+
 impl Awaited {
     /// Notes that the exchange has to wait. The last one counts.
     pub(super) fn note(exchange: &mut Exchange, future: LocalFuture<'static, Option<Finding>>) {
         Self::put(exchange, Self::Thing(future));
+    }
+
+    /// Notes that the exchange has to wait for the answer to a plugin's own request.
+    pub(super) fn note_call(exchange: &mut Exchange, answer: LocalFuture<'static, Called>) {
+        Self::put(exchange, Self::Call(answer));
     }
 
     /// Notes that the exchange has to wait for a body.
@@ -113,6 +141,10 @@ impl Awaited {
                 if let Some(finding) = future.await {
                     exchange.stash.push((POSITION, Box::new(finding)));
                 }
+            }
+            Self::Call(answer) => {
+                let called = answer.await;
+                exchange.stash.push((POSITION, Box::new(called)));
             }
             Self::Talk { answer, .. } => {
                 let talk = answer.await;

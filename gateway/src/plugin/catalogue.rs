@@ -65,17 +65,19 @@ impl Prepared {
         let answer = if self.loaded.blueprint.waits {
             let asked = on_own_runtime(async || {
                 let services = services();
-                let mut instance = self.instance_on_fiber(metrics(), &services).await?;
+                let room = self.loaded.blueprint.reserve_for_trial()?;
+                let mut instance = self.instance_on_fiber(metrics(), &services, room).await?;
                 let Some(function) = function(instance.functions()) else { return Ok(None) };
-                let loan = Loan { slot: None, services: &services, time: TIME };
+                let loan = Loan { slot: None, services: &services, time: TIME, contention: None };
                 Ok(Some(instance.call_on_fiber(function, (), loan).await?))
             });
             asked.unwrap_or_else(|error| Err(Refusal::Failure(no_thread(&error))))
         } else {
             let services = services();
-            self.instance(metrics(), &services).and_then(|mut instance: Instance| {
+            let room = self.loaded.blueprint.reserve_for_trial().map_err(Refusal::from);
+            room.and_then(|room| self.instance(metrics(), &services, room)).and_then(|mut instance: Instance| {
                 let Some(function) = function(instance.functions()) else { return Ok(None) };
-                let loan = Loan { slot: None, services: &services, time: TIME };
+                let loan = Loan { slot: None, services: &services, time: TIME, contention: None };
                 Ok(Some(instance.call(function, (), loan)?))
             })
         };

@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use super::epoch::Running;
+
 /// Counts the time in which a call is polled. Shared between the call and the epoch callback in its store,
 /// both on one thread; atomic because a store's callbacks have to be `Send`.
 pub(super) struct RunClock {
@@ -78,6 +80,7 @@ impl RunClock {
         self.watched.store(false, Relaxed);
         let mut future = pin!(future);
         std::future::poll_fn(|cx| {
+            let _running = Running::begin();
             self.since.store(self.now(), Relaxed);
             if self.watched.load(Relaxed) {
                 self.used_since.store(thread_cpu_nanos(), Relaxed);

@@ -1,19 +1,29 @@
 //! The one wasmtime engine, with the limits and the clock that all components share.
 
-use std::{path::PathBuf, thread, time::Duration};
+use std::{fs, path::PathBuf, sync::Arc};
 
 use wasmtime::{
     Cache, CacheConfig, Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
 };
 
-/// What the epoch advances by: the grain of every time limit.
-pub(super) const TICK: Duration = Duration::from_millis(5);
+use super::{capacity::Capacity, epoch};
 
 /// Stacks on which calls that can wait run.
 const STACK: usize = 1024 * 1024;
 
-/// Instances of all plugins on all workers together. They cost address space only until they are used.
-const INSTANCES: u32 = 2000;
+/// Instances that serve, of all plugins on all workers together, where the system has room for them. They cost address space
+/// only until they are used: 4 GiB each, of 128 TiB.
+const INSTANCES: u32 = 4000;
+const LEAST_INSTANCES: u32 = 256;
+/// Instances for trying configurations, beside those that serve.
+const TRIALS: u32 = 128;
+/// Mappings that one instance may take: its memory is in up to four pieces, its stack in two. As many again are left to the
+/// rest of the process.
+const MAPPINGS: u32 = 12;
+/// The kernel's default for mappings of a process.
+const MAX_MAP_COUNT: u32 = 65_530;
+/// Tables of one slot.
+pub(super) const TABLES: usize = 2;
 /// Python makes 38 core instances of one component.
 const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
 /// Interpreters have thousands of functions in one table.
@@ -29,8 +39,10 @@ pub enum CodeCache {
     Off,
 }
 
-/// Makes the engine and starts its clock. What cannot be had is done without, and said in the log.
-pub(super) fn engine(cache: &CodeCache) -> wasmtime::Result<Engine> {
+/// Makes the engine and starts its clock, and says how many instances it has room for. What cannot be had is done without,
+/// and said in the log.
+pub(super) fn engine(cache: &CodeCache) -> wasmtime::Result<(Engine, Arc<Capacity>)> {
+    let slots = slots(fs::read_to_string("/proc/sys/vm/max_map_count").ok().as_deref());
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -43,7 +55,7 @@ pub(super) fn engine(cache: &CodeCache) -> wasmtime::Result<Engine> {
         .parallel_compilation(true)
         .async_stack_size(STACK)
         .cache(open_cache(cache));
-    config.allocation_strategy(pooling());
+    config.allocation_strategy(pooling(slots));
     let engine = match Engine::new(&config) {
         Ok(engine) => engine,
         Err(error) => {
@@ -54,9 +66,9 @@ pub(super) fn engine(cache: &CodeCache) -> wasmtime::Result<Engine> {
             Engine::new(&config)?
         }
     };
-    start_clock(&engine)?;
+    epoch::follow(&engine)?;
     yield_to_workers();
-    Ok(engine)
+    Ok((engine, Capacity::new(slots as usize, TRIALS as usize)))
 }
 
 /// Compiling takes all cores for seconds, where a component holds an interpreter: requests go first. The threads are those of
@@ -70,13 +82,21 @@ fn yield_to_workers() {
     let _ = rayon::ThreadPoolBuilder::new().thread_name(|n| format!("compile-{n}")).start_handler(begin).build_global();
 }
 
-fn pooling() -> InstanceAllocationStrategy {
+/// Instances that the kernel has room for.
+fn slots(max_map_count: Option<&str>) -> u32 {
+    let mappings = max_map_count.and_then(|text| text.trim().parse().ok()).unwrap_or(MAX_MAP_COUNT);
+    (mappings / MAPPINGS).clamp(LEAST_INSTANCES, INSTANCES)
+}
+
+/// Every instance holds a reservation for as many slots as it needs, so none of these limits is ever met.
+fn pooling(slots: u32) -> InstanceAllocationStrategy {
+    let all = slots + TRIALS;
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(INSTANCES)
-        .total_core_instances(INSTANCES * 16)
-        .total_memories(INSTANCES)
-        .total_tables(INSTANCES * 2)
-        .total_stacks(INSTANCES)
+    pool.total_component_instances(all)
+        .total_core_instances(all * CORE_INSTANCES_PER_COMPONENT)
+        .total_memories(all)
+        .total_tables(all * TABLES as u32)
+        .total_stacks(all)
         .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
         .max_memories_per_component(CORE_INSTANCES_PER_COMPONENT)
         .max_tables_per_component(CORE_INSTANCES_PER_COMPONENT)
@@ -84,21 +104,6 @@ fn pooling() -> InstanceAllocationStrategy {
         .max_core_instance_size(8 * 1024 * 1024)
         .table_elements(TABLE_ELEMENTS);
     InstanceAllocationStrategy::Pooling(pool)
-}
-
-/// The thread holds the engine weakly and ends with it.
-fn start_clock(engine: &Engine) -> wasmtime::Result<()> {
-    let engine = engine.weak();
-    thread::Builder::new().name("plugin-clock".to_owned()).spawn(move || {
-        loop {
-            thread::sleep(TICK);
-            match engine.upgrade() {
-                Some(engine) => engine.increment_epoch(),
-                None => return,
-            }
-        }
-    })?;
-    Ok(())
 }
 
 fn open_cache(choice: &CodeCache) -> Option<Cache> {
@@ -135,17 +140,25 @@ mod tests {
     #[test]
     fn the_pooling_allocator_can_be_reserved() {
         let mut config = Config::new();
-        config.async_stack_size(STACK).allocation_strategy(pooling());
+        config.async_stack_size(STACK).allocation_strategy(pooling(slots(None)));
         Engine::new(&config).unwrap();
     }
 
     #[test]
-    fn the_clock_ends_with_its_engine() {
-        let engine = engine(&CodeCache::Off).unwrap();
+    fn there_are_no_more_slots_than_the_kernel_maps() {
+        assert_eq!(slots(Some("1048576\n")), INSTANCES);
+        assert_eq!(slots(Some("24000\n")), 2000);
+        assert_eq!(slots(Some("100\n")), LEAST_INSTANCES);
+        assert_eq!(slots(Some("what\n")), INSTANCES);
+    }
+
+    #[test]
+    fn the_clock_lets_an_engine_go() {
+        let (engine, _) = engine(&CodeCache::Off).unwrap();
         let weak = engine.weak();
         drop(engine);
         while weak.upgrade().is_some() {
-            thread::yield_now();
+            std::thread::yield_now();
         }
     }
 }

@@ -3,7 +3,10 @@
 
 use std::{
     rc::Rc,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -14,6 +17,9 @@ use wasmtime::{
 
 use super::{
     bindings::{ConfigProblem, Decision, Endpoint, Manifest, Outcome, Part, Passage, PhaseSet, Request, Response},
+    capacity::{Capacity, Reservation},
+    contention::{Contention, GaveWay},
+    epoch::{COARSE, Running},
     services::Services,
     state::{Identity, Mode, State, at_deadline, ticks},
 };
@@ -31,6 +37,8 @@ const PLACE: usize = 512;
 const HANDED_OVER_BYTES: usize = 8 * 1024 * 1024;
 /// A call, with all that it waits for. A bound of last resort: exchanges have time-outs of their own.
 const WHOLE_CALL: Duration = Duration::from_secs(300);
+/// An instance that takes longer to get ready would hold up its worker.
+const SLOW: Duration = Duration::from_millis(5);
 
 /// A component ready to be instantiated.
 pub(super) struct Blueprint {
@@ -39,6 +47,34 @@ pub(super) struct Blueprint {
     /// It imports something that can wait, so every call needs a fiber.
     pub(super) waits: bool,
     pub(super) lending: Lending,
+    pub(super) capacity: Arc<Capacity>,
+    /// Slots of the allocator that an instance takes.
+    pub(super) weight: usize,
+    /// An instance has taken long to get ready, so they are made on fibers from then on.
+    pub(super) is_slow: AtomicBool,
+}
+
+impl Blueprint {
+    /// Room for an instance that serves nobody. Blocks, so not for workers.
+    pub(super) fn reserve_for_trial(&self) -> Result<Reservation, StageFailure> {
+        let busy = || StageFailure {
+            kind: FailureKind::Busy,
+            detail: "other configurations are being tried, and none ended in time".to_owned(),
+        };
+        self.capacity.reserve_for_trial(self.weight).ok_or_else(busy)
+    }
+
+    /// Whether instances have to be made on fibers.
+    pub(super) fn is_slow(&self) -> bool {
+        self.is_slow.load(Relaxed)
+    }
+
+    /// Notes how long it took to make an instance.
+    pub(super) fn took(&self, time: Duration) {
+        if time >= SLOW {
+            self.is_slow.store(true, Relaxed);
+        }
+    }
 }
 
 /// As what the functions of a component want requests and responses. The interface says `borrow`, which they have to give back
@@ -85,6 +121,7 @@ pub(super) struct Terms {
     pub(super) identity: Arc<Identity>,
     pub(super) metrics: PluginMetrics,
     pub(super) memory: usize,
+    pub(super) room: Reservation,
 }
 
 pub(super) struct Instance {
@@ -93,6 +130,8 @@ pub(super) struct Instance {
     /// For exchanges: what wears it. Getting ready does not.
     calls: u64,
     _counted: Held,
+    /// Given back when the store is gone.
+    _room: Reservation,
 }
 
 /// What a call is given, and for how long it may run.
@@ -101,19 +140,23 @@ pub(super) struct Loan<'a> {
     pub(super) slot: Option<&'a mut Slot>,
     pub(super) services: &'a Rc<Services>,
     pub(super) time: Duration,
+    /// Who else wants the instance, if the call can give way.
+    pub(super) contention: Option<&'a Rc<Contention>>,
 }
 
 impl Instance {
     /// Makes an instance of a component that cannot wait.
     pub(super) fn create(blueprint: &Blueprint, terms: Terms, loan: Loan<'_>) -> Result<Self, StageFailure> {
-        let mut store = new_store(blueprint, terms);
+        // Dropped after the store, if this fails.
+        let Terms { identity, metrics, memory, room } = terms;
+        let mut store = new_store(blueprint, State::new(identity, metrics, memory));
         let functions = {
             let borrowed = Lent::begin(&mut store, loan, Way::Direct);
             let made = blueprint.pre.instantiate(&mut *borrowed.store);
             let made = made.and_then(|made| Functions::of(&made, &mut *borrowed.store, &blueprint.exports));
             made.map_err(|error| failure(borrowed.store.data(), &error))?
         };
-        Ok(Self::made(store, functions))
+        Ok(Self::made(store, functions, room))
     }
 
     /// Makes an instance on a fiber.
@@ -122,7 +165,8 @@ impl Instance {
         terms: Terms,
         loan: Loan<'_>,
     ) -> Result<Self, StageFailure> {
-        let mut store = new_store(blueprint, terms);
+        let Terms { identity, metrics, memory, room } = terms;
+        let mut store = new_store(blueprint, State::new(identity, metrics, memory));
         let functions = {
             let borrowed = Lent::begin(&mut store, loan, Way::Fiber);
             let clock = Arc::clone(&borrowed.store.data().clock);
@@ -130,12 +174,12 @@ impl Instance {
             let made = made.and_then(|made| Functions::of(&made, &mut *borrowed.store, &blueprint.exports));
             made.map_err(|error| failure(borrowed.store.data(), &error))?
         };
-        Ok(Self::made(store, functions))
+        Ok(Self::made(store, functions, room))
     }
 
-    fn made(store: Store<State>, functions: Functions) -> Self {
+    fn made(store: Store<State>, functions: Functions, room: Reservation) -> Self {
         let _counted = store.data().metrics.instance();
-        Self { store, functions, calls: 0, _counted }
+        Self { store, functions, calls: 0, _counted, _room: room }
     }
 
     pub(super) fn functions(&self) -> &Functions {
@@ -227,6 +271,11 @@ impl Instance {
         self.store.data().clock.ran()
     }
 
+    /// It is dropped to make room for others.
+    pub(super) fn evicted(&self) {
+        self.store.data().metrics.evicted();
+    }
+
     /// Whether it has served no exchange yet.
     pub(super) fn is_unused(&self) -> bool {
         self.calls == 0
@@ -262,8 +311,7 @@ impl Functions {
     }
 }
 
-fn new_store(blueprint: &Blueprint, terms: Terms) -> Store<State> {
-    let state = State::new(terms.identity, terms.metrics, terms.memory);
+fn new_store(blueprint: &Blueprint, state: State) -> Store<State> {
     let mut store = Store::new(blueprint.pre.engine(), state);
     store.limiter(|state| &mut state.limiter);
     store.epoch_deadline_callback(at_deadline);
@@ -281,6 +329,8 @@ enum Way {
 struct Lent<'a> {
     store: &'a mut Store<State>,
     slot: Option<&'a mut Slot>,
+    /// On the worker's own stack; a fiber says so by itself, while it runs.
+    _running: Option<Running>,
 }
 
 impl<'a> Lent<'a> {
@@ -290,19 +340,21 @@ impl<'a> Lent<'a> {
         // A body comes with a head around it.
         store.set_hostcall_fuel(HANDED_OVER_BYTES.max(bodies.saturating_add(HANDED_OVER_BYTES / 8)));
         let state = store.data_mut();
-        state.lend(exchange, Rc::clone(loan.services));
-        match way {
+        state.lend(exchange, Rc::clone(loan.services), loan.contention.cloned());
+        let running = match way {
             Way::Direct => {
                 state.mode = Mode::Direct { limit: loan.time, watched: None };
-                // The present tick is already under way.
-                store.set_epoch_deadline(ticks(loan.time / 2) + 1);
+                // The present step is already under way.
+                store.set_epoch_deadline(ticks(loan.time / 2) + COARSE);
+                Some(Running::begin())
             }
             Way::Fiber => {
                 state.mode = Mode::Fiber { limit: loan.time };
                 store.set_epoch_deadline(1);
+                None
             }
-        }
-        Self { store, slot: loan.slot }
+        };
+        Self { store, slot: loan.slot, _running: running }
     }
 }
 
@@ -329,6 +381,9 @@ fn place(error: &wasmtime::Error) -> Option<String> {
 
 /// What went wrong, in the guest's own words where it had any.
 fn failure(state: &State, error: &wasmtime::Error) -> StageFailure {
+    if error.downcast_ref::<GaveWay>().is_some() {
+        return StageFailure { kind: FailureKind::Error, detail: GaveWay.to_string() };
+    }
     let (kind, mut detail) = if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
         (FailureKind::Timeout, "it ran longer than it may".to_owned())
     } else if state.limiter.refused {

@@ -6,7 +6,7 @@ use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
     rc::Rc,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -21,16 +21,21 @@ use wasmtime::{
 
 use super::{
     bindings::{PACKAGE, VERSION},
-    engine::{CodeCache, engine},
+    capacity::Capacity,
+    engine::{CodeCache, TABLES, engine},
     facts::{self, Facts, Wants},
     host::{self, wasi},
     instance::{Blueprint, Exports, Instance, Lending, Loan, Terms},
+    output::LogRate,
     prepared::no_thread,
     services::Services,
     state::{Identity, State},
     threads::on_own_runtime,
 };
-use crate::{config::model::Grants, pipeline::Phases};
+use crate::{
+    config::model::Grants,
+    pipeline::{Phases, StageFailure},
+};
 
 const COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
 /// For instantiating a component and asking it about itself. Generous: this is not on any request's way.
@@ -40,6 +45,7 @@ const DESCRIBE_MEMORY: usize = 512 * 1024 * 1024;
 /// Loads components. One for the whole process; what it has loaded is compiled once and shared.
 pub struct Runtime {
     engine: Engine,
+    capacity: Arc<Capacity>,
     linker: Linker<State>,
     loaded: Mutex<HashMap<String, Weak<Loaded>>>,
 }
@@ -89,12 +95,22 @@ pub enum LoadError {
 impl Runtime {
     pub fn new(cache: &CodeCache) -> anyhow::Result<Self> {
         let make = || -> wasmtime::Result<Self> {
-            let engine = engine(cache)?;
+            let (engine, capacity) = engine(cache)?;
             let mut linker = Linker::new(&engine);
             host::add_to_linker(&mut linker)?;
-            Ok(Self { engine, linker, loaded: Mutex::default() })
+            Ok(Self { engine, capacity, linker, loaded: Mutex::default() })
         };
         make().map_err(|error| anyhow::anyhow!("cannot set up WebAssembly: {error:#}"))
+    }
+
+    /// Allows so many instances of all plugins together, or as many as the system has room for. Returns what is allowed.
+    pub fn limit_instances(&self, limit: usize) -> usize {
+        self.capacity.set_limit(limit)
+    }
+
+    /// Instances that all plugins may have together.
+    pub fn instance_limit(&self) -> usize {
+        self.capacity.limit()
     }
 
     pub fn load_file(&self, path: &Path) -> Result<Arc<Loaded>, LoadError> {
@@ -155,7 +171,15 @@ impl Runtime {
             response: exports.on_response.is_some(),
             complete: exports.on_complete.is_some(),
         };
-        let blueprint = Blueprint { pre, exports, waits, lending: lending(&self.engine, &component)? };
+        let blueprint = Blueprint {
+            pre,
+            exports,
+            waits,
+            lending: lending(&self.engine, &component)?,
+            capacity: Arc::clone(&self.capacity),
+            weight: weight(&component),
+            is_slow: AtomicBool::new(false),
+        };
         let wants = |interface: &str| imports.keys().any(|name| without_version(name) == ours(interface));
         let wants = Wants {
             upstreams: wants("http-client") || wants("documents") || wants("tcp"),
@@ -187,6 +211,12 @@ impl Loaded {
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
+}
+
+/// Slots of the allocator that an instance takes: one for each memory, or pair of tables.
+fn weight(component: &Component) -> usize {
+    let (memories, tables) = component.resources_required().map_or((1, 1), |all| (all.num_memories, all.num_tables));
+    (memories as usize).max((tables as usize).div_ceil(TABLES)).max(1)
 }
 
 /// The first eight bytes tell: magic, version, layer.
@@ -310,25 +340,26 @@ fn lending(engine: &Engine, component: &Component) -> Result<Lending, LoadError>
 
 /// Instantiates the component once, which also checks the types of its exports, and asks for its manifest.
 fn describe(blueprint: &Blueprint) -> Result<facts::CheckedManifest, LoadError> {
-    let terms = |services: &Services| Terms {
-        identity: Arc::new(Identity {
-            name: "(not yet configured)".into(),
-            grants: Grants::default(),
-            standard: false,
-        }),
-        metrics: services.shared.metrics.plugin(services.worker, ""),
-        memory: DESCRIBE_MEMORY,
+    let terms = |services: &Services| -> Result<Terms, StageFailure> {
+        let grants = Grants::default();
+        let name = "(not yet configured)".into();
+        Ok(Terms {
+            identity: Arc::new(Identity { name, grants, standard: false, log_rate: LogRate::default() }),
+            metrics: services.shared.metrics.plugin(services.worker, ""),
+            memory: DESCRIBE_MEMORY,
+            room: blueprint.reserve_for_trial()?,
+        })
     };
     let services = || Rc::new(Services::without_worker(Arc::default()));
     let at_once = || {
         let services = services();
-        let loan = || Loan { slot: None, services: &services, time: DESCRIBE_TIME };
-        Instance::create(blueprint, terms(&services), loan())?.describe(loan())
+        let loan = || Loan { slot: None, services: &services, time: DESCRIBE_TIME, contention: None };
+        Instance::create(blueprint, terms(&services)?, loan())?.describe(loan())
     };
     let on_fiber = async || {
         let services = services();
-        let loan = || Loan { slot: None, services: &services, time: DESCRIBE_TIME };
-        let mut instance = Instance::create_on_fiber(blueprint, terms(&services), loan()).await?;
+        let loan = || Loan { slot: None, services: &services, time: DESCRIBE_TIME, contention: None };
+        let mut instance = Instance::create_on_fiber(blueprint, terms(&services)?, loan()).await?;
         instance.describe_on_fiber(loan()).await
     };
     let manifest = match blueprint.waits {

@@ -1,12 +1,26 @@
-//! What a guest says in words: log lines, and what it prints. All of it is bounded for each call, and comes
+//! What a guest says in words: log lines, and what it prints. All of it is bounded for each call and in time, and comes
 //! into the gateway's log with the plugin's name and the request's identifier.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
 
 use tracing::Level;
 
 use super::bindings::log;
+use crate::telemetry::metrics::PluginMetrics;
 
-/// Log lines taken from one call.
+/// Lines taken from one call, logged and printed, and their bytes.
 const LINES: u32 = 100;
+const CALL_BYTES: usize = 64 * 1024;
+/// What a line costs beside its text: time, level, names.
+const LINE_OVERHEAD: usize = 128;
+/// What one configuration of a plugin may add to the log in a second, and at once.
+const RATE_BYTES: u64 = 256 * 1024;
+const BURST_BYTES: u64 = 1024 * 1024;
+/// How often it is said that something was dropped.
+const REPORT: Duration = Duration::from_secs(1);
 const MESSAGE_BYTES: usize = 4096;
 const FIELDS: usize = 16;
 const FIELD_BYTES: usize = 1024;
@@ -26,6 +40,8 @@ pub(super) struct Speaker<'a> {
     pub(super) plugin: &'a str,
     /// The request's identifier; empty outside requests.
     pub(super) request: &'a str,
+    pub(super) rate: &'a LogRate,
+    pub(super) metrics: &'a PluginMetrics,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,6 +54,7 @@ pub(super) enum Stream {
 #[derive(Default)]
 pub(super) struct Output {
     lines: u32,
+    bytes: usize,
     lines_dropped: u64,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
@@ -47,11 +64,6 @@ pub(super) struct Output {
 impl Output {
     /// Logs a line, unless the call has had its share.
     pub(super) fn log(&mut self, speaker: Speaker<'_>, level: log::Level, message: &str, fields: &[(String, String)]) {
-        if self.lines >= LINES {
-            self.lines_dropped += 1;
-            return;
-        }
-        self.lines += 1;
         let level = match level {
             log::Level::Trace => Level::TRACE,
             log::Level::Debug => Level::DEBUG,
@@ -59,6 +71,24 @@ impl Output {
             log::Level::Warn => Level::WARN,
             log::Level::Error => Level::ERROR,
         };
+        self.say(speaker, level, message, fields);
+    }
+
+    /// A line, unless the call or the plugin has had its share. What the log's level leaves out is no part of it.
+    fn say(&mut self, speaker: Speaker<'_>, level: Level, message: &str, fields: &[(String, String)]) {
+        if !is_enabled(level) {
+            return;
+        }
+        let field = |(name, value): &(String, String)| name.len().min(FIELD_BYTES) + value.len().min(FIELD_BYTES);
+        let fields_bytes: usize = fields.iter().take(FIELDS).map(field).sum();
+        let bytes = LINE_OVERHEAD + message.len().min(MESSAGE_BYTES) + fields_bytes;
+        let is_over = self.lines >= LINES || bytes > CALL_BYTES.saturating_sub(self.bytes);
+        if is_over || !speaker.rate.take(bytes as u64) {
+            self.lines_dropped += 1;
+            return;
+        }
+        self.lines += 1;
+        self.bytes += bytes;
         event(speaker, level, message, fields);
     }
 
@@ -83,48 +113,116 @@ impl Output {
 
     /// Nothing was said since the last call ended.
     pub(super) fn is_silent(&self) -> bool {
-        self.lines == 0 && self.bytes_dropped == 0 && self.stdout.is_empty() && self.stderr.is_empty()
+        self.lines == 0
+            && self.lines_dropped == 0
+            && self.bytes_dropped == 0
+            && self.stdout.is_empty()
+            && self.stderr.is_empty()
     }
 
     /// Ends a call: what was printed goes to the log, and how much of it was too much.
     pub(super) fn finish(&mut self, speaker: Speaker<'_>) {
-        for (level, buffer) in [(Level::INFO, &mut self.stdout), (Level::WARN, &mut self.stderr)] {
-            if buffer.is_empty() {
-                continue;
-            }
+        for (level, buffer) in
+            [(Level::INFO, std::mem::take(&mut self.stdout)), (Level::WARN, std::mem::take(&mut self.stderr))]
+        {
             for line in buffer.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
-                event(speaker, level, &String::from_utf8_lossy(&line[..line.len().min(LINE_BYTES)]), &[]);
+                self.say(speaker, level, &String::from_utf8_lossy(&line[..line.len().min(LINE_BYTES)]), &[]);
             }
-            buffer.clear();
         }
-        self.lines = 0;
+        (self.lines, self.bytes) = (0, 0);
         let lines = std::mem::take(&mut self.lines_dropped);
         let bytes = std::mem::take(&mut self.bytes_dropped);
-        if lines > 0 || bytes > 0 {
+        if lines == 0 && bytes == 0 {
+            return;
+        }
+        speaker.metrics.log_dropped(lines.max(1));
+        if let Some(unreported) = speaker.rate.report() {
             tracing::warn!(
                 plugin = speaker.plugin,
                 request = speaker.request,
-                "plugin said too much in one call: {lines} log lines and {bytes} printed bytes dropped"
+                "plugin said too much in one call, or in all of them together: {lines} log lines and {bytes} printed bytes \
+                 dropped, and before that from {unreported} calls"
             );
         }
+    }
+}
+
+fn is_enabled(level: Level) -> bool {
+    macro_rules! at {
+        ($level:ident) => {
+            tracing::enabled!(target: TARGET, Level::$level)
+        };
+    }
+    match level {
+        Level::TRACE => at!(TRACE),
+        Level::DEBUG => at!(DEBUG),
+        Level::INFO => at!(INFO),
+        Level::WARN => at!(WARN),
+        Level::ERROR => at!(ERROR),
+    }
+}
+
+/// How fast one configuration of a plugin fills the log, on all workers together: a bucket of bytes that refills.
+pub(super) struct LogRate {
+    begun: Instant,
+    /// When the bucket is full again, in nanoseconds from the beginning.
+    full: AtomicU64,
+    /// When it may next be said that something was dropped, and calls of which it was not said.
+    report: AtomicU64,
+    unreported: AtomicU64,
+}
+
+impl Default for LogRate {
+    fn default() -> Self {
+        let zero = AtomicU64::default;
+        Self { begun: Instant::now(), full: zero(), report: zero(), unreported: zero() }
+    }
+}
+
+impl LogRate {
+    fn take(&self, bytes: u64) -> bool {
+        self.take_at(self.now(), bytes)
+    }
+
+    fn take_at(&self, now: u64, bytes: u64) -> bool {
+        const NANOS: u64 = 1_000_000_000;
+        let cost = bytes * NANOS / RATE_BYTES;
+        let taken =
+            |full: u64| Some(full.max(now) + cost).filter(|full| full - now <= BURST_BYTES * NANOS / RATE_BYTES);
+        self.full.fetch_update(Relaxed, Relaxed, taken).is_ok()
+    }
+
+    /// Whether to say that a call's words were dropped; if so, of how many calls before it was not said.
+    fn report(&self) -> Option<u64> {
+        let now = self.now();
+        let due = |at: u64| (at <= now).then_some(now + REPORT.as_nanos() as u64);
+        match self.report.fetch_update(Relaxed, Relaxed, due) {
+            Ok(_) => Some(self.unreported.swap(0, Relaxed)),
+            Err(_) => {
+                self.unreported.fetch_add(1, Relaxed);
+                None
+            }
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.begun.elapsed().as_nanos() as u64
     }
 }
 
 /// A level is part of a `tracing` call site, so each has its own.
 fn event(speaker: Speaker<'_>, level: Level, message: &str, fields: &[(String, String)]) {
     macro_rules! at {
-        ($level:ident) => {
-            if tracing::enabled!(target: TARGET, Level::$level) {
+        ($level:ident) => {{
                 let message = printable(message, MESSAGE_BYTES);
-                let Speaker { plugin, request } = speaker;
+                let Speaker { plugin, request, .. } = speaker;
                 if fields.is_empty() {
                     tracing::event!(target: TARGET, Level::$level, plugin, request, "{message}");
                 } else {
                     let fields = joined(fields);
                     tracing::event!(target: TARGET, Level::$level, plugin, request, fields, "{message}");
                 }
-            }
-        };
+        }};
     }
     match level {
         Level::TRACE => at!(TRACE),
@@ -185,6 +283,15 @@ mod tests {
         }
         assert_eq!(output.stdout.len(), PRINTED_BYTES);
         assert_eq!(output.bytes_dropped, 100 * 4096 - PRINTED_BYTES as u64);
+    }
+
+    #[test]
+    fn the_log_takes_a_burst_and_then_so_much_in_a_second() {
+        let rate = LogRate::default();
+        assert!(rate.take_at(0, BURST_BYTES));
+        assert!(!rate.take_at(0, 1000));
+        assert!(rate.take_at(1_000_000_000, RATE_BYTES));
+        assert!(!rate.take_at(1_000_000_000, 1000));
     }
 
     #[test]

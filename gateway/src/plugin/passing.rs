@@ -144,10 +144,10 @@ impl Passing {
             _ => None,
         };
         let caller = self.caller.clone();
-        self.call = if caller.pool.is_direct() {
-            Call::Over(Box::new(caller.call_at_once(part, tenant)))
-        } else {
-            Call::Running(Box::pin(async move { caller.call_on_fiber(part, tenant).await }))
+        let own = if caller.pool.is_direct() { caller.tenant_at_once(tenant) } else { Err(tenant) };
+        self.call = match own {
+            Ok(tenant) => Call::Over(Box::new(caller.call_at_once(part, tenant))),
+            Err(tenant) => Call::Running(Box::pin(async move { caller.call_on_fiber(part, tenant).await })),
         };
     }
 
@@ -293,22 +293,23 @@ struct Caller {
 
 impl Caller {
     /// A call on the worker's own stack, while that can be.
-    fn call_at_once(&self, part: Part, tenant: Option<Tenant>) -> Called {
-        let tenant = match tenant {
-            Some(tenant) => Ok(tenant),
-            None => self.tenant_at_once(),
-        };
+    fn call_at_once(&self, part: Part, tenant: Result<Tenant, StageFailure>) -> Called {
         let result = tenant.and_then(|mut tenant| {
             let began = Instant::now();
             let function = function(&tenant.instance)?;
             let said = tenant.instance.call(function, (part,), self.loan());
             self.count(began.elapsed());
-            said.map(|(said,)| (said, tenant)).map_err(|failure| self.pool.failed(failure, &self.calls))
+            said.map(|(said,)| (said, tenant))
+                .map_err(|failure| self.pool.failed_at_once(CallPhase::Part, failure, &self.calls))
         });
         self.concluded(result)
     }
 
     async fn call_on_fiber(&self, part: Part, tenant: Option<Tenant>) -> Called {
+        let attempt = match self.pool.attempt(CallPhase::Part, &self.calls).await {
+            Ok(attempt) => attempt,
+            Err(failure) => return (Err(failure), None),
+        };
         let tenant = match tenant {
             Some(tenant) => Ok(tenant),
             None => self.tenant_on_fiber().await,
@@ -317,6 +318,7 @@ impl Caller {
             Ok(tenant) => self.call_in(part, tenant).await,
             Err(failure) => Err(failure),
         };
+        attempt.ended(result.as_ref().err().map(|failure| failure.kind));
         self.concluded(result)
     }
 
@@ -345,13 +347,18 @@ impl Caller {
         (said, None)
     }
 
-    fn tenant_at_once(&self) -> Result<Tenant, StageFailure> {
-        if !self.is_isolated() {
-            return Ok(Tenant { instance: self.pool.take(&self.services, &self.calls)?, permit: None });
+    /// The body's own instance, or one from the pool; an error gives back what there was if one has to be waited for.
+    fn tenant_at_once(&self, own: Option<Tenant>) -> Result<Result<Tenant, StageFailure>, Option<Tenant>> {
+        if let Some(own) = own {
+            return Ok(Ok(own));
         }
-        let busy = || StageFailure { kind: FailureKind::Busy, detail: "all instances are busy".to_owned() };
-        let permit = self.pool.try_admit().ok_or_else(|| self.pool.failed(busy(), &self.calls))?;
-        Ok(Tenant { instance: self.pool.create(&self.services, &self.calls)?, permit: Some(permit) })
+        let (instance, permit) = if self.is_isolated() {
+            let permit = self.pool.try_admit().ok_or(None)?;
+            (self.pool.create(&self.services, &self.calls), Some(permit))
+        } else {
+            (self.pool.take(&self.services, &self.calls), None)
+        };
+        Ok(instance.ok_or(None)?.map(|instance| Tenant { instance, permit }))
     }
 
     async fn tenant_on_fiber(&self) -> Result<Tenant, StageFailure> {
@@ -368,7 +375,7 @@ impl Caller {
     }
 
     fn loan(&self) -> Loan<'_> {
-        Loan { slot: None, services: &self.services, time: self.pool.prepared.limits.time }
+        Loan { slot: None, services: &self.services, time: self.pool.prepared.limits.time, contention: None }
     }
 
     fn count(&self, ran: Duration) {

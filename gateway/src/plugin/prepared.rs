@@ -11,10 +11,13 @@ use aws_lc_rs::digest;
 
 use super::{
     bindings::{self, ConfigProblem},
+    capacity::Reservation,
+    clock::thread_cpu_time,
     facts::Facts,
     instance::{Instance, Loan, Terms},
     load::Loaded,
-    pool::Pools,
+    output::LogRate,
+    pools::Pools,
     services::{Services, Shared},
     stage::PluginStage,
     state::Identity,
@@ -77,7 +80,7 @@ impl Prepared {
     pub fn new(loaded: Arc<Loaded>, settings: Settings<'_>) -> Arc<Self> {
         let Settings { name, config, grants, limits, isolation, standard, workers } = settings;
         let instances = limits.instances.div_ceil(workers.max(1)).max(1);
-        let identity = Arc::new(Identity { name, grants, standard });
+        let identity = Arc::new(Identity { name, grants, standard, log_rate: LogRate::default() });
         let (attended, owned) = (OnceLock::new(), OnceLock::new());
         Arc::new(Self { loaded, identity, config: config.to_string(), limits, isolation, instances, attended, owned })
     }
@@ -120,10 +123,14 @@ impl Prepared {
         let services = || Rc::new(Services::without_worker(Arc::clone(shared)));
         let metrics = || shared.metrics.plugin(0, &self.identity.name);
         let result = if self.loaded.blueprint.waits {
-            on_own_runtime(async || self.instance_on_fiber(metrics(), &services()).await.map(drop))
-                .unwrap_or_else(|error| Err(Refusal::Failure(no_thread(&error))))
+            let trial = async || {
+                let room = self.loaded.blueprint.reserve_for_trial()?;
+                self.instance_on_fiber(metrics(), &services(), room).await.map(drop)
+            };
+            on_own_runtime(trial).unwrap_or_else(|error| Err(Refusal::Failure(no_thread(&error))))
         } else {
-            self.instance(metrics(), &services()).map(drop)
+            let room = self.loaded.blueprint.reserve_for_trial().map_err(Refusal::from);
+            room.and_then(|room| self.instance(metrics(), &services(), room)).map(drop)
         };
         result.map_err(|refusal| match refusal {
             Refusal::Problems(problems) => problems,
@@ -138,10 +145,17 @@ impl Prepared {
     }
 
     /// A configured instance of a component that cannot wait.
-    pub(super) fn instance(&self, metrics: PluginMetrics, services: &Rc<Services>) -> Result<Instance, Refusal> {
-        let loan = || Loan { slot: None, services, time: self.limits.time.max(CONFIGURE_TIME) };
-        let mut instance = Instance::create(&self.loaded.blueprint, self.terms(metrics), loan())?;
+    pub(super) fn instance(
+        &self,
+        metrics: PluginMetrics,
+        services: &Rc<Services>,
+        room: Reservation,
+    ) -> Result<Instance, Refusal> {
+        let loan = || Loan { slot: None, services, time: self.limits.time.max(CONFIGURE_TIME), contention: None };
+        let began = thread_cpu_time();
+        let mut instance = Instance::create(&self.loaded.blueprint, self.terms(metrics, room), loan())?;
         let problems = instance.configure(&self.config, loan())?;
+        self.loaded.blueprint.took(thread_cpu_time().saturating_sub(began));
         let mut instance = accepted(instance, problems)?;
         if self.attended.get().is_none() {
             self.learn(instance.attends(loan())?);
@@ -155,9 +169,11 @@ impl Prepared {
         &self,
         metrics: PluginMetrics,
         services: &Rc<Services>,
+        room: Reservation,
     ) -> Result<Instance, Refusal> {
-        let loan = || Loan { slot: None, services, time: self.limits.time.max(CONFIGURE_TIME) };
-        let mut instance = Instance::create_on_fiber(&self.loaded.blueprint, self.terms(metrics), loan()).await?;
+        let loan = || Loan { slot: None, services, time: self.limits.time.max(CONFIGURE_TIME), contention: None };
+        let terms = self.terms(metrics, room);
+        let mut instance = Instance::create_on_fiber(&self.loaded.blueprint, terms, loan()).await?;
         let problems = instance.configure_on_fiber(&self.config, loan()).await?;
         let mut instance = accepted(instance, problems)?;
         if self.attended.get().is_none() {
@@ -167,14 +183,14 @@ impl Prepared {
         Ok(instance)
     }
 
-    fn terms(&self, metrics: PluginMetrics) -> Terms {
-        Terms { identity: Arc::clone(&self.identity), metrics, memory: self.limits.memory }
+    fn terms(&self, metrics: PluginMetrics, room: Reservation) -> Terms {
+        Terms { identity: Arc::clone(&self.identity), metrics, memory: self.limits.memory, room }
     }
 
     /// Instances remember what they read when they were configured, so secrets and files are part of it.
     pub(super) fn key(&self, shared: &Shared) -> Key {
         let Self { loaded, identity, config, limits, isolation, instances, attended: _, owned: _ } = self;
-        let Identity { name, grants, standard } = &**identity;
+        let Identity { name, grants, standard, log_rate: _ } = &**identity;
         let mut context = digest::Context::new(&digest::SHA256);
         let digest = &loaded.facts().digest;
         context.update(
@@ -241,7 +257,11 @@ fn explain(failure: &StageFailure) -> String {
     let what = match failure.kind {
         FailureKind::Timeout => "took too long to be configured",
         FailureKind::Memory => "ran out of memory when configured",
-        FailureKind::Error | FailureKind::Trap | FailureKind::Busy | FailureKind::TooLarge => "failed when configured",
+        FailureKind::Error
+        | FailureKind::Trap
+        | FailureKind::Busy
+        | FailureKind::TooLarge
+        | FailureKind::CircuitOpen => "failed when configured",
     };
     format!("the plugin {what}: {}", failure.detail)
 }

@@ -9,20 +9,18 @@ use std::{
 };
 
 use tokio::sync::OwnedSemaphorePermit;
-use wasmtime::component::{ComponentNamedList, Lift, Lower, Resource, TypedFunc};
 
 use super::{
     awaited::{self, Awaited},
-    bindings, held,
-    instance::{Functions, Instance, Lending, Loan},
+    hook::{Hook, OnComplete, OnRequest, OnResponse},
+    instance::{Instance, Lending, Loan},
     passing::{self, Following},
     pool::Pool,
-    reply,
     services::Services,
 };
 use crate::{
     config::model::Isolation,
-    pipeline::{Decision, Exchange, FailureKind, Outcome, OwnedHeaders, Phases, Slot, Stage, StageFailure, Step},
+    pipeline::{Decision, FailureKind, Outcome, OwnedHeaders, Phases, Slot, Stage, StageFailure, Step},
     telemetry::metrics::{CallMetrics, CallPhase},
 };
 
@@ -74,7 +72,10 @@ impl PluginStage {
             return None;
         }
         match self.pool.prepared.isolation {
-            Isolation::Shared => Some(self.direct(hook, slot)),
+            Isolation::Shared => {
+                let instance = self.pool.take(&self.services, self.calls())?;
+                Some(instance.and_then(|instance| self.direct(hook, slot, instance)))
+            }
             Isolation::Request => {
                 let tenant = Tenant::of(slot, position).map(Ok).or_else(|| self.new_tenant())?;
                 Some(tenant.and_then(|tenant| self.direct_in(hook, position, slot, tenant)))
@@ -112,8 +113,12 @@ impl PluginStage {
         Err(self.pool.failed(StageFailure { kind: FailureKind::Error, detail }, self.calls()))
     }
 
-    fn direct<H: Hook>(&self, hook: &H, slot: &mut Slot) -> Result<H::Answer, StageFailure> {
-        let mut instance = self.pool.take(&self.services, self.calls())?;
+    fn direct<H: Hook>(
+        &self,
+        hook: &H,
+        slot: &mut Slot,
+        mut instance: Box<Instance>,
+    ) -> Result<H::Answer, StageFailure> {
         let result = self.call(hook, slot, &mut instance)?;
         self.pool.put_back(instance);
         self.conclude(hook, slot, result)
@@ -132,8 +137,48 @@ impl PluginStage {
         self.conclude(hook, slot, result)
     }
 
+    /// A call that has to wait for something: for its instance, or while it runs.
     async fn on_fiber<H: Hook>(&self, hook: &H, position: usize, slot: &mut Slot) -> Result<H::Answer, StageFailure> {
-        let result = match self.pool.prepared.isolation {
+        if self.pool.is_direct() {
+            return self.direct_in_time(hook, position, slot).await;
+        }
+        let attempt = self.pool.attempt(H::PHASE, self.calls()).await?;
+        let result = self.call_in_instance(hook, position, slot).await;
+        // One that gave way has not ended.
+        if !Awaited::is_in(slot) {
+            attempt.ended(result.as_ref().err().map(|failure| failure.kind));
+        }
+        self.conclude(hook, slot, result?)
+    }
+
+    /// A call on the worker's own stack, when its instance is there.
+    async fn direct_in_time<H: Hook>(
+        &self,
+        hook: &H,
+        position: usize,
+        slot: &mut Slot,
+    ) -> Result<H::Answer, StageFailure> {
+        match self.pool.prepared.isolation {
+            Isolation::Shared => {
+                let instance = self.pool.take_on_fiber(&self.services, self.calls()).await?;
+                slot.mark = Instant::now();
+                self.direct(hook, slot, instance)
+            }
+            Isolation::Request => {
+                let permit = self.pool.admit(self.calls()).await?;
+                let instance = self.pool.create_on_fiber(&self.services, self.calls()).await?;
+                self.direct_in(hook, position, slot, Tenant { instance, permit })
+            }
+        }
+    }
+
+    async fn call_in_instance<H: Hook>(
+        &self,
+        hook: &H,
+        position: usize,
+        slot: &mut Slot,
+    ) -> Result<H::Return, StageFailure> {
+        Ok(match self.pool.prepared.isolation {
             Isolation::Shared => {
                 let _permit = self.pool.admit(self.calls()).await?;
                 let mut instance = self.pool.take_on_fiber(&self.services, self.calls()).await?;
@@ -153,8 +198,7 @@ impl PluginStage {
                 self.keep(tenant, slot, position);
                 result
             }
-        };
-        self.conclude(hook, slot, result)
+        })
     }
 
     /// An error means that the instance is lost.
@@ -169,7 +213,7 @@ impl PluginStage {
         // Reading the clock costs a part of such a call, so one stage's end is the next one's beginning.
         let ended = Instant::now();
         self.count::<H>(ended.saturating_duration_since(std::mem::replace(&mut slot.mark, ended)));
-        result.map_err(|failure| self.pool.failed(failure, self.calls()))
+        result.map_err(|failure| self.pool.failed_at_once(H::PHASE, failure, self.calls()))
     }
 
     async fn call_on_fiber<H: Hook>(
@@ -180,10 +224,19 @@ impl PluginStage {
     ) -> Result<H::Return, StageFailure> {
         let function = hook.function(instance.functions())?;
         let params = hook.params(slot, self.lending(hook, slot, instance));
+        // A call that gives way is made again, and its edits with it.
+        let own = self.gives_way() && slot.begin_transaction_if_none();
         let result = instance.call_on_fiber(function, params, self.loan(slot)).await;
+        if Awaited::is_in(slot) && is_reported(&result) {
+            slot.roll_back();
+            slot.begin_transaction();
+        }
+        if own {
+            slot.commit();
+        }
         self.count::<H>(instance.ran());
         slot.mark = Instant::now();
-        result.map_err(|failure| self.pool.failed(failure, self.calls()))
+        result.map_err(|failure| self.counted(failure, slot))
     }
 
     /// As what this call gives the request and the response.
@@ -196,7 +249,22 @@ impl PluginStage {
     }
 
     fn loan<'a>(&'a self, slot: &'a mut Slot) -> Loan<'a> {
-        Loan { slot: Some(slot), services: &self.services, time: self.pool.prepared.limits.time }
+        let Pool { prepared, .. } = &*self.pool;
+        let contention = self.gives_way().then(|| self.pool.contention());
+        Loan { slot: Some(slot), services: &self.services, time: prepared.limits.time, contention }
+    }
+
+    /// Whether a call may be made again in another instance: one that belongs to an exchange may know of it what a new one
+    /// does not.
+    fn gives_way(&self) -> bool {
+        let Pool { prepared, .. } = &*self.pool;
+        prepared.loaded.blueprint.waits && prepared.isolation == Isolation::Shared
+    }
+
+    /// Counts a failure of a call, unless it only has to be made again.
+    fn counted(&self, failure: StageFailure, slot: &Slot) -> StageFailure {
+        let waits = failure.kind == FailureKind::Error && Awaited::is_in(slot);
+        if waits { failure } else { self.pool.failed(failure, self.calls()) }
     }
 
     /// The call went well; what it returned may still be a failure.
@@ -211,11 +279,7 @@ impl PluginStage {
         if answer.as_ref().is_ok_and(H::is_answer) {
             self.calls().answered();
         }
-        answer.map_err(|failure| {
-            // It is no failure to have to wait.
-            let waits = failure.kind == FailureKind::Error && Awaited::is_in(slot);
-            if waits { failure } else { self.pool.failed(failure, self.calls()) }
-        })
+        answer.map_err(|failure| self.counted(failure, slot))
     }
 
     /// Counts a call and its running time.
@@ -226,7 +290,8 @@ impl PluginStage {
     /// A new instance for one exchange; `None` if one has to wait for it.
     fn new_tenant(&self) -> Option<Result<Tenant, StageFailure>> {
         let permit = self.pool.try_admit()?;
-        Some(self.pool.create(&self.services, self.calls()).map(|instance| Tenant { instance, permit }))
+        let instance = self.pool.create(&self.services, self.calls())?;
+        Some(instance.map(|instance| Tenant { instance, permit }))
     }
 
     fn keep(&self, tenant: Tenant, slot: &mut Slot, position: usize) {
@@ -293,142 +358,7 @@ impl Tenant {
     }
 }
 
-/// What differs between the phases.
-trait Hook {
-    const PHASE: CallPhase;
-    type Params: ComponentNamedList + Lower + Send + Sync + 'static;
-    type Return: ComponentNamedList + Lift + Send + Sync + 'static;
-    type Answer;
-
-    fn find(&self, functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Return>>;
-    fn params(&self, exchange: &Exchange, lending: Lending) -> Self::Params;
-    fn answer(&self, result: Self::Return, exchange: &Exchange) -> Result<Self::Answer, StageFailure>;
-
-    /// How many there are among the parameters.
-    fn handles(&self, exchange: &Exchange) -> u32;
-
-    /// Whether the request is answered with it.
-    fn is_answer(_: &Self::Answer) -> bool {
-        false
-    }
-
-    /// The pipeline only asks for phases that are there.
-    fn function(&self, functions: &Functions) -> Result<TypedFunc<Self::Params, Self::Return>, StageFailure> {
-        let missing = || StageFailure { kind: FailureKind::Error, detail: "it has no such phase".to_owned() };
-        self.find(functions).ok_or_else(missing)
-    }
-}
-
-/// There is one request and one response in a store, so the handles' numbers do not matter.
-fn handle<T: 'static>(lending: Lending) -> Resource<T> {
-    match lending {
-        Lending::Borrowed => Resource::new_borrow(0),
-        Lending::Owned => Resource::new_own(0),
-    }
-}
-
 /// Whether the plugin itself said that it failed, so that its instance is as good as before.
 fn is_reported<T>(result: &Result<T, StageFailure>) -> bool {
     result.as_ref().is_err_and(|failure| failure.kind == FailureKind::Error)
-}
-
-fn reported(message: String) -> StageFailure {
-    StageFailure { kind: FailureKind::Error, detail: message.chars().take(1024).collect() }
-}
-
-struct OnRequest;
-
-impl Hook for OnRequest {
-    const PHASE: CallPhase = CallPhase::Request;
-    type Params = (Resource<bindings::Request>,);
-    type Return = (Result<bindings::Decision, String>,);
-    type Answer = Decision;
-
-    fn find(&self, functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Return>> {
-        functions.on_request
-    }
-
-    fn params(&self, _: &Exchange, lending: Lending) -> Self::Params {
-        (handle(lending),)
-    }
-
-    fn handles(&self, _: &Exchange) -> u32 {
-        1
-    }
-
-    fn is_answer(answer: &Decision) -> bool {
-        matches!(answer, Decision::Respond(_))
-    }
-
-    fn answer(&self, (result,): Self::Return, exchange: &Exchange) -> Result<Decision, StageFailure> {
-        match result.map_err(reported)? {
-            bindings::Decision::Next => Ok(Decision::Next),
-            bindings::Decision::Respond(reply) => match reply::checked(reply, &exchange.bounds) {
-                Ok(reply) => Ok(Decision::Respond(held::complete(reply, exchange))),
-                Err(reason) => {
-                    Err(StageFailure { kind: FailureKind::Trap, detail: format!("its reply is illegal: {reason}") })
-                }
-            },
-        }
-    }
-}
-
-struct OnResponse;
-
-impl Hook for OnResponse {
-    const PHASE: CallPhase = CallPhase::Response;
-    type Params = (Resource<bindings::Request>, Resource<bindings::Response>);
-    type Return = (Result<(), String>,);
-    type Answer = ();
-
-    fn find(&self, functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Return>> {
-        functions.on_response
-    }
-
-    fn params(&self, _: &Exchange, lending: Lending) -> Self::Params {
-        (handle(lending), handle(lending))
-    }
-
-    fn handles(&self, _: &Exchange) -> u32 {
-        2
-    }
-
-    fn answer(&self, (result,): Self::Return, _: &Exchange) -> Result<(), StageFailure> {
-        result.map_err(reported)
-    }
-}
-
-struct OnComplete<'a>(&'a Outcome);
-
-impl Hook for OnComplete<'_> {
-    const PHASE: CallPhase = CallPhase::Complete;
-    type Params = (Resource<bindings::Request>, Option<Resource<bindings::Response>>, bindings::Outcome);
-    type Return = ();
-    type Answer = ();
-
-    fn find(&self, functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Return>> {
-        functions.on_complete
-    }
-
-    fn params(&self, exchange: &Exchange, lending: Lending) -> Self::Params {
-        let outcome = bindings::Outcome {
-            status: self.0.status,
-            failure: self.0.failure.map(str::to_owned),
-            upstream: self.0.upstream.as_ref().map(|name| (**name).to_owned()),
-            request_bytes: self.0.request_bytes,
-            response_bytes: self.0.response_bytes,
-            duration_us: self.0.duration_us,
-            upstream_us: self.0.upstream_us,
-            plugins_us: self.0.plugins_us,
-        };
-        (handle(lending), exchange.response.as_ref().map(|_| handle(lending)), outcome)
-    }
-
-    fn handles(&self, exchange: &Exchange) -> u32 {
-        1 + u32::from(exchange.response.is_some())
-    }
-
-    fn answer(&self, (): Self::Return, _: &Exchange) -> Result<(), StageFailure> {
-        Ok(())
-    }
 }

@@ -1,7 +1,14 @@
 //! What a guest's store holds beside the guest: the exchange that is lent to it for a call, and all that its
 //! host functions work with.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use aws_lc_rs::digest;
 use send_wrapper::SendWrapper;
@@ -11,10 +18,11 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 use super::{
     bindings::{RefusedEdit, Values},
     clock::{RunClock, thread_cpu_time},
-    engine::TICK,
+    contention::Contention,
+    epoch::{self, TICK},
     host::{crypto::KeyCache, edits::AllEdits, selection::Selections},
     limiter::Limiter,
-    output::{Output, Speaker},
+    output::{LogRate, Output, Speaker},
     services::Services,
 };
 use crate::{config::model::Grants, pipeline::Exchange, telemetry::metrics::PluginMetrics};
@@ -32,6 +40,7 @@ pub(super) struct Identity {
     pub(super) grants: Grants,
     /// One of the gateway's own plugins.
     pub(super) standard: bool,
+    pub(super) log_rate: LogRate,
 }
 
 /// How the present call runs.
@@ -57,6 +66,8 @@ pub(super) struct State {
     pub(super) clock: Arc<RunClock>,
     /// Present during a call. A store never leaves its worker, which wasmtime cannot know.
     lent: SendWrapper<Lent>,
+    /// The present call has done something that must not be done twice.
+    effects: AtomicBool,
     /// What the present call has asked the store, where it is not in memory.
     questions: Vec<[u8; 32]>,
     pub(super) table: ResourceTable,
@@ -70,6 +81,7 @@ pub(super) struct State {
 struct Lent {
     exchange: Option<Box<Exchange>>,
     services: Option<Rc<Services>>,
+    contention: Option<Rc<Contention>>,
 }
 
 impl State {
@@ -87,6 +99,7 @@ impl State {
             mode: Mode::Direct { limit: Duration::ZERO, watched: None },
             clock: Arc::new(RunClock::new()),
             lent: SendWrapper::new(Lent::default()),
+            effects: AtomicBool::new(false),
             questions: Vec::new(),
             table,
             handles: 0,
@@ -95,13 +108,19 @@ impl State {
     }
 
     /// Begins a call. An exchange is lent in the phases that have one.
-    pub(super) fn lend(&mut self, mut exchange: Option<Box<Exchange>>, services: Rc<Services>) {
+    pub(super) fn lend(
+        &mut self,
+        mut exchange: Option<Box<Exchange>>,
+        services: Rc<Services>,
+        contention: Option<Rc<Contention>>,
+    ) {
         if let Some(exchange) = &mut exchange {
             exchange.foreign_stage = !self.identity.standard;
         }
         self.limiter.refused = false;
+        *self.effects.get_mut() = false;
         self.questions.clear();
-        *self.lent = Lent { exchange, services: Some(services) };
+        *self.lent = Lent { exchange, services: Some(services), contention };
     }
 
     /// Ends a call and gives back what was lent.
@@ -109,7 +128,8 @@ impl State {
         let lent = std::mem::take(&mut *self.lent);
         if !self.output.is_silent() {
             let request = lent.exchange.as_ref().and_then(|exchange| exchange.id.to_str().ok()).unwrap_or_default();
-            self.output.finish(Speaker { plugin: &self.identity.name, request });
+            let Identity { name, log_rate, .. } = &*self.identity;
+            self.output.finish(Speaker { plugin: name, request, rate: log_rate, metrics: &self.metrics });
         }
         lent.exchange
     }
@@ -160,15 +180,33 @@ impl State {
         Ok(self.edits.get(edits)?.make(exchange, with_response, values))
     }
 
-    /// Between the calls nothing runs, so this is only absent if the guest is not called by us.
+    /// For what changes something, or asks somebody. Between the calls nothing runs, so this is only absent if the guest is
+    /// not called by us.
     pub(super) fn services(&self) -> wasmtime::Result<&Rc<Services>> {
+        self.has_effect();
+        self.readable()
+    }
+
+    /// For what only reads what does not change.
+    pub(super) fn readable(&self) -> wasmtime::Result<&Rc<Services>> {
         self.lent.services.as_ref().ok_or_else(|| wasmtime::format_err!("called outside of a call"))
+    }
+
+    /// The present call does something that must not be done twice.
+    pub(super) fn has_effect(&self) {
+        self.effects.store(true, Relaxed);
+    }
+
+    /// What tells whether others wait for this instance, if the present call can be made again from its beginning.
+    pub(super) fn may_give_way(&self) -> Option<Rc<Contention>> {
+        self.lent.contention.clone().filter(|_| !self.effects.load(Relaxed))
     }
 
     /// Who speaks, and the output to speak into.
     pub(super) fn speak(&mut self) -> (&mut Output, Speaker<'_>) {
         let request = self.lent.exchange.as_ref().and_then(|exchange| exchange.id.to_str().ok()).unwrap_or_default();
-        (&mut self.output, Speaker { plugin: &self.identity.name, request })
+        let Identity { name, log_rate, .. } = &*self.identity;
+        (&mut self.output, Speaker { plugin: name, request, rate: log_rate, metrics: &self.metrics })
     }
 }
 
@@ -191,7 +229,12 @@ pub(super) fn at_deadline(mut store: StoreContextMut<'_, State>) -> wasmtime::Re
             }
         }
         Mode::Fiber { limit } if state.clock.is_over(limit) => UpdateDeadline::Interrupt,
-        Mode::Fiber { .. } => UpdateDeadline::Yield(1),
+        Mode::Fiber { .. } => {
+            epoch::runs_long();
+            // Wasmtime's own way of yielding wakes the task at once, and the worker would poll it dozens of times before it
+            // looks at its sockets again. This one is woken after that.
+            UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))
+        }
     })
 }
 

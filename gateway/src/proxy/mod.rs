@@ -178,6 +178,7 @@ fn plugin_failure(ongoing: &Ongoing, kind: FailureKind) -> Failure {
             Some(NoRoom::Target) => Failure::UriTooLong,
             Some(NoRoom::Head) | None => Failure::HeadTooLarge,
         },
+        FailureKind::CircuitOpen => Failure::PluginCircuitOpen,
         FailureKind::Error | FailureKind::Trap | FailureKind::Timeout | FailureKind::Memory => Failure::PluginFailed,
     }
 }

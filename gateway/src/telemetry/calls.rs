@@ -21,6 +21,16 @@ pub enum CallPhase {
     Part,
 }
 
+impl CallPhase {
+    /// All of them: `ALL[phase as usize] == phase`.
+    pub const ALL: [Self; PHASES.len()] = [Self::Request, Self::Response, Self::Complete, Self::Part];
+
+    /// The label of metrics, and what the log says.
+    pub fn name(self) -> &'static str {
+        PHASES[self as usize]
+    }
+}
+
 /// Why a call of a plugin failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CallFailure {
@@ -29,6 +39,7 @@ pub enum CallFailure {
     Timeout,
     Memory,
     Busy,
+    CircuitOpen,
 }
 
 impl CallFailure {
@@ -39,7 +50,7 @@ impl CallFailure {
 }
 
 pub(super) const PHASES: [&str; 4] = ["request", "response", "complete", "part"];
-pub(super) const CALL_FAILURES: [&str; 5] = ["error", "trap", "timeout", "memory", "busy"];
+pub(super) const CALL_FAILURES: [&str; 6] = ["error", "trap", "timeout", "memory", "busy", "circuit-open"];
 
 /// A plugin on a route.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,6 +97,10 @@ pub(super) struct PluginCells {
     pub(super) created: AtomicU64,
     pub(super) instances: Arc<AtomicU64>,
     pub(super) memory: Arc<AtomicU64>,
+    pub(super) evicted: AtomicU64,
+    pub(super) open_circuits: Arc<AtomicU64>,
+    pub(super) circuits_opened: AtomicU64,
+    pub(super) log_lines_dropped: AtomicU64,
 }
 
 /// One plugin on one worker, and the series that the plugin itself makes.
@@ -101,6 +116,22 @@ impl PluginMetrics {
     pub fn instance(&self) -> Held {
         self.cells.created.fetch_add(1, Relaxed);
         Held::count(&self.cells.instances)
+    }
+
+    /// An idle instance was dropped to make room for others.
+    pub fn evicted(&self) {
+        self.cells.evicted.fetch_add(1, Relaxed);
+    }
+
+    /// A circuit opened, and is not closed until the guard is dropped.
+    pub fn circuit_opened(&self) -> Held {
+        self.cells.circuits_opened.fetch_add(1, Relaxed);
+        Held::count(&self.cells.open_circuits)
+    }
+
+    /// Lines that were not logged.
+    pub fn log_dropped(&self, lines: u64) {
+        self.cells.log_lines_dropped.fetch_add(lines, Relaxed);
     }
 
     /// It broke down.

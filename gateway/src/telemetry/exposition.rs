@@ -16,7 +16,7 @@ use prometheus_client::{
 };
 
 use super::{
-    calls::{CALL_FAILURES, PHASES, Use},
+    calls::{CALL_FAILURES, PHASES, PluginCells, Use},
     cells::{Durations, Histogram, total},
     metrics::{CLASSES, CONNECTION_FAILURES, Inner, LOST, METHODS, Metrics, STANDINGS, VERSIONS, name},
     remote::{NODES, RESULTS},
@@ -311,6 +311,19 @@ fn plugins(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
     let created =
         plugins.iter().map(|(plugin, cells)| (vec![("plugin", &**plugin)], total(cells, |cells| &cells.created)));
     page.counters(name::WASM_INSTANCES_CREATED, "Instances of plugins ever made", created)?;
+    let limit = [(Vec::new(), inner.instance_limit.load(Relaxed))];
+    page.gauges(name::WASM_INSTANCE_LIMIT, "Instances that all plugins may have together", limit)?;
+    let each = |of: fn(&PluginCells) -> &AtomicU64| {
+        plugins.iter().map(move |(plugin, cells)| (vec![("plugin", &**plugin)], total(cells, of)))
+    };
+    let evicted = each(|cells| &cells.evicted);
+    page.counters(name::WASM_INSTANCES_EVICTED, "Idle instances dropped to make room for others", evicted)?;
+    let open = each(|cells| &cells.open_circuits);
+    page.gauges(name::WASM_CIRCUIT_OPEN, "Workers on which a plugin is not called since it timed out", open)?;
+    let opened = each(|cells| &cells.circuits_opened);
+    page.counters(name::WASM_CIRCUIT_OPENED, "Circuits of plugins ever opened", opened)?;
+    let unlogged = each(|cells| &cells.log_lines_dropped);
+    page.counters(name::WASM_LOG_LINES_DROPPED, "Log lines of plugins that were too much", unlogged)?;
     let dropped = inner.series.dropped();
     let dropped = dropped.iter().map(|(plugin, count)| (vec![("plugin", &**plugin)], *count));
     page.counters(name::WASM_METRICS_DROPPED, "Metrics of plugins dropped: invalid, or too many series", dropped)

@@ -64,6 +64,11 @@ pub(super) mod name {
     pub(in crate::telemetry) const WASM_FAILURES: &str = "gateway_wasm_failures";
     pub(in crate::telemetry) const WASM_INSTANCES: &str = "gateway_wasm_instances";
     pub(in crate::telemetry) const WASM_INSTANCES_CREATED: &str = "gateway_wasm_instances_created";
+    pub(in crate::telemetry) const WASM_INSTANCES_EVICTED: &str = "gateway_wasm_instances_evicted";
+    pub(in crate::telemetry) const WASM_INSTANCE_LIMIT: &str = "gateway_wasm_instance_limit";
+    pub(in crate::telemetry) const WASM_CIRCUIT_OPEN: &str = "gateway_wasm_circuit_open";
+    pub(in crate::telemetry) const WASM_CIRCUIT_OPENED: &str = "gateway_wasm_circuit_opened";
+    pub(in crate::telemetry) const WASM_LOG_LINES_DROPPED: &str = "gateway_wasm_log_lines_dropped";
     /// What a plugin calls `x`.
     pub(in crate::telemetry) const PLUGIN_PREFIX: &str = "gateway_plugin_";
     pub(in crate::telemetry) const WASM_METRICS_DROPPED: &str = "gateway_wasm_metrics_dropped";
@@ -96,6 +101,8 @@ pub(super) struct Inner {
     pub(super) upstreams: Cells<UpstreamMetrics>,
     standings: Mutex<BTreeMap<Arc<str>, Weak<dyn Standings>>>,
     pub(super) plugins: Cells<PluginCells>,
+    /// Instances that all plugins may have together.
+    pub(super) instance_limit: AtomicU64,
     pub(super) calls: Cells<CallMetrics, Use>,
     pub(super) series: AllSeries,
     pub(super) sinks: Cells<SinkMetrics>,
@@ -145,6 +152,11 @@ impl Metrics {
     /// A worker's handle for the calls of a plugin on a route; the empty name is for exchanges that have none.
     pub fn calls(&self, worker: usize, plugin: &Arc<str>, route: &Arc<str>) -> Arc<CallMetrics> {
         self.0.calls.of(worker, &Use { plugin: plugin.clone(), route: route.clone() })
+    }
+
+    /// All plugins together may have so many instances.
+    pub fn instances_limited(&self, limit: usize) {
+        self.0.instance_limit.store(limit as u64, Relaxed);
     }
 
     /// The last times that plugins broke down.

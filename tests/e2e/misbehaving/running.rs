@@ -66,7 +66,9 @@ async fn costs_its_own_call((guest, limits): (&str, &str), config: Value, status
     others.goes_on().await;
     others.end().await;
     for response in &answers {
-        assert_eq!(response.status, status, "{config}: {}", response.text());
+        // After some time-outs in a row the plugin is not called for a while.
+        let is_expected = response.status == status || failures == "timeout" && response.status == 503;
+        assert!(is_expected, "{config}: {} {}", response.status, response.text());
         if status >= 500 {
             response.problem();
             assert_eq!(response.header_values("x-out").len() + response.header_values("set-cookie").len(), 0);
@@ -75,9 +77,14 @@ async fn costs_its_own_call((guest, limits): (&str, &str), config: Value, status
     assert!(town.upstream.requests() > before);
     if !failures.is_empty() {
         let count = ROUNDS * AT_ONCE;
-        assert_eq!(town.failures(guest, failures).await, Some(count as u64));
+        let mut counted = town.failures(guest, failures).await;
+        if failures == "timeout" {
+            assert!(counted.is_some_and(|timeouts| timeouts >= 3), "{counted:?}");
+            counted = counted.zip(town.failures(guest, "circuit-open").await).map(|(failed, refused)| failed + refused);
+        }
+        assert_eq!(counted, Some(count as u64));
     }
-    let neighbours = ["error", "trap", "timeout", "memory", "busy"];
+    let neighbours = ["error", "trap", "timeout", "memory", "busy", "circuit-open"];
     for kind in neighbours {
         assert_eq!(town.failures("neighbour", kind).await, Some(0));
     }

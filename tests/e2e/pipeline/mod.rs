@@ -2,11 +2,14 @@
 
 mod bodies;
 mod capabilities;
+mod capacity;
 mod instances;
 mod measured;
 mod order;
 mod room;
+mod runaway;
 mod skipped;
+mod slow_clients;
 mod words;
 
 use std::net::SocketAddr;

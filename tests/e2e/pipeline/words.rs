@@ -1,10 +1,12 @@
 //! What a plugin says (log lines, standard output, standard error) arrives in the gateway's log with its name and
 //! the request's identifier. With the real binary, since the log is the process's.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::{naughty, yaml};
-use crate::support::{Client, Process, Upstream, client::Request, guests};
+use crate::support::{Client, Process, Upstream, client::Request, eventually, guests};
 
 /// `gateway run` with a list of plugins, a client, and all that it needs to live.
 struct Speaking {
@@ -80,6 +82,36 @@ async fn a_failure_is_told_to_the_operator_with_the_plugins_last_words() {
     is_by_naughty(&line, &request, "WARN");
     assert_eq!(line["route"], "all");
     assert!(line["message"].as_str().unwrap().contains("the plugin's own words"), "{line}");
+}
+
+#[tokio::test]
+async fn a_plugin_cannot_fill_the_log_with_many_calls() {
+    const CALLS: usize = 8;
+    const REQUESTS: usize = 200;
+    let long = format!("{{ name: naughty, config: {{ do: log, with: '{}' }} }}", "long-".repeat(800));
+    let mut speaking = Speaking::through(&format!("[{}]", vec![long; CALLS].join(", "))).await;
+    for _ in 0..REQUESTS {
+        assert_eq!(speaking.get().await.1, 200);
+    }
+    speaking.line("said too much").await;
+    speaking.process.signal("TERM");
+    let ended = speaking.process.ended().await;
+    let logged = ended.stderr.lines().filter(|line| line.contains("long-long-")).count();
+    assert!((100..CALLS * REQUESTS).contains(&logged), "{logged}");
+}
+
+#[tokio::test]
+async fn the_clock_of_plugins_stands_still_while_none_is_called() {
+    let mut speaking = Speaking::through(&format!("[{}]", naughty("mark", "request"))).await;
+    assert_eq!(speaking.get().await.1, 200);
+    let sleeps = || speaking.process.sleeps("plugin-clock").expect("there is such a thread");
+    eventually("the clock resting", async || {
+        let before = sleeps();
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        sleeps() == before
+    })
+    .await;
+    assert_eq!(speaking.get().await.1, 200);
 }
 
 #[tokio::test]

@@ -137,6 +137,17 @@ impl Process {
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
     }
 
+    /// How often the thread of this name has gone to sleep, and the process has such a thread (proc_pid_status(5)).
+    pub fn sleeps(&self, thread: &str) -> Option<u64> {
+        let id = self.child.id().expect("it still runs");
+        let tasks = std::fs::read_dir(format!("/proc/{id}/task")).expect("Linux").filter_map(Result::ok);
+        let read = |task: &std::fs::DirEntry, name: &str| std::fs::read_to_string(task.path().join(name)).ok();
+        let mut status = tasks.filter(|task| read(task, "comm").is_some_and(|name| name.trim() == thread));
+        let status = status.find_map(|task| read(&task, "status"))?;
+        let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+        count.trim().parse().ok()
+    }
+
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child of ours").is_none()
     }

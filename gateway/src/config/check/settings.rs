@@ -146,6 +146,7 @@ pub(super) fn limits(file: &File, report: &mut Report<'_>) -> model::Limits {
         buffer_bytes: typed.buffer_bytes.as_usize(),
         cache_bytes: typed.cache_bytes.0,
         store_bytes: typed.store_bytes.as_usize(),
+        plugin_instances: typed.plugin_instances,
         connections: typed.connections,
         streams: typed.streams,
     }

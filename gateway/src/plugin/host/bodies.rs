@@ -7,10 +7,12 @@ use crate::{
     http::body::Body,
     pipeline::{Exchange, Phase},
     plugin::{
+        awaited::Awaited,
         bindings::{
             Request, Response,
             bodies::{BodyError, Host},
         },
+        contention::GaveWay,
         gather::{Unread, read},
         state::State,
     },
@@ -20,15 +22,7 @@ type Answer<T> = Result<std::result::Result<T, BodyError>>;
 
 impl Host for State {
     async fn read_request(&mut self, _: Resource<Request>) -> Answer<Vec<u8>> {
-        SendWrapper::new(async {
-            let exchange = self.exchange()?;
-            if exchange.phase != Phase::Request {
-                return Ok(Err(BodyError::Unavailable));
-            }
-            let limit = exchange.bounds.buffer_bytes;
-            Ok(read(&mut exchange.request_body, limit).await.map(|whole| whole.bytes.into()).map_err(told))
-        })
-        .await
+        SendWrapper::new(async { whole(self, Phase::Request, |exchange| &mut exchange.request_body).await }).await
     }
 
     async fn replace_request(&mut self, _: Resource<Request>, body: Vec<u8>) -> Answer<()> {
@@ -38,15 +32,7 @@ impl Host for State {
     }
 
     async fn read_response(&mut self, _: Resource<Response>) -> Answer<Vec<u8>> {
-        SendWrapper::new(async {
-            let exchange = self.exchange()?;
-            if exchange.phase != Phase::Response {
-                return Ok(Err(BodyError::Unavailable));
-            }
-            let limit = exchange.bounds.buffer_bytes;
-            Ok(read(&mut exchange.response_body, limit).await.map(|whole| whole.bytes.into()).map_err(told))
-        })
-        .await
+        SendWrapper::new(async { whole(self, Phase::Response, |exchange| &mut exchange.response_body).await }).await
     }
 
     async fn replace_response(&mut self, _: Resource<Response>, body: Vec<u8>) -> Answer<()> {
@@ -54,6 +40,32 @@ impl Host for State {
         Ok(within_bounds(exchange, body)
             .and_then(|body| exchange.replace_response_body(body).map_err(|_| BodyError::Unavailable)))
     }
+}
+
+/// Reads a body to its end. A call that could be made again from its beginning does not wait for it while others wait for its
+/// instance.
+async fn whole(state: &mut State, phase: Phase, place: fn(&mut Exchange) -> &mut Body) -> Answer<Vec<u8>> {
+    let contention = state.may_give_way();
+    let exchange = state.exchange()?;
+    if exchange.phase != phase {
+        return Ok(Err(BodyError::Unavailable));
+    }
+    let limit = exchange.bounds.buffer_bytes;
+    let reading = read(place(exchange), limit);
+    let whole = match contention {
+        None => reading.await,
+        Some(contention) => {
+            tokio::select! {
+                biased;
+                whole = reading => whole,
+                () = contention.wanted() => {
+                    Awaited::note_body(exchange);
+                    return Err(GaveWay.into());
+                }
+            }
+        }
+    };
+    Ok(whole.map(|whole| whole.bytes.into()).map_err(told))
 }
 
 fn within_bounds(exchange: &Exchange, body: Vec<u8>) -> std::result::Result<Body, BodyError> {

@@ -9,11 +9,13 @@ use wasmtime::Result;
 use crate::{
     pipeline::{self, is_owned_by_the_gateway},
     plugin::{
+        awaited::{Awaited, Called},
         bindings::{
             Reply,
             http_client::{Call, CallError, Host},
         },
-        services::{self, UpstreamCall},
+        contention::GaveWay,
+        services::{self, LocalFuture, UpstreamCall},
         state::State,
     },
 };
@@ -26,25 +28,61 @@ const HEADERS: usize = 100;
 const TARGET_BYTES: usize = 16 * 1024;
 
 impl Host for State {
-    async fn send(&mut self, call: Call) -> Result<std::result::Result<Reply, CallError>> {
-        if !self.identity.grants.upstreams.allows(&call.upstream) {
-            return Ok(Err(CallError::Denied(call.upstream)));
-        }
-        // A plugin may hand on all that a client may send.
-        let (limit, fields) = self
-            .exchange()
-            .map_or((RESPONSE_BYTES, HEADERS), |exchange| (exchange.bounds.buffer_bytes, exchange.bounds.added_fields));
-        let trace = self.exchange().ok().and_then(|exchange| exchange.trace.clone());
-        let call = match checked(call, limit, fields) {
-            Ok(call) => UpstreamCall { trace, ..call },
-            Err(reason) => return Ok(Err(CallError::Invalid(reason))),
-        };
-        let services = Rc::clone(self.services()?);
-        Ok(SendWrapper::new(async move { answer(&services, call).await }).await)
+    async fn send(&mut self, call: Call) -> Result<Answer> {
+        SendWrapper::new(send(self, call)).await
     }
 }
 
-async fn answer(services: &services::Services, call: UpstreamCall) -> std::result::Result<Reply, CallError> {
+type Answer = std::result::Result<Reply, CallError>;
+
+/// A call that could be made again from its beginning does not wait for the answer while others wait for its instance. What
+/// is sent twice if a plugin does not ask the same when it is called again can be: only idempotent requests give way.
+async fn send(state: &mut State, call: Call) -> Result<Answer> {
+    if !state.identity.grants.upstreams.allows(&call.upstream) {
+        return Ok(Err(CallError::Denied(call.upstream)));
+    }
+    // A plugin may hand on all that a client may send.
+    let (limit, fields) = state
+        .exchange()
+        .map_or((RESPONSE_BYTES, HEADERS), |exchange| (exchange.bounds.buffer_bytes, exchange.bounds.added_fields));
+    let trace = state.exchange().ok().and_then(|exchange| exchange.trace.clone());
+    let call = match checked(call, limit, fields) {
+        Ok(call) => UpstreamCall { trace, ..call },
+        Err(reason) => return Ok(Err(CallError::Invalid(reason))),
+    };
+    let services = Rc::clone(state.readable()?);
+    let Some(contention) = state.may_give_way().filter(|_| call.method.is_idempotent()) else {
+        state.has_effect();
+        return Ok(answer(&services, call).await);
+    };
+    let question = state.numbered(name(&call).as_bytes());
+    if let Some(answer) = Called::answer(state.exchange()?, &question) {
+        return Ok(answer);
+    }
+    let mut answer: LocalFuture<'static, _> = Box::pin(async move { answer(&services, call).await });
+    // A plugin that asked something else the last time would ask again and again.
+    let asked_before = Called::is_any(state.exchange()?);
+    let answered = tokio::select! {
+        biased;
+        answer = &mut answer => Some(answer),
+        () = contention.wanted(), if !asked_before => None,
+    };
+    let Some(answered) = answered else {
+        let called = async move { Called { question, answer: answer.await } };
+        Awaited::note_call(state.exchange()?, Box::pin(called));
+        return Err(GaveWay.into());
+    };
+    state.has_effect();
+    Ok(answered)
+}
+
+/// The same for the same call.
+fn name(call: &UpstreamCall) -> String {
+    let UpstreamCall { upstream, method, target, headers, body, timeout, limit, trace: _ } = call;
+    format!("{:?}", (upstream, method, target, headers, body, timeout, limit))
+}
+
+async fn answer(services: &services::Services, call: UpstreamCall) -> Answer {
     let upstream = call.upstream.clone();
     let timeout = call.timeout;
     match tokio::time::timeout(timeout, services.upstreams.call(call)).await {

@@ -12,6 +12,6 @@ impl Host for State {
         if !self.identity.grants.secrets.allows(&name) {
             return Ok(Err(SecretError::Denied(name)));
         }
-        Ok(self.services()?.shared.secrets.get(&name).map(|value| value.to_vec()).ok_or(SecretError::Missing))
+        Ok(self.readable()?.shared.secrets.get(&name).map(|value| value.to_vec()).ok_or(SecretError::Missing))
     }
 }

@@ -33,6 +33,7 @@ impl Host for State {
     }
 
     fn set(&mut self, bucket: String, key: String, value: Vec<u8>, ttl_ms: Option<u64>) -> Answer<()> {
+        self.has_effect();
         match self.remote(&bucket)? {
             Ok(None) => self.ask(&bucket, |store, bucket| store.set(bucket, &key, &value, ttl_ms)),
             Ok(Some(redis)) => self.ask_remote(redis.set(&bucket, &key, value, ttl_ms), done),
@@ -41,6 +42,7 @@ impl Host for State {
     }
 
     fn delete(&mut self, bucket: String, key: String) -> Answer<()> {
+        self.has_effect();
         match self.remote(&bucket)? {
             Ok(None) => self.ask(&bucket, |store, bucket| store.delete(bucket, &key)),
             Ok(Some(redis)) => self.ask_remote(redis.delete(&bucket, &key), done),
@@ -49,6 +51,7 @@ impl Host for State {
     }
 
     fn increment(&mut self, bucket: String, key: String, by: i64, ttl_ms: Option<u64>) -> Answer<i64> {
+        self.has_effect();
         match self.remote(&bucket)? {
             Ok(None) => self.ask(&bucket, |store, bucket| store.increment(bucket, &key, by, ttl_ms)),
             Ok(Some(redis)) => self.ask_remote(redis.increment(&bucket, &key, by, ttl_ms), |reply| match reply {
@@ -60,6 +63,7 @@ impl Host for State {
     }
 
     fn take(&mut self, bucket: String, key: String, quota: Quota, cost: u32) -> Answer<Verdict> {
+        self.has_effect();
         let quota = counted(quota);
         match self.remote(&bucket)? {
             Ok(None) => self.ask(&bucket, |store, bucket| Ok(told(store.take(bucket, &key, quota, cost)?))),
@@ -78,6 +82,7 @@ impl Host for State {
         if steps.len() > STEPS {
             return Ok(Err(StoreError::TooLarge));
         }
+        self.has_effect();
         let steps: Vec<_> = steps.into_iter().map(step).collect();
         match self.remote(&bucket)? {
             Ok(Some(redis)) if place == Place::Shared => {
@@ -132,7 +137,7 @@ impl State {
         if !self.identity.grants.store.allows(bucket) {
             return Ok(Err(StoreError::Denied(bucket.to_owned())));
         }
-        Ok(Ok(self.services()?.shared.remote.clone()))
+        Ok(Ok(self.readable()?.shared.remote.clone()))
     }
 
     fn ask<T>(
@@ -142,7 +147,7 @@ impl State {
     ) -> Answer<T> {
         let bucket = state::Bucket { name: bucket, route: self.route().unwrap_or_default() };
         // All of its errors are of this kind to a plugin.
-        Ok(question(&self.services()?.shared.store, bucket).map_err(|_| StoreError::TooLarge))
+        Ok(question(&self.readable()?.shared.store, bucket).map_err(|_| StoreError::TooLarge))
     }
 
     /// Asks once, and says `later`; when the phase is called again, says what was answered. The same question may
@@ -166,7 +171,7 @@ impl State {
     /// The answer, if it is there; otherwise the exchange waits for it.
     pub(super) fn inquire(&mut self, op: Op) -> Result<Option<std::result::Result<Reply, Failure>>> {
         let question = self.numbered(&op.name());
-        let Some(redis) = self.services()?.shared.remote.clone() else {
+        let Some(redis) = self.readable()?.shared.remote.clone() else {
             return Ok(Some(Err(Failure::Away("not there".to_owned()))));
         };
         // No request waits while a configuration is tried.

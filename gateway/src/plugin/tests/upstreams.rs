@@ -90,6 +90,8 @@ async fn a_call_that_nobody_waits_for_gives_its_exchange_back() {
 #[tokio::test(start_paused = true)]
 async fn calls_queue_for_an_instance_and_not_for_ever() {
     let (mut used, _) = calls("slow");
+    // Others would give way.
+    used.isolation = crate::config::model::Isolation::Request;
     used.limits.instances = 1;
     let world = used.world();
     let stage = world.stage();

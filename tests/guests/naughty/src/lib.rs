@@ -30,6 +30,8 @@ enum Deed {
     /// Reads `x-in` and sets `x-out` to it.
     Mark,
     Loop,
+    /// Counts to `with` millions, which takes a while and ends.
+    Spin,
     /// Calls itself without end.
     Recurse,
     /// Allocates without end.
@@ -245,6 +247,12 @@ impl Naughty {
                 let mut turns = 0_u64;
                 loop {
                     turns = black_box(turns.wrapping_add(1));
+                }
+            }
+            Deed::Spin => {
+                let (mut turns, end) = (0, with.parse::<u64>()? * 1_000_000);
+                while turns < end {
+                    turns = black_box(turns + 1);
                 }
             }
             Deed::Recurse => {

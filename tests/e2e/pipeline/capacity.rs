@@ -1,0 +1,141 @@
+//! All plugins of the process together have a limited number of instances: idle ones make room for others, and what finds no
+//! room waits.
+
+use tokio::task::JoinSet;
+
+use super::passes;
+use crate::support::{Client, Gate, TestGateway, Upstream, client::Request, eventually, guests};
+
+/// The least that can be configured.
+const LIMIT: usize = 16;
+
+/// The value of a sample without labels, or the sum over all labels.
+async fn metric(gateway: &TestGateway, name: &str) -> u64 {
+    let page = gateway.metrics().await;
+    let samples = page.lines().filter_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        (rest.starts_with(' ') || rest.starts_with('{')).then(|| rest.rsplit(' ').next()?.parse::<u64>().ok())?
+    });
+    samples.sum()
+}
+
+/// So many routes on four workers, each with three plugins that are configured like no others.
+fn routes(count: usize, upstream: &Upstream) -> String {
+    let route = |route: usize| {
+        let plugins: Vec<_> = (0..3).map(|plugin| passes(&format!("r{route}p{plugin}"))).collect();
+        let plugins = plugins.join(", ");
+        format!("  - {{ name: r{route}, match: {{ path: /r{route} }}, upstream: echo, plugins: [{plugins}] }}\n")
+    };
+    format!(
+        "workers: 4
+listeners: [{{ address: '127.0.0.1:0' }}]
+admin: {{ address: '127.0.0.1:0' }}
+limits: {{ plugin-instances: {LIMIT} }}
+upstreams: {{ echo: {{ endpoints: ['http://{}'] }} }}
+routes:
+{}",
+        upstream.address(),
+        (0..count).map(route).collect::<String>()
+    )
+}
+
+/// Each route twice, by several clients at a time.
+async fn all_are_served(gateway: &TestGateway, count: usize) {
+    for _ in 0..2 {
+        let mut requests = JoinSet::new();
+        for route in 0..count {
+            let address = gateway.address();
+            requests.spawn(async move {
+                let response = Client::connect(address).await.send(Request::get(&format!("/r{route}"))).await;
+                assert_eq!(response.status, 200, "{}", response.text());
+                let last = format!("r{route}p0");
+                assert!(
+                    response.header_values("x-passed").contains(&&*last),
+                    "{:?}",
+                    response.header_values("x-passed")
+                );
+            });
+        }
+        requests.join_all().await;
+    }
+}
+
+#[tokio::test]
+async fn more_configured_plugins_than_instances_are_served_before_and_after_a_reload() {
+    const MANY: usize = 20;
+    let upstream = Upstream::echo().await;
+    let mut gateway = TestGateway::start(&routes(MANY, &upstream)).await;
+    all_are_served(&gateway, MANY).await;
+    assert_eq!(metric(&gateway, "gateway_wasm_instance_limit").await, LIMIT as u64);
+    assert!(metric(&gateway, "gateway_wasm_instances").await <= LIMIT as u64);
+    assert!(metric(&gateway, "gateway_wasm_instances_evicted_total").await > 0);
+    for count in [MANY + 5, 3] {
+        gateway.reload(&routes(count, &upstream)).await.unwrap();
+        all_are_served(&gateway, count).await;
+    }
+    assert_eq!(metric(&gateway, "gateway_wasm_failures_total").await, 0);
+}
+
+#[tokio::test]
+async fn while_every_instance_is_busy_calls_wait_and_a_configuration_is_reloaded() {
+    let gate = Gate::answering("done").await;
+    let yaml = |name: &str| {
+        format!(
+            "workers: 1
+listeners: [{{ address: '127.0.0.1:0' }}]
+admin: {{ address: '127.0.0.1:0' }}
+limits: {{ plugin-instances: {LIMIT} }}
+upstreams: {{ gate: {{ endpoints: ['http://{}'] }} }}
+plugins: {{ {} }}
+routes:
+  - {{ name: held, match: {{ path: /held }}, respond: {{ status: 204 }}, plugins: [{{ name: waiter, config: {{ do: call-upstream, upstream: gate, timeout-ms: 60000 }} }}] }}
+  - {{ name: other, match: {{ path: /other }}, respond: {{ status: 204 }}, plugins: [{}] }}
+",
+            gate.address(),
+            guests::waiter("upstreams: [gate]", "isolation: request"),
+            passes(name),
+        )
+    };
+    let mut gateway = TestGateway::start_in(guests::folder(), &yaml("old")).await;
+    let mut held = JoinSet::new();
+    for _ in 0..LIMIT {
+        let address = gateway.address();
+        held.spawn(async move { Client::connect(address).await.send(Request::get("/held")).await.text() });
+    }
+    gate.arrivals(LIMIT as u32).await;
+    let address = gateway.address();
+    let other = tokio::spawn(async move { Client::connect(address).await.send(Request::get("/other")).await });
+    gateway.reload(&yaml("new")).await.unwrap();
+    assert!(!other.is_finished(), "there is no room");
+    gate.release(LIMIT);
+    assert!(held.join_all().await.iter().all(|text| text == "done"));
+    let response = other.await.unwrap();
+    assert_eq!((response.status.as_u16(), response.header_values("x-passed").len()), (204, 1));
+    assert_eq!(gateway.get("/other").await.header("x-passed"), "new");
+}
+
+#[tokio::test]
+async fn a_configuration_that_is_no_longer_in_force_keeps_no_idle_instances() {
+    let gate = Gate::answering("done").await;
+    let yaml = |plugin: &str| {
+        format!(
+            "workers: 1
+listeners: [{{ address: '127.0.0.1:0' }}]
+admin: {{ address: '127.0.0.1:0' }}
+upstreams: {{ gate: {{ endpoints: ['http://{}'] }} }}
+routes: [{{ name: all, upstream: gate, plugins: [{}] }}]
+",
+            gate.address(),
+            passes(plugin)
+        )
+    };
+    let mut gateway = TestGateway::start(&yaml("old")).await;
+    let address = gateway.address();
+    let going_on = tokio::spawn(async move { Client::connect(address).await.send(Request::get("/")).await.status });
+    gate.arrivals(1).await;
+    assert_eq!(metric(&gateway, "gateway_wasm_instances").await, 1);
+    gateway.reload(&yaml("new")).await.unwrap();
+    eventually("the old instance ends", async || metric(&gateway, "gateway_wasm_instances").await == 0).await;
+    gate.release(1);
+    assert_eq!(going_on.await.unwrap(), 200, "its response phase has another instance");
+}
