@@ -47,7 +47,7 @@ fn stages(c: &mut Criterion) {
     for (skip_on_error, name) in [(false, "fails"), (true, "skips")] {
         for count in [0, 1, 5] {
             let asked = Rc::new(Cell::new(0));
-            let entry = |_| Entry { stage: Rc::new(Fake(asked.clone())), skip_on_error };
+            let entry = |_| Entry::new(Rc::new(Fake(asked.clone())), skip_on_error);
             let pipeline = Pipeline::new((0..count).map(entry).collect());
             let (until, outcome) = (later(), outcome());
             let mut slot = answered(slot());

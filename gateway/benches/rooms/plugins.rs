@@ -178,8 +178,7 @@ fn standard_plugins(c: &mut Criterion) {
 fn five_together(c: &mut Criterion) {
     let world = World::new();
     let pipeline = |stages: [(&str, Value); 5]| {
-        let entry =
-            |(name, config): (&str, Value)| Entry { stage: world.standard(name, &config), skip_on_error: false };
+        let entry = |(name, config): (&str, Value)| Entry::new(world.standard(name, &config), false);
         Pipeline::new(stages.map(entry).into())
     };
     let (until, outcome) = (later(), outcome());

@@ -63,9 +63,9 @@ pub fn slot() -> Slot {
         },
         request_body: Body::Empty,
         bounds: Rc::new(Bounds {
-            header_bytes: 64 << 10,
-            header_count: 100,
-            uri_bytes: 16 << 10,
+            added_bytes: 128 << 10,
+            added_fields: 356,
+            added_uri_bytes: 24 << 10,
             buffer_bytes: 1 << 20,
         }),
         traffic: Rc::new(Traffic::default()),

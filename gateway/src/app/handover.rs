@@ -57,7 +57,7 @@ impl Inherited {
         }
         let mut inherited = Self::default();
         if let Some(text) = env::var(VARIABLE).ok().as_deref() {
-            inherited.from_the_process_before(text);
+            inherited.take_from_parent(text);
         }
         match sd_notify::listen_fds() {
             Ok(numbers) => {
@@ -73,7 +73,7 @@ impl Inherited {
         inherited
     }
 
-    fn from_the_process_before(&mut self, text: &str) {
+    fn take_from_parent(&mut self, text: &str) {
         let mut parts = text.split(' ');
         let parent = parts.next().and_then(|text| text.parse().ok());
         // A variable that has travelled further than to the child of the process that set it names nothing of ours.
@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn a_variable_from_another_process_than_the_parent_names_nothing() {
         let mut inherited = Inherited::default();
-        inherited.from_the_process_before("1 3 admin=4 127.0.0.1:80#0=5");
+        inherited.take_from_parent("1 3 admin=4 127.0.0.1:80#0=5");
         assert!(inherited.ready.is_none() && inherited.admin.is_none() && inherited.listeners.is_empty());
     }
 }

@@ -296,16 +296,20 @@ mod tests {
     #[test]
     fn lines_that_cannot_be_written_are_counted_as_lost_and_the_next_begins_anew() {
         /// Takes a few bytes, fails, and takes all again.
-        struct Full(Arc<std::sync::Mutex<Vec<u8>>>, std::ops::Range<usize>);
+        struct Full {
+            taken: Arc<std::sync::Mutex<Vec<u8>>>,
+            room: usize,
+            failures: usize,
+        }
         impl Write for Full {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                let mut taken = self.0.lock().unwrap();
-                let room = self.1.start.saturating_sub(taken.len()).min(bytes.len());
-                if room == 0 && self.1.end > 0 {
-                    self.1.end -= 1;
+                let mut taken = self.taken.lock().unwrap();
+                let room = self.room.saturating_sub(taken.len()).min(bytes.len());
+                if room == 0 && self.failures > 0 {
+                    self.failures -= 1;
                     return Err(io::ErrorKind::StorageFull.into());
                 }
-                let n = if self.1.end > 0 { room } else { bytes.len() };
+                let n = if self.failures > 0 { room } else { bytes.len() };
                 taken.extend_from_slice(&bytes[..n]);
                 Ok(n)
             }
@@ -315,7 +319,11 @@ mod tests {
         }
         let metrics = Metrics::default();
         let taken = Arc::default();
-        let writer = Writer::start("test".into(), Output::Test(Box::new(Full(Arc::clone(&taken), 6..1)))).unwrap();
+        let writer = Writer::start(
+            "test".into(),
+            Output::Test(Box::new(Full { taken: Arc::clone(&taken), room: 6, failures: 1 })),
+        )
+        .unwrap();
         let writer = Arc::new(writer);
         let sink = |name| Sink { writer: writer.clone(), metrics: metrics.sink(name) };
         let (a, b) = (sink("a"), sink("b"));
