@@ -241,9 +241,9 @@ routes: [{ name: all, respond: { status: 204 } }]
     const editor = page.getByLabel("Configuration in YAML");
     await page.getByText("As it is in force.").waitFor();
     await editor.fill((await editor.inputValue()).replace("204", "202"));
-    await page.getByText("Nothing is wrong with it.").waitFor();
+    await page.getByText("Not checked: `ops` has the role `read`, and this needs the role `full`.").waitFor();
     await page.getByRole("button", { name: "Put in force" }).click();
-    await page.getByText("Nothing has changed: `ops` may read, and change nothing.").waitFor();
+    await page.getByText("Nothing has changed: `ops` has the role `read`, and this needs the role `full`.").waitFor();
     await close();
   } finally {
     await guarded.stop();

@@ -45,7 +45,11 @@ export function Configuration() {
         judge(judged);
         setProblems(judged.problems);
       } catch (error) {
-        if (!over.signal.aborted) setError(refusal(error));
+        if (over.signal.aborted) return;
+        const why = refusal(error);
+        // A reader sees the configuration, and is told that checking another one needs more.
+        if (why.status === 403) say({ good: false, text: `Not checked: ${why.message}.` });
+        else setError(why);
       }
     }, 400);
     return () => {

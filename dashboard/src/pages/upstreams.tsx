@@ -94,7 +94,7 @@ function Weight({ endpoint, set }: { endpoint: Endpoint; set: (weight: number) =
   return (
     <input
       type="number"
-      min={1}
+      min={0}
       max={65535}
       aria-label={`Weight of ${endpoint.address}`}
       value={typed ?? endpoint.weight}

@@ -103,6 +103,7 @@ mod tests {
             ("host", HOST),
             ("expect", EXPECT),
             ("cookie", COOKIE),
+            ("authorization", AUTHORIZATION),
             ("x-request-id", REQUEST_ID),
             ("forwarded", CLAIM),
             ("x-real-ip", CLAIM),

@@ -119,6 +119,11 @@ impl Collected {
         inner.requests.iter().map(Message::encoded_len).max().unwrap_or_default()
     }
 
+    /// The bytes of all requests that were taken.
+    pub fn total_bytes(&self) -> usize {
+        self.0.lock().expect("no panic").requests.iter().map(Message::encoded_len).sum()
+    }
+
     /// What came with the requests.
     pub fn metadata(&self) -> Vec<HashMap<String, String>> {
         self.0.lock().expect("no panic").metadata.clone()
