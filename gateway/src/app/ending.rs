@@ -71,7 +71,7 @@ pub(super) async fn end_well(core: Core, delay: Option<Duration>, signals: &mut 
 }
 
 /// Of a second signal that asks for the end.
-const IMPATIENT: &str = "stopped before all requests were finished";
+const IMPATIENT: &str = "stopped at once by a second signal; requests under way are cut off";
 
 async fn drain(core: Core, signals: &mut Signals) {
     let deadline = core.snapshot.config.timeouts.drain;

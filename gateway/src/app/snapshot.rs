@@ -108,7 +108,7 @@ impl fmt::Display for StartError {
             Self::Bind(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
                 write!(
                     f,
-                    "cannot listen on {address}: another process does already; SIGUSR2 makes a running gateway hand it over"
+                    "cannot listen on {address}: another process listens there; stop it or use another address, or send SIGUSR2 to a running gateway to replace it"
                 )
             }
             Self::Bind(address, error) => write!(f, "cannot listen on {address}: {error}"),

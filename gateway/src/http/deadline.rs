@@ -14,7 +14,7 @@ pub struct Deadline {
     pub since: Instant,
     /// Counted from `since`, or from the last part of the client's body.
     pub limit: Duration,
-    /// Counted from `since`, whatever the client sends: what it has asked for itself.
+    /// Counted from `since`, whatever the client sends: what it has asked for itself, or the route's `whole`.
     pub at_most: Option<Duration>,
 }
 

@@ -156,7 +156,9 @@ impl Ongoing {
     pub(super) fn deadline(&self) -> Deadline {
         let own = self.route.map_or(self.site.config.timeouts.request, |index| self.site.routes[index].model.timeout);
         let asked = if self.grpc { grpc::timeout(&self.slot.request.headers) } else { None };
-        Deadline::of(self.slot.started, own, asked)
+        let whole = self.route.and_then(|index| self.site.routes[index].model.whole_timeout);
+        let deadline = Deadline::of(self.slot.started, own, asked);
+        Deadline { at_most: deadline.at_most.into_iter().chain(whole).min(), ..deadline }
     }
 
     pub(super) fn metrics(&self) -> &RouteMetrics {

@@ -56,7 +56,10 @@ impl Plugin for JsonBody {
         let request = Edits::read(config.request, &Pointer::from("/request"), &mut problems);
         let response = Edits::read(config.response, &Pointer::from("/response"), &mut problems);
         if problems.is_empty() && request.is_empty() && response.is_empty() {
-            problems.add("", "says nothing to do: give `request` or `response` some edits");
+            problems.add(
+                "",
+                "has no edits: give `request` or `response` at least one of `remove`, `rename`, `move` and `set`",
+            );
         }
         for (side, edits) in [("/request", &request), ("/response", &response)] {
             for (i, (_, value)) in edits.set.iter().enumerate() {

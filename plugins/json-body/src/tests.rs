@@ -176,7 +176,10 @@ fn a_response_without_a_body_stays_without_one() {
 
 #[test]
 fn what_makes_no_sense_is_told() {
-    assert_eq!(problems(json!({})), "says nothing to do: give `request` or `response` some edits");
+    assert_eq!(
+        problems(json!({})),
+        "has no edits: give `request` or `response` at least one of `remove`, `rename`, `move` and `set`"
+    );
     assert!(problems(json!({ "request": { "remove": ["a"] } })).starts_with("/request/remove/0: is no place"));
     assert_eq!(
         problems(json!({ "response": { "move": { "/a": "/a/b" } } })),

@@ -19,7 +19,7 @@ async fn a_port_in_use_is_said_clearly_and_exits_with_1() {
         fs::write(folder.path().join("gateway.yaml"), config).unwrap();
         let ended = run(folder.path(), ["run", "-c", "gateway.yaml"]).await;
         assert_eq!(ended.code, 1, "{}", ended.stderr);
-        let expected = format!("cannot listen on {taken}: another process does already");
+        let expected = format!("cannot listen on {taken}: another process listens there");
         assert!(ended.stderr.contains(&expected), "{}", ended.stderr);
     }
     assert_eq!(gateway.client().await.send(Request::get("/")).await.status, 200, "the first one is undisturbed");

@@ -187,6 +187,24 @@ async fn a_body_that_takes_too_long_as_a_whole_is_cut_off_though_it_flows() {
 }
 
 #[tokio::test]
+async fn the_time_for_a_whole_response_also_limits_the_wait_for_its_head() {
+    // It reads the request and never answers.
+    let upstream = RawUpstream::on_head(|stream| async move {
+        std::future::pending::<()>().await;
+        drop(stream);
+        None
+    })
+    .await;
+    for timeouts in ["request: off, whole: 300ms", "request: 1h, whole: 300ms"] {
+        let timeouts = format!("upstream: it, timeouts: {{ {timeouts} }}");
+        let config = balanced(&[upstream.address()], "").replace("upstream: it", &timeouts);
+        let gateway = TestGateway::start(&config).await;
+        let response = Client::connect(gateway.address()).await.send(Request::get("/")).await;
+        assert_eq!(response.status, 504, "{timeouts}");
+    }
+}
+
+#[tokio::test]
 async fn an_upstream_can_have_a_time_of_its_own_between_two_parts_of_a_body() {
     let upstream = RawUpstream::answering(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhell").await;
     let gateway = TestGateway::start(&balanced(&[upstream.address()], "timeouts: { body: 100ms }")).await;

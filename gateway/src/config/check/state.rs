@@ -80,7 +80,7 @@ fn redis(typed: &Redis, file: &File, report: &mut Report<'_>) -> RedisServer {
             && !file.secrets.contains_key(secret)
         {
             let hint = names::hint(secret, file.secrets.keys().map(String::as_str));
-            report.value(&at(key), format!("there is no secret `{secret}`{hint}"));
+            report.value(&at(key), format!("expected the name of one of `secrets`{hint}"));
         }
     }
     let ca = typed.ca.as_ref().map(|ca| {

@@ -115,7 +115,9 @@ impl Exporter<'_> {
         let mut parts: Vec<Vec<Span>> = Vec::new();
         let mut bytes = REQUEST_BYTES;
         for span in batch.into_iter().flat_map(otlp::spans) {
+            // With its tag and its length, as it stands in the request.
             let length = span.encoded_len();
+            let length = 1 + prost::length_delimiter_len(length) + length;
             bytes += length;
             match parts.last_mut().filter(|_| bytes <= REQUEST_BYTES) {
                 Some(part) => part.push(span),
