@@ -82,6 +82,24 @@ async fn who_expects_100_continue_is_not_asked_for_the_body_where_the_upstream_r
 }
 
 #[tokio::test]
+async fn a_plugin_that_sets_a_header_leaves_the_expectation_to_the_upstream() {
+    let upstream = RawUpstream::answering(b"HTTP/1.1 413 Too Much\r\ncontent-length: 2\r\n\r\nno").await;
+    let config = format!(
+        "upstreams: {{ it: {{ endpoints: ['http://{}'] }} }}
+routes:
+  - {{ name: all, plugins: [{{ name: transform, config: {{ request: {{ set-headers: {{ x-a: b }} }} }} }}], upstream: it }}
+",
+        upstream.address()
+    );
+    let gateway = TestGateway::start(&config).await;
+    let mut client = RawClient::connect(gateway.address()).await;
+    let response = client.say(EXPECTS).await.response().await;
+    assert_eq!((&*response.start, response.text()), ("HTTP/1.1 413 Too Much", "no".to_owned()));
+    let seen = upstream.received().to_ascii_lowercase();
+    assert!(seen.contains("expect: 100-continue") && seen.contains("x-a: b"), "{seen}");
+}
+
+#[tokio::test]
 async fn an_upstream_that_knows_no_expectations_gets_the_body_after_a_while() {
     let upstream = StrictUpstream::start().await;
     let gateway = gateway_to(upstream.address(), "").await;

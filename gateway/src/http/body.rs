@@ -132,7 +132,11 @@ pub struct Metered {
     patience: Duration,
     /// The client waits for `100 Continue` before it sends anything (RFC 9110 §10.1.1).
     awaits_continue: bool,
+    /// Takes away trailers.
+    filter: Option<TrailerFilter>,
 }
+
+type TrailerFilter = Box<dyn Fn(&mut HeaderMap)>;
 
 /// The beginning of a client's body, and the rest of it.
 struct Begun {
@@ -163,7 +167,8 @@ impl Body {
             traffic.overflow.set(true);
         }
         traffic.patience.set(patience);
-        Self::Client(Metered { inner, limit, traffic, stall: timers.timer(), moved: 0, patience, awaits_continue })
+        let stall = timers.timer();
+        Self::Client(Metered { inner, limit, traffic, stall, moved: 0, patience, awaits_continue, filter: None })
     }
 
     /// Where a client's body is small and all of it has come already, it becomes one that is at hand and can be sent again.
@@ -192,7 +197,21 @@ impl Body {
 
     /// The same body; this may take away some of its trailers.
     pub fn filter_trailers(self, filter: impl Fn(&mut HeaderMap) + Unpin + 'static) -> Self {
-        if self.is_buffered() { self } else { Self::Stream(Box::pin(Filtered { inner: self, filter })) }
+        match self {
+            // Still a client's body: it can be asked for, or sent again.
+            Self::Client(mut metered) => {
+                metered.filter = Some(match metered.filter.take() {
+                    None => Box::new(filter),
+                    Some(first) => Box::new(move |trailers| {
+                        first(trailers);
+                        filter(trailers);
+                    }),
+                });
+                Self::Client(metered)
+            }
+            Self::Stream(_) => Self::Stream(Box::pin(Filtered { inner: self, filter })),
+            buffered => buffered,
+        }
     }
 
     /// Whether the whole body is at hand.
@@ -358,7 +377,10 @@ impl HttpBody for Metered {
         self.traffic.awaited.set(false);
         self.traffic.moved.set(Some(Instant::now()));
         Poll::Ready(match frame {
-            Some(Ok(frame)) => {
+            Some(Ok(mut frame)) => {
+                if let (Some(filter), Some(trailers)) = (&self.filter, frame.trailers_mut()) {
+                    filter(trailers);
+                }
                 if let Some(data) = frame.data_ref() {
                     let received = self.traffic.received.get() + data.len() as u64;
                     self.traffic.received.set(received);

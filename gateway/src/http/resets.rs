@@ -127,6 +127,7 @@ const PREFACE: usize = 24;
 const NO_ERROR: u32 = 0;
 const REFUSED_STREAM: u32 = 7;
 const CANCEL: u32 = 8;
+const INTERNAL_ERROR: u32 = 2;
 
 impl ResetCounter {
     /// For what a server sends.
@@ -168,7 +169,10 @@ impl ResetCounter {
         }
         if self.have == START {
             match u32::from_be_bytes(code) {
-                NO_ERROR | REFUSED_STREAM | CANCEL => self.cancelled = self.cancelled.saturating_add(1),
+                // INTERNAL_ERROR is what a stream ends with whose upstream broke off, or whose service failed.
+                NO_ERROR | INTERNAL_ERROR | REFUSED_STREAM | CANCEL => {
+                    self.cancelled = self.cancelled.saturating_add(1)
+                }
                 _ => self.errors = self.errors.saturating_add(1),
             }
         } else {

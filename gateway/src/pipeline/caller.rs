@@ -1,7 +1,10 @@
 //! Who asks: what the client itself sent to identify itself, and what stages have found out about it since. Responses
 //! that are stored are kept apart by it (RFC 9111 §3.5), whatever has become of the credentials on the way.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{AUTHORIZATION, COOKIE},
+};
 use smallvec::SmallVec;
 
 use super::exchange::{Exchange, Phase};
@@ -92,7 +95,8 @@ impl Exchange {
 
     /// Notes that the present stage has set a header of the request.
     pub(super) fn note_header(&mut self, name: &HeaderName) {
-        if self.foreign_stage {
+        // Credentials that a standard plugin makes of something else tell who asks as well.
+        if self.foreign_stage || *name == AUTHORIZATION || *name == COOKIE {
             self.caller.note(name);
         }
     }

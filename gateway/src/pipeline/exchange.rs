@@ -206,6 +206,11 @@ impl Exchange {
         self.no_room
     }
 
+    /// The call that had no room is made again.
+    pub(super) fn forget_no_room(&mut self) {
+        self.no_room = None;
+    }
+
     /// Notes an edit of the request phase for which there was no room.
     pub(super) fn note_room(&mut self, result: Result<(), EditError>, place: NoRoom) -> Result<(), EditError> {
         if result == Err(EditError::TooLarge) && self.phase == Phase::Request {

@@ -8,7 +8,7 @@ use super::{
     exchange::{EditError, Exchange, Phase},
     fields::{append, field, field_name, insert, is_authority, line_bytes, refuse_owned},
     room::{Bounds, NoRoom, Room},
-    touched::OwnedHeaders,
+    touched::{OwnedHeaders, remove_other_spellings},
 };
 
 /// What is to become of a header.
@@ -53,6 +53,11 @@ impl Plan {
 
     pub(super) fn begin_transaction(&mut self) {
         self.before = self.planned.len();
+    }
+
+    /// Forgets what the present transaction has planned, which it will plan again.
+    pub(super) fn forget_transaction(&mut self) {
+        self.planned.truncate(self.before);
     }
 
     /// Forgets what the present transaction has planned. What it would have set or removed is removed then: the stage has
@@ -136,6 +141,9 @@ impl Exchange {
             self.touched_request.note(&name, change.owns());
         }
         let room = *self.request_room.get_or_insert_with(|| Room::beyond(&self.request.headers, &self.bounds));
+        if change.owns() {
+            remove_other_spellings(&mut self.request.headers, &name);
+        }
         let result = apply(&mut self.request.headers, name, change, room);
         self.note_room(result, NoRoom::Head)
     }
@@ -198,6 +206,7 @@ impl Exchange {
             touched.note(name, true);
             if is_request {
                 self.request.headers.remove(name);
+                remove_other_spellings(&mut self.request.headers, name);
             } else if let Some(response) = &mut self.response {
                 response.headers.remove(name);
             }

@@ -45,6 +45,19 @@ impl Exchange {
     /// The edits since `begin_transaction` are undone. A body that was read in the meantime stays buffered.
     pub fn roll_back(&mut self) {
         self.plan.roll_back();
+        self.restore();
+    }
+
+    /// The edits since `begin_transaction` are undone, because the call that made them is made again from its beginning. What is known
+    /// of the stage's headers stays: the call that is made again may fail and be skipped.
+    pub fn start_over(&mut self) {
+        self.plan.forget_transaction();
+        self.restore();
+        self.undo = Undo::Armed;
+        self.forget_no_room();
+    }
+
+    fn restore(&mut self) {
         if let Undo::Taken(before) = std::mem::take(&mut self.undo) {
             self.request = before.request;
             self.response = before.response;

@@ -228,8 +228,7 @@ impl PluginStage {
         let own = self.gives_way() && slot.begin_transaction_if_none();
         let result = instance.call_on_fiber(function, params, self.loan(slot)).await;
         if Awaited::is_in(slot) && is_reported(&result) {
-            slot.roll_back();
-            slot.begin_transaction();
+            slot.start_over();
         }
         if own {
             slot.commit();

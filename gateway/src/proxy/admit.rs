@@ -27,6 +27,9 @@ use crate::{
 /// So many fields the gateway adds to a request: its identifier, its trace, and what it says of the client and for the upstream.
 const FIELDS_ADDED: usize = 9;
 
+/// The names of a head that is rejected and yet kept, for the log.
+const MOST_NAMES: usize = 8 * 1024;
+
 /// What the requests of one connection may hold of joined cookies: eight times what one may have, and some for each stream,
 /// since a proxy before the gateway carries many clients.
 fn cookie_bytes(limits: &Limits) -> usize {
@@ -59,6 +62,11 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<FromCli
     if census.has(EXPECT) {
         // Hyper asks for the body, with 100 Continue, when somebody reads it: the upstream need not be asked.
         head.headers.remove(header::EXPECT);
+    }
+    // A map of headers has room for some 24,000 names and panics beyond them. What has too many is rejected; its fields are not
+    // looked at any more.
+    if failure.is_some() && head.headers.keys_len() > MOST_NAMES {
+        head.headers.clear();
     }
     // At once, since it would otherwise grow step by step.
     head.headers.reserve(FIELDS_ADDED);

@@ -89,6 +89,8 @@ impl View {
         let (fit, rest) = self.endpoints.split_at(self.fit);
         // From a place by lot, so that not all the load of one that is down falls on its neighbour.
         let start = if fit.is_empty() { 0 } else { fastrand::usize(..fit.len()) };
+        // One that cannot be reached would cost the whole time for a connection; it is tried only where there is no other.
+        let rest = rest.iter().filter(|endpoint| fit.is_empty() || !endpoint.standing.is_unreachable());
         let mut order = fit[start..].iter().chain(&fit[..start]).chain(rest);
         order.find(|endpoint| !tried.iter().any(|tried| Rc::ptr_eq(tried, endpoint))).map(Busy::new)
     }

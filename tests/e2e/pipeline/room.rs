@@ -55,6 +55,22 @@ async fn a_plugin_sets_its_headers_however_many_fields_a_client_sends() {
 }
 
 #[tokio::test]
+async fn a_header_that_a_plugin_sets_or_removes_has_no_other_spelling() {
+    let edits = json!({ "set-headers": { "x-user-id": "1" }, "remove-headers": ["x-admin-role"] });
+    let (gateway, upstream) = behind(&transform(&edits, "fail"), "").await;
+    let spelt = || {
+        let request = Request::get("/").header("x_user_id", "admin").header("x-user_id", "admin");
+        request.header("x_admin_role", "admin").header("x_other", "stays")
+    };
+    for response in by_both(&gateway, spelt).await {
+        assert_eq!(response.status, 200, "{}", response.text());
+    }
+    let seen = upstream.received();
+    assert!(!seen.contains("admin"), "{seen}");
+    assert_eq!((seen.matches("x-user-id: 1").count(), seen.matches("x_other: stays").count()), (2, 2), "{seen}");
+}
+
+#[tokio::test]
 async fn a_plugin_sets_its_headers_however_long_a_clients_are() {
     let edits = json!({ "set-headers": { "x-user": "{attribute.jwt.sub}", "x-copy": "{header.x-long}" } });
     let (gateway, upstream) = behind(&transform(&edits, "skip"), "").await;

@@ -62,6 +62,28 @@ async fn are_kept_apart(gateway: &TestGateway, anna: impl Fn() -> Request, ben: 
 }
 
 #[tokio::test]
+async fn credentials_that_a_transform_makes_of_another_header_keep_consumers_apart() {
+    let upstream = crate::support::Upstream::echo().await;
+    let config = format!(
+        "upstreams: {{ it: {{ endpoints: ['http://{}'] }} }}
+routes:
+  - name: all
+    plugins:
+      - {{ name: transform, config: {{ request: {{ set-headers: {{ authorization: 'Bearer {{header.x-token}}' }}, remove-headers: [x-token] }} }} }}
+      - {{ name: cache, config: {{ default-ttl: 60s }} }}
+    upstream: it
+",
+        upstream.address()
+    );
+    let gateway = crate::support::TestGateway::start(&config).await;
+    for who in ["alice", "bob", "alice"] {
+        let request = crate::support::client::Request::get("/k").header("x-token", who);
+        let response = crate::support::Client::connect(gateway.address()).await.send(request).await;
+        assert!(response.text().contains(&format!("Bearer {who}")), "{who}: {}", response.text());
+    }
+}
+
+#[tokio::test]
 async fn clients_whose_tokens_have_no_subject_do_not_share_responses() {
     let origin = Origin::with(&[]).await;
     let (anna, ben) = (token(json!({ "jti": 1 })), token(json!({ "jti": 2 })));

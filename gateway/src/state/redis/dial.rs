@@ -102,7 +102,8 @@ async fn open(
         Some(ca) => Client::build_with_tls(info, TlsCertificates { client_tls: None, root_cert: Some(ca.to_vec()) }),
         None => Client::open(info),
     };
-    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(Some(CONNECT));
+    // Each request has the time that is configured, and only that: the client's own limit would end the connection for all.
+    let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(None);
     client.map_err(wrong)?.get_multiplexed_async_connection_with_config(&config).await.map_err(wrong)
 }
 
