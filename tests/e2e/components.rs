@@ -200,7 +200,8 @@ async fn a_registry_is_given_the_credentials_of_dockers_configuration() {
     // Or a program knows them.
     let program = place.path().join("docker-credential-test");
     let says = r#"{"ServerURL":"","Username":"anna","Secret":"a password"}"#;
-    fs::write(&program, format!("#!/bin/sh\necho '{says}'\n")).expect("a file");
+    // It reads the server's name first, like all of them: else it may have ended before that is written.
+    fs::write(&program, format!("#!/bin/sh\ncat > /dev/null\necho '{says}'\n")).expect("a file");
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
     fs::write(place.path().join("config.json"), format!(r#"{{"credHelpers":{{"{at}":"test"}}}}"#)).expect("a file");
     let path = format!("{}:{}", place.path().display(), std::env::var("PATH").expect("a path"));
