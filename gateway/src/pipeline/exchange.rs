@@ -66,6 +66,9 @@ pub struct Exchange {
     pub skipped: SmallVec<[usize; 2]>,
     /// What is known of the client, beside the attributes.
     pub caller: Caller,
+    /// The upstreams to which the route may send the request: their names, with commas between them. None where the route
+    /// itself responds, or has no plugin that could ask.
+    pub upstream: Option<Rc<str>>,
     /// The present stage is not one of the gateway's own: what it means by what it does is not known.
     pub foreign_stage: bool,
     /// Path and query before the first edit, once there was one.
@@ -120,6 +123,9 @@ pub enum EditError {
 /// What `http` can hold as path and query.
 const MAX_TARGET_BYTES: usize = 65_534;
 
+/// The attribute by which plugins read `Exchange::upstream`.
+const UPSTREAM: &str = "gateway.upstream";
+
 impl Exchange {
     /// An exchange at its beginning.
     pub fn new(start: Start) -> Self {
@@ -148,6 +154,7 @@ impl Exchange {
             stash: SmallVec::new(),
             skipped: SmallVec::new(),
             caller: Caller::default(),
+            upstream: None,
             foreign_stage: false,
             attributes: Attributes::default(),
             plan: Plan::default(),
@@ -181,6 +188,7 @@ impl Exchange {
         again.original_target.clone_from(&self.original_target);
         again.attributes.clone_from(&self.attributes);
         again.caller.clone_from(&self.caller);
+        again.upstream.clone_from(&self.upstream);
         again.stage = self.stage;
         again.stash.push((self.stage, kept));
         again
@@ -331,6 +339,9 @@ impl Exchange {
         if key.starts_with(secured::PREFIX) {
             return self.secured.as_ref()?.attribute(key);
         }
+        if key == UPSTREAM {
+            return self.upstream.as_deref();
+        }
         self.attributes.get(key)
     }
 
@@ -341,7 +352,7 @@ impl Exchange {
 
     /// Sets an attribute; possible in every phase but the last. Those of the connection are not set.
     pub fn set_attribute(&mut self, key: &str, value: &str) -> Result<(), EditError> {
-        if self.phase == Phase::Complete || key.starts_with(secured::PREFIX) {
+        if self.phase == Phase::Complete || key.starts_with(secured::PREFIX) || key == UPSTREAM {
             return Err(EditError::Forbidden);
         }
         let checked = self.attributes.check(key, value, self.bounds.added_bytes);

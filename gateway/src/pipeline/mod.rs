@@ -133,6 +133,11 @@ pub struct Returned {
 }
 
 impl Pipeline {
+    /// Whether there is no stage at all.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     pub fn new(entries: Vec<Entry>) -> Self {
         let positions = |wants: fn(Phases) -> bool| -> Vec<usize> {
             entries.iter().enumerate().filter(|(_, e)| wants(e.stage.phases())).map(|(i, _)| i).collect()

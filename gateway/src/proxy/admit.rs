@@ -130,6 +130,7 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<FromCli
         traffic,
         started,
     });
+    exchange.upstream = found.and_then(|route| route.upstream.clone());
     if census.has(AUTHORIZATION) {
         exchange.caller.remember(&exchange.request.headers);
     }

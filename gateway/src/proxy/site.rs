@@ -8,7 +8,7 @@ use std::{
 
 use super::{Errands, Observing};
 use crate::{
-    config::model::{Config, Route},
+    config::model::{Action, Config, Route},
     http::request_id::RequestIds,
     pipeline::{Bounds, Pipeline},
     route::Table,
@@ -54,13 +54,28 @@ pub struct SiteRoute {
     pub pipeline: Pipeline,
     pub target: Target,
     pub bounds: Rc<Bounds>,
+    /// What plugins are told of where requests go.
+    pub(super) upstream: Option<Rc<str>>,
     /// Found when the first exchange has ended: of many routes some never have one.
     pub(super) metrics: OnceCell<Arc<RouteMetrics>>,
 }
 
 impl SiteRoute {
     pub fn new(model: Arc<Route>, pipeline: Pipeline, target: Target, bounds: Rc<Bounds>) -> Self {
-        Self { model, pipeline, target, bounds, metrics: OnceCell::new() }
+        let upstream = if pipeline.is_empty() { None } else { upstream_names(&model.action) };
+        Self { model, pipeline, target, bounds, upstream, metrics: OnceCell::new() }
+    }
+}
+
+fn upstream_names(action: &Action) -> Option<Rc<str>> {
+    match action {
+        Action::Upstream(upstream) => Some((&*upstream.name).into()),
+        Action::Split(parts) => {
+            let mut names: Vec<&str> = parts.iter().map(|(upstream, _)| &*upstream.name).collect();
+            names.sort_unstable();
+            Some(names.join(",").into())
+        }
+        Action::Redirect(_) | Action::Respond(_) => None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a response is kept under: host, path, query and scheme, and what the operator adds.
+//! What a response is kept under: host, path, query, scheme and upstream, and what the operator adds.
 //!
 //! What is not in the key must not change what is stored under it. So all values of a header or cookie are in the key, not the
 //! first alone; and a parameter of the query that is not in it does not reach the upstream.
@@ -26,6 +26,8 @@ pub(crate) struct Address<'a> {
     pub(crate) authority: &'a str,
     pub(crate) path: &'a str,
     pub(crate) query: Option<&'a str>,
+    /// Routes that differ by more than host and path lead to different services, and so do those that rewrite paths.
+    pub(crate) upstream: Option<&'a str>,
 }
 
 /// What comes after the address begins with this, so that no query can look like it.
@@ -56,7 +58,7 @@ impl Recipe {
         mut extras: impl Iterator<Item = Option<&'a [u8]>>,
         all: impl Fn(&str) -> Vec<Vec<u8>>,
     ) -> String {
-        let Address { scheme, authority, path, query } = address;
+        let Address { scheme, authority, path, query, upstream } = address;
         let mut key = String::with_capacity(authority.len() + path.len() + query.map_or(0, str::len) + 8);
         if self.host {
             // RFC 3986 §6.2.2.1.
@@ -70,6 +72,11 @@ impl Recipe {
         if self.scheme {
             key.push(MARK);
             key.push_str(scheme);
+        }
+        if let Some(upstream) = upstream {
+            key.push(MARK);
+            key.push_str("upstream=");
+            key.push_str(upstream);
         }
         for name in &self.headers {
             let values = extras.next().flatten().map(|_| all(name)).unwrap_or_default();
@@ -131,7 +138,8 @@ mod tests {
     use super::*;
 
     fn key(recipe: Key, query: &str, extras: &[Option<&[u8]>]) -> String {
-        let address = Address { scheme: "https", authority: "Example.com", path: "/a", query: Some(query) };
+        let address =
+            Address { scheme: "https", authority: "Example.com", path: "/a", query: Some(query), upstream: None };
         let all = |name: &str| match name {
             "x-twice" => vec![b"1".to_vec(), b"2".to_vec()],
             "cookie" => vec![extras.iter().flatten().find(|value| value.contains(&b'=')).unwrap().to_vec()],

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// What the selection reads, in this order; then what the key's recipe wants.
-pub(crate) const ITEMS: usize = 14;
+pub(crate) const ITEMS: usize = 15;
 
 pub(crate) fn selection(settings: &Settings) -> Selection {
     let header = |name: &str| Item::Header(name.to_owned());
@@ -37,11 +37,14 @@ pub(crate) fn selection(settings: &Settings) -> Selection {
         header("if-match"),
         header("if-unmodified-since"),
         Item::Scheme,
+        Item::Attribute(UPSTREAM.to_owned()),
     ];
     items.extend(settings.recipe.items());
     Selection::new(&items)
 }
 
+/// The attribute with the upstream to which the route leads.
+pub(crate) const UPSTREAM: &str = "gateway.upstream";
 /// By which the gateway is told that consumers share responses that say so themselves.
 const SHARING: (&str, &str) = ("cache.consumers", "share");
 /// The gateway's limit.
@@ -87,6 +90,7 @@ pub(crate) fn handle(plugin: &Cached, request: &Request) -> Result<Decision, Err
         authority: text(1).unwrap_or_default(),
         path: text(2).unwrap_or_default(),
         query: text(3),
+        upstream: text(14),
     };
     let key = recipe.key(address, extras, |name| request.header_values(name));
     let is_head = method == "HEAD";

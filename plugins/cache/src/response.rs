@@ -14,7 +14,7 @@ use crate::{
     key::Address,
     memo::{Memo, Stale, Task},
     note::Note,
-    request::{joined, millis_now, ttl},
+    request::{UPSTREAM, joined, millis_now, ttl},
     status,
 };
 
@@ -75,6 +75,7 @@ fn invalidate(plugin: &Cached, key: &str, request: &Request, response: &Response
     }
     forget(plugin, key)?;
     let (scheme, authority) = (request.scheme(), request.authority());
+    let upstream = request.attribute(UPSTREAM);
     for name in ["location", "content-location"] {
         let Some(target) = response.header(name) else { continue };
         let own = target.split_once("://").map_or(Some(target.as_str()), |(_, rest)| rest.strip_prefix(&*authority));
@@ -82,7 +83,7 @@ fn invalidate(plugin: &Cached, key: &str, request: &Request, response: &Response
         let Some(own) = own.filter(|own| own.starts_with('/') && !own.starts_with("//")) else { continue };
         let address = own.split('#').next().unwrap_or_default();
         let (path, query) = address.split_once('?').map_or((address, None), |(path, query)| (path, Some(query)));
-        let address = Address { scheme: &scheme, authority: &authority, path, query };
+        let address = Address { scheme: &scheme, authority: &authority, path, query, upstream: upstream.as_deref() };
         forget(plugin, &plugin.settings.recipe.key(address, std::iter::empty(), |_| Vec::new()))?;
     }
     Ok(())

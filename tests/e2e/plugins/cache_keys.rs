@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::cache::{HIT, Origin, status};
-use crate::support::{TestGateway, client::Request};
+use crate::support::{TestGateway, Upstream, client::Request};
 
 async fn with_key(origin: &Origin, key: Value) -> TestGateway {
     origin.cached(&json!({ "key": key }), "").await
@@ -29,6 +29,38 @@ async fn http_and_https_have_responses_of_their_own() {
     let gateway = origin.cached(&json!({ "default-ttl": "1m", "key": { "scheme": false } }), trusting).await;
     gateway.send(by("http")).await;
     assert_eq!(status(&gateway.send(by("https")).await), HIT);
+}
+
+#[tokio::test]
+async fn routes_to_different_upstreams_share_no_responses() {
+    let (one, two) = (Upstream::named("one").await, Upstream::named("two").await);
+    let cache = "{ name: cache, config: { default-ttl: 60s } }";
+    let strip = |prefix: &str| {
+        format!("{{ name: transform, config: {{ request: {{ path: {{ strip-prefix: {prefix} }} }} }} }}")
+    };
+    let gateway = TestGateway::start(&format!(
+        "upstreams:
+  one: {{ endpoints: ['http://{}'] }}
+  two: {{ endpoints: ['http://{}'] }}
+routes:
+  - {{ name: tenants, match: {{ path: '/t/{{*rest}}', headers: {{ x-tenant: b }} }}, plugins: [{cache}], upstream: two }}
+  - {{ name: others, match: {{ path: '/t/{{*rest}}' }}, plugins: [{cache}], upstream: one }}
+  - {{ name: a, match: {{ path: '/a/{{*rest}}' }}, plugins: [{}, {cache}], upstream: one }}
+  - {{ name: b, match: {{ path: '/b/{{*rest}}' }}, plugins: [{}, {cache}], upstream: two }}
+",
+        one.address(),
+        two.address(),
+        strip("/a"),
+        strip("/b"),
+    ))
+    .await;
+    for _ in 0..2 {
+        assert_eq!(gateway.send(Request::get("/t/1").header("x-tenant", "b")).await.text(), "two");
+        assert_eq!(gateway.get("/t/1").await.text(), "one");
+        assert_eq!(gateway.get("/a/x").await.text(), "one");
+        assert_eq!(gateway.get("/b/x").await.text(), "two");
+    }
+    assert_eq!(status(&gateway.get("/b/x").await), HIT);
 }
 
 #[tokio::test]
