@@ -113,7 +113,8 @@ pub fn at_once<T>(future: impl Future<Output = T>) -> T {
 
 /// A configuration without plugins, checked.
 pub fn config(yaml: &str) -> Config {
-    config::check(yaml, Path::new("bench.yaml"), &mut NoPlugins).unwrap_or_else(|problems| panic!("{problems}"))
+    let checked = config::check(yaml, Path::new("bench.yaml"), &mut NoPlugins);
+    checked.unwrap_or_else(|problems| panic!("{problems}")).config
 }
 
 pub struct NoPlugins;

@@ -44,7 +44,7 @@ use crate::{
     config::{
         self,
         lock::{self, Entry, Lock},
-        model::{Config, LogFormat},
+        model::LogFormat,
     },
     plugin::{Facts, builtin},
 };
@@ -183,9 +183,9 @@ impl Drop for Gateway {
 }
 
 /// Does everything that `run` does before it listens.
-pub fn check(source: &Source) -> Result<Config, StartError> {
+pub fn check(source: &Source) -> Result<config::Checked, StartError> {
     let shared = Shared::new(true)?;
-    snapshot::read(source, &shared).map(|read| read.config)
+    snapshot::read(source, &shared).map(|read| read.checked)
 }
 
 /// What the components of a configuration are and may do, and what of it is approved.
@@ -215,8 +215,9 @@ pub fn schema() -> Result<serde_json::Value, StartError> {
 /// OpenAPI 3.1 of what the routes' plugins say that they have an answer for, as far as requests get there.
 pub fn openapi(source: &Source, title: &str) -> Result<serde_json::Value, StartError> {
     let shared = Shared::new(true)?;
-    let snapshot::Read { config, mut components, .. } = snapshot::read(source, &shared)?;
-    openapi::document(&config, &mut components, title).map_err(|error| StartError::Io(std::io::Error::other(error)))
+    let snapshot::Read { checked, mut components, .. } = snapshot::read(source, &shared)?;
+    openapi::document(&checked.config, &mut components, title)
+        .map_err(|error| StartError::Io(std::io::Error::other(error)))
 }
 
 /// Compiles a component and asks it about itself; a name without a path may be that of a standard plugin.

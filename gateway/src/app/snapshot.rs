@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     config::{
-        self, Problems,
+        self, Checked, Problems, Sensitive,
         lock::{self, Lock},
         model::{Action, Config, Endpoint, OnError, PluginUse, Upstream},
     },
@@ -46,6 +46,10 @@ pub(super) struct Snapshot {
     /// What relative paths in it count from.
     pub(super) base: PathBuf,
     pub(super) config: Arc<Config>,
+    /// What is allowed in it and makes no sense.
+    pub(super) warnings: Problems,
+    /// What distinguishes secrets from other values in its text.
+    pub(super) sensitive: Arc<Sensitive>,
     /// Who may operate it, where there is a listener for that.
     pub(super) rules: Option<Arc<Rules>>,
     pub(super) listeners: Vec<ListenerSettings>,
@@ -129,7 +133,7 @@ impl From<io::Error> for StartError {
 pub(super) struct Read<'a> {
     text: String,
     base: PathBuf,
-    pub(super) config: Config,
+    pub(super) checked: Checked,
     pub(super) components: Components<'a>,
 }
 
@@ -157,15 +161,16 @@ pub(super) fn read<'a>(source: &Source, shared: &'a Shared) -> Result<Read<'a>, 
     let (text, path) = typed(source)?;
     let base = path.parent().unwrap_or(Path::new("")).to_owned();
     let mut components = Components::locked(&shared.runtime, &shared.reflected, Lock::read(&base));
-    let mut config = config::check(&text, &path, &mut components).map_err(StartError::Config)?;
+    let mut checked = config::check(&text, &path, &mut components).map_err(StartError::Config)?;
     // Also where there is none yet: it is a change when it comes.
-    config.files_read.push(base.join(lock::FILE));
-    Ok(Read { text, base, config, components })
+    checked.config.files_read.push(base.join(lock::FILE));
+    Ok(Read { text, base, checked, components })
 }
 
 impl Snapshot {
     pub(super) fn load(source: &Source, shared: &Arc<Shared>, old: Option<&Self>) -> Result<Self, StartError> {
-        let Read { text, base, mut config, components } = read(source, shared)?;
+        let Read { text, base, checked, components } = read(source, shared)?;
+        let Checked { mut config, warnings, sensitive } = checked;
         let few = descriptors::bound(&mut config.limits, config.workers, config.listeners.len());
         let workers = config.workers;
         let make = |used: &Arc<PluginUse>| -> Result<Arc<Used>, StartError> {
@@ -204,6 +209,8 @@ impl Snapshot {
             rules,
             table: Arc::new(Table::new(&config.routes)),
             config: Arc::new(config),
+            warnings,
+            sensitive,
             listeners,
             sinks,
             traces,
@@ -219,7 +226,7 @@ impl Snapshot {
 
     /// Logs what is allowed and makes no sense; where nothing is logged yet, nobody would see it.
     pub(super) fn warn(&self) {
-        for warning in self.config.warnings.lines() {
+        for warning in self.warnings.lines() {
             tracing::warn!("{warning}");
         }
         match &self.few {

@@ -1,15 +1,18 @@
 //! `gateway check`.
 
 use super::{ConfigArgs, Failed, print};
-use crate::app::{self, Source};
+use crate::{
+    app::{self, Source},
+    config::Checked,
+};
 
 pub(super) fn check(args: &ConfigArgs) -> Result<(), Failed> {
-    let config = app::check(&Source::File(args.config.clone()))?;
+    let Checked { config, warnings, .. } = app::check(&Source::File(args.config.clone()))?;
     let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     for upstream in config.upstreams.values().filter(|upstream| !upstream.tls.verify) {
         eprintln!("warning: upstream `{}` has `verify: false`: whoever answers is believed", upstream.name);
     }
-    for warning in config.warnings.lines() {
+    for warning in warnings.lines() {
         eprintln!("warning: {warning}");
     }
     print(format_args!(

@@ -24,7 +24,7 @@ mod yaml;
 pub use catalog::{Catalog, PluginEndpoint, PluginFacts, PluginProblem, Wants};
 #[cfg(test)]
 pub use check::load;
-pub use check::{check, definitions, log_level, read};
+pub use check::{Checked, check, definitions, log_level, read};
 pub use problem::{Location, Problem, Problems};
 pub use schema::schema;
 pub use sensitive::{Masked, Redaction, Sensitive, Unmaskable, is_secret_header, without_credentials};

@@ -20,8 +20,6 @@ use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Problems, Sensitive};
-
 pub use action::*;
 pub use admin::*;
 pub use listeners::*;
@@ -53,13 +51,9 @@ pub struct Config {
     /// Run before each route's own, on every route.
     pub global_plugins: Vec<Arc<PluginUse>>,
     pub routes: Vec<Arc<Route>>,
-    /// What is allowed and makes no sense, each with its place in the file.
-    pub warnings: Problems,
     /// The files whose contents are part of the configuration: certificates, keys, authorities, secrets, components, what
     /// plugins read, and what was approved.
     pub files_read: Vec<PathBuf>,
-    /// What tells its secrets from other values, wherever its text is shown.
-    pub sensitive: Arc<Sensitive>,
 }
 
 /// Where the state of plugins is.

@@ -11,20 +11,20 @@ fn folder(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/config").join(name)
 }
 
-fn load(path: &std::path::Path) -> Result<Config, Problems> {
+fn load(path: &std::path::Path) -> Result<Checked, Problems> {
     super::load(path, &mut Fake::standard())
 }
 
 fn good(name: &str) -> Config {
-    load(&folder("good").join(name)).unwrap_or_else(|problems| panic!("{problems}"))
+    load(&folder("good").join(name)).unwrap_or_else(|problems| panic!("{problems}")).config
 }
 
 /// A configuration with these routes, and what was asked of the catalog.
-fn with_routes(routes: &str) -> (Result<Config, Problems>, Fake) {
+fn with_routes(routes: &str) -> (Result<Checked, Problems>, Fake) {
     with_routes_and(routes, Fake::standard())
 }
 
-fn with_routes_and(routes: &str, mut catalog: Fake) -> (Result<Config, Problems>, Fake) {
+fn with_routes_and(routes: &str, mut catalog: Fake) -> (Result<Checked, Problems>, Fake) {
     let text = format!(
         "listeners: [{{ address: 127.0.0.1:8080 }}]\nupstreams: {{ users: {{ endpoints: [http://127.0.0.1:9001] }} }}\n\
          routes:\n{routes}"
@@ -244,7 +244,7 @@ fn the_same_use_of_a_plugin_is_asked_about_once_and_shared() {
         .map(|i| format!("  - {{ name: r{i}, match: {{ path: /{i} }}, upstream: users, plugins: [access-log] }}\n"))
         .collect();
     let (config, catalog) = with_routes(&routes);
-    let config = config.unwrap();
+    let config = config.unwrap().config;
     assert_eq!(catalog.asked, 1);
     assert!(std::sync::Arc::ptr_eq(&config.routes[0].plugins[0], &config.routes[49].plugins[0]));
     assert_eq!(config.routes[0].plugins[0].config, json!({}));
@@ -259,7 +259,7 @@ fn ten_thousand_routes_are_checked_in_reasonable_time() {
             )
         })
         .collect();
-    assert_eq!(with_routes(&routes).0.unwrap().routes.len(), 10_000);
+    assert_eq!(with_routes(&routes).0.unwrap().config.routes.len(), 10_000);
 }
 
 #[test]

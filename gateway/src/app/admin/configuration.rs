@@ -140,7 +140,7 @@ pub(super) async fn validate(State(panel): State<Arc<Panel>>, Text(text): Text) 
     let _turn = panel.checking.acquire().await.map_err(busy)?;
     let (source, shared) = (panel.source_of(text), panel.shared.clone());
     let checked =
-        tokio::task::spawn_blocking(move || snapshot::read(&source, &shared).map(|read| read.config.warnings));
+        tokio::task::spawn_blocking(move || snapshot::read(&source, &shared).map(|read| read.checked.warnings));
     let checked =
         checked.await.map_err(|_| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "a defect of the gateway"))?;
     Ok(Json(match checked {
@@ -241,7 +241,7 @@ async fn put_in_force(panel: &Panel, text: String, origin: Origin, terms: Terms)
         NotApplied::Start(error) => Refusal::of_start(&error),
     })?;
     let revision = panel.history().present().map_or(0, |revision| revision.id);
-    let warnings = misfits(&panel.snapshot().config.warnings);
+    let warnings = misfits(&panel.snapshot().warnings);
     let written = applied.not_written.is_none();
     Ok(Json(InForce { revision, written, not_written: applied.not_written, warnings }))
 }

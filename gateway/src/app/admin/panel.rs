@@ -46,7 +46,7 @@ impl Panel {
         orders: mpsc::WeakSender<Order>,
     ) -> Arc<Self> {
         let mut history = History::default();
-        history.note(&snapshot.text, &snapshot.config.sensitive, Origin::Start);
+        history.note(&snapshot.text, &snapshot.sensitive, Origin::Start);
         Arc::new(Self {
             ready: AtomicBool::new(false),
             shared,
@@ -76,7 +76,7 @@ impl Panel {
 
     /// A reload ended well, with this in force now.
     pub(in crate::app) fn in_force(&self, snapshot: &Arc<Snapshot>, origin: Origin) {
-        self.history().note(&snapshot.text, &snapshot.config.sensitive, origin);
+        self.history().note(&snapshot.text, &snapshot.sensitive, origin);
         *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot.clone();
     }
 

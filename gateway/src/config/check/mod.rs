@@ -66,25 +66,34 @@ pub fn read(path: &Path) -> Result<String, Problems> {
     String::from_utf8(bytes).map_err(|_| cannot("it is not UTF-8"))
 }
 
+/// A configuration without problems, and what is known of its text.
+#[derive(Debug)]
+pub struct Checked {
+    pub config: Config,
+    /// What is allowed and makes no sense, each with its place in the file.
+    pub warnings: Problems,
+    /// What distinguishes its secrets from other values, wherever its text is shown.
+    pub sensitive: Arc<Sensitive>,
+}
+
 /// Reads and checks a configuration file.
 #[cfg(test)]
-pub fn load(path: &Path, catalog: &mut dyn Catalog) -> Result<Config, Problems> {
+pub fn load(path: &Path, catalog: &mut dyn Catalog) -> Result<Checked, Problems> {
     check(&read(path)?, path, catalog)
 }
 
 /// Checks a configuration. `path` names it in messages, and its folder is what relative paths in it are
 /// relative to.
-pub fn check(text: &str, path: &Path, catalog: &mut dyn Catalog) -> Result<Config, Problems> {
+pub fn check(text: &str, path: &Path, catalog: &mut dyn Catalog) -> Result<Checked, Problems> {
     let (config, outcome) = looked_at(text, path, |file, report| meaning(file, catalog, report))?;
     match config {
         Some(mut config) if outcome.problems.is_empty() => {
-            config.sensitive = Arc::new(outcome.sensitive);
             config.files_read = outcome.files;
-            if !outcome.warnings.is_empty() {
-                let redaction = Redaction::of_text(text, &config.sensitive);
-                config.warnings = Problems::new(path, &redaction, outcome.warnings);
-            }
-            Ok(config)
+            let warnings = match outcome.warnings {
+                none if none.is_empty() => Problems::default(),
+                warnings => Problems::new(path, &Redaction::of_text(text, &outcome.sensitive), warnings),
+            };
+            Ok(Checked { config, warnings, sensitive: Arc::new(outcome.sensitive) })
         }
         _ => {
             let problems = Problems::new(path, &Redaction::of_text(text, &outcome.sensitive), outcome.problems);
@@ -247,8 +256,6 @@ fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> O
         plugins: plugins.used(),
         global_plugins,
         routes,
-        warnings: Problems::default(),
         files_read: Vec::new(),
-        sensitive: Arc::default(),
     })
 }
