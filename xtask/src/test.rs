@@ -34,6 +34,12 @@ pub fn run() -> Result<()> {
     steps.step("tests", || shell::run(cargo().args(["test", "--workspace", "--locked", "--no-fail-fast"])));
     if find("cargo-deny").is_some() {
         steps.step("licences", || shell::run(cargo().args(["deny", "check", "bans", "licenses", "sources"])));
+        // Its database is a Git repository, which not every network lets through.
+        match shell::output(cargo().args(["deny", "fetch", "db"])) {
+            Ok(_) => steps
+                .step("advisories", || shell::run(cargo().args(["deny", "check", "advisories", "--disable-fetch"]))),
+            Err(_) => steps.skip("advisories", "the RustSec database cannot be fetched"),
+        }
     } else {
         steps.skip("licences", "cargo-deny is not installed: cargo install cargo-deny");
     }

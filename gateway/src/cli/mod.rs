@@ -59,9 +59,6 @@ enum Command {
     Route(RouteArgs),
     /// Write OpenAPI 3.1 of the calls that routes' plugins have an answer for, such as those of gRPC services
     Openapi(OpenapiArgs),
-    /// What concerns gRPC services
-    #[command(subcommand, hide = true)]
-    Grpc(GrpcCommand),
     /// Write, build, test and look at plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -75,12 +72,6 @@ enum Command {
         /// The folder, which is there
         folder: PathBuf,
     },
-}
-
-#[derive(Subcommand)]
-enum GrpcCommand {
-    /// The same as `gateway openapi`
-    Openapi(OpenapiArgs),
 }
 
 #[derive(Subcommand)]
@@ -277,7 +268,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => run::demo(&args, &logging),
         Command::Schema => schema::schema(),
         Command::Route(args) => route::route(&args),
-        Command::Openapi(args) | Command::Grpc(GrpcCommand::Openapi(args)) => openapi::openapi(&args),
+        Command::Openapi(args) => openapi::openapi(&args),
         Command::Plugin(PluginCommand::Inspect(args)) => inspect::inspect(&args),
         Command::Plugin(PluginCommand::New(args)) => project::new(&args),
         Command::Plugin(PluginCommand::Build(args)) => project::build(&args),

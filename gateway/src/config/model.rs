@@ -7,13 +7,7 @@ mod listeners;
 mod tracing;
 mod upstream;
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
@@ -417,9 +411,4 @@ pub enum Segment {
     Parameter(String),
     /// `{*name}`: all that is left, also nothing; only at the end.
     Rest(String),
-}
-
-/// An address for a port on the loopback interface, chosen by the system.
-pub fn any_loopback_port() -> SocketAddr {
-    SocketAddr::new(IpAddr::from([127, 0, 0, 1]), 0)
 }

@@ -14,7 +14,7 @@ use super::model::Percent;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Size(pub u64);
 
-/// `500ms`, `10s`, `1m`, `2h`.
+/// `500ms`, `10s`, `1m`, `2h`, `1d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Span(pub Duration);
 
@@ -31,7 +31,7 @@ const OFF: &str = "off";
 
 /// From the largest to the smallest, so that the first that divides is the shortest way to write a value.
 const SIZES: [(&str, u64); 5] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
-const SPANS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const SPANS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 impl Size {
     pub(super) const fn kib(n: u64) -> Self {
@@ -214,8 +214,8 @@ impl JsonSchema for Span {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "description": "A duration: `500ms`, `10s`, `1m`, `2h`.",
-            "pattern": "^[0-9]+(ms|s|m|h)$",
+            "description": "A duration: `500ms`, `10s`, `1m`, `2h`, `1d`.",
+            "pattern": "^[0-9]+(ms|s|m|h|d)$",
             "errorMessage": "expected a duration such as `500ms`, `10s` or `1m`",
         })
     }
@@ -229,8 +229,8 @@ impl JsonSchema for Limit {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "description": "A duration such as `500ms`, `10s`, `1m` or `2h`, or `off` for no limit.",
-            "pattern": "^([0-9]+(ms|s|m|h)|off)$",
+            "description": "A duration such as `500ms`, `10s`, `1m`, `2h` or `1d`, or `off` for no limit.",
+            "pattern": "^([0-9]+(ms|s|m|h|d)|off)$",
             "errorMessage": "expected a duration such as `500ms`, `10s` or `1m`, or `off`",
         })
     }
@@ -252,6 +252,19 @@ mod tests {
         assert_eq!(from_value::<Size>(json!("99999999999999999999GiB")).unwrap(), Size(u64::MAX));
         for wrong in [json!("64KB"), json!("KiB"), json!("-1B"), json!("1.5MiB"), json!(-1), json!(null), json!("5")] {
             assert!(from_value::<Size>(wrong.clone()).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn durations_are_those_of_plugins() {
+        for (text, millis) in
+            [("500ms", 500), ("10s", 10_000), ("90m", 5_400_000), ("2h", 7_200_000), ("1d", 86_400_000)]
+        {
+            assert_eq!(from_value::<Span>(json!(text)).unwrap(), Span::millis(millis));
+            assert_eq!(Span::millis(millis).to_string(), text);
+        }
+        for wrong in [json!("1w"), json!("1.5h"), json!("-1s"), json!("10"), json!(10), json!("1h30m")] {
+            assert!(from_value::<Span>(wrong.clone()).is_err(), "{wrong}");
         }
     }
 
