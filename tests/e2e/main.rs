@@ -32,6 +32,7 @@ mod pipeline;
 mod plugins;
 mod project;
 mod proxy_protocol;
+mod redis_connections;
 mod regressions;
 mod resumption;
 mod routing;

@@ -16,8 +16,8 @@ pub enum Failure {
 pub(super) enum Concerns {
     /// This request only.
     Request,
-    /// Perhaps every request: the server is there, but does not serve (a replica, out of memory, loading, not permitted). A probe
-    /// decides, since the error may as well be about one command or key.
+    /// Perhaps every request: the server is there, but does not serve (a replica, out of memory, loading, not permitted), or its
+    /// reply could not be read. A probe decides, since the error may as well be about one command or key.
     Server,
     /// The connection is of no use any more.
     Connection,
@@ -32,7 +32,12 @@ const OF_ONE_REQUEST: [&str; 5] = ["ERR", "NOSCRIPT", "CROSSSLOT", "TRYAGAIN", "
 
 pub(super) fn explain(error: &RedisError) -> (Failure, Concerns) {
     let unavailable = Failure::Away(error.to_string());
-    let Some(code) = error.code() else { return (unavailable, Concerns::Connection) };
+    let Some(code) = error.code() else {
+        // A reply that is not what the command returns has the same kind as bytes that are no reply at all, so that the kind does
+        // not say whether the connection can be read on. The probe does: after bytes that are no reply the client ends the connection.
+        let concerns = if error.is_io_error() { Concerns::Connection } else { Concerns::Server };
+        return (unavailable, concerns);
+    };
     let text = error.detail().unwrap_or_default();
     // Before version 7 the error of a command in a script is part of the script's own: `ERR Error running script (call to …):
     // @user_script:1: @user_script: 1: -READONLY You can't write against a read only replica.`
@@ -87,6 +92,12 @@ mod tests {
         ] {
             assert_eq!(concerns(line), Concerns::Request, "{line}");
         }
+        let unreadable = redis::from_redis_value::<(i64, Vec<Vec<u8>>)>(redis::Value::Array(Vec::new())).unwrap_err();
+        assert_eq!(explain(&unreadable.into()).1, Concerns::Server, "a reply that is not what the command returns");
+        let strange = RedisError::from((redis::ErrorKind::UnexpectedReturnType, "not what the script returns"));
+        assert_eq!(explain(&strange).1, Concerns::Server);
+        let closed = RedisError::from(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+        assert_eq!(explain(&closed).1, Concerns::Connection);
         assert_eq!(concerns("-MOVED 3999 127.0.0.1:6381\r\n"), Concerns::Moved(3999, "127.0.0.1:6381".to_owned()));
         assert_eq!(concerns("-ASK 3999 127.0.0.1:6381\r\n"), Concerns::Asked("127.0.0.1:6381".to_owned()));
     }

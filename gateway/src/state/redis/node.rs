@@ -23,8 +23,8 @@ use super::{
     ops::{Op, Reply},
 };
 
-/// Requests in a row that were not answered in time, after which the connection is given up.
-const PATIENCE: u32 = 8;
+/// After so many consecutive timeouts the connection is closed.
+const MAX_TIMEOUTS: u32 = 8;
 /// Between two probes while all is well.
 pub(super) const PULSE: Duration = Duration::from_secs(1);
 /// After a probe that went well: errors that concern single requests make no flood of probes.
@@ -40,15 +40,22 @@ pub(super) struct Node {
     pub(super) name: String,
     /// What is written to see whether writes are taken; in a cluster it lies in a slot of this node's.
     pub(super) probe: RefCell<String>,
-    connection: RefCell<Option<MultiplexedConnection>>,
+    line: RefCell<Option<Rc<Line>>>,
     /// Why there is no connection.
     pub(super) why: RefCell<String>,
     suspected: Notify,
     lost: Notify,
-    unanswered: Cell<u32>,
     /// It is no part of the cluster any more.
     retired: Cell<bool>,
     link: Weak<Shared>,
+}
+
+/// A connection and how it does. A request keeps the line that it was sent on: it may end long after another line has taken the
+/// place of its own, and what it has to say about the connection then concerns the old one only.
+struct Line {
+    connection: MultiplexedConnection,
+    /// Requests in a row that were not answered in time.
+    unanswered: Cell<u32>,
 }
 
 /// Why a request was not answered.
@@ -67,40 +74,44 @@ impl Node {
             target,
             name,
             probe: RefCell::new(probe),
-            connection: RefCell::default(),
+            line: RefCell::default(),
             why: RefCell::new("not connected".to_owned()),
             suspected: Notify::new(),
             lost: Notify::new(),
-            unanswered: Cell::new(0),
             retired: Cell::new(false),
             link,
         })
     }
 
     pub(super) fn is_up(&self) -> bool {
-        self.connection.borrow().is_some()
+        self.line.borrow().is_some()
     }
 
     pub(super) fn connection(&self) -> Option<MultiplexedConnection> {
-        self.connection.borrow().clone()
+        self.line.borrow().as_ref().map(|line| line.connection.clone())
+    }
+
+    fn is_current(&self, line: &Rc<Line>) -> bool {
+        self.line.borrow().as_ref().is_some_and(|current| Rc::ptr_eq(current, line))
     }
 
     /// Ends `stay_connected`.
     pub(super) fn retire(&self) {
         self.retired.set(true);
-        self.connection.take();
+        self.line.take();
         self.lost.notify_one();
     }
 
     /// `asking`: the slot is on its way to this node.
     pub(super) async fn run(&self, op: &Op, asking: bool, limit: Duration) -> Result<Reply, Unanswered> {
-        let Some(mut connection) = self.connection() else {
+        let Some(line) = self.line.borrow().clone() else {
             return Err(Unanswered::Skipped(Failure::Away(format!("{}: {}", self.name, self.why.borrow()))));
         };
+        let mut connection = line.connection.clone();
         let run = async { if asking { op.run(&mut Asking(connection)).await } else { op.run(&mut connection).await } };
         match tokio::time::timeout(limit, run).await {
             Ok(Ok(reply)) => {
-                self.unanswered.set(0);
+                line.unanswered.set(0);
                 Ok(reply)
             }
             Ok(Err(error)) => {
@@ -110,28 +121,32 @@ impl Node {
                     Concerns::Asked(address) => Unanswered::Asked(address, failure),
                     Concerns::Request => Unanswered::Failed(failure),
                     Concerns::Server => {
-                        self.suspected.notify_one();
+                        if self.is_current(&line) {
+                            self.suspected.notify_one();
+                        }
                         Unanswered::Failed(failure)
                     }
                     Concerns::Connection => {
-                        self.lose(&error.to_string());
+                        self.lose(&line, &error.to_string());
                         Unanswered::Failed(failure)
                     }
                 })
             }
             Err(_) => {
                 let why = format!("no answer within {limit:?}");
-                self.unanswered.set(self.unanswered.get() + 1);
-                if self.unanswered.get() >= PATIENCE {
-                    self.lose(&why);
+                line.unanswered.set(line.unanswered.get().saturating_add(1));
+                if line.unanswered.get() >= MAX_TIMEOUTS {
+                    self.lose(&line, &why);
                 }
                 Err(Unanswered::Late(Failure::Away(why)))
             }
         }
     }
 
-    fn lose(&self, why: &str) {
-        if self.connection.take().is_some() {
+    /// The line is of no use. If another one has taken its place already, that one stays.
+    fn lose(&self, line: &Rc<Line>, why: &str) {
+        if self.is_current(line) {
+            self.line.take();
             self.down(why);
             self.lost.notify_one();
         }
@@ -154,14 +169,14 @@ impl Node {
             let Some(dialer) = self.link.upgrade().map(|link| Rc::clone(&link.dialer)) else { return };
             match tokio::time::timeout(CONNECT, self.connect(&dialer)).await {
                 Ok(Ok((connection, url))) if !self.retired.get() => {
-                    self.unanswered.set(0);
-                    *self.connection.borrow_mut() = Some(connection.clone());
+                    let line = Rc::new(Line { connection, unanswered: Cell::new(0) });
+                    self.line.replace(Some(Rc::clone(&line)));
                     *self.why.borrow_mut() = String::new();
                     if let Some(link) = self.link.upgrade() {
                         link.came(&self.name);
                     }
                     wait = SHORTEST_WAIT;
-                    self.look_after(connection, &url, &dialer).await;
+                    self.look_after(&line, &url, &dialer).await;
                 }
                 Ok(Ok(_)) => return,
                 Ok(Err(why)) => self.down(&why),
@@ -189,9 +204,10 @@ impl Node {
     }
 
     /// Ends when the connection was given up.
-    async fn look_after(&self, mut connection: MultiplexedConnection, url: &str, dialer: &Dialer) {
+    async fn look_after(&self, line: &Rc<Line>, url: &str, dialer: &Dialer) {
+        let mut connection = line.connection.clone();
         let mut pulses = 0;
-        while self.is_up() {
+        while self.is_current(line) {
             let suspected = tokio::select! {
                 () = self.lost.notified() => continue,
                 () = self.suspected.notified() => true,
@@ -199,8 +215,8 @@ impl Node {
             };
             match tokio::time::timeout(CONNECT, self.probe(&mut connection)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(why)) => return self.lose(&why),
-                Err(_) => return self.lose(&format!("no answer within {CONNECT:?}")),
+                Ok(Err(why)) => return self.lose(line, &why),
+                Err(_) => return self.lose(line, &format!("no answer within {CONNECT:?}")),
             }
             if suspected {
                 tokio::time::sleep(BETWEEN_PROBES).await;
@@ -213,7 +229,7 @@ impl Node {
                 && now != url
             {
                 // A primary that was cut off may go on taking writes, which are lost with it.
-                return self.lose(&format!("the Sentinels name another primary: {now}"));
+                return self.lose(line, &format!("the Sentinels name another primary: {now}"));
             }
         }
     }
