@@ -100,3 +100,30 @@ async fn an_instance_that_takes_long_to_configure_leaves_the_worker_to_others() 
     assert_eq!(gateway.metric("gateway_wasm_instances_created_total", &[("plugin", "naughty")]).await, Some(1));
     assert!(answered >= OTHERS, "{answered}");
 }
+
+#[tokio::test]
+async fn an_endless_loop_in_the_completion_leaves_the_worker_to_others() {
+    let config = json!({ "do": "loop", "phase": "complete" });
+    let (gateway, _upstream) = start("naughty", &config, "500ms").await;
+    // Clients have their responses before it begins.
+    for times in 1..=2 {
+        assert_eq!(gateway.get("/bad").await.status, 200);
+        if times == 1 {
+            eventually("the first time-out", async || failures(&gateway, "timeout").await == 1).await;
+        }
+    }
+    // The second call leaves room for others, for as long as it takes.
+    let mut other = Client::connect(gateway.address()).await;
+    let mut answered = 0;
+    while failures(&gateway, "timeout").await < 2 {
+        assert_eq!(other.send(Request::get("/good")).await.status, 200);
+        answered += 1;
+    }
+    assert!(answered >= OTHERS, "{answered}");
+    // After three in a row it is not called for a while, and requests are served all the same.
+    assert_eq!(gateway.get("/bad").await.status, 200);
+    eventually("the circuit is open", async || {
+        gateway.get("/bad").await.status == 200 && failures(&gateway, "circuit-open").await > 0
+    })
+    .await;
+}
