@@ -52,12 +52,16 @@ pub enum Failure {
     UpstreamUnreachable,
     /// Connecting to the upstream took too long.
     UpstreamConnectTimeout,
-    /// The upstream's response did not begin in time.
+    /// The upstream's response did not begin in time, or its body stalled.
     UpstreamTimeout,
+    /// The exchange was not over within the route's `timeouts.whole`.
+    TotalTimeout,
     /// The upstream closed before its response was whole.
     UpstreamClosed,
     /// The upstream's bytes are not an HTTP response.
     UpstreamProtocol,
+    /// The client took nothing of the response for `timeouts.body`.
+    ClientTimeout,
     /// The client went away before the response was whole.
     ClientClosed,
     /// A defect of the gateway.
@@ -66,7 +70,7 @@ pub enum Failure {
 
 impl Failure {
     /// Every failure, in the order of declaration: `ALL[failure as usize] == failure`.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::MalformedRequest,
         Self::PathRejected,
         Self::HeadTimeout,
@@ -90,8 +94,10 @@ impl Failure {
         Self::UpstreamUnreachable,
         Self::UpstreamConnectTimeout,
         Self::UpstreamTimeout,
+        Self::TotalTimeout,
         Self::UpstreamClosed,
         Self::UpstreamProtocol,
+        Self::ClientTimeout,
         Self::ClientClosed,
         Self::Internal,
     ];
@@ -101,7 +107,8 @@ impl Failure {
         self.facts().0
     }
 
-    /// The status of the reply. `ClientClosed` has nginx's 499, which is logged and never sent.
+    /// The status of the reply. `ClientClosed` has nginx's 499, which is logged and never sent. `ClientTimeout` has none to send
+    /// either, since the response has begun.
     pub fn status(self) -> StatusCode {
         StatusCode::from_u16(self.facts().1).expect("the table below holds valid codes")
     }
@@ -125,7 +132,7 @@ impl Failure {
     /// Whether it speaks against the endpoint that was asked. That none could be reached is said where it is
     /// known of each.
     pub fn is_the_endpoints(self) -> bool {
-        matches!(self, Self::UpstreamTimeout | Self::UpstreamClosed | Self::UpstreamProtocol)
+        matches!(self, Self::UpstreamTimeout | Self::TotalTimeout | Self::UpstreamClosed | Self::UpstreamProtocol)
     }
 
     /// Whether it speaks against the upstream as a whole.
@@ -159,8 +166,10 @@ impl Failure {
             Self::UpstreamUnreachable => ("upstream-unreachable", 502, "the service could not be reached"),
             Self::UpstreamConnectTimeout => ("upstream-connect-timeout", 504, "the service did not answer in time"),
             Self::UpstreamTimeout => ("upstream-timeout", 504, "the service did not answer in time"),
+            Self::TotalTimeout => ("total-timeout", 504, "the request took too long"),
             Self::UpstreamClosed => ("upstream-closed", 502, "the service closed the connection"),
             Self::UpstreamProtocol => ("upstream-protocol", 502, "the service sent an invalid response"),
+            Self::ClientTimeout => ("client-timeout", 408, "the client did not take the response in time"),
             Self::ClientClosed => ("client-closed", 499, "the client closed the connection"),
             Self::Internal => ("internal", 500, "the request could not be processed"),
         }

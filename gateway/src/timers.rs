@@ -87,6 +87,11 @@ impl Timer {
         self.shared.slab.borrow().entries[self.index].due != Due::Never
     }
 
+    /// Whether the deadline has passed since it was set.
+    pub fn has_passed(&self) -> bool {
+        self.shared.slab.borrow().entries[self.index].due == Due::Passed
+    }
+
     fn set(&self, due: Due) {
         let mut slab = self.shared.slab.borrow_mut();
         let old = std::mem::replace(&mut slab.entries[self.index].due, due);

@@ -1,6 +1,6 @@
 //! What is too much, too long or too late: each has its own answer, as a problem that leaks nothing.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use http::Method;
 
@@ -334,7 +334,40 @@ async fn a_client_that_does_not_take_its_response_is_given_up() {
     let mut client = RawClient::connect(gateway.address()).await;
     client.say("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await;
     // Not a byte is read.
-    failed(&gateway, "client-closed", 1).await;
+    failed(&gateway, "client-timeout", 1).await;
+    // The stream's window stays closed, while others on the connection could flow.
+    let mut client = Client::connect_http2(gateway.address()).await;
+    let _response = client.begin(get("/")).await.unwrap();
+    failed(&gateway, "client-timeout", 2).await;
+    assert_eq!(failures(&gateway, "client-closed").await, 0);
+}
+
+#[tokio::test]
+async fn a_response_that_takes_too_long_in_all_is_cut_off_for_that() {
+    let upstream = Upstream::serving(|_| async {
+        let (body, streamed) = feed();
+        tokio::spawn(async move {
+            while body.data("x").await {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        http::Response::new(streamed)
+    })
+    .await;
+    let config =
+        strict(upstream.address(), "").replace("upstream: echo }", "upstream: echo, timeouts: { whole: 300ms } }");
+    let gateway = TestGateway::start(&config).await;
+    let mut client = RawClient::connect(gateway.address()).await;
+    let response = client.say("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await.try_response().await;
+    assert!(matches!(response, Err(End::CutOff(_))), "{response:?}");
+    failed(&gateway, "total-timeout", 1).await;
+    let silent = RawUpstream::answering(b"").await;
+    let config =
+        strict(silent.address(), "").replace("upstream: echo }", "upstream: echo, timeouts: { whole: 300ms } }");
+    let gateway = TestGateway::start(&config).await;
+    is_problem(&gateway.send(get("/")).await, 504);
+    failed(&gateway, "total-timeout", 1).await;
+    assert_eq!(failures(&gateway, "upstream-timeout").await, 0);
 }
 
 #[tokio::test]

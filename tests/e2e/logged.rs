@@ -4,11 +4,11 @@ use serde_json::json;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::support::{
-    Client, Process, TestGateway, Upstream,
+    Client, Process, RawUpstream, TestGateway, Upstream,
     client::Request,
     eventually,
     frames::{self, Fate, Frames},
-    nobody,
+    guests, nobody,
 };
 
 #[tokio::test]
@@ -91,4 +91,50 @@ routes:
     // An upstream that is not there is one.
     assert_eq!(Client::connect(address).await.send(Request::get("/nobody")).await.status, 502);
     assert!(process.logged("cannot connect").await.contains("WARN"));
+}
+
+#[tokio::test]
+async fn the_log_names_the_time_out_that_was_hit() {
+    let silent = RawUpstream::answering(b"").await;
+    let half = RawUpstream::answering(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhello").await;
+    let folder = guests::folder();
+    let waits = "plugins: [{ name: waiter, config: { do: call-upstream, upstream: silent, timeout-ms: 60000 } }]";
+    let yaml = format!(
+        "workers: 1
+listeners: [{{ address: '127.0.0.1:0' }}]
+admin: {{ address: '127.0.0.1:0' }}
+timeouts: {{ request: 1h, body: 1h }}
+plugins: {{ {waiter} }}
+upstreams:
+  silent: {{ endpoints: ['http://{silent}'] }}
+  impatient: {{ endpoints: ['http://{silent}'], timeouts: {{ response: 100ms }} }}
+  half: {{ endpoints: ['http://{half}'], timeouts: {{ body: 100ms }} }}
+  slow: {{ endpoints: ['http://{half}'] }}
+routes:
+  - {{ name: request, match: {{ path: /request }}, upstream: silent, timeouts: {{ request: 100ms }} }}
+  - {{ name: plugin, match: {{ path: /plugin }}, upstream: silent, timeouts: {{ request: 100ms }}, {waits} }}
+  - {{ name: response, match: {{ path: /response }}, upstream: impatient }}
+  - {{ name: head, match: {{ path: /head }}, upstream: silent, timeouts: {{ whole: 100ms }} }}
+  - {{ name: body, match: {{ path: /body }}, upstream: half }}
+  - {{ name: whole, match: {{ path: /whole }}, upstream: slow, timeouts: {{ whole: 100ms }} }}
+",
+        waiter = guests::waiter("upstreams: [silent]", "limits: { time: 10s }"),
+        silent = silent.address(),
+        half = half.address(),
+    );
+    std::fs::write(folder.path().join("gateway.yaml"), yaml).unwrap();
+    let mut process = Process::start(folder.path(), ["run", "-c", "gateway.yaml"]);
+    let address = process.addresses().await[0];
+    for (path, limit) in [
+        ("/request", "no response after"),
+        ("/plugin", "it waited until `timeouts.request` was over"),
+        ("/response", "the upstream's `timeouts.response`"),
+        ("/head", "(`timeouts.whole`)"),
+        ("/body", "within `timeouts.body`"),
+        ("/whole", "within `timeouts.whole`"),
+    ] {
+        let _ = Client::connect(address).await.try_send(Request::get(path)).await;
+        let line = process.logged(limit).await;
+        assert!(path != "/request" || line.contains("(`timeouts.request`)"), "{line}");
+    }
 }

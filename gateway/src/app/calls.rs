@@ -8,7 +8,10 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crate::{
-    http::{body::Traffic, deadline::Deadline},
+    http::{
+        body::Traffic,
+        deadline::{Deadline, Limit},
+    },
     pipeline::Reply,
     plugin::services::{self, CallError, Conversing, LocalFuture, UpstreamCall},
     telemetry::trace::{TRACEPARENT, Tries},
@@ -47,7 +50,7 @@ impl services::Upstreams for Calls {
                     tries,
                 };
                 let since = Instant::now();
-                let response = Deadline::new(since, Some(timeout));
+                let response = Deadline { name: Limit::Call, ..Deadline::new(since, Some(timeout)) };
                 let patience = Patience { since, response, body: timeout, whole: None };
                 let sent = upstream::send(&upstream, outgoing, &Rc::<Traffic>::default(), patience)
                     .await

@@ -13,15 +13,15 @@ use std::{
 
 use tokio::{
     runtime::Runtime,
-    sync::{mpsc, oneshot},
-    task::{AbortHandle, LocalSet},
+    sync::{mpsc, oneshot, watch as watched},
+    task::LocalSet,
 };
 
 use super::{
     Options, Source, StartError,
     admin::{self, Applied, NotApplied, Panel, Terms},
     descriptors,
-    ending::{begin_upgrade, done, end_well, stop},
+    ending::{begin_upgrade, done, end_well, stop, unless_ended},
     handover::Inherited,
     shared::Shared,
     signals::Signals,
@@ -115,8 +115,7 @@ impl Control {
         }
         snapshot.warn();
         shared.start_state(&snapshot.config.state, &snapshot.config.secrets)?;
-        // Before a socket listens, by which anybody can know that we serve: a signal that nobody listens to ends
-        // the process.
+        // Before a socket listens, which shows that the gateway serves: a signal without a handler ends the process.
         {
             let _entered = runtime.enter();
             signals.drain_from_now_on();
@@ -159,7 +158,7 @@ impl Control {
         self.admin.as_ref().map(|(address, _)| *address)
     }
 
-    /// Until it is told to end, or nobody can tell it any more.
+    /// Until an order or a signal ends it, or no further order can come.
     pub(super) fn run(self, runtime: &Runtime, inbox: mpsc::Receiver<Order>) {
         let shared = self.core.shared.clone();
         LocalSet::new().block_on(runtime, self.watch_over(inbox));
@@ -169,30 +168,30 @@ impl Control {
     async fn watch_over(self, mut inbox: mpsc::Receiver<Order>) {
         let Self { mut core, mut signals, mut changes, panel, admin, inherited, manager } = self;
         // A copy for a process that takes this one's place: the address is the process's until it ends.
-        let admin = admin.map(|(_, socket)| (socket.try_clone(), serve_admin(socket, panel.clone())));
-        let _watchdog = manager.watch(core.workers.iter().map(WorkerHandle::pulse).collect());
+        let admin = admin.map(|(_, socket)| (socket.try_clone(), AdminServer::start(socket, panel.clone())));
+        let watchdog = manager.watch(core.workers.iter().map(WorkerHandle::pulse).collect());
         manager.ready();
         inherited.serving();
         let mut upgrade = None;
         let mut asked_to_end = None;
+        // Whatever the loop waits for, it waits with `unless_ended`, or as here: a signal that asks for the end is obeyed at once.
         loop {
             let order = tokio::select! {
                 biased;
                 () = std::future::ready(()), if asked_to_end.is_some() => {
                     Order::Drain { delayed: asked_to_end.unwrap_or_default() }
                 }
-                order = inbox.recv() => order.unwrap_or(Order::Stop),
-                () = changes.noticed() => changes.settled().await,
                 order = signals.next() => order,
                 result = done(&mut upgrade) => match result {
                     Ok(process) => {
                         tracing::info!("process {process} serves in place of this one");
                         manager.main_process(process);
-                        if let Some((_, serving)) = &admin {
-                            // Operators reach the new process. Readiness stays: the address never stops being served.
-                            serving.abort();
+                        // The manager's watchdog listens to the new process only.
+                        if let Some(watchdog) = &watchdog {
+                            watchdog.abort();
                         }
-                        drop(inbox);
+                        // Operators reach the new process. Readiness stays: the address never stops being served.
+                        drop((admin, inbox));
                         return end_well(core, None, &mut signals).await;
                     }
                     Err(why) => {
@@ -201,6 +200,8 @@ impl Control {
                         continue;
                     }
                 },
+                order = inbox.recv() => order.unwrap_or(Order::Stop),
+                () = changes.settled() => Order::Reload { new_source: None, reply: oneshot::channel().0 },
             };
             let (new_source, origin, reply) = match order {
                 Order::Reload { new_source, reply } => (new_source, admin::Origin::Reload, Reply::Reloaded(reply)),
@@ -227,9 +228,12 @@ impl Control {
                     continue;
                 }
                 Order::Upgrade => {
-                    match begin_upgrade(&core, admin.as_ref().map(|(socket, _)| socket), upgrade.is_some()).await {
-                        Ok(begun) => upgrade = Some(begun),
-                        Err(error) => tracing::error!("no new process is started, this one goes on: {error}"),
+                    let socket = admin.as_ref().map(|(socket, _)| socket);
+                    // A worker that is busy makes this wait.
+                    match unless_ended(&mut signals, begin_upgrade(&core, socket, upgrade.is_some())).await {
+                        Ok(Ok(begun)) => upgrade = Some(begun),
+                        Ok(Err(error)) => tracing::error!("no new process is started, this one goes on: {error}"),
+                        Err(delayed) => asked_to_end = Some(delayed),
                     }
                     continue;
                 }
@@ -241,23 +245,44 @@ impl Control {
             let began = SystemTime::now();
             manager.reloading();
             let stays = matches!(reply, Reply::Reloaded(_));
-            if stays && new_source.is_none() {
-                changes.about_to_be_read().await;
-            }
-            let mut reloading = pin!(reload(core, new_source, stays));
-            let (back, result) = loop {
-                tokio::select! {
-                    done = &mut reloading => break done,
-                    // It cannot be broken off, but no more traffic is wanted from now on.
-                    delayed = signals.asked_to_end(), if asked_to_end.is_none() => {
-                        asked_to_end = Some(delayed);
-                        panel.set_ready(false);
-                    }
+            let loading = async {
+                if stays && new_source.is_none() {
+                    changes.about_to_be_read().await;
+                }
+                load(&core, new_source.clone()).await
+            };
+            let loaded = match unless_ended(&mut signals, loading).await {
+                Ok(loaded) => loaded,
+                Err(delayed) => {
+                    tracing::warn!("the reload is given up, since the gateway ends");
+                    asked_to_end = Some(delayed);
+                    continue;
                 }
             };
-            match back {
-                Some(back) => core = back,
-                None => return tracing::error!("the runtime is ending, and so does the gateway"),
+            let result = match loaded {
+                Err(error) => Err(error),
+                Ok(snapshot) => {
+                    let mut installing = pin!(put_in_force(core, snapshot, new_source.filter(|_| stays)));
+                    let (back, result) = loop {
+                        tokio::select! {
+                            done = &mut installing => break done,
+                            // It is short and cannot be broken off, but no more traffic is wanted from now on.
+                            delayed = signals.asked_to_end(), if asked_to_end.is_none() => {
+                                asked_to_end = Some(delayed);
+                                panel.set_ready(false);
+                            }
+                        }
+                    };
+                    match back {
+                        Some(back) => core = back,
+                        None => return tracing::error!("the runtime is ending, and so does the gateway"),
+                    }
+                    result
+                }
+            };
+            match &result {
+                Ok(()) => tracing::info!("configuration reloaded"),
+                Err(error) => tracing::error!("reload without effect, the old configuration serves on:\n{error}"),
             }
             // Also those of a configuration that was rejected: once they are as they should be, it is not.
             let rejected = match &result {
@@ -271,26 +296,29 @@ impl Control {
                 panel.in_force(&core.snapshot, origin);
             }
             manager.ready();
-            // Before the next order: the file says what is in force, and not what was a moment ago.
-            reply.send(result, &core).await;
+            // Before the next order: the file says what is in force, and not what was a moment ago. In a drain it is still written.
+            let replied = tokio::task::spawn_local(reply.send(result, core.source.clone(), core.snapshot.text.clone()));
+            if asked_to_end.is_none() {
+                asked_to_end = unless_ended(&mut signals, replied).await.err();
+            }
         }
     }
 }
 
-/// Who wants to know what came of a reload.
+/// Where the result of a reload goes.
 enum Reply {
     Reloaded(oneshot::Sender<Result<(), StartError>>),
     Applied(oneshot::Sender<Result<Applied, NotApplied>>, Terms),
 }
 
 impl Reply {
-    async fn send(self, result: Result<(), StartError>, core: &Core) {
-        // Whoever asked may not want to know any more.
+    async fn send(self, result: Result<(), StartError>, source: Source, text: Arc<str>) {
+        // An error is that the result is not wanted any more.
         match self {
             Self::Reloaded(reply) => drop(reply.send(result)),
             Self::Applied(reply, terms) => {
                 let applied = match result {
-                    Ok(()) => Ok(terms.keep(&core.source, &core.snapshot.text).await),
+                    Ok(()) => Ok(terms.keep(&source, &text).await),
                     Err(error) => Err(NotApplied::Start(error)),
                 };
                 drop(reply.send(applied));
@@ -299,43 +327,63 @@ impl Reply {
     }
 }
 
-fn serve_admin(socket: StdListener, panel: Arc<Panel>) -> AbortHandle {
-    tokio::task::spawn_local(async move {
-        if let Err(error) = admin::serve(socket, panel).await {
-            tracing::error!(%error, "the admin listener ended");
-        }
-    })
-    .abort_handle()
+/// The operator's listener being served. Dropping it ends that: no more connections are accepted, and those that are open close after
+/// a last response.
+struct AdminServer {
+    _stays: watched::Sender<()>,
 }
 
-/// Compiling takes its time: health and metrics answer meanwhile.
-/// A new source is where the configuration comes from after that, if it `stays`.
-async fn reload(mut core: Core, new_source: Option<Source>, stays: bool) -> (Option<Core>, Result<(), StartError>) {
+impl AdminServer {
+    fn start(socket: StdListener, panel: Arc<Panel>) -> Self {
+        let (stays, ends) = watched::channel(());
+        tokio::task::spawn_local(async move {
+            if let Err(error) = admin::serve(socket, panel, ends).await {
+                tracing::error!(%error, "the admin listener ended");
+            }
+        });
+        Self { _stays: stays }
+    }
+}
+
+/// Reads, checks and compiles: health and metrics answer meanwhile. If it is given up, its thread goes on until the process ends, and what
+/// it makes is dropped.
+async fn load(core: &Core, new_source: Option<Source>) -> Result<Arc<Snapshot>, StartError> {
+    let source = new_source.unwrap_or_else(|| core.source.clone());
+    let (shared, old) = (core.shared.clone(), core.snapshot.clone());
+    let task = tokio::task::spawn_blocking(move || {
+        let _frugal = alloc::Frugal::begin();
+        // Nothing is in force before everything is ready, so that a defect in what reads or compiles does no harm.
+        let load = AssertUnwindSafe(|| Snapshot::load(&source, &shared, Some(&old)).map(Arc::new));
+        catch_unwind(load).unwrap_or_else(|_| Err(panicked()))
+    });
+    task.await.unwrap_or_else(|error| Err(StartError::Io(std::io::Error::other(error))))
+}
+
+/// Has the workers serve by a snapshot. A new source is where the configuration comes from after that.
+async fn put_in_force(
+    mut core: Core,
+    snapshot: Arc<Snapshot>,
+    new_source: Option<Source>,
+) -> (Option<Core>, Result<(), StartError>) {
     let task = tokio::task::spawn_blocking(move || {
         let frugal = alloc::Frugal::begin();
-        // Nothing is in force before everything is ready, so that a defect in what reads or compiles does no harm.
-        let reload = AssertUnwindSafe(|| core.reload(new_source, stays));
-        let panicked = |_| Err(StartError::Io(std::io::Error::other("a defect of the gateway; see above")));
-        let result = catch_unwind(reload).unwrap_or_else(panicked);
+        let install = AssertUnwindSafe(|| core.put_in_force(snapshot, new_source));
+        let result = catch_unwind(install).unwrap_or_else(|_| Err(panicked()));
         drop(frugal);
         (core, result)
     });
     match task.await {
-        Ok((core, result)) => {
-            match &result {
-                Ok(()) => tracing::info!("configuration reloaded"),
-                Err(error) => tracing::error!("reload without effect, the old configuration serves on:\n{error}"),
-            }
-            (Some(core), result)
-        }
+        Ok((core, result)) => (Some(core), result),
         Err(error) => (None, Err(StartError::Io(std::io::Error::other(error)))),
     }
 }
 
+fn panicked() -> StartError {
+    StartError::Io(std::io::Error::other("a defect of the gateway; see above"))
+}
+
 impl Core {
-    fn reload(&mut self, new_source: Option<Source>, stays: bool) -> Result<(), StartError> {
-        let source = new_source.as_ref().unwrap_or(&self.source);
-        let snapshot = Arc::new(Snapshot::load(source, &self.shared, Some(&self.snapshot))?);
+    fn put_in_force(&mut self, snapshot: Arc<Snapshot>, new_source: Option<Source>) -> Result<(), StartError> {
         snapshot.warn();
         let count = self.workers.len();
         if snapshot.config.workers != count {
@@ -353,9 +401,7 @@ impl Core {
         let old = self.snapshot.clone();
         self.install(snapshot, sockets)?;
         self.shared.change_log(&old.config.log, &self.snapshot.config.log);
-        if let Some(source) = new_source
-            && stays
-        {
+        if let Some(source) = new_source {
             self.source = source;
         }
         Ok(())

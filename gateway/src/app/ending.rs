@@ -6,6 +6,7 @@ use super::{
     control::Core,
     handover::{Outgoing, Upgrade},
     signals::Signals,
+    worker::WorkerHandle,
 };
 
 /// How long traces, and lines for sinks, may take to get out at the end.
@@ -16,6 +17,16 @@ pub(super) async fn done(upgrade: &mut Option<Upgrade>) -> Result<u32, String> {
     match upgrade {
         Some(upgrade) => upgrade.done().await,
         None => std::future::pending().await,
+    }
+}
+
+/// Runs a future unless a signal asks for the end first: then, whether the drain is delayed. What the control thread waits for is run by
+/// this, so that no file system, compiler or worker delays the end.
+pub(super) async fn unless_ended<T>(signals: &mut Signals, future: impl Future<Output = T>) -> Result<T, bool> {
+    tokio::select! {
+        biased;
+        delayed = signals.asked_to_end() => Err(delayed),
+        output = future => Ok(output),
     }
 }
 
@@ -44,53 +55,58 @@ pub(super) async fn begin_upgrade(
     Upgrade::start(&sockets)
 }
 
-/// Lets requests under way finish, and what is told of them get out. With a delay, what sends requests here has the time to
-/// learn from `/readyz` that it should stop, and until then is served as usual.
+/// Lets requests under way finish, and what is recorded of them get out. With a delay, load balancers have the time to learn from
+/// `/readyz` that they should stop, and until then are served; connections are asked to leave meanwhile, so that few are left at its end.
 pub(super) async fn end_well(core: Core, delay: Option<Duration>, signals: &mut Signals) {
     let (sinks, traces) = (core.snapshot.sinks.clone(), core.snapshot.traces.clone());
     if let Some(delay) = delay.filter(|delay| !delay.is_zero()) {
         tracing::info!("not ready any more; connections are accepted for another {delay:?} (`timeouts.drain-delay`)");
-        tokio::select! {
-            () = tokio::time::sleep(delay) => drain(core, signals).await,
-            _ = signals.asked_to_end() => {
-                tracing::warn!("{IMPATIENT}");
-                stop(core).await;
-            }
+        core.workers.iter().for_each(WorkerHandle::go_away);
+        if unless_ended(signals, tokio::time::sleep(delay)).await.is_err() {
+            tracing::warn!("{STOPPED}");
+            stop(core).await;
+        } else {
+            drain(core, signals).await;
         }
     } else {
         drain(core, signals).await;
     }
-    if let Some(traces) = traces
-        && tokio::time::timeout(FLUSH, traces.tracer.flush()).await.is_err()
-    {
-        tracing::warn!("not every trace could be sent");
-    }
-    if !sinks.flush(FLUSH) {
-        tracing::warn!("not every line for the sinks could be written");
+    let flushed = async {
+        if let Some(traces) = traces
+            && tokio::time::timeout(FLUSH, traces.tracer.flush()).await.is_err()
+        {
+            tracing::warn!("not every trace could be sent");
+        }
+        // On another thread: a disk may be slow, and this one waits for signals.
+        if !tokio::task::spawn_blocking(move || sinks.flush(FLUSH)).await.unwrap_or_default() {
+            tracing::warn!("not every line for the sinks could be written");
+        }
+    };
+    if unless_ended(signals, flushed).await.is_err() {
+        tracing::warn!("stopped at once by another signal; traces, or lines for the sinks, may be lost");
     }
 }
 
 /// Of a second signal that asks for the end.
-const IMPATIENT: &str = "stopped at once by a second signal; requests under way are cut off";
+const STOPPED: &str = "stopped at once by a second signal; requests under way are cut off";
 
 async fn drain(core: Core, signals: &mut Signals) {
     let deadline = core.snapshot.config.timeouts.drain;
     tracing::info!("draining, for {deadline:?} at most");
-    let drained = core.workers.into_iter().map(|worker| worker.drain(deadline)).collect::<Vec<_>>();
-    let all = async {
-        for worker in drained {
-            worker.await;
-        }
-    };
-    tokio::select! {
-        () = all => tracing::info!("drained"),
-        // Whoever asks a second time means it.
-        _ = signals.asked_to_end() => tracing::warn!("{IMPATIENT}"),
+    match unless_ended(signals, all_drained(core, deadline)).await {
+        Ok(()) => tracing::info!("drained"),
+        Err(_) => tracing::warn!("{STOPPED}"),
     }
 }
 
 pub(super) async fn stop(core: Core) {
-    for worker in core.workers {
-        worker.drain(Duration::ZERO).await;
+    all_drained(core, Duration::ZERO).await;
+}
+
+/// All workers at the same time.
+async fn all_drained(core: Core, deadline: Duration) {
+    let workers: Vec<_> = core.workers.into_iter().map(|worker| worker.drain(deadline)).collect();
+    for worker in workers {
+        worker.await;
     }
 }

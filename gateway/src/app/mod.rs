@@ -107,9 +107,11 @@ impl Gateway {
             .name("control".into())
             .spawn(move || match prepare(options, theirs) {
                 Ok((control, runtime)) => {
-                    // Whoever started us may have gone; then the inbox is closed too and we end.
+                    // The thread that started this one may have gone; then the inbox is closed too, which ends this one.
                     let _ = started.send(Ok((control.addresses(), control.admin_address())));
                     control.run(&runtime, inbox);
+                    // A compilation that was given up is not waited for.
+                    runtime.shutdown_background();
                 }
                 Err(error) => {
                     let _ = started.send(Err(error));

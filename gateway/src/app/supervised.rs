@@ -1,5 +1,5 @@
-//! What a service manager is told, if one started us (sd_notify(3)): that we serve, reload and stop, and, for as long as
-//! every worker is alive, that there is no need to kill us.
+//! Notifications to a service manager, if one started the process (sd_notify(3)): that it serves, reloads and stops, and, for as long as
+//! every worker is alive, that there is no need to kill it.
 
 use std::{
     io,
@@ -16,8 +16,27 @@ use tokio::task::AbortHandle;
 /// How often a worker's pulse beats.
 pub(super) const BEAT: Duration = Duration::from_secs(1);
 
-/// A worker counts its beats here, as long as it gets to run.
-pub(super) type Pulse = Arc<AtomicU64>;
+/// A worker counts its beats here, as long as it gets to run, and says when it has ended in good order.
+#[derive(Clone, Default)]
+pub(super) struct Pulse(Arc<AtomicU64>);
+
+/// Not to be reached by counting.
+const ENDED: u64 = u64::MAX;
+
+impl Pulse {
+    pub(super) fn beat(&self) {
+        self.0.fetch_add(1, Relaxed);
+    }
+
+    /// No more beats are to be expected.
+    pub(super) fn end(&self) {
+        self.0.store(ENDED, Relaxed);
+    }
+
+    fn beats(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
 
 /// The line to the service manager. Silent where there is none, and where we are a part of some other process.
 #[derive(Clone, Copy)]
@@ -48,7 +67,8 @@ impl Manager {
         self.tell(|| Ok(vec![NotifyState::MainPid(id)]));
     }
 
-    /// Where the manager has a watchdog: strokes it as long as all workers' pulses beat.
+    /// Where the manager has a watchdog: strokes it as long as all workers' pulses beat, until the process ends: a drain may last
+    /// longer than the watchdog's time. The handle ends it before, when another process becomes the service.
     pub(super) fn watch(self, pulses: Vec<Pulse>) -> Option<AbortHandle> {
         let patience = sd_notify::watchdog_enabled().filter(|_| self.listens)?;
         let mut ward = Ward::new(pulses, patience, Instant::now());
@@ -60,7 +80,7 @@ impl Manager {
                 match ward.silent(Instant::now()) {
                     None => self.tell(|| Ok(vec![NotifyState::Watchdog])),
                     Some(worker) => tracing::error!(
-                        "worker {worker} does not get to run: the watchdog is not told that all is well"
+                        "worker {worker} does not get to run: the service manager's watchdog is not notified"
                     ),
                 }
             }
@@ -72,7 +92,7 @@ impl Manager {
         if self.listens
             && let Err(error) = what().and_then(|states| sd_notify::notify(&states))
         {
-            tracing::warn!(%error, "the service manager cannot be told how we are");
+            tracing::warn!(%error, "the service manager cannot be notified");
         }
     }
 }
@@ -85,7 +105,7 @@ struct Ward {
 
 impl Ward {
     fn new(pulses: Vec<Pulse>, patience: Duration, now: Instant) -> Self {
-        // A manager with less patience than a few beats take is still told the truth, only later.
+        // Where the watchdog's time is shorter than a few beats, a worker is missed later.
         let patience = (patience / 2).max(3 * BEAT);
         Self { heard: pulses.into_iter().map(|pulse| (pulse, 0, now)).collect(), patience }
     }
@@ -93,8 +113,8 @@ impl Ward {
     /// The first worker that has not been heard for too long.
     fn silent(&mut self, now: Instant) -> Option<usize> {
         for (pulse, beats, heard) in &mut self.heard {
-            let present = pulse.load(Relaxed);
-            if present != *beats {
+            let present = pulse.beats();
+            if present != *beats || present == ENDED {
                 (*beats, *heard) = (present, now);
             }
         }
@@ -112,12 +132,18 @@ mod tests {
         let began = Instant::now();
         let mut ward = Ward::new(pulses.clone(), Duration::from_secs(30), began);
         let after = |seconds| began + Duration::from_secs(seconds);
-        pulses[0].fetch_add(1, Relaxed);
+        pulses[0].beat();
         assert_eq!(ward.silent(after(14)), None);
-        pulses[0].fetch_add(1, Relaxed);
+        pulses[0].beat();
         assert_eq!(ward.silent(after(16)), Some(1));
-        pulses[1].fetch_add(1, Relaxed);
+        pulses[1].beat();
         assert_eq!(ward.silent(after(17)), None);
+        // One that has drained before the other is not missing.
+        pulses[1].end();
+        for second in 18..60 {
+            pulses[0].beat();
+            assert_eq!(ward.silent(after(second)), None);
+        }
     }
 
     #[test]

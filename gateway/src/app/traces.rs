@@ -12,7 +12,7 @@ use crate::{
     config::model::{OtlpProtocol, Tracing},
     http::{
         body::{Body, Traffic},
-        deadline::Deadline,
+        deadline::{Deadline, Limit},
     },
     plugin::services::Named,
     telemetry::{
@@ -145,7 +145,7 @@ impl Sender {
             tries: None,
         };
         let since = Instant::now();
-        let response = Deadline::new(since, Some(PATIENCE));
+        let response = Deadline { name: Limit::Call, ..Deadline::new(since, Some(PATIENCE)) };
         let patience = Patience { since, response, body: PATIENCE, whole: None };
         let sent = upstream::send(upstream, outgoing, &Rc::<Traffic>::default(), patience).await;
         let sent = sent.map_err(|refused| match refused.cause.as_str() {

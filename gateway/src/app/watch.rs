@@ -13,12 +13,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::{
-    sync::oneshot,
-    time::{self, MissedTickBehavior},
-};
-
-use super::control::Order;
+use tokio::time::{self, MissedTickBehavior};
 
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_millis(500);
@@ -27,7 +22,7 @@ const SHARE: u32 = 50;
 /// Editors and orchestrators write a file in several steps: a reload waits until it has rested for so long.
 const SETTLE: Duration = Duration::from_millis(200);
 /// It is not put off for longer, however often the file changes.
-const PATIENCE: Duration = Duration::from_secs(2);
+const MAX_SETTLE: Duration = Duration::from_secs(2);
 /// How far a file's time of change may lag behind the clock.
 const COARSE: Duration = Duration::from_millis(10);
 
@@ -38,6 +33,8 @@ pub(super) struct Changes {
     seen: Seen,
     /// A change has been found already.
     pending: bool,
+    /// When it is taken up at the latest.
+    latest: Option<Instant>,
     ticks: Option<time::Interval>,
     /// Until then it is not looked again.
     rest: Instant,
@@ -61,7 +58,7 @@ impl Changes {
     pub(super) fn of(file: Option<&Path>) -> Self {
         let file = file.map(Path::to_owned);
         let seen = look(file.clone());
-        Self { file, seen, pending: false, ticks: None, rest: Instant::now() }
+        Self { file, seen, pending: false, latest: None, ticks: None, rest: Instant::now() }
     }
 
     /// Watches these files too, instead of those before. They were read after `since`: one that has changed in the
@@ -83,16 +80,34 @@ impl Changes {
         self.seen = seen;
     }
 
-    /// All files are about to be read: what they are now is no change.
+    /// All files are about to be read: what they are now is no change. If it is cancelled, it is one.
     pub(super) async fn about_to_be_read(&mut self) {
         if self.file.is_some() {
             self.differs().await;
-            self.pending = false;
+            self.taken_up();
         }
     }
 
-    /// Waits for a change; for ever, if nothing is watched. Can be cancelled and called again.
-    pub(super) async fn noticed(&mut self) {
+    fn taken_up(&mut self) {
+        self.pending = false;
+        self.latest = None;
+    }
+
+    /// Waits for a change that has come to rest; for ever, if nothing is watched. Can be cancelled and called again, so that
+    /// signals and orders are obeyed while files still change.
+    pub(super) async fn settled(&mut self) {
+        self.noticed().await;
+        let latest = *self.latest.get_or_insert_with(|| Instant::now() + MAX_SETTLE);
+        loop {
+            time::sleep(SETTLE).await;
+            if !self.differs().await || Instant::now() >= latest {
+                return self.taken_up();
+            }
+        }
+    }
+
+    /// Waits for a change. Can be cancelled and called again.
+    async fn noticed(&mut self) {
         if self.file.is_none() {
             return std::future::pending().await;
         }
@@ -113,20 +128,6 @@ impl Changes {
             }
             self.rest = Instant::now() + began.elapsed() * SHARE;
         }
-    }
-
-    /// Waits until the changes have come to rest, then asks for a reload.
-    pub(super) async fn settled(&mut self) -> Order {
-        let began = Instant::now();
-        loop {
-            time::sleep(SETTLE).await;
-            if !self.differs().await || began.elapsed() >= PATIENCE {
-                break;
-            }
-        }
-        self.pending = false;
-        let (reply, _) = oneshot::channel();
-        Order::Reload { new_source: None, reply }
     }
 
     /// Looks once, and says whether something has changed since the last time.
@@ -161,7 +162,7 @@ impl Print {
             inode: metadata.ino(),
             size: metadata.size(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
-            // Who sets the time of modification back, as rsync does, cannot set this one.
+            // A program that sets the time of modification back, such as rsync, cannot set this one.
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         })
     }

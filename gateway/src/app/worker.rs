@@ -7,7 +7,7 @@ use std::{
     net::TcpListener as StdListener,
     os::fd::OwnedFd,
     rc::Rc,
-    sync::{Arc, atomic::Ordering, mpsc as sync_mpsc},
+    sync::{Arc, mpsc as sync_mpsc},
     thread,
     time::Duration,
 };
@@ -15,6 +15,7 @@ use std::{
 use tokio::{
     sync::{mpsc, oneshot},
     task::LocalSet,
+    time::Interval,
 };
 
 use super::{
@@ -52,6 +53,8 @@ enum Command {
     Listeners {
         done: oneshot::Sender<io::Result<Vec<(ListenerKey, OwnedFd)>>>,
     },
+    /// Clients are asked to leave, and served until they do.
+    GoAway,
     Drain {
         deadline: Duration,
         done: oneshot::Sender<()>,
@@ -105,6 +108,11 @@ impl WorkerHandle {
         tokio::time::timeout(WORKER_PATIENCE, answer).await.map_err(|_| silent())?.map_err(|_| silent())?
     }
 
+    /// Has clients asked to leave. A worker that is behind with earlier commands does so when it drains.
+    pub(super) fn go_away(&self) {
+        let _ = self.commands.try_send(Command::GoAway);
+    }
+
     /// Ends when the worker has, at the deadline at the latest. Begins at the call, not at the first poll.
     pub(super) fn drain(self, deadline: Duration) -> impl Future<Output = ()> {
         let (done, ended) = oneshot::channel();
@@ -130,34 +138,58 @@ fn work(index: usize, mut runtime: tokio::runtime::Builder, inbox: mpsc::Receive
         }
         Err(error) => tracing::error!(%error, "cannot start a worker"),
     }
+    // Not reached by a panic, after which the worker is missing.
+    pulse.end();
+}
+
+/// What a worker does beside serving, for as long as it serves, a drain included: other workers may need its idle instances, and the
+/// watchdog a sign of life.
+struct Upkeep<'a> {
+    pools: Pools,
+    pulse: &'a Pulse,
+    ticks: Interval,
+    /// What loading has left behind is given back a little later, when nothing refers to it any more.
+    loaded: bool,
+}
+
+impl Upkeep<'_> {
+    /// Does what comes next. Can be cancelled.
+    async fn next(&mut self, server: Option<&Server>) {
+        tokio::select! {
+            () = self.pools.make_room() => {}
+            _ = self.ticks.tick() => {
+                self.pulse.beat();
+                if let Some(server) = server {
+                    server.worker.site().upstreams.close_idle(HOUSEKEEPING);
+                    if std::mem::take(&mut self.loaded) || server.have_slumbered() {
+                        alloc::give_back();
+                    }
+                }
+            }
+        }
+    }
+
+    async fn run(&mut self, server: &Server) {
+        loop {
+            self.next(Some(server)).await;
+        }
+    }
 }
 
 async fn obey(index: usize, mut inbox: mpsc::Receiver<Command>, pulse: &Pulse) {
     let mut server: Option<Rc<Server>> = None;
     let listening: RefCell<HashMap<ListenerKey, Vec<Listening>>> = RefCell::default();
-    let pools = Pools::default();
-    let mut housekeeping = tokio::time::interval(HOUSEKEEPING);
-    // What loading has left behind is given back a little later, when whoever had a share in it has let it go.
-    let mut loaded = false;
+    let ticks = tokio::time::interval(HOUSEKEEPING);
+    let mut upkeep = Upkeep { pools: Pools::default(), pulse, ticks, loaded: false };
     loop {
         let command = tokio::select! {
             command = inbox.recv() => command,
-            () = pools.make_room() => continue,
-            _ = housekeeping.tick() => {
-                pulse.fetch_add(1, Ordering::Relaxed);
-                if let Some(server) = &server {
-                    server.worker.site().upstreams.close_idle(HOUSEKEEPING);
-                    if std::mem::take(&mut loaded) || server.have_slumbered() {
-                        alloc::give_back();
-                    }
-                }
-                continue;
-            }
+            () = upkeep.next(server.as_deref()) => continue,
         };
         match command {
             Some(Command::Install { snapshot, sockets, done }) => {
-                let server = install(index, &mut server, &pools, &snapshot);
-                loaded = true;
+                let server = install(index, &mut server, &upkeep.pools, &snapshot);
+                upkeep.loaded = true;
                 let result = listen(&server, &mut listening.borrow_mut(), &snapshot, sockets);
                 let _ = done.send(result.map_err(|error| format!("cannot listen: {error}")));
             }
@@ -166,16 +198,17 @@ async fn obey(index: usize, mut inbox: mpsc::Receiver<Command>, pulse: &Pulse) {
                 let all = listening.iter().flat_map(|(key, own)| own.iter().map(move |one| Ok((*key, one.socket()?))));
                 let _ = done.send(all.collect());
             }
+            Some(Command::GoAway) => {
+                if let Some(server) = &server {
+                    server.go_away();
+                }
+            }
             Some(Command::Drain { deadline, done }) => {
                 listening.borrow_mut().clear();
                 if let Some(server) = &server {
-                    server.drain();
-                    let at_rest = async {
-                        server.at_rest().await;
-                        server.worker.observing.at_rest().await;
-                    };
-                    if tokio::time::timeout(deadline, at_rest).await.is_err() {
-                        server.worker.end();
+                    tokio::select! {
+                        () = drain(server, deadline) => {}
+                        () = upkeep.run(server) => {}
                     }
                 }
                 let _ = done.send(());
@@ -184,6 +217,18 @@ async fn obey(index: usize, mut inbox: mpsc::Receiver<Command>, pulse: &Pulse) {
             // The control thread is gone.
             None => return,
         }
+    }
+}
+
+/// Ends when nothing is under way any more, at the deadline at the latest.
+async fn drain(server: &Server, deadline: Duration) {
+    server.drain();
+    let at_rest = async {
+        server.at_rest().await;
+        server.worker.observing.at_rest().await;
+    };
+    if tokio::time::timeout(deadline, at_rest).await.is_err() {
+        server.worker.end();
     }
 }
 

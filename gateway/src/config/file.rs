@@ -161,8 +161,8 @@ pub(super) struct Timeouts {
     pub body: Span,
     /// After an upgrade: nothing moves in either direction; a route may have its own.
     pub upgrade_idle: Span,
-    /// On SIGTERM and SIGQUIT: `/readyz` answers 503, and connections are accepted as before for so long, until load balancers
-    /// have noticed; then `drain` begins.
+    /// On SIGTERM and SIGQUIT: `/readyz` answers 503, and connections are accepted for so long, until load balancers have noticed;
+    /// HTTP/1.1 responses carry `Connection: close`, and HTTP/2 clients get a GOAWAY. Then `drain` begins.
     pub drain_delay: Span,
     /// What a shutdown waits for requests in flight.
     pub drain: Span,

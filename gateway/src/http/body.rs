@@ -1,13 +1,13 @@
 //! The body of a message on its way through: nothing, bytes, or a stream that is never collected here.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     fmt,
     future::poll_fn,
     io,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::{Duration, Instant},
 };
 
@@ -41,8 +41,10 @@ pub enum Body {
 pub enum BodyError {
     /// Over the limit of so many bytes.
     TooLarge(u64),
-    /// No byte came for too long.
+    /// No byte came within `timeouts.body`.
     Stalled,
+    /// It has not ended within the route's `timeouts.whole`.
+    Overdue,
     /// The client broke off.
     Interrupted(Box<dyn std::error::Error + Send + Sync>),
     /// The upstream broke off.
@@ -57,7 +59,8 @@ impl fmt::Display for BodyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooLarge(limit) => write!(f, "body is over {limit} bytes"),
-            Self::Stalled => f.write_str("body stalled"),
+            Self::Stalled => f.write_str("no further byte of the body came within `timeouts.body`"),
+            Self::Overdue => f.write_str("it did not end within `timeouts.whole`"),
             Self::Interrupted(_) | Self::Broken(_) => f.write_str("body was interrupted"),
             Self::Withdrawn => f.write_str("body was withdrawn"),
             Self::Plugin => f.write_str("a plugin failed with a part of the body"),
@@ -86,7 +89,7 @@ pub struct Traffic {
     pub overflow: Cell<bool>,
     /// The client's body was malformed.
     pub broken: Cell<bool>,
-    /// The client's body broke off: most likely nobody is there any more.
+    /// The client's body broke off: most likely the client has gone.
     pub left: Cell<bool>,
     /// No byte of the client's body came for too long.
     pub stalled: Cell<bool>,
@@ -98,12 +101,40 @@ pub struct Traffic {
     pub patience: Cell<Duration>,
     /// The client's body has arrived whole.
     pub complete: Cell<bool>,
+    /// A part of the client's body has come that was awaited, and no deadline has taken note of it yet.
+    moved_on: Cell<bool>,
+    /// The task that a deadline runs in, while the client's body is awaited: another one may read the body.
+    watcher: RefCell<Option<Waker>>,
 }
 
 impl Traffic {
     /// Body bytes in both directions.
     pub fn moved_bytes(&self) -> u64 {
         self.received.get() + self.sent.get()
+    }
+
+    /// A part of the client's body has come, or its end.
+    pub fn has_come(&self) {
+        self.moved.set(Some(Instant::now()));
+        if self.awaited.replace(false) {
+            self.moved_on.set(true);
+            if let Some(watcher) = self.watcher.take() {
+                watcher.wake();
+            }
+        }
+    }
+
+    /// Polls what may wait for the client's body, for a deadline. Also says whether a part that was awaited has come since the last
+    /// time, from which the deadline counts anew. When one comes later, the task is woken: so a deadline need not look again
+    /// and again.
+    pub fn watch<T>(&self, cx: &mut Context<'_>, poll: impl FnOnce(&mut Context<'_>) -> Poll<T>) -> (Poll<T>, bool) {
+        // A part that comes during the poll is noticed below.
+        drop(self.watcher.take());
+        let polled = poll(cx);
+        if polled.is_pending() && self.awaited.get() {
+            self.watcher.replace(Some(cx.waker().clone()));
+        }
+        (polled, self.moved_on.replace(false))
     }
 
     /// What the client's body has to answer for.
@@ -303,7 +334,7 @@ impl Metered {
         match Pin::new(&mut *self).poll_frame(cx) {
             Poll::Ready(frame) => Some(frame),
             Poll::Pending => {
-                // Nobody waits for it yet.
+                // It is not waited for yet.
                 self.stall.disarm();
                 self.traffic.awaited.set(false);
                 None
@@ -364,7 +395,7 @@ impl HttpBody for Metered {
             }
             self.traffic.awaited.set(true);
             ready!(self.stall.poll_expired(cx));
-            // Who is being sent a response need not say anything meanwhile, as in a stream in both directions.
+            // A client that is being sent a response may be silent meanwhile, as in a stream in both directions.
             let moved = self.traffic.moved_bytes();
             if std::mem::replace(&mut self.moved, moved) != moved {
                 self.stall.arm(self.patience);
@@ -374,8 +405,7 @@ impl HttpBody for Metered {
             return Poll::Ready(Some(Err(BodyError::Stalled)));
         };
         self.stall.disarm();
-        self.traffic.awaited.set(false);
-        self.traffic.moved.set(Some(Instant::now()));
+        self.traffic.has_come();
         Poll::Ready(match frame {
             Some(Ok(mut frame)) => {
                 if let (Some(filter), Some(trailers)) = (&self.filter, frame.trailers_mut()) {
@@ -389,7 +419,7 @@ impl HttpBody for Metered {
                         return Poll::Ready(Some(Err(BodyError::TooLarge(self.limit))));
                     }
                 }
-                // Nobody has to ask again to learn that this was the end.
+                // So that no further poll is needed to learn that this was the end.
                 if frame.is_trailers() || self.inner.is_end_stream() {
                     self.traffic.complete.set(true);
                 }

@@ -55,7 +55,9 @@ pub fn translate(status: StatusCode, headers: &mut HeaderMap, failure: Option<Fa
 /// As in grpc/doc/http-grpc-status-mapping.md, and where the gateway knows better than that, what it knows.
 fn code(status: StatusCode, failure: Option<Failure>) -> u16 {
     match failure {
-        Some(Failure::UpstreamTimeout | Failure::BodyTimeout | Failure::HeadTimeout) => return DEADLINE_EXCEEDED,
+        Some(Failure::UpstreamTimeout | Failure::TotalTimeout | Failure::BodyTimeout | Failure::HeadTimeout) => {
+            return DEADLINE_EXCEEDED;
+        }
         Some(Failure::BodyTooLarge | Failure::HeadTooLarge | Failure::UriTooLong) => return RESOURCE_EXHAUSTED,
         _ => {}
     }

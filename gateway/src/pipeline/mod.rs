@@ -270,8 +270,11 @@ async fn finish<T>(
     match step {
         Step::Done(result) => result,
         Step::Wait(future) => {
-            let late = || StageFailure { kind: FailureKind::Timeout, detail: "it waited for too long".to_owned() };
-            deadline.limit(traffic, future).await.ok_or_else(late)?
+            let late = |limit| StageFailure {
+                kind: FailureKind::Timeout,
+                detail: format!("it waited until {limit} was over"),
+            };
+            deadline.limit(traffic, future).await.map_err(late)?
         }
     }
 }

@@ -1,5 +1,5 @@
 //! Requests that are made once more when the client has its answer: a stage has answered with what it had, and wants
-//! to have the news for whoever comes next. They are no client's, so they are neither counted nor observed.
+//! the present response for later requests. They are no client's, so they are neither counted nor observed.
 
 use std::{cell::Cell, rc::Rc, time::Instant};
 
@@ -11,7 +11,7 @@ use crate::{
     pipeline::{Exchange, Phase, ResponseHead, Slot, Verdict},
 };
 
-/// Of one worker, at a time. What would be more is left out: whoever asks next will want it again.
+/// Of one worker, at a time. What would be more is left out: the next request will want it again.
 const AT_A_TIME: usize = 64;
 
 /// How many there are of one worker.
@@ -35,7 +35,7 @@ pub(super) fn run(worker: &Rc<Worker>, site: &Rc<Site>, route: usize, exchange: 
 async fn go(site: &Site, route: usize, mut slot: Slot) -> Result<(), &'static str> {
     let route = &site.routes[route];
     let first = slot.stage;
-    // Nobody could lose patience, so there is always a limit.
+    // No client ends it, so there is always a limit.
     let limit = route.model.timeout.bounded();
     let deadline = Deadline::new(Instant::now(), Some(limit));
     let passed = route.pipeline.request_from(first, &mut slot, deadline).await;
@@ -58,7 +58,7 @@ async fn go(site: &Site, route: usize, mut slot: Slot) -> Result<(), &'static st
     }
     let body = std::mem::take(&mut slot.response_body);
     // For the body as long as for the head.
-    tokio::time::timeout(limit, drain(body)).await.map_err(|_| "the body took too long")
+    tokio::time::timeout(limit, drain(body)).await.map_err(|_| "the body did not end within `timeouts.request`")
 }
 
 /// It is the body that is kept as it passes: somebody has to pull.

@@ -42,11 +42,13 @@ pub struct Delivery {
     pub interim: Rc<dyn Interim>,
 }
 
-/// Whoever holds the connection wants to know when it is at rest.
+/// A connection with a client, which has to know when it is at rest.
 pub trait Lifeline {
     fn begin_exchange(&self) -> Delivery;
     /// `request_is_whole` unless part of the request's body is left on the connection.
     fn end_exchange(&self, request_is_whole: bool);
+    /// The connection ends because the client took nothing for too long.
+    fn is_stalled(&self) -> bool;
     /// When the response has been sent, the connection is the tunnel's.
     fn switch(&self, tunnel: Tunnel);
 }

@@ -157,8 +157,7 @@ impl Ongoing {
         let own = self.route.map_or(self.site.config.timeouts.request, |index| self.site.routes[index].model.timeout);
         let asked = if self.grpc { grpc::timeout(&self.slot.request.headers) } else { None };
         let whole = self.route.and_then(|index| self.site.routes[index].model.whole_timeout);
-        let deadline = Deadline::of(self.slot.started, own, asked);
-        Deadline { at_most: deadline.at_most.into_iter().chain(whole).min(), ..deadline }
+        Deadline { total: whole, ..Deadline::of(self.slot.started, own, asked) }
     }
 
     pub(super) fn metrics(&self) -> &RouteMetrics {
@@ -253,7 +252,9 @@ impl Ongoing {
             headers.remove(header::CONTENT_LENGTH);
         }
         headers.entry(X_REQUEST_ID).or_insert_with(|| self.slot.id.clone());
-        if self.slot.protocol <= Version::HTTP_11 && self.failure.is_some_and(Failure::ends_connection) {
+        let is_last = self.worker.is_going_away() || self.failure.is_some_and(Failure::ends_connection);
+        if is_last && self.slot.protocol <= Version::HTTP_11 {
+            // RFC 9112 §9.6: a client that has read this sends no further request on the connection, so that none is lost.
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         self.status = Some(status);
@@ -281,7 +282,7 @@ impl Ongoing {
         }
     }
 
-    /// For whoever records it.
+    /// What traces and the live view show of it.
     fn served(&self, outcome: &Outcome) -> Served {
         let request = &self.slot.request;
         let route = self.route.map(|index| &self.site.routes[index].model);
@@ -308,6 +309,18 @@ impl Ongoing {
         }
     }
 
+    /// Why it ended before its end, where it did not fail itself.
+    fn cut_off_by(&self) -> Failure {
+        let is_late = self.delivery.as_ref().is_some_and(|timer| timer.has_passed());
+        if self.worker.is_over() {
+            Failure::Draining
+        } else if is_late || self.client.as_ref().is_some_and(|client| client.lifeline.is_stalled()) {
+            Failure::ClientTimeout
+        } else {
+            Failure::ClientClosed
+        }
+    }
+
     fn outcome(&self) -> Outcome {
         Outcome {
             status: self.status.map(|status| status.as_u16()),
@@ -327,8 +340,7 @@ impl Drop for Ongoing {
         // Its connection is free from here on, or given up.
         drop(std::mem::take(&mut self.body));
         if !self.whole && self.failure.is_none() {
-            let is_over = self.worker.is_over();
-            self.failure = Some(if is_over { Failure::Draining } else { Failure::ClientClosed });
+            self.failure = Some(self.cut_off_by());
         }
         let outcome = self.outcome();
         let request_is_whole = self.slot.traffic.complete.get();
@@ -387,7 +399,7 @@ impl OutgoingBody {
         }))
     }
 
-    /// Whoever asks for the next part has got rid of the last one.
+    /// When the next part is asked for, the last one has been taken.
     fn time_delivery(&self, handed_over: bool) {
         match &self.ongoing.delivery {
             Some(timer) if handed_over => timer.arm(self.ongoing.site.config.timeouts.body),
@@ -425,6 +437,7 @@ impl HttpBody for OutgoingBody {
             Some(Err(error)) => {
                 let failure = match error {
                     BodyError::Stalled => Failure::UpstreamTimeout,
+                    BodyError::Overdue => Failure::TotalTimeout,
                     BodyError::Plugin => Failure::PluginFailed,
                     BodyError::Interrupted(_)
                     | BodyError::Broken(_)

@@ -28,6 +28,7 @@ pub struct Worker {
     pub observing: Observing,
     pub errands: Errands,
     site: RefCell<Rc<Site>>,
+    going_away: Cell<bool>,
     over: Cell<bool>,
 }
 
@@ -118,8 +119,18 @@ impl Worker {
             observing: Observing::default(),
             errands: Errands::default(),
             site: RefCell::new(site),
+            going_away: Cell::new(false),
             over: Cell::new(false),
         }
+    }
+
+    /// The process will end: from now on each HTTP/1.1 response is the last one on its connection, and says so.
+    pub fn go_away(&self) {
+        self.going_away.set(true);
+    }
+
+    pub fn is_going_away(&self) -> bool {
+        self.going_away.get()
     }
 
     /// A drain's deadline has passed: what is not finished now never will be.

@@ -42,7 +42,7 @@ const FIELDS_INLINE: usize = 100;
 /// What hyper reads of an HTTP/1.1 message at most before it is taken, if it is not told otherwise.
 const READ_BUFFER: usize = 8192 + 4096 * 100;
 
-/// Serves a connection until it ends. Whatever goes wrong on it concerns nobody else.
+/// Serves a connection until it ends. Whatever goes wrong on it concerns no other connection.
 pub(super) async fn serve(open: Open, stream: TcpStream, peer: SocketAddr, beginning: Beginning) {
     let server = open.server();
     let Beginning { proxy_protocol, tls } = beginning;
@@ -58,7 +58,7 @@ pub(super) async fn serve(open: Open, stream: TcpStream, peer: SocketAddr, begin
     }
     let timeouts = site.config.timeouts.clone();
     drop(site);
-    let state = ConnectionState::new(server.clone(), peer, tls.is_some(), timeouts.clone());
+    let state = ConnectionState::new(server.clone(), peer, timeouts.clone());
     let _registered = server.register(&state);
     let stream = match proxy_protocol.filter(|proxy_protocol| proxy_protocol.trusts(peer.ip())) {
         None => Rewind::new(Vec::new(), stream),
@@ -138,7 +138,7 @@ async fn handshake(
     }
 }
 
-/// Tells HTTP/2 with prior knowledge from HTTP/1.1 by the first bytes, which are kept for whoever parses them.
+/// Tells HTTP/2 with prior knowledge from HTTP/1.1 by the first bytes, which are kept for the parser.
 /// `None` if they do not come.
 async fn sniff(
     mut stream: Rewind<TcpStream>,
@@ -219,8 +219,8 @@ async fn slumber<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>, state: &
         if let Poll::Ready(awakened) = wire.poll_awakened(cx) {
             return Poll::Ready(awakened);
         }
-        // How a drain ends a silent connection is told in `drive`.
-        if state.server.is_draining() { Poll::Ready(true) } else { state.poll_expired(cx).map(|_| false) }
+        // Its last request is long ago: that the next one comes just now is not to be expected.
+        if state.server.is_draining() { Poll::Ready(false) } else { state.poll_expired(cx).map(|_| false) }
     })
     .await
 }
@@ -265,7 +265,7 @@ where
     C: Future<Output = Result<(), E>>,
     E: Into<Error>,
 {
-    let mut closing = false;
+    let (mut draining, mut closing) = (false, false);
     std::future::poll_fn(|cx| {
         state.register(cx.waker());
         loop {
@@ -273,11 +273,15 @@ where
                 return Poll::Ready(result.map(|()| Ended::Closed).map_err(Into::into));
             }
             // Only now: what the client had sent by then has been read, and is answered.
-            if state.server.is_draining() && !closing {
-                closing = true;
+            if state.server.is_draining() && !draining {
+                draining = true;
                 state.begin_drain();
-                close(connection.as_mut());
-                continue;
+                // HTTP/1.1 cannot ask a client to stop, but for a response: the next one does, and if there is none, the timer closes.
+                if state.is_multiplexed() && !closing {
+                    closing = true;
+                    close(connection.as_mut());
+                    continue;
+                }
             }
             match ready!(state.poll_expired(cx)) {
                 Expired::Blocked => return Poll::Ready(Err("the client takes nothing".into())),
@@ -308,7 +312,7 @@ async fn refuse(server: &Server, mut stream: TcpStream, peer: SocketAddr, secure
     let id = server.worker.request_ids.next();
     proxy::refused_by_parser(&server.worker, peer.ip(), Failure::TooManyConnections, &id);
     if !secure {
-        // It fits into a new connection's send buffer; whoever does not take it has gone.
+        // It fits into a new connection's send buffer; a client that does not take it has gone.
         if stream.try_write(&reply::problem_http1(Failure::TooManyConnections, &id)).is_ok() {
             let _ = stream.shutdown().await;
         }

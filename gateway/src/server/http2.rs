@@ -59,6 +59,8 @@ pub(super) struct Http2<S> {
     client: Rc<Client>,
     resets: Rc<Resets>,
     allowance: Allowance,
+    /// A request has come.
+    used: bool,
     /// No further requests are taken.
     closing: bool,
 }
@@ -92,7 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http2<S> {
             .max_send_buffer_size(MAX_SEND_BUFFER);
         let handshake = builder.handshake(Observed::new(TokioIo::new(wire), resets.clone()));
         let allowance = Allowance { left: RESETS_AT_ONCE, at: None, seen: 0 };
-        Self { stage: Stage::Handshake(handshake), state, client, resets, allowance, closing: false }
+        Self { stage: Stage::Handshake(handshake), state, client, resets, allowance, used: false, closing: false }
     }
 
     fn poll_serving(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
@@ -111,17 +113,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http2<S> {
             let Some(accepted) = ready!(connection.poll_accept(cx)) else { return Poll::Ready(Ok(())) };
             let (request, respond) = accepted?;
             Stream::begin(request, respond, &self.state, &self.client);
+            self.used = true;
         }
+    }
+
+    /// While clients are asked to leave, a connection gets its GOAWAY after its first request: before, a client that has just
+    /// connected would not get any answer, and might connect again and again.
+    fn go_away(&mut self) -> bool {
+        let goes = self.used && !self.closing && self.state.server.is_going_away();
+        if goes {
+            self.shut_down();
+        }
+        goes
+    }
+
+    /// Graceful (RFC 9113 §6.8): GOAWAY without a last stream, and one with it when the client has answered a PING, so that what
+    /// it sent until then is served. What it sends at the end is read, so that no reset takes a response away.
+    fn shut_down(&mut self) {
+        if !std::mem::replace(&mut self.closing, true)
+            && let Stage::Serving(connection) = &mut self.stage
+        {
+            connection.graceful_shutdown();
+        }
+        self.state.linger();
     }
 
     /// Lets it finish what is under way and begin nothing.
     pub(super) fn close(self: Pin<&mut Self>) {
-        let this = self.get_mut();
-        if !std::mem::replace(&mut this.closing, true)
-            && let Stage::Serving(connection) = &mut this.stage
-        {
-            connection.graceful_shutdown();
-        }
+        self.get_mut().shut_down();
     }
 
     /// Ends a connection whose streams are reset too often: gracefully, and if the client does not stop, at once.
@@ -165,8 +184,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Http2<S> {
         let this = self.get_mut();
         loop {
             let polled = this.poll_serving(cx);
-            // What it decides has to be sent.
-            if polled.is_ready() || !this.judge_resets() {
+            // What they decide has to be sent.
+            if polled.is_ready() || !(this.judge_resets() || this.go_away()) {
                 return polled;
             }
         }
@@ -208,7 +227,7 @@ impl Stream {
             if let Poll::Ready(response) = state.during(&self, || handling.as_mut().poll(cx)) {
                 return Poll::Ready(response.ok());
             }
-            // Nobody waits for the response any more.
+            // The client does not wait for the response any more.
             if self.respond.borrow_mut().poll_reset(cx).is_ready() {
                 return Poll::Ready(None);
             }
@@ -259,7 +278,7 @@ impl Interim for Stream {
         let mut response = Response::new(());
         *response.status_mut() = status;
         *response.headers_mut() = fields.clone();
-        // An error is that nobody waits for it any more.
+        // An error is that the client does not wait for it any more.
         let _ = self.respond.borrow_mut().send_informational(response);
     }
 }

@@ -85,11 +85,26 @@ impl Server {
         Ok(Listening { listener, server: self.clone(), beginning, task })
     }
 
-    /// Connections at rest close, the others after the response under way.
+    /// Asks clients to leave, and serves them until they do: HTTP/1.1 responses carry `Connection: close`, HTTP/2 connections that
+    /// have carried a request get a GOAWAY. New connections are served too.
+    pub fn go_away(&self) {
+        self.worker.go_away();
+        self.wake_all();
+    }
+
+    /// The same, and closes connections that carry no request.
     pub fn drain(&self) {
         self.draining.set(true);
+        self.go_away();
+    }
+
+    fn wake_all(&self) {
         let connections: Vec<_> = self.connections.borrow().iter().flatten().filter_map(Weak::upgrade).collect();
         connections.iter().for_each(|connection| connection.wake());
+    }
+
+    pub fn is_going_away(&self) -> bool {
+        self.worker.is_going_away()
     }
 
     pub fn is_draining(&self) -> bool {
@@ -142,7 +157,7 @@ impl Drop for Listening {
     fn drop(&mut self) {
         self.task.abort();
         let socket = SockRef::from(&*self.listener);
-        // The socket does not block, so this ends when nobody is waiting, and after a full backlog at the latest.
+        // The socket does not block, so this ends when no client is waiting, and after a full backlog at the latest.
         for (stream, peer) in std::iter::from_fn(|| socket.accept().ok()).take(listener::BACKLOG) {
             let Some(peer) = peer.as_socket() else { continue };
             let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream.into()));
@@ -183,7 +198,7 @@ struct Registered {
 impl Drop for Registered {
     fn drop(&mut self) {
         let state = self.server.connections.borrow_mut()[self.index].take();
-        // A tunnel that nobody came to run would keep itself: its exchange knows the connection.
+        // A tunnel that was not run would keep itself: its exchange knows the connection.
         drop(state.and_then(|state| state.upgrade()?.take_tunnel()));
         self.server.free.borrow_mut().push(self.index);
     }

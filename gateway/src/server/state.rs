@@ -23,7 +23,6 @@ pub(super) struct ConnectionState {
     pub(super) server: Rc<Server>,
     /// The client, where a PROXY protocol header says who that is.
     pub(super) peer: Cell<SocketAddr>,
-    pub(super) secure: bool,
     timeouts: Timeouts,
     timer: Timer,
     stage: Cell<Stage>,
@@ -33,11 +32,15 @@ pub(super) struct ConnectionState {
     exchanges: Cell<usize>,
     /// The client takes nothing.
     blocked: Cell<bool>,
+    /// It took nothing for too long.
+    stalled: Cell<bool>,
     multiplexed: Cell<bool>,
     /// Part of what the client sends will not be read.
     unread: Cell<bool>,
     /// Nothing more will be said; only the end of the connection is awaited.
     closing: Cell<bool>,
+    /// The client may still send when the gateway has closed: a request behind its last one, or frames of HTTP/2.
+    lingers: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     /// What the connection becomes once hyper has no more to send.
     tunnel: RefCell<Option<Box<Tunnel>>>,
@@ -64,11 +67,10 @@ enum Stage {
 /// After so long without a request hyper's buffers are given back: they are most of what a silent connection costs.
 const WAKEFUL: Duration = Duration::from_secs(5);
 
-/// How long a connection may take to close.
+/// How long a connection may take to close. In a drain also how long a client may take that has just connected or has just been
+/// answered: it may be sending its next request, which would be lost if its connection were closed at once (RFC 9112 §9.5). That
+/// request is answered with `Connection: close`. nginx has `keepalive_min_timeout` for this.
 const LINGER: Duration = Duration::from_secs(2);
-
-/// How long it may take at most until the system tells us what has arrived on a new connection.
-const NOTICE: Duration = Duration::from_millis(100);
 
 /// What a connection that has been silent for too long deserves.
 pub(super) enum Expired {
@@ -85,22 +87,23 @@ pub(super) enum Expired {
 }
 
 impl ConnectionState {
-    pub(super) fn new(server: Rc<Server>, peer: SocketAddr, secure: bool, timeouts: Timeouts) -> Rc<Self> {
+    pub(super) fn new(server: Rc<Server>, peer: SocketAddr, timeouts: Timeouts) -> Rc<Self> {
         let timer = server.worker.timers.timer();
         timer.arm(timeouts.idle);
         Rc::new(Self {
             server,
             peer: Cell::new(peer),
-            secure,
             timeouts,
             timer,
             stage: Cell::new(Stage::Idle),
             wakeful: Cell::new(false),
             exchanges: Cell::new(0),
             blocked: Cell::new(false),
+            stalled: Cell::new(false),
             multiplexed: Cell::new(false),
             unread: Cell::new(false),
             closing: Cell::new(false),
+            lingers: Cell::new(false),
             waker: RefCell::new(None),
             tunnel: RefCell::new(None),
             stream: RefCell::new(None),
@@ -150,7 +153,6 @@ impl ConnectionState {
     /// Arms the timer for what is waited for, where it is not the client's taking.
     fn time_stage(&self) {
         match self.stage.get() {
-            // On HTTP/1.1 a drain closes at once; on HTTP/2 the client has a say in it.
             Stage::Idle if self.closing.get() || self.server.is_draining() => self.timer.arm(LINGER),
             Stage::Idle if self.multiplexed.get() || self.timeouts.idle <= WAKEFUL => {
                 self.timer.arm(self.timeouts.idle)
@@ -159,17 +161,23 @@ impl ConnectionState {
                 self.wakeful.set(true);
                 self.timer.arm(WAKEFUL);
             }
+            Stage::Head if self.server.is_draining() => self.timer.arm(self.timeouts.header_read.min(LINGER)),
             Stage::Head => self.timer.arm(self.timeouts.header_read),
             Stage::HeadTimedOut => self.timer.arm(LINGER),
             Stage::Exchange | Stage::Flushing => self.timer.disarm(),
         }
     }
 
-    /// The server goes down: a connection that asks nothing is not waited for.
+    /// The server goes down: a client that has not sent a whole head is waited for only for `LINGER`.
     pub(super) fn begin_drain(&self) {
-        if self.stage.get() == Stage::Idle && !self.blocked.get() {
-            self.timer.arm(LINGER);
+        if matches!(self.stage.get(), Stage::Idle | Stage::Head) && !self.blocked.get() {
+            self.time_stage();
         }
+    }
+
+    /// When the gateway closes, what the client still sends is read until it closes too.
+    pub(super) fn linger(&self) {
+        self.lingers.set(true);
     }
 
     pub(super) fn is_multiplexed(&self) -> bool {
@@ -198,6 +206,7 @@ impl ConnectionState {
                 return Expired::Closed;
             }
             if self.blocked.get() {
+                self.stalled.set(true);
                 return Expired::Blocked;
             }
             if self.stage.get() == Stage::Head {
@@ -222,14 +231,13 @@ impl ConnectionState {
         }
     }
 
-    /// Whether the client is still sending what nobody reads. To close on it would be a reset, which takes the
-    /// response away from a client that has not read it yet (RFC 9112 §9.6).
+    /// Whether the client may still be sending what is not read. Closing then is a reset, which takes the response away
+    /// from a client that has not read it yet (RFC 9112 §9.6).
     pub(super) fn leaves_unread(&self) -> bool {
-        self.unread.get() && !self.multiplexed.get()
+        self.lingers.get() || self.unread.get() && !self.multiplexed.get()
     }
 
-    /// Runs a future until it is done or the connection has been silent for too long. A drain gives it a moment
-    /// only, in which what has arrived already is noticed: who asks nothing must not hold it up.
+    /// Runs a future until it is done or the connection has been silent for too long, which in a drain is `LINGER`.
     pub(super) async fn until_expired<F: Future>(&self, future: F) -> Result<F::Output, Expired> {
         let mut future = pin!(future);
         std::future::poll_fn(|cx| {
@@ -238,7 +246,7 @@ impl ConnectionState {
                 return Poll::Ready(Ok(output));
             }
             if self.server.is_draining() && !self.closing.replace(true) {
-                self.timer.arm(if self.secure { LINGER } else { NOTICE });
+                self.timer.arm(LINGER);
             }
             self.poll_expired(cx).map(Err)
         })
@@ -305,12 +313,20 @@ impl Lifeline for ConnectionState {
     /// Hyper has let go of a response's body.
     fn end_exchange(&self, request_is_whole: bool) {
         self.unread.set(!request_is_whole);
+        if self.server.is_going_away() {
+            // The response has said so, unless its head was sent before.
+            self.lingers.set(true);
+        }
         let left = self.exchanges.get().saturating_sub(1);
         self.exchanges.set(left);
         if left > 0 {
             return;
         }
         if self.multiplexed.get() { self.rest() } else { self.stage.set(Stage::Flushing) }
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.stalled.get()
     }
 
     fn switch(&self, tunnel: Tunnel) {

@@ -27,34 +27,39 @@ pub(super) struct UpstreamBody {
     /// What had moved when it was armed.
     moved: u64,
     traffic: Rc<Traffic>,
-    patience: BodyPatience,
+    timeouts: BodyTimeouts,
 }
 
 /// How long a body may take.
-pub(super) struct BodyPatience {
+pub(super) struct BodyTimeouts {
     /// From one part to the next.
     pub(super) between: Duration,
     /// Until its end.
-    pub(super) whole: Option<Instant>,
+    pub(super) total: Option<Instant>,
 }
 
-impl BodyPatience {
-    /// Whether it is over; the clock is read only where there is an end.
+impl BodyTimeouts {
+    /// Whether the total time is over; the clock is read only where there is one.
     fn is_over(&self) -> bool {
-        self.whole.is_some_and(|until| Instant::now() >= until)
+        self.total.is_some_and(|until| Instant::now() >= until)
     }
 
     /// For the next part.
     fn left(&self) -> Duration {
-        let whole = self.whole.map(|until| until.saturating_duration_since(Instant::now()));
-        whole.map_or(self.between, |left| left.min(self.between))
+        let total = self.total.map(|until| until.saturating_duration_since(Instant::now()));
+        total.map_or(self.between, |left| left.min(self.between))
+    }
+
+    /// The one that has run out.
+    fn error(&self) -> BodyError {
+        if self.is_over() { BodyError::Overdue } else { BodyError::Stalled }
     }
 }
 
 /// What holds an endpoint while a response is under way.
 pub(super) struct Lease {
     pub(super) endpoint: Busy,
-    /// To whom the connection belongs, if it is private and kept.
+    /// The client connection that the connection belongs to, if it is private and kept.
     pub(super) owner: Option<Rc<Owner>>,
     pub(super) _pass: Option<Pass>,
 }
@@ -78,7 +83,7 @@ impl UpstreamBody {
         lease: Lease,
         stall: Timer,
         traffic: Rc<Traffic>,
-        patience: BodyPatience,
+        timeouts: BodyTimeouts,
     ) -> Body {
         if let Some(whole) = incoming.take_whole() {
             give_back(incoming, lease);
@@ -86,7 +91,7 @@ impl UpstreamBody {
         }
         stall.disarm();
         let under_way = Some((incoming, lease));
-        Body::Stream(Box::pin(Self { under_way, failed: None, stall, moved: 0, traffic, patience }))
+        Body::Stream(Box::pin(Self { under_way, failed: None, stall, moved: 0, traffic, timeouts }))
     }
 }
 
@@ -95,27 +100,27 @@ impl HttpBody for UpstreamBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Self { under_way, failed, stall, moved, traffic, patience } = &mut *self;
+        let Self { under_way, failed, stall, moved, traffic, timeouts } = &mut *self;
         let Some((incoming, _)) = under_way else { return Poll::Ready(failed.take().map(Err)) };
         let Poll::Ready(frame) = incoming.poll_frame(cx) else {
             if !stall.is_armed() {
-                stall.arm(patience.left());
+                stall.arm(timeouts.left());
                 *moved = traffic.moved_bytes();
             }
             ready!(stall.poll_expired(cx));
             // Of a stream in both directions, such as a call of gRPC, either may be silent as long as the other is not.
             let present = traffic.moved_bytes();
-            if std::mem::replace(moved, present) != present && !patience.is_over() {
-                stall.arm(patience.left());
+            if std::mem::replace(moved, present) != present && !timeouts.is_over() {
+                stall.arm(timeouts.left());
                 ready!(stall.poll_expired(cx));
             }
             *under_way = None;
-            return Poll::Ready(Some(Err(BodyError::Stalled)));
+            return Poll::Ready(Some(Err(timeouts.error())));
         };
         stall.disarm();
-        if patience.is_over() && !matches!(frame, None | Some(Err(_))) {
+        if timeouts.is_over() && !matches!(frame, None | Some(Err(_))) {
             *under_way = None;
-            return Poll::Ready(Some(Err(BodyError::Stalled)));
+            return Poll::Ready(Some(Err(BodyError::Overdue)));
         }
         if let Some(Err(error)) = frame {
             *under_way = None;

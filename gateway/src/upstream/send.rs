@@ -2,6 +2,8 @@
 //! more where the upstream closed an idle connection just as we used it.
 
 use std::{
+    fmt,
+    future::poll_fn,
     pin::pin,
     rc::Rc,
     time::{Duration, Instant},
@@ -20,7 +22,7 @@ use super::{
     pass::{Place, Waiting},
     private::PrivateConnections,
     request::Outgoing,
-    response::{BodyPatience, Lease, UpstreamBody},
+    response::{BodyTimeouts, Lease, UpstreamBody},
     retry,
     switched::Switched,
 };
@@ -30,7 +32,7 @@ use crate::{
     http::{
         authentication,
         body::{Body, Traffic},
-        deadline::Deadline,
+        deadline::{Deadline, Limit},
     },
     telemetry::{
         metrics::Rejection,
@@ -135,9 +137,9 @@ pub async fn send(
         let switched = Some(Box::new(Switched::new(reading, lease)));
         return Ok(Sent { response: head, head_us, body: Body::Empty, switched });
     }
-    let patience =
-        BodyPatience { between: upstream.model.body_timeout.unwrap_or(patience.body), whole: patience.whole };
-    let body = UpstreamBody::wrap(incoming, lease, timer, traffic.clone(), patience);
+    let timeouts =
+        BodyTimeouts { between: upstream.model.body_timeout.unwrap_or(patience.body), total: patience.whole };
+    let body = UpstreamBody::wrap(incoming, lease, timer, traffic.clone(), timeouts);
     Ok(Sent { response: head, head_us, body, switched: None })
 }
 
@@ -164,13 +166,20 @@ pub(super) async fn attempt(
     let more = || Some(left(Instant::now())).filter(|left| !left.is_zero());
     let exchange = {
         let mut exchange = pin!(exchange(upstream, endpoint, outgoing, traffic));
-        let exchange = timer.limit(exchange.as_mut(), more).await;
-        // Who gives it up should know why.
+        let watched = poll_fn(|cx| {
+            let (polled, moved) = traffic.watch(cx, |cx| exchange.as_mut().poll(cx));
+            if moved && polled.is_pending() {
+                timer.arm(left(Instant::now()));
+            }
+            polled
+        });
+        let exchange = timer.limit(watched, more).await;
+        // So that it is known why the exchange is given up.
         upstream.open.timed_out.set(exchange.is_none());
         exchange
     };
     upstream.open.timed_out.set(false);
-    let exchange = exchange.unwrap_or_else(|| Err(timed_out(traffic, began)));
+    let exchange = exchange.unwrap_or_else(|| Err(timed_out(traffic, began, deadline, own)));
     let (mut head, incoming) = match exchange {
         Ok(exchange) => exchange,
         Err(refused) => {
@@ -213,14 +222,19 @@ fn record(
     });
 }
 
-/// Whoever had the turn when the time was over was too slow.
-fn timed_out(traffic: &Traffic, began: Instant) -> Refused {
-    let waited = began.elapsed();
+/// The client or the upstream was too slow: the one that was waited for when a time-out was hit, which the cause names.
+fn timed_out(traffic: &Traffic, began: Instant, deadline: Deadline, own: Option<Deadline>) -> Refused {
+    let now = Instant::now();
+    let waited = now.saturating_duration_since(began);
+    // The timer may be late, so that both are over; the upstream's is the shorter one then, as it began later.
+    let is_own = own.is_some_and(|own| own.left(traffic, now).is_zero());
+    let limit = deadline.hit(now);
+    let name: &dyn fmt::Display = if is_own { &"the upstream's `timeouts.response`" } else { &limit };
     if traffic.awaited.get() {
-        Refused::new(Failure::BodyTimeout, format!("no whole request after {waited:.1?}"))
-    } else {
-        Refused::new(Failure::UpstreamTimeout, format!("no response after {waited:.1?}"))
+        return Refused::new(Failure::BodyTimeout, format!("no whole request after {waited:.1?} ({name})"));
     }
+    let failure = if limit == Limit::Total && !is_own { Failure::TotalTimeout } else { Failure::UpstreamTimeout };
+    Refused::new(failure, format!("no response after {waited:.1?} ({name})"))
 }
 
 /// The head of a response, and the rest of it to come. `endpoint` is the one to begin with; it becomes the one that

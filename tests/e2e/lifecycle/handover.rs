@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinHandle};
 
 use super::{Running, with};
-use crate::support::{Client, Gate, Process, Upstream, client::Request, eventually, raw};
+use crate::support::{Client, Gate, Process, Upstream, client::Request, eventually, in_time, raw};
 
 /// A process that a gateway has started in its place; it ends with the test.
 struct Successor(String);
@@ -147,6 +147,32 @@ async fn the_old_process_finishes_its_requests_while_the_new_one_serves() {
     assert_eq!((served.text().as_str(), served.header("connection")), ("done", ""));
     eventually("the old process ends", async || !gateway.process.is_running()).await;
     assert!(new.is_running());
+}
+
+#[tokio::test]
+async fn operators_who_keep_their_connections_move_to_the_new_process() {
+    let upstream = Gate::answering("done").await;
+    let mut gateway = Running::start(&with(upstream.address(), "timeouts: { drain: 1h }")).await;
+    // So that the old process stays.
+    let mut client = gateway.client().await;
+    let in_flight = tokio::spawn(async move { client.send(Request::get("/")).await });
+    upstream.arrivals(1).await;
+    let mut connections = [Client::connect(gateway.admin).await, Client::connect(gateway.admin).await];
+    for connection in &mut connections {
+        let response = connection.send(Request::get("/readyz")).await;
+        assert_eq!((response.status.as_u16(), response.header("connection")), (200, ""));
+    }
+    let [mut used, mut idle] = connections;
+    gateway.process.signal("USR2");
+    let _new = Successor::of(&mut gateway.process, 0).await;
+    let response = used.send(Request::get("/readyz")).await;
+    assert_eq!((response.status.as_u16(), response.header("connection")), (200, "close"));
+    in_time("the end of the idle connection", idle.is_closed()).await;
+    assert!(gateway.process.is_running());
+    assert_eq!(gateway.admin_page("/readyz").await.0, 200);
+    upstream.release(1);
+    assert_eq!(in_flight.await.unwrap().text(), "done");
+    eventually("the old process ends", async || !gateway.process.is_running()).await;
 }
 
 #[tokio::test]

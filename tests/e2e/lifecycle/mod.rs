@@ -4,6 +4,7 @@
 mod drain;
 mod files;
 mod handover;
+mod leaving;
 mod metrics;
 mod operator;
 mod reload;

@@ -1,9 +1,12 @@
 //! Signals that do not end the gateway, and one that does.
 
-use std::fs;
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use super::{Running, with};
-use crate::support::{Gate, Upstream, client::Request, eventually};
+use crate::support::{Gate, Upstream, client::Request, eventually, in_time};
 
 #[tokio::test]
 async fn sigquit_finishes_requests_like_sigterm() {
@@ -41,4 +44,52 @@ global-plugins: [{ name: access-log, config: { sink: lines } }]";
     eventually("the line is in the new file", async || has(&current, "/after")).await;
     assert!(!has(&rotated, "/after"));
     assert!(gateway.metrics().await.contains("gateway_config_reloads_total{result=\"ok\"} 0\n"), "it is no reload");
+}
+
+#[tokio::test]
+async fn sigterm_does_not_wait_for_a_reload_that_takes_long() {
+    let upstream = Upstream::echo().await;
+    let settings = "timeouts: { drain-delay: 0s }";
+    let mut gateway = Running::start_with(&with(upstream.address(), settings), &["--no-watch"]).await;
+    // As long as the other end is open and nothing is written, reading it does not end.
+    fs::remove_file(&gateway.file).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&gateway.file).status();
+    assert!(made.expect("mkfifo").success());
+    gateway.process.signal("HUP");
+    let file = gateway.file.clone();
+    let opening = tokio::task::spawn_blocking(move || fs::OpenOptions::new().write(true).open(file));
+    let _open = in_time("the gateway reading its file", opening).await.expect("no panic").expect("opened");
+    gateway.process.signal("TERM");
+    gateway.process.logged("the reload is given up").await;
+    assert_eq!(gateway.process.ended().await.code, 0);
+}
+
+#[tokio::test]
+async fn sigterm_does_not_wait_for_a_file_to_come_to_rest() {
+    const RELOADED: &str = "reload without effect";
+    let upstream = Upstream::echo().await;
+    let mut gateway = Running::start(&with(upstream.address(), "timeouts: { drain-delay: 0s }")).await;
+    let file = gateway.file.clone();
+    let writing = tokio::spawn(async move {
+        for number in 0.. {
+            // Whole, so that a program that reads it meanwhile sees one of them.
+            let beside = file.with_extension("new");
+            fs::write(&beside, format!("listeners: {number}\n")).unwrap();
+            fs::rename(&beside, &file).unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    gateway.process.logged(RELOADED).await;
+    // The next reload is put off by further changes, for two seconds.
+    let since = Instant::now();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let reloads = |log: &str| log.matches(RELOADED).count();
+    let before = reloads(&gateway.process.log());
+    gateway.process.signal("TERM");
+    let in_time = since.elapsed() < Duration::from_millis(1800);
+    let ended = gateway.process.ended().await;
+    writing.abort();
+    assert_eq!(ended.code, 0);
+    // Where the machine was too busy for this, it does not say anything.
+    assert!(!in_time || reloads(&ended.stderr) == before, "{}", ended.stderr);
 }

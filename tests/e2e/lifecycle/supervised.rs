@@ -5,8 +5,8 @@ use std::{fs, path::Path};
 use tempfile::TempDir;
 use tokio::net::UnixDatagram;
 
-use super::to;
-use crate::support::{Process, Upstream, in_time};
+use super::{to, with};
+use crate::support::{Client, Gate, Process, Upstream, client::Request, in_time};
 
 /// The manager's end.
 struct Manager {
@@ -98,11 +98,40 @@ async fn the_watchdog_is_told_that_all_workers_are_alive() {
 }
 
 #[tokio::test]
+async fn the_watchdog_is_satisfied_in_a_long_drain_in_which_some_workers_have_ended() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("notify");
+    let mut manager = Manager::listen(&path);
+    let upstream = Gate::answering("done").await;
+    let yaml = with(upstream.address(), "timeouts: { drain-delay: 0s, drain: 1h }");
+    fs::write(folder.path().join("gateway.yaml"), yaml).unwrap();
+    let variables = [("NOTIFY_SOCKET", path.to_str().unwrap()), ("WATCHDOG_USEC", "200000")];
+    let mut gateway = Process::start_with(folder.path(), ["run", "-c", "gateway.yaml"], &variables);
+    let mut client = Client::connect(gateway.addresses().await[0]).await;
+    // One of the two workers has something to wait for.
+    let in_flight = tokio::spawn(async move { client.send(Request::get("/")).await });
+    upstream.arrivals(1).await;
+    gateway.signal("TERM");
+    while manager.news().await != ["STOPPING=1"] {}
+    // Ten a second: a worker without a sign of life would be missed after three seconds.
+    let before = manager.strokes;
+    while manager.strokes < before + 45 {
+        assert_eq!(manager.message().await.trim(), "WATCHDOG=1");
+        manager.strokes += 1;
+    }
+    upstream.release(1);
+    assert_eq!(in_flight.await.unwrap().text(), "done");
+    let ended = gateway.ended().await;
+    assert_eq!(ended.code, 0);
+    assert!(!ended.stderr.contains("does not get to run"), "{}", ended.stderr);
+}
+
+#[tokio::test]
 async fn a_manager_that_does_not_listen_does_no_harm() {
     let folder = TempDir::new().unwrap();
     let nowhere = folder.path().join("nowhere");
     let mut gateway = start(&folder, &[("NOTIFY_SOCKET", nowhere.to_str().unwrap())]).await;
-    gateway.logged("the service manager cannot be told how we are").await;
+    gateway.logged("the service manager cannot be notified").await;
     gateway.signal("TERM");
     assert_eq!(gateway.ended().await.code, 0);
 }

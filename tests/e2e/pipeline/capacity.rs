@@ -139,3 +139,68 @@ routes: [{{ name: all, upstream: gate, plugins: [{}] }}]
     gate.release(1);
     assert_eq!(going_on.await.unwrap(), 200, "its response phase has another instance");
 }
+
+/// The configurations of the test below: `/late` holds no instance while its upstream is waited for, and has another phase after that.
+fn drained(first: &Gate, second: &Gate, routes: &str) -> String {
+    format!(
+        "workers: 2
+listeners: [{{ address: '127.0.0.1:0' }}]
+admin: {{ address: '127.0.0.1:0' }}
+timeouts: {{ drain: 1h }}
+limits: {{ plugin-instances: {LIMIT} }}
+upstreams: {{ first: {{ endpoints: ['http://{}'] }}, second: {{ endpoints: ['http://{}'] }} }}
+routes:
+{routes}",
+        first.address(),
+        second.address(),
+    )
+}
+
+#[tokio::test]
+async fn a_worker_that_drains_gives_its_idle_instances_to_one_that_needs_them() {
+    let (first, second) = (Gate::answering("late").await, Gate::answering("held").await);
+    let before = format!(
+        "  - {{ name: probe, match: {{ path: /probe }}, respond: {{ status: 204 }}, plugins: [{}] }}
+  - {{ name: late, match: {{ path: /late }}, upstream: first, plugins: [{}] }}\n",
+        passes("probe"),
+        passes("late"),
+    );
+    let mut gateway = TestGateway::start(&drained(&first, &second, &before)).await;
+    // Connections to different workers: each makes an instance of its own.
+    let created = async |gateway: &TestGateway| metric(gateway, "gateway_wasm_instances_created_total").await;
+    let mut one = Client::connect(gateway.address()).await;
+    assert_eq!(one.send(Request::get("/probe")).await.status, 204);
+    let known = created(&gateway).await;
+    let mut other = loop {
+        let mut other = Client::connect(gateway.address()).await;
+        assert_eq!(other.send(Request::get("/probe")).await.status, 204);
+        if created(&gateway).await > known {
+            break other;
+        }
+    };
+    let late = tokio::spawn(async move { other.send(Request::get("/late")).await });
+    first.arrivals(1).await;
+    let plugins: Vec<_> = (0..LIMIT).map(|plugin| passes(&format!("p{plugin}"))).collect();
+    let after = format!(
+        "  - {{ name: many, match: {{ path: /many }}, respond: {{ status: 204 }}, plugins: [{}] }}
+  - {{ name: held, match: {{ path: /held }}, upstream: second }}\n",
+        plugins.join(", "),
+    );
+    gateway.reload(&drained(&first, &second, &after)).await.unwrap();
+    eventually("the old instances end", async || metric(&gateway, "gateway_wasm_instances").await == 0).await;
+    assert_eq!(one.send(Request::get("/many")).await.status, 204);
+    assert_eq!(metric(&gateway, "gateway_wasm_instances").await, LIMIT as u64, "one worker has all");
+    let held = tokio::spawn(async move { one.send(Request::get("/held")).await });
+    second.arrivals(1).await;
+
+    let address = gateway.address();
+    let drained = gateway.drain();
+    eventually("the drain has begun", async || tokio::net::TcpStream::connect(address).await.is_err()).await;
+    first.release(1);
+    let response = late.await.unwrap();
+    assert_eq!((response.status.as_u16(), response.header("x-passed")), (200, "late"));
+    assert!(!held.is_finished(), "the other worker still drains");
+    second.release(1);
+    assert_eq!(held.await.unwrap().text(), "held");
+    drained.await.unwrap();
+}

@@ -76,6 +76,14 @@ impl Client {
         Self { sender: Sender::Http2(sender.clone()), authority: self.authority.clone(), scheme: self.scheme }
     }
 
+    /// Ends when the other side has closed an HTTP/1.1 connection.
+    pub async fn is_closed(&mut self) {
+        let Sender::Http1(sender) = &mut self.sender else { panic!("HTTP/2 ends with its streams") };
+        while sender.ready().await.is_ok() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
     /// Sends a request and waits for the whole response.
     pub async fn send(&mut self, request: Request) -> Response {
         self.try_send(request).await.expect("a whole response")

@@ -26,12 +26,13 @@ mod upstreams;
 use std::{convert::Infallible, io, net::SocketAddr, net::TcpListener as StdListener, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body};
-use http::Request;
+use http::{HeaderValue, Request, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
+    sync::watch,
 };
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
@@ -50,6 +51,11 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection may be used for so long; then it finishes the response under way, for which it has `HEAD_TIMEOUT`.
 /// So none of the few connections is held for ever, not even by a client that reads nothing.
 const LIFETIME: Duration = Duration::from_secs(300);
+/// When another process has taken over: for a request that the client may be sending on a connection that is at rest.
+const LINGER: Duration = Duration::from_secs(2);
+
+/// Says by its end, which is the sender's, that another process has taken over.
+type Ends = watch::Receiver<()>;
 
 pub(super) fn bind(address: SocketAddr) -> io::Result<StdListener> {
     let socket = StdListener::bind(address)?;
@@ -57,13 +63,18 @@ pub(super) fn bind(address: SocketAddr) -> io::Result<StdListener> {
     Ok(socket)
 }
 
-/// Serves until the task is aborted. Must be called within a `LocalSet`.
-pub(super) async fn serve(socket: StdListener, panel: Arc<Panel>) -> io::Result<()> {
+/// Serves until the sender of `ends` is dropped. From then on each response is the last one on its connection, and says so. Must be
+/// called within a `LocalSet`.
+pub(super) async fn serve(socket: StdListener, panel: Arc<Panel>, mut ends: Ends) -> io::Result<()> {
     let listener = TcpListener::from_std(socket)?;
     let connections = Connections::new();
     let router = router::router(panel.clone());
     loop {
-        let (stream, address) = match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = ends.changed() => return Ok(()),
+        };
+        let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "cannot accept an operator's connection");
@@ -73,13 +84,13 @@ pub(super) async fn serve(socket: StdListener, panel: Arc<Panel>) -> io::Result<
             }
         };
         let (router, tls) = (router.clone(), panel.rules().tls.clone());
-        let place = connections.enter();
+        let (place, ends) = (connections.enter(), ends.clone());
         tokio::task::spawn_local(async move {
             let (seat, stream) = (place.seat(), place.noting(stream));
             let serving = async {
                 match tls {
-                    None => connection(stream, Peer::plain(address), seat, router).await,
-                    Some(config) => secured(stream, address, seat, TlsAcceptor::from(config), router).await,
+                    None => connection(stream, Peer::plain(address), seat, router, ends).await,
+                    Some(config) => secured(stream, address, seat, TlsAcceptor::from(config), router, ends).await,
                 }
             };
             let served = tokio::select! {
@@ -103,10 +114,11 @@ async fn secured(
     seat: Arc<Seat>,
     acceptor: TlsAcceptor,
     router: Router,
+    ends: Ends,
 ) -> Ended {
     let stream = tokio::time::timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await??;
     let peer = Peer::secured(address, stream.get_ref().1);
-    connection(stream, peer, seat, router).await
+    connection(stream, peer, seat, router, ends).await
 }
 
 async fn connection(
@@ -114,16 +126,22 @@ async fn connection(
     peer: Peer,
     seat: Arc<Seat>,
     router: Router,
+    mut ends: Ends,
 ) -> Ended {
+    let ended = ends.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         seat.begin();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer.clone());
         request.extensions_mut().insert(seat.clone());
-        let (router, seat) = (router.clone(), seat.clone());
+        let (router, seat, ended) = (router.clone(), seat.clone(), ended.clone());
         async move {
-            let response = router.oneshot(request).await;
-            response.map(|response| response.map(|body| Ending::new(body, seat))).map_err(|never: Infallible| never)
+            let mut response = router.oneshot(request).await?;
+            // The sender is gone.
+            if ended.has_changed().is_err() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response.map(|body| Ending::new(body, seat)))
         }
     });
     let mut connection = std::pin::pin!(
@@ -132,11 +150,16 @@ async fn connection(
             .header_read_timeout(HEAD_TIMEOUT)
             .serve_connection(TokioIo::new(stream), service)
     );
-    match tokio::time::timeout(LIFETIME, connection.as_mut()).await {
-        Ok(served) => Ok(served?),
-        Err(_) => {
-            connection.as_mut().graceful_shutdown();
-            Ok(tokio::time::timeout(HEAD_TIMEOUT, connection).await??)
+    let over = async {
+        tokio::select! {
+            () = tokio::time::sleep(LIFETIME) => {}
+            _ = ends.changed() => tokio::time::sleep(LINGER).await,
         }
+    };
+    tokio::select! {
+        served = connection.as_mut() => return Ok(served?),
+        () = over => {}
     }
+    connection.as_mut().graceful_shutdown();
+    Ok(tokio::time::timeout(HEAD_TIMEOUT, connection).await??)
 }
