@@ -282,3 +282,22 @@ async fn a_redirect_to_another_scheme_leaves_the_port_behind() {
         assert_eq!((response.status.as_u16(), response.header("location")), (302, expected), "{host}{target}");
     }
 }
+
+#[tokio::test]
+async fn a_header_condition_is_not_evaded_by_another_spelling() {
+    let upstream = Upstream::echo().await;
+    let config = format!(
+        "upstreams: {{ it: {{ endpoints: ['http://{}'] }} }}
+routes:
+  - {{ name: guarded, match: {{ path: /a, headers: {{ x-internal: '1' }} }}, respond: {{ status: 403 }} }}
+  - {{ name: open, match: {{ path: /a }}, upstream: it }}
+",
+        upstream.address()
+    );
+    let gateway = TestGateway::start(&config).await;
+    assert_eq!(gateway.send(Request::get("/a").header("x-internal", "1")).await.status, 403);
+    let response = gateway.send(Request::get("/a").header("x_internal", "1").header("x_other", "stays")).await;
+    assert_eq!(response.status, 200);
+    assert_eq!(response.upstream_saw("x_internal"), [""; 0]);
+    assert_eq!(response.upstream_saw("x_other"), ["stays"]);
+}

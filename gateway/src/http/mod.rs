@@ -20,5 +20,6 @@ pub mod reply;
 pub mod request_id;
 pub mod resets;
 pub mod secured;
+pub mod spelling;
 pub mod target;
 pub mod trailers;

@@ -19,6 +19,7 @@ use super::{
     fields::is_dot_segment,
     headers::Plan,
     room::{Bounds, NoRoom, Room},
+    spellings::Spellings,
     touched::Touched,
     undo::Undo,
 };
@@ -82,6 +83,8 @@ pub struct Exchange {
     /// The headers that stages have changed.
     pub(super) touched_request: Touched,
     pub(super) touched_response: Touched,
+    /// The headers of the request that stages have read, where there are several spellings.
+    pub(super) spellings: Spellings,
     /// What the present stage's edits of the request had no room in.
     no_room: Option<NoRoom>,
     pub(super) undo: Undo,
@@ -162,6 +165,7 @@ impl Exchange {
             response_room: None,
             touched_request: Touched::default(),
             touched_response: Touched::default(),
+            spellings: Spellings::default(),
             no_room: None,
             undo: Undo::Off,
         }
@@ -189,6 +193,7 @@ impl Exchange {
         again.attributes.clone_from(&self.attributes);
         again.caller.clone_from(&self.caller);
         again.upstream.clone_from(&self.upstream);
+        again.spellings.clone_from(&self.spellings);
         again.stage = self.stage;
         again.stash.push((self.stage, kept));
         again
@@ -200,7 +205,7 @@ impl Exchange {
         self.no_room = None;
     }
 
-    /// Makes sure that edits can be undone. True if they could not before, so that whoever asked has to `commit`.
+    /// Makes sure that edits can be undone. True if they could not before, so that the caller has to `commit`.
     pub fn begin_transaction_if_none(&mut self) -> bool {
         let is_off = !self.is_undoable();
         if is_off {
@@ -370,7 +375,7 @@ impl Exchange {
 
     /// When the head of the request had arrived.
     pub fn received(&self) -> SystemTime {
-        // Read off the clock only where somebody asks, which on most routes nobody does.
+        // Read off the clock only where it is asked for, which on most routes it is not.
         SystemTime::now().checked_sub(self.started.elapsed()).unwrap_or(UNIX_EPOCH)
     }
 

@@ -8,8 +8,9 @@ use super::{
     exchange::{EditError, Exchange, Phase},
     fields::{append, field, field_name, insert, is_authority, line_bytes, refuse_owned},
     room::{Bounds, NoRoom, Room},
-    touched::{OwnedHeaders, remove_other_spellings},
+    touched::OwnedHeaders,
 };
+use crate::http::spelling::remove_other_spellings;
 
 /// What is to become of a header.
 #[derive(Debug, Clone)]
@@ -137,7 +138,8 @@ impl Exchange {
         refuse_owned(&name)?;
         self.edit_request()?;
         self.note_header(&name);
-        if self.is_undoable() || !self.request_body.is_buffered() {
+        // A name with `_` is one that the service is to see, whatever other stages read (`spellings.rs`).
+        if self.is_undoable() || !self.request_body.is_buffered() || name.as_str().contains('_') {
             self.touched_request.note(&name, change.owns());
         }
         let room = *self.request_room.get_or_insert_with(|| Room::beyond(&self.request.headers, &self.bounds));
@@ -191,7 +193,7 @@ impl Exchange {
     }
 
     /// A stage has failed and is skipped, and its edits are undone: its headers are not to say what the other side has put
-    /// there, since nobody has looked at it. `owned` are those that it is known to set or remove, beside those of this call.
+    /// there, since it was not checked. `owned` are those that it is known to set or remove, beside those of this call.
     pub(super) fn withhold<'a>(&mut self, owned: impl IntoIterator<Item = &'a OwnedHeaders>) {
         let is_request = self.phase == Phase::Request;
         let touched = if is_request { &mut self.touched_request } else { &mut self.touched_response };
@@ -230,7 +232,7 @@ impl Exchange {
     }
 
     /// Makes the changes that stages from `first` on have planned: the last stage's first, and each stage's in its order.
-    /// There is nobody to tell what a response has no room for.
+    /// What a response has no room for can be reported to no stage.
     pub(super) fn carry_out_plans(&mut self, first: usize) {
         while self.plan.has_any(first) {
             if self.edit_response().is_err() {

@@ -9,6 +9,7 @@ pub mod exchange;
 mod fields;
 mod headers;
 mod room;
+mod spellings;
 pub mod stage;
 mod touched;
 mod undo;
@@ -190,6 +191,7 @@ impl Pipeline {
                 return Passed { ran: position, verdict, micros: micros(began, slot) };
             }
         }
+        slot.drop_other_spellings();
         Passed { ran: self.entries.len(), verdict: Verdict::Forward, micros: micros(began, slot) }
     }
 

@@ -7,6 +7,8 @@
 
 use http::{HeaderMap, HeaderName};
 
+use crate::http::spelling::remove_other_spellings;
+
 /// Names of header fields that a stage sets or removes, so that no value of theirs comes from elsewhere.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OwnedHeaders {
@@ -25,21 +27,6 @@ impl OwnedHeaders {
         if list.len() < MAX_OWNED && !list.contains(name) {
             list.push(name.clone());
         }
-    }
-}
-
-/// Removes fields whose name is this one with `_` for some `-`: CGI, WSGI and PHP know no difference (RFC 3875 §4.1.18), so that a client
-/// could otherwise say what only a plugin may.
-pub(super) fn remove_other_spellings(headers: &mut HeaderMap, name: &HeaderName) {
-    let name = name.as_str();
-    let same = |other: &str| {
-        other.len() == name.len()
-            && other.bytes().zip(name.bytes()).all(|(a, b)| a == b || matches!((a, b), (b'_', b'-') | (b'-', b'_')))
-    };
-    let is_another = |other: &&HeaderName| other.as_str() != name && same(other.as_str());
-    // Nearly always there is none.
-    while let Some(other) = headers.keys().find(is_another).cloned() {
-        headers.remove(other);
     }
 }
 
@@ -84,6 +71,11 @@ impl Touched {
         since.iter().filter(|known| known.owned).map(|known| &known.name)
     }
 
+    /// Whether a stage has set or removed this one.
+    pub(super) fn owns(&self, name: &HeaderName) -> bool {
+        self.names.iter().any(|known| known.owned && known.name == *name)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.names.is_empty() && !self.overflow
     }
@@ -125,18 +117,6 @@ mod tests {
         }
         touched.clean(&mut trailers);
         assert_eq!(trailers.keys().collect::<Vec<_>>(), ["grpc-status"]);
-    }
-
-    #[test]
-    fn a_name_with_underscores_is_another_spelling() {
-        let mut headers = HeaderMap::new();
-        for name in ["x-user-id", "x_user_id", "x-user_id", "xuser-id", "x_user_ids"] {
-            headers.insert(name, "1".parse().unwrap());
-        }
-        remove_other_spellings(&mut headers, &name("x-user-id"));
-        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
-        left.sort_unstable();
-        assert_eq!(left, ["x-user-id", "x_user_ids", "xuser-id"]);
     }
 
     #[test]

@@ -162,8 +162,8 @@ impl State {
     }
 
     /// What a selection reads of the exchange at hand.
-    pub(super) fn selected(&self, selection: u32, with_response: bool) -> wasmtime::Result<Values> {
-        let exchange = self.lent.exchange.as_deref();
+    pub(super) fn selected(&mut self, selection: u32, with_response: bool) -> wasmtime::Result<Values> {
+        let exchange = self.lent.exchange.as_deref_mut();
         let exchange = exchange.ok_or_else(|| wasmtime::format_err!("no request is being handled"))?;
         Ok(self.selections.get(selection)?.read(exchange, with_response))
     }

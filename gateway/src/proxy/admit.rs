@@ -77,6 +77,7 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<FromCli
     let trace = trace.and_then(|tracer| tracer.begin(&mut head.headers, peer.is_trusted(), started));
     let from = peer.announce(&mut head.headers, census, &address.authority, trusted);
 
+    site.table.remove_other_spellings(&mut head.headers);
     let mut route = None;
     let mut allow = None;
     if let Some(path) = ambiguous {

@@ -40,7 +40,10 @@ use self::{
     condition::{Entry, Miss},
     tree::Tree,
 };
-use crate::config::model::{HostPattern, Route};
+use crate::{
+    config::model::{HostPattern, Route},
+    http::spelling::FixedSpellings,
+};
 
 /// What a request is matched by.
 #[derive(Debug, Clone, Copy)]
@@ -84,6 +87,8 @@ pub struct Table {
     /// The distinct lengths of `suffixes`, the longest first.
     suffix_lengths: Vec<usize>,
     any: Option<usize>,
+    /// The headers that routes have conditions on.
+    conditions: FixedSpellings,
 }
 
 impl Table {
@@ -95,9 +100,11 @@ impl Table {
             suffixes: HashMap::default(),
             suffix_lengths: Vec::new(),
             any: None,
+            conditions: FixedSpellings::default(),
         };
         for (index, route) in routes.iter().enumerate() {
             table.entries.push(Entry::new(index, route));
+            route.matches.headers.iter().for_each(|(name, _)| table.conditions.add(name));
             if route.matches.hosts.is_empty() {
                 table.tree_for(None).insert(index, &route.matches.path);
             }
@@ -113,6 +120,12 @@ impl Table {
         table.suffix_lengths.sort_unstable_by(|a, b| b.cmp(a));
         table.suffix_lengths.dedup();
         table
+    }
+
+    /// Removes the other spellings of headers that routes have conditions on. Otherwise a request could meet the conditions of a
+    /// service that merges them, and not those of the route that guards it.
+    pub fn remove_other_spellings(&self, headers: &mut HeaderMap) {
+        self.conditions.remove_others(headers);
     }
 
     /// The route that answers, or why there is none.

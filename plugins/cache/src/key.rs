@@ -80,7 +80,7 @@ impl Recipe {
         }
         for name in &self.headers {
             let values = extras.next().flatten().map(|_| all(name)).unwrap_or_default();
-            add(&mut key, name, values.iter().map(Vec::as_slice));
+            add(&mut key, name, values.iter().map(|value| Value::Exact(value)));
         }
         if !self.cookies.is_empty() {
             let lines = extras.next().flatten().map(|_| all("cookie")).unwrap_or_default();
@@ -89,7 +89,7 @@ impl Recipe {
             }
         }
         for name in &self.attributes {
-            add(&mut key, name, extras.next().flatten().into_iter());
+            add(&mut key, name, extras.next().flatten().map(Value::Exact).into_iter());
         }
         key
     }
@@ -110,13 +110,29 @@ impl Recipe {
     }
 }
 
+/// What a request has under a name of the key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Value<'a> {
+    Exact(&'a [u8]),
+    /// A cookie with another name, with that name: services differ in whether it is the same.
+    OtherName(&'a [u8]),
+}
+
 /// Present and empty is something else than not there, and two values are something else than one.
-fn add<'a>(key: &mut String, name: &str, values: impl Iterator<Item = &'a [u8]>) {
+fn add<'a>(key: &mut String, name: &str, values: impl Iterator<Item = Value<'a>>) {
     key.push(MARK);
     key.push_str(name);
     for (i, value) in values.enumerate() {
         key.push(if i == 0 { '=' } else { ' ' });
-        for byte in value {
+        let bytes = match value {
+            Value::Exact(bytes) => bytes,
+            Value::OtherName(bytes) => {
+                // No cookie's value has one.
+                key.push(';');
+                bytes
+            }
+        };
+        for byte in bytes {
             match byte {
                 b'%' | 0..=b' ' | 0x7f.. => key.push_str(&format!("%{byte:02x}")),
                 byte => key.push(char::from(*byte)),
@@ -126,11 +142,25 @@ fn add<'a>(key: &mut String, name: &str, values: impl Iterator<Item = &'a [u8]>)
 }
 
 /// Every value that a line of `Cookie` has for a name (RFC 6265 §5.4): which of several counts is for the upstream to say.
-fn values_of<'a>(line: &'a [u8], name: &str) -> impl Iterator<Item = &'a [u8]> {
+fn values_of<'a>(line: &'a [u8], name: &str) -> impl Iterator<Item = Value<'a>> {
     line.split(|byte| *byte == b';').filter_map(move |pair| {
         let end = pair.iter().position(|byte| *byte == b'=')?;
-        (pair[..end].trim_ascii() == name.as_bytes()).then(|| pair[end + 1..].trim_ascii())
+        let own = pair[..end].trim_ascii();
+        if own == name.as_bytes() {
+            Some(Value::Exact(pair[end + 1..].trim_ascii()))
+        } else {
+            is_merged(own, name.as_bytes()).then(|| Value::OtherName(pair.trim_ascii()))
+        }
     })
+}
+
+/// Whether services take two names of cookies for one: PHP makes `_` of `.`, space and `[` in names, ASP.NET compares them without case.
+fn is_merged(one: &[u8], other: &[u8]) -> bool {
+    let folded = |byte: &u8| match byte {
+        b'.' | b' ' | b'[' => b'_',
+        byte => byte.to_ascii_lowercase(),
+    };
+    one.iter().map(folded).eq(other.iter().map(folded))
 }
 
 #[cfg(test)]
@@ -182,7 +212,19 @@ mod tests {
         let recipe = || Key { headers: vec!["x-twice".into()], scheme: false, ..Key::default() };
         assert_eq!(key(recipe(), "", &[Some(b"1")]), "example.com/a?\nx-twice=1 2");
         let values = |line: &'static str| values_of(line.as_bytes(), "a").collect::<Vec<_>>();
-        assert_eq!(values("a=1; b=2;a=3 ; a =4;aa=5;a"), [&b"1"[..], b"3", b"4"]);
+        assert_eq!(values("a=1; b=2;a=3 ; a =4;aa=5;a"), [&b"1"[..], b"3", b"4"].map(Value::Exact));
+    }
+
+    #[test]
+    fn a_cookie_that_services_merge_with_one_of_the_key_is_in_the_key() {
+        let recipe = Recipe::new(Key { scheme: false, cookies: vec!["my_lang".into()], ..Key::default() });
+        let key = |line: &'static str| {
+            let address = Address { scheme: "", authority: "a", path: "/", query: None, upstream: None };
+            recipe.key(address, [Some(line.as_bytes())].into_iter(), |_| vec![line.as_bytes().to_vec()])
+        };
+        assert_eq!(key("my_lang=de; x=1"), "a/\nmy_lang=de");
+        assert_eq!(key("my.lang=fr; MY_lang=de; my_lang=de"), "a/\nmy_lang=;my.lang=fr ;MY_lang=de de");
+        assert_eq!(key("my-lang=fr"), "a/\nmy_lang");
     }
 
     #[test]

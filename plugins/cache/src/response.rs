@@ -18,7 +18,7 @@ use crate::{
     status,
 };
 
-/// For how long nobody waits for what is not kept: because of what the upstream says, and because it failed.
+/// For how long no request waits for what is not stored: because of what the upstream says, and because it failed.
 const WAIVED: Duration = Duration::from_secs(10);
 const WAIVED_FAILURE: Duration = Duration::from_secs(1);
 
@@ -115,7 +115,7 @@ impl<'a> News<'a> {
             etag: value(6).map(<[u8]>::to_vec),
             vary: if value(7).is_some() { response.header_values("vary") } else { Vec::new() },
             sets_cookie: value(8).is_some(),
-            // Whoever keeps responses apart by cookies knows what they are for.
+            // An operator who keeps responses apart by cookies knows what they are for.
             asked_with_cookie: value(11).is_some() && !plugin.settings.recipe.has_cookies(),
         };
         let tags = text(9).unwrap_or_default();
@@ -133,7 +133,8 @@ impl<'a> News<'a> {
                 let entry = self.entry(&note, without);
                 match self.plugin.bucket.keep(self.request, self.response, &memo.key, entry) {
                     Ok(()) => return Ok(Ok(())),
-                    // The gateway does not know for whom: a later plugin has identified the client, or one was skipped.
+                    // The gateway does not know for whom: a later plugin has identified the client, or one was skipped, or the
+                    // response varies by a header that the request has in two spellings.
                     Err(CacheError::Unavailable) => "consumer",
                     // By what the client has sent in a field that the response varies by.
                     Err(CacheError::TooLarge) => "too-large",
@@ -213,7 +214,7 @@ impl<'a> News<'a> {
                 cache::freshen(request, response, id, Entry { tags, ..self.entry(&note, without) })?;
                 self.present(stale, &note, "revalidated", None)
             }
-            // It is the client's, and nobody else's any more.
+            // It is this client's alone now.
             Err(_) => {
                 forget(plugin, &memo.key)?;
                 self.present(stale, &stale.note.confirmed(self.now), "revalidated", None)

@@ -71,6 +71,24 @@ async fn a_header_that_a_plugin_sets_or_removes_has_no_other_spelling() {
 }
 
 #[tokio::test]
+async fn a_header_that_a_plugin_reads_has_no_other_spelling() {
+    let edits = json!({ "set-headers": { "x-copy": "{header.x-tenant}", "x_kept": "{header.x-kept}" } });
+    let (gateway, upstream) = behind(&transform(&edits, "fail"), "").await;
+    let spelt = || {
+        let request = Request::get("/").header("x-tenant", "1").header("x_tenant", "evil");
+        request.header("x-kept", "2").header("x_other", "stays")
+    };
+    for response in by_both(&gateway, spelt).await {
+        assert_eq!(response.status, 200, "{}", response.text());
+    }
+    let seen = upstream.received();
+    assert!(!seen.contains("evil"), "{seen}");
+    for line in ["x-tenant: 1", "x-copy: 1", "x_kept: 2", "x_other: stays"] {
+        assert_eq!(seen.matches(line).count(), 2, "{line}: {seen}");
+    }
+}
+
+#[tokio::test]
 async fn a_plugin_sets_its_headers_however_long_a_clients_are() {
     let edits = json!({ "set-headers": { "x-user": "{attribute.jwt.sub}", "x-copy": "{header.x-long}" } });
     let (gateway, upstream) = behind(&transform(&edits, "skip"), "").await;

@@ -112,6 +112,54 @@ async fn every_value_of_a_header_and_of_a_cookie_is_in_the_key() {
 }
 
 #[tokio::test]
+async fn a_header_that_services_merge_with_one_of_the_key_does_not_reach_them() {
+    let origin = Origin::with(&[("cache-control", "max-age=60")]).await;
+    let gateway = with_key(&origin, json!({ "headers": ["x-lang", "x_tier", "x-both-of", "x_both-of"] })).await;
+    let evil = || Request::get("/").header("x_lang", "evil").header("x-tier", "evil").header("x_other", "stays");
+    assert_eq!(gateway.send(evil().header("if_none_match", "*")).await.text(), "answer 1");
+    for name in ["x_lang", "x-tier", "if_none_match"] {
+        assert_eq!(origin.saw(name), None, "{name}");
+    }
+    assert_eq!(origin.saw("x_other").as_deref(), Some("stays"));
+    assert_eq!(status(&gateway.get("/").await), HIT);
+    // Beside the one that is in the key.
+    assert_eq!(gateway.send(evil().header("x-lang", "de")).await.text(), "answer 2");
+    assert_eq!((origin.saw("x-lang").as_deref(), origin.saw("x_lang")), (Some("de"), None));
+    assert_eq!(gateway.send(Request::get("/").header("x-lang", "de")).await.text(), "answer 2");
+    // Both are in the key.
+    let both = |one: &str| Request::get("/").header("x-both-of", "1").header("x_both-of", one);
+    assert_eq!(gateway.send(both("2")).await.text(), "answer 3");
+    assert_eq!((origin.saw("x-both-of").as_deref(), origin.saw("x_both-of").as_deref()), (Some("1"), Some("2")));
+    assert_eq!(gateway.send(both("3")).await.text(), "answer 4");
+}
+
+#[tokio::test]
+async fn a_response_that_varies_by_a_header_in_another_spelling_is_not_stored() {
+    let origin = Origin::with(&[("cache-control", "max-age=60"), ("vary", "accept-encoding, X-Lang")]).await;
+    let gateway = with_key(&origin, json!({})).await;
+    let evil = || Request::get("/").header("x_lang", "evil");
+    assert_eq!(gateway.send(evil()).await.text(), "answer 1");
+    assert_eq!(gateway.get("/").await.text(), "answer 2");
+    assert_eq!(status(&gateway.get("/").await), HIT);
+    // Now it is known what responses vary by: what was stored is given, and what is fetched is fetched without the other spelling.
+    assert_eq!(gateway.send(evil()).await.text(), "answer 2");
+    assert_eq!(gateway.send(evil().header("x-lang", "de")).await.text(), "answer 3");
+    assert_eq!(origin.saw("x_lang"), None);
+    assert_eq!(gateway.send(Request::get("/").header("x-lang", "de")).await.text(), "answer 3");
+}
+
+#[tokio::test]
+async fn a_cookie_that_services_merge_with_one_of_the_key_is_in_the_key() {
+    let origin = Origin::with(&[("cache-control", "max-age=60")]).await;
+    let gateway = with_key(&origin, json!({ "cookies": ["my_lang"] })).await;
+    let get = async |cookie: &str| gateway.send(Request::get("/").header("cookie", cookie)).await.text();
+    assert_eq!(get("my_lang=de").await, "answer 1");
+    assert_eq!(get("my.lang=evil; my_lang=de").await, "answer 2");
+    assert_eq!(get("MY_LANG=evil").await, "answer 3");
+    assert_eq!(get("my_lang=de; other=1").await, "answer 1");
+}
+
+#[tokio::test]
 async fn what_a_client_can_provoke_is_stored_only_if_somebody_says_so() {
     let origin = Origin::with(&[]).await;
     let stored = async |gateway: &TestGateway, target: &str| {

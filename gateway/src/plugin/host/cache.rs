@@ -11,7 +11,10 @@ use smallvec::{SmallVec, smallvec};
 use wasmtime::{Result, component::Resource};
 
 use crate::{
-    http::body::Body,
+    http::{
+        body::Body,
+        spelling::{can_be_respelled, has_other_spelling},
+    },
     pipeline::{Exchange, Phase, ResponseHead},
     plugin::{
         awaited::Awaited,
@@ -217,7 +220,7 @@ impl Host for State {
         if exchange.phase != Phase::Request {
             return Ok(Err(CacheError::Unavailable));
         }
-        // Nobody waits for a response that is another consumer's.
+        // No request waits for a response that is another consumer's.
         let Ok(Audience { consumer, .. }) = Held::audience(exchange) else { return Ok(Ok(Turn::Nobodys)) };
         let held = Held::of(exchange);
         if held.claim.is_some() {
@@ -350,11 +353,23 @@ impl State {
     }
 }
 
-/// Whose the response is: with these fields, or those that it has now. `None` if it is not to be kept at all.
+/// Whose the response is: with these fields, or those that it has now. `None` if it is not to be stored at all.
 fn owner(exchange: &mut Exchange, headers: Option<&HeaderMap>) -> Option<Option<ConsumerId>> {
     let audience = Held::audience(exchange).ok()?;
     let headers = headers.or(exchange.response.as_ref().map(|head| &head.headers))?;
+    if varies_by_two_spellings(&exchange.request.headers, headers) {
+        return None;
+    }
     audience.owner(exchange, headers).ok()
+}
+
+/// Whether a response varies by a header that its request has in another spelling too. A service that merges the two has chosen the
+/// response by a value that no other request is compared with (RFC 9111 §4.1).
+fn varies_by_two_spellings(request: &HeaderMap, response: &HeaderMap) -> bool {
+    let lines = response.get_all(header::VARY).iter();
+    let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let mut names = names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
+    names.any(|name| can_be_respelled(name.as_str()) && has_other_spelling(request, name.as_str()))
 }
 
 fn chosen(held: &Held, id: u32, part: bindings::cache::Part) -> Outcome<(&Found, Part)> {

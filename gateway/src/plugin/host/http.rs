@@ -66,7 +66,9 @@ impl HostRequest for State {
     }
 
     fn header(&mut self, _: Resource<Request>, name: String) -> Result<Option<Vec<u8>>> {
-        let request = &self.exchange()?.request;
+        let exchange = self.exchange()?;
+        exchange.note_read(&name);
+        let request = &exchange.request;
         if is_host(&name) {
             return Ok(Some(request.authority.as_bytes().to_vec()));
         }
@@ -74,7 +76,9 @@ impl HostRequest for State {
     }
 
     fn header_values(&mut self, _: Resource<Request>, name: String) -> Result<Vec<Vec<u8>>> {
-        let request = &self.exchange()?.request;
+        let exchange = self.exchange()?;
+        exchange.note_read(&name);
+        let request = &exchange.request;
         if is_host(&name) {
             return Ok(vec![request.authority.as_bytes().to_vec()]);
         }

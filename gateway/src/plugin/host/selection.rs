@@ -59,7 +59,12 @@ impl Selection {
     }
 
     /// Reads everything; a response that is not there has no headers.
-    pub(in crate::plugin) fn read(&self, exchange: &Exchange, with_response: bool) -> Values {
+    pub(in crate::plugin) fn read(&self, exchange: &mut Exchange, with_response: bool) -> Values {
+        for picked in &self.0 {
+            if let Picked::Header(name) = picked {
+                exchange.note_read(name.as_str());
+            }
+        }
         let mut values = Values { bytes: Vec::with_capacity(256), lengths: Vec::with_capacity(self.0.len()) };
         let response = exchange.response.as_ref().filter(|_| with_response).map(|response| &response.headers);
         for picked in &self.0 {
