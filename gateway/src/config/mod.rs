@@ -13,6 +13,7 @@ pub mod model;
 mod part;
 mod problem;
 mod schema;
+pub mod secret;
 mod sensitive;
 #[cfg(test)]
 mod testing;
@@ -27,4 +28,4 @@ pub use check::load;
 pub use check::{Checked, check, definitions, log_level, read};
 pub use problem::{Location, Problem, Problems};
 pub use schema::schema;
-pub use sensitive::{Masked, Redaction, Sensitive, Unmaskable, is_secret_header, without_credentials};
+pub use sensitive::{Masked, Redaction, Sensitive, Unmaskable, is_secret_field, without_credentials};

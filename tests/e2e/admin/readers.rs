@@ -59,7 +59,7 @@ routes: [{{ name: all, plugins: [evil], respond: {{ status: 204 }} }}]
     let (status, detail) = refused(&as_one(&gateway, READ, validate()).await);
     assert_eq!((status, detail.as_str()), (403, "`dashboard` has the role `read`, and this needs the role `full`"));
     assert_eq!(server.requests(), 0);
-    // Whoever may do it all is told what is wrong.
+    // An operator with the role `full` sees what is wrong.
     let judged = as_one(&gateway, FULL, validate()).await.json();
     assert!(judged["valid"] == false && judged.to_string().contains("its SHA-256 is"), "{judged}");
     assert_eq!(server.requests(), 1);
@@ -101,9 +101,17 @@ routes:
       - name: transform
         config:
           request:
-            set-headers: {{ authorization: Basic hidden, x-plain: shown, cookie: \"id=hidden\" }}
+            set-headers:
+              {{ authorization: Basic hidden, x-plain: shown, cookie: \"id=hidden\", x-token-v2: hidden, x-secret-1: hidden,
+                 x-pass: hidden, x-jwt: hidden, x-hmac: hidden, x-a: Token hidden, x-b: 'Digest username=\"a\", response=\"hidden\"',
+                 x-c: 'AWS4-HMAC-SHA256 Credential=hidden/s3, Signature=hidden', x-d: '/a?token=hidden' }}
+            query: {{ set: {{ key: hidden, sig: hidden, lang: shown }} }}
     respond: {{ status: {status} }}
   - {{ name: all, respond: {{ status: {status} }} }}
+upstreams:
+  unused:
+    endpoints: ['http://127.0.0.1:9']
+    health: {{ active: {{ path: /x?token=hidden&lang=shown }} }}
 ",
         base()
     )
@@ -117,12 +125,15 @@ async fn secrets_are_masked_wherever_they_stand_in_the_document() {
     let read = async |target: &str| as_one(&gateway, READ, Request::get(&format!("/api/v1{target}"))).await.text();
     let shown = read("/config").await;
     assert!(!shown.contains("hidden") && shown.contains("x-plain: shown"), "{shown}");
+    assert_eq!(shown.matches("lang: shown").count() + shown.matches("lang=shown").count(), 2, "{shown}");
     // With the next revision there is a difference to show.
     let edited = shown.replace("status: 204", "status: 202");
     let put = Request::put("/api/v1/config", edited).header("if-match", "\"1\"");
     let applied = as_one(&gateway, FULL, put).await;
     assert_eq!(applied.status, 200, "{}", applied.text());
-    for target in ["/config", "/config/revisions/1", "/config/revisions/2", "/config/revisions/2/diff", "/routes"] {
+    for target in
+        ["/config", "/config/revisions/1", "/config/revisions/2", "/config/revisions/2/diff", "/routes", "/upstreams"]
+    {
         let shown = read(target).await;
         assert!(!shown.contains("hidden") && shown.len() > 100, "{target}: {shown}");
     }

@@ -11,7 +11,7 @@ use super::{
     stats::{Durations, Numbers, numbers},
 };
 use crate::config::{
-    Redaction, is_secret_header,
+    Redaction, is_secret_field,
     model::{Action, HostPattern, Match, Route},
 };
 
@@ -106,7 +106,7 @@ impl MatchView {
         let text = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
         // A condition may be a shared secret, which is masked in the configuration too.
         let pair = |name: &str, value: String| {
-            let value = if is_secret_header(name) { MASKED.to_owned() } else { value };
+            let value = if is_secret_field(name) { MASKED.to_owned() } else { value };
             Pair { name: name.to_owned(), value }
         };
         let header = |(name, value): &(http::HeaderName, http::HeaderValue)| pair(name.as_str(), text(value));
@@ -123,9 +123,9 @@ impl MatchView {
 
 /// The conditions of a route that are shared secrets.
 pub(super) fn secret_conditions(matches: &Match) -> Redaction {
-    let headers = matches.headers.iter().filter(|(name, _)| is_secret_header(name.as_str()));
+    let headers = matches.headers.iter().filter(|(name, _)| is_secret_field(name.as_str()));
     let headers = headers.map(|(_, value)| String::from_utf8_lossy(value.as_bytes()).into_owned());
-    let query = matches.query.iter().filter(|(name, _)| is_secret_header(name)).map(|(_, value)| value.clone());
+    let query = matches.query.iter().filter(|(name, _)| is_secret_field(name)).map(|(_, value)| value.clone());
     Redaction::of(headers.chain(query))
 }
 

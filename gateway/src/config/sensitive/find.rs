@@ -9,7 +9,8 @@ use super::{
     Sensitive,
     document::{Comment, Document, Kind, Node, Scalar, Style},
     masked::is_placeholder,
-    rules::{in_urls, is_plural, is_private_parameter, is_secret_header, is_secret_key, looks_secret},
+    names::{Says, is_secret_field, is_secret_in_text, says_key},
+    rules::{comment_looks_secret, in_urls, is_private_parameter, looks_secret},
     schema::Schemas,
 };
 
@@ -87,8 +88,10 @@ struct Place<'s> {
     secret: bool,
     /// A number would be how many there are.
     plural: bool,
-    /// The values of its keys are those of header fields.
-    headers: bool,
+    /// The values of its keys are those of header fields, or of parameters of a query.
+    fields: bool,
+    /// It is an edit of a query, or a condition on one: sections in it have parameters.
+    query: bool,
     /// It is the file's list of secrets, of which there are names only.
     names: bool,
     /// It is what a plugin is granted, where secrets are named.
@@ -119,7 +122,7 @@ impl<'a> Finder<'a> {
             entries.iter().find(|(key, _)| key.text() == Some(wanted)).and_then(|(_, value)| value.text())
         };
         // `{ name: authorization, value: … }`.
-        let is_pair = ["name", "header", "field", "key"].iter().any(|key| text_of(key).is_some_and(is_secret_header));
+        let is_pair = ["name", "header", "field", "key"].iter().any(|key| text_of(key).is_some_and(is_secret_field));
         let is_jwk = entries.iter().any(|(key, _)| key.text() == Some("kty"));
         let plugin = text_of("name").and_then(|name| self.sensitive.schemas.get(name));
         for (key_node, value) in entries {
@@ -130,9 +133,17 @@ impl<'a> Finder<'a> {
             let names_source = !place.names && (key == "env" || key == "file");
             let own = match key {
                 "value" | "values" if is_pair => true,
-                _ if place.headers => is_secret_header(key),
-                _ => is_secret_key(key) || (is_jwk && is_private_parameter(key)),
+                // `rename` and the like have names.
+                _ if place.fields => is_secret_field(key) && !(place.query && matches!(value.kind, Kind::Map(_))),
+                _ if is_jwk && is_private_parameter(key) => true,
+                _ => match says_key(key) {
+                    Says::Nothing => false,
+                    Says::Within => !matches!(value.kind, Kind::Map(_)),
+                    Says::Last => true,
+                },
             };
+            let lower = key.to_ascii_lowercase();
+            let query = lower.contains("query") || lower.contains("parameter");
             let names = place.is_root && key == "secrets";
             let schemas = match plugin {
                 Some(schema) if key == "config" => Schemas::root(schema),
@@ -142,8 +153,9 @@ impl<'a> Finder<'a> {
             let place = Place {
                 is_root: false,
                 secret: !is_name && (secret || own || place.names),
-                plural: is_plural(key),
-                headers: key.to_ascii_lowercase().contains("header"),
+                plural: key.ends_with(['s', 'S']),
+                fields: lower.contains("header") || query || (place.query && matches!(key, "set" | "add" | "append")),
+                query,
                 names,
                 grants: key == "grants",
                 schemas,
@@ -196,7 +208,7 @@ fn comments(text: &str, comments: &[Comment], values: &[String], found: &mut Vec
         let key = secret_key_in(comment);
         let secret = goes_on.is_some()
             || key.is_some()
-            || looks_secret(comment)
+            || comment_looks_secret(comment)
             || is_placeholder(comment.trim())
             || values.iter().any(|value| comment.contains(value.as_str()));
         let next = match (goes_on, key) {
@@ -237,7 +249,7 @@ fn secret_key_in(comment: &str) -> Option<bool> {
     for (at, _) in comment.match_indices([':', '=']) {
         let before = comment[..at].trim_end().trim_end_matches(['"', '\'']);
         let key = before.rsplit(|c: char| !is_word(c)).next().unwrap_or_default();
-        if is_secret_header(key) {
+        if is_secret_in_text(key) {
             let rest = comment[at + 1..].trim().trim_start_matches(['|', '>', '-', '"', '\'', '+']);
             found = Some(found == Some(true) || !rest.trim().is_empty());
         }

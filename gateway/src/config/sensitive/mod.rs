@@ -7,6 +7,7 @@
 mod document;
 mod find;
 mod masked;
+mod names;
 mod redact;
 mod rules;
 mod schema;
@@ -16,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 pub use masked::{Masked, Unmaskable};
+pub use names::is_secret_field;
 pub use redact::{Redaction, without_credentials};
-pub use rules::is_secret_header;
 
 /// What of a configuration is known that tells its secrets from other values.
 #[derive(Debug, Clone, Default)]

@@ -73,6 +73,24 @@ fn it_is_the_document_that_counts_and_not_its_lines() {
         ("jwks: { keys: [{ kty: oct, k: abc }] }\n", "jwks: { keys: [{ kty: oct, k: <masked 1> }] }\n"),
         ("secrets: { a: hunter2 }\n", "secrets: { a: <masked 1> }\n"),
         ("a: \"redis:\\/\\/u:p@h\"\n", "a: \"<masked 1>\"\n"),
+        // Paths and forms have queries too.
+        ("active: { path: /x?token=abc }\n", "active: { path: /x?token=<masked 1> }\n"),
+        ("path: '/x?a=b&sig=abc&c=d'\n", "path: '/x?a=b&sig=<masked 1>&c=d'\n"),
+        ("path: \"/x\\x3ftoken=abc\"\n", "path: \"<masked 1>\"\n"),
+        ("query: { set: { key: abc, lang: de } }\n", "query: { set: { key: <masked 1>, lang: de } }\n"),
+        ("match: { query: { key: abc, lang: de } }\n", "match: { query: { key: <masked 1>, lang: de } }\n"),
+        // Names with something behind the word.
+        (
+            "set-headers: { x-token-v2: a, x-secret-1: b }\n",
+            "set-headers: { x-token-v2: <masked 1>, x-secret-1: <masked 2> }\n",
+        ),
+        (
+            "headers: { x-pass: a, x-jwt: b, x-hmac: c }\n",
+            "headers: { x-pass: <masked 1>, x-jwt: <masked 2>, x-hmac: <masked 3> }\n",
+        ),
+        ("token-of-anna: abc\n", "token-of-anna: <masked 1>\n"),
+        ("set: { /user/password: abc }\n", "set: { /user/password: <masked 1> }\n"),
+        ("x: Token abc\n", "x: <masked 1>\n"),
     ] {
         shows(text, expected);
     }
@@ -121,6 +139,12 @@ fn what_is_no_secret_stays() {
         "credentials: true\n",
         "key: { cookie: session }\n",
         "secret: ''\n",
+        "token-of-anna: { lang: de }\n",
+        "query: { remove: [key], rename: { lang: language } }\n",
+        "key: { query: { only: [key, token] } }\n",
+        "plugins: { jwt: { grants: {} } }\n",
+        "rewrite: '/a?lang={header.x}'\n",
+        "a: 1 # token bucket\n",
         "a: [x, y]\n",
     ] {
         assert_eq!(masked(text).text, text);
