@@ -297,6 +297,9 @@ async fn route_normalises_as_the_gateway_does() {
     let ended = run(folder.path(), ["route", "-c", "valid.yaml", "GET", "http://api.example.com/users%2F7"]).await;
     assert_eq!(ended.code, 4, "{}", ended.stderr);
     assert!(ended.stdout.contains("400, the path has an encoded slash or backslash"), "{}", ended.stdout);
+    let ended = run(folder.path(), ["route", "-c", "valid.yaml", "GET", "/other/..;x"]).await;
+    assert_eq!(ended.code, 4, "{}", ended.stderr);
+    assert!(ended.stdout.contains("400, the path has a dot segment with a parameter (`..;x`)"), "{}", ended.stdout);
     let url = r#"http://api.example.com/users/<7>?q="x""#;
     let ended = run(folder.path(), ["route", "-c", "valid.yaml", "GET", url]).await;
     assert_eq!(ended.code, 0, "{}", ended.stderr);

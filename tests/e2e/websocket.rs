@@ -260,6 +260,23 @@ async fn what_is_sent_early_is_part_of_the_tunnel() {
 }
 
 #[tokio::test]
+async fn another_version_is_for_the_upstream_to_refuse_and_the_connection_goes_on() {
+    let upstream = RawUpstream::answering(
+        b"HTTP/1.1 426 Upgrade Required\r\nupgrade: websocket\r\nconnection: upgrade, close\r\nsec-websocket-version: 13\r\n\
+          content-length: 0\r\n\r\n",
+    )
+    .await;
+    let gateway = start(&Authority::new(), upstream.address(), "", ALLOWED).await;
+    let ask = format!("GET / HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: upgrade\r\n{KEY}\r\n\r\n");
+    let ask = ask.replace("sec-websocket-version: 13", "sec-websocket-version: 8");
+    let end = "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+    let answers = gateway.raw(format!("{ask}{end}").as_bytes()).await;
+    assert_eq!(answers.matches("HTTP/1.1 426").count(), 2, "{answers}");
+    assert_eq!(answers.matches("sec-websocket-version: 13").count(), 2, "{answers}");
+    assert_eq!(upstream.received().matches("sec-websocket-version: 8").count(), 1, "{}", upstream.received());
+}
+
+#[tokio::test]
 async fn only_a_whole_handshake_switches_protocols() {
     let upstream = RawUpstream::answering(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",

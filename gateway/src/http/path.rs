@@ -336,7 +336,10 @@ impl fmt::Display for Rejected {
             Self::Ambiguous => {
                 "the path can be read in several ways, and the routes that it could mean do not agree on one (`paths`)"
             }
-            Self::HiddenDotSegment => "the path has a disguised dot segment",
+            Self::HiddenDotSegment => {
+                "the path has a dot segment with a parameter (`..;x`) or between encoded slashes, which some services resolve and \
+                 others do not"
+            }
             Self::AboveRoot => "the path leads above the root",
             Self::Asterisk => "the target * is for OPTIONS only",
             Self::TooLong => "the normalised path is too long",

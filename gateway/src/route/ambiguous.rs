@@ -50,7 +50,9 @@ impl Table {
             return Err(Rejected::EncodedSlash);
         }
         if !agree || matrix_parameters == MatrixParameters::SameRoute && parameters_matter(&found) {
-            return Err(Rejected::Ambiguous);
+            // A hidden dot segment is rejected whatever the routes say, so that changing them would not help.
+            let hidden = path.under(rule).err().filter(|why| *why == Rejected::HiddenDotSegment);
+            return Err(hidden.unwrap_or(Rejected::Ambiguous));
         }
         path.under(rule)
     }
