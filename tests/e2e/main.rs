@@ -9,6 +9,7 @@ mod admin;
 mod basics;
 mod bodies;
 mod cases;
+mod checked;
 mod cli;
 mod client_certificates;
 mod components;

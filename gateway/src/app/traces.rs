@@ -1,5 +1,5 @@
-//! Where traces go: a thread of its own that has an upstream like any worker has, so that a slow collector costs nobody
-//! but itself.
+//! Where traces go: a thread of its own that has an upstream like any worker has, so that a slow collector delays no
+//! request.
 
 use std::{future::Future, io, pin::Pin, rc::Rc, sync::Arc, thread, time::Duration, time::Instant};
 
@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Limited};
 use tokio::task::LocalSet;
 
 use crate::{
-    config::model::{OtlpProtocol, Tracing},
+    config::model::{OtlpProtocol, Tracing, field_of_secret},
     http::{
         body::{Body, Traffic},
         deadline::{Deadline, Limit},
@@ -99,12 +99,8 @@ fn headers(settings: &Tracing, secrets: &Named) -> io::Result<HeaderMap> {
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(header::USER_AGENT, HeaderValue::from_static(concat!("gateway/", env!("CARGO_PKG_VERSION"))));
     for (name, secret) in &settings.headers {
-        let value = secrets.get(secret).map(|bytes| HeaderValue::from_bytes(bytes));
-        let Some(Ok(mut value)) = value else {
-            return Err(io::Error::other(format!("secret `{secret}` cannot be the value of the field `{name}`")));
-        };
-        value.set_sensitive(true);
-        headers.insert(name.clone(), value);
+        let value = secrets.get(secret).map(|bytes| &bytes[..]).unwrap_or_default();
+        headers.insert(name.clone(), field_of_secret(name, secret, value).map_err(io::Error::other)?);
     }
     Ok(headers)
 }
@@ -205,7 +201,7 @@ fn framed(message: &[u8]) -> Bytes {
     framed.freeze()
 }
 
-/// The first message; nothing if it is not whole or compressed, which nobody asked for.
+/// The first message; nothing if it is not whole, or compressed, which was not asked for.
 fn unframed(mut answer: Bytes) -> Bytes {
     if answer.len() < 5 || answer.get_u8() != 0 {
         return Bytes::new();

@@ -59,7 +59,7 @@ impl Fake {
 
     /// The same, and plugins whose order matters.
     pub(super) fn ordered() -> Self {
-        let names = ["acl", "basic-auth", "cache", "cors"];
+        let names = ["acl", "basic-auth", "cache", "cors", "transform"];
         names.into_iter().fold(Self::standard(), |fake, name| fake.builtin(name, plugin(json!(true))))
     }
 

@@ -343,3 +343,46 @@ fn an_order_that_makes_sense_is_not_warned_of() {
         assert_eq!(warnings(&plugins, more), [""; 0], "{plugins}");
     }
 }
+
+#[test]
+fn what_a_transform_takes_from_clients_past_the_cache_is_warned_of() {
+    let transform = |edits: &str| format!("{{ name: transform, config: {{ request: {{ {edits} }} }} }}");
+    let cache = |key: &str| format!("{{ name: cache, config: {{ key: {{ {key} }} }} }}");
+    let set = |template: &str| transform(&format!("set-headers: {{ x-a: '{template}' }}"));
+    let found = |plugins: &[String]| warnings(&format!("[{}]", plugins.join(", ")), "");
+    for (plugins, expected) in [
+        (
+            vec![set("{header.accept-language|de}"), cache("")],
+            "`transform` fills the header `x-a` from `{header.accept-language}`, which is not in the key of `cache`: a response that is \
+             chosen by it is given to other clients; add `x-a` to `key.headers`",
+        ),
+        (vec![cache("headers: [x-a]"), set("{client.address}")], "put `transform` before `cache`, and `x-a` into"),
+        (vec![set("a {{b}} {attribute.plan}"), cache("headers: [x-b]")], "from `{attribute.plan}`"),
+        (vec![transform("append-headers: { x-a: '{header.cookie}' }"), cache("cookies: [a]")], "add `x-a`"),
+        (vec![set("{query.lang}"), cache("query: { except: [lang] }")], "from `{query.lang}`"),
+        (vec![set("{query.lang}"), transform("query: { remove: [lang] }"), cache("")], "from `{query.lang}`"),
+        (vec![transform("set-headers: { x-a: '{path.id}' }, path: { rewrite: /b }"), cache("")], "from `{path.id}`"),
+        (vec![set("{authority}"), cache("host: false")], "from `{authority}`"),
+        (vec![cache(""), transform("query: { set: { lang: '{header.x-lang}' } }")], "fills the target"),
+        (vec![cache(""), transform("path: { rewrite: '/{header.x-lang}' }")], "fills the target"),
+        (vec![cache(""), transform("set-headers: { authorization: 'Bearer {header.x-token}' }")], "before `cache`"),
+    ] {
+        let found = found(&plugins);
+        assert_eq!(found.len(), 1, "{plugins:?}: {found:?}");
+        assert!(found[0].starts_with("gateway.yaml:4:") && found[0].contains(expected), "{}", found[0]);
+    }
+    for plugins in [
+        vec![set("{header.accept-language}"), cache("headers: [X-A]")],
+        vec![set("{header.x-lang}"), cache("headers: [x-lang]")],
+        vec![cache("headers: [x-lang]"), set("{header.x-lang}")],
+        vec![set("a {{header.x}} {request.id} {method} {route}"), cache("")],
+        vec![set("{query.lang} {path} {path.id} {scheme} {authority} {original-target}"), cache("")],
+        vec![set("{query.lang}"), cache("query: { only: [lang] }")],
+        vec![set("{header.authorization} {attribute.jwt.sub} {attribute.tls.client.fingerprint}"), cache("")],
+        vec![transform("set-headers: { authorization: 'Bearer {header.x-token}' }"), cache("")],
+        vec![transform("path: { rewrite: '/{header.x-lang}' }, query: { set: { a: '{header.b}' } }"), cache("")],
+        vec![set("{client.address}")],
+    ] {
+        assert_eq!(found(&plugins), [""; 0], "{plugins:?}");
+    }
+}

@@ -15,6 +15,8 @@
 use std::fmt::Write;
 
 use aws_lc_rs::digest;
+use rustls::pki_types::CertificateDer;
+use webpki::EndEntityCert;
 use x509_parser::{
     certificate::X509Certificate,
     extensions::GeneralName,
@@ -25,6 +27,12 @@ use x509_parser::{
 
 /// Attributes that only the connection has.
 pub const PREFIX: &str = "tls.";
+
+/// The DNS names in a certificate, in lower case.
+pub fn dns_names(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let leaf = EndEntityCert::try_from(certificate);
+    leaf.map(|leaf| leaf.valid_dns_names().map(str::to_ascii_lowercase).collect()).unwrap_or_default()
+}
 
 /// The same for all exchanges of one connection.
 #[derive(Debug)]

@@ -26,7 +26,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::{
     config::model::{CertificateFiles, ClientCertificateMode, ClientCertificates, ListenerTls, TlsVersion},
-    http::secured::{ClientCertificate, Secured},
+    http::secured::{ClientCertificate, Secured, dns_names},
     telemetry::metrics::ConnectionFailure,
 };
 
@@ -53,7 +53,7 @@ impl Termination {
     /// Loads a listener's certificates. The error names the file.
     ///
     /// Sessions belong to a listener, and outlive a reload only if it believes the same about clients as `before`:
-    /// whoever resumes one is not asked for a certificate again. Tickets are sealed with keys that rustls changes
+    /// a client that resumes one is not asked for a certificate again. Tickets are sealed with keys that rustls changes
     /// every six hours. There is no early data (0-RTT), because it can be replayed.
     pub fn load(tls: &ListenerTls, before: Option<&Self>) -> io::Result<Self> {
         let versions: &[_] = match tls.min_version {
@@ -123,12 +123,6 @@ impl Shown {
             not_after: parsed.validity().not_after.timestamp(),
         })
     }
-}
-
-/// The DNS names in a certificate, in lower case.
-pub fn dns_names(certificate: &CertificateDer<'_>) -> Vec<String> {
-    let leaf = EndEntityCert::try_from(certificate);
-    leaf.map(|leaf| leaf.valid_dns_names().map(str::to_ascii_lowercase).collect()).unwrap_or_default()
 }
 
 impl Believed {

@@ -37,12 +37,13 @@ pub struct Config {
     #[serde(default)]
     pub(crate) issuers: Vec<IssuerConfig>,
 
-    /// The signature algorithms that are accepted, of those that the keys are for: all if left out.
+    /// The signature algorithms that are accepted, of those that the keys are for: all if left out. Each must have a key, unless
+    /// keys are fetched.
     #[serde(default, deserialize_with = "given")]
     #[schemars(schema_with = "algorithms")]
     pub(crate) algorithms: Option<Vec<String>>,
     /// Who may have issued the token: its `iss` must be one of these. Any issuer if left out, so leave it out
-    /// only if the keys sign for nobody else.
+    /// only if the keys sign for no other service.
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "OneOrMany")]
     pub(crate) issuer: Option<OneOrMany>,
@@ -160,7 +161,7 @@ pub(crate) struct RemoteConfig {
     pub(crate) upstream: String,
     /// Path and query of the key set there.
     pub(crate) path: String,
-    /// How old a set gets before it is fetched again, `10s` to `1d`; nobody waits for that.
+    /// How old a set gets before it is fetched again, `10s` to `1d`; no request waits for that.
     #[serde(default = "refresh")]
     pub(crate) refresh: Span,
     /// The least time between two attempts, `1s` to `1h`: after a failure, and when tokens name keys that are not known.

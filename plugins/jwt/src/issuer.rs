@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     Stop,
+    algorithm::Algorithm,
     config::{IssuerConfig, KeysConfig, OneOrMany},
     key::{Keys, Verdict},
     refusal::Refusal,
@@ -85,6 +86,37 @@ impl Issuers {
             named.push(Issuer { names: Some(vec![issuer]), audience: audience(own), keys, remote });
         }
         Self::Named(named)
+    }
+
+    /// Reports accepted algorithms that no key is for, and issuers without a key for one: their tokens would all be refused. What is
+    /// fetched is not known yet.
+    pub(crate) fn check_algorithms(&self, accepted: &[Algorithm], problems: &mut Problems) {
+        let issuers = match self {
+            Self::One(issuer) => std::slice::from_ref(&**issuer),
+            Self::Named(issuers) => issuers,
+        };
+        if issuers.iter().all(|issuer| issuer.remote.is_none()) {
+            let mut known: Vec<String> = issuers.iter().flat_map(|issuer| issuer.keys.algorithms()).collect();
+            known.sort_unstable();
+            known.dedup();
+            for (i, algorithm) in accepted.iter().enumerate() {
+                if !issuers.iter().any(|issuer| issuer.keys.has_for(*algorithm)) {
+                    let known = known.join(", ");
+                    let message =
+                        format!("has no key: the keys are for {known}; add a key for {algorithm}, or remove it");
+                    problems.add(Pointer::from("/algorithms").then(i), message);
+                }
+            }
+        }
+        if let Self::Named(issuers) = self {
+            for (i, issuer) in issuers.iter().enumerate().filter(|(_, issuer)| issuer.remote.is_none()) {
+                if !accepted.iter().any(|algorithm| issuer.keys.has_for(*algorithm)) {
+                    let message =
+                        "has no key for any of the accepted `algorithms`; add one, or add an algorithm of its keys";
+                    problems.add(Pointer::from("/issuers").then(i), message);
+                }
+            }
+        }
     }
 
     /// The issuer that has to prove a token, and its claims as far as they had to be read for that.

@@ -218,6 +218,10 @@ impl Plugin for Jwt {
             scopes: config.scopes,
             claims,
         };
+        // A key or an algorithm with a problem of its own is not among them.
+        if let Some(accepted) = rules.algorithms.as_deref().filter(|_| problems.is_empty()) {
+            issuers.check_algorithms(accepted, &mut problems);
+        }
         check_limits(&rules, config.max_token_bytes, config.remember, &mut problems);
         problems.note("/realm", names::check_quotable(&config.realm));
         for (i, scope) in rules.scopes.iter().enumerate() {

@@ -21,13 +21,11 @@ use super::{
     panel::Panel,
 };
 use crate::{
-    config::model::{Admin, Proof, Role},
+    config::model::{Admin, Proof, Role, check_token},
+    http::secured::dns_names,
     plugin::services::Named,
-    server::tls::{Termination, dns_names},
+    server::tls::Termination,
 };
-
-/// Shorter ones can be guessed.
-const TOKEN_BYTES: usize = 16;
 
 /// What the present configuration says about operators.
 #[derive(Default)]
@@ -63,10 +61,7 @@ impl Rules {
                 Proof::Certificate(name) => KnownBy::Certificate(name.clone()),
                 Proof::Token(secret) => {
                     let token = secrets.get(secret).map(|bytes| &bytes[..]).unwrap_or_default();
-                    if token.len() < TOKEN_BYTES || !token.iter().all(u8::is_ascii_graphic) {
-                        let wanted = format!("a token is at least {TOKEN_BYTES} visible ASCII characters");
-                        return Err(io::Error::other(format!("secret `{secret}`: {wanted}")));
-                    }
+                    check_token(token).map_err(|wanted| io::Error::other(format!("secret `{secret}`: {wanted}")))?;
                     KnownBy::Token(hash(token))
                 }
             };
@@ -150,7 +145,7 @@ pub(super) struct Who {
     role: Role,
 }
 
-/// Lets a request in if whoever makes it may do what it asks for, and writes down what is more than reading.
+/// Lets a request in if its operator may do what it asks for, and writes down what is more than reading.
 pub(super) async fn check(State(panel): State<Arc<Panel>>, mut request: Request, next: Next) -> Answer<Response> {
     let rules = panel.rules();
     let peer = request.extensions().get::<Peer>().cloned();

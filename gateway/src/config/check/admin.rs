@@ -1,6 +1,6 @@
 //! Where the operator connects, and who that is.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
     listeners,
@@ -9,13 +9,19 @@ use super::{
 };
 use crate::config::{
     file::{Access, File},
-    model::{self, Proof},
+    model::{self, Proof, SecretSource},
+    secret,
     yaml::join,
 };
 
 const PLACE: &str = "/admin";
 
-pub(super) fn admin(file: &File, listeners: &[model::Listener], report: &mut Report<'_>) -> Option<model::Admin> {
+pub(super) fn admin(
+    file: &File,
+    listeners: &[model::Listener],
+    secrets: &BTreeMap<String, SecretSource>,
+    report: &mut Report<'_>,
+) -> Option<model::Admin> {
     let typed = report.part(file.admin.as_ref()?, PLACE)?;
     let at = "/admin/address";
     let address = listeners::address(&typed.address, at, &mut HashMap::new(), report);
@@ -35,7 +41,7 @@ pub(super) fn admin(file: &File, listeners: &[model::Listener], report: &mut Rep
         } else if !names.insert(&typed.name) {
             report.value(&join(&place, "name"), format!("`{}` is there already", cut(&typed.name)));
         }
-        let by = proof(typed, &place, shows, file, report);
+        let by = proof(typed, &place, shows, (file, secrets), report);
         let role = report.part(&typed.role, &join(&place, "role")).copied();
         if let (Some(by), Some(role)) = (by, role) {
             access.push(model::Access { name: typed.name.clone(), by, role });
@@ -49,12 +55,24 @@ pub(super) fn admin(file: &File, listeners: &[model::Listener], report: &mut Rep
     Some(model::Admin { address, tls, access })
 }
 
-fn proof(typed: &Access, place: &str, shows: bool, file: &File, report: &mut Report<'_>) -> Option<Proof> {
+fn proof(
+    typed: &Access,
+    place: &str,
+    shows: bool,
+    (file, secrets): (&File, &BTreeMap<String, SecretSource>),
+    report: &mut Report<'_>,
+) -> Option<Proof> {
     match (&typed.token, &typed.certificate) {
         (Some(secret), None) => {
+            let at = join(place, "token");
             if !file.secrets.contains_key(secret) {
                 let hint = hint(secret, file.secrets.keys().map(String::as_str));
-                report.value(&join(place, "token"), format!("expected the name of one of `secrets`{hint}"));
+                report.value(&at, format!("expected the name of one of `secrets`{hint}"));
+            }
+            // One that cannot be read has been reported where it is defined.
+            let token = secrets.get(secret).and_then(|source| secret::read(source).ok());
+            if let Some(Err(wanted)) = token.map(|token| model::check_token(&token)) {
+                report.value(&at, format!("secret `{}`: {wanted}", cut(secret)));
             }
             Some(Proof::Token(secret.clone()))
         }

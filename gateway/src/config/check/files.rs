@@ -68,9 +68,12 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String>
     })
 }
 
-/// Whether the key belongs to the first certificate and both can be used.
-pub(super) fn key_fits(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<(), String> {
-    CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map(drop).map_err(|error| match error {
+/// Both together, if the key belongs to the first certificate and they can be used.
+pub(super) fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<CertifiedKey, String> {
+    CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(|error| match error {
         Error::InconsistentKeys(_) => "the private key does not belong to the certificate".to_owned(),
         Error::InvalidCertificate(_) => "the certificate is not valid".to_owned(),
         other => format!("the private key cannot be used: {}", other.to_string().to_lowercase()),
@@ -86,10 +89,16 @@ pub(super) fn authorities(path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether a file can be appended to: its folder is there, and it is no folder itself.
+/// Whether a file can be appended to: its folder is there, it is no folder itself, and an ordinary file can be written.
 pub(super) fn can_append(path: &Path) -> Result<(), String> {
     if path.is_dir() {
         return Err(format!("`{}` is a folder", path.display()));
+    }
+    // A pipe would wait for its reader.
+    if path.is_file()
+        && let Err(error) = File::options().append(true).open(path)
+    {
+        return Err(format!("cannot write `{}`: {}", path.display(), reason(&error)));
     }
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {

@@ -2,9 +2,9 @@
 
 use std::{collections::HashMap, net::SocketAddr};
 
-use super::{files, names::cut, report::Report, settings};
+use super::{certificates, files, names::cut, report::Report, settings};
 use crate::config::{
-    file::{Certificate, ClientCertificates, File, ListenerTls, ProxyProtocol},
+    file::{ClientCertificates, File, ListenerTls, ProxyProtocol},
     model,
     part::Part,
     yaml::join,
@@ -49,9 +49,7 @@ pub(super) fn address(
 
 pub(super) fn tls(part: &Part<ListenerTls>, place: &str, report: &mut Report<'_>) -> Option<model::ListenerTls> {
     let typed = report.part(part, place)?;
-    let list = join(place, "certificates");
-    let certificates = report.parts(&typed.certificates, &list);
-    let certificates = certificates.into_iter().map(|(at, typed)| certificate(typed, &at, report)).collect();
+    let certificates = certificates::of_listener(&typed.certificates, &join(place, "certificates"), report);
     let min_version = *report.part(&typed.min_version, &join(place, "min-version"))?;
     let at = join(place, "client-certificates");
     let client_certificates =
@@ -82,17 +80,4 @@ fn proxy_protocol(part: &Part<ProxyProtocol>, place: &str, report: &mut Report<'
     let from = settings::networks(&typed.from, &join(place, "from"), report);
     let mode = *report.part(&typed.mode, &join(place, "mode"))?;
     Some(model::ProxyProtocol { from, mode })
-}
-
-pub(super) fn certificate(typed: &Certificate, place: &str, report: &mut Report<'_>) -> model::CertificateFiles {
-    let files = model::CertificateFiles { cert: report.path(&typed.cert), key: report.path(&typed.key) };
-    let (at_cert, at_key) = (join(place, "cert"), join(place, "key"));
-    let chain = files::certificates(&files.cert).map_err(|message| report.value(&at_cert, message));
-    let key = files::private_key(&files.key).map_err(|message| report.value(&at_key, message));
-    if let (Ok(chain), Ok(key)) = (chain, key)
-        && let Err(message) = files::key_fits(chain, key)
-    {
-        report.value(&at_key, message);
-    }
-    files
 }

@@ -5,6 +5,7 @@
 mod action;
 mod admin;
 mod balance;
+mod certificates;
 mod files;
 mod from_plugin;
 mod headers;
@@ -24,6 +25,7 @@ mod settings;
 mod shape;
 mod state;
 mod tracing;
+mod unkeyed;
 mod upstreams;
 
 pub(in crate::config) use names::cut;
@@ -209,13 +211,13 @@ fn remove(json: &mut Value, parent: &str, token: &str) {
 /// Where something is missing, the report says so.
 fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> Option<Config> {
     let listeners = listeners::listeners(file, report);
-    let admin = admin::admin(file, &listeners, report);
+    let secrets = settings::secrets(file, report);
+    let admin = admin::admin(file, &listeners, &secrets, report);
     let log = settings::log(file, report);
     let trusted_proxies = settings::trusted_proxies(file, report);
     let paths = settings::paths(file, report);
     let limits = settings::limits(file, report);
     let timeouts = settings::timeouts(file, report);
-    let secrets = settings::secrets(file, report);
     let sinks = settings::sinks(file, report);
     let state = state::state(file, report);
     let dns = settings::dns(file, report);
@@ -225,7 +227,7 @@ fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> O
     for (name, why) in catalog.may_read(&secrets, &files, dns.as_ref().unwrap_or(&Dns::default())) {
         report.value(&yaml::join(&yaml::join("/files", &name), "reflection"), why);
     }
-    let tracing = tracing::tracing(file, &upstreams, report);
+    let tracing = tracing::tracing(file, &upstreams, &secrets, report);
     let mut plugins = Plugins::new(file, catalog, report);
     let global_plugins = plugins.list(&file.global_plugins, "/global-plugins", report);
     let mut context = routes::Context {

@@ -1,4 +1,4 @@
-//! Orders and uses of plugins that are allowed and make no sense: warnings, since somebody may know better. Only the standard
+//! Orders and uses of plugins that are allowed and make no sense: warnings, since an operator may have a reason. Only the standard
 //! plugins are known here, by what they are and not by what the file calls them.
 
 use std::sync::Arc;
@@ -6,23 +6,23 @@ use std::sync::Arc;
 use http::Method;
 use serde_json::Value;
 
-use super::report::Report;
+use super::{report::Report, unkeyed};
 use crate::config::{
     model::{ComponentSource, OnError, PluginUse},
     yaml::join,
 };
 
-/// Plugins that turn away whoever shows no credentials, and the beginnings of the attributes that they set.
-const IDENTITY: &[(&str, &str)] =
+/// Plugins that reject clients without credentials, and the beginnings of the attributes that they set.
+pub(super) const IDENTITY: &[(&str, &str)] =
     &[("jwt", "jwt."), ("api-key", "api-key."), ("basic-auth", "basic-auth."), ("ext-auth", "ext-auth.")];
 /// Plugins that turn clients away.
 const GUARDS: &[&str] = &["jwt", "api-key", "basic-auth", "ext-auth", "acl", "ip-rules"];
 
 /// One plugin of a pipeline: what it is, where it stands, and whether all routes have it.
-struct Stage<'a> {
-    builtin: Option<&'a str>,
-    config: &'a Value,
-    place: String,
+pub(super) struct Stage<'a> {
+    pub(super) builtin: Option<&'a str>,
+    pub(super) config: &'a Value,
+    pub(super) place: String,
     global: bool,
     skips: bool,
 }
@@ -36,6 +36,7 @@ pub(super) fn check(
     report: &mut Report<'_>,
 ) {
     let stages: Vec<Stage<'_>> = stages(global, "/global-plugins", true).chain(stages(own, place, false)).collect();
+    unkeyed::check(&stages, report);
     for (i, stage) in stages.iter().enumerate() {
         let Some(name) = stage.builtin else { continue };
         let (before, after) = (&stages[..i], &stages[i + 1..]);

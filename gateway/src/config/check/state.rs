@@ -1,6 +1,11 @@
 //! Where the plugins' state is.
 
-use super::{files, names, report::Report, settings::range};
+use super::{
+    files,
+    names::{self, cut},
+    report::Report,
+    settings::range,
+};
 use crate::config::{
     file::{Backend, File, Redis},
     model::{RedisServer, RedisServers, StateBackend},
@@ -108,7 +113,7 @@ fn redis(typed: &Redis, file: &File, report: &mut Report<'_>) -> RedisServer {
     }
 }
 
-/// What the client would make of it is checked when it starts; this is what people get wrong.
+/// What operators get wrong has a message of its own.
 fn address(url: &str) -> Result<(), String> {
     let rest = url.strip_prefix("redis://").or_else(|| url.strip_prefix("rediss://"));
     let Some(rest) = rest.filter(|rest| !rest.is_empty()) else {
@@ -125,7 +130,11 @@ fn address(url: &str) -> Result<(), String> {
     if !database.is_empty() && database.parse::<u32>().is_err() {
         return Err(format!("`{database}` is no number of a database"));
     }
-    Ok(())
+    // The client has the last word, as when it starts.
+    match redis::IntoConnectionInfo::into_connection_info(url) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!("`{}` is no address of a server: {error}", cut(url))),
+    }
 }
 
 /// The host is a name that Sentinels know, so it has no port.

@@ -10,7 +10,8 @@ use super::{
 };
 use crate::config::{
     file::{File, Otlp},
-    model::{OtlpProtocol, Protocol, Sampling, Tracing, Upstream},
+    model::{OtlpProtocol, Protocol, Sampling, SecretSource, Tracing, Upstream, field_of_secret},
+    secret,
     yaml::join,
 };
 use crate::pipeline::is_owned_by_the_gateway;
@@ -26,6 +27,7 @@ const ATTRIBUTES: usize = 64;
 pub(super) fn tracing(
     file: &File,
     upstreams: &BTreeMap<String, Arc<Upstream>>,
+    secrets: &BTreeMap<String, SecretSource>,
     report: &mut Report<'_>,
 ) -> Option<Tracing> {
     let typed = report.part(file.tracing.as_ref()?, PLACE)?;
@@ -41,7 +43,7 @@ pub(super) fn tracing(
     let further = typed.attributes.iter().map(|(name, value)| (name.clone(), value.clone()));
     let resource = std::iter::once(own).chain(further).collect();
     let otlp = report.part(&typed.otlp, "/tracing/otlp")?;
-    let headers = headers(otlp, file, report);
+    let headers = headers(otlp, (file, secrets), report);
     let target = target(otlp, report);
     let collector = collector(otlp, file, upstreams, report);
     Some(Tracing {
@@ -104,7 +106,11 @@ fn target(otlp: &Otlp, report: &mut Report<'_>) -> Option<PathAndQuery> {
     }
 }
 
-fn headers(otlp: &Otlp, file: &File, report: &mut Report<'_>) -> Vec<(HeaderName, String)> {
+fn headers(
+    otlp: &Otlp,
+    (file, secrets): (&File, &BTreeMap<String, SecretSource>),
+    report: &mut Report<'_>,
+) -> Vec<(HeaderName, String)> {
     let mut headers = Vec::new();
     for (name, secret) in &otlp.headers {
         let place = join("/tracing/otlp/headers", name);
@@ -112,7 +118,14 @@ fn headers(otlp: &Otlp, file: &File, report: &mut Report<'_>) -> Vec<(HeaderName
             Ok(known) if known == http::header::HOST || is_owned_by_the_gateway(&known) => {
                 report.key(&place, format!("`{known}` is set by the gateway"));
             }
-            Ok(header) => headers.push((header, secret.clone())),
+            Ok(header) => {
+                // A secret that cannot be read has been reported where it is defined.
+                let value = secrets.get(secret).and_then(|source| secret::read(source).ok());
+                if let Some(Err(message)) = value.map(|value| field_of_secret(&header, secret, &value)) {
+                    report.value(&place, message);
+                }
+                headers.push((header, secret.clone()));
+            }
             Err(_) => report.key(&place, format!("`{}` is no name of a field", cut(name))),
         }
         if !file.secrets.contains_key(secret) {

@@ -8,7 +8,7 @@ use std::{
 use http::Uri;
 use rustls::pki_types::ServerName;
 
-use super::{balance, files, health, listeners, names::cut, report::Report, resilience, settings::range};
+use super::{balance, certificates, files, health, names::cut, report::Report, resilience, settings::range};
 use crate::config::{
     file::{Endpoint, File, Upstream, UpstreamTimeouts, UpstreamTls},
     model,
@@ -187,7 +187,7 @@ fn tls(typed: &UpstreamTls, place: &str, report: &mut Report<'_>) -> model::Upst
     }
     let at = join(place, "certificate");
     let certificate = typed.certificate.as_ref().and_then(|part| report.part(part, &at));
-    let certificate = certificate.map(|typed| listeners::certificate(typed, &at, report));
+    let certificate = certificate.map(|typed| certificates::load(typed, &at, report).0);
     if !typed.verify && ca.is_some() {
         report.key(&join(place, "ca"), "`ca` has no effect: `verify: false` believes anyone");
     }

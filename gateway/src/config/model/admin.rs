@@ -11,7 +11,7 @@ use super::ListenerTls;
 pub struct Admin {
     pub address: SocketAddr,
     pub tls: Option<ListenerTls>,
-    /// Empty: whoever comes from a loopback address may do everything.
+    /// Empty: loopback clients have full access, and all others are denied.
     pub access: Vec<Access>,
 }
 
@@ -29,6 +29,21 @@ pub enum Proof {
     Token(String),
     /// A DNS name in the client's certificate, in lower case.
     Certificate(String),
+}
+
+/// Shorter tokens can be guessed.
+const TOKEN_BYTES: usize = 16;
+
+/// Whether a secret can be an operator's token.
+///
+/// # Errors
+///
+/// What a token is.
+pub fn check_token(token: &[u8]) -> Result<(), String> {
+    if token.len() < TOKEN_BYTES || !token.iter().all(u8::is_ascii_graphic) {
+        return Err(format!("a token is at least {TOKEN_BYTES} visible ASCII characters"));
+    }
+    Ok(())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, uri::PathAndQuery};
+use http::{HeaderName, HeaderValue, uri::PathAndQuery};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +19,19 @@ pub struct Tracing {
     pub sampling: Sampling,
     /// Attributes of the resource, `service.name` among them.
     pub resource: Vec<(String, String)>,
+}
+
+/// A secret as the value of a field.
+///
+/// # Errors
+///
+/// It has bytes that no field can have.
+pub fn field_of_secret(name: &HeaderName, secret: &str, value: &[u8]) -> Result<HeaderValue, String> {
+    let mut value = HeaderValue::from_bytes(value).map_err(|_| {
+        format!("secret `{secret}` cannot be the value of the field `{name}`: it has control characters")
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// How spans are sent (OpenTelemetry protocol 1.x).

@@ -84,6 +84,16 @@ impl Keys {
         self.0.is_empty()
     }
 
+    /// Whether one of them is for this algorithm.
+    pub(crate) fn has_for(&self, algorithm: Algorithm) -> bool {
+        self.0.iter().any(|key| key.is_for(algorithm))
+    }
+
+    /// What they are for, each once.
+    pub(crate) fn algorithms(&self) -> impl Iterator<Item = String> + '_ {
+        self.0.iter().map(|key| key.algorithm.map_or_else(|| "all algorithms of RSA".to_owned(), |own| own.to_string()))
+    }
+
     /// Reads every key of a place in the configuration.
     pub(crate) fn read(config: KeysConfig, at: &Pointer, problems: &mut Problems) -> (Self, Option<RemoteKeys>) {
         if config.is_empty() {

@@ -30,6 +30,29 @@ fn there_must_be_a_key() {
 }
 
 #[test]
+fn an_accepted_algorithm_has_a_key() {
+    let secret = json!({ "secret": "s".repeat(32) });
+    let rsa = json!({ "public-key": Signer::rsa("RS256", &aws_lc_rs::signature::RSA_PKCS1_SHA256).pem() });
+    let with = |keys: Value, algorithms: Value| problems(json!({ "keys": keys, "algorithms": algorithms }));
+    assert_eq!(
+        with(json!([secret]), json!(["HS256", "RS256"])),
+        "/algorithms/1: has no key: the keys are for HS256; add a key for RS256, or remove it"
+    );
+    assert_eq!(
+        with(json!([rsa, rsa]), json!(["ES256"])),
+        "/algorithms/0: has no key: the keys are for all algorithms of RSA; add a key for ES256, or remove it"
+    );
+    assert_eq!(with(json!([secret, rsa]), json!(["PS512", "HS256"])), "");
+    let fetched = json!({ "keys": [secret], "jwks-from": { "upstream": "id", "path": "/" }, "algorithms": ["RS256"] });
+    assert_eq!(problems(fetched), "");
+    let issuers = json!([{ "issuer": "a", "keys": [secret] }, { "issuer": "b", "keys": [rsa] }]);
+    assert_eq!(
+        problems(json!({ "issuers": issuers, "algorithms": ["HS256"] })),
+        "/issuers/1: has no key for any of the accepted `algorithms`; add one, or add an algorithm of its keys"
+    );
+}
+
+#[test]
 fn a_key_has_one_form() {
     let exactly = "/keys/0: needs exactly one of `secret`, `secret-name`, `public-key` and `jwk`";
     assert_key_problem(json!({ "kid": "a" }), exactly);
