@@ -162,6 +162,22 @@ async fn a_component_comes_from_a_registry_by_tag_and_by_digest() {
 }
 
 #[tokio::test]
+async fn a_component_that_was_rejected_does_not_take_the_place_of_the_one_that_its_tag_stood_for() {
+    let place = Place::new().await;
+    let mut registry = Registry::start().await;
+    let at = registry.address();
+    registry.push("acme/hello:1.0", WASM, HELLO).await;
+    place.write(&format!("{{ component: \"oci://{at}/acme/hello:1.0\" }}"));
+    let mut gateway = place.serves(&[]).await;
+    registry.push("acme/hello:1.0", WASM, b"not a component").await;
+    gateway.signal("HUP");
+    gateway.logged("not WebAssembly").await;
+    registry.kill().await;
+    gateway.signal("HUP");
+    gateway.logged("configuration reloaded").await;
+}
+
+#[tokio::test]
 async fn what_is_no_component_in_a_registry_is_told_at_its_place() {
     let place = Place::new().await;
     let registry = Registry::start().await;

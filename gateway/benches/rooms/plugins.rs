@@ -50,7 +50,6 @@ impl World {
             limits: PluginLimits { memory: 64 << 20, time: Duration::from_secs(1), instances: 4, max_calls: 0 },
             isolation,
             standard: true,
-            workers: 1,
         };
         Prepared::new(loaded, settings).stage(&self.pools, &self.services, &"bench".into())
     }

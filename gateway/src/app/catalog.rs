@@ -10,15 +10,18 @@ use std::{
 
 use bytes::Bytes;
 
-use super::{reflected::Reflected, secrets};
+use super::{
+    reflected::{Reflected, Told},
+    secrets,
+};
 
 use crate::{
     config::{
         self, Catalog, PluginEndpoint, PluginFacts, PluginProblem, Redaction,
         lock::{Entry, Lock},
-        model::{ComponentSource, Dns, FileSource, Plugin, SecretSource},
+        model::{ComponentSource, Dns, FileSource, Plugin, PluginUse, SecretSource},
     },
-    fetch::{Digest, Fetched, Kept, Wanted, fetch},
+    fetch::{Digest, Fetched, Kept, Tag, Wanted, fetch},
     plugin::{
         self, Examined, Loaded, Prepared, Runtime, Settings, builtin,
         services::{Named, Shared},
@@ -33,7 +36,11 @@ pub(super) struct Components<'a> {
     /// What was read or fetched. What was approved is what runs, whatever becomes of the file meanwhile.
     bytes: HashMap<ComponentSource, Component>,
     loaded: HashMap<ComponentSource, Arc<Loaded>>,
+    /// Plugins with a configuration, by name and text of that. What was tried is what serves: it knows its active phases.
+    prepared: HashMap<(Arc<str>, String), Arc<Prepared>>,
     reflected: &'a Reflected,
+    /// What upstreams have told of themselves.
+    told: Told,
     approval: Approval,
 }
 
@@ -42,6 +49,7 @@ struct Component {
     sha256: String,
     /// About how it was had.
     warning: Option<String>,
+    tag: Option<Tag>,
 }
 
 /// What has to be approved before it runs.
@@ -54,8 +62,9 @@ enum Approval {
 
 impl<'a> Components<'a> {
     fn new(runtime: &'a Runtime, reflected: &'a Reflected, approval: Approval) -> Self {
-        let (bytes, loaded) = (HashMap::new(), HashMap::new());
-        Self { runtime, shared: Arc::default(), bytes, loaded, reflected, approval }
+        let (bytes, loaded, prepared) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let (shared, told) = (Arc::default(), Told::new());
+        Self { runtime, shared, bytes, loaded, prepared, reflected, told, approval }
     }
 
     /// The standard plugins, which need no approval.
@@ -86,15 +95,32 @@ impl<'a> Components<'a> {
         &self.shared.files
     }
 
-    /// What one of the sources that were opened has become.
-    pub(super) fn get(&self, source: &ComponentSource) -> Option<&Arc<Loaded>> {
-        self.loaded.get(source)
+    /// The secrets that plugins may read, as they were when they were tried.
+    pub(super) fn secrets(&self) -> &Named {
+        &self.shared.secrets
+    }
+
+    /// A plugin as it was tried with this configuration.
+    pub(super) fn tried(&self, used: &PluginUse) -> Option<&Arc<Prepared>> {
+        self.prepared.get(&(used.plugin.name.clone(), used.config.to_string()))
+    }
+
+    /// What the process shall remember when the configuration is installed: tags, and what upstreams have told.
+    pub(super) fn remembered(self) -> (Vec<Tag>, Told) {
+        (self.bytes.into_values().filter_map(|component| component.tag).collect(), self.told)
+    }
+
+    /// One for each plugin and configuration.
+    fn prepare(&mut self, plugin: &Plugin, config: &serde_json::Value) -> Result<Arc<Prepared>, String> {
+        let loaded = self.load(&plugin.component)?;
+        let key = (plugin.name.clone(), config.to_string());
+        let prepared = self.prepared.entry(key).or_insert_with(|| Prepared::new(loaded, settings(plugin, config)));
+        Ok(prepared.clone())
     }
 
     /// What a plugin has to say about what it has an answer for, in OpenAPI.
     pub(super) fn openapi(&mut self, plugin: &Plugin, config: &serde_json::Value) -> Result<Option<String>, String> {
-        let prepared = Prepared::new(self.load(&plugin.component)?, settings(plugin, config, 1));
-        prepared.openapi(&self.shared)
+        self.prepare(plugin, config)?.openapi(&self.shared)
     }
 
     fn load(&mut self, source: &ComponentSource) -> Result<Arc<Loaded>, String> {
@@ -121,7 +147,7 @@ impl<'a> Components<'a> {
         match self.bytes.entry(source.clone()) {
             Occupied(entry) => Ok(entry.into_mut()),
             Vacant(entry) => {
-                let Fetched { bytes, warning } = match source {
+                let Fetched { bytes, warning, tag } = match source {
                     ComponentSource::Builtin(name) => return Err(format!("`{name}` is a standard plugin")),
                     ComponentSource::File(path) => {
                         Bytes::from(plugin::read(path).map_err(|error| error.to_string())?).into()
@@ -133,7 +159,7 @@ impl<'a> Components<'a> {
                     }
                     ComponentSource::Oci(reference) => fetched(Wanted::Oci(reference.clone()))?,
                 };
-                Ok(entry.insert(Component { sha256: plugin::sha256(&bytes), bytes, warning }))
+                Ok(entry.insert(Component { sha256: plugin::sha256(&bytes), bytes, warning, tag }))
             }
         }
     }
@@ -210,8 +236,7 @@ impl Catalog for Components<'_> {
 
     fn configure(&mut self, plugin: &Plugin, config: &serde_json::Value) -> Result<(), Vec<PluginProblem>> {
         let whole = |message| vec![PluginProblem { pointer: String::new(), message }];
-        let loaded = self.load(&plugin.component).map_err(whole)?;
-        let prepared = Prepared::new(loaded, settings(plugin, config, 1));
+        let prepared = self.prepare(plugin, config).map_err(whole)?;
         prepared.try_configure(&self.shared).map_err(|problems| {
             // A plugin that shows what it cannot read shows it to everybody who sees the log.
             let granted = self.shared.secrets.iter().filter(|(name, _)| plugin.grants.secrets.allows(name));
@@ -230,8 +255,7 @@ impl Catalog for Components<'_> {
         plugin: &Plugin,
         config: &serde_json::Value,
     ) -> Result<Option<Vec<PluginEndpoint>>, String> {
-        let prepared = Prepared::new(self.load(&plugin.component)?, settings(plugin, config, 1));
-        let endpoints = prepared.endpoints(&self.shared)?;
+        let endpoints = self.prepare(plugin, config)?.endpoints(&self.shared)?;
         let told = |plugin::Endpoint { method, path, about }| PluginEndpoint { method, path, about };
         Ok(endpoints.map(|endpoints| endpoints.into_iter().map(told).collect()))
     }
@@ -252,7 +276,10 @@ impl Catalog for Components<'_> {
                     found.extend(secrets::read_file(path).ok().map(|bytes| (name.clone(), bytes)))
                 }
                 FileSource::Reflection(upstream) => match self.reflected.ask(upstream, dns) {
-                    Ok(bytes) => drop(found.insert(name.clone(), bytes)),
+                    Ok(bytes) => {
+                        self.told.insert(upstream.name.to_string(), bytes.clone());
+                        found.insert(name.clone(), bytes);
+                    }
                     Err(why) => missing.push((name.clone(), why)),
                 },
             }
@@ -266,8 +293,8 @@ impl Catalog for Components<'_> {
     }
 }
 
-/// A plugin's terms, for a gateway of so many workers.
-pub(super) fn settings<'a>(plugin: &Plugin, config: &'a serde_json::Value, workers: usize) -> Settings<'a> {
+/// A plugin's terms.
+fn settings<'a>(plugin: &Plugin, config: &'a serde_json::Value) -> Settings<'a> {
     Settings {
         name: plugin.name.clone(),
         config,
@@ -275,7 +302,6 @@ pub(super) fn settings<'a>(plugin: &Plugin, config: &'a serde_json::Value, worke
         limits: plugin.limits.clone(),
         isolation: plugin.isolation,
         standard: matches!(plugin.component, ComponentSource::Builtin(_)),
-        workers,
     }
 }
 

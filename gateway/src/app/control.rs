@@ -2,7 +2,6 @@
 //! so that health and metrics answer also while a worker is busy.
 
 use std::{
-    collections::HashMap,
     net::{SocketAddr, TcpListener as StdListener},
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
@@ -23,19 +22,15 @@ use super::{
     descriptors,
     ending::{begin_upgrade, done, end_well, stop, unless_ended},
     handover::Inherited,
+    install::{Bound, Installer, Installing},
     shared::Shared,
     signals::Signals,
-    snapshot::{ListenerKey, Snapshot},
+    snapshot::{Loaded, Snapshot},
     supervised::Manager,
     watch,
     worker::WorkerHandle,
 };
-use crate::{
-    alloc,
-    server::listener::{self, Shares},
-    telemetry::live::Live,
-    upstream::Watch,
-};
+use crate::alloc;
 
 pub(super) enum Order {
     Reload {
@@ -74,16 +69,9 @@ pub(super) struct Control {
 /// What a reload works on; it moves to a blocking thread and back.
 pub(super) struct Core {
     source: Source,
-    shared: Arc<Shared>,
     pub(super) snapshot: Arc<Snapshot>,
-    watch: Watch,
-    pub(super) workers: Vec<WorkerHandle>,
-    /// The address that each configured listener has really got.
-    bound: HashMap<ListenerKey, SocketAddr>,
+    pub(super) installer: Installer,
 }
-
-/// New listeners: the address that each has got, and its sockets.
-type Bound = Vec<(ListenerKey, SocketAddr, Shares)>;
 
 impl Control {
     /// The runtime is the one that `run` will be given.
@@ -108,20 +96,21 @@ impl Control {
         }
         let frugal = alloc::Frugal::begin();
         let shared = Shared::new(options.code_cache)?;
-        let snapshot = Arc::new(Snapshot::load(&options.source, &shared, None)?);
-        changes.follow(snapshot.config.files_read.iter().map(PathBuf::as_path), began);
+        let loaded = Loaded::load(&options.source, &shared, None)?;
+        let config = loaded.config();
+        changes.follow(config.files_read.iter().map(PathBuf::as_path), began);
         if let Some(overrides) = &options.logging {
-            shared.start_log(&snapshot.config.log, overrides)?;
+            shared.start_log(&config.log, overrides)?;
         }
-        snapshot.warn();
-        shared.start_state(&snapshot.config.state, &snapshot.config.secrets)?;
+        loaded.warn();
+        shared.start_state(&config.state, &config.secrets)?;
         // Before a socket listens, which shows that the gateway serves: a signal without a handler ends the process.
         {
             let _entered = runtime.enter();
             signals.drain_from_now_on();
         }
         let mut inherited = Inherited::take(options.signals);
-        let admin = match snapshot.config.admin.as_ref().map(|admin| admin.address) {
+        let admin = match config.admin.as_ref().map(|admin| admin.address) {
             Some(address) => {
                 let socket = inherited.admin(address).map_or_else(|| admin::bind(address), Ok);
                 let socket = socket.map_err(|error| StartError::Bind(address, error))?;
@@ -129,29 +118,23 @@ impl Control {
             }
             None => None,
         };
-        let mut core = Core {
-            source: options.source.clone(),
-            workers: Vec::new(),
-            bound: HashMap::new(),
-            snapshot: snapshot.clone(),
-            watch: Watch::start()?,
-            shared,
-        };
-        let count = snapshot.config.workers;
-        let sockets = core.bind_new(&snapshot, count, &mut inherited)?;
-        core.watch.follow(snapshot.groups.clone(), snapshot.config.dns.clone());
-        core.workers = (0..count).map(WorkerHandle::spawn).collect::<Result<_, _>>().map_err(StartError::Io)?;
-        core.install(snapshot, sockets)?;
-        core.shared.metrics.config_loaded();
+        let mut installer = Installer::start(shared, config.workers)?;
+        let bound = installer.bind(&loaded, &mut inherited)?;
+        let (snapshot, installing) = installer.install(loaded, bound);
+        if !runtime.block_on(installing.taken()) {
+            return Err(StartError::Io(std::io::Error::other("a worker does not answer")));
+        }
+        installer.shared.metrics.config_loaded();
+        let core = Core { source: options.source, snapshot, installer };
         drop(frugal);
-        let panel = Panel::new(core.shared.clone(), core.snapshot.clone(), orders);
+        let panel = Panel::new(core.installer.shared.clone(), core.snapshot.clone(), orders);
         panel.set_ready(true);
         Ok(Self { core, signals, changes, panel, admin, inherited, manager: Manager::new(options.signals) })
     }
 
     /// In the order of the configuration.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
-        self.core.snapshot.listeners.iter().filter_map(|(key, _)| self.core.bound.get(key).copied()).collect()
+        self.core.snapshot.listeners.iter().filter_map(|(key, _)| self.core.installer.address(key)).collect()
     }
 
     pub(super) fn admin_address(&self) -> Option<SocketAddr> {
@@ -160,7 +143,7 @@ impl Control {
 
     /// Until an order or a signal ends it, or no further order can come.
     pub(super) fn run(self, runtime: &Runtime, inbox: mpsc::Receiver<Order>) {
-        let shared = self.core.shared.clone();
+        let shared = self.core.installer.shared.clone();
         LocalSet::new().block_on(runtime, self.watch_over(inbox));
         shared.finish_log();
     }
@@ -169,7 +152,7 @@ impl Control {
         let Self { mut core, mut signals, mut changes, panel, admin, inherited, manager } = self;
         // A copy for a process that takes this one's place: the address is the process's until it ends.
         let admin = admin.map(|(_, socket)| (socket.try_clone(), AdminServer::start(socket, panel.clone())));
-        let watchdog = manager.watch(core.workers.iter().map(WorkerHandle::pulse).collect());
+        let watchdog = manager.watch(core.installer.workers.iter().map(WorkerHandle::pulse).collect());
         manager.ready();
         inherited.serving();
         let mut upgrade = None;
@@ -261,8 +244,8 @@ impl Control {
             };
             let result = match loaded {
                 Err(error) => Err(error),
-                Ok(snapshot) => {
-                    let mut installing = pin!(put_in_force(core, snapshot, new_source.filter(|_| stays)));
+                Ok((loaded, bound)) => {
+                    let mut installing = pin!(install(core, loaded, bound, new_source.filter(|_| stays)));
                     let (back, result) = loop {
                         tokio::select! {
                             done = &mut installing => break done,
@@ -280,10 +263,6 @@ impl Control {
                     result
                 }
             };
-            match &result {
-                Ok(()) => tracing::info!("configuration reloaded"),
-                Err(error) => tracing::error!("reload without effect, the old configuration serves on:\n{error}"),
-            }
             // Also those of a configuration that was rejected: once they are as they should be, it is not.
             let rejected = match &result {
                 Err(StartError::Config(problems)) if stays => problems.files(),
@@ -291,10 +270,26 @@ impl Control {
             };
             let files = core.snapshot.config.files_read.iter().chain(rejected);
             changes.follow(files.map(PathBuf::as_path), began);
+            let result = match result {
+                Ok(installing) => {
+                    // Operators see what is in force, also while a worker is busy and has not taken it yet.
+                    panel.in_force(&core.snapshot, origin);
+                    tokio::select! {
+                        _ = installing.taken() => {}
+                        delayed = signals.asked_to_end(), if asked_to_end.is_none() => {
+                            asked_to_end = Some(delayed);
+                            panel.set_ready(false);
+                        }
+                    }
+                    tracing::info!("configuration reloaded");
+                    Ok(())
+                }
+                Err(error) => {
+                    tracing::error!("reload without effect, the old configuration serves on:\n{error}");
+                    Err(error)
+                }
+            };
             panel.reloaded(result.is_ok());
-            if result.is_ok() {
-                panel.in_force(&core.snapshot, origin);
-            }
             manager.ready();
             // Before the next order: the file says what is in force, and not what was a moment ago. In a drain it is still written.
             let replied = tokio::task::spawn_local(reply.send(result, core.source.clone(), core.snapshot.text.clone()));
@@ -345,30 +340,33 @@ impl AdminServer {
     }
 }
 
-/// Reads, checks and compiles: health and metrics answer meanwhile. If it is given up, its thread goes on until the process ends, and what
-/// it makes is dropped.
-async fn load(core: &Core, new_source: Option<Source>) -> Result<Arc<Snapshot>, StartError> {
+/// Everything that can go wrong, and nothing that has an effect. Health and metrics answer meanwhile. If it is given up, its thread goes on
+/// until the process ends, and what it makes is dropped.
+async fn load(core: &Core, new_source: Option<Source>) -> Result<(Loaded, Vec<Bound>), StartError> {
     let source = new_source.unwrap_or_else(|| core.source.clone());
-    let (shared, old) = (core.shared.clone(), core.snapshot.clone());
+    let (shared, old) = (core.installer.shared.clone(), core.snapshot.clone());
     let task = tokio::task::spawn_blocking(move || {
         let _frugal = alloc::Frugal::begin();
-        // Nothing is in force before everything is ready, so that a defect in what reads or compiles does no harm.
-        let load = AssertUnwindSafe(|| Snapshot::load(&source, &shared, Some(&old)).map(Arc::new));
+        // A defect in what reads or compiles does no harm.
+        let load = AssertUnwindSafe(|| Loaded::load(&source, &shared, Some(&old)));
         catch_unwind(load).unwrap_or_else(|_| Err(panicked()))
     });
-    task.await.unwrap_or_else(|error| Err(StartError::Io(std::io::Error::other(error))))
+    let loaded = task.await.unwrap_or_else(|error| Err(StartError::Io(std::io::Error::other(error))))?;
+    let bound = core.installer.bind(&loaded, &mut Inherited::default())?;
+    Ok((loaded, bound))
 }
 
-/// Has the workers serve by a snapshot. A new source is where the configuration comes from after that.
-async fn put_in_force(
+/// Puts a configuration in force. A new source is where the configuration comes from after that. Looking up names takes its time.
+async fn install(
     mut core: Core,
-    snapshot: Arc<Snapshot>,
+    loaded: Loaded,
+    bound: Vec<Bound>,
     new_source: Option<Source>,
-) -> (Option<Core>, Result<(), StartError>) {
+) -> (Option<Core>, Result<Installing, StartError>) {
     let task = tokio::task::spawn_blocking(move || {
         let frugal = alloc::Frugal::begin();
-        let install = AssertUnwindSafe(|| core.put_in_force(snapshot, new_source));
-        let result = catch_unwind(install).unwrap_or_else(|_| Err(panicked()));
+        let install = AssertUnwindSafe(|| core.install(loaded, bound, new_source));
+        let result = catch_unwind(install).map_err(|_| panicked());
         drop(frugal);
         (core, result)
     });
@@ -383,64 +381,26 @@ fn panicked() -> StartError {
 }
 
 impl Core {
-    fn put_in_force(&mut self, snapshot: Arc<Snapshot>, new_source: Option<Source>) -> Result<(), StartError> {
-        snapshot.warn();
-        let count = self.workers.len();
-        if snapshot.config.workers != count {
+    /// Everything that has an effect, and nothing that can go wrong.
+    fn install(&mut self, loaded: Loaded, bound: Vec<Bound>, new_source: Option<Source>) -> Installing {
+        loaded.warn();
+        let old = self.snapshot.clone();
+        let (new, count) = (loaded.config(), self.installer.workers.len());
+        if new.workers != count {
             tracing::warn!("`workers` changes at the next start: there are {count} now");
         }
-        let address = |snapshot: &Snapshot| snapshot.config.admin.as_ref().map(|admin| admin.address);
-        if address(&snapshot) != address(&self.snapshot) {
+        if new.admin.as_ref().map(|admin| admin.address) != old.config.admin.as_ref().map(|admin| admin.address) {
             tracing::warn!("the address of `admin` changes at the next start");
         }
-        if snapshot.config.state != self.snapshot.config.state {
+        if new.state != old.config.state {
             tracing::warn!("`state` changes at the next start");
         }
-        let sockets = self.bind_new(&snapshot, count, &mut Inherited::default())?;
-        self.watch.follow(snapshot.groups.clone(), snapshot.config.dns.clone());
-        let old = self.snapshot.clone();
-        self.install(snapshot, sockets)?;
-        self.shared.change_log(&old.config.log, &self.snapshot.config.log);
+        self.installer.shared.change_log(&old.config.log, &new.log);
+        let (snapshot, installing) = self.installer.install(loaded, bound);
+        self.snapshot = snapshot;
         if let Some(source) = new_source {
             self.source = source;
         }
-        Ok(())
-    }
-
-    /// Sockets for the listeners that are not there yet: all of them, or none and an error.
-    fn bind_new(&self, snapshot: &Snapshot, count: usize, inherited: &mut Inherited) -> Result<Bound, StartError> {
-        let new = snapshot.listeners.iter().filter(|(key, _)| !self.bound.contains_key(key));
-        new.map(|(key, _)| {
-            let before = inherited.listener(*key);
-            let sockets =
-                if before.is_empty() { listener::bind(key.address, count) } else { listener::share(before, count) };
-            let sockets = sockets.map_err(|error| StartError::Bind(key.address, error))?;
-            let first = sockets.iter().flatten().next();
-            let address = first.and_then(|socket| socket.local_addr().ok()).unwrap_or(key.address);
-            Ok((*key, address, sockets))
-        })
-        .collect()
-    }
-
-    fn install(&mut self, snapshot: Arc<Snapshot>, mut sockets: Bound) -> Result<(), StartError> {
-        let pending: Vec<_> = self
-            .workers
-            .iter()
-            .map(|worker| {
-                let mine = sockets.iter_mut().filter_map(|(key, _, all)| Some((*key, all.pop()?))).collect();
-                worker.install(snapshot.clone(), mine)
-            })
-            .collect();
-        for answer in pending {
-            answer.wait()?;
-        }
-        self.shared.metrics.in_force(Live::of(&snapshot.config));
-        self.shared.responses.resize(snapshot.config.limits.cache_bytes);
-        self.shared.store.resize(snapshot.config.limits.store_bytes);
-        self.shared.limit_instances(snapshot.config.limits.plugin_instances);
-        self.bound.retain(|key, _| snapshot.listeners.iter().any(|(k, _)| k == key));
-        self.bound.extend(sockets.into_iter().map(|(key, address, _)| (key, address)));
-        self.snapshot = snapshot;
-        Ok(())
+        installing
     }
 }

@@ -46,7 +46,7 @@ pub(super) async fn begin_upgrade(
     if let Some(Ok(admin)) = admin {
         sockets.admin(admin)?;
     }
-    for worker in &core.workers {
+    for worker in &core.installer.workers {
         for (key, socket) in worker.listeners().await? {
             sockets.listener(key, socket)?;
         }
@@ -61,7 +61,7 @@ pub(super) async fn end_well(core: Core, delay: Option<Duration>, signals: &mut 
     let (sinks, traces) = (core.snapshot.sinks.clone(), core.snapshot.traces.clone());
     if let Some(delay) = delay.filter(|delay| !delay.is_zero()) {
         tracing::info!("not ready any more; connections are accepted for another {delay:?} (`timeouts.drain-delay`)");
-        core.workers.iter().for_each(WorkerHandle::go_away);
+        core.installer.workers.iter().for_each(WorkerHandle::go_away);
         if unless_ended(signals, tokio::time::sleep(delay)).await.is_err() {
             tracing::warn!("{STOPPED}");
             stop(core).await;
@@ -105,7 +105,7 @@ pub(super) async fn stop(core: Core) {
 
 /// All workers at the same time.
 async fn all_drained(core: Core, deadline: Duration) {
-    let workers: Vec<_> = core.workers.into_iter().map(|worker| worker.drain(deadline)).collect();
+    let workers: Vec<_> = core.installer.workers.into_iter().map(|worker| worker.drain(deadline)).collect();
     for worker in workers {
         worker.await;
     }

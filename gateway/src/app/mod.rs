@@ -9,6 +9,7 @@ mod control;
 mod descriptors;
 mod ending;
 mod handover;
+mod install;
 mod openapi;
 mod reflected;
 mod secrets;
@@ -233,5 +234,5 @@ pub fn inspect(file: &Path) -> Result<Facts, String> {
     loaded.map(|loaded| loaded.facts().clone()).map_err(|error| format!("{}: {error}", file.display()))
 }
 
-/// How long workers get to take a configuration in, or to end.
+/// How long workers get to answer, or to end.
 const WORKER_PATIENCE: Duration = Duration::from_secs(30);

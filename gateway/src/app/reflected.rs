@@ -12,28 +12,34 @@ use crate::{
     upstream::reflection,
 };
 
-/// One for the process.
+/// What upstreams have told, by their names.
+pub(super) type Told = HashMap<String, Bytes>;
+
+/// One for the process: the descriptors of the installed configuration.
 #[derive(Default)]
-pub(super) struct Reflected(Mutex<HashMap<String, Bytes>>);
+pub(super) struct Reflected(Mutex<Told>);
 
 impl Reflected {
     /// What the upstream tells now; what it told last, if it cannot be asked: a reload is not for the worse because a service is
-    /// away for the moment.
+    /// unavailable for the moment.
     pub(super) fn ask(&self, upstream: &Upstream, dns: &Dns) -> Result<Bytes, String> {
         let name = &*upstream.name;
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match reflection::descriptors(upstream, dns) {
-            Ok(descriptors) => {
-                known.insert(name.to_owned(), descriptors.clone());
-                Ok(descriptors)
+        reflection::descriptors(upstream, dns).or_else(|why| match self.lock().get(name) {
+            Some(last) => {
+                tracing::warn!(upstream = name, "its descriptors cannot be had, those from before stay: {why}");
+                Ok(last.clone())
             }
-            Err(why) => match known.get(name) {
-                Some(last) => {
-                    tracing::warn!(upstream = name, "its descriptors cannot be had, those from before stay: {why}");
-                    Ok(last.clone())
-                }
-                None => Err(format!("upstream `{name}` does not tell its descriptors: {why}")),
-            },
-        }
+            None => Err(format!("upstream `{name}` does not tell its descriptors: {why}")),
+        })
+    }
+
+    /// A configuration with these is installed. What one that was rejected has been told is forgotten: an upstream of the same
+    /// name may have been another service there.
+    pub(super) fn install(&self, told: Told) {
+        *self.lock() = told;
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Told> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,7 @@
-//! A configuration made ready for all workers: read, checked, compiled, certificates loaded. Nothing of it is
-//! in force yet, so whatever is wrong ends here.
+//! A configuration that is installed, for all workers. It is loaded first (`load`), without effect on anything, so that
+//! whatever is wrong ends there.
+
+mod load;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -10,36 +12,26 @@ use std::{
     sync::Arc,
 };
 
-use super::{
-    Source,
-    admin::Rules,
-    calls::Calls,
-    catalog::{Components, settings},
-    descriptors::{self, Few},
-    secrets,
-    shared::Shared,
-    traces::Traces,
-};
+use super::{Source, admin::Rules, calls::Calls, catalog::Components, shared::Shared, traces::Traces};
 use crate::{
     config::{
         self, Checked, Problems, Sensitive,
         lock::{self, Lock},
-        model::{Action, Config, Endpoint, OnError, PluginUse, Upstream},
+        model::{Action, Config, Upstream},
     },
     pipeline::{Bounds, Entry, Pipeline},
     plugin::{Facts, Pools, Prepared, services},
     proxy::{Site, SiteRoute, SiteUnrouted, Target},
     route::Table,
-    server::{
-        Beginning,
-        tls::{Shown, Termination},
-    },
+    server::{Beginning, tls::Shown},
     telemetry::Sinks,
     timers::Timers,
-    upstream::{Group, Upstreams, tls::ClientTls},
+    upstream::{Group, Upstreams},
 };
 
-/// A configuration that could be put in force.
+pub(super) use load::Loaded;
+
+/// A configuration that is installed.
 pub(super) struct Snapshot {
     /// As it was typed, where an operator can look at it; else empty.
     pub(super) text: Arc<str>,
@@ -62,8 +54,6 @@ pub(super) struct Snapshot {
     pub(super) groups: Vec<Arc<Group>>,
     pub(super) secrets: services::Named,
     files: services::Named,
-    /// There are too few file descriptors for what is configured.
-    few: Option<Few>,
     shared: Arc<Shared>,
 }
 
@@ -168,75 +158,6 @@ pub(super) fn read<'a>(source: &Source, shared: &'a Shared) -> Result<Read<'a>, 
 }
 
 impl Snapshot {
-    pub(super) fn load(source: &Source, shared: &Arc<Shared>, old: Option<&Self>) -> Result<Self, StartError> {
-        let Read { text, base, checked, components } = read(source, shared)?;
-        let Checked { mut config, warnings, sensitive } = checked;
-        let few = descriptors::bound(&mut config.limits, config.workers, config.listeners.len());
-        let workers = config.workers;
-        let make = |used: &Arc<PluginUse>| -> Result<Arc<Used>, StartError> {
-            let loaded = components.get(&used.plugin.component);
-            let loaded = loaded.ok_or_else(|| io::Error::other(format!("`{}` was not loaded", used.plugin.name)))?;
-            let prepared = Prepared::new(loaded.clone(), settings(&used.plugin, &used.config, workers));
-            Ok(Arc::new(Used { prepared, skip_on_error: used.on_error == OnError::Skip }))
-        };
-        let all = |uses: &[Arc<PluginUse>]| uses.iter().map(make).collect::<Result<Vec<_>, _>>();
-        let global = all(&config.global_plugins)?;
-        let routes = config.routes.iter().map(|route| all(&route.plugins)).collect::<Result<Vec<_>, _>>()?;
-
-        let listeners = listeners(&config, old.map(|old| &old.listeners[..]).unwrap_or_default())?;
-        let groups = groups(&config, old, shared)?;
-        let sinks = match old {
-            Some(old) => old.sinks.next(&config.sinks, &shared.metrics),
-            None => Sinks::open(&config.sinks, &shared.metrics),
-        };
-        let sinks = Arc::new(sinks.map_err(io::Error::other)?);
-        let secrets = secrets::read_all(&config.secrets)?;
-        let before = old.and_then(|old| old.traces.as_ref());
-        let begin = |settings| Traces::begin(settings, &groups, &secrets, before, &shared.metrics);
-        let traces = config.tracing.as_ref().map(begin).transpose()?;
-        let files = components.files().clone();
-        // A listener that is there stays until the process ends, and so does what holds for it.
-        let rules = match &config.admin {
-            Some(admin) => Some(Arc::new(Rules::load(admin, &secrets)?)),
-            None => old.and_then(|old| old.rules.clone()),
-        };
-        // Who cannot look at it need not keep it.
-        let text = if rules.is_some() { text.into() } else { Arc::default() };
-        shared.documents.doubt();
-        Ok(Self {
-            text,
-            base,
-            rules,
-            table: Arc::new(Table::new(&config.routes)),
-            config: Arc::new(config),
-            warnings,
-            sensitive,
-            listeners,
-            sinks,
-            traces,
-            global,
-            routes,
-            groups,
-            secrets,
-            files,
-            few,
-            shared: shared.clone(),
-        })
-    }
-
-    /// Logs what is allowed and makes no sense; where nothing is logged yet, nobody would see it.
-    pub(super) fn warn(&self) {
-        for warning in self.warnings.lines() {
-            tracing::warn!("{warning}");
-        }
-        match &self.few {
-            // A default is as much as there is, and no wish.
-            Some(few) if few.is_default => tracing::info!("{few}"),
-            Some(few) => tracing::warn!("{few}"),
-            None => {}
-        }
-    }
-
     /// What the component of a plugin that some route uses says about itself.
     pub(super) fn facts(&self, plugin: &str) -> Option<&Facts> {
         let mut all = self.global.iter().chain(self.routes.iter().flatten());
@@ -247,6 +168,10 @@ impl Snapshot {
     pub(super) fn certificates(&self) -> Vec<(String, Shown)> {
         let secured = self.listeners.iter().filter_map(|(key, beginning)| Some((key.address, beginning.tls.as_ref()?)));
         secured.flat_map(|(address, tls)| tls.shown().map(move |shown| (address.to_string(), shown))).collect()
+    }
+
+    pub(super) fn listens(&self, key: &ListenerKey) -> bool {
+        self.listeners.iter().any(|(own, _)| own == key)
     }
 
     /// One worker's site. What has not changed since `old` keeps its connections and its instances.
@@ -317,43 +242,4 @@ impl Snapshot {
             tracer: self.traces.as_ref().map(|traces| traces.tracer.clone()),
         }
     }
-}
-
-/// Sessions of a listener that was there already can be resumed.
-fn listeners(config: &Config, old: &[ListenerSettings]) -> Result<Vec<ListenerSettings>, StartError> {
-    let mut seen: HashMap<SocketAddr, usize> = HashMap::new();
-    let key = |address: SocketAddr, seen: &mut HashMap<_, usize>| {
-        let count = seen.entry(address).or_default();
-        *count += 1;
-        ListenerKey { address, ordinal: *count - 1 }
-    };
-    config
-        .listeners
-        .iter()
-        .map(|listener| {
-            let key = key(listener.address, &mut seen);
-            let before = old.iter().find(|(other, _)| *other == key).and_then(|(_, before)| before.tls.as_deref());
-            let tls = listener.tls.as_ref().map(|tls| Termination::load(tls, before)).transpose()?;
-            let proxy_protocol = listener.proxy_protocol.clone().map(Arc::new);
-            Ok((key, Beginning { proxy_protocol, tls: tls.map(Arc::new) }))
-        })
-        .collect()
-}
-
-/// What is known of endpoints that stay is kept.
-fn groups(config: &Config, old: Option<&Snapshot>, shared: &Shared) -> Result<Vec<Arc<Group>>, StartError> {
-    let load = |upstream: &Arc<Upstream>| {
-        let secure = upstream.endpoints.iter().any(|endpoint| Endpoint::is_secure(&endpoint.url));
-        let tls = secure.then(|| ClientTls::load(&upstream.tls, upstream.protocol)).transpose();
-        if secure && !upstream.tls.verify {
-            tracing::warn!(
-                upstream = &*upstream.name,
-                "`verify: false`: whoever answers is believed, and can read and change everything"
-            );
-        }
-        let named = |error| io::Error::other(format!("upstream `{}`: {error}", upstream.name));
-        let old = old.and_then(|old| old.groups.iter().find(|group| group.model.name == upstream.name));
-        Ok(Group::new(upstream.clone(), tls.map_err(named)?, old, &shared.metrics))
-    };
-    config.upstreams.values().map(load).collect()
 }

@@ -1,7 +1,15 @@
 //! Where traces go: a thread of its own that has an upstream like any worker has, so that a slow collector delays no
 //! request.
 
-use std::{future::Future, io, pin::Pin, rc::Rc, sync::Arc, thread, time::Duration, time::Instant};
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    rc::Rc,
+    sync::{Arc, mpsc as sync_mpsc},
+    thread,
+    time::{Duration, Instant},
+};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -16,11 +24,11 @@ use crate::{
     },
     plugin::services::Named,
     telemetry::{
-        metrics::{Metrics, PROCESS},
+        metrics::{Metrics, PROCESS, TraceMetrics},
         trace::{Collector, Refusal, Tracer, export},
     },
     timers::Timers,
-    upstream::{self, Group, Outgoing, Patience, Upstreams},
+    upstream::{self, Group, LoadedGroup, Outgoing, Patience, Upstreams},
 };
 
 /// For one request to the collector.
@@ -38,35 +46,48 @@ pub(super) struct Traces {
     pub(super) tracer: Arc<Tracer>,
 }
 
-impl Traces {
-    /// The one that is there already, if nothing has changed.
-    pub(super) fn begin(
+/// The tracer of a configuration that is not installed yet.
+pub(super) enum LoadedTraces {
+    /// The one that is there already: nothing has changed.
+    Same(Arc<Traces>),
+    New(Box<NewTraces>),
+}
+
+/// A tracer with its thread, which has not begun.
+pub(super) struct NewTraces {
+    settings: Tracing,
+    headers: HeaderMap,
+    tracer: Arc<Tracer>,
+    /// What the thread waits for before it does anything. Dropped, it ends.
+    begin: sync_mpsc::Sender<(Arc<Group>, Metrics)>,
+}
+
+impl LoadedTraces {
+    /// Everything that can fail, the thread included.
+    pub(super) fn load(
         settings: &Tracing,
-        groups: &[Arc<Group>],
+        groups: &[LoadedGroup],
         secrets: &Named,
-        old: Option<&Arc<Self>>,
-        metrics: &Metrics,
-    ) -> io::Result<Arc<Self>> {
+        old: Option<&Arc<Traces>>,
+        counted: Arc<TraceMetrics>,
+    ) -> io::Result<Self> {
         let group = groups.iter().find(|group| group.model.name == settings.collector.name);
-        let group = group.ok_or_else(|| io::Error::other("the collector's upstream is none"))?.clone();
+        let group = group.ok_or_else(|| io::Error::other("the collector's upstream is none"))?;
         let headers = headers(settings, secrets)?;
-        if let Some(old) = old
+        if let (Some(old), Some(group)) = (old, group.unchanged())
             && old.settings == *settings
             && old.headers == headers
-            && Arc::ptr_eq(&old.group, &group)
+            && Arc::ptr_eq(&old.group, group)
         {
-            return Ok(old.clone());
+            return Ok(Self::Same(old.clone()));
         }
-        let counted = metrics.traces();
         let (tracer, queue) = Tracer::new(settings.sampling, counted.clone());
-        let (theirs, of) = (settings.clone(), group.clone());
-        let (fields, metrics) = (headers.clone(), metrics.clone());
+        let (theirs, fields) = (settings.clone(), headers.clone());
+        let (begin, begun) = sync_mpsc::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         // It ends when the last who has the tracer lets go and what was recorded is sent.
         thread::Builder::new().name("traces".to_owned()).spawn(move || {
-            let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => runtime,
-                Err(error) => return tracing::error!(%error, "no traces can be sent"),
-            };
+            let Ok((of, metrics)) = begun.recv() else { return };
             LocalSet::new().block_on(&runtime, async move {
                 let upstreams = Upstreams::new([&of], None, &Timers::default(), &metrics, PROCESS);
                 let resource = theirs.resource.clone();
@@ -85,7 +106,21 @@ impl Traces {
                 }
             });
         })?;
-        Ok(Arc::new(Self { settings: settings.clone(), headers, group, tracer }))
+        Ok(Self::New(Box::new(NewTraces { settings: settings.clone(), headers, tracer, begin })))
+    }
+
+    /// `groups` are those of the same configuration.
+    pub(super) fn install(self, groups: &[Arc<Group>], metrics: &Metrics) -> Option<Arc<Traces>> {
+        match self {
+            Self::Same(traces) => Some(traces),
+            Self::New(new) => {
+                let NewTraces { settings, headers, tracer, begin } = *new;
+                let group = groups.iter().find(|group| group.model.name == settings.collector.name)?.clone();
+                // The thread waits for it, and for nothing else.
+                let _ = begin.send((group.clone(), metrics.clone()));
+                Some(Arc::new(Traces { settings, headers, group, tracer }))
+            }
+        }
     }
 }
 

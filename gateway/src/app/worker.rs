@@ -7,19 +7,21 @@ use std::{
     net::TcpListener as StdListener,
     os::fd::OwnedFd,
     rc::Rc,
-    sync::{Arc, mpsc as sync_mpsc},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
     time::Duration,
 };
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    net::TcpListener,
+    runtime::Handle,
+    sync::{Notify, mpsc, oneshot},
     task::LocalSet,
     time::Interval,
 };
 
 use super::{
-    StartError, WORKER_PATIENCE,
+    WORKER_PATIENCE,
     snapshot::{ListenerKey, Snapshot},
     supervised::{self, Pulse},
 };
@@ -39,16 +41,54 @@ const COMMANDS: usize = 4;
 /// The control thread's end of a worker.
 pub(super) struct WorkerHandle {
     commands: mpsc::Sender<Command>,
+    next: Arc<Next>,
+    runtime: Handle,
     thread: thread::JoinHandle<()>,
     pulse: Pulse,
 }
 
+/// The configuration that a worker takes next. Only the newest counts, so that a worker that was busy skips those before it, and
+/// however many reloads there are meanwhile, one is kept.
+#[derive(Default)]
+struct Next {
+    pending: Mutex<Pending>,
+    posted: Notify,
+}
+
+#[derive(Default)]
+struct Pending {
+    snapshot: Option<Arc<Snapshot>>,
+    /// Of the listeners that are new since the configuration that the worker has.
+    sockets: Vec<(ListenerKey, Sockets)>,
+    /// Told when the worker has taken it.
+    taken: Vec<oneshot::Sender<()>>,
+    /// The worker takes nothing any more.
+    ended: bool,
+}
+
+impl Next {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What there is to take, if there is anything.
+    fn take(&self) -> Option<(Arc<Snapshot>, Pending)> {
+        let mut pending = self.lock();
+        let snapshot = pending.snapshot.take()?;
+        Some((snapshot, std::mem::take(&mut *pending)))
+    }
+}
+
+/// The worker's end of it: when the worker ends, nobody waits for it any more.
+struct Inbox(Arc<Next>);
+
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        *self.0.lock() = Pending { ended: true, ..Pending::default() };
+    }
+}
+
 enum Command {
-    Install {
-        snapshot: Arc<Snapshot>,
-        sockets: Sockets,
-        done: sync_mpsc::Sender<Result<(), String>>,
-    },
     /// Copies of the sockets that it accepts from, which it goes on doing.
     Listeners {
         done: oneshot::Sender<io::Result<Vec<(ListenerKey, OwnedFd)>>>,
@@ -61,43 +101,59 @@ enum Command {
     },
 }
 
-/// The sockets that a worker accepts from.
-pub(super) type Sockets = Vec<(ListenerKey, Vec<StdListener>)>;
-
-/// An installation under way.
-pub(super) struct Installing(sync_mpsc::Receiver<Result<(), String>>);
-
-impl Installing {
-    pub(super) fn wait(self) -> Result<(), StartError> {
-        match self.0.recv_timeout(WORKER_PATIENCE) {
-            Ok(result) => result.map_err(|error| StartError::Io(io::Error::other(error))),
-            Err(_) => Err(StartError::Io(io::Error::other("a worker does not answer"))),
-        }
-    }
-}
+/// The sockets of one listener that a worker accepts from.
+pub(super) type Sockets = Vec<TcpListener>;
 
 impl WorkerHandle {
-    pub(super) fn spawn(index: usize) -> io::Result<Self> {
+    /// Starts one of `count` workers.
+    pub(super) fn spawn(index: usize, count: usize) -> io::Result<Self> {
         let (commands, inbox) = mpsc::channel(COMMANDS);
-        let runtime = tokio::runtime::Builder::new_current_thread();
-        let pulse = Pulse::default();
-        let beating = pulse.clone();
-        let thread = thread::Builder::new()
-            .name(format!("worker-{index}"))
-            .spawn(move || work(index, runtime, inbox, &beating))?;
-        Ok(Self { commands, thread, pulse })
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (pulse, next) = (Pulse::default(), Arc::<Next>::default());
+        let (beating, own) = (pulse.clone(), Inbox(next.clone()));
+        let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            let local = LocalSet::new();
+            local.block_on(&runtime, obey(index, count, inbox, &own, &beating));
+            // Exchanges that the deadline cut off end with the tasks, and are observed as they are dropped.
+            let _runtime = runtime.enter();
+            drop(local);
+            // Not reached by a panic, after which the worker is missing.
+            beating.end();
+        })?;
+        Ok(Self { commands, next, runtime: handle, thread, pulse })
     }
 
     pub(super) fn pulse(&self) -> Pulse {
         self.pulse.clone()
     }
 
-    /// Blocks only if the worker is behind with earlier commands.
-    pub(super) fn install(&self, snapshot: Arc<Snapshot>, sockets: Sockets) -> Installing {
-        let (done, answer) = sync_mpsc::channel();
-        // A worker that has gone drops its end, which the answer tells.
-        let _ = self.commands.blocking_send(Command::Install { snapshot, sockets, done });
-        Installing(answer)
+    /// Registers sockets with the worker's event loop. Nothing is accepted from them before a configuration with them is
+    /// installed. After this nothing about a listener can fail.
+    pub(super) fn register(&self, sockets: Vec<StdListener>) -> io::Result<Sockets> {
+        let _runtime = self.runtime.enter();
+        sockets.into_iter().map(TcpListener::from_std).collect()
+    }
+
+    /// The worker takes the configuration as soon as it gets to run. The receiver is told when it has; it is closed if the worker
+    /// has ended. Does not block.
+    pub(super) fn install(
+        &self,
+        snapshot: Arc<Snapshot>,
+        sockets: Vec<(ListenerKey, Sockets)>,
+    ) -> oneshot::Receiver<()> {
+        let (taken, receiver) = oneshot::channel();
+        let mut pending = self.next.lock();
+        if !pending.ended {
+            pending.sockets.retain(|(key, _)| snapshot.listens(key));
+            pending.sockets.extend(sockets);
+            pending.snapshot = Some(snapshot);
+            pending.taken.retain(|taken| !taken.is_closed());
+            pending.taken.push(taken);
+        }
+        drop(pending);
+        self.next.posted.notify_one();
+        receiver
     }
 
     /// Copies of the sockets that it accepts from.
@@ -125,21 +181,6 @@ impl WorkerHandle {
             let _ = tokio::task::spawn_blocking(move || self.thread.join()).await;
         }
     }
-}
-
-fn work(index: usize, mut runtime: tokio::runtime::Builder, inbox: mpsc::Receiver<Command>, pulse: &Pulse) {
-    match runtime.enable_all().build() {
-        Ok(runtime) => {
-            let local = LocalSet::new();
-            local.block_on(&runtime, obey(index, inbox, pulse));
-            // Exchanges that the deadline cut off end with the tasks, and are observed as they are dropped.
-            let _runtime = runtime.enter();
-            drop(local);
-        }
-        Err(error) => tracing::error!(%error, "cannot start a worker"),
-    }
-    // Not reached by a panic, after which the worker is missing.
-    pulse.end();
 }
 
 /// What a worker does beside serving, for as long as it serves, a drain included: other workers may need its idle instances, and the
@@ -176,23 +217,31 @@ impl Upkeep<'_> {
     }
 }
 
-async fn obey(index: usize, mut inbox: mpsc::Receiver<Command>, pulse: &Pulse) {
+async fn obey(index: usize, count: usize, mut inbox: mpsc::Receiver<Command>, next: &Inbox, pulse: &Pulse) {
+    let Inbox(next) = next;
     let mut server: Option<Rc<Server>> = None;
     let listening: RefCell<HashMap<ListenerKey, Vec<Listening>>> = RefCell::default();
     let ticks = tokio::time::interval(HOUSEKEEPING);
-    let mut upkeep = Upkeep { pools: Pools::default(), pulse, ticks, loaded: false };
+    let mut upkeep = Upkeep { pools: Pools::of_one_of(count), pulse, ticks, loaded: false };
     loop {
         let command = tokio::select! {
+            biased;
+            () = next.posted.notified() => {
+                if let Some((snapshot, Pending { sockets, taken, .. })) = next.take() {
+                    let server = install(index, &mut server, &upkeep.pools, &snapshot);
+                    upkeep.loaded = true;
+                    listen(&server, &mut listening.borrow_mut(), &snapshot, sockets);
+                    // A reload that has stopped waiting need not know.
+                    for taken in taken {
+                        let _ = taken.send(());
+                    }
+                }
+                continue;
+            }
             command = inbox.recv() => command,
             () = upkeep.next(server.as_deref()) => continue,
         };
         match command {
-            Some(Command::Install { snapshot, sockets, done }) => {
-                let server = install(index, &mut server, &upkeep.pools, &snapshot);
-                upkeep.loaded = true;
-                let result = listen(&server, &mut listening.borrow_mut(), &snapshot, sockets);
-                let _ = done.send(result.map_err(|error| format!("cannot listen: {error}")));
-            }
             Some(Command::Listeners { done }) => {
                 let listening = listening.borrow();
                 let all = listening.iter().flat_map(|(key, own)| own.iter().map(move |one| Ok((*key, one.socket()?))));
@@ -255,15 +304,15 @@ fn listen(
     server: &Rc<Server>,
     listening: &mut HashMap<ListenerKey, Vec<Listening>>,
     snapshot: &Snapshot,
-    sockets: Sockets,
-) -> io::Result<()> {
+    sockets: Vec<(ListenerKey, Sockets)>,
+) {
     let find = |key: &ListenerKey| -> Option<Beginning> {
         snapshot.listeners.iter().find(|(k, _)| k == key).map(|(_, beginning)| beginning.clone())
     };
     for (key, sockets) in sockets {
         let beginning = find(&key).unwrap_or_default();
         let own = sockets.into_iter().map(|socket| server.listen(socket, beginning.clone()));
-        listening.insert(key, own.collect::<io::Result<_>>()?);
+        listening.insert(key, own.collect());
     }
     listening.retain(|key, own| match find(key) {
         Some(beginning) => {
@@ -272,5 +321,4 @@ fn listen(
         }
         None => false,
     });
-    Ok(())
 }

@@ -7,6 +7,13 @@ use bytes::Bytes;
 use super::Digest;
 use crate::files::replace;
 
+/// A name that may stand for another component tomorrow, and the one that it stands for now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tag {
+    pub(super) name: String,
+    pub(super) digest: Digest,
+}
+
 /// A folder of what was fetched; without one everything is fetched each time.
 #[derive(Clone, Debug)]
 pub struct Kept(Option<PathBuf>);
@@ -43,6 +50,11 @@ impl Kept {
 
     pub(super) fn learn(&self, name: &str, digest: &Digest) {
         self.write(&format!("{}.name", Digest::of(name.as_bytes())), digest.to_string().as_bytes());
+    }
+
+    /// The component of a tag is installed: where its registry is unavailable, it is used again.
+    pub fn remember(&self, tag: &Tag) {
+        self.learn(&tag.name, &tag.digest);
     }
 
     fn write(&self, name: &str, bytes: &[u8]) {

@@ -10,7 +10,7 @@ use std::{fmt, sync::mpsc, thread, time::Duration};
 use aws_lc_rs::digest;
 use bytes::Bytes;
 
-pub use kept::Kept;
+pub use kept::{Kept, Tag};
 
 /// Of a component.
 const MOST_BYTES: usize = 256 * 1024 * 1024;
@@ -60,11 +60,14 @@ pub struct Fetched {
     pub bytes: Bytes,
     /// What the operator should know: it is not as fresh as it might be.
     pub warning: Option<String>,
+    /// The tag that stands for it now. To be remembered when a configuration with it is installed (`Kept::remember`), so that a
+    /// component that was rejected does not take the place of the one that runs.
+    pub tag: Option<Tag>,
 }
 
 impl From<Bytes> for Fetched {
     fn from(bytes: Bytes) -> Self {
-        Self { bytes, warning: None }
+        Self { bytes, warning: None, tag: None }
     }
 }
 

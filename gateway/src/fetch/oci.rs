@@ -18,7 +18,7 @@ use oci_client::{
 };
 use tokio::io::AsyncWrite;
 
-use super::{CONNECT, Digest, Fetched, Kept, MOST_BYTES, SILENCE, USER_AGENT, explained};
+use super::{CONNECT, Digest, Fetched, Kept, MOST_BYTES, SILENCE, Tag, USER_AGENT, explained};
 
 /// The layers that are components, by who wrote the artifact: today's tools, and those before them.
 const COMPONENT: [&str; 3] = [
@@ -39,14 +39,20 @@ pub(super) async fn fetch(text: &str, kept: &Kept) -> Result<Fetched, String> {
     match pull(&reference, kept).await {
         Ok((digest, bytes)) => {
             kept.keep(&digest, &bytes);
-            kept.learn(text, &digest);
-            Ok(bytes.into())
+            let tag = match reference.digest() {
+                Some(_) => {
+                    kept.learn(text, &digest);
+                    None
+                }
+                None => Some(Tag { name: text.to_owned(), digest }),
+            };
+            Ok(Fetched { bytes, warning: None, tag })
         }
         // It is as good as it was.
         Err(Failed::Away(why)) => match known() {
             Some(bytes) => {
                 let warning = format!("{text} cannot be asked for, what it was last time stays: {why}");
-                Ok(Fetched { bytes, warning: Some(warning) })
+                Ok(Fetched { bytes, warning: Some(warning), tag: None })
             }
             None => Err(why),
         },

@@ -3,10 +3,7 @@
 
 use std::{
     rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -37,8 +34,6 @@ const PLACE: usize = 512;
 const HANDED_OVER_BYTES: usize = 8 * 1024 * 1024;
 /// A call, with all that it waits for. A bound of last resort: exchanges have time-outs of their own.
 const WHOLE_CALL: Duration = Duration::from_secs(300);
-/// An instance that takes longer to get ready would hold up its worker.
-const SLOW: Duration = Duration::from_millis(5);
 
 /// A component ready to be instantiated.
 pub(super) struct Blueprint {
@@ -50,8 +45,6 @@ pub(super) struct Blueprint {
     pub(super) capacity: Arc<Capacity>,
     /// Slots of the allocator that an instance takes.
     pub(super) weight: usize,
-    /// An instance has taken long to get ready, so they are made on fibers from then on.
-    pub(super) is_slow: AtomicBool,
 }
 
 impl Blueprint {
@@ -62,18 +55,6 @@ impl Blueprint {
             detail: "other configurations are being tried, and none ended in time".to_owned(),
         };
         self.capacity.reserve_for_trial(self.weight).ok_or_else(busy)
-    }
-
-    /// Whether instances have to be made on fibers.
-    pub(super) fn is_slow(&self) -> bool {
-        self.is_slow.load(Relaxed)
-    }
-
-    /// Notes how long it took to make an instance.
-    pub(super) fn took(&self, time: Duration) {
-        if time >= SLOW {
-            self.is_slow.store(true, Relaxed);
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     fmt, fs, io,
     path::{Path, PathBuf},
     rc::Rc,
-    sync::{Arc, Mutex, PoisonError, Weak, atomic::AtomicBool},
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
@@ -178,7 +178,6 @@ impl Runtime {
             lending: lending(&self.engine, &component)?,
             capacity: Arc::clone(&self.capacity),
             weight: weight(&component),
-            is_slow: AtomicBool::new(false),
         };
         let wants = |interface: &str| imports.keys().any(|name| without_version(name) == ours(interface));
         let wants = Wants {

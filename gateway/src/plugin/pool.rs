@@ -56,12 +56,13 @@ pub(super) struct Attempt<'a> {
 }
 
 impl Pool {
-    pub(super) fn new(prepared: Arc<Prepared>, services: &Services, idle: &Rc<Idle>) -> Self {
+    /// With room for so many instances at a time.
+    pub(super) fn new(prepared: Arc<Prepared>, services: &Services, idle: &Rc<Idle>, instances: usize) -> Self {
         let metrics = services.shared.metrics.plugin(services.worker, &prepared.identity.name);
         Self {
             idle: Rc::clone(idle),
             own: Own::default(),
-            permits: Arc::new(Semaphore::new(prepared.instances.min(Semaphore::MAX_PERMITS))),
+            permits: Arc::new(Semaphore::new(instances.min(Semaphore::MAX_PERMITS))),
             contention: Rc::new(Contention::new(Arc::clone(&prepared.loaded.blueprint.capacity))),
             making: Mutex::default(),
             suspect: Cell::new(false),
@@ -128,7 +129,7 @@ impl Pool {
         services: &Rc<Services>,
         calls: &CallMetrics,
     ) -> Option<Result<Box<Instance>, StageFailure>> {
-        if self.prepared.loaded.blueprint.is_slow() {
+        if self.prepared.is_slow() {
             return None;
         }
         let room = self.room_at_once()?;

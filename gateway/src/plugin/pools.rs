@@ -31,6 +31,8 @@ pub struct Pools {
     asked: Arc<Notify>,
     capacity: OnceCell<Arc<Capacity>>,
     generation: Cell<u64>,
+    /// Among how many workers the instances of a plugin are divided; 0 is one.
+    workers: usize,
 }
 
 struct Known {
@@ -40,6 +42,11 @@ struct Known {
 }
 
 impl Pools {
+    /// Those of one of so many workers.
+    pub fn of_one_of(workers: usize) -> Self {
+        Self { workers, ..Self::default() }
+    }
+
     pub(super) fn pool(&self, prepared: &Arc<Prepared>, services: &Rc<Services>) -> Rc<Pool> {
         self.capacity.get_or_init(|| {
             let capacity = Arc::clone(&prepared.loaded.blueprint.capacity);
@@ -55,7 +62,8 @@ impl Pools {
             known.generation = generation;
             return pool;
         }
-        let pool = Rc::new(Pool::new(Arc::clone(prepared), services, &self.idle));
+        let instances = prepared.limits.instances.div_ceil(self.workers.max(1)).max(1);
+        let pool = Rc::new(Pool::new(Arc::clone(prepared), services, &self.idle, instances));
         pools.insert(key, Known { pool: Rc::downgrade(&pool), generation });
         pool
     }

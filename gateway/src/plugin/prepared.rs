@@ -3,7 +3,10 @@
 use std::{
     io,
     rc::Rc,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -32,6 +35,8 @@ use crate::{
 /// What a `configure` may take if its plugin's limit for calls is less. It runs once for each instance, and
 /// interpreters start in it.
 const CONFIGURE_TIME: Duration = Duration::from_secs(1);
+/// An instance that takes longer to get ready would hold up its worker.
+const SLOW: Duration = Duration::from_millis(5);
 /// Of what a plugin has against a configuration, this much is shown.
 const PROBLEMS: usize = 100;
 const PROBLEM_BYTES: usize = 1024;
@@ -46,8 +51,6 @@ pub struct Settings<'a> {
     pub isolation: Isolation,
     /// The component is one of the gateway's own.
     pub standard: bool,
-    /// Among whom the instances are divided.
-    pub workers: usize,
 }
 
 /// A component with its configuration, grants and limits.
@@ -57,9 +60,9 @@ pub struct Prepared {
     pub(super) config: String,
     pub(super) limits: PluginLimits,
     pub(super) isolation: Isolation,
-    /// Instances that one worker may have.
-    pub(super) instances: usize,
-    /// What the first configured instance said about the phases that it wants; until then all that it exports.
+    /// An instance has taken long to get ready, so they are made on fibers from then on.
+    is_slow: AtomicBool,
+    /// What the first configured instance, which is the one of the trial, said about its active phases; until then all that it exports.
     attended: OnceLock<Phases>,
     /// The headers that the lists of edits of the first configured instance set or remove.
     owned: OnceLock<OwnedHeaders>,
@@ -78,11 +81,11 @@ pub(super) type Key = [u8; digest::SHA256_OUTPUT_LEN];
 
 impl Prepared {
     pub fn new(loaded: Arc<Loaded>, settings: Settings<'_>) -> Arc<Self> {
-        let Settings { name, config, grants, limits, isolation, standard, workers } = settings;
-        let instances = limits.instances.div_ceil(workers.max(1)).max(1);
+        let Settings { name, config, grants, limits, isolation, standard } = settings;
         let identity = Arc::new(Identity { name, grants, standard, log_rate: LogRate::default() });
         let (attended, owned) = (OnceLock::new(), OnceLock::new());
-        Arc::new(Self { loaded, identity, config: config.to_string(), limits, isolation, instances, attended, owned })
+        let (config, is_slow) = (config.to_string(), AtomicBool::new(false));
+        Arc::new(Self { loaded, identity, config, limits, isolation, is_slow, attended, owned })
     }
 
     /// What the configuration calls it.
@@ -95,7 +98,12 @@ impl Prepared {
         self.loaded.facts()
     }
 
-    /// The phases in which there is anything to call, as far as it is known.
+    /// Whether instances have to be made on fibers.
+    pub(super) fn is_slow(&self) -> bool {
+        self.is_slow.load(Relaxed)
+    }
+
+    /// The phases in which there is anything to call, as far as it is known: always, after `try_configure`.
     pub(super) fn attended(&self) -> Phases {
         self.attended.get().copied().unwrap_or(self.loaded.facts().phases)
     }
@@ -117,7 +125,8 @@ impl Prepared {
         });
     }
 
-    /// Configures an instance as the workers will. Upstreams cannot be called in it. Compiled code runs, so
+    /// Configures an instance as the workers will, and learns from it what the plugin takes part in: what was tried is what has to
+    /// serve, so that a phase that is not active is never called. Upstreams cannot be called in it. Compiled code runs, so
     /// this can take a while; not for workers.
     pub fn try_configure(&self, shared: &Arc<Shared>) -> Result<(), Vec<Problem>> {
         let services = || Rc::new(Services::without_worker(Arc::clone(shared)));
@@ -155,7 +164,9 @@ impl Prepared {
         let began = thread_cpu_time();
         let mut instance = Instance::create(&self.loaded.blueprint, self.terms(metrics, room), loan())?;
         let problems = instance.configure(&self.config, loan())?;
-        self.loaded.blueprint.took(thread_cpu_time().saturating_sub(began));
+        if thread_cpu_time().saturating_sub(began) >= SLOW {
+            self.is_slow.store(true, Relaxed);
+        }
         let mut instance = accepted(instance, problems)?;
         if self.attended.get().is_none() {
             self.learn(instance.attends(loan())?);
@@ -189,13 +200,11 @@ impl Prepared {
 
     /// Instances remember what they read when they were configured, so secrets and files are part of it.
     pub(super) fn key(&self, shared: &Shared) -> Key {
-        let Self { loaded, identity, config, limits, isolation, instances, attended: _, owned: _ } = self;
+        let Self { loaded, identity, config, limits, isolation, is_slow: _, attended: _, owned: _ } = self;
         let Identity { name, grants, standard, log_rate: _ } = &**identity;
         let mut context = digest::Context::new(&digest::SHA256);
         let digest = &loaded.facts().digest;
-        context.update(
-            format!("{digest} {standard} {name:?} {grants:?} {limits:?} {isolation:?} {instances} {config}").as_bytes(),
-        );
+        context.update(format!("{digest} {standard} {name:?} {grants:?} {limits:?} {isolation:?} {config}").as_bytes());
         for (kind, named, grant) in
             [("secret", &shared.secrets, &grants.secrets), ("file", &shared.files, &grants.files)]
         {

@@ -15,7 +15,6 @@ mod wire;
 
 use std::{
     cell::{Cell, RefCell},
-    net::TcpListener as StdListener,
     os::fd::{AsFd, OwnedFd},
     rc::{Rc, Weak},
     sync::Arc,
@@ -77,12 +76,13 @@ impl Server {
         })
     }
 
-    /// Accepts connections from now on. Must be called within the worker's `LocalSet`.
-    pub fn listen(self: &Rc<Self>, socket: StdListener, beginning: Beginning) -> std::io::Result<Listening> {
-        let listener = Rc::new(TcpListener::from_std(socket)?);
+    /// Accepts connections from now on, from a socket that is registered with the worker's event loop. Must be called within the
+    /// worker's `LocalSet`.
+    pub fn listen(self: &Rc<Self>, socket: TcpListener, beginning: Beginning) -> Listening {
+        let listener = Rc::new(socket);
         let beginning = Rc::new(RefCell::new(beginning));
         let task = tokio::task::spawn_local(accept(self.clone(), listener.clone(), beginning.clone())).abort_handle();
-        Ok(Listening { listener, server: self.clone(), beginning, task })
+        Listening { listener, server: self.clone(), beginning, task }
     }
 
     /// Asks clients to leave, and serves them until they do: HTTP/1.1 responses carry `Connection: close`, HTTP/2 connections that

@@ -134,11 +134,9 @@ impl Metrics {
         self.0.upstreams.of(worker, upstream)
     }
 
-    /// From now on the upstream's endpoints are counted by asking.
-    pub fn watch_upstream(&self, upstream: &Arc<str>, standings: Weak<dyn Standings>) {
-        let mut all = self.0.standings.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, standings| standings.strong_count() > 0);
-        all.insert(upstream.clone(), standings);
+    /// The endpoints of these upstreams are counted by asking from now on, and those of no others.
+    pub fn watch_upstreams(&self, upstreams: impl IntoIterator<Item = (Arc<str>, Weak<dyn Standings>)>) {
+        *self.0.standings.lock().unwrap_or_else(PoisonError::into_inner) = upstreams.into_iter().collect();
     }
 
     pub fn plugin(&self, worker: usize, plugin: &str) -> PluginMetrics {
@@ -279,7 +277,7 @@ pub trait Standings: std::fmt::Debug + Send + Sync {
 pub const STANDINGS: [&str; 4] = ["fit", "ejected", "unhealthy", "drained"];
 
 impl Inner {
-    /// The upstreams of the configurations that are in force.
+    /// The upstreams of the configuration in force.
     pub(super) fn standings(&self) -> Vec<(Arc<str>, Arc<dyn Standings>)> {
         let all = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
         all.iter().filter_map(|(name, group)| Some((name.clone(), group.upgrade()?))).collect()

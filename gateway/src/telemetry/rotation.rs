@@ -22,6 +22,51 @@ pub(super) fn append(path: &Path) -> io::Result<File> {
     fs::OpenOptions::new().create(true).append(true).open(path)
 }
 
+/// Opens a file for a configuration that is not installed yet. A file that was not there is removed again unless it is kept.
+pub(super) fn reserve(path: &Path) -> io::Result<(File, Option<Reserved>)> {
+    let mut options = fs::OpenOptions::new();
+    options.append(true);
+    match options.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        opened => return Ok((opened?, None)),
+    }
+    match options.create_new(true).open(path) {
+        // Another process was faster, or it is a link to a file that is not there.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok((append(path)?, None)),
+        created => {
+            let file = created?;
+            let metadata = file.metadata()?;
+            let reserved = Reserved { path: path.to_owned(), file: (metadata.dev(), metadata.ino()), keep: false };
+            Ok((file, Some(reserved)))
+        }
+    }
+}
+
+/// A file that was created for a configuration. Dropped, it is removed, if nobody has written to it.
+pub(super) struct Reserved {
+    path: PathBuf,
+    /// Device and inode: another file may have taken its place.
+    file: (u64, u64),
+    keep: bool,
+}
+
+impl Reserved {
+    /// The configuration is installed.
+    pub(super) fn keep(mut self) {
+        self.keep = true;
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        let is_ours = |found: &fs::Metadata| (found.dev(), found.ino()) == self.file && found.len() == 0;
+        if !self.keep && fs::symlink_metadata(&self.path).is_ok_and(|found| is_ours(&found)) {
+            // What cannot be removed is an empty file.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
 pub(super) struct Rotating {
     path: PathBuf,
     rotation: Rotation,
@@ -31,8 +76,9 @@ pub(super) struct Rotating {
 }
 
 impl Rotating {
-    pub(super) fn open(path: &Path, rotation: Rotation) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), rotation, file: append(path)?, room: None })
+    /// `file` is the one at `path`, opened for appending.
+    pub(super) fn new(path: &Path, rotation: Rotation, file: File) -> Self {
+        Self { path: path.to_owned(), rotation, file, room: None }
     }
 
     /// Writes whole lines, into as many files as they need. What could be written has been written when this
@@ -136,7 +182,8 @@ mod tests {
     use super::*;
 
     fn rotating(folder: &TempDir, size: u64, keep: u32) -> Rotating {
-        Rotating::open(&folder.path().join("log"), Rotation { size, keep }).unwrap()
+        let path = folder.path().join("log");
+        Rotating::new(&path, Rotation { size, keep }, append(&path).unwrap())
     }
 
     /// Writes all of it, without trouble.

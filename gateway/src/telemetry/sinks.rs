@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     metrics::{Metrics, SinkMetrics},
-    rotation::{Rotating, append},
+    rotation::{Reserved, Rotating, reserve},
     writer::{Output, Writer},
 };
 use crate::config::model::SinkTarget;
@@ -59,36 +59,66 @@ impl fmt::Display for OpenError {
 
 impl std::error::Error for OpenError {}
 
+/// The sinks of a configuration, with every target open. Lines go there once it is installed; until then, and if it never is,
+/// the sinks before it stay as they are.
+pub struct LoadedSinks {
+    sinks: Vec<(String, Arc<Writer>)>,
+    writers: Vec<(SinkTarget, Arc<Writer>)>,
+    /// What writers that stay shall write to.
+    replacements: Vec<(Arc<Writer>, Output)>,
+    /// Files that are there because of this configuration alone.
+    created: Vec<Reserved>,
+}
+
+impl LoadedSinks {
+    pub fn install(self, metrics: &Metrics) -> Sinks {
+        self.created.into_iter().for_each(Reserved::keep);
+        for (writer, output) in self.replacements {
+            writer.replace(output);
+        }
+        let sink = |(name, writer): (String, Arc<Writer>)| {
+            let metrics = metrics.sink(&name);
+            (name, Sink { writer, metrics })
+        };
+        Sinks { sinks: self.sinks.into_iter().map(sink).collect(), writers: self.writers }
+    }
+
+    fn writer(&self, target: &SinkTarget) -> Option<Arc<Writer>> {
+        find(&self.writers, target)
+    }
+}
+
 impl Sinks {
     /// Opens every target.
     pub fn open(targets: &BTreeMap<String, SinkTarget>, metrics: &Metrics) -> Result<Self, OpenError> {
-        Self::default().next(targets, metrics)
+        Ok(Self::default().load(targets)?.install(metrics))
     }
 
-    /// The sinks of the next configuration. Files are opened anew, so that a rotated one is let go; if one
-    /// cannot be, these sinks stay as they are.
-    pub fn next(&self, targets: &BTreeMap<String, SinkTarget>, metrics: &Metrics) -> Result<Self, OpenError> {
-        let mut next = Self::default();
-        let mut replacements = Vec::new();
+    /// The sinks of the next configuration. Files are opened anew, so that a rotated one is let go.
+    pub fn load(&self, targets: &BTreeMap<String, SinkTarget>) -> Result<LoadedSinks, OpenError> {
+        let (sinks, writers, replacements, created) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut next = LoadedSinks { sinks, writers, replacements, created };
         for (name, target) in targets {
+            let open = || open(target).map_err(|error| failed(name, target, error));
             let writer = match (next.writer(target), self.writer(target)) {
                 (Some(writer), _) => writer,
                 (None, Some(writer)) => {
-                    let output = open(target).map_err(|error| failed(name, target, error))?;
-                    replacements.push((writer.clone(), output));
+                    let (output, created) = open()?;
+                    // The present sinks have the file too, and may open it at any time: it is never removed under them.
+                    created.into_iter().for_each(Reserved::keep);
+                    next.replacements.push((writer.clone(), output));
                     writer
                 }
                 (None, None) => {
-                    let started = open(target).and_then(|output| Writer::start(describe(target), output));
+                    let (output, created) = open()?;
+                    next.created.extend(created);
+                    let started = Writer::start(describe(target), output);
                     Arc::new(started.map_err(|error| failed(name, target, error))?)
                 }
             };
             next.writers.retain(|(known, _)| !same(known, target));
             next.writers.push((target.clone(), writer.clone()));
-            next.sinks.insert(name.clone(), Sink { writer, metrics: metrics.sink(name) });
-        }
-        for (writer, output) in replacements {
-            writer.replace(output);
+            next.sinks.push((name.clone(), writer));
         }
         Ok(next)
     }
@@ -97,7 +127,10 @@ impl Sinks {
     pub fn reopen(&self) {
         for (target, writer) in &self.writers {
             match open(target) {
-                Ok(output) => writer.replace(output),
+                Ok((output, created)) => {
+                    created.into_iter().for_each(Reserved::keep);
+                    writer.replace(output);
+                }
                 Err(error) => tracing::error!(
                     "{} cannot be reopened, lines go to the file that was open before: {error}",
                     describe(target)
@@ -123,8 +156,12 @@ impl Sinks {
     }
 
     fn writer(&self, target: &SinkTarget) -> Option<Arc<Writer>> {
-        self.writers.iter().find(|(known, _)| same(known, target)).map(|(_, writer)| writer.clone())
+        find(&self.writers, target)
     }
+}
+
+fn find(writers: &[(SinkTarget, Arc<Writer>)], target: &SinkTarget) -> Option<Arc<Writer>> {
+    writers.iter().find(|(known, _)| same(known, target)).map(|(_, writer)| writer.clone())
 }
 
 impl Sink {
@@ -138,13 +175,18 @@ impl Sink {
     }
 }
 
-fn open(target: &SinkTarget) -> io::Result<Output> {
-    Ok(match target {
-        SinkTarget::Stdout => Output::Stdout,
-        SinkTarget::Stderr => Output::Stderr,
-        SinkTarget::File { path, rotate: None } => Output::File(append(path)?),
-        SinkTarget::File { path, rotate: Some(rotation) } => Output::Rotating(Rotating::open(path, *rotation)?),
-    })
+fn open(target: &SinkTarget) -> io::Result<(Output, Option<Reserved>)> {
+    let (path, rotate) = match target {
+        SinkTarget::Stdout => return Ok((Output::Stdout, None)),
+        SinkTarget::Stderr => return Ok((Output::Stderr, None)),
+        SinkTarget::File { path, rotate } => (path, rotate),
+    };
+    let (file, created) = reserve(path)?;
+    let output = match rotate {
+        Some(rotation) => Output::Rotating(Rotating::new(path, *rotation, file)),
+        None => Output::File(file),
+    };
+    Ok((output, created))
 }
 
 /// Whether two targets need one writer: a file is the same, however it is rotated.
@@ -227,7 +269,7 @@ mod tests {
         old.write("access", b"before").unwrap();
         assert!(old.flush(PATIENCE));
         fs::rename(&path, &rotated).unwrap();
-        let new = old.next(&targets, &Metrics::default()).unwrap();
+        let new = old.load(&targets).unwrap().install(&Metrics::default());
         old.write("access", b"an exchange that began before").unwrap();
         new.write("access", b"after").unwrap();
         assert!(new.flush(PATIENCE));
@@ -241,11 +283,36 @@ mod tests {
         let path = scratch.0.join("log");
         let old = Sinks::open(&to_file("access", &path), &Metrics::default()).unwrap();
         let bad = to_file("audit", &scratch.0.join("no/such/dir"));
-        let error = old.next(&bad, &Metrics::default()).err().expect("the directory does not exist");
+        let error = old.load(&bad).err().expect("the directory does not exist");
         assert!(error.to_string().starts_with("sink \"audit\": "), "{error}");
         old.write("access", b"still here").unwrap();
         assert!(old.flush(PATIENCE));
         assert_eq!(fs::read_to_string(&path).unwrap(), "still here\n");
+    }
+
+    #[test]
+    fn sinks_that_are_loaded_and_not_installed_leave_nothing_behind() {
+        let scratch = Scratch::new("loaded");
+        let (path, new) = (scratch.0.join("log"), scratch.0.join("new"));
+        let metrics = Metrics::default();
+        let old = Sinks::open(&to_file("access", &path), &metrics).unwrap();
+        let mut targets = to_file("access", &path);
+        targets.extend(to_file("audit", &new));
+        let loaded = old.load(&targets).unwrap();
+        assert!(!metrics.render().contains("audit"), "its metrics are there before it is installed");
+        drop(loaded);
+        assert!(!new.exists());
+        old.write("access", b"still here").unwrap();
+        assert!(old.flush(PATIENCE));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "still here\n");
+        let installed = old.load(&targets).unwrap().install(&metrics);
+        drop(old);
+        installed.write("audit", b"one").unwrap();
+        assert!(installed.flush(PATIENCE));
+        assert_eq!(fs::read_to_string(&new).unwrap(), "one\n");
+        // What was there before is never removed.
+        drop(Sinks::default().load(&targets).unwrap());
+        assert_eq!(fs::read_to_string(&new).unwrap(), "one\n");
     }
 
     #[test]
@@ -257,7 +324,7 @@ mod tests {
         assert!(old.flush(PATIENCE));
         let rotate = Some(Rotation { size: 8, keep: 1 });
         let targets = BTreeMap::from([("access".to_owned(), SinkTarget::File { path: path.clone(), rotate })]);
-        let new = old.next(&targets, &Metrics::default()).unwrap();
+        let new = old.load(&targets).unwrap().install(&Metrics::default());
         new.write("access", b"after").unwrap();
         assert!(new.flush(PATIENCE));
         assert_eq!(fs::read_to_string(numbered(&path, 1)).unwrap(), "before\n");

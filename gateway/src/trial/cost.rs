@@ -115,7 +115,6 @@ impl World {
             limits: PluginLimits { memory: 256 << 20, time: Duration::from_secs(10), instances: 64, max_calls: 0 },
             isolation,
             standard: false,
-            workers: 1,
         };
         let prepared = Prepared::new(Arc::clone(loaded), settings);
         prepared.try_configure(&shared).map_err(|problems| {

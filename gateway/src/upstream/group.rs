@@ -48,20 +48,35 @@ pub(super) struct Member {
     pub(super) standing: Arc<Standing>,
 }
 
-impl Group {
-    /// What is known from `old` about endpoints that stay is kept: their standing, and the addresses of names.
-    pub fn new(
-        model: Arc<model::Upstream>,
-        tls: Option<ClientTls>,
-        old: Option<&Arc<Self>>,
-        metrics: &Metrics,
-    ) -> Arc<Self> {
-        if let Some(old) = old
-            && old.is_same(&model, tls.as_ref())
-        {
-            return old.clone();
+/// An upstream as a configuration has it. The process does not know of it before it is installed.
+pub struct LoadedGroup {
+    pub model: Arc<model::Upstream>,
+    tls: Option<ClientTls>,
+    /// The installed group of the same name.
+    old: Option<Arc<Group>>,
+}
+
+impl LoadedGroup {
+    pub fn new(model: Arc<model::Upstream>, tls: Option<ClientTls>, old: Option<&Arc<Group>>) -> Self {
+        Self { model, tls, old: old.cloned() }
+    }
+
+    /// The group that is installed already, if nothing changes for it.
+    pub fn unchanged(&self) -> Option<&Arc<Group>> {
+        self.old.as_ref().filter(|old| old.is_same(&self.model, self.tls.as_ref()))
+    }
+
+    /// Makes the group. Endpoints that stay keep their health and what operators set; names keep their addresses. All of
+    /// this is taken from the old group now and not when the configuration was loaded: it may have changed meanwhile.
+    ///
+    /// The health of endpoints is shared with the old group, in which requests may be in flight. So it is not changed here, but
+    /// by `end_checks` once nothing checks the old group any more.
+    pub fn install(self, metrics: &Metrics) -> Arc<Group> {
+        if let Some(same) = self.unchanged() {
+            return same.clone();
         }
-        let known = old.map(|old| (old.model.clone(), old.members().clone()));
+        let Self { model, tls, old } = self;
+        let known = old.as_ref().map(|old| (&old.model, old.members().clone()));
         let mut members = Vec::new();
         for (origin, endpoint) in model.endpoints.iter().enumerate() {
             let before = known.iter().flat_map(|(model, members)| {
@@ -73,13 +88,7 @@ impl Group {
                 _ => members.extend(before),
             }
         }
-        if model.health.active.is_none() {
-            // Nobody would ever find it healthy again.
-            for member in &members {
-                member.standing.set_unhealthy(false);
-            }
-        }
-        let group = Arc::new(Self {
+        Arc::new(Group {
             metrics: metrics.upstream(PROCESS, &model.name),
             model,
             tls,
@@ -87,10 +96,23 @@ impl Group {
             members: Mutex::new(members),
             changed: Notify::new(),
             load: old.map_or_else(Arc::default, |old| old.load.clone()),
-        });
-        let standings: std::sync::Weak<dyn Standings> = Arc::<Self>::downgrade(&group);
-        metrics.watch_upstream(&group.model.name, standings);
-        group
+        })
+    }
+}
+
+impl Group {
+    /// Where there are no active checks, no endpoint is unhealthy: nothing would find it healthy again.
+    pub fn end_checks(&self) {
+        if self.model.health.active.is_some() {
+            return;
+        }
+        let mut any = false;
+        for member in self.members().iter() {
+            any |= member.standing.set_unhealthy(false);
+        }
+        if any {
+            self.has_changed();
+        }
     }
 
     fn is_same(&self, model: &model::Upstream, tls: Option<&ClientTls>) -> bool {

@@ -42,7 +42,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use group::{EndpointState, Group, Health};
+pub use group::{EndpointState, Group, Health, LoadedGroup};
 pub use private::PrivateConnections;
 pub use rendezvous::hash_of;
 pub use request::Outgoing;

@@ -7,6 +7,7 @@ mod handover;
 mod leaving;
 mod metrics;
 mod operator;
+mod rejected;
 mod reload;
 mod signals;
 mod source;

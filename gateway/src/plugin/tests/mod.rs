@@ -103,7 +103,6 @@ impl Use {
                 limits: self.limits.clone(),
                 isolation: self.isolation,
                 standard: false,
-                workers: 1,
             },
         )
     }
