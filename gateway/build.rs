@@ -22,7 +22,7 @@ fn main() -> ExitCode {
 fn embed_plugins() -> Result<(), Box<dyn Error>> {
     let here = component_build::manifest_dir()?;
     let workspace = here.parent().ok_or("the gateway lies in a workspace")?;
-    component_build::rerun_if_changed(workspace, &["plugins", "plugin-sdk", "wit"]);
+    component_build::rerun_if_changed(workspace, &["plugins", "plugin-sdk", "gateway/rules", "wit"]);
     let packages = component_build::packages_below(&workspace.join("plugins"))?;
     let components = component_build::build(workspace, &packages)?;
     let entries: Vec<_> = packages
@@ -40,7 +40,7 @@ fn embed_sdk() -> Result<(), Box<dyn Error>> {
     let workspace = here.parent().ok_or("the gateway lies in a workspace")?;
     let mut code = String::new();
     let sdks: [(&str, &str, &[&str]); 5] = [
-        ("RUST", "", &["plugin-sdk/src", "wit", "plugin-sdk/README.md"]),
+        ("RUST", "", &["plugin-sdk/src", "gateway/rules/src", "wit", "plugin-sdk/README.md"]),
         ("JAVASCRIPT", "plugin-sdk/javascript", &["."]),
         ("PYTHON", "plugin-sdk/python", &["gateway_plugin"]),
         ("GO", "plugin-sdk/go", &["."]),

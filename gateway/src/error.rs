@@ -3,6 +3,7 @@
 //! A failure is named where it happens; its status is chosen here, once. What the client reads never says
 //! more than the title and the fixed detail: causes go to the log.
 
+use gateway_rules::path::Rejected;
 use http::StatusCode;
 
 /// Why the gateway answered instead of an upstream or a plugin, or gave up.
@@ -172,6 +173,15 @@ impl Failure {
             Self::ClientTimeout => ("client-timeout", 408, "the client did not take the response in time"),
             Self::ClientClosed => ("client-closed", 499, "the client closed the connection"),
             Self::Internal => ("internal", 500, "the request could not be processed"),
+        }
+    }
+}
+
+impl From<Rejected> for Failure {
+    fn from(rejected: Rejected) -> Self {
+        match rejected {
+            Rejected::TooLong => Self::UriTooLong,
+            _ => Self::PathRejected,
         }
     }
 }

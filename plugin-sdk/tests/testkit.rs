@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use plugin_sdk::{
-    BodyError, Decision, EditError, Error, Observer, Outcome, Plugin, Problem, Problems, Reply, Request, RequestFilter,
-    Response, ResponseFilter,
+    BodyError, Decision, Edit, EditError, Edits, Error, Observer, Outcome, Plugin, Problem, Problems, Reply, Request,
+    RequestFilter, Response, ResponseFilter,
     crypto::{self, Algorithm, CryptoError},
     http_client::{Call, CallError},
     log::Level,
     metrics, secrets,
     serde_json::{Value, json},
-    store::{Bucket, Quota, StoreError},
+    store::{Bucket, Counting, Place, Quota, Step, StoreError},
     testkit::{TestExchange, TestHost, TestPlugin, TestRequest, TestResponse, config_schema},
 };
 
@@ -120,7 +120,7 @@ fn edits_of_the_request_follow_the_gateways_rules() {
         for target in ["a", "/a/../b", "/a/%2e%2E", "/a b", "/a#b"] {
             assert_eq!(request.set_path_with_query(target), Err(EditError::InvalidSyntax), "{target}");
         }
-        assert_eq!(request.set_header("a", "x".repeat(70_000)), Err(EditError::TooLarge));
+        assert_eq!(request.set_header("a", "x".repeat(140_000)), Err(EditError::TooLarge));
         assert_eq!(request.set_attribute("a b", "x"), Err(EditError::InvalidSyntax));
         request.set_header("host", "other:80")?;
         request.set_header("X-A", b"\xff")?;
@@ -136,6 +136,41 @@ fn edits_of_the_request_follow_the_gateways_rules() {
     assert_eq!((exchange.authority(), exchange.target()), ("other:80", "/new?q=.."));
     assert_eq!(exchange.header_values("x-a"), [&b"\xff"[..], b"2"]);
     assert_eq!((exchange.body(), exchange.header("content-length")), (&b"new"[..], None));
+}
+
+#[test]
+fn host_is_among_the_headers_and_only_the_gateway_says_what_is_its_own() {
+    let host = TestHost::new();
+    let mut plugin = puppet(&host, |request| {
+        let names: Vec<_> = request.headers().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["host", "x_user"]);
+        for key in ["tls.client.subject", "tls.", "gateway.upstream", "gateway.x"] {
+            assert_eq!(request.set_attribute(key, "1"), Err(EditError::Forbidden), "{key}");
+        }
+        assert_eq!(request.attribute("tls.version").as_deref(), Some("1.3"));
+        request.set_header("x-user", "anna")?;
+        assert_eq!(request.header("x_user"), None, "another spelling of a name that a plugin sets");
+        Ok(Decision::Next)
+    });
+    let request = TestRequest::get("/").header("x_user", "admin").attribute("tls.version", "1.3");
+    assert_eq!(plugin.request(request).header("host"), Some("example.com"));
+}
+
+#[test]
+fn planned_edits_and_bodies_are_bounded() {
+    let host = TestHost::new();
+    host.set_buffer_bytes(3);
+    let mut plugin = puppet(&host, |request| {
+        let edits =
+            Edits::new(&[Edit::append_response_header("x-a").always("1"), Edit::set_attribute("a").always("1")]);
+        let made = (0..1000).find_map(|number| edits.make(request, None, []).err().map(|refused| (number, refused)));
+        let (number, refused) = made.expect("there is a limit");
+        assert_eq!((number, refused.place, refused.error), (256, 0, EditError::TooLarge));
+        assert_eq!(request.read_body(), Err(BodyError::TooLarge(3)));
+        assert_eq!(request.replace_body("four"), Err(BodyError::TooLarge(3)));
+        Ok(Decision::Next)
+    });
+    plugin.request(TestRequest::post("/").body("four"));
 }
 
 #[test]
@@ -163,7 +198,7 @@ fn a_failure_is_not_an_answer() {
 }
 
 #[test]
-#[should_panic(expected = "the gateway would refuse a reply with the header `connection`")]
+#[should_panic(expected = "the gateway would refuse a reply: field connection is the gateway's")]
 fn a_reply_that_the_gateway_would_refuse_fails_the_test() {
     let mut plugin = puppet(&TestHost::new(), |_| Ok(Reply::new(200).with_header("connection", "close").into()));
     plugin.request(TestRequest::get("/"));
@@ -225,6 +260,27 @@ fn a_quota_lets_a_burst_through_and_then_its_rate() {
     let never = take(3);
     assert_eq!((never.allowed, never.retry_after), (false, Duration::from_millis(u64::MAX)), "more than the burst");
     assert!(take(2).allowed);
+}
+
+#[test]
+fn no_more_than_sixteen_steps_are_taken_at_once_and_a_key_is_deleted_with_its_count() {
+    let host = TestHost::new();
+    let quota = Quota { limit: 1, period: Duration::from_secs(1), burst: 1 };
+    let steps = |count: usize, counting| {
+        (0..count).map(|number| Step { key: number.to_string(), quota, counting, cost: 1 }).collect::<Vec<_>>()
+    };
+    host.run(|| {
+        let bucket = Bucket::new("b");
+        for counting in [Counting::Steady, Counting::Sliding] {
+            assert_eq!(bucket.take_all("g", &steps(17, counting), Place::Shared), Err(StoreError::TooLarge));
+            assert!(bucket.take_all("g", &steps(16, counting), Place::Shared)?.iter().all(|verdict| verdict.allowed));
+            assert!(!bucket.take_all("g", &steps(1, counting), Place::Shared)?[0].allowed);
+            bucket.delete("g\u{0}0")?;
+            assert!(bucket.take_all("g", &steps(1, counting), Place::Shared)?[0].allowed);
+        }
+        Ok::<(), StoreError>(())
+    })
+    .expect("the store is there");
 }
 
 #[test]

@@ -37,6 +37,7 @@ mod redis_connections;
 mod regressions;
 mod resumption;
 mod routing;
+mod rules;
 mod scale;
 mod shown;
 mod smuggling;

@@ -24,7 +24,8 @@ cargo xtask COMMAND
   bench [--quick] [--envoy] [--only SCENARIO,…] [--binary FILE] [--json FILE]
                                   CPU time per request beside nginx and HAProxy, on this machine
   dist                            the gateway compiled by what `bench` does with it (profile-guided), a quarter of an hour
-  fuzz [SECONDS]                  bodies and answers by lot for the plugins that translate protocols, a minute each
+  fuzz [SECONDS]                  random bodies and answers for the plugins that translate protocols, and random operations that the
+                                  gateway and the test kit must agree on, a minute each
   cache-tests                     http-tests/cache-tests against nginx and the gateway; writes docs/cache-tests.md
 
 `test` and `demo` install the target wasm32-wasip2 if it is missing.";

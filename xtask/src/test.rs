@@ -55,7 +55,10 @@ pub fn fuzz(seconds: &str) -> Result<()> {
     let mut tests = cargo();
     tests.env("FUZZ_SECONDS", seconds).args(["test", "--release", "--locked", "--package", "plugin-grpc-json"]);
     tests.args(["--package", "plugin-thrift-json", "--", "panic", "by_lot", "both_ways"]);
-    shell::run(&mut tests)
+    shell::run(&mut tests)?;
+    let mut tests = cargo();
+    tests.env("FUZZ_SECONDS", seconds);
+    shell::run(tests.args(["test", "--locked", "--workspace", "--test", "e2e", "--", "rules::"]))
 }
 
 /// Steps run to the last one, so that one run shows every problem.

@@ -12,12 +12,14 @@ use std::{
     sync::Arc,
 };
 
+use gateway_rules::bounds::Received;
+
 use super::{Source, admin::Rules, calls::Calls, catalog::Components, shared::Shared, traces::Traces};
 use crate::{
     config::{
         self, Checked, Problems, Sensitive,
         lock::{self, Lock},
-        model::{Action, Config, Upstream},
+        model::{Action, Config, Limits, Upstream},
     },
     pipeline::{Bounds, Entry, Pipeline},
     plugin::{Facts, Pools, Prepared, services},
@@ -202,8 +204,10 @@ impl Snapshot {
         };
         // Few routes have limits of their own, so nearly all share theirs.
         let mut known: HashMap<usize, Rc<Bounds>> = HashMap::new();
+        let Limits { header_bytes, header_count, uri_bytes, .. } = config.limits;
         let mut bounds = |buffer_bytes| {
-            known.entry(buffer_bytes).or_insert_with(|| Rc::new(Bounds::new(&config.limits, buffer_bytes))).clone()
+            let received = Received { header_bytes, header_count, uri_bytes, buffer_bytes };
+            known.entry(buffer_bytes).or_insert_with(|| Rc::new(Bounds::new(received))).clone()
         };
         let unrouted_bounds = bounds(config.limits.buffer_bytes);
         let routes = config.routes.iter().zip(&self.routes).map(|(route, own)| {

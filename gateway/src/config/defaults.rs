@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use gateway_rules::bounds::Received;
+
 use super::{
     file::{
         ActiveHealth, Balance, CircuitBreaker, Health, Limits, Log, PassiveHealth, Paths, PlainBalance,
@@ -28,12 +30,13 @@ impl Default for Paths {
 
 impl Default for Limits {
     fn default() -> Self {
+        let Received { header_bytes, header_count, uri_bytes, buffer_bytes } = Received::default();
         Self {
-            header_bytes: Size::kib(64),
-            header_count: 100,
-            uri_bytes: Size::kib(16),
+            header_bytes: Size(header_bytes as u64),
+            header_count,
+            uri_bytes: Size(uri_bytes as u64),
             body_bytes: Size::mib(10),
-            buffer_bytes: Size::mib(1),
+            buffer_bytes: Size(buffer_bytes as u64),
             cache_bytes: Size::mib(128),
             store_bytes: Size::mib(256),
             plugin_instances: 4000,

@@ -96,43 +96,7 @@ pub struct Log {
     pub level: String,
 }
 
-/// What a route's service makes of what services read differently.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PathRule {
-    pub encoded_slashes: EncodedSlashes,
-    pub merge_slashes: bool,
-    pub matrix_parameters: MatrixParameters,
-}
-
-impl Default for PathRule {
-    fn default() -> Self {
-        Self { encoded_slashes: EncodedSlashes::Reject, merge_slashes: true, matrix_parameters: Default::default() }
-    }
-}
-
-/// What becomes of `%2F` and `%5C` in a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum EncodedSlashes {
-    /// The request is answered with 400.
-    #[default]
-    Reject,
-    /// They stay as they are and never separate segments.
-    Keep,
-    /// `%2F` becomes `/` before dot segments are resolved.
-    Decode,
-}
-
-/// What becomes of a path with `;name=value` in a segment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum MatrixParameters {
-    /// It is forwarded if the route is the same without the parameters, and else answered with 400.
-    #[default]
-    SameRoute,
-    /// They are part of the segment.
-    Keep,
-}
+pub use gateway_rules::path::{EncodedSlashes, MatrixParameters, PathRule};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {

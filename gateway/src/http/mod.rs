@@ -14,7 +14,6 @@ pub mod hop;
 pub mod interim;
 pub mod loops;
 pub mod parameters;
-pub mod path;
 pub mod pipe;
 pub mod reply;
 pub mod request_id;
@@ -23,3 +22,5 @@ pub mod secured;
 pub mod spelling;
 pub mod target;
 pub mod trailers;
+
+pub use gateway_rules::path;

@@ -15,6 +15,7 @@
 use std::fmt::Write;
 
 use aws_lc_rs::digest;
+use gateway_rules::attributes::TLS;
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
 use x509_parser::{
@@ -24,9 +25,6 @@ use x509_parser::{
     prelude::FromDer,
     x509::{AttributeTypeAndValue, X509Name},
 };
-
-/// Attributes that only the connection has.
-pub const PREFIX: &str = "tls.";
 
 /// The DNS names in a certificate, in lower case.
 pub fn dns_names(certificate: &CertificateDer<'_>) -> Vec<String> {
@@ -60,7 +58,7 @@ pub struct ClientCertificate {
 
 impl Secured {
     pub fn attribute(&self, key: &str) -> Option<&str> {
-        match key.strip_prefix(PREFIX)? {
+        match key.strip_prefix(TLS)? {
             "version" => Some(self.version),
             "cipher" => Some(self.cipher),
             "server-name" => self.server_name.as_deref(),

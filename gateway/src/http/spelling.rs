@@ -4,24 +4,9 @@
 use std::collections::HashSet;
 
 use ahash::RandomState;
+pub use gateway_rules::fields::{is_other_spelling, remove_other_spellings};
 use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
-
-/// Whether two names differ, and only in `-` and `_`.
-pub fn is_other_spelling(one: &str, other: &str) -> bool {
-    one.len() == other.len()
-        && one != other
-        && one.bytes().zip(other.bytes()).all(|(a, b)| a == b || matches!((a, b), (b'_', b'-') | (b'-', b'_')))
-}
-
-/// Removes the other spellings of a name.
-pub fn remove_other_spellings(headers: &mut HeaderMap, name: &HeaderName) {
-    let is_other = |other: &&HeaderName| is_other_spelling(other.as_str(), name.as_str());
-    // Nearly always there is none.
-    while let Some(other) = headers.keys().find(is_other).cloned() {
-        headers.remove(other);
-    }
-}
 
 /// Whether there is another spelling of a name.
 pub fn has_other_spelling(headers: &HeaderMap, name: &str) -> bool {

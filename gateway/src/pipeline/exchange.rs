@@ -13,21 +13,20 @@ use std::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, uri::PathAndQuery};
 use smallvec::SmallVec;
 
-use super::{
-    attributes::Attributes,
-    caller::Caller,
-    fields::is_dot_segment,
+pub use gateway_rules::edit::{EditError, Phase};
+use gateway_rules::{
+    attributes::{Attributes, TLS},
+    bounds::{Bounds, Room},
+    edit,
     headers::Plan,
-    room::{Bounds, NoRoom, Room},
-    spellings::Spellings,
-    touched::Touched,
-    undo::Undo,
 };
+
+use super::{caller::Caller, spellings::Spellings, touched::Touched, undo::Undo};
 use crate::{
     http::{
         body::{Body, Traffic},
         parameters::Parameters,
-        secured::{self, Secured},
+        secured::Secured,
     },
     telemetry::trace::Trace,
 };
@@ -107,24 +106,14 @@ pub struct ResponseHead {
     pub headers: HeaderMap,
 }
 
-/// Where an exchange is, which decides what may still be changed.
+/// What a stage could not put into the request, since there is no room for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    Request,
-    Response,
-    Complete,
+pub enum NoRoom {
+    /// A header or an attribute.
+    Head,
+    /// Path and query.
+    Target,
 }
-
-/// Why an edit was refused. Nothing has changed then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EditError {
-    InvalidSyntax,
-    Forbidden,
-    TooLarge,
-}
-
-/// What `http` can hold as path and query.
-const MAX_TARGET_BYTES: usize = 65_534;
 
 /// The attribute by which plugins read `Exchange::upstream`.
 const UPSTREAM: &str = "gateway.upstream";
@@ -268,31 +257,19 @@ impl Exchange {
     }
 
     pub fn set_method(&mut self, method: &str) -> Result<(), EditError> {
-        let method = Method::from_bytes(method.as_bytes()).map_err(|_| EditError::InvalidSyntax)?;
-        if method == Method::CONNECT {
-            return Err(EditError::Forbidden);
-        }
+        let method = edit::method(method)?;
         self.edit_request()?.method = method;
         Ok(())
     }
 
-    /// Sets path and query. The path must be in the normalised form that the gateway promises to upstreams:
-    /// from the root, without dot segments.
+    /// Sets path and query, in the normalised form that the gateway promises to upstreams.
     pub fn set_target(&mut self, value: &str) -> Result<(), EditError> {
-        let longest = self.original_target().as_str().len() + self.bounds.added_uri_bytes;
-        if value.len() > longest.min(MAX_TARGET_BYTES) {
-            return self.note_room(Err(EditError::TooLarge), NoRoom::Target);
+        let received = self.original_target().as_str().len();
+        let target = edit::target(value, received, self.bounds.added_uri_bytes);
+        if target == Err(EditError::TooLarge) {
+            self.note_room(Err(EditError::TooLarge), NoRoom::Target)?;
         }
-        // Of a query only what no parser takes is refused: clients send backslashes and more, and what came in may go out.
-        let (path, query) = value.split_once('?').unwrap_or((value, ""));
-        let is_path = path.starts_with('/') && path.bytes().all(|b| b.is_ascii_graphic() && b != b'#' && b != b'\\');
-        if !is_path || query.bytes().any(|b| b <= b' ' || b == 0x7f || b == b'#') {
-            return Err(EditError::InvalidSyntax);
-        }
-        if path.split('/').any(is_dot_segment) {
-            return Err(EditError::InvalidSyntax);
-        }
-        let target = PathAndQuery::try_from(value).map_err(|_| EditError::InvalidSyntax)?;
+        let target = target?;
         let request = self.edit_request()?;
         let before = std::mem::replace(&mut request.target, target);
         self.original_target.get_or_insert(before);
@@ -301,8 +278,7 @@ impl Exchange {
 
     /// 200 to 599; a status without a body drops the body.
     pub fn set_status(&mut self, status: u16) -> Result<(), EditError> {
-        let status = StatusCode::from_u16(status).ok().filter(|s| (200..600).contains(&s.as_u16()));
-        let status = status.ok_or(EditError::InvalidSyntax)?;
+        let status = edit::status(status)?;
         self.edit_response()?.status = status;
         Ok(())
     }
@@ -341,7 +317,7 @@ impl Exchange {
 
     /// What a stage noted, or what the connection says about itself.
     pub fn attribute(&self, key: &str) -> Option<&str> {
-        if key.starts_with(secured::PREFIX) {
+        if key.starts_with(TLS) {
             return self.secured.as_ref()?.attribute(key);
         }
         if key == UPSTREAM {
@@ -355,11 +331,9 @@ impl Exchange {
         self.attributes.iter().map(|attribute| (attribute.key.as_str(), attribute.value.as_str()))
     }
 
-    /// Sets an attribute; possible in every phase but the last. Those of the connection are not set.
+    /// Sets an attribute; possible in every phase but the last. Those of the connection and of the gateway are not set.
     pub fn set_attribute(&mut self, key: &str, value: &str) -> Result<(), EditError> {
-        if self.phase == Phase::Complete || key.starts_with(secured::PREFIX) || key == UPSTREAM {
-            return Err(EditError::Forbidden);
-        }
+        Attributes::permit(key, self.phase)?;
         let checked = self.attributes.check(key, value, self.bounds.added_bytes);
         self.note_room(checked, NoRoom::Head)?;
         self.before();

@@ -1,9 +1,8 @@
 use http::{HeaderMap, StatusCode};
 
-use super::{
-    super::{attributes::MAX_ATTRIBUTES, tests::slot},
-    *,
-};
+use gateway_rules::attributes::MAX_ATTRIBUTES;
+
+use super::{super::tests::slot, *};
 
 #[test]
 fn a_header_is_set_appended_and_removed() {

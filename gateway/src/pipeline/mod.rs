@@ -3,12 +3,9 @@
 //!
 //! Invariant: this room does not know WebAssembly exists.
 
-mod attributes;
 pub mod caller;
 pub mod exchange;
-mod fields;
 mod headers;
-mod room;
 mod spellings;
 pub mod stage;
 mod touched;
@@ -21,10 +18,8 @@ use crate::{
     telemetry::trace::{Call, Entered},
 };
 pub use caller::{Trait, TraitSource, UnknownCaller};
-pub use exchange::{EditError, Exchange, Phase, RequestHead, ResponseHead, Start};
-pub use fields::is_owned_by_the_gateway;
-pub use headers::Change;
-pub use room::{Bounds, NoRoom};
+pub use exchange::{EditError, Exchange, NoRoom, Phase, RequestHead, ResponseHead, Start};
+pub use gateway_rules::{bounds::Bounds, fields::is_owned_by_the_gateway, headers::Change};
 pub use stage::{Decision, FailureKind, Outcome, Phases, Reply, Slot, Stage, StageFailure, Step};
 pub use touched::OwnedHeaders;
 

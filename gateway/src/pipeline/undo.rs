@@ -1,9 +1,8 @@
 //! Going back to what was before a stage, where its failure is skipped.
 
-use super::{
-    attributes::Attributes,
-    exchange::{Exchange, RequestHead, ResponseHead},
-};
+use gateway_rules::attributes::Attributes;
+
+use super::exchange::{Exchange, RequestHead, ResponseHead};
 use crate::http::body::Body;
 
 /// What to go back to when a stage fails under `on-error: skip`; taken at the first edit.

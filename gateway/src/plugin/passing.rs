@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use gateway_rules::reply::MAX_MEMO_BYTES;
 use http::{HeaderMap, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
@@ -27,9 +28,6 @@ use crate::{
     pipeline::{Exchange, FailureKind, StageFailure},
     telemetry::metrics::{CallMetrics, CallPhase},
 };
-
-/// What a plugin may have told itself with each part.
-pub(super) const MEMO_BYTES: usize = 64 * 1024;
 
 /// A plugin wants to have the body, once its call has ended well. In the stash under its stage's position.
 pub(super) struct Following {
@@ -178,8 +176,8 @@ impl Passing {
         }
         let _ = self.left.split_to(taken);
         if let Some(memo) = memo {
-            if memo.len() > MEMO_BYTES {
-                return Err(format!("its memo is over {MEMO_BYTES} bytes"));
+            if memo.len() > MAX_MEMO_BYTES {
+                return Err(format!("its memo is over {MAX_MEMO_BYTES} bytes"));
             }
             self.memo = memo;
         }

@@ -12,18 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordVerifier, Version};
 use aws_lc_rs::{hmac, rand};
+pub(super) use gateway_rules::crypto::check_password_hash as check;
+use gateway_rules::crypto::verify_password as verify;
 use tokio::sync::Semaphore;
 
 use super::awaited::Answer;
 
-const HASH_BYTES: usize = 512;
-/// Whoever may choose a hash chooses what a guess costs the gateway.
-const ARGON2_KIB: u32 = 256 * 1024;
-const ARGON2_PASSES: u32 = 16;
-const ARGON2_LANES: u32 = 16;
-const BCRYPT_COST: std::ops::RangeInclusive<u32> = 4..=16;
 /// Passwords that wait for a thread, over all workers. Those that come later are turned away.
 const QUEUE: usize = 64;
 /// Right pairs that each worker remembers.
@@ -32,44 +27,6 @@ const LONGEST: Duration = Duration::from_secs(3600);
 
 /// Which pair of hash and password is asked about; says nothing about it to who does not have this process's key.
 pub(super) type Question = [u8; 32];
-
-/// What a hash is, if it is one that may be verified.
-pub(super) fn check(hash: &str) -> Result<(), String> {
-    if hash.len() > HASH_BYTES {
-        return Err(format!("over {HASH_BYTES} bytes"));
-    }
-    if let Some(rest) = hash.strip_prefix("$2") {
-        let parts: Vec<&str> = rest.split('$').collect();
-        let [version, cost, rest] = parts[..] else { return Err("not a bcrypt hash: `$2b$COST$…`".to_owned()) };
-        let is_sound = matches!(version, "a" | "b" | "y") && rest.len() == 53 && cost.len() == 2;
-        let cost = cost.parse::<u32>().ok().filter(|_| is_sound && bcrypt_base64(rest));
-        let cost = cost.ok_or("not a bcrypt hash: `$2a$`, `$2b$` or `$2y$`, a cost of two digits and 53 characters")?;
-        let (least, most) = BCRYPT_COST.into_inner();
-        return if (least..=most).contains(&cost) {
-            Ok(())
-        } else {
-            Err(format!("a bcrypt cost of {cost}, needs {least} to {most}"))
-        };
-    }
-    if !hash.starts_with("$argon2id$") {
-        return Err("neither argon2id (`$argon2id$…`) nor bcrypt (`$2b$…`)".to_owned());
-    }
-    let parsed = PasswordHash::new(hash).map_err(|_| "not an argon2id hash in PHC string format")?;
-    if parsed.salt.is_none() || parsed.hash.is_none() {
-        return Err("an argon2id hash without salt or value".to_owned());
-    }
-    let params = Params::try_from(&parsed).map_err(|_| "an argon2id hash whose parameters are not valid")?;
-    if params.m_cost() > ARGON2_KIB || params.t_cost() > ARGON2_PASSES || params.p_cost() > ARGON2_LANES {
-        return Err(format!(
-            "an argon2id hash that costs more than m={ARGON2_KIB}, t={ARGON2_PASSES}, p={ARGON2_LANES}"
-        ));
-    }
-    Ok(())
-}
-
-fn bcrypt_base64(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'/')
-}
 
 pub(super) fn question(hash: &str, password: &[u8]) -> Question {
     static KEY: OnceLock<hmac::Key> = OnceLock::new();
@@ -171,15 +128,6 @@ impl Drop for Place {
     }
 }
 
-/// Compares in constant time, as both libraries do. A hash that was not checked before is nobody's.
-fn verify(hash: &str, password: &[u8]) -> bool {
-    if hash.starts_with("$2") {
-        return bcrypt::verify(password, hash).unwrap_or(false);
-    }
-    let Ok(parsed) = PasswordHash::new(hash) else { return false };
-    Argon2::new(Algorithm::Argon2id, Version::default(), Params::default()).verify_password(password, &parsed).is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,7 +136,10 @@ mod tests {
     const BCRYPT: &str = "$2y$04$";
 
     fn argon2(password: &str) -> String {
-        use argon2::password_hash::{PasswordHasher, SaltString};
+        use argon2::{
+            Algorithm, Argon2, Params, Version,
+            password_hash::{PasswordHasher, SaltString},
+        };
         let salt = SaltString::encode_b64(b"salt-of-a-test").unwrap();
         let params = Params::new(64, 1, 1, None).unwrap();
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)

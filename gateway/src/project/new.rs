@@ -49,12 +49,14 @@ const RUST: Template = Template {
         ("src/lib.rs", include_str!("templates/rust/lib.rs.in")),
         (".gitignore", "/target\n"),
         ("vendor/plugin-sdk/Cargo.toml", include_str!("templates/rust/sdk.toml.in")),
+        ("vendor/gateway/rules/Cargo.toml", include_str!("templates/rust/rules.toml.in")),
     ],
     sdk: SDK_RUST,
     vendor: "vendor",
     component: "target/wasm32-wasip2/release/{{crate}}.wasm",
     notes: "`cargo test` runs the tests in `src/lib.rs`, natively and without a gateway. `vendor/plugin-sdk` is the SDK: its \
-            README says what a plugin can do, `cargo doc -p plugin-sdk --open` all of it.",
+            README says what a plugin can do, `cargo doc -p plugin-sdk --open` all of it. `vendor/gateway/rules` has the \
+            gateway's rules, which the tests apply.",
 };
 
 const JAVASCRIPT: Template = Template {
@@ -191,20 +193,33 @@ mod tests {
     fn the_sdk_comes_along_with_the_versions_that_it_has_here() {
         let here = concat!(env!("CARGO_MANIFEST_DIR"), "/../");
         let workspace = fs::read_to_string(format!("{here}Cargo.toml")).unwrap();
-        let own = fs::read_to_string(format!("{here}plugin-sdk/Cargo.toml")).unwrap();
-        let theirs = RUST.files.iter().find(|(path, _)| *path == "vendor/plugin-sdk/Cargo.toml").unwrap().1;
         let mut wanted = 0;
-        let dependencies = own.split_once("[dependencies]").unwrap().1;
-        for name in dependencies.lines().filter_map(|line| line.strip_suffix(".workspace = true")) {
-            let Some(line) = workspace.lines().find(|line| line.starts_with(&format!("{name} = "))) else { continue };
-            // What only others need is left out there.
-            let line = line.replace(", \"rc\"", "");
-            assert!(theirs.lines().any(|other| other == line), "{line} is not in\n{theirs}");
-            wanted += 1;
+        for folder in ["plugin-sdk", "gateway/rules"] {
+            let own = fs::read_to_string(format!("{here}{folder}/Cargo.toml")).unwrap();
+            let path = format!("vendor/{folder}/Cargo.toml");
+            let theirs = RUST.files.iter().find(|(file, _)| *file == path).unwrap().1;
+            let dependencies = own.split_once("[dependencies]").unwrap().1;
+            for line in dependencies.lines() {
+                let optional = line.strip_suffix(" = { workspace = true, optional = true }");
+                let Some(name) = optional.or(line.strip_suffix(".workspace = true")) else { continue };
+                let Some(line) = workspace.lines().find(|line| line.starts_with(&format!("{name} = "))) else {
+                    continue;
+                };
+                // What only others need is left out there.
+                let mut line = line.replace(", \"rc\"", "");
+                if optional.is_some() {
+                    let (name, version) = line.split_once(" = ").unwrap();
+                    let table = version.strip_suffix(" }").map_or(format!("{{ version = {version}"), str::to_owned);
+                    line = format!("{name} = {table}, optional = true }}");
+                }
+                assert!(theirs.lines().any(|other| other == line), "{line} is not in\n{theirs}");
+                wanted += 1;
+            }
         }
-        assert!(wanted >= 8, "{wanted}");
+        assert!(wanted >= 12, "{wanted}");
         let has = |files: Files, path: &str| files.iter().any(|(file, _)| *file == path);
         assert!(has(SDK_RUST, "plugin-sdk/src/lib.rs") && has(SDK_RUST, "wit/plugin.wit"));
+        assert!(has(SDK_RUST, "gateway/rules/src/lib.rs"));
         assert!(has(SDK_JAVASCRIPT, "index.d.ts") && has(SDK_JAVASCRIPT, "package.json"));
         assert!(has(SDK_PYTHON, "gateway_plugin/__init__.py") && has(SDK_GO, "go.mod") && has(SDK_C, "wit/plugin.h"));
     }

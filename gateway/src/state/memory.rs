@@ -6,12 +6,15 @@ use ahash::RandomState;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use gateway_rules::{
+    quota::Quota,
+    store::{self, StoreError},
+    take::{self, Count, Counting, Step, Taken, Verdict},
+};
+
 use super::{
-    MAX_KEY_BYTES, MAX_VALUE_BYTES, StoreError,
-    clock::{Clock, Monotonic},
-    quota::{Counting, Quota, Step, Verdict, nanos},
+    clock::{Clock, Monotonic, nanos},
     shard::{FOREVER, Guard, Shard, Value},
-    window,
 };
 
 /// What a store may hold unless it is configured: keys, values and what it takes to keep them.
@@ -34,7 +37,7 @@ impl<'a> From<&'a str> for Bucket<'a> {
 
 /// Values, counters and quotas by bucket and key. Every call takes one of several locks for a moment.
 ///
-/// A key can have a value (or number) and a quota beside each other; `delete` removes both.
+/// A key can have a value (or number) and counts of quotas beside each other; `delete` removes all of them.
 pub struct MemoryStore<C = Monotonic> {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
@@ -90,7 +93,7 @@ impl<C: Clock> MemoryStore<C> {
         Ok(match self.shard(&key).get(&key, now) {
             Some((Value::Bytes(bytes), _)) => Some(bytes.clone()),
             Some((Value::Number(number), _)) => Some(number.to_string().into()),
-            Some((Value::Level(_) | Value::Window(_), _)) | None => None,
+            Some((Value::Count(_), _)) | None => None,
         })
     }
 
@@ -104,18 +107,16 @@ impl<C: Clock> MemoryStore<C> {
     ) -> Result<(), StoreError> {
         let bucket = bucket.into();
         let key = compose(Kind::Value, bucket.name, key)?;
-        if value.len() > MAX_VALUE_BYTES {
-            return Err(StoreError::ValueTooLarge);
-        }
+        store::check_value(value)?;
         let value = Value::Bytes(Bytes::copy_from_slice(value));
         let now = nanos(&self.clock);
         stored(self.shard(&key).put(self.payer(bucket), &key, value, Guard::None, deadline(now, ttl_ms), now))
     }
 
-    /// Removes the value and the quota of that key.
+    /// Removes the value of that key and what was counted for it.
     pub fn delete<'a>(&self, bucket: impl Into<Bucket<'a>>, key: &str) -> Result<(), StoreError> {
         let bucket = bucket.into().name;
-        for kind in [Kind::Value, Kind::Quota] {
+        for kind in [Kind::Value, Kind::Quota, Kind::Window] {
             let key = compose(kind, bucket, key)?;
             self.shard(&key).remove(&key);
         }
@@ -136,11 +137,11 @@ impl<C: Clock> MemoryStore<C> {
         let now = nanos(&self.clock);
         let mut shard = self.shard(&key);
         let (number, until) = match shard.get(&key, now) {
-            Some((Value::Number(number), until)) => (*number, until),
-            Some((Value::Bytes(bytes), until)) => (parse(bytes)?, until),
-            Some((Value::Level(_) | Value::Window(_), _)) | None => (0, deadline(now, ttl_ms)),
+            Some((Value::Number(number), until)) => (Some(*number), until),
+            Some((Value::Bytes(bytes), until)) => (Some(store::number(bytes)?), until),
+            Some((Value::Count(_), _)) | None => (None, deadline(now, ttl_ms)),
         };
-        let sum = number.checked_add(by).ok_or(StoreError::OutOfRange)?;
+        let sum = store::add(number, by)?;
         // A count that comes to an end limits something as long as it is not 0, such as requests in flight.
         let guard = if sum > 0 && until != FOREVER { Guard::Exhausted(until) } else { Guard::None };
         stored(shard.put(self.payer(bucket), &key, Value::Number(sum), guard, until, now))?;
@@ -160,19 +161,14 @@ impl<C: Clock> MemoryStore<C> {
         let mut shard = self.shard(&key);
         // Read under the lock: time must not go back between two steps of one key.
         let now = nanos(&self.clock);
-        let before = match shard.get(&key, now) {
-            Some((Value::Level(level), _)) => Some(*level),
+        let level = match count(&mut shard, &key, now) {
+            Some(Count::Level(level)) => Some(level),
             _ => None,
         };
-        let taken = quota.take(before, cost, now);
-        if let Some((level, lasts)) = taken.remember {
-            let guard = exhausted(taken.refuses_for, now);
-            let until = now.saturating_add(lasts);
-            stored(shard.put(self.payer(bucket), &key, Value::Level(level), guard, until, now))?;
-        } else if !taken.verdict.allowed {
-            shard.refuses(&key, now.saturating_add(taken.refuses_for), now);
-        }
-        Ok(taken.verdict)
+        let Taken { verdict, remember, refuses_for } = quota.take(level, cost, now);
+        let remember = remember.map(|(level, lasts)| (Count::Level(level), lasts));
+        note(&mut shard, self.payer(bucket), &key, &Taken { verdict, remember, refuses_for }, now)?;
+        Ok(verdict)
     }
 
     /// Several steps of one group, all or none of them. Without the others, those that are allowed take nothing.
@@ -187,7 +183,7 @@ impl<C: Clock> MemoryStore<C> {
             Counting::Sliding => Kind::Window,
         };
         let bucket = bucket.into();
-        let keys = steps.iter().map(|step| compose(kind(step), bucket.name, &[group, "\0", &step.key].concat()));
+        let keys = steps.iter().map(|step| compose(kind(step), bucket.name, &store::step_key(group, &step.key)));
         let keys = keys.collect::<Result<Vec<_>, _>>()?;
         // Every lock that is needed, once, and in the same order for everyone.
         let places: Vec<usize> = keys.iter().map(|key| self.place(key)).collect();
@@ -197,32 +193,13 @@ impl<C: Clock> MemoryStore<C> {
         let mut locked: Vec<_> = needed.iter().map(|place| lock(&self.shards[*place])).collect();
         let now = nanos(&self.clock);
         let index = |place: &usize| needed.binary_search(place).unwrap_or(0);
-        let outcomes: Vec<Outcome> = steps
-            .iter()
-            .zip(keys.iter().zip(&places))
-            .map(|(step, (key, place))| Outcome::of(step, &mut locked[index(place)], key, step.cost, now))
-            .collect();
-        if outcomes.iter().any(|outcome| !outcome.verdict.allowed) {
-            let told =
-                steps.iter().zip(keys.iter().zip(&places)).zip(outcomes).map(|((step, (key, place)), outcome)| {
-                    if !outcome.verdict.allowed {
-                        locked[index(place)].refuses(key, now.saturating_add(outcome.refuses_for), now);
-                        return outcome.verdict;
-                    }
-                    // It would have been, and was not taken.
-                    Outcome::of(step, &mut locked[index(place)], key, 0, now).verdict
-                });
-            return Ok(told.collect());
-        }
+        let before = |step: usize| count(&mut locked[index(&places[step])], &keys[step], now);
+        let taken = take::take_all(steps, before, now);
         let payer = self.payer(bucket);
-        for ((key, place), outcome) in keys.iter().zip(&places).zip(&outcomes) {
-            if let Some((value, lasts)) = &outcome.remember {
-                let shard = &mut locked[index(place)];
-                let (guard, until) = (exhausted(outcome.refuses_for, now), now.saturating_add(*lasts));
-                stored(shard.put(payer, key, value.clone(), guard, until, now))?;
-            }
+        for ((key, place), taken) in keys.iter().zip(&places).zip(&taken) {
+            note(&mut locked[index(place)], payer, key, taken, now)?;
         }
-        Ok(outcomes.into_iter().map(|outcome| outcome.verdict).collect())
+        Ok(taken.into_iter().map(|taken| taken.verdict).collect())
     }
 
     /// Entries, with those that have expired and were not swept yet.
@@ -254,32 +231,24 @@ impl<C: Clock> MemoryStore<C> {
     }
 }
 
-/// What would come of a step, and what is to be remembered then.
-struct Outcome {
-    verdict: Verdict,
-    remember: Option<(Value, u64)>,
-    refuses_for: u64,
+/// What is remembered of a quota.
+fn count(shard: &mut Shard, key: &[u8], now: u64) -> Option<Count> {
+    match shard.get(key, now) {
+        Some((Value::Count(count), _)) => Some(*count),
+        _ => None,
+    }
 }
 
-impl Outcome {
-    fn of(step: &Step, shard: &mut Shard, key: &[u8], cost: u32, now: u64) -> Self {
-        match (step.counting, shard.get(key, now)) {
-            (Counting::Steady, before) => {
-                let before =
-                    before.and_then(|(value, _)| if let Value::Level(level) = value { Some(*level) } else { None });
-                let taken = step.quota.take(before, cost, now);
-                let remember = taken.remember.map(|(level, lasts)| (Value::Level(level), lasts));
-                Self { verdict: taken.verdict, remember, refuses_for: taken.refuses_for }
-            }
-            (Counting::Sliding, before) => {
-                let before =
-                    before.and_then(|(value, _)| if let Value::Window(window) = value { Some(*window) } else { None });
-                let counted = window::take(step.quota, before, cost, now);
-                let remember = counted.remember.map(|(window, lasts)| (Value::Window(window), lasts));
-                Self { verdict: counted.verdict, remember, refuses_for: counted.refuses_for }
-            }
-        }
+/// Remembers what a step has taken, or that it was refused.
+fn note(shard: &mut Shard, payer: u64, key: &[u8], taken: &Taken<Count>, now: u64) -> Result<(), StoreError> {
+    if let Some((count, lasts)) = taken.remember {
+        let (guard, until) = (exhausted(taken.refuses_for, now), now.saturating_add(lasts));
+        return stored(shard.put(payer, key, Value::Count(count), guard, until, now));
     }
+    if !taken.verdict.allowed {
+        shard.refuses(key, now.saturating_add(taken.refuses_for), now);
+    }
+    Ok(())
 }
 
 /// Of a limit whose next request would be refused.
@@ -294,9 +263,7 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 
 /// The kind, the length of the bucket's name, the name and the key: no two of them read the same.
 fn compose(kind: Kind, bucket: &str, key: &str) -> Result<Key, StoreError> {
-    if bucket.len() + key.len() > MAX_KEY_BYTES {
-        return Err(StoreError::KeyTooLarge);
-    }
+    store::check_key(bucket, key)?;
     let mut composed = Key::new();
     composed.push(kind as u8);
     composed.extend_from_slice(&(bucket.len() as u16).to_be_bytes());
@@ -307,10 +274,6 @@ fn compose(kind: Kind, bucket: &str, key: &str) -> Result<Key, StoreError> {
 
 fn deadline(now: u64, ttl_ms: Option<u64>) -> u64 {
     ttl_ms.map_or(FOREVER, |ttl| now.saturating_add(ttl.saturating_mul(NANOS_PER_MILLI)))
-}
-
-fn parse(bytes: &[u8]) -> Result<i64, StoreError> {
-    std::str::from_utf8(bytes).ok().and_then(|text| text.parse().ok()).ok_or(StoreError::NotANumber)
 }
 
 fn stored(fits: bool) -> Result<(), StoreError> {

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use gateway_rules::store::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
+
 use super::*;
 
 #[derive(Clone, Default)]

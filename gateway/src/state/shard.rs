@@ -20,21 +20,20 @@ use std::{
 use ahash::RandomState;
 use bytes::Bytes;
 
-use super::{quota::Level, window::Window};
+use gateway_rules::take::Count;
 
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     Bytes(Bytes),
     Number(i64),
-    Level(Level),
-    Window(Window),
+    Count(Count),
 }
 
 impl Value {
     fn bytes(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
-            Self::Number(_) | Self::Level(_) | Self::Window(_) => 0,
+            Self::Number(_) | Self::Count(_) => 0,
         }
     }
 }

@@ -1,84 +1,91 @@
-//! Edits that are made together, and those of a response that is not there yet.
+//! Edits that are made together, by the gateway's rules.
 
-use super::head::{Phase, RawRequest, RawResponse, ResponseHead};
-use crate::{Edit, EditError, Edits, RefusedEdit, edits::Kind};
+use gateway_rules::{
+    edit::EditError,
+    edits::{self, Editable, Kind as K, MAX_EDIT_BYTES, MAX_EDITS, Side as S},
+    headers::Change,
+};
+use http::HeaderName;
 
-/// The edits themselves.
-pub(crate) type RawEdits = Vec<Edit>;
+use super::head::{Phase, RawRequest, RawResponse};
+use crate::{Edit, Edits, RefusedEdit, edits::Kind};
 
-/// An edit of the response that waits for it, with its value.
-#[derive(Debug, Clone)]
-pub(crate) struct Planned {
-    kind: Kind,
-    name: String,
-    value: Option<Vec<u8>>,
+// What the SDK says about the gateway.
+const _: () = assert!(Edits::MAX_EDITS == MAX_EDITS && Edits::MAX_BYTES == MAX_EDIT_BYTES);
+
+/// The edits, as the gateway keeps them.
+pub(crate) struct RawEdits {
+    /// The only one: the SDK makes it by a single call, unless it waits for the response.
+    single: Option<Edit>,
+    edits: edits::Edits,
 }
 
-pub(crate) fn edits(edits: &[Edit]) -> RawEdits {
-    if let Err(problem) = Edits::check(edits) {
+pub(crate) fn edits(list: &[Edit]) -> RawEdits {
+    if let Err(problem) = Edits::check(list) {
         panic!("the gateway would refuse it, since it {problem}");
     }
-    edits.to_vec()
+    let single = if let [edit] = list { Some(edit.clone()) } else { None };
+    let prepared = list.iter().map(|Edit { kind, name, value }| {
+        let header = |side, kind| edits::Edit::header(side, kind, name, value.as_deref());
+        match kind {
+            Kind::SetHeader => header(S::Request, K::Set),
+            Kind::AppendHeader => header(S::Request, K::Append),
+            Kind::RemoveHeader => edits::Edit::removal(S::Request, name),
+            Kind::SetResponseHeader => header(S::Response, K::Set),
+            Kind::AppendResponseHeader => header(S::Response, K::Append),
+            Kind::RemoveResponseHeader => edits::Edit::removal(S::Response, name),
+            Kind::DefaultResponseHeader => header(S::Response, K::Default),
+            Kind::JoinResponseHeader => header(S::Response, K::Join),
+            Kind::SetAttribute => edits::Edit::attribute(name.clone(), value.clone()),
+        }
+    });
+    RawEdits { single, edits: prepared.collect() }
 }
 
 pub(crate) fn make_edits<'a>(
     edits: &RawEdits,
     request: &RawRequest,
     response: Option<&RawResponse>,
-    mut values: impl Iterator<Item = Option<&'a [u8]>>,
+    given: impl Iterator<Item = Option<&'a [u8]>>,
 ) -> Result<(), RefusedEdit> {
-    let mut given = || values.next()?.map(<[u8]>::to_vec);
-    let mut refused = None;
-    for (place, Edit { kind, name, value }) in edits.iter().enumerate() {
-        let takes_none = matches!(kind, Kind::RemoveHeader | Kind::RemoveResponseHeader);
-        let value = if takes_none { None } else { value.clone().or_else(&mut given) };
-        let planned = Planned { kind: *kind, name: name.clone(), value };
-        if let Err(error) = planned.make(request, response) {
-            refused.get_or_insert(RefusedEdit { place, error });
+    let mut given = given.peekable();
+    if let Some(Edit { kind, name, value }) = &edits.single {
+        let value = value.as_deref().or_else(|| given.peek().copied().flatten());
+        let alone = kind.edit_request(name, value, request);
+        let alone = alone.or_else(|| kind.edit_response(name, value, response?));
+        if let Some(made) = alone {
+            return made.map_err(|error| RefusedEdit { place: 0, error });
         }
     }
-    refused.map_or(Ok(()), Err)
+    let made = edits.edits.make(&mut Lent { request, response }, response.is_some(), given);
+    made.map_err(|(place, error)| RefusedEdit { place, error: error.into() })
 }
 
-impl Planned {
-    fn make(self, request: &RawRequest, response: Option<&RawResponse>) -> Result<(), EditError> {
-        if let Some(made) = self.kind.edit_request(&self.name, self.value.as_deref(), request) {
-            return made;
-        }
-        if let Some(response) = response {
-            return self.change(response);
-        }
-        // The rules hold at once.
-        self.change(&RawResponse::new(ResponseHead::empty()))?;
-        let mut head = request.0.borrow_mut();
+/// The exchange that is lent to the plugin.
+struct Lent<'a> {
+    request: &'a RawRequest,
+    response: Option<&'a RawResponse>,
+}
+
+impl Editable for Lent<'_> {
+    fn change_request_header(&mut self, name: HeaderName, change: Change) -> Result<(), EditError> {
+        self.request.change(name, change)
+    }
+
+    fn change_response_header(&mut self, name: HeaderName, change: Change) -> Result<(), EditError> {
+        let mut head = self.request.0.borrow_mut();
         if head.phase != Phase::Request {
-            return Err(EditError::Forbidden);
+            return self.response.map_or(Err(EditError::Forbidden), |response| response.change(name, change));
         }
-        head.planned.push(self);
-        Ok(())
+        let bounds = head.bounds.clone();
+        head.plan.add(0, name, change, &bounds)
     }
 
-    /// Changes a response.
-    pub(super) fn change(&self, response: &RawResponse) -> Result<(), EditError> {
-        let Self { kind, name, value } = self;
-        if let Some(made) = kind.edit_response(name, value.as_deref(), response) {
-            return made;
-        }
-        match (kind, value) {
-            (Kind::DefaultResponseHeader, Some(value)) if response.header(name).is_none() => {
-                response.set_header(name, value)
-            }
-            (Kind::JoinResponseHeader, Some(value)) if !has_member(response, name, value) => {
-                response.append_header(name, value)
-            }
-            _ => Ok(()),
-        }
+    fn set_attribute(&mut self, key: &str, value: &str) -> Result<(), EditError> {
+        self.request.set_attribute(key, value)
     }
-}
 
-fn has_member(response: &RawResponse, name: &str, member: &[u8]) -> bool {
-    response.header_values(name).iter().any(|line| {
-        let mut members = line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
-        members.any(|there| there.eq_ignore_ascii_case(member) || there == b"*")
-    })
+    fn has_response(&self) -> bool {
+        self.request.0.borrow().phase != Phase::Request
+    }
 }

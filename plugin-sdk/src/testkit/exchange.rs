@@ -2,6 +2,15 @@
 
 use std::{cell::RefCell, time::Duration};
 
+use gateway_rules::{
+    attributes::{Attributes, is_reserved},
+    authority::is_authority,
+    bounds::{Bounds, Received, Room},
+    edit,
+    fields::{field, is_host, request_values},
+    headers::Plan,
+    reply,
+};
 use http::{HeaderMap, HeaderValue, Method};
 
 use super::{
@@ -19,16 +28,17 @@ impl TestRequest {
     ///
     /// # Panics
     ///
-    /// The method or the target is one that the gateway would refuse.
+    /// The method or the target is one that the gateway would refuse. A path is brought into the form in which plugins see it.
     #[track_caller]
     pub fn new(method: &str, target: &str) -> Self {
         let method = Method::from_bytes(method.as_bytes()).unwrap_or_else(|_| panic!("`{method}` is no method"));
-        let target = head::target(target).unwrap_or_else(|_| panic!("`{target}` is no normalised target"));
+        let target =
+            head::target(target, &method).unwrap_or_else(|| panic!("the gateway would refuse the target `{target}`"));
         Self(RequestHead {
             id: "test-request".to_owned(),
             method,
             scheme: "http",
-            authority: "example.com".to_owned(),
+            authority: HeaderValue::from_static("example.com"),
             original_target: target.clone(),
             target,
             protocol: "HTTP/1.1",
@@ -37,11 +47,14 @@ impl TestRequest {
             headers: HeaderMap::new(),
             route: "test".to_owned(),
             parameters: Vec::new(),
-            attributes: Vec::new(),
+            attributes: Attributes::default(),
+            reserved: Vec::new(),
             body: Vec::new(),
             phase: Phase::Request,
             cache: Hold::default(),
-            planned: Vec::new(),
+            plan: Plan::default(),
+            bounds: Bounds::new(Received::default()),
+            room: None,
         })
     }
 
@@ -57,7 +70,7 @@ impl TestRequest {
         Self::new("POST", target)
     }
 
-    /// Adds a header line.
+    /// Adds a header line; `host` is the [`authority`](Self::authority).
     ///
     /// # Panics
     ///
@@ -65,6 +78,9 @@ impl TestRequest {
     #[must_use]
     #[track_caller]
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        if is_host(name) {
+            return self.authority(std::str::from_utf8(value.as_ref()).unwrap_or_default());
+        }
         add(&mut self.0.headers, name, value.as_ref());
         self
     }
@@ -77,9 +93,16 @@ impl TestRequest {
     }
 
     /// Sets the host, and optionally port, that the client asked for.
+    ///
+    /// # Panics
+    ///
+    /// It is none.
     #[must_use]
+    #[track_caller]
     pub fn authority(mut self, authority: &str) -> Self {
-        authority.clone_into(&mut self.0.authority);
+        let value = HeaderValue::from_str(authority).ok();
+        let valid = value.filter(|value| is_authority(value.as_bytes()));
+        self.0.authority = valid.unwrap_or_else(|| panic!("the gateway would refuse the authority `{authority}`"));
         self
     }
 
@@ -125,10 +148,14 @@ impl TestRequest {
         self
     }
 
-    /// Adds an attribute, as an earlier plugin would.
+    /// Adds an attribute, as an earlier plugin would, or, where only the gateway sets it (`tls.…`, `gateway.…`), the gateway.
     #[must_use]
     pub fn attribute(mut self, key: &str, value: &str) -> Self {
-        self.0.attributes.push((key.to_owned(), value.to_owned()));
+        if is_reserved(key) {
+            self.0.reserved.push((key.to_owned(), value.to_owned()));
+        } else {
+            self.0.attributes.set(key, value, None);
+        }
         self
     }
 
@@ -159,8 +186,17 @@ impl TestResponse {
     /// The status is not one of 200 to 599.
     #[track_caller]
     pub fn new(status: u16) -> Self {
-        let status = head::status(status).unwrap_or_else(|_| panic!("{status} is no final status"));
-        Self(ResponseHead { status, ..ResponseHead::empty() })
+        let status = edit::status(status).unwrap_or_else(|_| panic!("{status} is no final status"));
+        Self(ResponseHead {
+            status,
+            headers: HeaderMap::new(),
+            body: Vec::new(),
+            trailers: Vec::new(),
+            followed: None,
+            phase: Phase::Response,
+            bounds: Bounds::new(Received::default()),
+            room: None,
+        })
     }
 
     /// Adds a header line.
@@ -192,7 +228,7 @@ impl TestResponse {
 
 #[track_caller]
 fn add(headers: &mut HeaderMap, name: &str, value: &[u8]) {
-    let (name, value) = head::field(name, value).unwrap_or_else(|_| panic!("`{name}` or its value is not valid"));
+    let (name, value) = field(name, value).unwrap_or_else(|_| panic!("`{name}` or its value is not valid"));
     headers.append(name, value);
 }
 
@@ -207,7 +243,7 @@ pub struct TestExchange {
 impl TestExchange {
     /// An exchange whose request phase is over, for plugins that take no part in it.
     pub fn new(request: TestRequest) -> Self {
-        Self::begin(request, Duration::ZERO)
+        Self::begin(request, Duration::ZERO, Bounds::new(Received::default()))
     }
 
     /// Gives the exchange a response, as it leaves a plugin that has no response phase: with what was planned for it in the
@@ -235,17 +271,19 @@ impl TestExchange {
 
     /// The request's authority.
     pub fn authority(&self) -> &str {
-        &self.request.authority
+        head::text(&self.request.authority)
     }
 
     /// The first value of a request header, if it is ASCII.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.request.headers.get(name).and_then(|value| value.to_str().ok())
+        let RequestHead { headers, authority, .. } = &self.request;
+        request_values(headers, authority, name).next().and_then(|value| value.to_str().ok())
     }
 
     /// Every value of a request header.
     pub fn header_values(&self, name: &str) -> Vec<&[u8]> {
-        self.request.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect()
+        let RequestHead { headers, authority, .. } = &self.request;
+        request_values(headers, authority, name).map(HeaderValue::as_bytes).collect()
     }
 
     /// The request's body.
@@ -255,7 +293,7 @@ impl TestExchange {
 
     /// An attribute of the exchange.
     pub fn attribute(&self, key: &str) -> Option<&str> {
-        head::find(&self.request.attributes, key)
+        self.request.attribute(key)
     }
 
     /// The response's status, if there is a response.
@@ -302,20 +340,26 @@ impl TestExchange {
         }
     }
 
-    pub(super) fn begin(request: TestRequest, now: Duration) -> Self {
+    pub(super) fn begin(request: TestRequest, now: Duration, bounds: Bounds) -> Self {
         let mut request = request.0;
+        request.bounds = bounds;
         request.received_at.get_or_insert(crate::store::millis(now));
         Self { request, response: None, reply: None }
     }
 
     pub(super) fn respond(&mut self, response: TestResponse) {
         self.request.phase = Phase::Response;
-        let response = RawResponse::new(response.0);
-        for planned in self.request.planned.drain(..) {
-            // What the response has no room for is left out.
-            let _ = planned.change(&response);
+        let mut response = response.0;
+        response.bounds.clone_from(&self.request.bounds);
+        let room = Room::beyond(&response.headers, &response.bounds);
+        while let Some(due) = self.request.plan.take_due(0) {
+            for planned in due {
+                // What the response has no room for is left out.
+                let _ = planned.carry_out(&mut response.headers, room);
+            }
         }
-        self.response = Some(response.0.into_inner());
+        response.room = Some(room);
+        self.response = Some(response);
     }
 
     pub(super) fn finish(&mut self) {
@@ -329,12 +373,8 @@ impl TestExchange {
     #[track_caller]
     pub(super) fn set_reply(&mut self, reply: Reply) {
         let reply = self.request.cache.complete(reply);
-        assert!(head::status(reply.status).is_ok(), "the gateway would refuse a reply with status {}", reply.status);
-        // Its length is the gateway's affair; it takes no offence at a plugin that names one.
-        let headers = reply.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("content-length"));
-        for (name, value) in headers {
-            let legal = head::field(name, value).and_then(|(name, _)| head::refuse_owned(&name));
-            assert!(legal.is_ok(), "the gateway would refuse a reply with the header `{name}`");
+        if let Err(why) = reply::reply(reply.status, reply.headers.clone().into_iter(), &self.request.bounds) {
+            panic!("the gateway would refuse a reply: {why}");
         }
         self.reply = Some(reply);
     }

@@ -2,6 +2,11 @@
 
 use std::{cell::RefCell, time::Duration};
 
+use gateway_rules::{
+    reply::{self, MAX_MEMO_BYTES},
+    selection,
+};
+
 use super::{LogLine, State, TestHost, crypto, head::Phase, series};
 use crate::{
     BodyError, EditError, Item, Reply,
@@ -48,14 +53,23 @@ fn state<T>(f: impl FnOnce(&mut State) -> T) -> T {
     f(&mut current().0.borrow_mut())
 }
 
-pub(crate) fn edited(result: Result<(), EditError>) -> Result<(), EditError> {
-    result
+pub(crate) fn edited(result: Result<(), gateway_rules::edit::EditError>) -> Result<(), EditError> {
+    Ok(result?)
 }
 
 /// The items themselves.
 pub(crate) type RawSelection = Vec<Item>;
 
 pub(crate) fn selection(items: &[Item]) -> RawSelection {
+    let name = |item: &Item| match item {
+        Item::Header(name) | Item::ResponseHeader(name) | Item::Attribute(name) | Item::PathParameter(name) => {
+            name.len()
+        }
+        _ => 0,
+    };
+    if let Err(why) = selection::check(items.len(), items.iter().map(name).sum()) {
+        panic!("the gateway would refuse {why}");
+    }
     items.to_vec()
 }
 
@@ -91,19 +105,29 @@ pub(crate) fn read_selection(
 
 pub(crate) fn read_request_body(request: &RawRequest) -> Result<Vec<u8>, BodyError> {
     let head = request.0.borrow();
-    if head.phase == Phase::Request { Ok(head.body.clone()) } else { Err(BodyError::Unavailable) }
+    if head.phase != Phase::Request {
+        return Err(BodyError::Unavailable);
+    }
+    head.bounds.check_body(head.body.len()).map_err(BodyError::TooLarge)?;
+    Ok(head.body.clone())
 }
 
 pub(crate) fn replace_request_body(request: &RawRequest, body: &[u8]) -> Result<(), BodyError> {
+    request.check_body(body).map_err(BodyError::TooLarge)?;
     request.replace_body(body).map_err(|_| BodyError::Unavailable)
 }
 
 pub(crate) fn read_response_body(response: &RawResponse) -> Result<Vec<u8>, BodyError> {
     let head = response.0.borrow();
-    if head.phase == Phase::Response { Ok(head.body.clone()) } else { Err(BodyError::Unavailable) }
+    if head.phase != Phase::Response {
+        return Err(BodyError::Unavailable);
+    }
+    head.bounds.check_body(head.body.len()).map_err(BodyError::TooLarge)?;
+    Ok(head.body.clone())
 }
 
 pub(crate) fn replace_response_body(response: &RawResponse, body: &[u8]) -> Result<(), BodyError> {
+    response.check_body(body).map_err(BodyError::TooLarge)?;
     response.replace_body(body).map_err(|_| BodyError::Unavailable)
 }
 
@@ -112,10 +136,12 @@ pub(crate) fn stream_read_request(request: &RawRequest) -> Result<Content, Strea
     if head.phase != Phase::Request {
         return Err(StreamError::Unavailable);
     }
+    head.bounds.check_body(head.body.len()).map_err(StreamError::TooLarge)?;
     Ok(Content { body: head.body.clone(), trailers: Vec::new() })
 }
 
 pub(crate) fn stream_replace_request(request: &RawRequest, body: &[u8]) -> Result<(), StreamError> {
+    request.check_body(body).map_err(StreamError::TooLarge)?;
     request.replace_body(body).map_err(|_| StreamError::Unavailable)
 }
 
@@ -124,12 +150,16 @@ pub(crate) fn stream_read_response(response: &RawResponse) -> Result<Content, St
     if head.phase != Phase::Response {
         return Err(StreamError::Unavailable);
     }
+    head.bounds.check_body(head.body.len()).map_err(StreamError::TooLarge)?;
     Ok(Content { body: head.body.clone(), trailers: head.trailers.clone() })
 }
 
 pub(crate) fn stream_replace_response(response: &RawResponse, content: &Content) -> Result<(), StreamError> {
+    response.check_body(&content.body).map_err(StreamError::TooLarge)?;
+    let trailers = reply::trailers(content.trailers.clone().into_iter()).map_err(StreamError::Invalid)?;
     response.replace_body(&content.body).map_err(|_| StreamError::Unavailable)?;
-    response.0.borrow_mut().trailers.clone_from(&content.trailers);
+    let trailers = trailers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
+    response.0.borrow_mut().trailers = trailers.collect();
     Ok(())
 }
 
@@ -137,6 +167,9 @@ pub(crate) fn stream_follow_response(response: &RawResponse, memo: &[u8]) -> Res
     let mut head = response.0.borrow_mut();
     if head.phase != Phase::Response {
         return Err(StreamError::Unavailable);
+    }
+    if memo.len() > MAX_MEMO_BYTES {
+        return Err(StreamError::TooLarge(MAX_MEMO_BYTES as u64));
     }
     head.followed = Some(memo.to_vec());
     Ok(())
@@ -327,7 +360,7 @@ pub(crate) fn cache_restore(
 ) -> Result<(), CacheError> {
     let (status, headers, body) = request.0.borrow().cache.part(id, part)?;
     let mut head = response.0.borrow_mut();
-    (head.status, head.headers, head.body) = (status, headers, body);
+    (head.status, head.headers, head.body, head.room) = (status, headers, body, None);
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Runs a plugin natively against a fake gateway.
 //!
-//! The fake has the gateway's rules on edits, a store with a real rate limiter and a clock that tests set, real
-//! signature checks, and keeps what the plugin logged, counted, wrote to sinks and asked of upstreams.
+//! The fake applies the gateway's own rules (the crate `gateway-rules`) to edits, attributes, limits and quotas, with a clock that
+//! tests set. It makes real signature checks, and keeps what the plugin logged, counted, wrote to sinks and asked of upstreams.
 //!
 //! ```
 //! use plugin_sdk::testkit::{TestHost, TestRequest};
@@ -44,6 +44,7 @@ mod tcp;
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
+use gateway_rules::bounds::{Bounds, Received};
 use serde_json::Value;
 
 pub use exchange::{TestExchange, TestRequest, TestResponse};
@@ -81,6 +82,7 @@ pub(crate) struct State {
     /// What is counted in this gateway alone.
     local_store: store::Store,
     store_down: bool,
+    buffer_bytes: usize,
     documents: documents::Documents,
     cache: cache::Cache,
     passwords_busy: bool,
@@ -107,6 +109,7 @@ impl Default for State {
             store: store::Store::default(),
             local_store: store::Store::default(),
             store_down: false,
+            buffer_bytes: Received::default().buffer_bytes,
             documents: documents::Documents::default(),
             cache: cache::Cache::default(),
             passwords_busy: false,
@@ -122,6 +125,12 @@ impl Default for State {
             counters: BTreeMap::new(),
             histograms: BTreeMap::new(),
         }
+    }
+}
+
+impl State {
+    fn bounds(&self) -> Bounds {
+        Bounds::new(Received { buffer_bytes: self.buffer_bytes, ..Received::default() })
     }
 }
 
@@ -182,6 +191,11 @@ impl TestHost {
     /// Whether sinks drop what is written; they take it at first.
     pub fn set_sinks_full(&self, full: bool) {
         self.0.borrow_mut().sinks_full = full;
+    }
+
+    /// How long a body may be that a plugin reads, or puts in the place of one: the route's `buffer-bytes`, 1 MiB at first.
+    pub fn set_buffer_bytes(&self, bytes: usize) {
+        self.0.borrow_mut().buffer_bytes = bytes;
     }
 
     /// Gives a file its contents.
@@ -306,15 +320,21 @@ impl<P: RequestFilter> TestPlugin<P> {
     /// The plugin answered with what the gateway would refuse to send.
     #[track_caller]
     pub fn try_request(&mut self, request: TestRequest) -> Result<TestExchange, Error> {
-        let mut exchange = TestExchange::begin(request, self.host.0.borrow().now);
+        let mut exchange = {
+            let state = self.host.0.borrow();
+            TestExchange::begin(request, state.now, state.bounds())
+        };
         let Self { host, plugin } = self;
         let decision = loop {
+            let before = exchange.clone();
             let decision = exchange.lend(|request, _| host.run(|| plugin.on_request(request)));
             let state = &mut host.0.borrow_mut().tcp;
             if decision.is_ok() || !state.take_awaited() {
                 state.end();
                 break decision?;
             }
+            // The call is made again from its beginning: its edits are undone.
+            exchange = before;
         };
         if let Decision::Respond(reply) = decision {
             exchange.set_reply(reply);

@@ -8,6 +8,9 @@ pub const NAUGHTY: &[u8] = guest("guest-naughty");
 /// Waits for bodies, upstreams and clocks as its configuration says (`waiter/src/lib.rs`).
 pub const WAITER: &[u8] = guest("guest-waiter");
 
+/// Runs scripts that come with requests (`scripted/src/lib.rs`).
+pub const SCRIPTED: &[u8] = guest("guest-scripted");
+
 /// The example to copy (`examples/plugins/hello-rust/src/lib.rs`).
 pub const HELLO: &[u8] = guest("example-hello");
 

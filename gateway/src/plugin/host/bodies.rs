@@ -69,8 +69,8 @@ async fn whole(state: &mut State, phase: Phase, place: fn(&mut Exchange) -> &mut
 }
 
 fn within_bounds(exchange: &Exchange, body: Vec<u8>) -> std::result::Result<Body, BodyError> {
-    let limit = exchange.bounds.buffer_bytes;
-    if body.len() > limit { Err(BodyError::TooLarge(limit as u64)) } else { Ok(body.into()) }
+    exchange.bounds.check_body(body.len()).map_err(BodyError::TooLarge)?;
+    Ok(body.into())
 }
 
 fn told(unread: Unread) -> BodyError {

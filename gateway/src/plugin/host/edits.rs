@@ -1,6 +1,7 @@
 //! Several changes of an exchange in one call: what they are is looked at once, when they are made known.
 
-use http::{HeaderName, HeaderValue, header::HOST};
+use gateway_rules::edits::{self, Editable, Kind as K, MAX_LISTS, Side as S};
+use http::HeaderName;
 use wasmtime::{Result, component::Resource};
 
 use super::kept::Kept;
@@ -13,88 +14,10 @@ use crate::{
     },
 };
 
-/// Bounds of what a guest can keep here: lists of an instance, their edits, and the bytes of names and values.
-const LISTS: usize = 16;
-const EDITS: usize = 256;
-const BYTES: usize = 64 * 1024;
-
-pub(in crate::plugin) type AllEdits = Kept<Edits, LISTS>;
+pub(in crate::plugin) type AllEdits = Kept<Edits, MAX_LISTS>;
 
 /// A list of edits. It is handed to guests by its place among the instance's lists.
-pub struct Edits(Box<[Prepared]>);
-
-/// An edit, its name and its value in the form in which they are used.
-enum Prepared {
-    Header {
-        side: Side,
-        kind: Kind,
-        name: HeaderName,
-        value: Source<HeaderValue>,
-    },
-    Removal {
-        side: Side,
-        name: HeaderName,
-    },
-    Attribute {
-        key: String,
-        value: Source<String>,
-    },
-    /// Not the name or the value of any header, or no text.
-    Never {
-        takes_value: bool,
-    },
-}
-
-#[derive(Clone, Copy)]
-enum Side {
-    Request,
-    Response,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    Set,
-    Append,
-    Default,
-    Join,
-}
-
-/// Where a value comes from.
-enum Source<T> {
-    Always(T),
-    /// The next of those that come with the call.
-    Given,
-}
-
-impl<T> Source<T> {
-    /// `None` if it is missing.
-    fn value<'a, V>(
-        &'a self,
-        given: &mut Given<'a>,
-        own: impl FnOnce(&'a T) -> V,
-        read: impl FnOnce(&'a [u8]) -> Option<V>,
-    ) -> std::result::Result<Option<V>, EditError> {
-        match self {
-            Self::Always(value) => Ok(Some(own(value))),
-            Self::Given => given.next().map(|value| read(value).ok_or(EditError::InvalidSyntax)).transpose(),
-        }
-    }
-}
-
-/// The values that come with a call, one after another.
-struct Given<'a> {
-    bytes: &'a [u8],
-    lengths: std::slice::Iter<'a, Option<u32>>,
-}
-
-impl<'a> Given<'a> {
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let length = (*self.lengths.next()?)?;
-        let (value, rest) = self.bytes.split_at_checked(length as usize)?;
-        self.bytes = rest;
-        Some(value)
-    }
-}
+pub struct Edits(edits::Edits);
 
 impl Edits {
     fn new(edits: Vec<Edit>) -> Result<Self> {
@@ -109,25 +32,17 @@ impl Edits {
             | Edit::JoinResponseHeader(named)
             | Edit::SetAttribute(named) => size(named),
         };
-        if edits.len() > EDITS || edits.iter().map(bytes).sum::<usize>() > BYTES {
-            wasmtime::bail!("a list of more than {EDITS} edits or {BYTES} bytes of names and values");
-        }
-        Ok(Self(edits.into_iter().map(Prepared::from).collect()))
+        edits::Edits::check(edits.len(), edits.iter().map(bytes).sum())
+            .map_err(|why| wasmtime::format_err!("{why}"))?;
+        Ok(Self(edits.into_iter().map(prepared).collect()))
     }
 
     /// Adds the headers that it sets or removes, so that no value of theirs comes from elsewhere.
     pub(in crate::plugin) fn note_owned(&self, owned: &mut OwnedHeaders) {
-        for edit in &self.0 {
-            let (side, name) = match edit {
-                Prepared::Header { side, kind: Kind::Set, name, .. } if name != HOST => (side, name),
-                Prepared::Removal { side, name } => (side, name),
-                _ => continue,
-            };
-            match side {
-                Side::Request => owned.request.push(name.clone()),
-                Side::Response => owned.response.push(name.clone()),
-            }
-        }
+        self.0.note_owned(|side, name| match side {
+            S::Request => owned.request.push(name.clone()),
+            S::Response => owned.response.push(name.clone()),
+        });
     }
 
     /// Makes all that can be made; the error is that of the first that cannot.
@@ -137,114 +52,48 @@ impl Edits {
         with_response: bool,
         values: &Values,
     ) -> std::result::Result<(), RefusedEdit> {
-        let mut given = Given { bytes: &values.bytes, lengths: values.lengths.iter() };
-        let mut refused = None;
-        for (place, edit) in self.0.iter().enumerate() {
-            if let Err(error) = edit.make(exchange, with_response, &mut given) {
-                refused.get_or_insert(RefusedEdit { place: place as u32, error: edit_error(error) });
-            }
-        }
-        refused.map_or(Ok(()), Err)
+        let mut bytes = &*values.bytes;
+        // Lengths that lie are values that are missing.
+        let given = values.lengths.iter().map(|length| {
+            let (value, rest) = bytes.split_at_checked((*length)? as usize)?;
+            bytes = rest;
+            Some(value)
+        });
+        let made = self.0.make(exchange, with_response, given);
+        made.map_err(|(place, error)| RefusedEdit { place: place as u32, error: edit_error(error) })
     }
 }
 
-impl From<Edit> for Prepared {
-    fn from(edit: Edit) -> Self {
-        use {Kind as K, Side as S};
-        match edit {
-            Edit::SetHeader(named) => Self::header(S::Request, K::Set, named),
-            Edit::AppendHeader(named) => Self::header(S::Request, K::Append, named),
-            Edit::RemoveHeader(name) => Self::removal(S::Request, &name),
-            Edit::SetResponseHeader(named) => Self::header(S::Response, K::Set, named),
-            Edit::AppendResponseHeader(named) => Self::header(S::Response, K::Append, named),
-            Edit::RemoveResponseHeader(name) => Self::removal(S::Response, &name),
-            Edit::DefaultResponseHeader(named) => Self::header(S::Response, K::Default, named),
-            Edit::JoinResponseHeader(named) => Self::header(S::Response, K::Join, named),
-            Edit::SetAttribute(Named { name, value }) => match value.map(String::from_utf8) {
-                None => Self::Attribute { key: name, value: Source::Given },
-                Some(Ok(value)) => Self::Attribute { key: name, value: Source::Always(value) },
-                Some(Err(_)) => Self::Never { takes_value: false },
-            },
-        }
+impl Editable for Exchange {
+    fn change_request_header(&mut self, name: HeaderName, change: Change) -> std::result::Result<(), EditError> {
+        Self::change_request_header(self, name, change)
+    }
+
+    fn change_response_header(&mut self, name: HeaderName, change: Change) -> std::result::Result<(), EditError> {
+        Self::change_response_header(self, name, change)
+    }
+
+    fn set_attribute(&mut self, key: &str, value: &str) -> std::result::Result<(), EditError> {
+        Self::set_attribute(self, key, value)
+    }
+
+    fn has_response(&self) -> bool {
+        self.response.is_some()
     }
 }
 
-impl Prepared {
-    fn header(side: Side, kind: Kind, Named { name, value }: Named) -> Self {
-        let takes_value = value.is_none();
-        let value = value.map(|value| HeaderValue::from_maybe_shared(bytes::Bytes::from(value))).transpose();
-        match (HeaderName::from_bytes(name.as_bytes()), value) {
-            (Ok(name), Ok(value)) => {
-                Self::Header { side, kind, name, value: value.map_or(Source::Given, Source::Always) }
-            }
-            _ => Self::Never { takes_value },
-        }
-    }
-
-    fn removal(side: Side, name: &str) -> Self {
-        match HeaderName::from_bytes(name.as_bytes()) {
-            Ok(name) => Self::Removal { side, name },
-            Err(_) => Self::Never { takes_value: false },
-        }
-    }
-
-    fn make<'a>(
-        &'a self,
-        exchange: &mut Exchange,
-        with_response: bool,
-        given: &mut Given<'a>,
-    ) -> std::result::Result<(), EditError> {
-        match self {
-            Self::Header { side, kind, name, value } => {
-                let value = value.value(given, HeaderValue::clone, |value| HeaderValue::from_bytes(value).ok())?;
-                let change = kind.of(name, value);
-                change.map_or(Ok(()), |change| side.change(name, change, exchange, with_response))
-            }
-            Self::Removal { side, name } => side.change(name, Change::Remove, exchange, with_response),
-            Self::Attribute { key, value } => {
-                let value = value.value(given, String::as_str, |value| std::str::from_utf8(value).ok())?;
-                value.map_or(Ok(()), |value| exchange.set_attribute(key, value))
-            }
-            Self::Never { takes_value } => {
-                if *takes_value {
-                    given.next();
-                }
-                Err(EditError::InvalidSyntax)
-            }
-        }
-    }
-}
-
-impl Side {
-    fn change(
-        self,
-        name: &HeaderName,
-        change: Change,
-        exchange: &mut Exchange,
-        with_response: bool,
-    ) -> std::result::Result<(), EditError> {
-        match self {
-            Self::Request => exchange.change_request_header(name.clone(), change),
-            // Only what is lent is changed.
-            Self::Response if !with_response && exchange.response.is_some() => Err(EditError::Forbidden),
-            Self::Response => exchange.change_response_header(name.clone(), change),
-        }
-    }
-}
-
-impl Kind {
-    /// What it comes to with this value; `None` if to nothing.
-    fn of(self, name: &HeaderName, value: Option<HeaderValue>) -> Option<Change> {
-        match (self, value) {
-            // A request always has one.
-            (Self::Set, None) if name == HOST => None,
-            (Self::Set, Some(value)) => Some(Change::Set(value)),
-            (Self::Append, Some(value)) => Some(Change::Append(value)),
-            (Self::Default, Some(value)) => Some(Change::Default(value)),
-            (Self::Join, Some(value)) => Some(Change::Join(value)),
-            (Self::Set, None) => Some(Change::Remove),
-            (Self::Append | Self::Default | Self::Join, None) => None,
-        }
+fn prepared(edit: Edit) -> edits::Edit {
+    let header = |side, kind, named: Named| edits::Edit::header(side, kind, &named.name, named.value.as_deref());
+    match edit {
+        Edit::SetHeader(named) => header(S::Request, K::Set, named),
+        Edit::AppendHeader(named) => header(S::Request, K::Append, named),
+        Edit::RemoveHeader(name) => edits::Edit::removal(S::Request, &name),
+        Edit::SetResponseHeader(named) => header(S::Response, K::Set, named),
+        Edit::AppendResponseHeader(named) => header(S::Response, K::Append, named),
+        Edit::RemoveResponseHeader(name) => edits::Edit::removal(S::Response, &name),
+        Edit::DefaultResponseHeader(named) => header(S::Response, K::Default, named),
+        Edit::JoinResponseHeader(named) => header(S::Response, K::Join, named),
+        Edit::SetAttribute(Named { name, value }) => edits::Edit::attribute(name, value),
     }
 }
 
@@ -271,6 +120,8 @@ impl HostEdits for State {
 
 #[cfg(test)]
 mod tests {
+    use gateway_rules::edits::{MAX_EDIT_BYTES, MAX_EDITS};
+
     use super::*;
     use crate::plugin::tests::slot;
 
@@ -288,10 +139,10 @@ mod tests {
     #[test]
     fn what_a_guest_can_keep_is_bounded() {
         let many = |number| vec![Edit::RemoveHeader("x-a".to_owned()); number];
-        assert!(Edits::new(many(EDITS)).is_ok());
-        assert!(Edits::new(many(EDITS + 1)).is_err());
-        assert!(Edits::new(vec![Edit::SetAttribute(named("a", Some(&vec![b'v'; BYTES])))]).is_err());
-        assert!(Edits::new(vec![Edit::RemoveHeader("a".repeat(BYTES + 1))]).is_err());
+        assert!(Edits::new(many(MAX_EDITS)).is_ok());
+        assert!(Edits::new(many(MAX_EDITS + 1)).is_err());
+        assert!(Edits::new(vec![Edit::SetAttribute(named("a", Some(&vec![b'v'; MAX_EDIT_BYTES])))]).is_err());
+        assert!(Edits::new(vec![Edit::RemoveHeader("a".repeat(MAX_EDIT_BYTES + 1))]).is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::{borrow::Cow, time::UNIX_EPOCH};
 
+use gateway_rules::fields::{request_lines, request_values};
 use http::{HeaderMap, HeaderValue};
 use wasmtime::{Result, component::Resource};
 
@@ -69,27 +70,21 @@ impl HostRequest for State {
         let exchange = self.exchange()?;
         exchange.note_read(&name);
         let request = &exchange.request;
-        if is_host(&name) {
-            return Ok(Some(request.authority.as_bytes().to_vec()));
-        }
-        Ok(request.headers.get(&name).map(|value| value.as_bytes().to_vec()))
+        Ok(request_values(&request.headers, &request.authority, &name).next().map(|value| value.as_bytes().to_vec()))
     }
 
     fn header_values(&mut self, _: Resource<Request>, name: String) -> Result<Vec<Vec<u8>>> {
         let exchange = self.exchange()?;
         exchange.note_read(&name);
         let request = &exchange.request;
-        if is_host(&name) {
-            return Ok(vec![request.authority.as_bytes().to_vec()]);
-        }
-        Ok(values(&request.headers, &name))
+        let values = request_values(&request.headers, &request.authority, &name);
+        Ok(values.map(|value| value.as_bytes().to_vec()).collect())
     }
 
     fn headers(&mut self, _: Resource<Request>) -> Result<Fields> {
         let request = &self.exchange()?.request;
         let mut lines = Vec::with_capacity(request.headers.len() + 1);
-        lines.push(("host".to_owned(), request.authority.as_bytes().to_vec()));
-        lines.extend(fields::all(&request.headers));
+        lines.extend(request_lines(&request.headers, &request.authority).map(fields::owned));
         Ok(lines)
     }
 
@@ -179,11 +174,6 @@ impl HostResponse for State {
         self.handles = self.handles.saturating_sub(1);
         Ok(())
     }
-}
-
-/// `host` is kept as the authority and not among the headers, but a plugin may read it as one.
-fn is_host(name: &str) -> bool {
-    name.eq_ignore_ascii_case("host")
 }
 
 fn values(headers: &HeaderMap, name: &str) -> Vec<Vec<u8>> {

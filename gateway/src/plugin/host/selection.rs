@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use gateway_rules::{fields::is_host, selection};
 use http::{HeaderMap, HeaderName, Version};
 use wasmtime::{Result, component::Resource};
 
@@ -14,10 +15,8 @@ use crate::{
     },
 };
 
-/// Bounds of what a guest can keep here: selections of an instance, their items, and the bytes of their names.
+/// Selections that an instance can have here.
 const SELECTIONS: usize = 64;
-const ITEMS: usize = 256;
-const NAME_BYTES: usize = 16 * 1024;
 
 /// The items of a selection. It is handed to guests by its place among the instance's selections.
 pub struct Selection(Box<[Picked]>);
@@ -52,9 +51,8 @@ impl Selection {
             }
             _ => 0,
         };
-        if items.len() > ITEMS || items.iter().map(named).sum::<usize>() > NAME_BYTES {
-            wasmtime::bail!("a selection of more than {ITEMS} items or {NAME_BYTES} bytes of names");
-        }
+        let checked = selection::check(items.len(), items.iter().map(named).sum());
+        checked.map_err(|why| wasmtime::format_err!("{why}"))?;
         Ok(Self(items.into_iter().map(Picked::from).collect()))
     }
 
@@ -92,7 +90,7 @@ impl From<Item> for Picked {
             Item::Protocol => Self::Protocol,
             Item::ClientAddress => Self::ClientAddress,
             Item::Route => Self::Route,
-            Item::Header(name) if name.eq_ignore_ascii_case("host") => Self::Authority,
+            Item::Header(name) if is_host(&name) => Self::Authority,
             Item::Header(name) => header(name, Self::Header),
             Item::ResponseHeader(name) => header(name, Self::ResponseHeader),
             Item::Attribute(key) => Self::Attribute(key),
@@ -164,12 +162,14 @@ impl HostSelection for State {
 
 #[cfg(test)]
 mod tests {
+    use gateway_rules::selection::{MAX_ITEMS, MAX_NAME_BYTES};
+
     use super::*;
 
     #[test]
     fn what_a_guest_can_keep_is_bounded() {
-        assert!(Selection::new(vec![Item::Method; ITEMS]).is_ok());
-        assert!(Selection::new(vec![Item::Method; ITEMS + 1]).is_err());
-        assert!(Selection::new(vec![Item::Attribute("a".repeat(NAME_BYTES + 1))]).is_err());
+        assert!(Selection::new(vec![Item::Method; MAX_ITEMS]).is_ok());
+        assert!(Selection::new(vec![Item::Method; MAX_ITEMS + 1]).is_err());
+        assert!(Selection::new(vec![Item::Attribute("a".repeat(MAX_NAME_BYTES + 1))]).is_err());
     }
 }

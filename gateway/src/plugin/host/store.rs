@@ -1,5 +1,6 @@
 //! State in granted buckets: in the process's memory, or in Redis, which is asked without waiting.
 
+use gateway_rules::take::MAX_STEPS;
 use wasmtime::Result;
 
 use crate::{
@@ -16,9 +17,6 @@ use crate::{
 
 type Outcome<T> = std::result::Result<T, StoreError>;
 type Answer<T> = Result<Outcome<T>>;
-
-/// Steps that are taken together.
-const STEPS: usize = 16;
 
 impl Host for State {
     fn get(&mut self, bucket: String, key: String) -> Answer<Option<Vec<u8>>> {
@@ -79,7 +77,7 @@ impl Host for State {
     }
 
     fn take_all(&mut self, bucket: String, group: String, steps: Vec<Step>, place: Place) -> Answer<Vec<Verdict>> {
-        if steps.len() > STEPS {
+        if steps.len() > MAX_STEPS {
             return Ok(Err(StoreError::TooLarge));
         }
         self.has_effect();

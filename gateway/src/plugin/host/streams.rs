@@ -1,5 +1,6 @@
 //! Bodies with their trailers, and bodies that are changed as they pass.
 
+use gateway_rules::reply::MAX_MEMO_BYTES;
 use http_body_util::BodyExt;
 use wasmtime::{Result, component::Resource};
 
@@ -14,7 +15,7 @@ use crate::{
         },
         fields,
         gather::{Unread, read_at_once},
-        passing::{Following, MEMO_BYTES},
+        passing::Following,
         state::State,
     },
 };
@@ -61,8 +62,8 @@ impl Host for State {
         if exchange.phase != Phase::Response {
             return Ok(Err(StreamError::Unavailable));
         }
-        if memo.len() > MEMO_BYTES {
-            return Ok(Err(StreamError::TooLarge(MEMO_BYTES as u64)));
+        if memo.len() > MAX_MEMO_BYTES {
+            return Ok(Err(StreamError::TooLarge(MAX_MEMO_BYTES as u64)));
         }
         Following::note(exchange, memo);
         Ok(Ok(()))
@@ -89,6 +90,5 @@ fn whole(exchange: &mut Exchange, phase: Phase, place: fn(&mut Exchange) -> &mut
 }
 
 fn within_bounds(exchange: &Exchange, body: &[u8]) -> Outcome<()> {
-    let limit = exchange.bounds.buffer_bytes;
-    if body.len() > limit { Err(StreamError::TooLarge(limit as u64)) } else { Ok(()) }
+    exchange.bounds.check_body(body.len()).map_err(StreamError::TooLarge)
 }

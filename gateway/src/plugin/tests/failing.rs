@@ -91,7 +91,7 @@ fn headers_are_bounded() {
 fn an_illegal_reply_is_a_failure() {
     let failure = failure(&naughty("illegal-reply").stage(), &mut slot());
     assert_eq!(failure.kind, FailureKind::Trap);
-    assert_eq!(failure.detail, "its reply is illegal: header x-out has an invalid value");
+    assert_eq!(failure.detail, "its reply is illegal: field x-out has an invalid value");
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod kept;
 mod link;
 mod node;
 mod ops;
+pub mod take;
 
 use std::{
     sync::{
@@ -183,8 +184,7 @@ impl Redis {
     }
 
     pub fn delete(&self, bucket: &str, key: &str) -> Result<Op, Failure> {
-        let keys = self.keys(bucket);
-        Ok(Op::Delete { keys: vec![keys.value(key)?, keys.quota(key)?] })
+        Ok(Op::Delete { keys: self.keys(bucket).all(key)? })
     }
 
     pub fn increment(&self, bucket: &str, key: &str, by: i64, ttl_ms: Option<u64>) -> Result<Op, Failure> {

@@ -3,16 +3,18 @@
 use std::{sync::OnceLock, time::Duration};
 
 use bytes::Bytes;
-use redis::{Cmd, ErrorKind, RedisError, RedisResult, Script, aio::ConnectionLike};
+use gateway_rules::store;
+use redis::{Cmd, RedisResult, Script, aio::ConnectionLike};
 
 use super::{
     super::{
-        Counting, MAX_KEY_BYTES, MAX_VALUE_BYTES, Step, Verdict,
+        Counting, Step, Verdict,
         responses::{MAX_RESPONSE_KEY_BYTES, VARIANTS},
     },
     failure::Failure,
     forgotten,
     kept::REMEMBERED,
+    take,
 };
 
 /// A question with its keys as Redis has them.
@@ -100,17 +102,24 @@ pub(super) struct Keys<'a> {
 
 impl Keys<'_> {
     pub(super) fn value(&self, key: &str) -> Result<String, Failure> {
-        self.compose('v', key, "")
+        self.compose('v', key)
     }
 
-    /// Of `take`: the key is a group by itself, unless it is a step of one.
+    /// Of `take`.
     pub(super) fn quota(&self, key: &str) -> Result<String, Failure> {
-        let (group, step) = key.split_once('\0').unwrap_or((key, ""));
-        self.compose('q', group, step)
+        self.compose('q', key)
+    }
+
+    /// Everything that can be under a key.
+    pub(super) fn all(&self, key: &str) -> Result<Vec<String>, Failure> {
+        ['v', 'q', 'w'].into_iter().map(|kind| self.compose(kind, key)).collect()
     }
 
     pub(super) fn responses(&self, key: &str) -> Result<String, Failure> {
-        self.compose('c', key, "")
+        if self.bucket.len() + key.len() > MAX_RESPONSE_KEY_BYTES {
+            return Err(Failure::TooLarge);
+        }
+        Ok(self.tagged('c', key, ""))
     }
 
     pub(super) fn step(&self, group: &str, step: &Step) -> Result<String, Failure> {
@@ -118,25 +127,27 @@ impl Keys<'_> {
             Counting::Steady => 'q',
             Counting::Sliding => 'w',
         };
-        self.compose(kind, group, &step.key)
+        self.compose(kind, &store::step_key(group, &step.key))
     }
 
-    fn compose(&self, kind: char, tag: &str, rest: &str) -> Result<String, Failure> {
-        let most = if kind == 'c' { MAX_RESPONSE_KEY_BYTES } else { MAX_KEY_BYTES };
-        if self.bucket.len() + tag.len() + rest.len() > most {
-            return Err(Failure::TooLarge);
-        }
-        let colon = if rest.is_empty() { "" } else { ":" };
+    /// The key is a group by itself, unless it is a step of one.
+    fn compose(&self, kind: char, key: &str) -> Result<String, Failure> {
+        store::check_key(self.bucket, key).map_err(|_| Failure::TooLarge)?;
+        Ok(match key.split_once('\0') {
+            None => self.tagged(kind, key, ""),
+            Some((group, step)) => self.tagged(kind, group, &format!(":{step}")),
+        })
+    }
+
+    fn tagged(&self, kind: char, tag: &str, rest: &str) -> String {
         // An empty tag is none (it would lie by the whole key), so it gets something to lie by.
-        Ok(format!("{}{}:{kind}:{{.{tag}}}{colon}{rest}", self.prefix, self.bucket))
+        format!("{}{}:{kind}:{{.{tag}}}{rest}", self.prefix, self.bucket)
     }
 }
 
 impl Op {
     pub(super) fn set(key: String, value: Vec<u8>, ttl_ms: Option<u64>) -> Result<Self, Failure> {
-        if value.len() > MAX_VALUE_BYTES {
-            return Err(Failure::TooLarge);
-        }
+        store::check_value(&value).map_err(|_| Failure::TooLarge)?;
         // Redis has no time to live of nothing: it is gone at once.
         if ttl_ms == Some(0) {
             return Ok(Self::Delete { keys: vec![key] });
@@ -194,20 +205,7 @@ impl Op {
                 let sum = increment().key(key).arg(*by).arg(ttl).invoke_async(connection).await?;
                 Ok(Reply::Number(sum))
             }
-            Self::Take { keys, steps } => {
-                let script = take();
-                let mut call = script.prepare_invoke();
-                for key in keys {
-                    call.key(key);
-                }
-                for step in steps {
-                    let way = if step.counting == Counting::Steady { 0 } else { 1 };
-                    let period = step.quota.period_ms.max(1).min(u64::from(u32::MAX)) * 1000;
-                    call.arg(way).arg(step.quota.limit).arg(period).arg(step.quota.burst).arg(step.cost);
-                }
-                let answers: Vec<Vec<i64>> = call.invoke_async(connection).await?;
-                verdicts(&answers, steps.len()).map(Reply::Verdicts)
-            }
+            Self::Take { keys, steps } => take::take(keys, steps, connection).await.map(Reply::Verdicts),
             Self::Find { key } => {
                 let values: Vec<Vec<u8>> = Cmd::hvals(key).query_async(connection).await?;
                 Ok(Reply::Kept(values.into_iter().filter_map(timed).collect()))
@@ -256,11 +254,6 @@ fn bounded(ttl_ms: u64) -> u64 {
     ttl_ms.min(u64::try_from(LONGEST.as_millis()).unwrap_or(u64::MAX))
 }
 
-fn take() -> &'static Script {
-    static SCRIPT: OnceLock<Script> = OnceLock::new();
-    SCRIPT.get_or_init(|| Script::new(include_str!("take.lua")))
-}
-
 fn keep() -> &'static Script {
     static SCRIPT: OnceLock<Script> = OnceLock::new();
     SCRIPT.get_or_init(|| Script::new(include_str!("keep.lua")))
@@ -284,23 +277,4 @@ fn probe() -> &'static Script {
 fn increment() -> &'static Script {
     static SCRIPT: OnceLock<Script> = OnceLock::new();
     SCRIPT.get_or_init(|| Script::new(include_str!("increment.lua")))
-}
-
-fn verdicts(answers: &[Vec<i64>], count: usize) -> RedisResult<Vec<Verdict>> {
-    let strange = || RedisError::from((ErrorKind::UnexpectedReturnType, "not what the script answers"));
-    if answers.len() != count {
-        return Err(strange());
-    }
-    // Rounded up: who waits so long is not refused for having come too early.
-    let millis = |micros: i64| u64::try_from(micros).map_or(u64::MAX, |micros| micros.div_ceil(1000));
-    let verdict = |answer: &Vec<i64>| {
-        let [allowed, remaining, reset, retry] = answer[..] else { return Err(strange()) };
-        Ok(Verdict {
-            allowed: allowed == 1,
-            remaining: u32::try_from(remaining).unwrap_or(0),
-            reset_after_ms: millis(reset),
-            retry_after_ms: millis(retry),
-        })
-    };
-    answers.iter().map(verdict).collect()
 }

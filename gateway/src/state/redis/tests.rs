@@ -17,6 +17,12 @@ fn what_belongs_together_lies_in_one_slot() {
     assert_eq!(keys.quota("").unwrap(), "gateway:limits:q:{.}");
     // The same count, asked for by itself.
     assert_eq!(keys.quota("anna\0burst").unwrap(), steps[0]);
+    // All that is under a key, also under that of a step.
+    assert_eq!(
+        keys.all("anna\0hour").unwrap(),
+        ["gateway:limits:v:{.anna}:hour", "gateway:limits:q:{.anna}:hour", "gateway:limits:w:{.anna}:hour"]
+    );
+    assert_eq!(keys.step("anna", &step("", Counting::Steady)).unwrap(), "gateway:limits:q:{.anna}:");
     assert_eq!(keys.value(&"k".repeat(2000)), Err(Failure::TooLarge));
 }
 
@@ -43,6 +49,7 @@ fn nobody_waits_for_a_server_that_is_away() {
 fn the_page_about_state_names_every_command_that_a_server_must_have() {
     let page = include_str!("../../../../docs/state.md");
     let scripts = [
+        include_str!("clock.lua"),
         include_str!("take.lua"),
         include_str!("keep.lua"),
         include_str!("purge.lua"),

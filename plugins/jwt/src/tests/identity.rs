@@ -91,8 +91,14 @@ fn a_claim_that_cannot_be_told_safely_is_refused() {
 
 #[test]
 fn large_headers_are_the_clients_fault_and_not_the_plugins() {
-    let (_, mut plugin) = plugin(config_with(json!({ "claims-to-headers": { "x-user": "sub" } })));
+    let claims = json!({
+        "x-user-a": "sub", "x-user-b": "sub", "x-user-c": "sub", "x-user-d": "sub", "x-user-e": "sub", "x-user-f": "sub",
+    });
+    let config = json!({ "claims-to-headers": claims, "max-token-bytes": 64 * 1024 });
+    let (_, mut plugin) = plugin(config_with(config));
+    // What else the client sends takes no room away.
     let request = bearer(&token(json!({ "sub": "a".repeat(4000) }))).header("x-junk", "x".repeat(58_000));
-    let reply = refused(plugin.request(request), 431, "no-room");
+    accepted(plugin.request(request));
+    let reply = refused(plugin.request(bearer(&token(json!({ "sub": "a".repeat(40_000) })))), 431, "no-room");
     assert_eq!(reply.header("www-authenticate"), None);
 }

@@ -4,7 +4,10 @@
 //! of which as much counts as still lies within a period from now, as if it had been taken evenly. It is counted in units times
 //! nanoseconds of the period, so that nothing is rounded.
 
-use super::quota::{NANOS_PER_MILLI, Quota, Verdict};
+use crate::{
+    quota::{NANOS_PER_MILLI, Quota},
+    take::{Taken, Verdict},
+};
 
 /// What is remembered between steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,21 +19,13 @@ pub struct Window {
     period: u64,
 }
 
-/// A verdict and, where the step was allowed and cost something, what to remember and for how long.
-pub struct Counted {
-    pub verdict: Verdict,
-    pub remember: Option<(Window, u64)>,
-    /// For how long, in nanoseconds, the same step would be refused from now on; 0 if it would be allowed, or never can be.
-    pub refuses_for: u64,
-}
-
 /// Takes `cost` units of a window's `limit` at `now`, in nanoseconds. A cost of 0 only asks.
-pub fn take(quota: Quota, before: Option<Window>, cost: u32, now: u64) -> Counted {
+#[inline]
+pub fn take(quota: Quota, before: Option<Window>, cost: u32, now: u64) -> Taken<Window> {
     if quota.limit == 0 {
-        let never = Verdict { allowed: false, remaining: 0, reset_after_ms: u64::MAX, retry_after_ms: u64::MAX };
-        return Counted { verdict: never, remember: None, refuses_for: 0 };
+        return Taken { verdict: Verdict::NEVER, remember: None, refuses_for: 0 };
     }
-    let period = quota.period_ms.max(1).saturating_mul(NANOS_PER_MILLI);
+    let period = quota.period();
     let (index, passed) = (now / period, now % period);
     let (current, previous) = before.map_or((0, 0), |before| before.seen_from(index, period));
     let (limit, cost) = (u64::from(quota.limit), u64::from(cost));
@@ -65,7 +60,7 @@ pub fn take(quota: Quota, before: Option<Window>, cost: u32, now: u64) -> Counte
     });
     let again = used + u128::from(taken + cost) * u128::from(period);
     let refuses_for = if again > full { retry(limit, cost, current, previous, period, rest).unwrap_or(0) } else { 0 };
-    Counted { verdict, remember, refuses_for }
+    Taken { verdict, remember, refuses_for }
 }
 
 /// Until so much has slid out of the window that the step fits, in nanoseconds; none if it never will.
@@ -85,6 +80,12 @@ fn retry(limit: u64, cost: u64, current: u64, previous: u64, period: u64, rest: 
 }
 
 impl Window {
+    /// The window of a quota at `now`, in nanoseconds, with the units of it and of the one before.
+    pub fn of(quota: Quota, current: u64, previous: u64, now: u64) -> Self {
+        let period = quota.period();
+        Self { index: now / period, current, previous, period }
+    }
+
     /// Units of the present window and the one before. A window of another length begins anew.
     fn seen_from(self, index: u64, period: u64) -> (u64, u64) {
         match index.checked_sub(self.index) {
@@ -106,9 +107,9 @@ mod tests {
 
     impl Counter {
         fn take(&mut self, cost: u32, now_ms: u64) -> Verdict {
-            let counted = take(self.0, self.1, cost, now_ms * MS);
-            self.1 = counted.remember.map(|(window, _)| window).or(self.1);
-            counted.verdict
+            let taken = take(self.0, self.1, cost, now_ms * MS);
+            self.1 = taken.remember.map(|(window, _)| window).or(self.1);
+            taken.verdict
         }
     }
 

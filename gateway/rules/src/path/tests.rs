@@ -1,7 +1,6 @@
 //! What the rule for paths promises, sentence by sentence.
 
 use super::*;
-use crate::config::model::MatrixParameters;
 
 const KEEP: PathRule = PathRule {
     encoded_slashes: EncodedSlashes::Keep,

@@ -11,33 +11,22 @@
 //! - it is full at `burst × period`.
 //!
 //! A step is allowed if the level after it would not be over full; one that is not allowed changes nothing.
-//! The largest product, `u32::MAX × u64::MAX`, is far inside 128 bits.
+//! The largest product, `u32::MAX` times a year, is far inside 128 bits.
+//!
+//! The state in Redis does the same in `gateway/src/state/redis/take.lua`, in microseconds: it decides what is taken and what is
+//! stored. Verdicts are always made here. A randomised test compares the two.
 
-use super::clock::Clock;
-use std::time::Duration;
+use crate::take::{Taken, Verdict};
 
 /// `limit` units each `period_ms`, and up to `burst` of them at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
     /// 0 allows nothing.
     pub limit: u32,
-    /// 0 counts as 1.
+    /// At least 1 and at most [`Quota::MAX_PERIOD_MS`]: what is outside counts as the nearest of them.
     pub period_ms: u64,
     /// 0 allows nothing.
     pub burst: u32,
-}
-
-/// What came of a step. Durations are rounded up, so that who waits as long as told is not refused again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
-    pub allowed: bool,
-    /// Units left at once, after this step.
-    pub remaining: u32,
-    /// Until the whole burst is there again; `u64::MAX` for never.
-    pub reset_after_ms: u64,
-    /// Until this step would be allowed; 0 if it was, `u64::MAX` for never (it costs more than the burst, or
-    /// the limit is 0).
-    pub retry_after_ms: u64,
 }
 
 /// What is remembered between steps. An empty level is the same as no memory.
@@ -48,45 +37,37 @@ pub struct Level {
     period: u64,
     /// When `level` was true, in nanoseconds of the store's clock.
     at: u64,
+    /// When it is empty under the quota that it was taken from. From then on there is no memory of it, even if the quota has
+    /// changed since: whoever stores it may forget it then.
+    until: u64,
 }
 
-/// A verdict and, where the step was allowed and cost something, what to remember and for how long.
-pub struct Taken {
-    pub verdict: Verdict,
-    pub remember: Option<(Level, u64)>,
-    /// For how long, in nanoseconds, the same step would be refused from now on; 0 if it would be allowed, or never can be.
-    pub refuses_for: u64,
-}
-
-pub(super) const NANOS_PER_MILLI: u64 = 1_000_000;
-
-/// One of several steps that are taken together, or not at all.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    pub key: String,
-    pub quota: Quota,
-    pub counting: Counting,
-    /// 0 only asks.
-    pub cost: u32,
-}
-
-/// How units come back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Counting {
-    /// Evenly, one after another.
-    Steady,
-    /// When they are a period old. The burst does not count.
-    Sliding,
-}
+pub(crate) const NANOS_PER_MILLI: u64 = 1_000_000;
+pub(crate) const NANOS_PER_MICRO: u64 = 1_000;
 
 impl Quota {
+    /// The longest period: a year. Products of it with units stay within what a double holds exactly in the script for Redis.
+    pub const MAX_PERIOD_MS: u64 = 366 * 24 * 3600 * 1000;
+
+    /// The period that counts, in microseconds.
+    #[inline]
+    pub fn period_micros(self) -> u64 {
+        self.period() / NANOS_PER_MICRO
+    }
+
+    /// The period that counts, in nanoseconds.
+    #[inline]
+    pub(crate) fn period(self) -> u64 {
+        self.period_ms.clamp(1, Self::MAX_PERIOD_MS) * NANOS_PER_MILLI
+    }
+
     /// Takes `cost` units at `now`, in nanoseconds. A cost of 0 only asks.
-    pub fn take(self, before: Option<Level>, cost: u32, now: u64) -> Taken {
+    #[inline]
+    pub fn take(self, before: Option<Level>, cost: u32, now: u64) -> Taken<Level> {
         if self.limit == 0 || self.burst == 0 {
-            let never = Verdict { allowed: false, remaining: 0, reset_after_ms: u64::MAX, retry_after_ms: u64::MAX };
-            return Taken { verdict: never, remember: None, refuses_for: 0 };
+            return Taken { verdict: Verdict::NEVER, remember: None, refuses_for: 0 };
         }
-        let period = self.period_ms.max(1).saturating_mul(NANOS_PER_MILLI);
+        let period = self.period();
         let full = u128::from(self.burst) * u128::from(period);
         let rise = u128::from(cost) * u128::from(period);
         let level = before.map_or(0, |before| before.drained(self.limit, period, now));
@@ -104,8 +85,10 @@ impl Quota {
             },
         };
         let remember = (allowed && cost > 0).then(|| {
-            let lasts = after.div_ceil(u128::from(self.limit));
-            (Level { level: after, period, at: now }, u64::try_from(lasts).unwrap_or(u64::MAX))
+            // Whole microseconds, as Redis counts them.
+            let micros = after.div_ceil(u128::from(self.limit) * u128::from(NANOS_PER_MICRO));
+            let lasts = u64::try_from(micros).unwrap_or(u64::MAX).saturating_mul(NANOS_PER_MICRO);
+            (Level { level: after, period, at: now, until: now.saturating_add(lasts) }, lasts)
         });
         let excess = if cost > self.burst { 0 } else { (after + rise).saturating_sub(full) };
         let refuses_for = u64::try_from(excess.div_ceil(u128::from(self.limit))).unwrap_or(u64::MAX);
@@ -119,26 +102,32 @@ impl Quota {
 }
 
 impl Level {
+    /// The level of a quota at `now`, in nanoseconds: so many units, and a rest in units times microseconds of the period.
+    pub fn of(quota: Quota, units: u64, rest: u64, now: u64) -> Self {
+        let micros = u128::from(units) * u128::from(quota.period_micros()) + u128::from(rest);
+        Self { level: micros * u128::from(NANOS_PER_MICRO), period: quota.period(), at: now, until: u64::MAX }
+    }
+
     /// The level at `now`. A quota whose period has changed meets the units that were taken under the old one.
     fn drained(self, limit: u32, period: u64, now: u64) -> u128 {
+        if now >= self.until {
+            return 0;
+        }
         let passed = u128::from(now.saturating_sub(self.at));
         let level = if period == self.period {
             self.level
         } else {
-            let (old, new) = (u128::from(self.period), u128::from(period));
-            (self.level / old).saturating_mul(new).saturating_add(self.level % old * new / old)
+            self.level / u128::from(self.period) * u128::from(period) + self.rest_in(period)
         };
         level.saturating_sub(passed * u128::from(limit))
     }
-}
 
-/// The clock's reading in nanoseconds: enough for five centuries.
-pub(super) fn nanos(clock: &impl Clock) -> u64 {
-    to_nanos(clock.now())
-}
-
-pub(super) fn to_nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    /// What is over whole units, of another period: in whole microseconds, as Redis counts it.
+    fn rest_in(self, period: u64) -> u128 {
+        let micros = |nanos: u64| u128::from(nanos / NANOS_PER_MICRO);
+        let rest = self.level % u128::from(self.period) / u128::from(NANOS_PER_MICRO);
+        rest * micros(period) / micros(self.period) * u128::from(NANOS_PER_MICRO)
+    }
 }
 
 #[cfg(test)]
@@ -246,7 +235,9 @@ mod tests {
         assert!(!bucket.take(u32::MAX, 1).allowed);
         let mut slow = Bucket::new(1, u64::MAX, u32::MAX);
         assert!(slow.take(u32::MAX, 0).allowed);
-        assert_eq!(slow.take(1, u64::MAX / MS).remaining, 0);
+        // What is longer than a year counts as a year.
+        assert_eq!(slow.take(0, 3 * Quota::MAX_PERIOD_MS).remaining, 3);
+        assert_eq!(slow.take(1, u64::MAX / MS).remaining, 582);
         slow.quota.period_ms = 1;
         assert!(slow.take(1, u64::MAX / MS).allowed);
     }

@@ -26,16 +26,57 @@ use std::{borrow::Cow, fmt};
 
 use http::{Method, uri::PathAndQuery};
 
-use crate::{
-    config::model::{EncodedSlashes, PathRule},
-    error::Failure,
-};
+/// What a route's service makes of what services read differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PathRule {
+    /// `%2F` and `%5C`.
+    pub encoded_slashes: EncodedSlashes,
+    /// Several slashes in a row are one.
+    pub merge_slashes: bool,
+    /// `;x`.
+    pub matrix_parameters: MatrixParameters,
+}
+
+impl Default for PathRule {
+    fn default() -> Self {
+        Self { encoded_slashes: EncodedSlashes::Reject, merge_slashes: true, matrix_parameters: Default::default() }
+    }
+}
+
+/// What becomes of `%2F` and `%5C` in a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
+#[cfg_attr(feature = "config", serde(rename_all = "kebab-case"))]
+pub enum EncodedSlashes {
+    /// The request is answered with 400.
+    #[default]
+    Reject,
+    /// They stay as they are and never separate segments.
+    Keep,
+    /// `%2F` becomes `/` before dot segments are resolved.
+    Decode,
+}
+
+/// What becomes of a path with `;name=value` in a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
+#[cfg_attr(feature = "config", serde(rename_all = "kebab-case"))]
+pub enum MatrixParameters {
+    /// It is forwarded if the route is the same without the parameters, and else answered with 400.
+    #[default]
+    SameRoute,
+    /// They are part of the segment.
+    Keep,
+}
 
 /// Why a path is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rejected {
+    /// There is one in it.
     Backslash,
+    /// A percent sign without two hexadecimal digits.
     BrokenEscape,
+    /// One that is not encoded, or `%00`.
     ControlCharacter,
     /// A route that the path could mean rejects encoded slashes.
     EncodedSlash,
@@ -43,6 +84,7 @@ pub enum Rejected {
     Ambiguous,
     /// `..` between encoded slashes, or a dot segment with parameters.
     HiddenDotSegment,
+    /// `..` leads there.
     AboveRoot,
     /// `*` with another method than `OPTIONS`.
     Asterisk,
@@ -53,7 +95,9 @@ pub enum Rejected {
 /// A target whose path needs no further look, or one that can be read in several ways.
 #[derive(Debug)]
 pub enum Normal {
+    /// In normal form.
     Clear(PathAndQuery),
+    /// The routes decide.
     Ambiguous(Ambiguous),
 }
 
@@ -64,6 +108,7 @@ pub struct Ambiguous {
     target: PathAndQuery,
     /// After steps 1 and 2.
     escaped: String,
+    /// What can be read in several ways.
     pub doubts: Doubts,
 }
 
@@ -83,12 +128,17 @@ pub struct Doubts {
 pub struct Reading {
     /// Encoded slashes and backslashes separate segments.
     pub decode_slashes: bool,
+    /// Several slashes in a row are one.
     pub merge_slashes: bool,
     /// Segments end at the first `;`.
     pub strip_parameters: bool,
 }
 
 /// The normal form of a request's path, with its query. Allocates nothing where the path already has it.
+///
+/// # Errors
+///
+/// It is rejected.
 pub fn normalise(target: &PathAndQuery, method: &Method) -> Result<Normal, Rejected> {
     let path = target.path();
     if path == "*" {
@@ -159,6 +209,10 @@ impl Ambiguous {
     }
 
     /// What the path is in one reading.
+    ///
+    /// # Errors
+    ///
+    /// It is rejected.
     pub fn read(&self, reading: Reading) -> Result<PathAndQuery, Rejected> {
         let mut path = Cow::Borrowed(&*self.escaped);
         if reading.decode_slashes {
@@ -171,6 +225,10 @@ impl Ambiguous {
     }
 
     /// What the path is under a rule, which is what goes upstream.
+    ///
+    /// # Errors
+    ///
+    /// It is rejected.
     pub fn under(&self, rule: PathRule) -> Result<PathAndQuery, Rejected> {
         if self.doubts.encoded_slash {
             match rule.encoded_slashes {
@@ -348,15 +406,6 @@ impl fmt::Display for Rejected {
 }
 
 impl std::error::Error for Rejected {}
-
-impl From<Rejected> for Failure {
-    fn from(rejected: Rejected) -> Self {
-        match rejected {
-            Rejected::TooLong => Self::UriTooLong,
-            _ => Self::PathRejected,
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,203 @@
+//! What may be done to fields: names and values that are valid, none of the gateway's own, none over the bounds.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header::Entry};
+
+use crate::{bounds::Room, edit::EditError};
+
+/// Name and value of a field.
+///
+/// # Errors
+///
+/// One of them is not valid.
+pub fn field(name: &str, value: &[u8]) -> Result<(HeaderName, HeaderValue), EditError> {
+    let value = HeaderValue::from_bytes(value).map_err(|_| EditError::InvalidSyntax)?;
+    Ok((field_name(name)?, value))
+}
+
+/// The name of a field.
+///
+/// # Errors
+///
+/// It is not valid.
+pub fn field_name(name: &str) -> Result<HeaderName, EditError> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| EditError::InvalidSyntax)
+}
+
+/// Connection management and framing are the gateway's (RFC 9110 §7.6.1, RFC 9112 §6).
+#[inline]
+pub fn is_owned_by_the_gateway(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "content-length"
+    )
+}
+
+/// Refuses the names of the gateway's own fields.
+///
+/// # Errors
+///
+/// It is one of them.
+#[inline]
+pub fn refuse_owned(name: &HeaderName) -> Result<(), EditError> {
+    if is_owned_by_the_gateway(name) { Err(EditError::Forbidden) } else { Ok(()) }
+}
+
+pub(crate) fn insert(
+    headers: &mut HeaderMap,
+    name: HeaderName,
+    value: HeaderValue,
+    room: Room,
+) -> Result<(), EditError> {
+    let new = line_bytes(&name, &value);
+    let (section, count) = (section_bytes(headers), headers.len());
+    // Hashed once: this is what most edits are.
+    match headers.try_entry(name).map_err(|_| EditError::TooLarge)? {
+        Entry::Occupied(mut there) => {
+            let old: usize = there.iter().map(|value| line_bytes(there.key(), value)).sum();
+            // Only an edit that adds is refused: a head may be at its limit and be trimmed.
+            if new > old && section - old + new > room.bytes {
+                return Err(EditError::TooLarge);
+            }
+            there.insert(value);
+        }
+        Entry::Vacant(place) => {
+            if section + new > room.bytes || count >= room.fields {
+                return Err(EditError::TooLarge);
+            }
+            place.try_insert(value).map_err(|_| EditError::TooLarge)?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn append(
+    headers: &mut HeaderMap,
+    name: HeaderName,
+    value: HeaderValue,
+    room: Room,
+) -> Result<(), EditError> {
+    let new = line_bytes(&name, &value);
+    if section_bytes(headers) + new > room.bytes || headers.len() >= room.fields {
+        return Err(EditError::TooLarge);
+    }
+    headers.try_append(name, value).map_err(|_| EditError::TooLarge)?;
+    Ok(())
+}
+
+/// The size of a header section as HTTP/1.1 writes it: `name: value` and a line end for each field.
+pub fn section_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| line_bytes(name, value)).sum()
+}
+
+/// The size of one field of it.
+#[inline]
+pub fn line_bytes(name: &HeaderName, value: &HeaderValue) -> usize {
+    name.as_str().len() + value.len() + 4
+}
+
+/// Whether two names differ, and only in `-` and `_`: CGI, WSGI and PHP merge them (RFC 3875 §4.1.18), so that a client could otherwise
+/// say what only a plugin may.
+pub fn is_other_spelling(one: &str, other: &str) -> bool {
+    one.len() == other.len()
+        && one != other
+        && one.bytes().zip(other.bytes()).all(|(a, b)| a == b || matches!((a, b), (b'_', b'-') | (b'-', b'_')))
+}
+
+/// Removes the other spellings of a name.
+pub fn remove_other_spellings(headers: &mut HeaderMap, name: &HeaderName) {
+    let is_other = |other: &&HeaderName| is_other_spelling(other.as_str(), name.as_str());
+    // Nearly always there is none.
+    while let Some(other) = headers.keys().find(is_other).cloned() {
+        headers.remove(other);
+    }
+}
+
+/// The values of a request's header, in their order. `host` is the authority, which is not among the headers.
+pub fn request_values<'a>(
+    headers: &'a HeaderMap,
+    authority: &'a HeaderValue,
+    name: &str,
+) -> impl Iterator<Item = &'a HeaderValue> + use<'a> {
+    let host = is_host(name);
+    let others = (!host).then(|| headers.get_all(name));
+    host.then_some(authority).into_iter().chain(others.into_iter().flatten())
+}
+
+/// All headers of a request, one entry for each line, `host` first.
+pub fn request_lines<'a>(
+    headers: &'a HeaderMap,
+    authority: &'a HeaderValue,
+) -> impl Iterator<Item = (&'a str, &'a HeaderValue)> {
+    std::iter::once(("host", authority)).chain(headers.iter().map(|(name, value)| (name.as_str(), value)))
+}
+
+/// Whether a plugin means the authority by the name of a header.
+#[inline]
+pub fn is_host(name: &str) -> bool {
+    name.eq_ignore_ascii_case("host")
+}
+
+/// Header fields that a plugin makes by itself: those of a reply, or trailers.
+///
+/// # Errors
+///
+/// What is wrong with one of them, or that there are too many.
+pub fn own_fields(
+    fields: impl ExactSizeIterator<Item = (String, Vec<u8>)>,
+    (max_fields, max_bytes): (usize, usize),
+    mut takes: impl FnMut(&HeaderName) -> Result<bool, String>,
+) -> Result<HeaderMap, String> {
+    if fields.len() > max_fields {
+        return Err(format!("{} fields are more than {max_fields}", fields.len()));
+    }
+    let mut bytes = 0;
+    let mut headers = HeaderMap::with_capacity(fields.len());
+    for (name, value) in fields {
+        let lower = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is no field name"))?;
+        if !takes(&lower)? {
+            continue;
+        }
+        let value = HeaderValue::from_bytes(&value).map_err(|_| format!("field {lower} has an invalid value"))?;
+        bytes += line_bytes(&lower, &value);
+        if bytes > max_bytes {
+            return Err(format!("the fields are over {max_bytes} bytes"));
+        }
+        headers.append(lower, value);
+    }
+    Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_underscores_is_another_spelling() {
+        let mut headers = HeaderMap::new();
+        for name in ["x-user-id", "x_user_id", "x-user_id", "xuser-id", "x_user_ids"] {
+            headers.insert(name, "1".parse().unwrap());
+        }
+        remove_other_spellings(&mut headers, &HeaderName::from_static("x-user-id"));
+        let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["x-user-id", "x_user_ids", "xuser-id"]);
+    }
+
+    #[test]
+    fn host_is_the_authority_and_comes_first() {
+        let (mut headers, authority) = (HeaderMap::new(), HeaderValue::from_static("example.com"));
+        headers.append("x-a", HeaderValue::from_static("1"));
+        headers.append("x-a", HeaderValue::from_static("2"));
+        assert_eq!(request_values(&headers, &authority, "Host").collect::<Vec<_>>(), ["example.com"]);
+        assert_eq!(request_values(&headers, &authority, "X-A").collect::<Vec<_>>(), ["1", "2"]);
+        let names: Vec<_> = request_lines(&headers, &authority).map(|(name, _)| name).collect();
+        assert_eq!(names, ["host", "x-a", "x-a"]);
+    }
+}

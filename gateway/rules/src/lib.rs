@@ -1,0 +1,24 @@
+//! The rules of an exchange: what plugins may do to it, and how much.
+//!
+//! The gateway applies them, and so does the test kit of the SDK, so that a plugin that passes its tests passes in the gateway. The
+//! crate knows neither sockets nor WebAssembly, and depends on nothing but `http`. With the feature `config`, types that the
+//! gateway's configuration names can be read from it; the feature `crypto` adds signatures and passwords.
+
+#![deny(missing_docs)]
+
+pub mod attributes;
+pub mod authority;
+pub mod bounds;
+#[cfg(feature = "crypto")]
+pub mod crypto;
+pub mod edit;
+pub mod edits;
+pub mod fields;
+pub mod headers;
+pub mod path;
+pub mod quota;
+pub mod reply;
+pub mod selection;
+pub mod store;
+pub mod take;
+pub mod window;

@@ -1,0 +1,7 @@
+//! The gateway, its state in Redis and the test kit of the SDK apply the same rules: random operations, whose seeds are printed, come to
+//! the same everywhere.
+
+mod exchanges;
+mod quotas;
+#[path = "../../guests/scripted/src/lib.rs"]
+mod scripted;
