@@ -1,23 +1,11 @@
-//! An API gateway whose pipeline is made of WebAssembly components. `ARCHITECTURE.md` beside this crate's
-//! manifest tells the story of a request.
+//! The composition root of the gateway: the process, its admin API, the command line and the tools for plugins. What requests
+//! pass through is in the crates beside this one; `ARCHITECTURE.md` beside this crate's manifest tells the story of a request.
 
 mod alloc;
 pub mod app;
 pub mod cli;
-pub mod config;
 pub mod demo;
-pub mod error;
 mod fetch;
 mod files;
-pub mod http;
-pub mod pipeline;
-pub mod plugin;
 pub mod project;
-pub mod proxy;
-pub mod route;
-pub mod server;
-pub mod state;
-pub mod telemetry;
-mod timers;
 pub mod trial;
-pub mod upstream;

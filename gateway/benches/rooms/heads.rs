@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, criterion_group};
-use gateway::http::{
+use gateway_http::{
     census::Census,
     forwarded::Peer,
     framing, hop,

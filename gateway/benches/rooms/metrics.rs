@@ -3,7 +3,7 @@
 use std::{hint::black_box, net::SocketAddr};
 
 use criterion::Criterion;
-use gateway::telemetry::metrics::{CallPhase, Metrics};
+use gateway_telemetry::metrics::{CallPhase, Metrics};
 use http::Method;
 
 fn exchange(c: &mut Criterion) {

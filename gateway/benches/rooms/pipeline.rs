@@ -3,7 +3,7 @@
 use std::{cell::Cell, rc::Rc};
 
 use criterion::{BenchmarkId, Criterion, criterion_group};
-use gateway::pipeline::{Decision, Entry, Outcome, Phase, Phases, Pipeline, Slot, Stage, StageFailure, Step, Verdict};
+use gateway_pipeline::{Decision, Entry, Outcome, Phase, Phases, Pipeline, Slot, Stage, StageFailure, Step, Verdict};
 
 use crate::support::{answered, at_once, later, outcome, slot};
 

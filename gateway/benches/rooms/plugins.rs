@@ -4,15 +4,13 @@
 use std::{collections::BTreeMap, hint::black_box, rc::Rc, sync::Arc, time::Duration};
 
 use criterion::{BatchSize, Criterion, criterion_group};
-use gateway::{
-    config::model::{Grants, Isolation, Names, PluginLimits, SinkTarget},
-    pipeline::{Decision, Entry, Pipeline, Slot, Stage, Step, Verdict},
-    plugin::{
-        CodeCache, Pools, Prepared, Runtime, Settings,
-        builtin::builtin,
-        services::{NoUpstreams, Services, Shared},
-    },
-    telemetry::{Metrics, Sinks},
+use gateway_core::model::{Grants, Isolation, Names, PluginLimits, SinkTarget};
+use gateway_pipeline::{Decision, Entry, Pipeline, Slot, Stage, Step, Verdict};
+use gateway_standard::builtin;
+use gateway_telemetry::{Metrics, Sinks};
+use gateway_wasm::{
+    CodeCache, Pools, Prepared, Runtime, Settings,
+    services::{NoUpstreams, Services, Shared},
 };
 use serde_json::{Value, json};
 use test_guests::NAUGHTY;

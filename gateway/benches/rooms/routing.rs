@@ -3,10 +3,8 @@
 use std::{fmt::Write, hint::black_box};
 
 use criterion::{BenchmarkId, Criterion, criterion_group};
-use gateway::{
-    config::model::Config,
-    route::{Found, Query, Table},
-};
+use gateway_core::model::Config;
+use gateway_route::{Found, Query, Table};
 use http::{HeaderMap, Method};
 
 use crate::support::config;

@@ -10,17 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gateway::{
-    config::{
-        self, Catalog, PluginFacts, PluginProblem,
-        model::{ComponentSource, Config, Plugin},
-    },
-    http::{
-        body::{Body, Traffic},
-        deadline::Deadline,
-    },
-    pipeline::{Bounds, Exchange, Outcome, Phase, RequestHead, ResponseHead, Slot, Start},
+use gateway_config as config;
+use gateway_config::{Catalog, PluginFacts, PluginProblem};
+use gateway_core::model::{ComponentSource, Config, Plugin};
+use gateway_http::{
+    body::{Body, Traffic},
+    deadline::Deadline,
 };
+use gateway_pipeline::{Bounds, Exchange, Outcome, Phase, RequestHead, ResponseHead, Slot, Start};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
 /// HS256 for the secret of `benches/five-plugins.yaml`: issuer, audience, a subject, and an end in 2100.

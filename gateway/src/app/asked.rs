@@ -1,16 +1,13 @@
 //! A request that somebody asks about without sending it.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, uri::PathAndQuery};
-
-use crate::{
-    error::Failure,
-    http::{
-        framing::is_carried,
-        path::{Normal, normalise},
-        target::encoded,
-    },
-    route::{Query, Table},
+use gateway_core::error::Failure;
+use gateway_http::{
+    framing::is_carried,
+    path::{Normal, normalise},
+    target::encoded,
 };
+use gateway_route::{Query, Table};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, uri::PathAndQuery};
 
 pub struct Asked {
     pub method: Method,

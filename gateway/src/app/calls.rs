@@ -3,23 +3,21 @@
 use std::{rc::Rc, time::Instant};
 
 use aws_lc_rs::digest;
+use gateway_http::{
+    body::Traffic,
+    deadline::{Deadline, Limit},
+};
+use gateway_pipeline::Reply;
+use gateway_telemetry::trace::{TRACEPARENT, Tries};
+use gateway_upstream as upstream;
+use gateway_upstream::{
+    Outgoing, Patience, Upstreams,
+    tcp::{self, Silence},
+};
+use gateway_wasm::services::{self, CallError, Conversing, LocalFuture, UpstreamCall};
 use http::HeaderValue;
 use http_body::Body as _;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-
-use crate::{
-    http::{
-        body::Traffic,
-        deadline::{Deadline, Limit},
-    },
-    pipeline::Reply,
-    plugin::services::{self, CallError, Conversing, LocalFuture, UpstreamCall},
-    telemetry::trace::{TRACEPARENT, Tries},
-    upstream::{
-        self, Outgoing, Patience, Upstreams,
-        tcp::{self, Silence},
-    },
-};
 
 /// One worker's upstreams, for its plugins.
 pub(super) struct Calls(pub(super) Rc<Upstreams>);

@@ -9,24 +9,25 @@ use std::{
 };
 
 use bytes::Bytes;
+use gateway_config as config;
+use gateway_config::{
+    Catalog, PluginEndpoint, PluginFacts, PluginProblem, Redaction,
+    lock::{Entry, Lock},
+};
+use gateway_core::model::{ComponentSource, Dns, FileSource, Plugin, PluginUse, SecretSource};
+use gateway_standard as builtin;
+use gateway_wasm as plugin;
+use gateway_wasm::{
+    Examined, Loaded, Prepared, Runtime, Settings,
+    services::{Named, Shared},
+};
 
 use super::{
     reflected::{Reflected, Told},
     secrets,
 };
 
-use crate::{
-    config::{
-        self, Catalog, PluginEndpoint, PluginFacts, PluginProblem, Redaction,
-        lock::{Entry, Lock},
-        model::{ComponentSource, Dns, FileSource, Plugin, PluginUse, SecretSource},
-    },
-    fetch::{Digest, Fetched, Kept, Tag, Wanted, fetch},
-    plugin::{
-        self, Examined, Loaded, Prepared, Runtime, Settings, builtin,
-        services::{Named, Shared},
-    },
-};
+use crate::fetch::{Digest, Fetched, Kept, Tag, Wanted, fetch};
 
 /// Loads what a configuration names and remembers it for when the configuration comes into force.
 pub(super) struct Components<'a> {

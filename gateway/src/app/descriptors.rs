@@ -2,9 +2,8 @@
 
 use std::fmt;
 
+use gateway_core::model::Limits;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-
-use crate::config::model::Limits;
 
 /// What the process needs besides connections and what each worker has: logs, sinks, watchers, name servers.
 const PROCESS: u64 = 64;

@@ -3,6 +3,9 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
+use gateway_server::listener;
+use gateway_telemetry::live::Live;
+use gateway_upstream::Watch;
 use tokio::sync::oneshot;
 
 use super::{
@@ -12,7 +15,6 @@ use super::{
     snapshot::{ListenerKey, Loaded, Snapshot},
     worker::{Sockets, WorkerHandle},
 };
-use crate::{server::listener, telemetry::live::Live, upstream::Watch};
 
 /// How long a reload waits for its workers. A plugin can hold one for as long as its `time` limit.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -30,6 +30,11 @@ use std::{
     time::Duration,
 };
 
+use gateway_config as config;
+use gateway_config::lock::{self, Entry, Lock};
+use gateway_core::model::LogFormat;
+use gateway_standard as builtin;
+use gateway_wasm::Facts;
 use tokio::{
     runtime::Runtime,
     sync::{mpsc as async_mpsc, oneshot},
@@ -40,15 +45,6 @@ pub use snapshot::StartError;
 use control::{Control, Order};
 
 use shared::Shared;
-
-use crate::{
-    config::{
-        self,
-        lock::{self, Entry, Lock},
-        model::LogFormat,
-    },
-    plugin::{Facts, builtin},
-};
 
 /// Where the configuration comes from.
 #[derive(Clone, Debug)]

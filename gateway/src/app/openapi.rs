@@ -2,14 +2,12 @@
 
 use std::sync::Arc;
 
+use gateway_core::model::{Config, HostPattern, PluginUse, Route};
+use gateway_route::{Found, Query, Table};
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value, json};
 
 use super::catalog::Components;
-use crate::{
-    config::model::{Config, HostPattern, PluginUse, Route},
-    route::{Found, Query, Table},
-};
 
 pub(super) fn document(config: &Config, components: &mut Components<'_>, title: &str) -> Result<Value, String> {
     let table = Table::new(&config.routes);

@@ -6,11 +6,8 @@ use std::{
 };
 
 use bytes::Bytes;
-
-use crate::{
-    config::model::{Dns, Upstream},
-    upstream::reflection,
-};
+use gateway_core::model::{Dns, Upstream};
+use gateway_upstream::reflection;
 
 /// What upstreams have told, by their names.
 pub(super) type Told = HashMap<String, Bytes>;

@@ -3,12 +3,11 @@
 use std::{collections::BTreeMap, io, path::Path};
 
 use bytes::Bytes;
+use gateway_config::secret;
+use gateway_core::model::SecretSource;
+use gateway_wasm::services::Named;
 
-pub(super) use crate::config::secret::read;
-use crate::{
-    config::{model::SecretSource, secret},
-    plugin::services::Named,
-};
+pub(super) use gateway_config::secret::read;
 
 /// All of them, or an error that names the one that cannot be had.
 pub(super) fn read_all(secrets: &BTreeMap<String, SecretSource>) -> io::Result<Named> {

@@ -6,20 +6,19 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError, atomic::Ordering::Relaxed},
 };
 
-use super::{LogOverrides, StartError, reflected::Reflected, secrets};
-use crate::{
-    config::model::{Log, RedisServer, RedisServers, SecretSource, StateBackend},
-    plugin::{CodeCache, Documents, Passwords, Runtime},
-    state::{
-        MemoryStore, Responses,
-        redis::{self, Redis, Servers},
-    },
-    telemetry::{
-        Logging, Metrics,
-        remote::{OwnFigures, OwnState, RemoteFigures, RemoteState},
-        tail::Tail,
-    },
+use gateway_core::model::{Log, RedisServer, RedisServers, SecretSource, StateBackend};
+use gateway_state::{
+    MemoryStore, Responses,
+    redis::{self, Redis, Servers},
 };
+use gateway_telemetry::{
+    Logging, Metrics,
+    remote::{OwnFigures, OwnState, RemoteFigures, RemoteState},
+    tail::Tail,
+};
+use gateway_wasm::{CodeCache, Documents, Passwords, Runtime};
+
+use super::{LogOverrides, StartError, reflected::Reflected, secrets};
 
 /// One for the process.
 pub(super) struct Shared {

@@ -12,24 +12,25 @@ use std::{
     sync::Arc,
 };
 
+use gateway_config as config;
+use gateway_config::{
+    Checked, Problems, Sensitive,
+    lock::{self, Lock},
+};
+use gateway_core::{
+    model::{Action, Config, Limits, Upstream},
+    timers::Timers,
+};
+use gateway_pipeline::{Bounds, Entry, Pipeline};
+use gateway_proxy::{Site, SiteRoute, SiteUnrouted, Target};
+use gateway_route::Table;
 use gateway_rules::bounds::Received;
+use gateway_server::{Beginning, tls::Shown};
+use gateway_telemetry::Sinks;
+use gateway_upstream::{Group, Upstreams};
+use gateway_wasm::{Facts, Pools, Prepared, services};
 
 use super::{Source, admin::Rules, calls::Calls, catalog::Components, shared::Shared, traces::Traces};
-use crate::{
-    config::{
-        self, Checked, Problems, Sensitive,
-        lock::{self, Lock},
-        model::{Action, Config, Limits, Upstream},
-    },
-    pipeline::{Bounds, Entry, Pipeline},
-    plugin::{Facts, Pools, Prepared, services},
-    proxy::{Site, SiteRoute, SiteUnrouted, Target},
-    route::Table,
-    server::{Beginning, tls::Shown},
-    telemetry::Sinks,
-    timers::Timers,
-    upstream::{Group, Upstreams},
-};
 
 pub(super) use load::Loaded;
 

@@ -12,24 +12,24 @@ use std::{
 };
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use gateway_core::{
+    model::{OtlpProtocol, Tracing, field_of_secret},
+    timers::Timers,
+};
+use gateway_http::{
+    body::{Body, Traffic},
+    deadline::{Deadline, Limit},
+};
+use gateway_telemetry::{
+    metrics::{Metrics, PROCESS, TraceMetrics},
+    trace::{Collector, Refusal, Tracer, export},
+};
+use gateway_upstream as upstream;
+use gateway_upstream::{Group, LoadedGroup, Outgoing, Patience, Upstreams};
+use gateway_wasm::services::Named;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use tokio::task::LocalSet;
-
-use crate::{
-    config::model::{OtlpProtocol, Tracing, field_of_secret},
-    http::{
-        body::{Body, Traffic},
-        deadline::{Deadline, Limit},
-    },
-    plugin::services::Named,
-    telemetry::{
-        metrics::{Metrics, PROCESS, TraceMetrics},
-        trace::{Collector, Refusal, Tracer, export},
-    },
-    timers::Timers,
-    upstream::{self, Group, LoadedGroup, Outgoing, Patience, Upstreams},
-};
 
 /// For one request to the collector.
 const PATIENCE: Duration = Duration::from_secs(10);

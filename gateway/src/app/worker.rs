@@ -12,6 +12,10 @@ use std::{
     time::Duration,
 };
 
+use gateway_core::timers::Timers;
+use gateway_proxy::Worker;
+use gateway_server::{Beginning, Listening, Server};
+use gateway_wasm::Pools;
 use tokio::{
     net::TcpListener,
     runtime::Handle,
@@ -25,13 +29,7 @@ use super::{
     snapshot::{ListenerKey, Snapshot},
     supervised::{self, Pulse},
 };
-use crate::{
-    alloc,
-    plugin::Pools,
-    proxy::Worker,
-    server::{Beginning, Listening, Server},
-    timers::Timers,
-};
+use crate::alloc;
 
 /// How often connections to upstreams that idle for too long are looked for.
 const HOUSEKEEPING: Duration = supervised::BEAT;

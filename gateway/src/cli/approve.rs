@@ -1,9 +1,10 @@
 //! `gateway plugin approve`.
 
+use gateway_config::lock::{Entry, written};
+
 use super::{ApproveArgs, Failed, print};
 use crate::{
     app::{self, Approval, Source},
-    config::lock::{Entry, written},
     files::replace,
 };
 

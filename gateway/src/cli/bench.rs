@@ -2,13 +2,11 @@
 
 use std::{fs, time::Duration};
 
+use gateway_wasm::CodeCache;
 use serde_json::json;
 
 use super::{BenchArgs, Failed, print, trial::found};
-use crate::{
-    plugin::CodeCache,
-    trial::{Cost, cost},
-};
+use crate::trial::{Cost, cost};
 
 pub(super) fn bench(args: &BenchArgs) -> Result<(), Failed> {
     let (cases, component) = found(&args.cases)?;

@@ -1,10 +1,9 @@
 //! `gateway check`.
 
+use gateway_config::Checked;
+
 use super::{ConfigArgs, Failed, print};
-use crate::{
-    app::{self, Source},
-    config::Checked,
-};
+use crate::app::{self, Source};
 
 pub(super) fn check(args: &ConfigArgs) -> Result<(), Failed> {
     let Checked { config, warnings, .. } = app::check(&Source::File(args.config.clone()))?;

@@ -2,6 +2,8 @@
 
 use std::{fmt::Write, fs};
 
+use gateway_standard as builtin;
+use gateway_wasm::{CodeCache, Facts};
 use serde_json::json;
 
 use super::{
@@ -11,7 +13,6 @@ use super::{
 };
 use crate::{
     app,
-    plugin::{CodeCache, Facts, builtin},
     trial::{self, Cases, Cost},
 };
 

@@ -1,13 +1,12 @@
 //! `gateway route`: the table's decision for one request, without sending it.
 
+use gateway_core::model::Action;
+use gateway_route::Table;
+
 use super::{Failed, RouteArgs, print};
-use crate::{
-    app::{
-        self, Source,
-        asked::{Asked, Unserved},
-    },
-    config::model::Action,
-    route::Table,
+use crate::app::{
+    self, Source,
+    asked::{Asked, Unserved},
 };
 
 pub(super) fn route(args: &RouteArgs) -> Result<(), Failed> {

@@ -1,9 +1,10 @@
 //! `gateway run` and `gateway demo`.
 
+use gateway_core::model;
+
 use super::{DemoArgs, Failed, LogFormat, Logging, RunArgs, print};
 use crate::{
     app::{Gateway, Options, Source},
-    config::model,
     demo,
 };
 

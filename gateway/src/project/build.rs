@@ -6,11 +6,12 @@ use std::{
     process::Command,
 };
 
-use super::{
-    component,
-    manifest::{Manifest, Step},
-};
-use crate::{app, plugin::Facts};
+use gateway_wasm::Facts;
+
+use gateway_component as component;
+
+use super::manifest::{Manifest, Step};
+use crate::app;
 
 /// A component that the gateway takes.
 pub struct Built {

@@ -1,13 +1,11 @@
 //! Plugins as projects: `gateway plugin new` writes one, `gateway plugin build` makes a component of it.
 
 mod build;
-mod component;
 mod manifest;
 mod new;
 mod sources;
 
 pub use build::{Built, Purpose, build};
-pub use component::component_of;
 pub use manifest::Manifest;
 pub use new::{Language, new};
 pub use sources::Sources;

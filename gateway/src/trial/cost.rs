@@ -11,24 +11,21 @@ use std::{
 };
 
 use bytes::Bytes;
+use gateway_core::model::{Grants, Isolation, Names, PluginLimits, SinkTarget};
+use gateway_http::body::{Body, Traffic};
+use gateway_pipeline::{
+    Bounds, Decision, Exchange, Outcome, Phase, RequestHead, ResponseHead, Slot, Stage, StageFailure, Start, Step,
+};
+use gateway_telemetry::{metrics::Metrics, sinks::Sinks};
+use gateway_wasm::{
+    CodeCache, Loaded, Pools, Prepared, Runtime, Settings,
+    services::{Named, NoUpstreams, Services, Shared},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use serde_json::{Value, json};
 use tokio::task::LocalSet;
 
 use super::cases::{Answer, Asked, Case, Cases};
-use crate::{
-    config::model::{Grants, Isolation, Names, PluginLimits, SinkTarget},
-    http::body::{Body, Traffic},
-    pipeline::{
-        Bounds, Decision, Exchange, Outcome, Phase, RequestHead, ResponseHead, Slot, Stage, StageFailure, Start, Step,
-    },
-    plugin::{
-        CodeCache, Loaded, Pools, Prepared, Runtime, Settings,
-        services::{Named, NoUpstreams, Services, Shared},
-    },
-    project,
-    telemetry::{metrics::Metrics, sinks::Sinks},
-};
 
 /// For one phase of one step.
 const ENOUGH: Duration = Duration::from_millis(400);
@@ -215,7 +212,7 @@ async fn measured(loaded: &Arc<Loaded>, case: &Case, cases: &Cases) -> Result<Ve
 
 async fn nothing(runtime: &Runtime) -> Result<Duration, String> {
     let module = include_bytes!(concat!(env!("OUT_DIR"), "/noop.wasm"));
-    let component = project::component_of(module, &["request-filter".to_owned()], false)?;
+    let component = gateway_component::component_of(module, &["request-filter".to_owned()], false)?;
     let loaded = runtime.load(&component).map_err(|error| error.to_string())?;
     let case = Case::of("nothing");
     let calls = measured(&loaded, &case, &Cases::default()).await?;

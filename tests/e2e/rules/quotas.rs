@@ -9,7 +9,7 @@ use std::{
 };
 
 use fastrand::Rng;
-use gateway::state::{
+use gateway_state::{
     Clock, Counting, MemoryStore, Quota, Step, Verdict,
     redis::take::{arguments, verdicts},
 };
@@ -22,7 +22,7 @@ use redis::{Script, aio::MultiplexedConnection};
 use crate::support::redis::Redis;
 
 /// The script of the gateway, at the time that the test says.
-const SCRIPT: &str = concat!(include_str!("clock.lua"), include_str!("../../../gateway/src/state/redis/take.lua"));
+const SCRIPT: &str = concat!(include_str!("clock.lua"), include_str!("../../../gateway/state/src/redis/take.lua"));
 
 const LIMITS: [u32; 9] = [0, 1, 2, 3, 7, 10, 100, 99_999, u32::MAX];
 /// In milliseconds; the last ones count as the shortest and the longest that there is.
@@ -164,7 +164,7 @@ async fn a_quota_counts_the_same_in_memory_in_redis_and_in_the_test_kit() {
         server.ask("FLUSHALL").await;
         let mut random = Rng::with_seed(seed);
         let clock = Manual(Arc::new(AtomicU64::new(1_767_225_600_000_000 + random.u64(..1_000_000))));
-        let memory = MemoryStore::with_clock(gateway::state::DEFAULT_BYTES, clock.clone());
+        let memory = MemoryStore::with_clock(gateway_state::DEFAULT_BYTES, clock.clone());
         let mut stores = Stores { clock, memory, host: TestHost::new(), redis: connection.clone() };
         let mut told = Vec::new();
         for turn in 0..400 {

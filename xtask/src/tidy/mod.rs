@@ -1,6 +1,5 @@
 //! What people forget and a compiler does not see. Every finding names the file and the cure.
 
-mod arrows;
 mod layout;
 mod links;
 
@@ -21,8 +20,7 @@ pub struct Source {
 
 pub fn run() -> Result<()> {
     let sources = sources()?;
-    let mut findings = arrows::check(&sources);
-    findings.extend(layout::check(&sources));
+    let mut findings = layout::check(&sources);
     findings.extend(links::check(&sources, &|path: &Path| root().join(path).exists()));
     for finding in &findings {
         eprintln!("{finding}");

@@ -12,6 +12,10 @@ use axum::{
     middleware::Next,
     response::Response,
 };
+use gateway_core::model::{Admin, Proof, Role, check_token};
+use gateway_http::secured::dns_names;
+use gateway_server::tls::Termination;
+use gateway_wasm::services::Named;
 use http::{HeaderMap, Method, StatusCode, header};
 use rustls::{ServerConfig, ServerConnection};
 
@@ -19,12 +23,6 @@ use super::{
     answer::{Answer, Refusal},
     connections::Seat,
     panel::Panel,
-};
-use crate::{
-    config::model::{Admin, Proof, Role, check_token},
-    http::secured::dns_names,
-    plugin::services::Named,
-    server::tls::Termination,
 };
 
 /// What the present configuration says about operators.
@@ -56,7 +54,7 @@ impl Rules {
             config.alpn_protocols = vec![b"http/1.1".to_vec()];
             Arc::new(config)
         });
-        let known = |access: &crate::config::model::Access| {
+        let known = |access: &gateway_core::model::Access| {
             let by = match &access.by {
                 Proof::Certificate(name) => KnownBy::Certificate(name.clone()),
                 Proof::Token(secret) => {

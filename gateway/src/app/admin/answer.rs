@@ -5,13 +5,14 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Path, Query, Request},
     response::{IntoResponse, Response},
 };
+use gateway_config::Problems;
 use http::{HeaderValue, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::{Serialize, de::DeserializeOwned};
 use utoipa::ToSchema;
 
 use super::HEAD_TIMEOUT;
-use crate::{app::StartError, config::Problems};
+use crate::app::StartError;
 
 /// Of a request's body: a configuration has up to 16 MiB.
 const BODY: usize = 16 * 1024 * 1024;
@@ -66,7 +67,7 @@ impl Refusal {
 }
 
 pub(super) fn misfits(problems: &Problems) -> Vec<Misfit> {
-    let misfit = |problem: &crate::config::Problem| Misfit {
+    let misfit = |problem: &gateway_config::Problem| Misfit {
         line: problem.location.map(|location| location.line),
         column: problem.location.map(|location| location.column),
         message: problem.message.clone(),

@@ -6,11 +6,11 @@ use std::{
 };
 
 use axum::{Json, extract::State};
+use gateway_server::tls::Shown;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::panel::Panel;
-use crate::server::tls::Shown;
 
 /// A certificate.
 #[derive(Debug, Serialize, ToSchema)]

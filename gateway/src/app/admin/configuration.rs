@@ -7,6 +7,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
+use gateway_config::Unmaskable;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use similar::TextDiff;
@@ -19,10 +20,7 @@ use super::{
     history::{Origin, Revision},
     panel::{Panel, seconds},
 };
-use crate::{
-    app::{StartError, snapshot},
-    config::Unmaskable,
-};
+use crate::app::{StartError, snapshot};
 
 /// A configuration that was in force.
 #[derive(Debug, Serialize, ToSchema)]

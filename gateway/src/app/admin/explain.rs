@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
+use gateway_route::Verdict;
 use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -12,10 +13,7 @@ use super::{
     panel::Panel,
     routes::{ActionView, MatchView, names, secret_conditions},
 };
-use crate::{
-    app::asked::{self, Asked},
-    route::Verdict,
-};
+use crate::app::asked::{self, Asked};
 
 /// A request that was not sent.
 #[derive(Debug, Deserialize, ToSchema)]

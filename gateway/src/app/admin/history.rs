@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use crate::config::{Masked, Sensitive, Unmaskable};
+use gateway_config::{Masked, Sensitive, Unmaskable};
 
 /// So many, and no more bytes of text than this: the present one is always there.
 const KEPT: usize = 32;

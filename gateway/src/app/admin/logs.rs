@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
+use gateway_config as config;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -11,7 +12,6 @@ use super::{
     answer::{Answer, Refusal, Told},
     panel::Panel,
 };
-use crate::config;
 
 const LEVEL: usize = 1024;
 

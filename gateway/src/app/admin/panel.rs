@@ -8,6 +8,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use gateway_config::Redaction;
 use http::StatusCode;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -18,10 +19,7 @@ use super::{
     audit::Audit,
     history::{History, Origin},
 };
-use crate::{
-    app::{Source, control::Order, shared::Shared, snapshot::Snapshot},
-    config::Redaction,
-};
+use crate::app::{Source, control::Order, shared::Shared, snapshot::Snapshot};
 
 /// One for the process.
 pub(in crate::app) struct Panel {

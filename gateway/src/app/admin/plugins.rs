@@ -3,19 +3,15 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Json, extract::State};
+use gateway_config::without_credentials;
+use gateway_core::model::{ComponentSource, Isolation, Names};
+use gateway_wasm::Facts;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
     panel::{Panel, seconds},
     stats::CallStats,
-};
-use crate::{
-    config::{
-        model::{ComponentSource, Isolation, Names},
-        without_credentials,
-    },
-    plugin::Facts,
 };
 
 /// A plugin that some route uses.
@@ -69,7 +65,7 @@ pub(super) async fn plugins(State(panel): State<Arc<Panel>>) -> Json<Vec<PluginV
     let snapshot = panel.snapshot();
     let calls = panel.shared.metrics.call_figures();
     let instances = panel.shared.metrics.instance_figures();
-    let view = |(name, plugin): (&String, &Arc<crate::config::model::Plugin>)| {
+    let view = |(name, plugin): (&String, &Arc<gateway_core::model::Plugin>)| {
         let facts = snapshot.facts(name)?;
         let counted = instances.iter().find(|figures| *figures.plugin == **name);
         let Facts { version, description, digest, size, phases, waits, wants, imports, .. } = facts;
@@ -126,7 +122,7 @@ fn granted(names: &Names) -> Vec<String> {
 pub(super) async fn traps(State(panel): State<Arc<Panel>>) -> Json<Vec<TrapView>> {
     // A plugin that panics may say why, in words with a secret.
     let redaction = panel.redaction();
-    let view = |trap: crate::telemetry::traps::Trap| TrapView {
+    let view = |trap: gateway_telemetry::traps::Trap| TrapView {
         at: seconds(trap.at),
         plugin: trap.plugin,
         route: trap.route,

@@ -1,8 +1,7 @@
 //! Which responses an operator wants to have forgotten: `DELETE /api/v1/cache/BUCKET?tag=users`.
 
+use gateway_state::responses::Purge;
 use percent_encoding::percent_decode_str;
-
-use crate::state::responses::Purge;
 
 /// What an operator wants to have forgotten.
 #[derive(Debug, PartialEq, Eq)]

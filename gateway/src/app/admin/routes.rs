@@ -3,16 +3,14 @@
 use std::{collections::HashMap, sync::Arc};
 
 use axum::{Json, extract::State};
+use gateway_config::{Redaction, is_secret_field};
+use gateway_core::model::{Action, HostPattern, Match, Route};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
     panel::Panel,
     stats::{Durations, Numbers, numbers},
-};
-use crate::config::{
-    Redaction, is_secret_field,
-    model::{Action, HostPattern, Match, Route},
 };
 
 const MASKED: &str = "<masked>";
@@ -93,7 +91,7 @@ pub(super) async fn routes(State(panel): State<Arc<Panel>>) -> Json<Vec<RouteVie
     Json(snapshot.config.routes.iter().map(view).collect())
 }
 
-pub(super) fn names(plugins: &[Arc<crate::config::model::PluginUse>]) -> Vec<String> {
+pub(super) fn names(plugins: &[Arc<gateway_core::model::PluginUse>]) -> Vec<String> {
     plugins.iter().map(|used| used.plugin.name.to_string()).collect()
 }
 

@@ -7,13 +7,13 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use flate2::{Compression, write::GzEncoder};
+use gateway_telemetry::text_format::{OPENMETRICS, TEXT, from_openmetrics};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
     answer::{Answer, Refusal},
     panel::Panel,
 };
-use crate::telemetry::text_format::{OPENMETRICS, TEXT, from_openmetrics};
 
 /// What `Accept` prefers (RFC 9110 §12.5.1), as Prometheus negotiates: OpenMetrics for a client that names it, and the text
 /// format for all others.

@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use axum::{Json, extract::State};
+use gateway_telemetry::figures::{self, Counts, DurationFigures};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::panel::{Panel, seconds};
-use crate::telemetry::figures::{self, Counts, DurationFigures};
 
 /// By name.
 pub(super) type Numbers = BTreeMap<&'static str, u64>;

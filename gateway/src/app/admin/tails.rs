@@ -7,6 +7,7 @@ use axum::{
     response::sse::{Event, KeepAlive, Sse},
 };
 use futures_util::{Stream, stream};
+use gateway_telemetry::tail::{News, Seen};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -15,7 +16,6 @@ use super::{
     answer::{Answer, Asked, Refusal},
     panel::{Panel, seconds},
 };
-use crate::telemetry::tail::{News, Seen};
 
 /// So that proxies in between do not take it for dead.
 const COMFORT: Duration = Duration::from_secs(15);

@@ -3,6 +3,8 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use axum::{Json, extract::State};
+use gateway_telemetry::figures::UpstreamFigures;
+use gateway_upstream::{EndpointState, Group, Health};
 use http::StatusCode;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
@@ -11,10 +13,6 @@ use super::{
     answer::{Answer, Named, Refusal, Told},
     panel::Panel,
     stats::{Durations, Numbers, numbers},
-};
-use crate::{
-    telemetry::figures::UpstreamFigures,
-    upstream::{EndpointState, Group, Health},
 };
 
 /// The largest that a configuration may give.
@@ -120,12 +118,12 @@ fn find(panel: &Panel, name: &str) -> Answer<Arc<Group>> {
 }
 
 fn view(group: &Group, figures: &[UpstreamFigures]) -> UpstreamView {
-    use crate::config::model::Protocol;
+    use gateway_core::model::Protocol;
     let figures = figures.iter().find(|figures| figures.upstream == group.model.name);
     let endpoint = |state: EndpointState| {
         let counted = figures.and_then(|figures| figures.endpoints.get(&state.address)).copied().unwrap_or_default();
         EndpointView {
-            url: crate::config::without_credentials(&state.url),
+            url: gateway_config::without_credentials(&state.url),
             address: state.address.to_string(),
             health: match state.health {
                 Health::Fit => "fit",

@@ -12,6 +12,14 @@ use std::{
     sync::{Arc, Weak},
 };
 
+use gateway_config::{Checked, Problems, Sensitive};
+use gateway_core::model::{Config, Endpoint, OnError, PluginUse, Upstream};
+use gateway_route::Table;
+use gateway_server::{Beginning, tls::Termination};
+use gateway_telemetry::{metrics::Standings, sinks::LoadedSinks};
+use gateway_upstream::{Group, LoadedGroup, Watch, tls::ClientTls};
+use gateway_wasm::services::Named;
+
 use super::{ListenerKey, ListenerSettings, Read, Snapshot, StartError, Used, read};
 use crate::{
     app::{
@@ -24,16 +32,7 @@ use crate::{
         shared::Shared,
         traces::LoadedTraces,
     },
-    config::{
-        Checked, Problems, Sensitive,
-        model::{Config, Endpoint, OnError, PluginUse, Upstream},
-    },
     fetch::{Kept, Tag},
-    plugin::services::Named,
-    route::Table,
-    server::{Beginning, tls::Termination},
-    telemetry::{metrics::Standings, sinks::LoadedSinks},
-    upstream::{Group, LoadedGroup, Watch, tls::ClientTls},
 };
 
 /// A configuration that can be installed.

@@ -1,0 +1,381 @@
+//! The file as it was typed. The doc comments here are what editors show: they become the descriptions of
+//! the JSON Schema.
+
+mod action;
+mod admin;
+mod listeners;
+mod state;
+mod tracing;
+mod upstream;
+
+use std::collections::BTreeMap;
+
+use gateway_core::model::{EncodedSlashes, Isolation, LogFormat, MatrixParameters, OnError, Upgrade};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{
+    part::{Anything, Name, Part},
+    units::{Limit, Size, Span},
+};
+
+pub(super) use action::*;
+pub(super) use admin::*;
+pub(super) use listeners::*;
+pub(super) use state::*;
+pub(super) use tracing::*;
+pub(super) use upstream::*;
+
+/// The configuration of the gateway.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+#[schemars(title = "Gateway configuration", extend("required" = ["listeners", "routes"]))]
+pub(super) struct File {
+    /// Worker threads; as many as there are cores if left out.
+    #[schemars(range(min = 1, max = 1024))]
+    pub workers: Option<usize>,
+    /// Where clients connect.
+    #[schemars(length(min = 1))]
+    pub listeners: Vec<Part<Listener>>,
+    /// The operator's own listener: `/healthz`, `/readyz`, `/metrics`, and the API below `/api/v1`.
+    pub admin: Option<Part<Admin>>,
+    /// The gateway's own log.
+    pub log: Part<Log>,
+    /// Traces in OpenTelemetry's format; none are made, and `traceparent` passes untouched, if left out.
+    pub tracing: Option<Part<Tracing>>,
+    /// Networks or addresses of proxies before the gateway, whose `Forwarded`, `X-Forwarded-*` and request
+    /// identifiers are believed.
+    pub trusted_proxies: Vec<Part<String>>,
+    /// How paths are read that services read differently; a route may have its own.
+    pub paths: Part<Paths>,
+    /// What is too much.
+    pub limits: Part<Limits>,
+    /// What is too long.
+    pub timeouts: Part<Timeouts>,
+    /// Values kept out of this file, for plugins that are granted them by name.
+    #[schemars(extend("propertyNames" = Name::schema()))]
+    pub secrets: BTreeMap<String, Part<Secret>>,
+    /// Files that plugins read, by name: descriptions of services, tables, lists. A change of one is taken up like one of this file.
+    #[schemars(extend("propertyNames" = Name::schema()))]
+    pub files: BTreeMap<String, Part<FileSource>>,
+    /// Where plugins write lines, by name: `stdout`, `stderr` or a file.
+    #[schemars(extend("propertyNames" = Name::schema()))]
+    pub sinks: BTreeMap<String, Part<Sink>>,
+    /// Where the state of plugins is: counts of `rate-limit`, and such.
+    pub state: Part<State>,
+    /// How the names of endpoints are looked up.
+    pub dns: Part<Dns>,
+    /// The services behind the gateway, by name.
+    #[schemars(extend("propertyNames" = Name::schema()))]
+    pub upstreams: BTreeMap<String, Part<Upstream>>,
+    /// Components beside the standard plugins, by name; or a standard plugin's name, to change its grants,
+    /// limits or isolation.
+    #[schemars(extend("propertyNames" = Name::schema()))]
+    pub plugins: BTreeMap<String, Part<Plugin>>,
+    /// Plugins that run before each route's own, on every route.
+    pub global_plugins: Vec<Part<PluginUse>>,
+    /// Which requests go where. The most specific route wins, whatever the order here.
+    pub routes: Vec<Part<Route>>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Log {
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace` or `off`; also for parts: `info,gateway::upstream=debug`.
+    pub level: String,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Paths {
+    /// What becomes of a path with `%2F` or `%5C`: `reject` answers with 400, `keep` forwards them as they are, `decode`
+    /// turns `%2F` into `/` before routing. If the path leads to different routes with and without decoding, all of them
+    /// must say the same; else the answer is 400.
+    pub encoded_slashes: EncodedSlashes,
+    /// Several slashes in a row become one before routing. With `false` they stay.
+    pub merge_slashes: bool,
+    /// What becomes of a path with `;name=value` in a segment: `same-route` forwards it if it leads to the same route
+    /// without the parameters, and else answers with 400; `keep` forwards it in any case.
+    pub matrix_parameters: MatrixParameters,
+}
+
+/// What is left out is as in the general `paths`.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct RoutePaths {
+    /// What becomes of a path with `%2F` or `%5C`.
+    pub encoded_slashes: Option<EncodedSlashes>,
+    /// Several slashes in a row become one.
+    pub merge_slashes: Option<bool>,
+    /// What becomes of a path with `;name=value` in a segment.
+    pub matrix_parameters: Option<MatrixParameters>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Limits {
+    /// Request line and headers of a request, as the client sends it. Plugins can add as much again and 64 KiB more.
+    pub header_bytes: Size,
+    /// Header lines of a request, as the client sends it. Plugins can add as many again and 256 more.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub header_count: usize,
+    /// Path and query, as the client sends it. Plugins can add as much again and 8 KiB more.
+    pub uri_bytes: Size,
+    /// A request's body; a route may have its own.
+    pub body_bytes: Size,
+    /// A body that a plugin reads; a route may have its own.
+    pub buffer_bytes: Size,
+    /// Responses that plugins such as `cache` keep, all together.
+    pub cache_bytes: Size,
+    /// What plugins such as `rate-limit` count and remember in memory, all together. Every bucket and route can fill the memory
+    /// that others leave unused, and has an equal part of it for itself. One value can take up a 16th.
+    pub store_bytes: Size,
+    /// Plugin instances of all plugins, workers and routes together. Idle ones are dropped to stay below it.
+    #[schemars(range(min = 16, max = 4000))]
+    pub plugin_instances: usize,
+    /// Open client connections. There are fewer if the process may not have twice as many file descriptors: half of them is for
+    /// upstreams.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub connections: usize,
+    /// Concurrent HTTP/2 streams of one connection.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub streams: u32,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Timeouts {
+    /// TLS handshake and head of a request.
+    pub header_read: Span,
+    /// A kept-alive connection without a request.
+    pub idle: Span,
+    /// The head of the response is awaited: from the last byte of the request, or from its head while a service does not
+    /// read the body; `off` for no limit. A client that sends a body has `body` for each part of it instead. What a gRPC client says
+    /// with `grpc-timeout` replaces the default, and can shorten a value that is given here. A route may have its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("default" = "60s"))]
+    pub request: Option<Limit>,
+    /// A body of which no byte moves.
+    pub body: Span,
+    /// After an upgrade: nothing moves in either direction; a route may have its own.
+    pub upgrade_idle: Span,
+    /// On SIGTERM and SIGQUIT: `/readyz` answers 503, and connections are accepted for so long, until load balancers have noticed;
+    /// HTTP/1.1 responses carry `Connection: close`, and HTTP/2 clients get a GOAWAY. Then `drain` begins.
+    pub drain_delay: Span,
+    /// What a shutdown waits for requests in flight.
+    pub drain: Span,
+}
+
+/// Exactly one of `env` and `file`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+#[schemars(extend("errorMessage" = "expected either `env: VARIABLE` or `file: PATH`"))]
+pub(super) struct Secret {
+    /// The name of an environment variable.
+    pub env: Option<String>,
+    /// A file; one line end at its end is not part of the secret.
+    pub file: Option<String>,
+}
+
+/// `stdout`, `stderr`, or a file.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum Sink {
+    Standard(StandardSink),
+    File(FileSink),
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum StandardSink {
+    Stdout,
+    Stderr,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct FileSink {
+    /// Appended to; opened anew on reload and on SIGUSR1.
+    pub file: String,
+    /// When the file is renamed and a new one begun; without it, never.
+    #[schemars(extend("examples" = [{ "size": "100MiB", "keep": 5 }]))]
+    pub rotate: Option<Rotate>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct Rotate {
+    /// What a file may hold; only a line that is longer makes it larger.
+    pub size: Size,
+    /// How many full files are kept: `FILE.1`, the newest, to `FILE.5`.
+    #[serde(default = "kept_files")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub keep: u32,
+}
+
+fn kept_files() -> u32 {
+    5
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Plugin {
+    /// A WebAssembly component: a file, a URL with `https://` or `http://`, `oci://REGISTRY/REPOSITORY:TAG`, or `builtin:NAME` for
+    /// a standard plugin.
+    pub component: Option<Part<String>>,
+    /// The SHA-256 of a component by its URL, in hexadecimal.
+    pub sha256: Option<Part<String>>,
+    /// What the plugin may touch.
+    pub grants: Part<Grants>,
+    pub limits: Part<PluginLimits>,
+    pub isolation: Part<Isolation>,
+}
+
+/// A plugin without a grant cannot be loaded if it wants what the grant is for.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Grants {
+    /// Upstreams that it may call.
+    pub upstreams: Option<Vec<Part<String>>>,
+    /// Buckets of the store.
+    #[schemars(with = "Option<Vec<Name>>")]
+    pub store: Option<Vec<Part<String>>>,
+    /// Secrets that it may read.
+    pub secrets: Option<Vec<Part<String>>>,
+    /// Sinks that it may write to.
+    pub sinks: Option<Vec<Part<String>>>,
+    /// Files that it may read.
+    pub files: Option<Vec<Part<String>>>,
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct PluginLimits {
+    /// Memory of one instance.
+    pub memory: Size,
+    /// Running time of one call; waiting for the network, or for a processor, does not count.
+    pub time: Span,
+    /// Instances for each configuration of the plugin.
+    #[schemars(range(min = 1, max = 65_536))]
+    pub instances: usize,
+    /// Calls after which an instance is replaced; 0 for never.
+    pub max_calls: u64,
+}
+
+/// A plugin's name, or its name and configuration.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum PluginUse {
+    Name(String),
+    Configured(ConfiguredUse),
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+#[schemars(extend("required" = ["name"]))]
+pub(super) struct ConfiguredUse {
+    /// A standard plugin, or one of `plugins`.
+    pub name: Part<String>,
+    /// What the plugin's own documentation says.
+    #[schemars(with = "Anything")]
+    pub config: Option<Value>,
+    /// When the plugin itself fails: `fail` answers with 500, `skip` goes on without it and without the headers that it sets or
+    /// removes. A request that is too large for the plugin's edits is never skipped past it.
+    pub on_error: Part<OnError>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+#[schemars(extend("required" = ["name"], "anyOf" = [
+    { "required": ["upstream"] }, { "required": ["split"] }, { "required": ["redirect"] }, { "required": ["respond"] }
+]))]
+pub(super) struct Route {
+    /// In logs, metrics and messages.
+    #[schemars(with = "Name")]
+    pub name: Part<String>,
+    /// All conditions must hold; every request matches if left out.
+    #[serde(rename = "match")]
+    pub matches: Part<Match>,
+    /// In this order for the request, backwards for the response.
+    pub plugins: Vec<Part<PluginUse>>,
+    /// One of `upstreams`. A route has this, or `split`, or `redirect`, or `respond`.
+    pub upstream: Option<Part<String>>,
+    /// Several upstreams, each with its share of the requests: a new version beside the old one.
+    #[schemars(length(min = 2))]
+    pub split: Option<Vec<Part<Split>>>,
+    /// The client is sent elsewhere.
+    pub redirect: Option<Part<Redirect>>,
+    /// The gateway answers by itself.
+    pub respond: Option<Part<Respond>>,
+    /// Protocols that clients may switch to in the middle of an HTTP/1.1 connection; none if left out.
+    pub upgrades: Part<Vec<Upgrade>>,
+    /// How paths are read that services read differently.
+    pub paths: Part<RoutePaths>,
+    pub limits: Part<RouteLimits>,
+    pub timeouts: Part<RouteTimeouts>,
+}
+
+/// A path, or where else the contents come from.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum FileSource {
+    Path(String),
+    Reflected(ReflectedFile),
+}
+
+/// The descriptors of gRPC services, from themselves.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) struct ReflectedFile {
+    /// The upstream that is asked by gRPC's reflection protocol, at the start and at each reload.
+    pub reflection: Part<String>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct Match {
+    /// `api.example.com`, or `*.example.com` for every name below; every host if left out.
+    pub host: Option<Part<String>>,
+    /// Several of them; any may match.
+    #[schemars(length(min = 1))]
+    pub hosts: Option<Vec<Part<String>>>,
+    /// `/users/{id}`: `{name}` is one segment, `{*name}` at the end is all that is left.
+    #[schemars(extend("default" = EVERY_PATH))]
+    pub path: Option<Part<String>>,
+    /// Instead of `path`: what a plugin of this route says that it has an answer for with its configuration, such as the calls
+    /// of a service. `methods` are then further ones, such as `OPTIONS` for `cors`.
+    pub from_plugin: Option<Part<String>>,
+    /// Any of them; every method if left out.
+    #[schemars(length(min = 1))]
+    pub methods: Option<Vec<Part<String>>>,
+    /// Names and values that the request must have.
+    pub headers: BTreeMap<String, Part<String>>,
+    /// Names and values that the query must have.
+    pub query: BTreeMap<String, Part<String>>,
+}
+
+/// What a route's `match.path` is if left out.
+pub(super) const EVERY_PATH: &str = "/{*rest}";
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct RouteLimits {
+    /// A request's body.
+    pub body_bytes: Option<Size>,
+    /// A body that a plugin reads.
+    pub buffer_bytes: Option<Size>,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(super) struct RouteTimeouts {
+    /// As the general `request`.
+    pub request: Option<Limit>,
+    /// From the head of the request to the last byte of the response; as long as it flows, if left out.
+    pub whole: Option<Span>,
+    /// After an upgrade: nothing moves in either direction.
+    pub upgrade_idle: Option<Span>,
+}

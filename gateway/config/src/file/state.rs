@@ -1,0 +1,70 @@
+//! Where the plugins' state is, as it was typed.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{part::Part, units::Span};
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct State {
+    /// `memory`: of this process, forgotten at its end. `{ redis: { url: … } }`: of a server that several gateways share.
+    pub backend: Part<Backend>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(extend("errorMessage" = "expected `memory` or `{ redis: { url: redis://HOST:PORT } }`"))]
+pub(crate) enum Backend {
+    /// The memory of this process.
+    #[default]
+    Memory,
+    /// A Redis server, one that Sentinels monitor, or a cluster.
+    Redis(Box<Redis>),
+}
+
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub(crate) struct Redis {
+    /// `redis://HOST:PORT`, or `rediss://HOST:PORT` over TLS; a database may follow as a path: `redis://HOST:PORT/2`.
+    pub url: Option<String>,
+    /// Some nodes of a cluster, instead of `url`; the others are found through them.
+    pub cluster: Vec<String>,
+    /// Sentinels, as URLs with their port. The host of `url` is then the name under which they monitor the primary:
+    /// `redis://NAME`.
+    pub sentinels: Vec<String>,
+    /// The user of the server's access control.
+    pub username: Option<String>,
+    /// The name of a secret with the user, instead of `username`: for users that rotate together with their password.
+    pub username_from: Option<String>,
+    /// The name of the secret with the password. A secret in a file is read again before each connection.
+    pub password: Option<String>,
+    /// The user of the Sentinels' access control.
+    pub sentinel_username: Option<String>,
+    /// The name of the secret with the Sentinels' password.
+    pub sentinel_password: Option<String>,
+    /// A file of authorities in PEM that are trusted instead of the system's. It is read again before each connection.
+    pub ca: Option<String>,
+    /// Before the name of every key.
+    pub prefix: String,
+    /// For each answer. Whoever asked goes on without one then.
+    pub timeout: Span,
+}
+
+impl Default for Redis {
+    fn default() -> Self {
+        Self {
+            url: None,
+            cluster: Vec::new(),
+            sentinels: Vec::new(),
+            username: None,
+            username_from: None,
+            password: None,
+            sentinel_username: None,
+            sentinel_password: None,
+            ca: None,
+            prefix: "gateway:".to_owned(),
+            timeout: Span::millis(50),
+        }
+    }
+}

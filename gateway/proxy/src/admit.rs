@@ -1,0 +1,210 @@
+//! From what hyper parsed to an exchange: is it unambiguous, what is its one path, who sent it, where does it
+//! go. Everything after this sees only the outcome.
+
+use std::{net::IpAddr, rc::Rc, time::Instant};
+
+use gateway_core::{error::Failure, model::Limits};
+use gateway_http::{
+    body::{Body, Traffic},
+    census::{AUTHORIZATION, CDN_LOOP, COOKIE, Census, EXPECT},
+    cookies::TooMuch,
+    framing,
+    from_client::FromClient,
+    hop, loops,
+    parameters::Parameters,
+    path::{Ambiguous, Normal, Rejected, normalise},
+};
+use gateway_pipeline::{Exchange, RequestHead, Slot, Start};
+use gateway_route::{Found, Query};
+use http::{HeaderMap, HeaderValue, Method, Request, Version, header, request::Parts, uri::PathAndQuery};
+use http_body::Body as _;
+
+use super::{Client, Site, Worker, ongoing::Ongoing, tunnel};
+
+/// So many fields the gateway adds to a request: its identifier, its trace, and what it says of the client and for the upstream.
+const FIELDS_ADDED: usize = 9;
+
+/// The names of a head that is rejected and yet kept, for the log.
+const MOST_NAMES: usize = 8 * 1024;
+
+/// What the requests of one connection may hold of joined cookies: eight times what one may have, and some for each stream,
+/// since a proxy before the gateway carries many clients.
+fn cookie_bytes(limits: &Limits) -> usize {
+    const OF_A_STREAM: usize = 4096;
+    (8 * limits.header_bytes).max(OF_A_STREAM.saturating_mul(limits.streams as usize))
+}
+
+/// Judges a request and finds its route. What is wrong with it is in the outcome's `failure`.
+pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<FromClient>) -> Box<Ongoing> {
+    let started = Instant::now();
+    let (mut head, incoming) = request.into_parts();
+    let census = Census::of(&head.headers);
+    let upgrade = tunnel::wanted(&head, &incoming);
+
+    let (mut address, ambiguous, mut failure) = match address(&mut head, census, &site) {
+        Ok((address, ambiguous)) => (address, ambiguous, None),
+        Err(failure) => (unjudged(&head), None, Some(failure)),
+    };
+    hop::strip(&mut head.headers, census);
+    if failure.is_none() && census.has(CDN_LOOP) && loops::is_loop(&head.headers) {
+        failure = Some(Failure::LoopDetected);
+    }
+    let mut cookies = None;
+    if failure.is_none() && census.has(COOKIE) && head.version >= Version::HTTP_2 {
+        match client.cookies.join(&mut head.headers, cookie_bytes(&site.config.limits)) {
+            Ok(joined) => cookies = joined,
+            Err(TooMuch) => failure = Some(Failure::HeadTooLarge),
+        }
+    }
+    if census.has(EXPECT) {
+        // Hyper asks for the body, with 100 Continue, when somebody reads it: the upstream need not be asked.
+        head.headers.remove(header::EXPECT);
+    }
+    // A map of headers has room for some 24,000 names and panics beyond them. What has too many is rejected; its fields are not
+    // looked at any more.
+    if failure.is_some() && head.headers.keys_len() > MOST_NAMES {
+        head.headers.clear();
+    }
+    // At once, since it would otherwise grow step by step.
+    head.headers.reserve(FIELDS_ADDED);
+    let trusted = &site.config.trusted_proxies;
+    let peer = client.peer(&site.config);
+    let id = client.worker.request_ids.assign(&mut head.headers, census, peer.is_trusted());
+    let trace = site.tracer.as_ref();
+    let trace = trace.and_then(|tracer| tracer.begin(&mut head.headers, peer.is_trusted(), started));
+    let from = peer.announce(&mut head.headers, census, &address.authority, trusted);
+
+    site.table.remove_other_spellings(&mut head.headers);
+    let mut route = None;
+    let mut allow = None;
+    if let Some(path) = ambiguous {
+        match site.table.resolve(&path, &query(&address, &head)) {
+            Ok(target) => address.target = target,
+            Err(rejected) => failure = Some(path_failure(rejected)),
+        }
+    }
+    if failure.is_none() {
+        match site.table.find(&query(&address, &head)) {
+            Found::Route { index, .. } => route = Some(index),
+            Found::NotFound => failure = Some(Failure::NoRoute),
+            Found::MethodNotAllowed { allow: methods } => {
+                failure = Some(Failure::MethodNotAllowed);
+                allow = allowing(&methods);
+            }
+        }
+    }
+
+    let traffic = Rc::new(Traffic::default());
+    let found = route.map(|index| &site.routes[index]);
+    let upgrade = upgrade.filter(|upgrade| found.is_some_and(|route| route.model.upgrades.contains(upgrade)));
+    let limit = found.map_or(0, |route| route.model.body_bytes);
+    let request_body = match failure {
+        Some(_) => {
+            traffic.complete.set(incoming.is_end_stream());
+            Body::Empty
+        }
+        None => {
+            let patience = site.config.timeouts.body;
+            let (traffic, timers) = (traffic.clone(), &client.worker.timers);
+            Body::from_client(incoming, limit, traffic, timers, patience, census.has(EXPECT))
+        }
+    };
+    let mut exchange = Exchange::new(Start {
+        id,
+        client: from.address,
+        secured: client.secured.clone(),
+        protocol: head.version,
+        route: found.map_or_else(|| site.unrouted.name.clone(), |route| route.model.name.clone()),
+        parameters: found.map_or_else(Parameters::default, |route| Parameters::of(&route.model)),
+        request: RequestHead {
+            method: head.method,
+            scheme: from.scheme,
+            authority: address.authority,
+            target: address.target,
+            headers: head.headers,
+        },
+        request_body,
+        bounds: found.map_or_else(|| site.unrouted.bounds.clone(), |route| route.bounds.clone()),
+        traffic,
+        started,
+    });
+    exchange.upstream = found.and_then(|route| route.upstream.clone());
+    if census.has(AUTHORIZATION) {
+        exchange.caller.remember(&exchange.request.headers);
+    }
+    exchange.trace = trace;
+    let mut ongoing = Ongoing::new(client, site, route, Slot::new(exchange));
+    ongoing.failure = failure;
+    ongoing.allow = allow;
+    ongoing.upgrade = upgrade;
+    ongoing.cookies = cookies;
+    ongoing
+}
+
+/// A request that hyper could not parse, or that did not arrive in time: counted and observed like any other,
+/// with `-` for what is not known.
+pub fn refused_by_parser(worker: &Rc<Worker>, client: IpAddr, failure: Failure, id: &HeaderValue) {
+    let site = worker.site();
+    let exchange = Exchange::new(Start {
+        id: id.clone(),
+        client,
+        secured: None,
+        protocol: Version::HTTP_11,
+        route: site.unrouted.name.clone(),
+        parameters: Parameters::default(),
+        request: RequestHead {
+            method: Method::from_bytes(b"-").unwrap_or_default(),
+            scheme: "http",
+            authority: HeaderValue::from_static(""),
+            target: PathAndQuery::from_static("/"),
+            headers: HeaderMap::new(),
+        },
+        request_body: Body::Empty,
+        bounds: site.unrouted.bounds.clone(),
+        traffic: Rc::default(),
+        started: Instant::now(),
+    });
+    Ongoing::refused(worker.clone(), site, Slot::new(exchange), failure);
+}
+
+/// What the request addresses, with its path in normal form, or in the form in which it came if that is ambiguous.
+fn address(head: &mut Parts, census: Census, site: &Site) -> Result<(framing::Address, Option<Ambiguous>), Failure> {
+    let mut address = framing::admit(head, census, &site.config.limits)?;
+    Ok(match normalise(&address.target, &head.method).map_err(path_failure)? {
+        Normal::Clear(target) => {
+            address.target = target;
+            (address, None)
+        }
+        Normal::Ambiguous(path) => (address, Some(path)),
+    })
+}
+
+/// Clients can provoke it as often as they like, so operators who look for it are told and others are not.
+fn path_failure(rejected: Rejected) -> Failure {
+    tracing::debug!("request rejected: {rejected}");
+    rejected.into()
+}
+
+fn query<'a>(address: &'a framing::Address, head: &'a Parts) -> Query<'a> {
+    Query {
+        host: address.authority.to_str().unwrap_or_default(),
+        path: address.target.path(),
+        query: address.target.query(),
+        method: &head.method,
+        headers: &head.headers,
+    }
+}
+
+/// For a request that is refused: what the log may show of it.
+fn unjudged(head: &Parts) -> framing::Address {
+    framing::Address {
+        authority: HeaderValue::from_static(""),
+        target: head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
+    }
+}
+
+/// The methods that a 405 names (RFC 9110 §15.5.6).
+fn allowing(methods: &[Method]) -> Option<HeaderValue> {
+    let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    HeaderValue::from_str(&names.join(", ")).ok()
+}

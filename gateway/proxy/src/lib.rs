@@ -1,0 +1,183 @@
+//! The story of a request, top to bottom: admitted, routed, through the stages, to the upstream, back
+//! through the stages that ran, and in every case to its end in `ongoing`.
+
+mod admit;
+mod affinity;
+mod answer;
+mod behind;
+mod client;
+mod forward;
+mod observing;
+mod ongoing;
+mod site;
+mod tunnel;
+
+use std::{convert::Infallible, rc::Rc};
+
+use gateway_core::{error::Failure, timers::Timer};
+use gateway_http::{
+    deadline::Deadline,
+    from_client::FromClient,
+    interim::{self, Interim},
+};
+use gateway_pipeline::{FailureKind, NoRoom, Phase, ResponseHead, Verdict};
+use http::{Request, Response, StatusCode, Version, response::Parts};
+
+pub use admit::refused_by_parser;
+pub use behind::Errands;
+pub use client::Client;
+pub use observing::Observing;
+pub use site::{Site, SiteRoute, SiteUnrouted, Target, Worker};
+pub use tunnel::{Answer, Parting, Tunnel};
+
+use ongoing::Ongoing;
+
+/// What an exchange has of its client's connection.
+pub struct Delivery {
+    /// By which the client has to take each part of the response, where the connection as a whole cannot tell whether it does.
+    pub timer: Option<Rc<Timer>>,
+    pub interim: Rc<dyn Interim>,
+}
+
+/// A connection with a client, which has to know when it is at rest.
+pub trait Lifeline {
+    fn begin_exchange(&self) -> Delivery;
+    /// `request_is_whole` unless part of the request's body is left on the connection.
+    fn end_exchange(&self, request_is_whole: bool);
+    /// The connection ends because the client took nothing for too long.
+    fn is_stalled(&self) -> bool;
+    /// When the response has been sent, the connection is the tunnel's.
+    fn switch(&self, tunnel: Tunnel);
+}
+
+/// Answers one request. There is always a response: failures become problem details (RFC 9457).
+pub async fn handle(client: Rc<Client>, request: Request<FromClient>) -> Result<Response<Answer>, Infallible> {
+    let site = client.worker.site();
+    let mut ongoing = admit::admit(client, site, request);
+    match ongoing.failure {
+        None | Some(Failure::NoRoute | Failure::MethodNotAllowed) => process(&mut ongoing).await,
+        Some(failure) => refuse(&mut ongoing, failure).await,
+    }
+    if let Some(upstream) = ongoing.switched.take()
+        && ongoing.slot.response.as_ref().is_some_and(|head| head.status == StatusCode::SWITCHING_PROTOCOLS)
+    {
+        return Ok(tunnel::begin(ongoing, upstream));
+    }
+    Ok(ongoing.respond().map(Answer::Exchange))
+}
+
+/// The request is sound. Where it has no route, the global plugins see it all the same: who may ask, and what is on the
+/// response, does not depend on whether there is something at that path.
+async fn process(ongoing: &mut Ongoing) {
+    let site = ongoing.site.clone();
+    let pipeline = ongoing.pipeline(&site);
+    let deadline = ongoing.deadline();
+    let unrouted = ongoing.failure.take();
+    let passed = pipeline.request(&mut ongoing.slot, deadline).await;
+    ongoing.plugins_us = passed.micros;
+    match (passed.verdict, unrouted) {
+        (Verdict::Forward, Some(failure)) => ongoing.fail(failure, ""),
+        (Verdict::Forward, None) => to_upstream(ongoing, &site, deadline).await,
+        (Verdict::Reply(reply), _) => {
+            ongoing.reply(reply);
+            if let (Some(again), Some(route)) = (ongoing.slot.behind.take(), ongoing.route) {
+                behind::run(ongoing.worker(), &site, route, *again);
+            }
+        }
+        (Verdict::Failed(kind), _) => {
+            let failure = plugin_failure(ongoing, kind);
+            ongoing.fail(failure, "");
+        }
+    }
+    go_back(ongoing, passed.ran, deadline).await;
+}
+
+/// The head of the request is not acceptable. Plugins are not asked about a request that may mean something else to each
+/// of them, but the response passes the global ones, so that it looks like every other.
+async fn refuse(ongoing: &mut Ongoing, failure: Failure) {
+    ongoing.fail(failure, "");
+    let deadline = ongoing.deadline();
+    let end = ongoing.site.unrouted.pipeline.end();
+    go_back(ongoing, end, deadline).await;
+}
+
+/// Through the response phase of the stages before `ran`. Where one of them fails, the gateway's own response takes the
+/// place of what there was, and passes the stages before that one.
+async fn go_back(ongoing: &mut Ongoing, mut ran: usize, deadline: Deadline) {
+    let site = ongoing.site.clone();
+    let pipeline = ongoing.pipeline(&site);
+    ongoing.slot.phase = Phase::Response;
+    loop {
+        let returned = pipeline.response(ran, &mut ongoing.slot, deadline).await;
+        ongoing.plugins_us += returned.micros;
+        let Some((position, kind)) = returned.failed else { break };
+        let failure = plugin_failure(ongoing, kind);
+        ongoing.fail(failure, "");
+        ran = position;
+    }
+}
+
+/// To the upstream, and back with the head of its response.
+async fn to_upstream(ongoing: &mut Ongoing, site: &Site, deadline: Deadline) {
+    let Some(route) = ongoing.route.map(|index| &site.routes[index]) else {
+        return ongoing.fail(Failure::Internal, "no route at forwarding");
+    };
+    // One that has been read whole is at hand, and another one may have taken its place.
+    if !ongoing.slot.request_body.is_buffered()
+        && let Some(failure) = ongoing.slot.traffic.failure()
+    {
+        return ongoing.fail(failure, "");
+    }
+    let Some(upstream) = route.target.upstream() else {
+        return match answer::answer(&route.model.action, &ongoing.slot.request) {
+            Some(reply) => ongoing.reply(reply),
+            None => ongoing.fail(Failure::Internal, "a route leads nowhere"),
+        };
+    };
+    ongoing.upstream = Some(upstream.model.name.clone());
+    let client = ongoing.client.clone();
+    let private = client.as_ref().and_then(|client| client.private(&site.config, ongoing.slot.protocol));
+    let interim = ongoing.interim.clone().filter(|_| ongoing.slot.protocol >= Version::HTTP_11);
+    let pass_on = |head: &Parts| {
+        if let (Some(client), Some(fields)) = (&interim, interim::forwarded(head.status, &head.headers)) {
+            client.send(head.status, &fields);
+        }
+    };
+    let route_to = forward::RouteTo { site, route, upstream, private, interim: &pass_on };
+    match forward::send(route_to, &mut ongoing.slot, ongoing.upgrade, deadline).await {
+        Ok(sent) => {
+            let exchange = &mut *ongoing.slot;
+            ongoing.upstream_us = Some(sent.head_us);
+            let mut head = sent.response;
+            ongoing.reason = head.extensions.remove().map(|reason| (head.status, reason));
+            ongoing.switched = sent.switched;
+            exchange.response = Some(ResponseHead { status: head.status, headers: head.headers });
+            exchange.response_body = sent.body;
+        }
+        Err(refused) => {
+            ongoing.fail(refused.failure, &refused.cause);
+            if let Some(after) = refused.retry_after {
+                ongoing.retry_after(after);
+            }
+        }
+    }
+}
+
+fn plugin_failure(ongoing: &Ongoing, kind: FailureKind) -> Failure {
+    let traffic = &ongoing.slot.traffic;
+    // The plugin could not help it: the client's body was at fault.
+    if let Some(failure) = traffic.failure() {
+        return failure;
+    }
+    match kind {
+        // It waited for a body that kept coming, too slowly.
+        FailureKind::Timeout if traffic.awaited.get() => Failure::BodyTimeout,
+        FailureKind::Busy => Failure::PluginBusy,
+        FailureKind::TooLarge => match ongoing.slot.no_room() {
+            Some(NoRoom::Target) => Failure::UriTooLong,
+            Some(NoRoom::Head) | None => Failure::HeadTooLarge,
+        },
+        FailureKind::CircuitOpen => Failure::PluginCircuitOpen,
+        FailureKind::Error | FailureKind::Trap | FailureKind::Timeout | FailureKind::Memory => Failure::PluginFailed,
+    }
+}

@@ -1,0 +1,462 @@
+//! An exchange from its admission to its end. However it ends (answered, failed, cancelled because the
+//! client left or the gateway went down), dropping it runs the observers and counts it, once.
+
+use std::{
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use gateway_core::{error::Failure, model::Upgrade, timers::Timer};
+use gateway_http::{
+    body::{Body, BodyError},
+    cookies::Joined,
+    deadline::Deadline,
+    grpc,
+    interim::Interim,
+    reply,
+    request_id::X_REQUEST_ID,
+};
+use gateway_pipeline::{Outcome, Pipeline, Reply, ResponseHead, Slot};
+use gateway_telemetry::{
+    metrics::RouteMetrics,
+    tail::Seen,
+    trace::{self, Served},
+};
+use gateway_upstream::Switched;
+use http::{HeaderValue, Method, Response, StatusCode, Version, header};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::ext::ReasonPhrase;
+
+use super::{Client, Delivery, Site, Worker, observing::observe};
+
+/// The most that is handed over at once to a client that has to take it by a deadline: so that a slow one is
+/// not mistaken for one that takes nothing.
+const PART: usize = 16 * 1024;
+
+pub(super) struct Ongoing {
+    worker: Rc<Worker>,
+    /// Absent where hyper never had a request.
+    pub(super) client: Option<Rc<Client>>,
+    delivery: Option<Rc<Timer>>,
+    /// Where the client can be told something before its response.
+    pub(super) interim: Option<Rc<dyn Interim>>,
+    pub(super) site: Rc<Site>,
+    /// The position among the site's routes.
+    pub(super) route: Option<usize>,
+    pub(super) slot: Slot,
+    /// As the client sent it.
+    method: Method,
+    pub(super) failure: Option<Failure>,
+    /// The methods that would have been allowed, where the client's is not.
+    pub(super) allow: Option<HeaderValue>,
+    /// The client reads a gRPC status and nothing else.
+    grpc: bool,
+    /// The response is the gateway's own or a plugin's.
+    local: bool,
+    pub(super) upstream: Option<Arc<str>>,
+    pub(super) upstream_us: Option<u64>,
+    pub(super) plugins_us: u64,
+    /// What the client may switch to, and asks for.
+    pub(super) upgrade: Option<Upgrade>,
+    /// The request's cookies, if they were joined: they count as held until it has ended.
+    pub(super) cookies: Option<Rc<Joined>>,
+    /// What the upstream calls a status, where that is not the usual name.
+    pub(super) reason: Option<(StatusCode, ReasonPhrase)>,
+    /// The upstream has switched.
+    pub(super) switched: Option<Box<Switched>>,
+    /// What was sent, once it was.
+    pub(super) status: Option<StatusCode>,
+    /// The response has been handed over whole.
+    pub(super) whole: bool,
+    /// The response's body, once hyper has it. Kept here, so that a response is small to move about.
+    body: Body,
+    /// Of the body's last part, what was too much at once.
+    rest: Bytes,
+}
+
+impl Ongoing {
+    pub(super) fn new(client: Rc<Client>, site: Rc<Site>, route: Option<usize>, slot: Slot) -> Box<Self> {
+        let Delivery { timer, interim } = client.lifeline.begin_exchange();
+        let method = slot.request.method.clone();
+        let grpc = grpc::is_call(&slot.request.headers);
+        Box::new(Self {
+            worker: client.worker.clone(),
+            client: Some(client),
+            delivery: timer,
+            interim: Some(interim),
+            site,
+            route,
+            slot,
+            method,
+            failure: None,
+            allow: None,
+            grpc,
+            local: false,
+            upstream: None,
+            upstream_us: None,
+            plugins_us: 0,
+            upgrade: None,
+            cookies: None,
+            reason: None,
+            switched: None,
+            status: None,
+            whole: false,
+            body: Body::Empty,
+            rest: Bytes::new(),
+        })
+    }
+
+    /// An exchange that has ended before it began.
+    pub(super) fn refused(worker: Rc<Worker>, site: Rc<Site>, slot: Slot, failure: Failure) {
+        let method = slot.request.method.clone();
+        drop(Self {
+            worker,
+            client: None,
+            delivery: None,
+            interim: None,
+            site,
+            route: None,
+            slot,
+            method,
+            failure: Some(failure),
+            allow: None,
+            grpc: false,
+            local: true,
+            upstream: None,
+            upstream_us: None,
+            plugins_us: 0,
+            upgrade: None,
+            cookies: None,
+            reason: None,
+            switched: None,
+            status: Some(failure.status()),
+            whole: true,
+            body: Body::Empty,
+            rest: Bytes::new(),
+        });
+    }
+
+    pub(super) fn worker(&self) -> &Rc<Worker> {
+        &self.worker
+    }
+
+    pub(super) fn pipeline<'a>(&self, site: &'a Site) -> &'a Pipeline {
+        self.route.map_or(&site.unrouted.pipeline, |index| &site.routes[index].pipeline)
+    }
+
+    /// When the head of the response has to be there.
+    pub(super) fn deadline(&self) -> Deadline {
+        let own = self.route.map_or(self.site.config.timeouts.request, |index| self.site.routes[index].model.timeout);
+        let asked = if self.grpc { grpc::timeout(&self.slot.request.headers) } else { None };
+        let whole = self.route.and_then(|index| self.site.routes[index].model.whole_timeout);
+        Deadline { total: whole, ..Deadline::of(self.slot.started, own, asked) }
+    }
+
+    pub(super) fn metrics(&self) -> &RouteMetrics {
+        let Some(index) = self.route else { return &self.site.unrouted.metrics };
+        let route = &self.site.routes[index];
+        route.metrics.get_or_init(|| self.site.metrics.route(self.site.worker, &route.model.name))
+    }
+
+    /// A stage's answer becomes the response.
+    pub(super) fn reply(&mut self, reply: Reply) {
+        self.local = true;
+        self.slot.response = Some(ResponseHead { status: reply.status, headers: reply.headers });
+        self.slot.response_body = if reply.body.is_empty() { Body::Empty } else { Body::Full(reply.body) };
+    }
+
+    /// The gateway's own answer becomes the response. The cause is for the log only.
+    pub(super) fn fail(&mut self, failure: Failure, cause: &str) {
+        self.failure = Some(failure);
+        self.local = true;
+        if !cause.is_empty() {
+            self.log(failure, cause);
+        }
+        // A client that closed only its own direction may still read that its request was not whole.
+        let told = if failure == Failure::ClientClosed { Failure::MalformedRequest } else { failure };
+        let problem = reply::problem(told, &self.slot.id);
+        let (problem, body) = problem.into_parts();
+        let mut headers = problem.headers;
+        if failure == Failure::MethodNotAllowed
+            && let Some(allow) = &self.allow
+        {
+            headers.insert(header::ALLOW, allow.clone());
+        }
+        self.slot.response = Some(ResponseHead { status: problem.status, headers });
+        self.slot.response_body = Body::Full(body);
+    }
+
+    fn log(&self, failure: Failure, cause: &str) {
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
+                    request = self.slot.id.to_str().unwrap_or_default(),
+                    route = &*self.slot.route,
+                    upstream = self.upstream.as_deref().unwrap_or_default(),
+                    reason = failure.reason(),
+                    "{cause}"
+                )
+            };
+        }
+        // Clients leave all the time; the access log has it.
+        if failure.is_the_clients() { log!(debug) } else { log!(warn) }
+    }
+
+    /// When it is worth asking again (RFC 9110 §10.2.3).
+    pub(super) fn retry_after(&mut self, after: Duration) {
+        if let Some(response) = &mut self.slot.response {
+            let seconds = after.as_millis().div_ceil(1000).max(1);
+            response.headers.insert(header::RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)));
+        }
+    }
+
+    /// The response as hyper shall send it. From here on the exchange lives in its body.
+    pub(super) fn respond(mut self: Box<Self>) -> Response<OutgoingBody> {
+        if self.grpc
+            && self.local
+            && let Some(head) = &mut self.slot.response
+        {
+            grpc::translate(head.status, &mut head.headers, self.failure);
+            head.status = StatusCode::OK;
+            self.slot.response_body = Body::Empty;
+        }
+        let head = self.slot.response.take();
+        let keep = self.pipeline(&self.site).has_observers();
+        let (status, mut headers) = match head {
+            Some(head) => {
+                if keep {
+                    self.slot.response = Some(head.clone());
+                }
+                (head.status, head.headers)
+            }
+            None => (StatusCode::INTERNAL_SERVER_ERROR, http::HeaderMap::new()),
+        };
+        let mut body = std::mem::take(&mut self.slot.response_body);
+        if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED || self.method == Method::HEAD {
+            // RFC 9110 §6.4.1: these have no body, whatever a plugin or an upstream says. A stream that is
+            // dropped here gives up its connection.
+            body = Body::Empty;
+            if status == StatusCode::NO_CONTENT {
+                headers.remove(header::CONTENT_LENGTH);
+            }
+        } else if body.is_end_stream() && headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0") {
+            // The length of a body that was left out: a plugin made HEAD of the method, or 200 of a 304.
+            headers.remove(header::CONTENT_LENGTH);
+        }
+        headers.entry(X_REQUEST_ID).or_insert_with(|| self.slot.id.clone());
+        let is_last = self.worker.is_going_away() || self.failure.is_some_and(Failure::ends_connection);
+        if is_last && self.slot.protocol <= Version::HTTP_11 {
+            // RFC 9112 §9.6: a client that has read this sends no further request on the connection, so that none is lost.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.status = Some(status);
+        self.whole = body.is_end_stream();
+        self.body = body;
+        let reason = self.reason(status);
+        let mut response = Response::new(OutgoingBody { ongoing: self });
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        if let Some(reason) = reason {
+            response.extensions_mut().insert(reason);
+        }
+        response
+    }
+
+    /// What HTTP/1.1 calls a status, where that is not the usual name. HTTP/2 has no such names (RFC 9113 §8.3.2).
+    fn reason(&mut self, status: StatusCode) -> Option<ReasonPhrase> {
+        if self.slot.protocol > Version::HTTP_11 {
+            return None;
+        }
+        match self.reason.take() {
+            Some((of, reason)) if of == status => Some(reason),
+            // Hyper would invent one.
+            _ => status.canonical_reason().is_none().then(|| ReasonPhrase::from_static(b"")),
+        }
+    }
+
+    /// What traces and the live view show of it.
+    fn served(&self, outcome: &Outcome) -> Served {
+        let request = &self.slot.request;
+        let route = self.route.map(|index| &self.site.routes[index].model);
+        let is_error = |failure: Failure| failure.status().is_server_error() && failure != Failure::ClientClosed;
+        Served {
+            method: trace::clipped(self.method.as_str()),
+            scheme: request.scheme,
+            authority: trace::text(&request.authority),
+            path: trace::clipped(self.slot.original_target().path()),
+            protocol: match self.slot.protocol {
+                Version::HTTP_2 => "2",
+                Version::HTTP_10 => "1.0",
+                _ => "1.1",
+            },
+            client: self.slot.client.to_string(),
+            user_agent: request.headers.get(header::USER_AGENT).map(trace::text),
+            request_id: trace::text(&self.slot.id),
+            route: route.map(|route| (route.name.clone(), route.matches.path.text.clone())),
+            status: outcome.status,
+            failure: outcome.failure,
+            failed: self.failure.is_some_and(is_error) || self.status.is_some_and(|status| status.is_server_error()),
+            request_bytes: outcome.request_bytes,
+            response_bytes: outcome.response_bytes,
+        }
+    }
+
+    /// Why it ended before its end, where it did not fail itself.
+    fn cut_off_by(&self) -> Failure {
+        let is_late = self.delivery.as_ref().is_some_and(|timer| timer.has_passed());
+        if self.worker.is_over() {
+            Failure::Draining
+        } else if is_late || self.client.as_ref().is_some_and(|client| client.lifeline.is_stalled()) {
+            Failure::ClientTimeout
+        } else {
+            Failure::ClientClosed
+        }
+    }
+
+    fn outcome(&self) -> Outcome {
+        Outcome {
+            status: self.status.map(|status| status.as_u16()),
+            failure: self.failure.map(Failure::reason),
+            upstream: self.upstream.clone(),
+            request_bytes: self.slot.traffic.received.get(),
+            response_bytes: self.slot.traffic.sent.get(),
+            duration_us: self.slot.started.elapsed().as_micros() as u64,
+            upstream_us: self.upstream_us,
+            plugins_us: self.plugins_us,
+        }
+    }
+}
+
+impl Drop for Ongoing {
+    fn drop(&mut self) {
+        // Its connection is free from here on, or given up.
+        drop(std::mem::take(&mut self.body));
+        if !self.whole && self.failure.is_none() {
+            self.failure = Some(self.cut_off_by());
+        }
+        let outcome = self.outcome();
+        let request_is_whole = self.slot.traffic.complete.get();
+        self.metrics().finished(&self.method, outcome.status, outcome.duration_us);
+        if let Some(failure) = self.failure {
+            self.site.metrics.failed(failure);
+        }
+        if let Some(recorded) = &self.slot.trace {
+            recorded.served(|| self.served(&outcome));
+        }
+        if self.site.tail.is_watched() {
+            self.site.tail.tell(Seen {
+                at: self.slot.received(),
+                served: self.served(&outcome),
+                upstream: outcome.upstream.clone(),
+                duration_us: outcome.duration_us,
+                upstream_us: outcome.upstream_us,
+                plugins_us: outcome.plugins_us,
+            });
+        }
+        if self.pipeline(&self.site).has_observers() {
+            let exchange = self.slot.0.take();
+            observe(&self.worker, self.site.clone(), self.route, Slot(exchange), outcome);
+        }
+        if let Some(client) = &self.client {
+            client.lifeline.end_exchange(request_is_whole);
+        }
+    }
+}
+
+/// The body of a response on its way to the client.
+pub struct OutgoingBody {
+    ongoing: Box<Ongoing>,
+}
+
+impl OutgoingBody {
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Ongoing { body, rest, delivery, .. } = &mut *self.ongoing;
+        if !rest.is_empty() {
+            let part = rest.split_to(PART.min(rest.len()));
+            return Poll::Ready(Some(Ok(Frame::data(part))));
+        }
+        let frame = ready!(Pin::new(body).poll_frame(cx));
+        if delivery.is_none() {
+            return Poll::Ready(frame);
+        }
+        Poll::Ready(frame.map(|frame| {
+            frame.map(|frame| match frame.into_data() {
+                Ok(mut data) if data.len() > PART => {
+                    *rest = data.split_off(PART);
+                    Frame::data(data)
+                }
+                Ok(data) => Frame::data(data),
+                Err(frame) => frame,
+            })
+        }))
+    }
+
+    /// When the next part is asked for, the last one has been taken.
+    fn time_delivery(&self, handed_over: bool) {
+        match &self.ongoing.delivery {
+            Some(timer) if handed_over => timer.arm(self.ongoing.site.config.timeouts.body),
+            Some(timer) => timer.disarm(),
+            None => {}
+        }
+    }
+}
+
+impl HttpBody for OutgoingBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = self.poll_part(cx);
+        self.time_delivery(matches!(frame, Poll::Ready(Some(Ok(_)))));
+        let frame = ready!(frame);
+        let is_end_stream = self.is_end_stream();
+        let ongoing = &mut self.ongoing;
+        let mut frame = frame;
+        if let Some(Ok(frame)) = &mut frame
+            && let Some(trailers) = frame.trailers_mut()
+        {
+            ongoing.slot.clean_response_trailers(trailers);
+        }
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    let sent = &ongoing.slot.traffic.sent;
+                    sent.set(sent.get() + data.len() as u64);
+                }
+                // After trailers nothing follows, and hyper does not ask once more.
+                ongoing.whole = frame.is_trailers() || is_end_stream;
+            }
+            Some(Err(error)) => {
+                let failure = match error {
+                    BodyError::Stalled => Failure::UpstreamTimeout,
+                    BodyError::Overdue => Failure::TotalTimeout,
+                    BodyError::Plugin => Failure::PluginFailed,
+                    BodyError::Interrupted(_)
+                    | BodyError::Broken(_)
+                    | BodyError::Withdrawn
+                    | BodyError::TooLarge(_) => Failure::UpstreamClosed,
+                };
+                ongoing.failure = Some(failure);
+                tracing::warn!(
+                    request = ongoing.slot.id.to_str().unwrap_or_default(),
+                    reason = failure.reason(),
+                    "the response was cut off: {error}"
+                );
+            }
+            None => ongoing.whole = true,
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ongoing.rest.is_empty() && self.ongoing.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.ongoing.body.size_hint()
+    }
+}

@@ -1,0 +1,155 @@
+//! What a worker serves by: one configuration, made ready for one thread.
+
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
+
+use gateway_core::{
+    model::{Action, Config, Route},
+    timers::Timers,
+};
+use gateway_http::request_id::RequestIds;
+use gateway_pipeline::{Bounds, Pipeline};
+use gateway_route::Table;
+use gateway_telemetry::{
+    metrics::{Metrics, RouteMetrics},
+    tail::Tail,
+    trace::Tracer,
+};
+use gateway_upstream::{Upstream, Upstreams};
+
+use super::{Errands, Observing};
+
+/// One worker's share of the gateway. Its site changes at a reload; exchanges under way keep theirs.
+pub struct Worker {
+    pub timers: Timers,
+    pub request_ids: RequestIds,
+    pub observing: Observing,
+    pub errands: Errands,
+    site: RefCell<Rc<Site>>,
+    going_away: Cell<bool>,
+    over: Cell<bool>,
+}
+
+/// A configuration in force.
+pub struct Site {
+    /// Whose share it is.
+    pub worker: usize,
+    pub config: Arc<Config>,
+    pub table: Arc<Table>,
+    /// In the table's order.
+    pub routes: Vec<SiteRoute>,
+    /// Where no route matches: only the global plugins' observers matter.
+    pub unrouted: SiteUnrouted,
+    pub upstreams: Rc<Upstreams>,
+    pub metrics: Metrics,
+    pub tail: Arc<Tail>,
+    /// Absent where no requests are recorded.
+    pub tracer: Option<Arc<Tracer>>,
+}
+
+/// A route with everything that its exchanges need.
+pub struct SiteRoute {
+    pub model: Arc<Route>,
+    pub pipeline: Pipeline,
+    pub target: Target,
+    pub bounds: Rc<Bounds>,
+    /// What plugins are told of where requests go.
+    pub(super) upstream: Option<Rc<str>>,
+    /// Found when the first exchange has ended: of many routes some never have one.
+    pub(super) metrics: OnceCell<Arc<RouteMetrics>>,
+}
+
+impl SiteRoute {
+    pub fn new(model: Arc<Route>, pipeline: Pipeline, target: Target, bounds: Rc<Bounds>) -> Self {
+        let upstream = if pipeline.is_empty() { None } else { upstream_names(&model.action) };
+        Self { model, pipeline, target, bounds, upstream, metrics: OnceCell::new() }
+    }
+}
+
+fn upstream_names(action: &Action) -> Option<Rc<str>> {
+    match action {
+        Action::Upstream(upstream) => Some((&*upstream.name).into()),
+        Action::Split(parts) => {
+            let mut names: Vec<&str> = parts.iter().map(|(upstream, _)| &*upstream.name).collect();
+            names.sort_unstable();
+            Some(names.join(",").into())
+        }
+        Action::Redirect(_) | Action::Respond(_) => None,
+    }
+}
+
+/// Where a route's requests go after its plugins.
+pub enum Target {
+    Upstream(Rc<Upstream>),
+    /// With the sum of the weights up to each.
+    Split(Vec<(Rc<Upstream>, u32)>),
+    /// Nowhere: the route's action says the answer.
+    Answer,
+}
+
+impl Target {
+    /// The upstream for the next request.
+    pub(super) fn upstream(&self) -> Option<&Rc<Upstream>> {
+        match self {
+            Self::Upstream(upstream) => Some(upstream),
+            Self::Split(parts) => {
+                let lot = fastrand::u32(..parts.last()?.1.max(1));
+                parts.iter().find(|(_, sum)| lot < *sum).map(|(upstream, _)| upstream)
+            }
+            Self::Answer => None,
+        }
+    }
+}
+
+/// What exchanges without a route need.
+pub struct SiteUnrouted {
+    pub name: Arc<str>,
+    pub pipeline: Pipeline,
+    pub bounds: Rc<Bounds>,
+    pub metrics: Arc<RouteMetrics>,
+}
+
+impl Worker {
+    pub fn new(timers: Timers, site: Rc<Site>) -> Self {
+        Self {
+            timers,
+            request_ids: RequestIds::new(),
+            observing: Observing::default(),
+            errands: Errands::default(),
+            site: RefCell::new(site),
+            going_away: Cell::new(false),
+            over: Cell::new(false),
+        }
+    }
+
+    /// The process will end: from now on each HTTP/1.1 response is the last one on its connection, and says so.
+    pub fn go_away(&self) {
+        self.going_away.set(true);
+    }
+
+    pub fn is_going_away(&self) -> bool {
+        self.going_away.get()
+    }
+
+    /// A drain's deadline has passed: what is not finished now never will be.
+    pub fn end(&self) {
+        self.over.set(true);
+    }
+
+    /// Whether exchanges that end early do so because of the gateway.
+    pub(super) fn is_over(&self) -> bool {
+        self.over.get()
+    }
+
+    pub fn site(&self) -> Rc<Site> {
+        self.site.borrow().clone()
+    }
+
+    /// From the next request on.
+    pub fn install(&self, site: Rc<Site>) {
+        drop(self.site.replace(site));
+    }
+}

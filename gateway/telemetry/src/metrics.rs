@@ -1,0 +1,501 @@
+//! Every metric of the gateway, by name, and the handles through which it is counted.
+//!
+//! A worker finds its handles once, when a configuration is put to work; counting is then an addition to
+//! numbers of its own, without a lock or a look-up. Names follow Prometheus; counters get `_total` on output.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use gateway_core::error::Failure;
+use http::Method;
+use prometheus_client::{encoding::text, registry::Registry};
+use tracing_appender::non_blocking::ErrorCounter;
+
+use super::{
+    calls::{PluginCells, Use},
+    cells::{Cells, Durations},
+    live::Live,
+    remote::{OwnState, RemoteState},
+    series::AllSeries,
+    trace::Lost,
+    traps::{Trap, Traps},
+};
+
+pub use super::{
+    calls::{CallFailure, CallMetrics, CallPhase, PluginMetrics},
+    upstreams::{EndpointMetrics, Rejection, UpstreamMetrics},
+};
+
+pub(super) mod name {
+    pub(crate) const REQUESTS: &str = "gateway_requests";
+    pub(crate) const REQUEST_DURATION: &str = "gateway_request_duration_seconds";
+    pub(crate) const FAILURES: &str = "gateway_failures";
+    pub(crate) const CONNECTIONS: &str = "gateway_connections";
+    pub(crate) const CONNECTIONS_ACCEPTED: &str = "gateway_connections_accepted";
+    pub(crate) const CONNECTION_FAILURES: &str = "gateway_connection_failures";
+    pub(crate) const UPGRADED: &str = "gateway_upgraded_connections";
+    pub(crate) const UPGRADED_BYTES: &str = "gateway_upgraded_bytes";
+    pub(crate) const UPSTREAM_REQUESTS: &str = "gateway_upstream_requests";
+    pub(crate) const UPSTREAM_DURATION: &str = "gateway_upstream_duration_seconds";
+    pub(crate) const UPSTREAM_CONNECTIONS: &str = "gateway_upstream_connections";
+    pub(crate) const UPSTREAM_CONNECTS: &str = "gateway_upstream_connects";
+    pub(crate) const UPSTREAM_ENDPOINTS: &str = "gateway_upstream_endpoints";
+    pub(crate) const ENDPOINT_UP: &str = "gateway_endpoint_up";
+    pub(crate) const ENDPOINT_UNDER_WAY: &str = "gateway_endpoint_requests_in_flight";
+    pub(crate) const ENDPOINT_REQUESTS: &str = "gateway_endpoint_requests";
+    pub(crate) const ENDPOINT_FAILURES: &str = "gateway_endpoint_failures";
+    pub(crate) const UPSTREAM_EJECTIONS: &str = "gateway_upstream_ejections";
+    pub(crate) const HEALTH_CHECKS: &str = "gateway_upstream_health_checks";
+    pub(crate) const UPSTREAM_RETRIES: &str = "gateway_upstream_retries";
+    pub(crate) const UPSTREAM_REJECTED: &str = "gateway_upstream_rejected";
+    pub(crate) const CIRCUIT_OPEN: &str = "gateway_upstream_circuit_open";
+    pub(crate) const CIRCUIT_OPENED: &str = "gateway_upstream_circuit_opened";
+    pub(crate) const WASM_CALLS: &str = "gateway_wasm_calls";
+    pub(crate) const WASM_SECONDS: &str = "gateway_wasm_call_seconds";
+    pub(crate) const WASM_ANSWERS: &str = "gateway_wasm_answers";
+    pub(crate) const WASM_MEMORY: &str = "gateway_wasm_memory_bytes";
+    pub(crate) const WASM_FAILURES: &str = "gateway_wasm_failures";
+    pub(crate) const WASM_INSTANCES: &str = "gateway_wasm_instances";
+    pub(crate) const WASM_INSTANCES_CREATED: &str = "gateway_wasm_instances_created";
+    pub(crate) const WASM_INSTANCES_EVICTED: &str = "gateway_wasm_instances_evicted";
+    pub(crate) const WASM_INSTANCE_LIMIT: &str = "gateway_wasm_instance_limit";
+    pub(crate) const WASM_CIRCUIT_OPEN: &str = "gateway_wasm_circuit_open";
+    pub(crate) const WASM_CIRCUIT_OPENED: &str = "gateway_wasm_circuit_opened";
+    pub(crate) const WASM_LOG_LINES_DROPPED: &str = "gateway_wasm_log_lines_dropped";
+    /// What a plugin calls `x`.
+    pub(crate) const PLUGIN_PREFIX: &str = "gateway_plugin_";
+    pub(crate) const WASM_METRICS_DROPPED: &str = "gateway_wasm_metrics_dropped";
+    pub(crate) const SINK_LINES: &str = "gateway_sink_lines";
+    pub(crate) const LOG_DROPPED: &str = "gateway_log_dropped";
+    pub(crate) const HANDSHAKES: &str = "gateway_tls_handshakes";
+    pub(crate) const STORE_ENTRIES: &str = "gateway_store_entries";
+    pub(crate) const STORE_BYTES: &str = "gateway_store_bytes";
+    pub(crate) const CACHE_RESPONSES: &str = "gateway_cache_responses";
+    pub(crate) const CACHE_BYTES: &str = "gateway_cache_bytes";
+    pub(crate) const STATE_UP: &str = "gateway_state_up";
+    pub(crate) const STATE_NODES: &str = "gateway_state_nodes";
+    pub(crate) const STATE_QUESTIONS: &str = "gateway_state_questions";
+    pub(crate) const STATE_SECONDS: &str = "gateway_state_seconds";
+    pub(crate) const SPANS_EXPORTED: &str = "gateway_trace_spans_exported";
+    pub(crate) const SPANS_DROPPED: &str = "gateway_trace_spans_dropped";
+    pub(crate) const RELOADS: &str = "gateway_config_reloads";
+    pub(crate) const RELOAD_OK: &str = "gateway_config_last_reload_successful";
+    pub(crate) const CONFIG_LOADED: &str = "gateway_config_loaded_timestamp_seconds";
+    pub(crate) const BUILD: &str = "gateway_build";
+}
+
+/// All metrics of the process; clones count in the same numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Metrics(pub(super) Arc<Inner>);
+
+#[derive(Debug, Default)]
+pub(super) struct Inner {
+    pub(super) routes: Cells<RouteMetrics>,
+    pub(super) upstreams: Cells<UpstreamMetrics>,
+    standings: Mutex<BTreeMap<Arc<str>, Weak<dyn Standings>>>,
+    pub(super) plugins: Cells<PluginCells>,
+    /// Instances that all plugins may have together.
+    pub(super) instance_limit: AtomicU64,
+    pub(super) calls: Cells<CallMetrics, Use>,
+    pub(super) series: AllSeries,
+    pub(super) sinks: Cells<SinkMetrics>,
+    pub(super) failures: [AtomicU64; Failure::ALL.len()],
+    pub(super) accepted: AtomicU64,
+    pub(super) connection_failures: [AtomicU64; CONNECTION_FAILURES.len()],
+    pub(super) connections: Arc<AtomicU64>,
+    pub(super) log_dropped: OnceLock<ErrorCounter>,
+    pub(super) remote: OnceLock<Arc<dyn RemoteState>>,
+    pub(super) own: OnceLock<Arc<dyn OwnState>>,
+    /// TLS 1.2 and 1.3; begun anew, and resumed.
+    pub(super) handshakes: [[AtomicU64; 2]; 2],
+    pub(super) traces: Arc<TraceMetrics>,
+    traps: Arc<Traps>,
+    pub(super) reloads: [AtomicU64; 2],
+    pub(super) last_reload_failed: AtomicBool,
+    pub(super) loaded: AtomicU64,
+    /// The names of the configuration in force; none before the first one, and then everything stays.
+    live: Mutex<Option<Arc<Live>>>,
+}
+
+impl Metrics {
+    /// A worker's handle for the exchanges of a route; the empty name is for those that match none.
+    pub fn route(&self, worker: usize, route: &str) -> Arc<RouteMetrics> {
+        self.0.routes.of(worker, route)
+    }
+
+    pub fn upstream(&self, worker: usize, upstream: &str) -> Arc<UpstreamMetrics> {
+        self.0.upstreams.of(worker, upstream)
+    }
+
+    /// The endpoints of these upstreams are counted by asking from now on, and those of no others.
+    pub fn watch_upstreams(&self, upstreams: impl IntoIterator<Item = (Arc<str>, Weak<dyn Standings>)>) {
+        *self.0.standings.lock().unwrap_or_else(PoisonError::into_inner) = upstreams.into_iter().collect();
+    }
+
+    pub fn plugin(&self, worker: usize, plugin: &str) -> PluginMetrics {
+        PluginMetrics {
+            cells: self.0.plugins.of(worker, plugin),
+            series: self.0.series.of(plugin),
+            traps: self.0.traps.clone(),
+        }
+    }
+
+    /// A worker's handle for the calls of a plugin on a route; the empty name is for exchanges that have none.
+    pub fn calls(&self, worker: usize, plugin: &Arc<str>, route: &Arc<str>) -> Arc<CallMetrics> {
+        self.0.calls.of(worker, &Use { plugin: plugin.clone(), route: route.clone() })
+    }
+
+    /// All plugins together may have so many instances.
+    pub fn instances_limited(&self, limit: usize) {
+        self.0.instance_limit.store(limit as u64, Relaxed);
+    }
+
+    /// The last times that plugins broke down.
+    pub fn traps(&self) -> Vec<Trap> {
+        self.0.traps.all()
+    }
+
+    pub fn traces(&self) -> Arc<TraceMetrics> {
+        self.0.traces.clone()
+    }
+
+    pub(super) fn sink(&self, sink: &str) -> Arc<SinkMetrics> {
+        self.0.sinks.of(0, sink)
+    }
+
+    /// The gateway ended an exchange or a connection by itself.
+    pub fn failed(&self, failure: Failure) {
+        self.0.failures[failure as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Counts a client's connection, which is open until the guard is dropped.
+    pub fn connection(&self) -> Held {
+        self.0.accepted.fetch_add(1, Relaxed);
+        Held::count(&self.0.connections)
+    }
+
+    /// A client's connection ended before its first request.
+    pub fn connection_failed(&self, failure: ConnectionFailure) {
+        self.0.connection_failures[failure as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Client connections that are open now.
+    pub fn connections(&self) -> u64 {
+        self.0.connections.load(Relaxed)
+    }
+
+    /// The first configuration was put to work.
+    pub fn config_loaded(&self) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.0.loaded.store(now.as_secs(), Relaxed);
+    }
+
+    /// A reload ended; `ok` if the new configuration serves now.
+    pub fn reloaded(&self, ok: bool) {
+        self.0.reloads[usize::from(ok)].fetch_add(1, Relaxed);
+        self.0.last_reload_failed.store(!ok, Relaxed);
+        if ok {
+            self.config_loaded();
+        }
+    }
+
+    /// These are the names of the configuration in force from now on.
+    pub fn in_force(&self, live: Live) {
+        *self.0.live.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(live));
+        self.release();
+    }
+
+    /// Drops the series of what is no longer configured and no longer in use. A request of an earlier configuration may have
+    /// been in the way last time, so this is done at each scrape.
+    pub fn release(&self) {
+        let inner = &*self.0;
+        let live = inner.live.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(live) = live else { return };
+        inner.routes.release(|route| live.has_route(route));
+        inner.upstreams.release(|upstream| live.has_upstream(upstream));
+        inner.calls.release(|used| live.has_use(used));
+        inner.plugins.release(|plugin| live.has_plugin(plugin));
+        inner.series.release(|plugin| live.has_plugin(plugin));
+        // Whoever writes to a sink holds its numbers.
+        inner.sinks.release(|_| false);
+    }
+
+    /// A handshake with a client ended well.
+    pub fn handshake(&self, version: &str, resumed: bool) {
+        self.0.handshakes[usize::from(version != VERSIONS[0])][usize::from(resumed)].fetch_add(1, Relaxed);
+    }
+
+    /// Where the state in memory is.
+    pub fn watch_own_state(&self, own: Arc<dyn OwnState>) {
+        // A process has one.
+        let _ = self.0.own.set(own);
+    }
+
+    /// The state is elsewhere, and stays there.
+    pub fn watch_state(&self, remote: Arc<dyn RemoteState>) {
+        // A process has one.
+        let _ = self.0.remote.set(remote);
+    }
+
+    pub(super) fn watch_log(&self, dropped: ErrorCounter) {
+        // There is one log, so that a second counter could only be the same.
+        let _ = self.0.log_dropped.set(dropped);
+    }
+
+    /// Everything in OpenMetrics text.
+    pub fn render(&self) -> String {
+        self.release();
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(self.clone()));
+        let mut out = String::new();
+        text::encode(&mut out, &registry).expect("writing to a string does not fail");
+        out
+    }
+}
+
+/// In place of a worker, for what is counted for all of them.
+pub const PROCESS: usize = usize::MAX;
+
+/// How many endpoints of an upstream are in each of `STANDINGS`.
+pub trait Standings: std::fmt::Debug + Send + Sync {
+    fn standings(&self) -> [u64; STANDINGS.len()];
+
+    /// Each endpoint, and whether it gets requests.
+    fn endpoints(&self) -> Vec<(SocketAddr, bool)>;
+
+    /// Whether the circuit is open or half-open; none where there is no circuit breaker.
+    fn circuit_is_open(&self) -> Option<bool>;
+}
+
+pub const STANDINGS: [&str; 4] = ["fit", "ejected", "unhealthy", "drained"];
+
+impl Inner {
+    /// The upstreams of the configuration in force.
+    pub(super) fn standings(&self) -> Vec<(Arc<str>, Arc<dyn Standings>)> {
+        let all = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter_map(|(name, group)| Some((name.clone(), group.upgrade()?))).collect()
+    }
+}
+
+/// Why a client's connection ended before its first request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionFailure {
+    ProxyProtocol,
+    TlsHandshake,
+    ClientCertificate,
+}
+
+/// Of TLS.
+pub(super) const VERSIONS: [&str; 2] = ["1.2", "1.3"];
+
+pub(super) const CONNECTION_FAILURES: [&str; 3] = ["proxy-protocol", "tls-handshake", "client-certificate"];
+
+/// One of the things that a gauge counts: an open connection, a living instance. It counts until dropped.
+#[derive(Debug)]
+pub struct Held(Arc<AtomicU64>);
+
+impl Held {
+    pub(super) fn count(gauge: &Arc<AtomicU64>) -> Self {
+        gauge.fetch_add(1, Relaxed);
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+/// The methods that have a label of their own; every other is `other`, because clients make them up.
+pub(super) const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "other"];
+
+/// Status classes; `none` is for clients that left before a response began.
+pub(super) const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+fn method_index(method: &Method) -> usize {
+    let last = METHODS.len() - 1;
+    METHODS[..last].iter().position(|name| *name == method.as_str()).unwrap_or(last)
+}
+
+pub(super) fn class_index(status: Option<u16>) -> usize {
+    status.map_or(0, |status| usize::from(status / 100).min(CLASSES.len() - 1))
+}
+
+/// The exchanges of one route on one worker.
+#[derive(Debug, Default)]
+pub struct RouteMetrics {
+    pub(super) requests: [[AtomicU64; CLASSES.len()]; METHODS.len()],
+    pub(super) duration: Durations,
+    pub tunnelled: Tunnelled,
+}
+
+/// What goes through after an upgrade.
+#[derive(Debug, Default)]
+pub struct Tunnelled {
+    pub(super) open: AtomicU64,
+    /// From the client, to the client.
+    pub(super) bytes: [AtomicU64; 2],
+}
+
+impl Tunnelled {
+    pub fn begin(&self) {
+        self.open.fetch_add(1, Relaxed);
+    }
+
+    pub fn end(&self) {
+        self.open.fetch_sub(1, Relaxed);
+    }
+
+    pub fn received(&self, bytes: usize) {
+        self.bytes[0].fetch_add(bytes as u64, Relaxed);
+    }
+
+    pub fn sent(&self, bytes: usize) {
+        self.bytes[1].fetch_add(bytes as u64, Relaxed);
+    }
+}
+
+impl RouteMetrics {
+    /// An exchange ended. The method is the client's, before any plugin's edit.
+    pub fn finished(&self, method: &Method, status: Option<u16>, duration_us: u64) {
+        self.requests[method_index(method)][class_index(status)].fetch_add(1, Relaxed);
+        self.duration.observe(duration_us);
+    }
+}
+
+/// What became of spans.
+#[derive(Debug, Default)]
+pub struct TraceMetrics {
+    pub(super) exported: AtomicU64,
+    pub(super) dropped: [AtomicU64; LOST.len()],
+}
+
+/// In the order of `Lost`.
+pub(super) const LOST: [&str; 3] = ["bound", "queue", "export"];
+
+impl TraceMetrics {
+    pub fn exported(&self, spans: u64) {
+        self.exported.fetch_add(spans, Relaxed);
+    }
+
+    pub fn dropped(&self, why: Lost, spans: u64) {
+        self.dropped[why as usize].fetch_add(spans, Relaxed);
+    }
+}
+
+/// What became of the lines for one sink.
+#[derive(Debug, Default)]
+pub struct SinkMetrics {
+    pub(super) written: AtomicU64,
+    /// Refused because the buffer was full, or the line too long.
+    pub(super) dropped: AtomicU64,
+    /// Taken into the buffer and lost, since the target could not be written to.
+    pub(super) failed: AtomicU64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line<'a>(text: &'a str, start: &str) -> &'a str {
+        let found = text.lines().find(|line| line.starts_with(start));
+        found.unwrap_or_else(|| panic!("no line starts with {start:?} in:\n{text}"))
+    }
+
+    #[test]
+    fn workers_are_added_up() {
+        let metrics = Metrics::default();
+        for worker in 0..3 {
+            metrics.route(worker, "users").finished(&Method::GET, Some(200), 700);
+        }
+        metrics.route(0, "users").finished(&Method::GET, Some(404), 700);
+        let text = metrics.render();
+        let requests = "gateway_requests_total{route=\"users\",method=\"GET\",status=\"2xx\"} 3";
+        assert_eq!(line(&text, "gateway_requests_total{route=\"users\",method=\"GET\",status=\"2xx\""), requests);
+        line(&text, "gateway_request_duration_seconds_count{route=\"users\"} 4");
+        line(&text, "gateway_request_duration_seconds_bucket{le=\"0.0005\",route=\"users\"} 0");
+        line(&text, "gateway_request_duration_seconds_bucket{le=\"0.001\",route=\"users\"} 4");
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn made_up_methods_and_odd_statuses_share_a_label() {
+        let metrics = Metrics::default();
+        let route = metrics.route(0, "");
+        for method in ["BREW", "get", "WHEN"] {
+            route.finished(&Method::from_bytes(method.as_bytes()).unwrap(), None, 0);
+        }
+        route.finished(&Method::GET, Some(999), 0);
+        let text = metrics.render();
+        line(&text, "gateway_requests_total{route=\"\",method=\"other\",status=\"none\"} 3");
+        line(&text, "gateway_requests_total{route=\"\",method=\"GET\",status=\"5xx\"} 1");
+    }
+
+    #[test]
+    fn what_is_held_is_counted_until_it_is_let_go() {
+        let metrics = Metrics::default();
+        let (client, upstream) = (metrics.connection(), metrics.upstream(0, "users").connected());
+        let instance = metrics.plugin(0, "jwt").instance();
+        let text = metrics.render();
+        line(&text, "gateway_connections 1");
+        line(&text, "gateway_upstream_connections{upstream=\"users\"} 1");
+        line(&text, "gateway_wasm_instances{plugin=\"jwt\"} 1");
+        drop((client, upstream, instance));
+        let text = metrics.render();
+        line(&text, "gateway_connections 0");
+        line(&text, "gateway_connections_accepted_total 1");
+        line(&text, "gateway_upstream_connections{upstream=\"users\"} 0");
+        line(&text, "gateway_wasm_instances_created_total{plugin=\"jwt\"} 1");
+    }
+
+    #[test]
+    fn failures_are_counted_by_reason() {
+        let metrics = Metrics::default();
+        metrics.failed(Failure::Internal);
+        metrics.failed(Failure::MalformedRequest);
+        let text = metrics.render();
+        line(&text, "gateway_failures_total{reason=\"internal\"} 1");
+        line(&text, "gateway_failures_total{reason=\"malformed-request\"} 1");
+        line(&text, "gateway_failures_total{reason=\"no-route\"} 0");
+    }
+
+    #[test]
+    fn a_plugins_own_series_carry_its_name_and_no_label_breaks_the_text() {
+        let metrics = Metrics::default();
+        let plugin = metrics.plugin(0, "geo");
+        plugin.add("hits", 2, &[("city".into(), "a\"b\n}".into())]);
+        plugin.observe("seconds", 0.2, &[]);
+        let text = metrics.render();
+        line(&text, "gateway_plugin_hits_total{plugin=\"geo\",city=\"a\\\"b\\n}\"} 2");
+        line(&text, "gateway_plugin_seconds_bucket{le=\"0.5\",plugin=\"geo\"} 1");
+    }
+
+    #[test]
+    fn every_metric_is_in_the_documentation() {
+        let page = include_str!("../../../docs/metrics.md");
+        let text = Metrics::default().render();
+        let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+        let missing: Vec<_> = names.filter(|name| !page.contains(&format!("`{name}"))).collect();
+        assert!(missing.is_empty(), "not in docs/metrics.md: {missing:?}");
+    }
+
+    #[test]
+    fn a_failed_reload_shows_until_one_succeeds() {
+        let metrics = Metrics::default();
+        line(&metrics.render(), "gateway_config_last_reload_successful 1");
+        metrics.reloaded(false);
+        line(&metrics.render(), "gateway_config_last_reload_successful 0");
+        metrics.reloaded(true);
+        let text = metrics.render();
+        line(&text, "gateway_config_last_reload_successful 1");
+        line(&text, "gateway_config_reloads_total{result=\"failed\"} 1");
+    }
+}

@@ -1,0 +1,19 @@
+//! A plugin's own counters and histograms. Names, labels and their number are checked where they are kept.
+
+use wasmtime::Result;
+
+use crate::{bindings::metrics::Host, state::State};
+
+impl Host for State {
+    fn add(&mut self, counter: String, by: u64, labels: Vec<(String, String)>) -> Result<()> {
+        self.has_effect();
+        self.metrics.add(&counter, by, &labels);
+        Ok(())
+    }
+
+    fn observe(&mut self, histogram: String, value: f64, labels: Vec<(String, String)>) -> Result<()> {
+        self.has_effect();
+        self.metrics.observe(&histogram, value, &labels);
+        Ok(())
+    }
+}

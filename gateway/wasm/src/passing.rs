@@ -1,0 +1,399 @@
+//! A response's body that a plugin changes as it passes: each part goes through a call, what comes of it to the client.
+
+use std::{
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use gateway_core::model::Isolation;
+use gateway_http::body::{Body, BodyError};
+use gateway_pipeline::{Exchange, FailureKind, StageFailure};
+use gateway_rules::reply::MAX_MEMO_BYTES;
+use gateway_telemetry::metrics::{CallMetrics, CallPhase};
+use http::{HeaderMap, header};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::OwnedSemaphorePermit;
+use wasmtime::component::TypedFunc;
+
+use super::{
+    bindings::{Part, Passage},
+    fields,
+    instance::{Instance, Loan},
+    pool::Pool,
+    services::{LocalFuture, Services},
+};
+
+/// A plugin wants to have the body, once its call has ended well. In the stash under its stage's position.
+pub(super) struct Following {
+    memo: Vec<u8>,
+}
+
+impl Following {
+    pub(super) fn note(exchange: &mut Exchange, memo: Vec<u8>) {
+        Self::take(exchange);
+        let stage = exchange.stage;
+        exchange.stash.push((stage, Box::new(Self { memo })));
+    }
+
+    pub(super) fn take(exchange: &mut Exchange) -> Option<Self> {
+        let stage = exchange.stage;
+        let index = exchange.stash.iter().position(|(at, kept)| *at == stage && kept.is::<Self>())?;
+        exchange.stash.swap_remove(index).1.downcast().ok().map(|following| *following)
+    }
+}
+
+/// From here on the response's body passes through the plugin; in its instance, if the exchange has one of its own.
+pub(super) fn begin(
+    following: Following,
+    own: Option<(Box<Instance>, OwnedSemaphorePermit)>,
+    exchange: &mut Exchange,
+    pool: &Rc<Pool>,
+    services: &Rc<Services>,
+    calls: &Arc<CallMetrics>,
+) {
+    if let Some(head) = &mut exchange.response {
+        head.headers.remove(header::CONTENT_LENGTH);
+    }
+    let caller = Caller {
+        pool: pool.clone(),
+        services: services.clone(),
+        calls: calls.clone(),
+        request: exchange.id.to_str().unwrap_or_default().into(),
+        route: exchange.route.to_string(),
+    };
+    let inner = std::mem::take(&mut exchange.response_body);
+    exchange.response_body = Body::Stream(Box::pin(Passing {
+        inner,
+        caller: Rc::new(caller),
+        limit: exchange.bounds.buffer_bytes,
+        memo: following.memo,
+        left: BytesMut::new(),
+        wants: 1,
+        end: End::Ahead,
+        call: own.map_or(Call::None, |(instance, permit)| Call::Kept(Tenant { instance, permit: Some(permit) })),
+        trailers: None,
+    }));
+}
+
+struct Passing {
+    inner: Body,
+    caller: Rc<Caller>,
+    /// Of what the plugin leaves for later.
+    limit: usize,
+    memo: Vec<u8>,
+    /// What was not taken, and has come since.
+    left: BytesMut,
+    /// The plugin has nothing to do with fewer bytes.
+    wants: usize,
+    end: End,
+    call: Call,
+    /// For the client, when all else is through.
+    trailers: Option<HeaderMap>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Ahead,
+    /// The inner body has ended, and the plugin has not been told.
+    Reached,
+    /// It has been told, and has said its last.
+    Told,
+}
+
+type Said = Result<Passage, String>;
+type PartFunction = TypedFunc<(Part,), (Said,)>;
+/// What came of a call, and the instance if it is kept for the next.
+type Called = (Result<Passage, StageFailure>, Option<Tenant>);
+
+enum Call {
+    None,
+    /// None is under way; the instance is kept for the next.
+    Kept(Tenant),
+    Over(Box<Called>),
+    Running(LocalFuture<'static, Called>),
+}
+
+/// An instance that belongs to one body.
+struct Tenant {
+    instance: Box<Instance>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Passing {
+    /// Hands over what is there; with the trailers, if that is all.
+    fn begin_call(&mut self, end: Option<HeaderMap>) {
+        let last = end.is_some();
+        let part = Part {
+            memo: self.memo.clone(),
+            bytes: self.left.to_vec(),
+            end: end.map(|trailers| fields::all(&trailers).collect()),
+        };
+        if last {
+            self.end = End::Told;
+        }
+        let tenant = match std::mem::replace(&mut self.call, Call::None) {
+            Call::Kept(tenant) => Some(tenant),
+            _ => None,
+        };
+        let caller = self.caller.clone();
+        let own = if caller.pool.is_direct() { caller.tenant_at_once(tenant) } else { Err(tenant) };
+        self.call = match own {
+            Ok(tenant) => Call::Over(Box::new(caller.call_at_once(part, tenant))),
+            Err(tenant) => Call::Running(Box::pin(async move { caller.call_on_fiber(part, tenant).await })),
+        };
+    }
+
+    /// A call that is over, if there was one.
+    fn poll_call(&mut self, cx: &mut Context<'_>) -> Poll<Option<Called>> {
+        match std::mem::replace(&mut self.call, Call::None) {
+            Call::Over(called) => Poll::Ready(Some(*called)),
+            Call::Running(mut call) => match call.as_mut().poll(cx) {
+                Poll::Ready(called) => Poll::Ready(Some(called)),
+                Poll::Pending => {
+                    self.call = Call::Running(call);
+                    Poll::Pending
+                }
+            },
+            idle => {
+                self.call = idle;
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    /// Takes over what a call has said.
+    fn conclude(&mut self, passage: Passage) -> Result<Bytes, String> {
+        let Passage { taken, output, wants, memo, trailers } = passage;
+        let taken = usize::try_from(taken).unwrap_or(usize::MAX);
+        if taken > self.left.len() {
+            return Err(format!("it took {taken} of {} bytes", self.left.len()));
+        }
+        let _ = self.left.split_to(taken);
+        if let Some(memo) = memo {
+            if memo.len() > MAX_MEMO_BYTES {
+                return Err(format!("its memo is over {MAX_MEMO_BYTES} bytes"));
+            }
+            self.memo = memo;
+        }
+        if self.end == End::Told {
+            if !self.left.is_empty() {
+                return Err(format!("it left {} bytes at the end", self.left.len()));
+            }
+            let trailers = fields::trailers(trailers)?;
+            self.trailers = (!trailers.is_empty()).then_some(trailers);
+            return Ok(output.into());
+        }
+        self.wants = usize::try_from(wants).unwrap_or(usize::MAX);
+        if self.wants > self.limit {
+            return Err(format!("it wants {wants} bytes at once, and may have {}", self.limit));
+        }
+        if taken == 0 {
+            // Not the same call again.
+            self.wants = self.wants.max(self.left.len() + 1);
+        }
+        Ok(output.into())
+    }
+
+    fn fail(&mut self, failure: &str) -> BodyError {
+        self.caller.report(failure);
+        self.end = End::Told;
+        self.left.clear();
+        self.call = Call::None;
+        self.inner = Body::Empty;
+        BodyError::Plugin
+    }
+}
+
+impl HttpBody for Passing {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(called) = ready!(this.poll_call(cx)) {
+                let (result, tenant) = called;
+                this.call = tenant.map_or(Call::None, Call::Kept);
+                let concluded = match result {
+                    Ok(passage) => this.conclude(passage),
+                    Err(failure) => Err(failure.detail),
+                };
+                match concluded {
+                    Ok(output) if output.is_empty() => {}
+                    Ok(output) => return Poll::Ready(Some(Ok(Frame::data(output)))),
+                    Err(failure) => return Poll::Ready(Some(Err(this.fail(&failure)))),
+                }
+            }
+            match this.end {
+                End::Told => {
+                    let trailers = this.trailers.take();
+                    return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
+                }
+                End::Ahead if !this.left.is_empty() && this.left.len() >= this.wants => {
+                    this.begin_call(None);
+                    continue;
+                }
+                End::Ahead => {}
+                End::Reached => {
+                    this.begin_call(Some(HeaderMap::new()));
+                    continue;
+                }
+            }
+            match ready!(Pin::new(&mut this.inner).poll_frame(cx)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => {
+                        this.left.extend_from_slice(&data);
+                        if this.left.len() > this.limit.saturating_add(data.len()) {
+                            let failure = format!("it leaves more than {} bytes for later", this.limit);
+                            return Poll::Ready(Some(Err(this.fail(&failure))));
+                        }
+                        if this.inner.is_end_stream() {
+                            this.end = End::Reached;
+                        }
+                    }
+                    Err(frame) => {
+                        let trailers = frame.into_trailers().unwrap_or_default();
+                        this.begin_call(Some(trailers));
+                    }
+                },
+                Some(Err(error)) => {
+                    this.end = End::Told;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => this.end = End::Reached,
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.end == End::Told && self.trailers.is_none() && !matches!(self.call, Call::Running(_) | Call::Over(_))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::new()
+    }
+}
+
+/// Who is called.
+struct Caller {
+    pool: Rc<Pool>,
+    services: Rc<Services>,
+    calls: Arc<CallMetrics>,
+    request: Box<str>,
+    route: String,
+}
+
+impl Caller {
+    /// A call on the worker's own stack, while that can be.
+    fn call_at_once(&self, part: Part, tenant: Result<Tenant, StageFailure>) -> Called {
+        let result = tenant.and_then(|mut tenant| {
+            let began = Instant::now();
+            let function = function(&tenant.instance)?;
+            let said = tenant.instance.call(function, (part,), self.loan());
+            self.count(began.elapsed());
+            said.map(|(said,)| (said, tenant))
+                .map_err(|failure| self.pool.failed_at_once(CallPhase::Part, failure, &self.calls))
+        });
+        self.concluded(result)
+    }
+
+    async fn call_on_fiber(&self, part: Part, tenant: Option<Tenant>) -> Called {
+        let attempt = match self.pool.attempt(CallPhase::Part, &self.calls).await {
+            Ok(attempt) => attempt,
+            Err(failure) => return (Err(failure), None),
+        };
+        let tenant = match tenant {
+            Some(tenant) => Ok(tenant),
+            None => self.tenant_on_fiber().await,
+        };
+        let result = match tenant {
+            Ok(tenant) => self.call_in(part, tenant).await,
+            Err(failure) => Err(failure),
+        };
+        attempt.ended(result.as_ref().err().map(|failure| failure.kind));
+        self.concluded(result)
+    }
+
+    async fn call_in(&self, part: Part, mut tenant: Tenant) -> Result<(Said, Tenant), StageFailure> {
+        let function = function(&tenant.instance)?;
+        let said = tenant.instance.call_on_fiber(function, (part,), self.loan()).await;
+        self.count(tenant.instance.ran());
+        said.map(|(said,)| (said, tenant)).map_err(|failure| self.pool.failed(failure, &self.calls))
+    }
+
+    /// The instance goes back, or stays with the body.
+    fn concluded(&self, result: Result<(Said, Tenant), StageFailure>) -> Called {
+        let (said, tenant) = match result {
+            Ok(result) => result,
+            Err(failure) => return (Err(failure), None),
+        };
+        let said = said.map_err(|message| {
+            let detail = message.chars().take(1024).collect();
+            self.pool.failed(StageFailure { kind: FailureKind::Error, detail }, &self.calls)
+        });
+        let Tenant { instance, permit } = tenant;
+        if self.is_isolated() {
+            return (said, self.pool.unless_worn(instance).map(|instance| Tenant { instance, permit }));
+        }
+        self.pool.put_back(instance);
+        (said, None)
+    }
+
+    /// The body's own instance, or one from the pool; an error gives back what there was if one has to be waited for.
+    fn tenant_at_once(&self, own: Option<Tenant>) -> Result<Result<Tenant, StageFailure>, Option<Tenant>> {
+        if let Some(own) = own {
+            return Ok(Ok(own));
+        }
+        let (instance, permit) = if self.is_isolated() {
+            let permit = self.pool.try_admit().ok_or(None)?;
+            (self.pool.create(&self.services, &self.calls), Some(permit))
+        } else {
+            (self.pool.take(&self.services, &self.calls), None)
+        };
+        Ok(instance.ok_or(None)?.map(|instance| Tenant { instance, permit }))
+    }
+
+    async fn tenant_on_fiber(&self) -> Result<Tenant, StageFailure> {
+        let permit = Some(self.pool.admit(&self.calls).await?);
+        let instance = match self.is_isolated() {
+            true => self.pool.create_on_fiber(&self.services, &self.calls).await?,
+            false => self.pool.take_on_fiber(&self.services, &self.calls).await?,
+        };
+        Ok(Tenant { instance, permit })
+    }
+
+    fn is_isolated(&self) -> bool {
+        self.pool.prepared.isolation == Isolation::Request
+    }
+
+    fn loan(&self) -> Loan<'_> {
+        Loan { slot: None, services: &self.services, time: self.pool.prepared.limits.time, contention: None }
+    }
+
+    fn count(&self, ran: Duration) {
+        self.calls.called(CallPhase::Part, u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    fn report(&self, failure: &str) {
+        let Self { request, route, pool, .. } = self;
+        let plugin = &*pool.prepared.identity.name;
+        tracing::warn!(
+            request = &**request,
+            route = &**route,
+            plugin,
+            "plugin failed with a part of a body: {failure}"
+        );
+    }
+}
+
+fn function(instance: &Instance) -> Result<PartFunction, StageFailure> {
+    let missing = || StageFailure {
+        kind: FailureKind::Error,
+        detail: "it wants to follow the body and exports no `response-stream`".to_owned(),
+    };
+    instance.functions().on_part.ok_or_else(missing)
+}

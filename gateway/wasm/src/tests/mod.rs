@@ -1,0 +1,226 @@
+//! The room as a whole, with the guests of `tests/guests`.
+
+mod awaited;
+mod bodies;
+mod calling;
+mod failing;
+mod grants;
+mod loading;
+mod passing;
+mod speed;
+mod upstreams;
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr},
+    rc::Rc,
+    sync::{Arc, Mutex, OnceLock},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use gateway_core::model::{Grants, Isolation, Names, PluginLimits};
+use gateway_http::{
+    body::{Body, Traffic},
+    deadline::Deadline,
+};
+use gateway_pipeline::{
+    Bounds, Decision, Exchange, Phase, RequestHead, ResponseHead, Slot, Stage, StageFailure, Start, Step,
+};
+use http::{HeaderMap, HeaderValue, Method, Version};
+use serde_json::json;
+use test_guests::NAUGHTY;
+
+use super::{
+    CodeCache, Loaded, Pools, Prepared, Runtime, Settings,
+    services::{NoUpstreams, Services, Shared, Upstreams},
+};
+
+/// Compiled once for all tests.
+fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| Runtime::new(&CodeCache::Off).unwrap())
+}
+
+fn loaded(guest: &[u8]) -> Arc<Loaded> {
+    static KEPT: Mutex<Vec<Arc<Loaded>>> = Mutex::new(Vec::new());
+    let loaded = runtime().load(guest).unwrap();
+    KEPT.lock().unwrap().push(Arc::clone(&loaded));
+    loaded
+}
+
+/// A plugin on a worker of its own.
+struct World {
+    pools: Pools,
+    services: Rc<Services>,
+    prepared: Arc<Prepared>,
+}
+
+/// How a plugin is used, unless a test says otherwise: everything granted, and time enough.
+struct Use {
+    guest: &'static [u8],
+    config: serde_json::Value,
+    grants: Grants,
+    limits: PluginLimits,
+    isolation: Isolation,
+    upstreams: Rc<dyn Upstreams>,
+    shared: Shared,
+}
+
+/// The guest that does what it is told, doing this.
+fn naughty(deed: &str) -> Use {
+    naughty_with(json!({ "do": deed }))
+}
+
+fn naughty_with(config: serde_json::Value) -> Use {
+    Use::of(NAUGHTY, config)
+}
+
+impl Use {
+    fn of(guest: &'static [u8], config: serde_json::Value) -> Self {
+        let all = || Names::All;
+        Self {
+            guest,
+            config,
+            grants: Grants { upstreams: all(), store: all(), secrets: all(), sinks: all(), files: all() },
+            limits: PluginLimits { memory: 64 << 20, time: Duration::from_secs(10), instances: 4, max_calls: 0 },
+            isolation: Isolation::Shared,
+            upstreams: Rc::new(NoUpstreams),
+            shared: Shared::default(),
+        }
+    }
+
+    fn time(mut self, millis: u64) -> Self {
+        self.limits.time = Duration::from_millis(millis);
+        self
+    }
+
+    fn prepare(&self) -> Arc<Prepared> {
+        Prepared::new(
+            loaded(self.guest),
+            Settings {
+                name: "tested".into(),
+                config: &self.config,
+                grants: self.grants.clone(),
+                limits: self.limits.clone(),
+                isolation: self.isolation,
+                standard: false,
+            },
+        )
+    }
+
+    fn world(self) -> World {
+        let prepared = self.prepare();
+        let services = Services { worker: 0, shared: Arc::new(self.shared), upstreams: self.upstreams };
+        World { pools: Pools::default(), services: Rc::new(services), prepared }
+    }
+
+    fn stage(self) -> Rc<dyn Stage> {
+        self.world().stage()
+    }
+}
+
+impl World {
+    fn stage(&self) -> Rc<dyn Stage> {
+        self.prepared.stage(&self.pools, &self.services, &"test".into())
+    }
+
+    /// The value of a sample in the metrics.
+    fn metric(&self, sample: &str) -> String {
+        let text = self.services.shared.metrics.render();
+        let line = text.lines().find_map(|line| line.strip_prefix(sample));
+        line.unwrap_or_else(|| panic!("no {sample} in {text}")).trim().to_owned()
+    }
+}
+
+pub(super) fn slot() -> Slot {
+    slot_with(Body::Empty)
+}
+
+fn slot_with(request_body: Body) -> Slot {
+    Slot::new(Exchange::new(Start {
+        id: HeaderValue::from_static("id-1"),
+        client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        secured: None,
+        protocol: Version::HTTP_11,
+        route: "tested".into(),
+        parameters: Default::default(),
+        request: RequestHead {
+            method: Method::GET,
+            scheme: "http",
+            authority: HeaderValue::from_static("example.com"),
+            target: "/path?query".parse().unwrap(),
+            headers: HeaderMap::from_iter([("x-in".parse().unwrap(), HeaderValue::from_static("in"))]),
+        },
+        request_body,
+        bounds: Rc::new(Bounds {
+            added_bytes: 16 << 10,
+            added_fields: 100,
+            added_uri_bytes: 8 << 10,
+            buffer_bytes: 1 << 20,
+        }),
+        traffic: Rc::new(Traffic::default()),
+        started: Instant::now(),
+    }))
+}
+
+/// The exchange in its response phase.
+fn answered(mut slot: Slot, body: Body) -> Slot {
+    slot.phase = Phase::Response;
+    slot.response = Some(ResponseHead { status: http::StatusCode::OK, headers: HeaderMap::new() });
+    slot.response_body = body;
+    slot
+}
+
+/// The request phase of a plugin that must not make anyone wait.
+fn at_once(stage: &Rc<dyn Stage>, slot: &mut Slot) -> Result<Decision, StageFailure> {
+    match stage.on_request(0, slot) {
+        Step::Done(result) => result,
+        Step::Wait(_) => panic!("called on a fiber"),
+    }
+}
+
+/// The request phase, whether it waits or not.
+async fn in_time(stage: &Rc<dyn Stage>, slot: &mut Slot) -> Result<Decision, StageFailure> {
+    finish(stage.on_request(0, slot)).await
+}
+
+async fn finish<T>(step: Step<'_, T>) -> T {
+    match step {
+        Step::Done(result) => result,
+        Step::Wait(future) => future.await,
+    }
+}
+
+/// A deadline that no test reaches.
+fn later() -> Deadline {
+    Deadline::new(Instant::now(), Some(Duration::from_secs(60)))
+}
+
+fn header<'a>(slot: &'a Slot, name: &str) -> &'a str {
+    slot.request.headers.get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+/// What is logged on this thread while the closure runs.
+fn logged(run: impl FnOnce()) -> String {
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+    impl io::Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let buffer = Buffer::default();
+    let writer = buffer.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, run);
+    String::from_utf8(std::mem::take(&mut *buffer.0.lock().unwrap())).unwrap()
+}
+
+fn full(text: &'static str) -> Body {
+    Body::Full(Bytes::from_static(text.as_bytes()))
+}
