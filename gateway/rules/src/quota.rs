@@ -13,7 +13,7 @@
 //! A step is allowed if the level after it would not be over full; one that is not allowed changes nothing.
 //! The largest product, `u32::MAX` times a year, is far inside 128 bits.
 //!
-//! The state in Redis does the same in `gateway/src/state/redis/take.lua`, in microseconds: it decides what is taken and what is
+//! The state in Redis does the same in `gateway/state/src/redis/take.lua`, in microseconds: it decides what is taken and what is
 //! stored. Verdicts are always made here. A randomised test compares the two.
 
 use crate::take::{Taken, Verdict};
