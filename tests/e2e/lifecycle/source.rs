@@ -125,7 +125,7 @@ async fn the_logs_level_changes_by_reload_and_its_format_at_the_next_start() {
     gateway.process.logged("configuration reloaded").await;
     // A client that talks nonsense is worth a word at this level.
     raw::exchange(gateway.address, b"nonsense\r\n\r\n").await;
-    gateway.process.logged("DEBUG gateway::").await;
+    gateway.process.logged("DEBUG gateway_").await;
 }
 
 #[tokio::test]

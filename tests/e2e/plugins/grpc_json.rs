@@ -223,12 +223,10 @@ async fn routes_of_descriptors_are_explained_and_described() {
     let text = told(&["route", "-c", "gateway.yaml", "GET", "/echo/a"]).await;
     assert!(text.starts_with("GET (no host)/echo/a is answered by route echo (test.Echo/Unary)"), "{text}");
     assert!(text.contains("/echo/{text}  on every host  for test.Echo/Unary"), "{text}");
-    for command in [&["openapi"][..], &["grpc", "openapi"]] {
-        let text = told(&[command, &["-c", "gateway.yaml", "--title", "Echo"]].concat()).await;
-        let document: Value = serde_json::from_str(&text).expect("JSON");
-        assert_eq!((&document["openapi"], &document["info"]["title"]), (&json!("3.1.0"), &json!("Echo")));
-        assert_eq!(document["paths"]["/down/{text}/{count}"]["get"]["operationId"], "Echo_Down");
-    }
+    let text = told(&["openapi", "-c", "gateway.yaml", "--title", "Echo"]).await;
+    let document: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((&document["openapi"], &document["info"]["title"]), (&json!("3.1.0"), &json!("Echo")));
+    assert_eq!(document["paths"]["/down/{text}/{count}"]["get"]["operationId"], "Echo_Down");
     // What another route answers is not described as a call.
     let text = routes_of_the_service(&server).replace("path: '/{*rest}'", "path: /echo, methods: [POST]");
     fs::write(

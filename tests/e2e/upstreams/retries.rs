@@ -183,7 +183,7 @@ async fn a_body_that_takes_too_long_as_a_whole_is_cut_off_though_it_flows() {
         balanced(&[upstream.address()], "").replace("upstream: it", "upstream: it, timeouts: { whole: 300ms }");
     let gateway = TestGateway::start(&config).await;
     assert!(Client::connect(gateway.address()).await.try_send(Request::get("/")).await.is_err());
-    crate::support::counted::failed(&gateway, "upstream-timeout", 1).await;
+    crate::support::counted::failed(&gateway, "total-timeout", 1).await;
 }
 
 #[tokio::test]
