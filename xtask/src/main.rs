@@ -17,6 +17,7 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   test                            formatting, tidiness, clippy, all tests, licences; what CI runs
+  advisories                      known vulnerabilities of dependencies; for a schedule, needs cargo-deny and github.com
   tidy                            only the tidiness check
   dashboard                       the dashboard's files in dashboard/dist, which the gateway has inside; needs Node.js
   book                            docs/ and what the gateway says of itself as a book, in target/book/html
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
     };
     let result = match (command, rest) {
         ("test", []) => test::run(),
+        ("advisories", []) => test::advisories(),
         ("tidy", []) => tidy::run(),
         ("dashboard", []) => dashboard::run(),
         ("book", []) => book::run(),
