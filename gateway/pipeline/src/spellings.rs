@@ -4,7 +4,8 @@
 //! `X_Lang` with `X-Lang` (`http/spelling.rs`). The others are removed when the request phase ends, and not when the header is read:
 //! a stage may read both spellings, and then both go on.
 
-use gateway_http::spelling::{can_be_respelled, is_other_spelling};
+use gateway_http::spelling::can_be_respelled;
+use gateway_rules::fields::is_other_spelling;
 use http::{HeaderMap, HeaderName};
 
 use super::exchange::{Exchange, Phase};

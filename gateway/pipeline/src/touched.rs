@@ -5,7 +5,7 @@
 //! skipped leaves nothing of the client's in a header that it sets or removes: otherwise a client that can make it fail
 //! could supply `x-user` itself.
 
-use gateway_http::spelling::remove_other_spellings;
+use gateway_rules::fields::remove_other_spellings;
 use http::{HeaderMap, HeaderName};
 
 /// Names of header fields that a stage sets or removes, so that no value of theirs comes from elsewhere.

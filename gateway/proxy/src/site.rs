@@ -56,7 +56,7 @@ pub struct SiteRoute {
     pub pipeline: Pipeline,
     pub target: Target,
     pub bounds: Rc<Bounds>,
-    /// What plugins are told of where requests go.
+    /// The names of the upstreams that requests may go to, for plugins.
     pub(super) upstream: Option<Rc<str>>,
     /// Found when the first exchange has ended: of many routes some never have one.
     pub(super) metrics: OnceCell<Arc<RouteMetrics>>,

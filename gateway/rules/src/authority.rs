@@ -12,8 +12,8 @@ static IN_NAME: [bool; 256] = {
     table
 };
 
-/// No name has more than 255 octets (RFC 1035 §3.1); behind it there may be a port. It is said several times in what the
-/// upstream gets.
+/// No name has more than 255 octets (RFC 1035 §3.1); a port may follow. The upstream gets the
+/// authority in several headers.
 const MAX_AUTHORITY: usize = 255 + ":65535".len();
 
 /// Whether this is `uri-host [ ":" port ]` with a host that is not empty (RFC 9110 §4.2.1, §7.2). Stricter than RFC 3986: no

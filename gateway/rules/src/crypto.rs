@@ -107,7 +107,7 @@ fn hmac_algorithm(algorithm: Algorithm) -> Option<hmac::Algorithm> {
 }
 
 const HASH_BYTES: usize = 512;
-/// Whoever may choose a hash chooses what a guess costs the gateway.
+/// The parameters of a hash decide what verifying a password costs the gateway.
 const ARGON2_KIB: u32 = 256 * 1024;
 const ARGON2_PASSES: u32 = 16;
 const ARGON2_LANES: u32 = 16;
@@ -155,7 +155,7 @@ fn bcrypt_base64(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'/')
 }
 
-/// Compares in constant time, as both libraries do. A hash that was not checked before is nobody's.
+/// Compares in constant time, as both libraries do. A hash that was not checked before matches no password.
 pub fn verify_password(hash: &str, password: &[u8]) -> bool {
     if hash.starts_with("$2") {
         return bcrypt::verify(password, hash).unwrap_or(false);

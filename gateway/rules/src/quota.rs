@@ -38,7 +38,7 @@ pub struct Level {
     /// When `level` was true, in nanoseconds of the store's clock.
     at: u64,
     /// When it is empty under the quota that it was taken from. From then on there is no memory of it, even if the quota has
-    /// changed since: whoever stores it may forget it then.
+    /// changed since: what is stored may be deleted then.
     until: u64,
 }
 

@@ -30,7 +30,7 @@ impl Verdict {
 /// A verdict and, where the step was allowed and cost something, what to remember and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Taken<T> {
-    /// What the plugin is told.
+    /// The result that the plugin gets.
     pub verdict: Verdict,
     /// What is remembered from now on, and for how many nanoseconds at least.
     pub remember: Option<(T, u64)>,

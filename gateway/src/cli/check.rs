@@ -9,7 +9,7 @@ pub(super) fn check(args: &ConfigArgs) -> Result<(), Failed> {
     let Checked { config, warnings, .. } = app::check(&Source::File(args.config.clone()))?;
     let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     for upstream in config.upstreams.values().filter(|upstream| !upstream.tls.verify) {
-        eprintln!("warning: upstream `{}` has `verify: false`: whoever answers is believed", upstream.name);
+        eprintln!("warning: upstream `{}` has `verify: false`: the server is not authenticated", upstream.name);
     }
     for warning in warnings.lines() {
         eprintln!("warning: {warning}");

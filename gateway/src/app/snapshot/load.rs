@@ -120,7 +120,7 @@ impl Loaded {
         &self.listeners
     }
 
-    /// Logs what is allowed and makes no sense; where nothing is logged yet, nobody would see it.
+    /// Logs warnings about the configuration. Not before the log is open, where they would be lost.
     pub(in crate::app) fn warn(&self) {
         for warning in self.warnings.lines() {
             tracing::warn!("{warning}");
@@ -225,7 +225,7 @@ fn groups(config: &Config, old: Option<&Snapshot>) -> io::Result<Vec<LoadedGroup
         if secure && !upstream.tls.verify {
             tracing::warn!(
                 upstream = &*upstream.name,
-                "`verify: false`: whoever answers is believed, and can read and change everything"
+                "`verify: false`: the server is not authenticated, so an attacker on the path can read and change everything"
             );
         }
         let named = |error| io::Error::other(format!("upstream `{}`: {error}", upstream.name));
