@@ -348,6 +348,7 @@ async fn a_response_that_takes_too_long_in_all_is_cut_off_for_that() {
         let (body, streamed) = feed();
         tokio::spawn(async move {
             while body.data("x").await {
+                // The pace of a body that never ends.
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });

@@ -205,6 +205,7 @@ mod tests {
     #[tokio::test]
     async fn a_short_limit_costs_no_polls_while_the_client_is_awaited() {
         let (deadline, traffic) = awaited();
+        // Long beside the limit of a millisecond, so that a busy loop would be polled often. `Deadline` reads the real clock.
         let (mut polls, mut waiting) = (0, pin!(tokio::time::sleep(Duration::from_millis(200))));
         let counted = poll_fn(|cx| {
             polls += 1;
@@ -218,6 +219,7 @@ mod tests {
     async fn the_limit_counts_from_the_part_that_comes_whichever_task_reads_it() {
         let (deadline, traffic) = awaited();
         let client = async {
+            // Later than the limit, which counts from what comes then.
             tokio::time::sleep(Duration::from_millis(20)).await;
             traffic.has_come();
             std::future::pending::<()>().await;

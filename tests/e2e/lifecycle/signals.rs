@@ -76,11 +76,13 @@ async fn sigterm_does_not_wait_for_a_file_to_come_to_rest() {
             let beside = file.with_extension("new");
             fs::write(&beside, format!("listeners: {number}\n")).unwrap();
             fs::rename(&beside, &file).unwrap();
+            // More often than the gateway takes a file to be at rest.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     });
     gateway.process.logged(RELOADED).await;
-    // The next reload is put off by further changes, for two seconds.
+    // The next reload is put off by further changes, for two seconds. The signal comes in the middle of that, which nothing
+    // announces.
     let since = Instant::now();
     tokio::time::sleep(Duration::from_secs(1)).await;
     let reloads = |log: &str| log.matches(RELOADED).count();

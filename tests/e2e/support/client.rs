@@ -80,6 +80,7 @@ impl Client {
     pub async fn is_closed(&mut self) {
         let Sender::Http1(sender) = &mut self.sender else { panic!("HTTP/2 ends with its streams") };
         while sender.ready().await.is_ok() {
+            // Hyper tells of the end only when it is asked.
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
     }
