@@ -1,189 +1,23 @@
 //! From a request to the head of an upstream's response: which endpoint, which connection, what can go wrong.
 //!
-//! Everything here belongs to one worker. Connections are kept in plain lists; nothing is shared or locked.
+//! What the whole process knows of an upstream is in `cluster`, what one worker has of it in `worker`. Connections belong to a
+//! worker and are kept in plain lists; nothing on a request's way is shared or locked.
 
-mod balance;
-mod breaker;
-mod budget;
-mod connect;
-mod endpoint;
-mod group;
-mod grpc_health;
-mod head;
-mod http1;
-mod http2;
-mod incoming;
-mod io;
+mod balancing;
+mod cluster;
+mod connections;
+mod health;
+mod messages;
 mod moment;
-mod names;
-mod pass;
-mod private;
-mod probe;
-mod reach;
 pub mod reflection;
-mod rendezvous;
-mod request;
-mod response;
-mod retry;
-mod send;
-mod standing;
-mod switched;
+mod refused;
 pub mod tcp;
-pub mod tls;
-mod view;
-mod watch;
-mod window;
+mod worker;
 
-use std::{
-    cell::{Cell, RefCell},
-    collections::HashMap,
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant},
-};
-
-pub use group::{EndpointState, Group, Health, LoadedGroup};
-pub use private::PrivateConnections;
-pub use rendezvous::hash_of;
-pub use request::Outgoing;
-pub use send::{Patience, Refused, Sent, send};
-pub use switched::Switched;
-
-pub use watch::Watch;
-
-use budget::Budget;
-use endpoint::{Busy, Endpoint};
-use gateway_core::{model, timers::Timers};
-use gateway_telemetry::metrics::{Metrics, UpstreamMetrics};
-use pass::{Open, Pass};
-use view::View;
-
-/// The upstreams of one configuration, for one worker.
-pub struct Upstreams(HashMap<Arc<str>, Rc<Upstream>>);
-
-/// One upstream's endpoints with their idle connections.
-pub struct Upstream {
-    pub model: Arc<model::Upstream>,
-    group: Arc<Group>,
-    /// Of the view, where a look costs least.
-    version: Cell<u64>,
-    until: Cell<Option<Instant>>,
-    view: RefCell<View>,
-    /// Something limits what may be sent.
-    guarded: bool,
-    /// For sending again.
-    budget: Budget,
-    open: Rc<Open>,
-    timers: Timers,
-    metrics: Arc<UpstreamMetrics>,
-}
-
-impl Upstreams {
-    /// Endpoints that are as they were in `old` keep their connections. Metrics are counted as this worker's.
-    pub fn new<'a>(
-        groups: impl IntoIterator<Item = &'a Arc<Group>>,
-        old: Option<&Self>,
-        timers: &Timers,
-        metrics: &Metrics,
-        worker: usize,
-    ) -> Self {
-        let build = |group: &Arc<Group>| {
-            let name = group.model.name.clone();
-            let kept = old.and_then(|old| old.0.get(&name));
-            let upstream = match kept {
-                Some(kept) if Arc::ptr_eq(&kept.group, group) => kept.clone(),
-                _ => {
-                    let metrics = metrics.upstream(worker, &name);
-                    Rc::new(Upstream::new(group.clone(), kept.map(|kept| &**kept), timers.clone(), metrics))
-                }
-            };
-            (name, upstream)
-        };
-        Self(groups.into_iter().map(build).collect())
-    }
-
-    pub fn get(&self, name: &str) -> Option<&Rc<Upstream>> {
-        self.0.get(name)
-    }
-
-    /// Closes connections that were idle for too long. To be called regularly, with the time between two calls.
-    pub fn close_idle(&self, every: Duration) {
-        for upstream in self.0.values() {
-            let calls = upstream.model.idle_timeout.as_nanos().div_ceil(every.as_nanos().max(1));
-            for endpoint in &upstream.view.borrow().endpoints {
-                endpoint.close_idle(u64::try_from(calls).unwrap_or(u64::MAX));
-            }
-        }
-    }
-}
-
-impl Upstream {
-    fn new(group: Arc<Group>, old: Option<&Self>, timers: Timers, metrics: Arc<UpstreamMetrics>) -> Self {
-        let open = old.map_or_else(Rc::default, |old| old.open.clone());
-        let kept = old.map_or(Vec::new(), |old| old.view.borrow().endpoints.clone());
-        let view = View::new(&group, Instant::now(), &kept, &open);
-        for endpoint in &view.endpoints {
-            endpoint.keep_at_most(group.model.idle_connections);
-        }
-        let model = group.model.clone();
-        Self {
-            version: Cell::new(view.version),
-            until: Cell::new(view.until),
-            view: RefCell::new(view),
-            guarded: model.circuit_breaker.is_some() || model.limits.requests.is_some(),
-            budget: model.retry.as_ref().map_or(Budget::new(0, 0), |r| Budget::new(r.budget.0, r.budget_floor)),
-            open,
-            timers,
-            metrics,
-            model,
-            group,
-        }
-    }
-
-    /// Leave to send a request, where anything limits that.
-    fn admit(&self, now: Instant) -> Result<Option<Pass>, Refused> {
-        if !self.guarded {
-            return Ok(None);
-        }
-        Pass::ask(&self.group, &self.metrics, now).map(Some)
-    }
-
-    /// Closes at most one connection that a request to this endpoint cannot use.
-    fn make_room_for(&self, endpoint: &Rc<Endpoint>) {
-        let view = self.view.borrow();
-        let mut others = view.endpoints.iter().filter(|other| !Rc::ptr_eq(other, endpoint));
-        let _ = others.any(|other| other.close_longest_idle()) || endpoint.close_longest_private();
-    }
-
-    /// The endpoint for a request that begins now: the one that has a connection of this client, if there is one.
-    fn pick(&self, private: Option<&PrivateConnections>, key: Option<u64>, now: Instant) -> Option<Busy> {
-        if self.group.version() != self.version.get() || self.until.get().is_some_and(|until| now >= until) {
-            self.look_again(now);
-        }
-        let view = self.view.borrow();
-        private.and_then(|private| private.endpoint(&view)).or_else(|| view.pick(key))
-    }
-
-    /// An endpoint that has not been tried for this request, if there is one.
-    fn another(&self, tried: &[Rc<Endpoint>]) -> Option<Busy> {
-        self.view.borrow().another(tried)
-    }
-
-    #[cold]
-    fn look_again(&self, now: Instant) {
-        let view = View::new(&self.group, now, &self.view.borrow().endpoints, &self.open);
-        self.version.set(view.version);
-        self.until.set(view.until);
-        drop(self.view.replace(view));
-    }
-
-    /// How a request to an endpoint fared.
-    fn observe(&self, endpoint: &Endpoint, failed: bool, now: Instant) {
-        if failed {
-            endpoint.metrics.failed();
-        }
-        if let Some(policy) = &self.model.health.passive {
-            self.group.observe(policy, &endpoint.standing, failed, now);
-        }
-    }
-}
+pub use balancing::hash_of;
+pub use cluster::{EndpointState, Group, Health, LoadedGroup};
+pub use connections::tls::ClientTls;
+pub use health::Watch;
+pub use messages::{Outgoing, Patience, Sent, Switched, send};
+pub use refused::Refused;
+pub use worker::{PrivateConnections, Upstream, Upstreams};

@@ -16,11 +16,14 @@ use prost::Message;
 use tokio::task::LocalSet;
 
 use super::{
-    connect::{Address, Connected},
-    http1::{self, chain},
-    http2::Mux,
-    names::Names,
-    tls::ClientTls,
+    connections::{
+        broken::chain,
+        connect::{Address, Connected},
+        http2::Mux,
+        request_head::RequestHead,
+        tls::ClientTls,
+    },
+    health::names::Names,
 };
 
 /// For all of it.
@@ -156,8 +159,8 @@ async fn any_endpoint(upstream: &Upstream, dns: &Dns) -> Result<Bytes, String> {
 }
 
 async fn addresses(url: &Uri, names: &Names) -> Result<Vec<SocketAddr>, String> {
-    let host = super::group::host(url);
-    let port = super::group::port(url);
+    let host = super::cluster::host(url);
+    let port = super::cluster::port(url);
     let addresses = match host.parse::<IpAddr>() {
         Ok(address) => vec![address],
         Err(_) => names.look_up(host).await?.0,
@@ -268,7 +271,7 @@ impl Server<'_> {
         headers.insert(header::USER_AGENT, HeaderValue::from_static("gateway-reflection"));
         let host = HeaderValue::from_str(authority).map_err(|error| Refused::Failed(error.to_string()))?;
         let target = PathAndQuery::from_static(self.method);
-        let head = http1::Head {
+        let head = RequestHead {
             method: &Method::POST,
             target: &target,
             headers: &headers,

@@ -13,12 +13,10 @@ use gateway_telemetry::trace::{Tried, Tries};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
-    Refused, Upstream,
-    endpoint::Busy,
-    http1::{self, chain},
-    incoming::Line,
-    response::Lease,
-    send::connect,
+    connections::{broken::chain, http1, incoming::Line},
+    messages::{acquire::acquire, response::Lease},
+    refused::Refused,
+    worker::{Busy, Upstream},
 };
 
 /// What is read at a time, at least where there is room.
@@ -183,7 +181,7 @@ async fn first(
         let idle = if kept { unused(endpoint) } else { None };
         let (mut connection, reused) = match idle {
             Some(connection) => (connection, true),
-            None => match Box::pin(connect(upstream, endpoint, false)).await.map_err(Silence::Refused)? {
+            None => match Box::pin(acquire(upstream, endpoint, false)).await.map_err(Silence::Refused)? {
                 (Line::Http1(connection), reused) => (connection, reused),
                 (Line::Http2(_), _) => return Err(Silence::Closed("the endpoint speaks HTTP/2".to_owned())),
             },

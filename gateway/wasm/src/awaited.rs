@@ -6,7 +6,7 @@ use gateway_state::redis::{Failure, Reply};
 
 use super::{
     bindings::{self, http_client::CallError},
-    gather,
+    bodies::gather,
     services::{Conversing, LocalFuture},
 };
 

@@ -2,6 +2,7 @@
 //! may export. A later version gets a module of its own beside this one.
 
 pub(super) use generated::{
+    Plugin,
     exports::gateway::plugin::{
         attendance::PhaseSet,
         catalogue::Endpoint,
@@ -16,10 +17,6 @@ pub(super) use generated::{
         http_client, log, metrics, secrets, sinks, store, streams, tcp,
     },
 };
-use wasmtime::component::{HasSelf, Linker};
-
-pub use super::host::{edits::Edits, selection::Selection};
-use super::state::State;
 
 /// The package of every interface here.
 pub(super) const PACKAGE: &str = "gateway:plugin/";
@@ -30,6 +27,12 @@ pub struct Request;
 
 /// The handle that stands for its response.
 pub struct Response;
+
+/// The handle of a selection: its place among those of the instance.
+pub struct SelectionHandle;
+
+/// The handle of a list of edits: its place among those of the instance.
+pub struct EditsHandle;
 
 /// What `bindgen!` makes. Exports are optional, so of its exports only the types are used.
 mod generated {
@@ -44,13 +47,8 @@ mod generated {
         with: {
             "gateway:plugin/http.request": super::Request,
             "gateway:plugin/http.response": super::Response,
-            "gateway:plugin/http.selection": super::Selection,
-            "gateway:plugin/http.edits": super::Edits,
+            "gateway:plugin/http.selection": super::SelectionHandle,
+            "gateway:plugin/http.edits": super::EditsHandle,
         },
     });
-}
-
-/// Offers all of the interface to guests.
-pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    generated::Plugin::add_to_linker::<State, HasSelf<State>>(linker, |state| state)
 }

@@ -5,7 +5,8 @@ use gateway_telemetry::metrics::CallPhase;
 use wasmtime::component::{ComponentNamedList, Lift, Lower, Resource, TypedFunc};
 
 use super::{
-    bindings, held,
+    bindings,
+    cache::held,
     instance::{Functions, Lending},
     reply,
 };

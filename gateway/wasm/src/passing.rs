@@ -21,30 +21,12 @@ use wasmtime::component::TypedFunc;
 
 use super::{
     bindings::{Part, Passage},
+    bodies::following::Following,
     fields,
     instance::{Instance, Loan},
-    pool::Pool,
+    pools::Pool,
     services::{LocalFuture, Services},
 };
-
-/// A plugin wants to have the body, once its call has ended well. In the stash under its stage's position.
-pub(super) struct Following {
-    memo: Vec<u8>,
-}
-
-impl Following {
-    pub(super) fn note(exchange: &mut Exchange, memo: Vec<u8>) {
-        Self::take(exchange);
-        let stage = exchange.stage;
-        exchange.stash.push((stage, Box::new(Self { memo })));
-    }
-
-    pub(super) fn take(exchange: &mut Exchange) -> Option<Self> {
-        let stage = exchange.stage;
-        let index = exchange.stash.iter().position(|(at, kept)| *at == stage && kept.is::<Self>())?;
-        exchange.stash.swap_remove(index).1.downcast().ok().map(|following| *following)
-    }
-}
 
 /// From here on the response's body passes through the plugin; in its instance, if the exchange has one of its own.
 pub(super) fn begin(

@@ -15,10 +15,11 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     awaited::{self, Awaited},
+    bodies::following::Following,
     hook::{Hook, OnComplete, OnRequest, OnResponse},
     instance::{Instance, Lending, Loan},
-    passing::{self, Following},
-    pool::Pool,
+    passing,
+    pools::Pool,
     services::Services,
 };
 

@@ -17,7 +17,7 @@ use gateway_core::model::{Config, Endpoint, OnError, PluginUse, Upstream};
 use gateway_route::Table;
 use gateway_server::{Beginning, tls::Termination};
 use gateway_telemetry::{metrics::Standings, sinks::LoadedSinks};
-use gateway_upstream::{Group, LoadedGroup, Watch, tls::ClientTls};
+use gateway_upstream::{ClientTls, Group, LoadedGroup, Watch};
 use gateway_wasm::services::Named;
 
 use super::{ListenerKey, ListenerSettings, Read, Snapshot, StartError, Used, read};

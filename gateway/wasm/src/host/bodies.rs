@@ -6,14 +6,14 @@ use send_wrapper::SendWrapper;
 use wasmtime::{Result, component::Resource};
 
 use crate::{
+    admission::GaveWay,
     awaited::Awaited,
     bindings::{
         Request, Response,
         bodies::{BodyError, Host},
     },
-    contention::GaveWay,
-    gather::{Unread, read},
-    state::State,
+    bodies::gather::{Unread, read},
+    instance::state::State,
 };
 
 type Answer<T> = Result<std::result::Result<T, BodyError>>;

@@ -26,10 +26,12 @@ use crate::{
         self, Request, Response,
         cache::{CacheError, Entry, Host, Turn},
     },
-    consumer::Audience,
-    held::{Found, Held, Part},
-    recording::Plan,
-    state::State,
+    cache::{
+        consumer::Audience,
+        held::{Found, Held, Part},
+        recording::Plan,
+    },
+    instance::state::State,
 };
 
 type Outcome<T> = std::result::Result<T, CacheError>;

@@ -9,14 +9,14 @@ use send_wrapper::SendWrapper;
 use wasmtime::Result;
 
 use crate::{
+    admission::GaveWay,
     awaited::{Awaited, Called},
     bindings::{
         Reply,
         http_client::{Call, CallError, Host},
     },
-    contention::GaveWay,
+    instance::state::State,
     services::{self, LocalFuture, UpstreamCall},
-    state::State,
 };
 
 /// The longest a call may wait, whatever the plugin asks for.
@@ -128,7 +128,7 @@ fn checked(call: Call, limit: usize, fields: usize) -> std::result::Result<Upstr
 }
 
 /// A path with query as plugins give it.
-pub(super) fn target(text: &str) -> std::result::Result<PathAndQuery, String> {
+pub(crate) fn target(text: &str) -> std::result::Result<PathAndQuery, String> {
     let is_target = text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
     if !is_target || text.len() > TARGET_BYTES {
         return Err("path-with-query: it begins with a slash and is plain ASCII".to_owned());

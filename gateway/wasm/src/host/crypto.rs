@@ -2,14 +2,14 @@
 
 use std::{rc::Rc, time::Duration};
 
-use gateway_rules::crypto::{self, PublicKey, verify_hmac};
+use gateway_rules::crypto::{self, verify_hmac};
 use wasmtime::Result;
 
 use crate::{
     awaited::{self, Answer, Awaited, Finding},
     bindings::crypto::{Algorithm, CryptoError, Host, PasswordError},
-    passwords,
-    state::State,
+    instance::state::State,
+    services::passwords,
 };
 
 impl Host for State {
@@ -56,37 +56,16 @@ impl Host for State {
             None => {}
         }
         let Some(place) = services.shared.passwords.queue() else { return Ok(Err(PasswordError::Busy)) };
-        let find_out =
-            async move { Some(Finding { question, answer: place.find_out(question, hash, password).await }) };
+        let find_out = async move {
+            let answer = match place.find_out(question, hash, password).await {
+                Some(true) => Answer::Yes,
+                Some(false) => Answer::No,
+                None => Answer::Busy,
+            };
+            Some(Finding { question, answer })
+        };
         Awaited::note(exchange, Box::pin(find_out));
         Ok(Err(PasswordError::Later))
-    }
-}
-
-/// The public keys that an instance used last, parsed: a plugin has few, and uses them for every request.
-#[derive(Default)]
-pub(crate) struct KeyCache(Vec<CachedKey>);
-
-struct CachedKey {
-    algorithm: crypto::Algorithm,
-    bytes: Vec<u8>,
-    parsed: PublicKey,
-}
-
-impl KeyCache {
-    const KEYS: usize = 8;
-
-    fn parsed(&mut self, algorithm: crypto::Algorithm, bytes: Vec<u8>) -> std::result::Result<&PublicKey, String> {
-        let found = self.0.iter().position(|key| key.algorithm == algorithm && key.bytes == bytes);
-        match found {
-            Some(index) => self.0[..=index].rotate_right(1),
-            None => {
-                let parsed = PublicKey::parse(algorithm, &bytes)?;
-                self.0.truncate(Self::KEYS - 1);
-                self.0.insert(0, CachedKey { algorithm, bytes, parsed });
-            }
-        }
-        Ok(&self.0[0].parsed)
     }
 }
 
@@ -104,26 +83,5 @@ fn named(algorithm: Algorithm) -> crypto::Algorithm {
         Algorithm::Es256 => crypto::Algorithm::Es256,
         Algorithm::Es384 => crypto::Algorithm::Es384,
         Algorithm::Eddsa => crypto::Algorithm::EdDsa,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use aws_lc_rs::{
-        encoding::AsDer,
-        signature::{Ed25519KeyPair, KeyPair},
-    };
-
-    use super::*;
-
-    #[test]
-    fn the_key_cache_is_bounded() {
-        let mut keys = KeyCache::default();
-        for _ in 0..20 {
-            let key = Ed25519KeyPair::generate().unwrap();
-            let der = key.public_key().as_der().unwrap().as_ref().to_vec();
-            keys.parsed(crypto::Algorithm::EdDsa, der).unwrap();
-        }
-        assert_eq!(keys.0.len(), KeyCache::KEYS);
     }
 }

@@ -8,8 +8,8 @@ use super::client::target;
 use crate::{
     awaited::Awaited,
     bindings::documents::{Document, DocumentError, Host, Source},
-    documents::{self, Found},
-    state::State,
+    instance::state::State,
+    services::documents::{self, Found},
 };
 
 impl Host for State {
@@ -37,7 +37,8 @@ impl Host for State {
         let services = Rc::clone(self.services()?);
         // No request waits while a configuration is tried, and no upstream can be called.
         let Ok(exchange) = self.exchange() else { return Ok(Err(DocumentError::Later)) };
-        Ok(match services.shared.documents.get(source, known, insist, &services) {
+        let remote = services.shared.remote.as_ref();
+        Ok(match services.shared.documents.get(source, known, insist, &services.upstreams, remote) {
             Found::Document { version, body } => Ok(Some(Document { version, body: body.to_vec() })),
             Found::Same => Ok(None),
             Found::Unavailable(why) => Err(DocumentError::Unavailable(why)),

@@ -1,89 +1,20 @@
-//! Several changes of an exchange in one call: what they are is looked at once, when they are made known.
+//! Lists of edits. A handle is the place of its list among the instance's.
 
-use gateway_pipeline::{Exchange, OwnedHeaders};
-use gateway_rules::edits::{self, Kind as K, MAX_LISTS, Side as S};
 use wasmtime::{Result, component::Resource};
 
-use super::kept::Kept;
 use crate::{
-    bindings::{Edit, Named, RefusedEdit, Request, Response, Values, http::HostEdits},
-    host::http::edit_error,
-    state::State,
+    bindings::{Edit, EditsHandle, RefusedEdit, Request, Response, Values, http::HostEdits},
+    instance::{edits::Edits, state::State},
 };
 
-pub(crate) type AllEdits = Kept<Edits, MAX_LISTS>;
-
-/// A list of edits. It is handed to guests by its place among the instance's lists.
-pub struct Edits(edits::Edits);
-
-impl Edits {
-    fn new(edits: Vec<Edit>) -> Result<Self> {
-        let size = |named: &Named| named.name.len() + named.value.as_ref().map_or(0, Vec::len);
-        let bytes = |edit: &Edit| match edit {
-            Edit::RemoveHeader(name) | Edit::RemoveResponseHeader(name) => name.len(),
-            Edit::SetHeader(named)
-            | Edit::AppendHeader(named)
-            | Edit::SetResponseHeader(named)
-            | Edit::AppendResponseHeader(named)
-            | Edit::DefaultResponseHeader(named)
-            | Edit::JoinResponseHeader(named)
-            | Edit::SetAttribute(named) => size(named),
-        };
-        edits::Edits::check(edits.len(), edits.iter().map(bytes).sum())
-            .map_err(|why| wasmtime::format_err!("{why}"))?;
-        Ok(Self(edits.into_iter().map(prepared).collect()))
-    }
-
-    /// Adds the headers that it sets or removes, so that no value of theirs comes from elsewhere.
-    pub(crate) fn note_owned(&self, owned: &mut OwnedHeaders) {
-        self.0.note_owned(|side, name| match side {
-            S::Request => owned.request.push(name.clone()),
-            S::Response => owned.response.push(name.clone()),
-        });
-    }
-
-    /// Makes all that can be made; the error is that of the first that cannot.
-    pub(crate) fn make(
-        &self,
-        exchange: &mut Exchange,
-        with_response: bool,
-        values: &Values,
-    ) -> std::result::Result<(), RefusedEdit> {
-        let mut bytes = &*values.bytes;
-        // Lengths that lie are values that are missing.
-        let given = values.lengths.iter().map(|length| {
-            let (value, rest) = bytes.split_at_checked((*length)? as usize)?;
-            bytes = rest;
-            Some(value)
-        });
-        let made = self.0.make(exchange, with_response, given);
-        made.map_err(|(place, error)| RefusedEdit { place: place as u32, error: edit_error(error) })
-    }
-}
-
-fn prepared(edit: Edit) -> edits::Edit {
-    let header = |side, kind, named: Named| edits::Edit::header(side, kind, &named.name, named.value.as_deref());
-    match edit {
-        Edit::SetHeader(named) => header(S::Request, K::Set, named),
-        Edit::AppendHeader(named) => header(S::Request, K::Append, named),
-        Edit::RemoveHeader(name) => edits::Edit::removal(S::Request, &name),
-        Edit::SetResponseHeader(named) => header(S::Response, K::Set, named),
-        Edit::AppendResponseHeader(named) => header(S::Response, K::Append, named),
-        Edit::RemoveResponseHeader(name) => edits::Edit::removal(S::Response, &name),
-        Edit::DefaultResponseHeader(named) => header(S::Response, K::Default, named),
-        Edit::JoinResponseHeader(named) => header(S::Response, K::Join, named),
-        Edit::SetAttribute(Named { name, value }) => edits::Edit::attribute(name, value),
-    }
-}
-
 impl HostEdits for State {
-    fn new(&mut self, edits: Vec<Edit>) -> Result<Resource<Edits>> {
+    fn new(&mut self, edits: Vec<Edit>) -> Result<Resource<EditsHandle>> {
         Ok(Resource::new_own(self.edits.add(Edits::new(edits)?, "lists of edits")?))
     }
 
     fn make(
         &mut self,
-        edits: Resource<Edits>,
+        edits: Resource<EditsHandle>,
         _: Resource<Request>,
         response: Option<Resource<Response>>,
         values: Values,
@@ -91,81 +22,8 @@ impl HostEdits for State {
         self.edit(edits.rep(), response.is_some(), &values)
     }
 
-    fn drop(&mut self, edits: Resource<Edits>) -> Result<()> {
+    fn drop(&mut self, edits: Resource<EditsHandle>) -> Result<()> {
         self.edits.remove(edits.rep());
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use gateway_rules::edits::{MAX_EDIT_BYTES, MAX_EDITS};
-
-    use super::*;
-    use crate::tests::slot;
-
-    fn named(name: &str, value: Option<&[u8]>) -> Named {
-        Named { name: name.to_owned(), value: value.map(<[u8]>::to_vec) }
-    }
-
-    fn values(values: &[Option<&[u8]>]) -> Values {
-        Values {
-            bytes: values.iter().flatten().copied().flatten().copied().collect(),
-            lengths: values.iter().map(|value| value.map(|value| value.len() as u32)).collect(),
-        }
-    }
-
-    #[test]
-    fn what_a_guest_can_keep_is_bounded() {
-        let many = |number| vec![Edit::RemoveHeader("x-a".to_owned()); number];
-        assert!(Edits::new(many(MAX_EDITS)).is_ok());
-        assert!(Edits::new(many(MAX_EDITS + 1)).is_err());
-        assert!(Edits::new(vec![Edit::SetAttribute(named("a", Some(&vec![b'v'; MAX_EDIT_BYTES])))]).is_err());
-        assert!(Edits::new(vec![Edit::RemoveHeader("a".repeat(MAX_EDIT_BYTES + 1))]).is_err());
-    }
-
-    #[test]
-    fn each_edit_that_has_no_value_takes_the_next_one_given() {
-        let edits = Edits::new(vec![
-            Edit::SetHeader(named("x-a", None)),
-            Edit::SetHeader(named("x-b", Some(b"always"))),
-            Edit::AppendHeader(named("x-c", None)),
-            Edit::SetHeader(named("x-in", None)),
-            Edit::RemoveHeader("x-d".to_owned()),
-            Edit::SetHeader(named("host", None)),
-            Edit::SetAttribute(named("a", None)),
-        ]);
-        let (edits, mut exchange) = (edits.unwrap(), slot());
-        exchange.set_request_header("x-in", b"some value").unwrap();
-        let given = values(&[Some(b"1"), Some(b"2"), None, None, Some(b"3")]);
-        assert!(edits.make(&mut exchange, false, &given).is_ok());
-        assert_eq!(exchange.request.headers["x-a"], "1");
-        assert_eq!(exchange.request.headers["x-b"], "always");
-        assert_eq!(exchange.request.headers["x-c"], "2");
-        assert!(!exchange.request.headers.contains_key("x-in"), "one without a value is not there");
-        assert_eq!(exchange.request.authority, "example.com");
-        assert_eq!(exchange.attribute("a"), Some("3"));
-        // Lengths that lie, or are not there, are values that are missing.
-        let lying = Values { bytes: b"123".to_vec(), lengths: vec![Some(1), Some(u32::MAX)] };
-        assert!(edits.make(&mut exchange, false, &lying).is_ok());
-        assert_eq!(exchange.request.headers["x-a"], "1");
-        assert_eq!(exchange.attribute("a"), Some("3"));
-    }
-
-    #[test]
-    fn one_that_is_refused_is_named_and_the_others_are_made() {
-        let edits = Edits::new(vec![
-            Edit::SetHeader(named("not a name", None)),
-            Edit::SetResponseHeader(named("connection", Some(b"close"))),
-            Edit::SetHeader(named("x-a", None)),
-            Edit::SetAttribute(named("a", Some(&[0xff]))),
-            Edit::SetHeader(named("x-b", None)),
-        ]);
-        let (edits, mut exchange) = (edits.unwrap(), slot());
-        let refused = edits.make(&mut exchange, false, &values(&[Some(b"1"), Some(b"2"), Some(b"3\n")])).unwrap_err();
-        assert_eq!((refused.place, exchange.request.headers["x-a"].as_bytes()), (0, &b"2"[..]));
-        assert!(!exchange.request.headers.contains_key("x-b"));
-        let none = Edits::new(vec![Edit::RemoveResponseHeader("x-a".to_owned())]).unwrap();
-        assert!(none.make(&mut exchange, false, &values(&[])).is_ok(), "it waits for the response");
     }
 }

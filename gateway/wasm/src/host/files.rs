@@ -4,7 +4,7 @@ use wasmtime::Result;
 
 use crate::{
     bindings::files::{FileError, Host},
-    state::State,
+    instance::state::State,
 };
 
 impl Host for State {

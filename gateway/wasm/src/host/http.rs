@@ -9,14 +9,13 @@ use gateway_rules::fields::{request_lines, request_values};
 use http::{HeaderMap, HeaderValue};
 use wasmtime::{Result, component::Resource};
 
-use super::selection::protocol;
 use crate::{
     bindings::{
         EditError, Fields, Request, Response,
         http::{Host, HostRequest, HostResponse},
     },
     fields,
-    state::State,
+    instance::{edits::edit_error, selection::protocol, state::State},
 };
 
 type Edit = Result<std::result::Result<(), EditError>>;
@@ -186,12 +185,4 @@ fn text(value: &HeaderValue) -> String {
 
 fn edit(result: std::result::Result<(), pipeline::EditError>) -> Edit {
     Ok(result.map_err(edit_error))
-}
-
-pub(super) fn edit_error(error: pipeline::EditError) -> EditError {
-    match error {
-        pipeline::EditError::InvalidSyntax => EditError::InvalidSyntax,
-        pipeline::EditError::Forbidden => EditError::Forbidden,
-        pipeline::EditError::TooLarge => EditError::TooLarge,
-    }
 }

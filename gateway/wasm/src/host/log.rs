@@ -4,7 +4,7 @@ use wasmtime::Result;
 
 use crate::{
     bindings::log::{Host, Level},
-    state::State,
+    instance::state::State,
 };
 
 impl Host for State {

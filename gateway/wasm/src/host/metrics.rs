@@ -2,7 +2,7 @@
 
 use wasmtime::Result;
 
-use crate::{bindings::metrics::Host, state::State};
+use crate::{bindings::metrics::Host, instance::state::State};
 
 impl Host for State {
     fn add(&mut self, counter: String, by: u64, labels: Vec<(String, String)>) -> Result<()> {

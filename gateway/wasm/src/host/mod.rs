@@ -6,28 +6,27 @@
 mod bodies;
 mod cache;
 mod client;
-pub(super) mod crypto;
+mod crypto;
 mod documents;
-pub(super) mod edits;
+mod edits;
 mod files;
 mod http;
-mod kept;
 mod log;
 mod metrics;
 mod secrets;
-pub(super) mod selection;
+mod selection;
 mod sinks;
 mod store;
 mod streams;
 mod tcp;
-pub(super) mod wasi;
+pub(crate) mod wasi;
 
-use wasmtime::component::Linker;
+use wasmtime::component::{HasSelf, Linker};
 
-use super::{bindings, state::State};
+use crate::{bindings::Plugin, instance::state::State};
 
 /// Offers everything to guests. Each component takes what it imports.
-pub(super) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    bindings::add_to_linker(linker)?;
+pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    Plugin::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     wasi::add_to_linker(linker)
 }

@@ -4,7 +4,7 @@ use wasmtime::Result;
 
 use crate::{
     bindings::secrets::{Host, SecretError},
-    state::State,
+    instance::state::State,
 };
 
 impl Host for State {

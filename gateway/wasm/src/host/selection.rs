@@ -1,173 +1,28 @@
-//! Several things about an exchange in one call: what they are is looked at once, when the selection is made.
+//! Selections. A handle is the place of its selection among the instance's.
 
-use std::io::Write as _;
-
-use gateway_pipeline::Exchange;
-use gateway_rules::{fields::is_host, selection};
-use http::{HeaderMap, HeaderName, Version};
 use wasmtime::{Result, component::Resource};
 
-use super::kept::Kept;
 use crate::{
-    bindings::{Item, Request, Response, Values, http::HostSelection},
-    state::State,
+    bindings::{Item, Request, Response, SelectionHandle, Values, http::HostSelection},
+    instance::{selection::Selection, state::State},
 };
 
-/// Selections that an instance can have here.
-const SELECTIONS: usize = 64;
-
-/// The items of a selection. It is handed to guests by its place among the instance's selections.
-pub struct Selection(Box<[Picked]>);
-
-/// An item, its name in the form in which it is looked up.
-enum Picked {
-    RequestId,
-    Method,
-    Scheme,
-    Authority,
-    Path,
-    Query,
-    OriginalTarget,
-    Protocol,
-    ClientAddress,
-    Route,
-    Header(HeaderName),
-    ResponseHeader(HeaderName),
-    Attribute(String),
-    PathParameter(String),
-    /// Not the name of any header.
-    Nothing,
-}
-
-pub(crate) type Selections = Kept<Selection, SELECTIONS>;
-
-impl Selection {
-    fn new(items: Vec<Item>) -> Result<Self> {
-        let named = |item: &Item| match item {
-            Item::Header(name) | Item::ResponseHeader(name) | Item::Attribute(name) | Item::PathParameter(name) => {
-                name.len()
-            }
-            _ => 0,
-        };
-        let checked = selection::check(items.len(), items.iter().map(named).sum());
-        checked.map_err(|why| wasmtime::format_err!("{why}"))?;
-        Ok(Self(items.into_iter().map(Picked::from).collect()))
-    }
-
-    /// Reads everything; a response that is not there has no headers.
-    pub(crate) fn read(&self, exchange: &mut Exchange, with_response: bool) -> Values {
-        for picked in &self.0 {
-            if let Picked::Header(name) = picked {
-                exchange.note_read(name.as_str());
-            }
-        }
-        let mut values = Values { bytes: Vec::with_capacity(256), lengths: Vec::with_capacity(self.0.len()) };
-        let response = exchange.response.as_ref().filter(|_| with_response).map(|response| &response.headers);
-        for picked in &self.0 {
-            let before = values.bytes.len();
-            let there = picked.write(exchange, response, &mut values.bytes);
-            values.lengths.push(there.map(|()| (values.bytes.len() - before) as u32));
-        }
-        values
-    }
-}
-
-impl From<Item> for Picked {
-    fn from(item: Item) -> Self {
-        let header = |name: String, kind: fn(HeaderName) -> Self| {
-            HeaderName::from_bytes(name.as_bytes()).map_or(Self::Nothing, kind)
-        };
-        match item {
-            Item::RequestId => Self::RequestId,
-            Item::Method => Self::Method,
-            Item::Scheme => Self::Scheme,
-            Item::Authority => Self::Authority,
-            Item::Path => Self::Path,
-            Item::Query => Self::Query,
-            Item::OriginalTarget => Self::OriginalTarget,
-            Item::Protocol => Self::Protocol,
-            Item::ClientAddress => Self::ClientAddress,
-            Item::Route => Self::Route,
-            Item::Header(name) if is_host(&name) => Self::Authority,
-            Item::Header(name) => header(name, Self::Header),
-            Item::ResponseHeader(name) => header(name, Self::ResponseHeader),
-            Item::Attribute(key) => Self::Attribute(key),
-            Item::PathParameter(name) => Self::PathParameter(name),
-        }
-    }
-}
-
-impl Picked {
-    /// Appends the value, if there is one.
-    fn write(&self, exchange: &Exchange, response: Option<&HeaderMap>, out: &mut Vec<u8>) -> Option<()> {
-        let request = &exchange.request;
-        let value = match self {
-            Self::RequestId => exchange.id.as_bytes(),
-            Self::Method => request.method.as_str().as_bytes(),
-            Self::Scheme => request.scheme.as_bytes(),
-            Self::Authority => request.authority.as_bytes(),
-            Self::Path => request.target.path().as_bytes(),
-            Self::Query => request.target.query()?.as_bytes(),
-            Self::OriginalTarget => exchange.original_target().as_str().as_bytes(),
-            Self::Protocol => protocol(exchange.protocol).as_bytes(),
-            // Writing to memory does not fail.
-            Self::ClientAddress => return write!(out, "{}", exchange.client).ok(),
-            Self::Route => exchange.route.as_bytes(),
-            Self::Header(name) => request.headers.get(name)?.as_bytes(),
-            Self::ResponseHeader(name) => response?.get(name)?.as_bytes(),
-            Self::Attribute(key) => exchange.attribute(key)?.as_bytes(),
-            Self::PathParameter(name) => {
-                out.extend_from_slice(exchange.parameter(name)?.as_bytes());
-                return Some(());
-            }
-            Self::Nothing => return None,
-        };
-        out.extend_from_slice(value);
-        Some(())
-    }
-}
-
-/// A version as HTTP writes it.
-pub(super) fn protocol(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_09 => "HTTP/0.9",
-        Version::HTTP_10 => "HTTP/1.0",
-        Version::HTTP_2 => "HTTP/2.0",
-        Version::HTTP_3 => "HTTP/3.0",
-        _ => "HTTP/1.1",
-    }
-}
-
 impl HostSelection for State {
-    fn new(&mut self, items: Vec<Item>) -> Result<Resource<Selection>> {
+    fn new(&mut self, items: Vec<Item>) -> Result<Resource<SelectionHandle>> {
         Ok(Resource::new_own(self.selections.add(Selection::new(items)?, "selections")?))
     }
 
     fn read(
         &mut self,
-        selection: Resource<Selection>,
+        selection: Resource<SelectionHandle>,
         _: Resource<Request>,
         response: Option<Resource<Response>>,
     ) -> Result<Values> {
         self.selected(selection.rep(), response.is_some())
     }
 
-    fn drop(&mut self, selection: Resource<Selection>) -> Result<()> {
+    fn drop(&mut self, selection: Resource<SelectionHandle>) -> Result<()> {
         self.selections.remove(selection.rep());
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use gateway_rules::selection::{MAX_ITEMS, MAX_NAME_BYTES};
-
-    use super::*;
-
-    #[test]
-    fn what_a_guest_can_keep_is_bounded() {
-        assert!(Selection::new(vec![Item::Method; MAX_ITEMS]).is_ok());
-        assert!(Selection::new(vec![Item::Method; MAX_ITEMS + 1]).is_err());
-        assert!(Selection::new(vec![Item::Attribute("a".repeat(MAX_NAME_BYTES + 1))]).is_err());
     }
 }

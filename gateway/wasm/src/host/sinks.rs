@@ -5,7 +5,7 @@ use wasmtime::Result;
 
 use crate::{
     bindings::sinks::{Host, SinkError},
-    state::State,
+    instance::state::State,
 };
 
 impl Host for State {

@@ -11,7 +11,7 @@ use wasmtime::Result;
 use crate::{
     awaited::{self, Awaited, Finding},
     bindings::store::{Counting, Host, Place, Quota, Step, StoreError, Verdict},
-    state::State,
+    instance::state::State,
 };
 
 type Outcome<T> = std::result::Result<T, StoreError>;
@@ -166,7 +166,7 @@ impl State {
     }
 
     /// The answer, if it is there; otherwise the exchange waits for it.
-    pub(super) fn inquire(&mut self, op: Op) -> Result<Option<std::result::Result<Reply, Failure>>> {
+    pub(crate) fn inquire(&mut self, op: Op) -> Result<Option<std::result::Result<Reply, Failure>>> {
         let question = self.numbered(&op.name());
         let Some(redis) = self.readable()?.shared.remote.clone() else {
             return Ok(Some(Err(Failure::Away("not there".to_owned()))));

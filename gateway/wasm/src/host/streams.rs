@@ -12,10 +12,12 @@ use crate::{
         Request, Response,
         streams::{Content, Host, StreamError},
     },
+    bodies::{
+        following::Following,
+        gather::{Unread, read_at_once},
+    },
     fields,
-    gather::{Unread, read_at_once},
-    passing::Following,
-    state::State,
+    instance::state::State,
 };
 
 type Outcome<T> = std::result::Result<T, StreamError>;

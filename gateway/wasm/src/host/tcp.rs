@@ -14,8 +14,8 @@ use crate::{
         Request,
         tcp::{Answer, Host, Message, TcpError},
     },
+    instance::state::State,
     services::{CallError, Opening},
-    state::State,
 };
 
 type Outcome<T> = Result<std::result::Result<T, TcpError>>;

@@ -26,7 +26,7 @@ use wasmtime_wasi::{
     sockets::{WasiSockets, WasiSocketsView as _},
 };
 
-use crate::{output::Stream, state::State};
+use crate::instance::{output::Stream, state::State};
 
 /// What a stream says it can take at once.
 const WRITE_BYTES: u64 = 64 * 1024;
@@ -78,7 +78,7 @@ impl HasData for HasTable {
     type Data<'a> = &'a mut ResourceTable;
 }
 
-pub(super) fn add_to_linker(l: &mut Linker<State>) -> Result<()> {
+pub(crate) fn add_to_linker(l: &mut Linker<State>) -> Result<()> {
     use bindings::{cli, clocks, filesystem, io, random, sockets, sync};
 
     stdin::add_to_linker::<_, HasSelf<State>>(l, |state| state)?;

@@ -1,0 +1,365 @@
+//! What the whole process knows of one upstream: its endpoints at present and how they fare. Each worker has a
+//! view of its own (`view`) and looks here again only when the version has changed.
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use gateway_core::model;
+use gateway_telemetry::metrics::{Metrics, PROCESS, Standings, UpstreamMetrics};
+use http::Uri;
+use tokio::sync::Notify;
+
+use super::{load::Load, standing::Standing};
+use crate::{
+    connections::{connect::Address, tls::ClientTls},
+    moment::{self, micros},
+};
+
+/// One upstream of one configuration, for all workers.
+pub struct Group {
+    pub model: Arc<model::Upstream>,
+    tls: Option<ClientTls>,
+    /// Counts the changes of `members` and of their standing.
+    version: AtomicU64,
+    members: Mutex<Vec<Member>>,
+    /// The members have changed, for whoever checks them.
+    pub(crate) changed: Notify,
+    pub(crate) load: Arc<Load>,
+    pub(crate) metrics: Arc<UpstreamMetrics>,
+}
+
+/// An endpoint at one address.
+#[derive(Clone)]
+pub(crate) struct Member {
+    /// The position in the model's endpoints.
+    pub(crate) origin: usize,
+    pub(crate) address: SocketAddr,
+    pub(crate) standing: Arc<Standing>,
+}
+
+/// An upstream as a configuration has it. The process does not know of it before it is installed.
+pub struct LoadedGroup {
+    pub model: Arc<model::Upstream>,
+    tls: Option<ClientTls>,
+    /// The installed group of the same name.
+    old: Option<Arc<Group>>,
+}
+
+impl LoadedGroup {
+    pub fn new(model: Arc<model::Upstream>, tls: Option<ClientTls>, old: Option<&Arc<Group>>) -> Self {
+        Self { model, tls, old: old.cloned() }
+    }
+
+    /// The group that is installed already, if nothing changes for it.
+    pub fn unchanged(&self) -> Option<&Arc<Group>> {
+        self.old.as_ref().filter(|old| old.is_same(&self.model, self.tls.as_ref()))
+    }
+
+    /// Makes the group. Endpoints that stay keep their health and what operators set; names keep their addresses. All of
+    /// this is taken from the old group now and not when the configuration was loaded: it may have changed meanwhile.
+    ///
+    /// The health of endpoints is shared with the old group, in which requests may be in flight. So it is not changed here, but
+    /// by `end_checks` once nothing checks the old group any more.
+    pub fn install(self, metrics: &Metrics) -> Arc<Group> {
+        if let Some(same) = self.unchanged() {
+            return same.clone();
+        }
+        let Self { model, tls, old } = self;
+        let known = old.as_ref().map(|old| (&old.model, old.members().clone()));
+        let mut members = Vec::new();
+        for (origin, endpoint) in model.endpoints.iter().enumerate() {
+            let before = known.iter().flat_map(|(model, members)| {
+                members.iter().filter(|member| model.endpoints[member.origin].url == endpoint.url)
+            });
+            let before = before.map(|member| Member { origin, ..member.clone() }).collect::<Vec<_>>();
+            match fixed(&endpoint.url) {
+                Some(address) if before.is_empty() => members.push(Member::new(origin, address)),
+                _ => members.extend(before),
+            }
+        }
+        Arc::new(Group {
+            metrics: metrics.upstream(PROCESS, &model.name),
+            model,
+            tls,
+            version: AtomicU64::new(1),
+            members: Mutex::new(members),
+            changed: Notify::new(),
+            load: old.map_or_else(Arc::default, |old| old.load.clone()),
+        })
+    }
+}
+
+impl Group {
+    /// Where there are no active checks, no endpoint is unhealthy: nothing would find it healthy again.
+    pub fn end_checks(&self) {
+        if self.model.health.active.is_some() {
+            return;
+        }
+        let mut any = false;
+        for member in self.members().iter() {
+            any |= member.standing.set_unhealthy(false);
+        }
+        if any {
+            self.has_changed();
+        }
+    }
+
+    fn is_same(&self, model: &model::Upstream, tls: Option<&ClientTls>) -> bool {
+        // Certificates may have changed under the same file names: then the loaded configuration differs.
+        let same_tls = match (&self.tls, tls) {
+            (Some(mine), Some(theirs)) => mine.is_same(theirs),
+            (mine, theirs) => mine.is_none() && theirs.is_none(),
+        };
+        *self.model == *model && same_tls
+    }
+
+    /// Where names are to be looked up: positions of endpoints, and their hosts.
+    pub(crate) fn names(&self) -> Vec<(usize, String)> {
+        let endpoints = self.model.endpoints.iter().enumerate();
+        endpoints
+            .filter(|(_, e)| fixed(&e.url).is_none())
+            .map(|(origin, e)| (origin, host(&e.url).to_owned()))
+            .collect()
+    }
+
+    /// Whether something has to be done for it beside sending requests.
+    pub(crate) fn needs_watching(&self) -> bool {
+        self.model.health.active.is_some() || !self.names().is_empty()
+    }
+
+    /// Changes whenever `members` or their standing do. The first one is 1.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn members(&self) -> MutexGuard<'_, Vec<Member>> {
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn connect_to(&self, member: &Member) -> Address {
+        let endpoint = &self.model.endpoints[member.origin];
+        Address::new(&endpoint.url, member.address, self.model.protocol, &self.model.tls, self.tls.as_ref())
+    }
+
+    /// A name has these addresses now. Returns whether that is news.
+    pub(crate) fn set_addresses(&self, origin: usize, addresses: &[IpAddr]) -> bool {
+        let port = port(&self.model.endpoints[origin].url);
+        let mut addresses: Vec<SocketAddr> = addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
+        // Name servers like to shuffle, which is no news.
+        addresses.sort();
+        addresses.dedup();
+        let mut members = self.members();
+        let old: Vec<Member> = members.iter().filter(|member| member.origin == origin).cloned().collect();
+        if old.iter().map(|member| member.address).eq(addresses.iter().copied()) {
+            return false;
+        }
+        let member = |address: SocketAddr| {
+            let known = old.iter().find(|member| member.address == address);
+            known.cloned().unwrap_or_else(|| Member::new(origin, address))
+        };
+        let new: Vec<Member> = addresses.into_iter().map(member).collect();
+        let at = members.partition_point(|member| member.origin < origin);
+        members.splice(at..at + old.len(), new);
+        drop(members);
+        self.has_changed();
+        self.changed.notify_one();
+        true
+    }
+
+    /// An active check has changed its mind.
+    pub(crate) fn set_unhealthy(&self, member: &Member, unhealthy: bool) {
+        if member.standing.set_unhealthy(unhealthy) {
+            self.has_changed();
+            let (upstream, endpoint) = (&*self.model.name, member.address);
+            if unhealthy {
+                tracing::warn!(upstream, %endpoint, "an endpoint fails its health checks; no more requests go there");
+            } else {
+                tracing::info!(upstream, %endpoint, "an endpoint passes its health checks again");
+            }
+        }
+    }
+
+    /// An endpoint's share of the requests: what the operator says, or the configuration.
+    pub(crate) fn weight(&self, member: &Member) -> u32 {
+        member.standing.weight().unwrap_or_else(|| self.model.endpoints[member.origin].weight)
+    }
+
+    /// Whether an endpoint is meant to get new requests, while it is healthy.
+    pub(crate) fn is_in_use(&self, member: &Member) -> bool {
+        !member.standing.is_drained() && self.weight(member) > 0
+    }
+
+    /// What an operator is told of the endpoints.
+    pub fn endpoints(&self) -> Vec<EndpointState> {
+        let now = micros(Instant::now());
+        let state = |member: &Member| {
+            let endpoint = &self.model.endpoints[member.origin];
+            EndpointState {
+                url: endpoint.url.to_string(),
+                address: member.address,
+                health: match &member.standing {
+                    standing if standing.is_unhealthy() => Health::Unhealthy,
+                    standing if standing.is_unreachable() || standing.ejected_until(now).is_some() => Health::Ejected,
+                    _ => Health::Fit,
+                },
+                drained: member.standing.is_drained(),
+                weight: self.weight(member),
+                configured_weight: endpoint.weight,
+            }
+        };
+        self.members().iter().map(state).collect()
+    }
+
+    /// An operator has an endpoint get no requests, or some again, or gives it another weight; `Some(None)` is for the
+    /// weight that is configured. It holds as long as the endpoint is there, reloads included. False if there is none.
+    pub fn direct(&self, address: SocketAddr, drained: Option<bool>, weight: Option<Option<u32>>) -> bool {
+        let mut found = false;
+        for member in self.members().iter().filter(|member| member.address == address) {
+            found = true;
+            if let Some(drained) = drained {
+                member.standing.set_drained(drained);
+            }
+            if let Some(weight) = weight {
+                member.standing.set_weight(weight);
+            }
+        }
+        if found {
+            self.has_changed();
+        }
+        found
+    }
+
+    /// Whether the circuit is open; none where there is no circuit breaker.
+    pub fn circuit(&self) -> Option<bool> {
+        self.circuit_is_open()
+    }
+
+    /// A request to an endpoint ended. Only where there is a policy for it.
+    pub(crate) fn observe(&self, policy: &model::PassiveHealth, standing: &Standing, failed: bool, at: Instant) {
+        let now = micros(at);
+        if standing.observe(policy, now, failed) {
+            self.eject(policy, standing, now);
+        }
+    }
+
+    /// Connecting to an endpoint took long, and failed. Whether that is news.
+    pub(crate) fn set_unreachable(&self, standing: &Standing) -> bool {
+        let is_news = standing.set_unreachable(true);
+        if is_news {
+            self.has_changed();
+        }
+        is_news
+    }
+
+    /// One at a time, so that no more are ejected than may be.
+    fn eject(&self, policy: &model::PassiveHealth, standing: &Standing, now: u64) {
+        let members = self.members();
+        let Some(member) = members.iter().find(|member| std::ptr::eq(&*member.standing, standing)) else { return };
+        if standing.ejected_until(now).is_some() {
+            return;
+        }
+        let ejected = members.iter().filter(|member| member.standing.ejected_until(now).is_some()).count() as u64;
+        if (ejected + 1) * 100 > u64::from(policy.max_ejected.0) * members.len() as u64 {
+            return;
+        }
+        let length = Duration::from_micros(standing.eject(policy, now));
+        self.metrics.ejected();
+        tracing::warn!(upstream = &*self.model.name, endpoint = %member.address, "an endpoint is ejected for {length:?}");
+        drop(members);
+        self.has_changed();
+    }
+
+    fn has_changed(&self) {
+        self.version.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// An endpoint as operators see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointState {
+    pub url: String,
+    pub address: SocketAddr,
+    pub health: Health,
+    pub drained: bool,
+    pub weight: u32,
+    pub configured_weight: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    Fit,
+    /// For how requests fared, or because it cannot be reached.
+    Ejected,
+    /// By active checks.
+    Unhealthy,
+}
+
+impl Member {
+    fn new(origin: usize, address: SocketAddr) -> Self {
+        Self { origin, address, standing: Arc::default() }
+    }
+}
+
+impl Standings for Group {
+    fn standings(&self) -> [u64; 4] {
+        let now = micros(Instant::now());
+        let mut counts = [0; 4];
+        for member in self.members().iter() {
+            let state = match &member.standing {
+                _ if !self.is_in_use(member) => 3,
+                standing if standing.is_unhealthy() => 2,
+                standing if standing.is_unreachable() || standing.ejected_until(now).is_some() => 1,
+                _ => 0,
+            };
+            counts[state] += 1;
+        }
+        counts
+    }
+
+    fn endpoints(&self) -> Vec<(SocketAddr, bool)> {
+        let now = micros(Instant::now());
+        let gets_requests = |member: &Member| member.standing.is_fit(now) && self.is_in_use(member);
+        self.members().iter().map(|member| (member.address, gets_requests(member))).collect()
+    }
+
+    fn circuit_is_open(&self) -> Option<bool> {
+        self.model.circuit_breaker.as_ref().map(|_| self.load.breaker.is_open())
+    }
+}
+
+impl fmt::Debug for Group {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Group").field("name", &self.model.name).finish_non_exhaustive()
+    }
+}
+
+/// When a worker that has seen the members now must look again: an ejection ends, or an endpoint may be reachable again.
+pub(crate) fn looks_again(members: &[Member], at: Instant) -> Option<Instant> {
+    let now = micros(at);
+    let ended = members.iter().filter_map(|member| member.standing.ejected_until(now)).min().map(moment::instant);
+    let reached = members.iter().any(|member| member.standing.is_unreachable()).then(|| at + LOOK);
+    ended.into_iter().chain(reached).min()
+}
+
+/// How often a worker looks whether an endpoint can be reached again.
+const LOOK: Duration = Duration::from_millis(500);
+
+pub(crate) fn host(url: &Uri) -> &str {
+    url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
+}
+
+pub(crate) fn port(url: &Uri) -> u16 {
+    url.port_u16().unwrap_or(if model::Endpoint::is_secure(url) { 443 } else { 80 })
+}
+
+/// The address of an endpoint that is not given by name.
+fn fixed(url: &Uri) -> Option<SocketAddr> {
+    host(url).parse().ok().map(|ip| SocketAddr::new(ip, port(url)))
+}

@@ -1,0 +1,140 @@
+//! Asking one endpoint how it is, again and again.
+
+use std::{rc::Rc, sync::Arc, time::Duration};
+
+use gateway_core::model::{ActiveHealth, HealthQuestion};
+use gateway_http::body::Body;
+use http::{HeaderMap, HeaderValue, Method, header, uri::PathAndQuery};
+
+use super::grpc_health;
+use crate::{
+    cluster::{Group, Member},
+    connections::{broken::chain, connect::Connected, incoming::Line, request_head::RequestHead},
+};
+
+/// For ever; ended by dropping.
+pub(crate) async fn keep_asking(group: Arc<Group>, member: Member) {
+    let Some(policy) = &group.model.health.active else { return };
+    let mut streak = Streak::new(member.standing.is_unhealthy());
+    // Not all endpoints of all upstreams at once.
+    tokio::time::sleep(policy.interval.min(Duration::from_secs(1)).mul_f64(fastrand::f64())).await;
+    loop {
+        let answer = tokio::time::timeout(policy.timeout, ask(&group, &member, policy)).await;
+        let answer = answer.unwrap_or_else(|_| Err(format!("no answer within {:?}", policy.timeout)));
+        group.metrics.health_checked(answer.is_ok());
+        if let Err(reason) = &answer {
+            let (upstream, endpoint) = (&*group.model.name, member.address);
+            tracing::debug!(upstream, %endpoint, "health check failed: {reason}");
+        }
+        if let Some(unhealthy) = streak.count(policy, answer.is_ok()) {
+            group.set_unhealthy(&member, unhealthy);
+        }
+        // A tenth more or less, so that gateways and endpoints do not fall into step.
+        tokio::time::sleep(policy.interval.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
+    }
+}
+
+/// On a connection of its own: whether new ones are accepted is part of the question.
+async fn ask(group: &Group, member: &Member, policy: &ActiveHealth) -> Result<(), String> {
+    let connected = group.connect_to(member).connect(None, None, &Rc::default()).await;
+    let connected = connected.map_err(|error| chain(&error))?;
+    let line = match connected {
+        Connected::Http1(connection) => Line::Http1(connection),
+        Connected::Http2(mux) => Line::Http2(mux.slot().ok_or("the endpoint went away at once")?),
+    };
+    let url = &group.model.endpoints[member.origin].url;
+    let authority = url.authority().map_or("", |authority| authority.as_str());
+    let mut headers = HeaderMap::with_capacity(3 + policy.headers.len());
+    headers.insert(header::USER_AGENT, HeaderValue::from_static("gateway-health-check"));
+    let (method, target, mut body) = match &policy.question {
+        HealthQuestion::Path(path, _) => (Method::GET, path.clone(), Body::Empty),
+        HealthQuestion::Grpc(service) => {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+            (Method::POST, PathAndQuery::from_static(grpc_health::METHOD), Body::Full(grpc_health::request(service)))
+        }
+        HealthQuestion::Connect => return Ok(()),
+    };
+    for name in policy.headers.keys() {
+        headers.remove(name);
+    }
+    headers.extend(policy.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+    let host = match &policy.host {
+        Some(host) => host.clone(),
+        None => HeaderValue::from_str(authority).map_err(|error| error.to_string())?,
+    };
+    let head = RequestHead {
+        method: &method,
+        target: &target,
+        headers: &headers,
+        host: &host,
+        upgrade: None,
+        traceparent: None,
+        interim: None,
+        expects_continue: false,
+        last: true,
+    };
+    let scheme = url.scheme_str().unwrap_or("http");
+    let sent = line.send(&head, |body| head.request(scheme, body), &mut body).await;
+    let (response, incoming) = sent.map_err(|broken| broken.to_string())?;
+    match &policy.question {
+        HealthQuestion::Path(_, expected) => {
+            let status = response.status.as_u16();
+            let good = expected.iter().any(|(least, most)| (*least..=*most).contains(&status));
+            if good { Ok(()) } else { Err(format!("status {status}")) }
+        }
+        HealthQuestion::Grpc(_) => grpc_health::judge(&response, incoming).await,
+        HealthQuestion::Connect => Ok(()),
+    }
+}
+
+/// Answers of the kind that would change the verdict, in a row.
+struct Streak {
+    unhealthy: bool,
+    against: u32,
+}
+
+impl Streak {
+    fn new(unhealthy: bool) -> Self {
+        Self { unhealthy, against: 0 }
+    }
+
+    /// The new verdict, if there is one.
+    fn count(&mut self, policy: &ActiveHealth, good: bool) -> Option<bool> {
+        if good != self.unhealthy {
+            self.against = 0;
+            return None;
+        }
+        self.against += 1;
+        let needed = if self.unhealthy { policy.healthy_after } else { policy.unhealthy_after };
+        if self.against < needed {
+            return None;
+        }
+        self.against = 0;
+        self.unhealthy = !self.unhealthy;
+        Some(self.unhealthy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_takes_as_many_answers_in_a_row_as_are_configured_to_change_the_verdict() {
+        let policy = ActiveHealth {
+            question: HealthQuestion::Path(PathAndQuery::from_static("/"), vec![(200, 299)]),
+            headers: HeaderMap::new(),
+            host: None,
+            interval: Duration::from_secs(1),
+            timeout: Duration::from_secs(1),
+            unhealthy_after: 3,
+            healthy_after: 2,
+        };
+        let mut streak = Streak::new(false);
+        let verdicts = [false, false, true, false, false, false, false, true, false, true, true, true]
+            .map(|good| streak.count(&policy, good));
+        let (none, sick, well) = (None, Some(true), Some(false));
+        assert_eq!(verdicts, [none, none, none, none, none, sick, none, none, none, none, well, none]);
+    }
+}

@@ -1,0 +1,193 @@
+//! Sending a request once: on an idle connection or a new one, and once more where the upstream closed an idle connection just as
+//! it was used.
+
+use std::{fmt, future::poll_fn, pin::pin, time::Instant};
+
+use gateway_core::{error::Failure, model::HostHeader, timers::Timer};
+use gateway_http::{
+    authentication,
+    body::Traffic,
+    deadline::{Deadline, Limit},
+};
+use gateway_telemetry::trace::{self, Tried};
+use http::response::Parts;
+
+use super::{acquire::acquire, head, request::Outgoing};
+use crate::{
+    connections::{
+        broken::{Broken, chain},
+        incoming::{Incoming, Line},
+        request_head::RequestHead,
+    },
+    refused::Refused,
+    worker::{Busy, Endpoint, PrivateConnections, Upstream},
+};
+
+/// The head of a response, and what its body comes by.
+pub(crate) struct Answer {
+    pub(crate) head: Parts,
+    pub(crate) incoming: Incoming,
+    /// When the head was there.
+    pub(crate) at: Instant,
+}
+
+/// Sends a request once, `began` now, and waits until the deadline, or for as long as the upstream may take each time.
+/// `endpoint` is the one to begin with; it becomes the one that was asked.
+pub(crate) async fn attempt(
+    upstream: &Upstream,
+    endpoint: &mut Busy,
+    outgoing: &mut Outgoing<'_>,
+    traffic: &Traffic,
+    timer: &Timer,
+    deadline: Deadline,
+    began: Instant,
+) -> Result<Answer, Refused> {
+    let own = upstream.model.response_timeout.map(|limit| Deadline::new(began, Some(limit)));
+    let left = |now| {
+        let left = deadline.left(traffic, now);
+        own.map_or(left, |own| own.left(traffic, now).min(left))
+    };
+    timer.arm(left(began));
+    if let Some(tries) = &mut outgoing.tries {
+        tries.begin(began);
+    }
+    let more = || Some(left(Instant::now())).filter(|left| !left.is_zero());
+    let exchange = {
+        let mut exchange = pin!(exchange(upstream, endpoint, outgoing, traffic));
+        let watched = poll_fn(|cx| {
+            let (polled, moved) = traffic.watch(cx, |cx| exchange.as_mut().poll(cx));
+            if moved && polled.is_pending() {
+                timer.arm(left(Instant::now()));
+            }
+            polled
+        });
+        let exchange = timer.limit(watched, more).await;
+        // So that it is known why the exchange is given up.
+        upstream.open.timed_out.set(exchange.is_none());
+        exchange
+    };
+    upstream.open.timed_out.set(false);
+    let exchange = exchange.unwrap_or_else(|| Err(timed_out(traffic, began, deadline, own)));
+    let (mut head, incoming) = match exchange {
+        Ok(exchange) => exchange,
+        Err(refused) => {
+            record(upstream, endpoint, outgoing, Instant::now(), None, Some(refused.failure));
+            upstream.metrics.failed();
+            if refused.failure.is_the_endpoints() {
+                upstream.observe(endpoint, true, Instant::now());
+            }
+            return Err(refused);
+        }
+    };
+    let at = Instant::now();
+    let head_us = at.saturating_duration_since(began).as_micros() as u64;
+    upstream.metrics.responded(head.status.as_u16(), head_us);
+    let status = head.status.as_u16();
+    let judged = head::judge(&mut head, outgoing.upgrade);
+    record(upstream, endpoint, outgoing, at, Some(status), judged.is_err().then_some(Failure::UpstreamProtocol));
+    upstream.observe(endpoint, judged.is_err() || head.status.is_server_error(), at);
+    judged.map_err(|cause| Refused::new(Failure::UpstreamProtocol, cause))?;
+    Ok(Answer { head, incoming, at })
+}
+
+/// Writes down how a try ended, where somebody wants to know.
+fn record(
+    upstream: &Upstream,
+    endpoint: &Endpoint,
+    outgoing: &mut Outgoing<'_>,
+    ended: Instant,
+    status: Option<u16>,
+    failure: Option<Failure>,
+) {
+    let Some(tries) = &mut outgoing.tries else { return };
+    tries.end(ended, |again| Tried {
+        upstream: upstream.model.name.clone(),
+        endpoint: Some(endpoint.name()),
+        method: trace::clipped(outgoing.method.as_str()),
+        status,
+        failure: failure.map(Failure::reason),
+        again,
+    });
+}
+
+/// The client or the upstream was too slow: the one that was waited for when a time-out was hit, which the cause names.
+fn timed_out(traffic: &Traffic, began: Instant, deadline: Deadline, own: Option<Deadline>) -> Refused {
+    let now = Instant::now();
+    let waited = now.saturating_duration_since(began);
+    // The timer may be late, so that both are over; the upstream's is the shorter one then, as it began later.
+    let is_own = own.is_some_and(|own| own.left(traffic, now).is_zero());
+    let limit = deadline.hit(now);
+    let name: &dyn fmt::Display = if is_own { &"the upstream's `timeouts.response`" } else { &limit };
+    if traffic.awaited.get() {
+        return Refused::new(Failure::BodyTimeout, format!("no whole request after {waited:.1?} ({name})"));
+    }
+    let failure = if limit == Limit::Total && !is_own { Failure::TotalTimeout } else { Failure::UpstreamTimeout };
+    Refused::new(failure, format!("no response after {waited:.1?} ({name})"))
+}
+
+/// The head of a response, and the rest of it to come. `endpoint` is the one to begin with; it becomes the one that
+/// was asked.
+async fn exchange(
+    upstream: &Upstream,
+    endpoint: &mut Busy,
+    outgoing: &mut Outgoing<'_>,
+    traffic: &Traffic,
+) -> Result<(Parts, Incoming), Refused> {
+    let preserve_host = upstream.model.host == HostHeader::Preserve;
+    // HTTP/1.1 connections become private as they are used; one of HTTP/2 must not have others' requests to begin with.
+    let alone =
+        upstream.model.protocol.shares_connections() && authentication::has_credentials_of_connection(outgoing.headers);
+    let mut retried = false;
+    loop {
+        // After one idle connection turned out to be closed, the others are not believed either.
+        let idle = if retried { None } else { idle(endpoint, outgoing.private, alone) };
+        let (line, reused) = match idle {
+            Some(line) => (line, true),
+            // Boxed, because a handshake is large, rare, and would make every exchange's future as large.
+            None => Box::pin(acquire(upstream, endpoint, alone)).await?,
+        };
+        // An idle connection may have been closed by the upstream an instant ago, which is no failure of
+        // the request.
+        // And whoever shares a connection with others may be refused unprocessed.
+        let may_go_again = !retried && (reused || matches!(line, Line::Http2(_)));
+        let copy = if may_go_again { outgoing.copy() } else { None };
+        let mut body = std::mem::take(&mut outgoing.body);
+        let expects_continue = body.awaits_continue();
+        let head = RequestHead { expects_continue, ..outgoing.head(endpoint, preserve_host) };
+        match line.send(&head, |body| head.request(endpoint.scheme(), body), &mut body).await {
+            Ok(answer) => return Ok(answer),
+            Err(Broken::Unsent(error)) => {
+                outgoing.body = body;
+                if !reused {
+                    return Err(Refused::unsent(Failure::UpstreamClosed, chain(&error)));
+                }
+            }
+            Err(broken) => {
+                let again = match broken {
+                    // RFC 9110 §9.2.2: it may have been done, but to do it twice is to do it once.
+                    Broken::Closed(_) => reused && outgoing.method.is_idempotent(),
+                    Broken::Unprocessed(_) => true,
+                    _ => false,
+                };
+                outgoing.body = copy.filter(|_| again).ok_or_else(|| refused(&broken, traffic))?;
+                retried = true;
+            }
+        }
+    }
+}
+
+/// A connection that is there already: this client's own, or one that belongs to nobody.
+fn idle(endpoint: &Busy, private: Option<&PrivateConnections>, alone: bool) -> Option<Line> {
+    let own = private.and_then(|private| private.take(endpoint)).map(Line::Http1);
+    own.or_else(|| if alone { None } else { endpoint.take_idle() })
+}
+
+/// Whose fault it was: the body's sender is asked first, since its failure breaks the upstream's side too.
+fn refused(broken: &Broken, traffic: &Traffic) -> Refused {
+    let failure = traffic.failure().unwrap_or(match broken {
+        Broken::Malformed(_) => Failure::UpstreamProtocol,
+        Broken::Busy => Failure::UpstreamBusy,
+        _ => Failure::UpstreamClosed,
+    });
+    Refused::new(failure, broken.to_string())
+}

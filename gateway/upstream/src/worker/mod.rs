@@ -1,0 +1,14 @@
+//! What one worker has of an upstream: its endpoints with their connections (`endpoint`, `private`), which of them get requests
+//! (`view`), and what may be sent (`pass`, `budget`).
+
+mod budget;
+mod endpoint;
+mod pass;
+mod private;
+mod upstream;
+mod view;
+
+pub(crate) use endpoint::{Busy, Endpoint, Opening, Owner};
+pub(crate) use pass::Pass;
+pub use private::PrivateConnections;
+pub use upstream::{Upstream, Upstreams};

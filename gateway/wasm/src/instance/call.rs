@@ -1,0 +1,313 @@
+//! One instance of a component in a store of its own, and calls into it. A call that fails leaves the
+//! instance unusable, as a trap leaves its whole store; whoever holds it drops it then.
+
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use gateway_pipeline::{FailureKind, OwnedHeaders, Slot, StageFailure};
+use gateway_telemetry::{
+    metrics::{Held, PluginMetrics},
+    traps,
+};
+use wasmtime::{
+    Store, Trap, WasmBacktrace,
+    component::{ComponentNamedList, Lift, Lower, TypedFunc},
+};
+
+use super::{
+    blueprint::{Blueprint, Functions},
+    state::{Identity, Mode, State, at_deadline, ticks},
+};
+use crate::{
+    admission::{Contention, GaveWay, Reservation},
+    bindings::{ConfigProblem, Manifest, PhaseSet},
+    engine::epoch::{COARSE, Running},
+    services::Services,
+};
+
+/// Of the name of a source file.
+const PLACE: usize = 512;
+/// What a guest may hand over in one host call or as a result, unless its exchange may have larger bodies.
+const HANDED_OVER_BYTES: usize = 8 * 1024 * 1024;
+/// A call, with all that it waits for. A bound of last resort: exchanges have time-outs of their own.
+const WHOLE_CALL: Duration = Duration::from_secs(300);
+
+/// Whose instance it is and what bounds it.
+pub(crate) struct Terms {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) metrics: PluginMetrics,
+    pub(crate) memory: usize,
+    pub(crate) room: Reservation,
+}
+
+pub(crate) struct Instance {
+    store: Store<State>,
+    functions: Functions,
+    /// For exchanges: what wears it. Getting ready does not.
+    calls: u64,
+    _counted: Held,
+    /// Given back when the store is gone.
+    _room: Reservation,
+}
+
+/// What a call is given, and for how long it may run.
+pub(crate) struct Loan<'a> {
+    /// The exchange, in the phases that have one.
+    pub(crate) slot: Option<&'a mut Slot>,
+    pub(crate) services: &'a Rc<Services>,
+    pub(crate) time: Duration,
+    /// Who else wants the instance, if the call can give way.
+    pub(crate) contention: Option<&'a Rc<Contention>>,
+}
+
+impl Instance {
+    /// Makes an instance of a component that cannot wait.
+    pub(crate) fn create(blueprint: &Blueprint, terms: Terms, loan: Loan<'_>) -> Result<Self, StageFailure> {
+        // Dropped after the store, if this fails.
+        let Terms { identity, metrics, memory, room } = terms;
+        let mut store = new_store(blueprint, State::new(identity, metrics, memory));
+        let functions = {
+            let borrowed = Lent::begin(&mut store, loan, Way::Direct);
+            let made = blueprint.pre.instantiate(&mut *borrowed.store);
+            let made = made.and_then(|made| Functions::of(&made, &mut *borrowed.store, &blueprint.exports));
+            made.map_err(|error| failure(borrowed.store.data(), &error))?
+        };
+        Ok(Self::made(store, functions, room))
+    }
+
+    /// Makes an instance on a fiber.
+    pub(crate) async fn create_on_fiber(
+        blueprint: &Blueprint,
+        terms: Terms,
+        loan: Loan<'_>,
+    ) -> Result<Self, StageFailure> {
+        let Terms { identity, metrics, memory, room } = terms;
+        let mut store = new_store(blueprint, State::new(identity, metrics, memory));
+        let functions = {
+            let borrowed = Lent::begin(&mut store, loan, Way::Fiber);
+            let clock = Arc::clone(&borrowed.store.data().clock);
+            let made = clock.run(blueprint.pre.instantiate_async(&mut *borrowed.store)).await;
+            let made = made.and_then(|made| Functions::of(&made, &mut *borrowed.store, &blueprint.exports));
+            made.map_err(|error| failure(borrowed.store.data(), &error))?
+        };
+        Ok(Self::made(store, functions, room))
+    }
+
+    fn made(store: Store<State>, functions: Functions, room: Reservation) -> Self {
+        let _counted = store.data().metrics.instance();
+        Self { store, functions, calls: 0, _counted, _room: room }
+    }
+
+    pub(crate) fn functions(&self) -> &Functions {
+        &self.functions
+    }
+
+    /// Calls on the worker's own stack: nothing else runs on this worker until the call has ended.
+    pub(crate) fn call<P, R>(&mut self, function: TypedFunc<P, R>, params: P, loan: Loan<'_>) -> Result<R, StageFailure>
+    where
+        P: ComponentNamedList + Lower,
+        R: ComponentNamedList + Lift,
+    {
+        self.calls += 1;
+        let lent = Lent::begin(&mut self.store, loan, Way::Direct);
+        let result = function.call(&mut *lent.store, params);
+        result.map_err(|error| failure(lent.store.data(), &error))
+    }
+
+    /// Calls on a fiber, which may wait, and which makes room for others at each tick.
+    pub(crate) async fn call_on_fiber<P, R>(
+        &mut self,
+        function: TypedFunc<P, R>,
+        params: P,
+        loan: Loan<'_>,
+    ) -> Result<R, StageFailure>
+    where
+        P: ComponentNamedList + Lower + Send + Sync + 'static,
+        R: ComponentNamedList + Lift + Send + Sync + 'static,
+    {
+        self.calls += 1;
+        let lent = Lent::begin(&mut self.store, loan, Way::Fiber);
+        let clock = Arc::clone(&lent.store.data().clock);
+        let call = clock.run(function.call_async(&mut *lent.store, params));
+        match tokio::time::timeout(WHOLE_CALL, call).await {
+            Ok(result) => result.map_err(|error| failure(lent.store.data(), &error)),
+            Err(_) => Err(StageFailure { kind: FailureKind::Timeout, detail: "it waited too long".to_owned() }),
+        }
+    }
+
+    pub(crate) fn describe(&mut self, loan: Loan<'_>) -> Result<Manifest, StageFailure> {
+        self.call(self.functions.describe, (), loan).map(|(manifest,)| manifest)
+    }
+
+    pub(crate) async fn describe_on_fiber(&mut self, loan: Loan<'_>) -> Result<Manifest, StageFailure> {
+        self.call_on_fiber(self.functions.describe, (), loan).await.map(|(manifest,)| manifest)
+    }
+
+    /// Configures the instance; the list holds what the plugin has against the configuration.
+    pub(crate) fn configure(&mut self, json: &str, loan: Loan<'_>) -> Result<Vec<ConfigProblem>, StageFailure> {
+        let (result,) = self.call(self.functions.configure, (json.to_owned(),), loan)?;
+        self.calls = 0;
+        Ok(result.err().unwrap_or_default())
+    }
+
+    pub(crate) async fn configure_on_fiber(
+        &mut self,
+        json: &str,
+        loan: Loan<'_>,
+    ) -> Result<Vec<ConfigProblem>, StageFailure> {
+        let (result,) = self.call_on_fiber(self.functions.configure, (json.to_owned(),), loan).await?;
+        self.calls = 0;
+        Ok(result.err().unwrap_or_default())
+    }
+
+    /// The phases that the plugin wants with its configuration; `None` if it does not say.
+    pub(crate) fn attends(&mut self, loan: Loan<'_>) -> Result<Option<PhaseSet>, StageFailure> {
+        let Some(function) = self.functions.phases else { return Ok(None) };
+        let (phases,) = self.call(function, (), loan)?;
+        self.calls = 0;
+        Ok(Some(phases))
+    }
+
+    pub(crate) async fn attends_on_fiber(&mut self, loan: Loan<'_>) -> Result<Option<PhaseSet>, StageFailure> {
+        let Some(function) = self.functions.phases else { return Ok(None) };
+        let (phases,) = self.call_on_fiber(function, (), loan).await?;
+        self.calls = 0;
+        Ok(Some(phases))
+    }
+
+    /// The headers that its lists of edits set or remove.
+    pub(crate) fn owned(&self) -> OwnedHeaders {
+        let mut owned = OwnedHeaders::default();
+        self.store.data().edits.iter().for_each(|edits| edits.note_owned(&mut owned));
+        owned
+    }
+
+    /// How long the last call on a fiber ran.
+    pub(crate) fn ran(&self) -> Duration {
+        self.store.data().clock.ran()
+    }
+
+    /// It is dropped to make room for others.
+    pub(crate) fn evicted(&self) {
+        self.store.data().metrics.evicted();
+    }
+
+    /// Whether it has served no exchange yet.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.calls == 0
+    }
+
+    /// So many handles will be its own with the next call.
+    pub(crate) fn gives(&mut self, handles: u32) {
+        let data = self.store.data_mut();
+        data.handles = data.handles.saturating_add(handles);
+    }
+
+    /// Whether it is better replaced. `max_calls` of 0 is no limit.
+    pub(crate) fn is_worn(&self, max_calls: u64) -> bool {
+        (max_calls != 0 && self.calls >= max_calls)
+            || self.store.data().limiter.is_nearly_full()
+            || self.store.data().keeps_handles()
+    }
+}
+
+fn new_store(blueprint: &Blueprint, state: State) -> Store<State> {
+    let mut store = Store::new(blueprint.pre.engine(), state);
+    store.limiter(|state| &mut state.limiter);
+    store.epoch_deadline_callback(at_deadline);
+    store
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    Direct,
+    Fiber,
+}
+
+/// A store that has the loan, until dropped: at the end of the call, at its failure, or when nobody waits for
+/// it any more. In each case the exchange is then back in its slot.
+struct Lent<'a> {
+    store: &'a mut Store<State>,
+    slot: Option<&'a mut Slot>,
+    /// On the worker's own stack; a fiber says so by itself, while it runs.
+    _running: Option<Running>,
+}
+
+impl<'a> Lent<'a> {
+    fn begin(store: &'a mut Store<State>, mut loan: Loan<'a>, way: Way) -> Self {
+        let exchange = loan.slot.as_mut().and_then(|slot| slot.0.take());
+        let bodies = exchange.as_ref().map_or(0, |exchange| exchange.bounds.buffer_bytes);
+        // A body comes with a head around it.
+        store.set_hostcall_fuel(HANDED_OVER_BYTES.max(bodies.saturating_add(HANDED_OVER_BYTES / 8)));
+        let state = store.data_mut();
+        state.lend(exchange, Rc::clone(loan.services), loan.contention.cloned());
+        let running = match way {
+            Way::Direct => {
+                state.mode = Mode::Direct { limit: loan.time, watched: None };
+                // The present step is already under way.
+                store.set_epoch_deadline(ticks(loan.time / 2) + COARSE);
+                Some(Running::begin())
+            }
+            Way::Fiber => {
+                state.mode = Mode::Fiber { limit: loan.time };
+                store.set_epoch_deadline(1);
+                None
+            }
+        };
+        Self { store, slot: loan.slot, _running: running }
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        let exchange = self.store.data_mut().give_back();
+        if let Some(slot) = self.slot.take() {
+            slot.0 = exchange;
+        }
+    }
+}
+
+/// Where in the guest's sources it happened, for a component that tells: the innermost of its own functions.
+fn place(error: &wasmtime::Error) -> Option<String> {
+    const OTHERS: [&str; 4] = ["/rustc/", "/.cargo/registry/", "library/std/", "/lib/libc/"];
+    let backtrace = error.downcast_ref::<WasmBacktrace>()?;
+    let mut places = backtrace.frames().iter().flat_map(|frame| frame.symbols()).filter_map(|symbol| {
+        let (file, line) = (symbol.file()?, symbol.line()?);
+        let is_own = !OTHERS.iter().any(|other| file.contains(other));
+        is_own.then(|| format!(" at {}:{line}", file.strip_prefix("./").unwrap_or(file)))
+    });
+    places.next().map(|place| place.chars().filter(|c| !c.is_control()).take(PLACE).collect())
+}
+
+/// What went wrong, in the guest's own words where it had any.
+fn failure(state: &State, error: &wasmtime::Error) -> StageFailure {
+    if error.downcast_ref::<GaveWay>().is_some() {
+        return StageFailure { kind: FailureKind::Error, detail: GaveWay.to_string() };
+    }
+    let (kind, mut detail) = if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
+        (FailureKind::Timeout, "it ran longer than it may".to_owned())
+    } else if state.limiter.refused {
+        (FailureKind::Memory, format!("it wanted more memory than it may have: {}", error.root_cause()))
+    } else {
+        (FailureKind::Trap, error.root_cause().to_string())
+    };
+    if let Some(place) = place(error) {
+        detail.push_str(&place);
+    }
+    if let Some(words) = state.output.last_words() {
+        detail.push_str("; it printed: ");
+        detail.push_str(&words);
+    }
+    state.metrics.trapped(traps::Trap {
+        at: SystemTime::now(),
+        plugin: state.identity.name.to_string(),
+        route: state.route().unwrap_or_default().to_owned(),
+        kind: kind.counted().name(),
+        detail: detail.clone(),
+        backtrace: format!("{error:?}"),
+    });
+    StageFailure { kind, detail }
+}

@@ -1,0 +1,14 @@
+//! One instance of a component: what its store holds beside the guest (`state`), what the host keeps for it between calls
+//! (`edits`, `selection`, `keys`), what it says (`output`), and calls into it (`call`).
+
+mod blueprint;
+mod call;
+pub(crate) mod edits;
+mod kept;
+mod keys;
+pub(crate) mod output;
+pub(crate) mod selection;
+pub(crate) mod state;
+
+pub(crate) use blueprint::{Blueprint, Exports, Functions, Lending};
+pub(crate) use call::{Instance, Loan, Terms};

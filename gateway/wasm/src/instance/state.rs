@@ -1,0 +1,266 @@
+//! What a guest's store holds beside the guest: the exchange that is lent to it for a call, and all that its
+//! host functions work with.
+
+use std::{
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use aws_lc_rs::digest;
+use gateway_core::model::Grants;
+use gateway_pipeline::Exchange;
+use gateway_telemetry::metrics::PluginMetrics;
+use send_wrapper::SendWrapper;
+use wasmtime::{StoreContextMut, UpdateDeadline, component::ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use super::{
+    edits::AllEdits,
+    keys::KeyCache,
+    output::{LogRate, Output, Speaker},
+    selection::Selections,
+};
+use crate::{
+    admission::Contention,
+    bindings::{RefusedEdit, Values},
+    engine::{
+        clock::{RunClock, thread_cpu_time},
+        epoch::{self, TICK},
+        limiter::Limiter,
+    },
+    services::Services,
+};
+
+/// Resources that a guest may hold at a time, of those that WASI makes.
+const RESOURCES: usize = 256;
+/// Requests and responses that a guest may keep of those that were given to it, before its instance is replaced.
+const HANDLES: u32 = 256;
+/// What `wasi:random` gives at once.
+const RANDOM_BYTES: u64 = 64 * 1024;
+
+/// A plugin as its host functions see it.
+pub(crate) struct Identity {
+    pub(crate) name: Arc<str>,
+    pub(crate) grants: Grants,
+    /// One of the gateway's own plugins.
+    pub(crate) standard: bool,
+    pub(crate) log_rate: LogRate,
+}
+
+/// How the present call runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// On the worker's own stack, until it ends. `watched` is the thread's CPU time when the call was first
+    /// found to take long.
+    Direct { limit: Duration, watched: Option<Duration> },
+    /// On a fiber, with a pause at each tick, for at most so long.
+    Fiber { limit: Duration },
+}
+
+/// The data of a guest's store.
+pub(crate) struct State {
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) metrics: PluginMetrics,
+    pub(crate) limiter: Limiter,
+    pub(crate) output: Output,
+    pub(crate) keys: KeyCache,
+    pub(crate) selections: Selections,
+    pub(crate) edits: AllEdits,
+    pub(crate) mode: Mode,
+    pub(crate) clock: Arc<RunClock>,
+    /// Present during a call. A store never leaves its worker, which wasmtime cannot know.
+    lent: SendWrapper<Lent>,
+    /// The present call has done something that must not be done twice.
+    effects: AtomicBool,
+    /// What the present call has asked the store, where it is not in memory.
+    questions: Vec<[u8; 32]>,
+    pub(crate) table: ResourceTable,
+    /// Requests and responses that the guest was given as its own, and has not dropped.
+    pub(crate) handles: u32,
+    /// Made when first asked for: many guests never do.
+    wasi: Option<Box<WasiCtx>>,
+}
+
+#[derive(Default)]
+struct Lent {
+    exchange: Option<Box<Exchange>>,
+    services: Option<Rc<Services>>,
+    contention: Option<Rc<Contention>>,
+}
+
+impl State {
+    pub(crate) fn new(identity: Arc<Identity>, metrics: PluginMetrics, memory: usize) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(RESOURCES);
+        Self {
+            identity,
+            limiter: Limiter::new(memory, metrics.memory()),
+            metrics,
+            output: Output::default(),
+            keys: KeyCache::default(),
+            selections: Selections::default(),
+            edits: AllEdits::default(),
+            mode: Mode::Direct { limit: Duration::ZERO, watched: None },
+            clock: Arc::new(RunClock::new()),
+            lent: SendWrapper::new(Lent::default()),
+            effects: AtomicBool::new(false),
+            questions: Vec::new(),
+            table,
+            handles: 0,
+            wasi: None,
+        }
+    }
+
+    /// Begins a call. An exchange is lent in the phases that have one.
+    pub(crate) fn lend(
+        &mut self,
+        mut exchange: Option<Box<Exchange>>,
+        services: Rc<Services>,
+        contention: Option<Rc<Contention>>,
+    ) {
+        if let Some(exchange) = &mut exchange {
+            exchange.foreign_stage = !self.identity.standard;
+        }
+        self.limiter.refused = false;
+        *self.effects.get_mut() = false;
+        self.questions.clear();
+        *self.lent = Lent { exchange, services: Some(services), contention };
+    }
+
+    /// Ends a call and gives back what was lent.
+    pub(crate) fn give_back(&mut self) -> Option<Box<Exchange>> {
+        let lent = std::mem::take(&mut *self.lent);
+        if !self.output.is_silent() {
+            let request = lent.exchange.as_ref().and_then(|exchange| exchange.id.to_str().ok()).unwrap_or_default();
+            let Identity { name, log_rate, .. } = &*self.identity;
+            self.output.finish(Speaker { plugin: name, request, rate: log_rate, metrics: &self.metrics });
+        }
+        lent.exchange
+    }
+
+    /// A guest that does not drop what it is given would fill its table of handles.
+    pub(crate) fn keeps_handles(&self) -> bool {
+        self.handles > HANDLES
+    }
+
+    /// The exchange at hand. Handles to its messages exist only in calls that have one.
+    pub(crate) fn exchange(&mut self) -> wasmtime::Result<&mut Exchange> {
+        self.lent.exchange.as_deref_mut().ok_or_else(|| wasmtime::format_err!("no request is being handled"))
+    }
+
+    /// The route of the exchange at hand.
+    pub(crate) fn route(&self) -> Option<&str> {
+        self.lent.exchange.as_ref().map(|exchange| &*exchange.route)
+    }
+
+    /// A name for a question that is the same when the call is made again, and another one for each time that it is asked.
+    pub(crate) fn numbered(&mut self, question: &[u8]) -> [u8; 32] {
+        let mut name = [0; 32];
+        name.copy_from_slice(digest::digest(&digest::SHA256, question).as_ref());
+        let before = self.questions.iter().filter(|asked| **asked == name).count();
+        self.questions.push(name);
+        for (byte, number) in name.iter_mut().zip(before.to_le_bytes()) {
+            *byte ^= number;
+        }
+        name
+    }
+
+    /// What a selection reads of the exchange at hand.
+    pub(crate) fn selected(&mut self, selection: u32, with_response: bool) -> wasmtime::Result<Values> {
+        let exchange = self.lent.exchange.as_deref_mut();
+        let exchange = exchange.ok_or_else(|| wasmtime::format_err!("no request is being handled"))?;
+        Ok(self.selections.get(selection)?.read(exchange, with_response))
+    }
+
+    /// Makes edits of the exchange at hand.
+    pub(crate) fn edit(
+        &mut self,
+        edits: u32,
+        with_response: bool,
+        values: &Values,
+    ) -> wasmtime::Result<Result<(), RefusedEdit>> {
+        let exchange = self.lent.exchange.as_deref_mut();
+        let exchange = exchange.ok_or_else(|| wasmtime::format_err!("no request is being handled"))?;
+        Ok(self.edits.get(edits)?.make(exchange, with_response, values))
+    }
+
+    /// For what changes something, or asks somebody. Between the calls nothing runs, so this is only absent if the guest is
+    /// not called by us.
+    pub(crate) fn services(&self) -> wasmtime::Result<&Rc<Services>> {
+        self.has_effect();
+        self.readable()
+    }
+
+    /// For what only reads what does not change.
+    pub(crate) fn readable(&self) -> wasmtime::Result<&Rc<Services>> {
+        self.lent.services.as_ref().ok_or_else(|| wasmtime::format_err!("called outside of a call"))
+    }
+
+    /// The present call does something that must not be done twice.
+    pub(crate) fn has_effect(&self) {
+        self.effects.store(true, Relaxed);
+    }
+
+    /// What tells whether others wait for this instance, if the present call can be made again from its beginning.
+    pub(crate) fn may_give_way(&self) -> Option<Rc<Contention>> {
+        self.lent.contention.clone().filter(|_| !self.effects.load(Relaxed))
+    }
+
+    /// Who speaks, and the output to speak into.
+    pub(crate) fn speak(&mut self) -> (&mut Output, Speaker<'_>) {
+        let request = self.lent.exchange.as_ref().and_then(|exchange| exchange.id.to_str().ok()).unwrap_or_default();
+        let Identity { name, log_rate, .. } = &*self.identity;
+        (&mut self.output, Speaker { plugin: name, request, rate: log_rate, metrics: &self.metrics })
+    }
+}
+
+/// Decides what becomes of a call at its deadline.
+///
+/// Without a fiber nothing else runs on the worker, and only the wall clock is watched at first, since it costs
+/// nothing. A call that takes half of its time is watched by the thread's CPU time from then on: on a machine
+/// that is short of CPUs, a call that did not get to run is not at fault.
+pub(crate) fn at_deadline(mut store: StoreContextMut<'_, State>) -> wasmtime::Result<UpdateDeadline> {
+    let state = store.data_mut();
+    Ok(match state.mode {
+        Mode::Direct { limit, watched } => {
+            let used = thread_cpu_time();
+            match watched {
+                Some(since) if used.saturating_sub(since) >= limit / 4 => UpdateDeadline::Interrupt,
+                _ => {
+                    state.mode = Mode::Direct { limit, watched: watched.or(Some(used)) };
+                    UpdateDeadline::Continue(ticks(limit / 2))
+                }
+            }
+        }
+        Mode::Fiber { limit } if state.clock.is_over(limit) => UpdateDeadline::Interrupt,
+        Mode::Fiber { .. } => {
+            epoch::runs_long();
+            // Wasmtime's own way of yielding wakes the task at once, and the worker would poll it dozens of times before it
+            // looks at its sockets again. This one is woken after that.
+            UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))
+        }
+    })
+}
+
+/// Epochs in which so much time has surely passed.
+pub(crate) fn ticks(time: Duration) -> u64 {
+    let ticks = time.as_nanos().div_ceil(TICK.as_nanos());
+    // Far enough from the end that the epoch can be added to it.
+    u64::try_from(ticks).unwrap_or(u64::MAX).clamp(1, u64::MAX / 4)
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        // No files, no variables, no sockets; what is printed goes to our own streams (`host::wasi`).
+        let ctx = self.wasi.get_or_insert_with(|| {
+            let mut builder = WasiCtxBuilder::new();
+            builder.allow_tcp(false).allow_udp(false).max_random_size(RANDOM_BYTES);
+            Box::new(builder.build())
+        });
+        WasiCtxView { ctx, table: &mut self.table }
+    }
+}

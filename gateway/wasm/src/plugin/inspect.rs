@@ -1,0 +1,157 @@
+//! What a component's types say: its imports, its exports, and the slots that an instance takes.
+
+use std::collections::BTreeMap;
+
+use wasmtime::{
+    Engine,
+    component::{
+        Component, ComponentExportIndex,
+        types::{ComponentItem, Type},
+    },
+};
+
+use super::load_error::LoadError;
+use crate::{
+    bindings::PACKAGE,
+    engine::TABLES,
+    host::wasi,
+    instance::{Exports, Lending},
+};
+
+/// Slots of the allocator that an instance takes: one for each memory, or pair of tables.
+pub(crate) fn weight(component: &Component) -> usize {
+    let (memories, tables) = component.resources_required().map_or((1, 1), |all| (all.num_memories, all.num_tables));
+    (memories as usize).max((tables as usize).div_ceil(TABLES)).max(1)
+}
+
+/// The first eight bytes tell: magic, version, layer.
+pub(crate) fn check_kind(bytes: &[u8]) -> Result<(), LoadError> {
+    match bytes {
+        [b'\0', b'a', b's', b'm', _, _, 0, 0, ..] => Err(LoadError::CoreModule),
+        [b'\0', b'a', b's', b'm', _, _, _, _, ..] => Ok(()),
+        _ => Err(LoadError::NotWasm),
+    }
+}
+
+/// The imported functions by interface, if all of them are known.
+pub(crate) fn imports(engine: &Engine, component: &Component) -> Result<BTreeMap<String, Vec<String>>, LoadError> {
+    let mut imports = BTreeMap::new();
+    let mut unknown = Vec::new();
+    for (name, item) in component.component_type().imports(engine) {
+        let interface = without_version(name);
+        if interface.starts_with(PACKAGE) && !is_our_version(name) {
+            return Err(LoadError::OtherVersion { found: name.to_owned() });
+        }
+        let is_known = OURS.iter().any(|known| interface == ours(known)) || wasi::INTERFACES.contains(&interface);
+        let ComponentItem::ComponentInstance(instance) = item.ty else {
+            unknown.push(name.to_owned());
+            continue;
+        };
+        if !is_known || interface.starts_with("wasi:") && !name.contains("@0.2.") {
+            unknown.push(name.to_owned());
+            continue;
+        }
+        let is_function = |item: &ComponentItem| matches!(item, ComponentItem::ComponentFunc(_));
+        let functions = instance.exports(engine).filter(|(_, item)| is_function(&item.ty));
+        let functions: Vec<_> = functions.map(|(function, _)| function.to_owned()).collect();
+        // An interface of types only asks for nothing.
+        if !functions.is_empty() {
+            imports.insert(name.to_owned(), functions);
+        }
+    }
+    if unknown.is_empty() { Ok(imports) } else { Err(LoadError::UnknownImports(unknown)) }
+}
+
+const OURS: &[&str] = &[
+    "http",
+    "bodies",
+    "log",
+    "sinks",
+    "metrics",
+    "store",
+    "http-client",
+    "documents",
+    "cache",
+    "crypto",
+    "secrets",
+    "files",
+    "streams",
+    "tcp",
+];
+
+pub(crate) fn can_wait(interface: &str) -> bool {
+    let interface = without_version(interface);
+    interface == ours("bodies") || interface == ours("http-client") || wasi::can_wait(interface)
+}
+
+/// Finds the exported functions. Unknown exports are no matter: some languages' tools add their own.
+pub(crate) fn exports(engine: &Engine, component: &Component) -> Result<Exports, LoadError> {
+    let ty = component.component_type();
+    let names: Vec<&str> = ty.exports(engine).map(|(name, _)| name).collect();
+    let foreign = names.iter().find(|name| name.starts_with(PACKAGE) && !is_our_version(name));
+    let find = |interface: &str, function: &str| -> Result<Option<ComponentExportIndex>, LoadError> {
+        let Some(name) = names.iter().find(|name| without_version(name) == ours(interface)) else { return Ok(None) };
+        let instance = component.get_export_index(None, name);
+        let found = instance.and_then(|instance| component.get_export_index(Some(&instance), function));
+        found.map(Some).ok_or_else(|| LoadError::Mismatch(format!("{name} exports no {function}")))
+    };
+    if let Some(name) = foreign {
+        return Err(LoadError::OtherVersion { found: (*name).to_owned() });
+    }
+    let lifecycle = |function| {
+        find("lifecycle", function)?
+            .ok_or_else(|| LoadError::OtherWorld { found: names.iter().map(|name| (*name).to_owned()).collect() })
+    };
+    let exports = Exports {
+        describe: lifecycle("describe")?,
+        configure: lifecycle("configure")?,
+        phases: find("attendance", "phases")?,
+        endpoints: find("catalogue", "endpoints")?,
+        openapi: find("catalogue", "openapi")?,
+        on_request: find("request-filter", "on-request")?,
+        on_response: find("response-filter", "on-response")?,
+        on_part: find("response-stream", "on-response-part")?,
+        on_complete: find("observer", "on-complete")?,
+    };
+    let has_phase = exports.on_request.is_some() || exports.on_response.is_some() || exports.on_complete.is_some();
+    if has_phase { Ok(exports) } else { Err(LoadError::NoPhase) }
+}
+
+/// As what its phases want the request and the response; all of them the same.
+pub(crate) fn lending(engine: &Engine, component: &Component) -> Result<Lending, LoadError> {
+    let mut found = None;
+    for (name, item) in component.component_type().exports(engine) {
+        let ComponentItem::ComponentInstance(instance) = item.ty else { continue };
+        if !name.starts_with(PACKAGE) {
+            continue;
+        }
+        for (function, item) in instance.exports(engine) {
+            let ComponentItem::ComponentFunc(ty) = item.ty else { continue };
+            for (_, param) in ty.params() {
+                let wanted = match param {
+                    Type::Own(_) => Lending::Owned,
+                    Type::Borrow(_) => Lending::Borrowed,
+                    _ => continue,
+                };
+                if found.is_some_and(|found| found != wanted) {
+                    return Err(LoadError::Mismatch(format!("{name} {function} wants handles of both kinds")));
+                }
+                found = Some(wanted);
+            }
+        }
+    }
+    Ok(found.unwrap_or(Lending::Borrowed))
+}
+
+pub(crate) fn ours(interface: &str) -> String {
+    format!("{PACKAGE}{interface}")
+}
+
+pub(crate) fn without_version(name: &str) -> &str {
+    name.split('@').next().unwrap_or_default()
+}
+
+/// Within 0.1 nothing is ever taken away, so a component of any 0.1 release runs if we have what it imports.
+fn is_our_version(name: &str) -> bool {
+    name.split_once('@').is_some_and(|(_, version)| version.starts_with("0.1."))
+}

@@ -1,0 +1,222 @@
+//! From a file's bytes to a component that can be instantiated, with an error that says what to do for each
+//! way in which it cannot.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    path::Path,
+    rc::Rc,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
+
+use aws_lc_rs::digest;
+use gateway_core::model::Grants;
+use gateway_pipeline::{Phases, StageFailure};
+use wasmtime::{
+    Engine,
+    component::{Component, Linker},
+};
+
+use super::{
+    facts::{self, Facts, Wants},
+    inspect::{can_wait, check_kind, exports, imports, lending, ours, weight, without_version},
+    load_error::{COMPONENT_BYTES, LoadError},
+};
+use crate::{
+    admission::Capacity,
+    engine::{
+        CodeCache, Slots, engine,
+        threads::{no_thread, on_own_runtime},
+    },
+    host,
+    instance::{
+        Blueprint, Instance, Loan, Terms,
+        output::LogRate,
+        state::{Identity, State},
+    },
+    services::Services,
+};
+
+/// For instantiating a component and asking it about itself. Generous: this is not on any request's way.
+const DESCRIBE_TIME: Duration = Duration::from_secs(10);
+const DESCRIBE_MEMORY: usize = 512 * 1024 * 1024;
+
+/// Loads components. One for the whole process; what it has loaded is compiled once and shared.
+pub struct Runtime {
+    engine: Engine,
+    capacity: Arc<Capacity>,
+    linker: Linker<State>,
+    loaded: Mutex<HashMap<String, Weak<Loaded>>>,
+}
+
+/// A component that was compiled, linked and asked about itself.
+pub struct Loaded {
+    pub(crate) blueprint: Blueprint,
+    facts: Facts,
+}
+
+/// What a component's types say about it.
+pub struct Examined {
+    pub phases: Phases,
+    pub wants: Wants,
+    /// Every function that it imports, by interface.
+    pub imports: BTreeMap<String, Vec<String>>,
+}
+
+impl Runtime {
+    pub fn new(cache: &CodeCache) -> anyhow::Result<Self> {
+        let make = || -> wasmtime::Result<Self> {
+            let (engine, Slots { serving, trials }) = engine(cache)?;
+            let mut linker = Linker::new(&engine);
+            host::add_to_linker(&mut linker)?;
+            let capacity = Capacity::new(serving, trials);
+            Ok(Self { engine, capacity, linker, loaded: Mutex::default() })
+        };
+        make().map_err(|error| anyhow::anyhow!("cannot set up WebAssembly: {error:#}"))
+    }
+
+    /// Allows so many instances of all plugins together, or as many as the system has room for. Returns what is allowed.
+    pub fn limit_instances(&self, limit: usize) -> usize {
+        self.capacity.set_limit(limit)
+    }
+
+    /// Instances that all plugins may have together.
+    pub fn instance_limit(&self) -> usize {
+        self.capacity.limit()
+    }
+
+    pub fn load_file(&self, path: &Path) -> Result<Arc<Loaded>, LoadError> {
+        self.load(&read(path)?)
+    }
+
+    /// What a component is by its types alone: nothing of it runs.
+    pub fn examine(&self, bytes: &[u8]) -> Result<Examined, LoadError> {
+        check_kind(bytes)?;
+        self.compile(bytes).map(|(_, examined)| examined)
+    }
+
+    /// Compiles a component, or finds it among those that are in use.
+    pub fn load(&self, bytes: &[u8]) -> Result<Arc<Loaded>, LoadError> {
+        check_kind(bytes)?;
+        let digest = sha256(bytes);
+        let known = |loaded: &mut HashMap<String, Weak<Loaded>>| loaded.get(&digest).and_then(Weak::upgrade);
+        if let Some(loaded) = known(&mut self.lock()) {
+            return Ok(loaded);
+        }
+        let (blueprint, examined) = self.compile(bytes)?;
+        let manifest = describe(&blueprint)?;
+        let Examined { phases, wants, imports } = examined;
+        let facts = Facts {
+            name: manifest.name,
+            version: manifest.version,
+            description: manifest.description,
+            config_schema: manifest.config_schema,
+            phases,
+            wants,
+            imports,
+            waits: blueprint.waits,
+            size: bytes.len(),
+            digest: digest.clone(),
+        };
+        let loaded = Arc::new(Loaded { blueprint, facts });
+        let mut all = self.lock();
+        all.retain(|_, loaded| loaded.strong_count() > 0);
+        all.insert(digest, Arc::downgrade(&loaded));
+        Ok(loaded)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Weak<Loaded>>> {
+        // The map is whole between statements, whoever panicked.
+        self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Compiles and links, without running anything.
+    fn compile(&self, bytes: &[u8]) -> Result<(Blueprint, Examined), LoadError> {
+        let component =
+            Component::from_binary(&self.engine, bytes).map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
+        let imports = imports(&self.engine, &component)?;
+        let exports = exports(&self.engine, &component)?;
+        let waits = imports.keys().any(|interface| can_wait(interface));
+        let pre = self.linker.instantiate_pre(&component).map_err(|error| LoadError::Mismatch(format!("{error:#}")))?;
+        let phases = Phases {
+            request: exports.on_request.is_some(),
+            response: exports.on_response.is_some(),
+            complete: exports.on_complete.is_some(),
+        };
+        let blueprint = Blueprint {
+            pre,
+            exports,
+            waits,
+            lending: lending(&self.engine, &component)?,
+            capacity: Arc::clone(&self.capacity),
+            weight: weight(&component),
+        };
+        let wants = |interface: &str| imports.keys().any(|name| without_version(name) == ours(interface));
+        let wants = Wants {
+            upstreams: wants("http-client") || wants("documents") || wants("tcp"),
+            store: wants("store") || wants("cache"),
+            secrets: wants("secrets"),
+            sinks: wants("sinks"),
+            files: wants("files"),
+        };
+        Ok((blueprint, Examined { phases, wants, imports }))
+    }
+}
+
+/// A component's bytes.
+pub fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let unreadable = |error| LoadError::Unreadable(path.to_owned(), error);
+    let size = fs::metadata(path).map_err(unreadable)?.len();
+    if size > COMPONENT_BYTES {
+        return Err(LoadError::TooLarge(size));
+    }
+    fs::read(path).map_err(unreadable)
+}
+
+/// In hexadecimal, as `Facts` has it.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA256, bytes).as_ref())
+}
+
+impl Loaded {
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+}
+
+/// Instantiates the component once, which also checks the types of its exports, and asks for its manifest.
+fn describe(blueprint: &Blueprint) -> Result<facts::CheckedManifest, LoadError> {
+    let terms = |services: &Services| -> Result<Terms, StageFailure> {
+        let grants = Grants::default();
+        let name = "(not yet configured)".into();
+        Ok(Terms {
+            identity: Arc::new(Identity { name, grants, standard: false, log_rate: LogRate::default() }),
+            metrics: services.shared.metrics.plugin(services.worker, ""),
+            memory: DESCRIBE_MEMORY,
+            room: blueprint.reserve_for_trial()?,
+        })
+    };
+    let services = || Rc::new(Services::without_worker(Arc::default()));
+    let at_once = || {
+        let services = services();
+        let loan = || Loan { slot: None, services: &services, time: DESCRIBE_TIME, contention: None };
+        Instance::create(blueprint, terms(&services)?, loan())?.describe(loan())
+    };
+    let on_fiber = async || {
+        let services = services();
+        let loan = || Loan { slot: None, services: &services, time: DESCRIBE_TIME, contention: None };
+        let mut instance = Instance::create_on_fiber(blueprint, terms(&services)?, loan()).await?;
+        instance.describe_on_fiber(loan()).await
+    };
+    let manifest = match blueprint.waits {
+        true => on_own_runtime(on_fiber).unwrap_or_else(|error| Err(no_thread(&error))),
+        false => at_once(),
+    };
+    let manifest = manifest.map_err(|failure| LoadError::Describe(failure.detail))?;
+    facts::checked(manifest).map_err(LoadError::Manifest)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,260 @@
+//! A plugin with its configuration: made once, shared by all workers.
+
+use std::{
+    rc::Rc,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use aws_lc_rs::digest;
+use gateway_core::model::{Grants, Isolation, PluginLimits};
+use gateway_pipeline::{FailureKind, OwnedHeaders, Phases, StageFailure};
+use gateway_telemetry::metrics::PluginMetrics;
+
+use super::{facts::Facts, load::Loaded};
+use crate::{
+    admission::Reservation,
+    bindings::{self, ConfigProblem},
+    engine::{
+        clock::thread_cpu_time,
+        threads::{no_thread, on_own_runtime},
+    },
+    instance::{Instance, Loan, Terms, output::LogRate, state::Identity},
+    services::{Services, Shared},
+};
+
+/// What a `configure` may take if its plugin's limit for calls is less. It runs once for each instance, and
+/// interpreters start in it.
+const CONFIGURE_TIME: Duration = Duration::from_secs(1);
+/// An instance that takes longer to get ready would hold up its worker.
+const SLOW: Duration = Duration::from_millis(5);
+/// Of what a plugin has against a configuration, this much is shown.
+const PROBLEMS: usize = 100;
+const PROBLEM_BYTES: usize = 1024;
+
+/// Where and how a component is used.
+pub struct Settings<'a> {
+    /// The name that the configuration gives the plugin.
+    pub name: Arc<str>,
+    pub config: &'a serde_json::Value,
+    pub grants: Grants,
+    pub limits: PluginLimits,
+    pub isolation: Isolation,
+    /// The component is one of the gateway's own.
+    pub standard: bool,
+}
+
+/// A component with its configuration, grants and limits.
+pub struct Prepared {
+    pub(crate) loaded: Arc<Loaded>,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) config: String,
+    pub(crate) limits: PluginLimits,
+    pub(crate) isolation: Isolation,
+    /// An instance has taken long to get ready, so they are made on fibers from then on.
+    is_slow: AtomicBool,
+    /// What the first configured instance, which is the one of the trial, said about its active phases; until then all that it exports.
+    attended: OnceLock<Phases>,
+    /// The headers that the lists of edits of the first configured instance set or remove.
+    owned: OnceLock<OwnedHeaders>,
+}
+
+/// What a plugin has against its configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// JSON Pointer (RFC 6901) to the offending value; empty for the whole.
+    pub pointer: String,
+    pub message: String,
+}
+
+/// What two uses of a component must have in common to share their instances.
+pub(crate) type Key = [u8; digest::SHA256_OUTPUT_LEN];
+
+impl Prepared {
+    pub fn new(loaded: Arc<Loaded>, settings: Settings<'_>) -> Arc<Self> {
+        let Settings { name, config, grants, limits, isolation, standard } = settings;
+        let identity = Arc::new(Identity { name, grants, standard, log_rate: LogRate::default() });
+        let (attended, owned) = (OnceLock::new(), OnceLock::new());
+        let (config, is_slow) = (config.to_string(), AtomicBool::new(false));
+        Arc::new(Self { loaded, identity, config, limits, isolation, is_slow, attended, owned })
+    }
+
+    /// What the configuration calls it.
+    pub fn name(&self) -> &str {
+        &self.identity.name
+    }
+
+    /// What its component says about itself.
+    pub fn facts(&self) -> &Facts {
+        self.loaded.facts()
+    }
+
+    /// Whether instances have to be made on fibers.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.is_slow.load(Relaxed)
+    }
+
+    /// The phases in which there is anything to call, as far as it is known: always, after `try_configure`.
+    pub(crate) fn attended(&self) -> Phases {
+        self.attended.get().copied().unwrap_or(self.loaded.facts().phases)
+    }
+
+    /// The headers that it is known to set or remove; `None` until there was a configured instance.
+    pub(crate) fn owned(&self) -> Option<&OwnedHeaders> {
+        self.owned.get()
+    }
+
+    fn learn(&self, said: Option<bindings::PhaseSet>) {
+        let exported = self.loaded.facts().phases;
+        self.attended.get_or_init(|| match said {
+            None => exported,
+            Some(said) => Phases {
+                request: exported.request && said.contains(bindings::PhaseSet::REQUEST),
+                response: exported.response && said.contains(bindings::PhaseSet::RESPONSE),
+                complete: exported.complete && said.contains(bindings::PhaseSet::COMPLETION),
+            },
+        });
+    }
+
+    /// Configures an instance as the workers will, and learns from it what the plugin takes part in: what was tried is what has to
+    /// serve, so that a phase that is not active is never called. Upstreams cannot be called in it. Compiled code runs, so
+    /// this can take a while; not for workers.
+    pub fn try_configure(&self, shared: &Arc<Shared>) -> Result<(), Vec<Problem>> {
+        let services = || Rc::new(Services::without_worker(Arc::clone(shared)));
+        let metrics = || shared.metrics.plugin(0, &self.identity.name);
+        let result = if self.loaded.blueprint.waits {
+            let trial = async || {
+                let room = self.loaded.blueprint.reserve_for_trial()?;
+                self.instance_on_fiber(metrics(), &services(), room).await.map(drop)
+            };
+            on_own_runtime(trial).unwrap_or_else(|error| Err(Refusal::Failure(no_thread(&error))))
+        } else {
+            let room = self.loaded.blueprint.reserve_for_trial().map_err(Refusal::from);
+            room.and_then(|room| self.instance(metrics(), &services(), room)).map(drop)
+        };
+        result.map_err(|refusal| match refusal {
+            Refusal::Problems(problems) => problems,
+            Refusal::Failure(failure) => vec![Problem { pointer: String::new(), message: explain(&failure) }],
+        })
+    }
+
+    /// A configured instance of a component that cannot wait.
+    pub(crate) fn instance(
+        &self,
+        metrics: PluginMetrics,
+        services: &Rc<Services>,
+        room: Reservation,
+    ) -> Result<Instance, Refusal> {
+        let loan = || Loan { slot: None, services, time: self.limits.time.max(CONFIGURE_TIME), contention: None };
+        let began = thread_cpu_time();
+        let mut instance = Instance::create(&self.loaded.blueprint, self.terms(metrics, room), loan())?;
+        let problems = instance.configure(&self.config, loan())?;
+        if thread_cpu_time().saturating_sub(began) >= SLOW {
+            self.is_slow.store(true, Relaxed);
+        }
+        let mut instance = accepted(instance, problems)?;
+        if self.attended.get().is_none() {
+            self.learn(instance.attends(loan())?);
+            self.owned.get_or_init(|| instance.owned());
+        }
+        Ok(instance)
+    }
+
+    /// A configured instance, made on a fiber.
+    pub(crate) async fn instance_on_fiber(
+        &self,
+        metrics: PluginMetrics,
+        services: &Rc<Services>,
+        room: Reservation,
+    ) -> Result<Instance, Refusal> {
+        let loan = || Loan { slot: None, services, time: self.limits.time.max(CONFIGURE_TIME), contention: None };
+        let terms = self.terms(metrics, room);
+        let mut instance = Instance::create_on_fiber(&self.loaded.blueprint, terms, loan()).await?;
+        let problems = instance.configure_on_fiber(&self.config, loan()).await?;
+        let mut instance = accepted(instance, problems)?;
+        if self.attended.get().is_none() {
+            self.learn(instance.attends_on_fiber(loan()).await?);
+            self.owned.get_or_init(|| instance.owned());
+        }
+        Ok(instance)
+    }
+
+    fn terms(&self, metrics: PluginMetrics, room: Reservation) -> Terms {
+        Terms { identity: Arc::clone(&self.identity), metrics, memory: self.limits.memory, room }
+    }
+
+    /// Instances remember what they read when they were configured, so secrets and files are part of it.
+    pub(crate) fn key(&self, shared: &Shared) -> Key {
+        let Self { loaded, identity, config, limits, isolation, is_slow: _, attended: _, owned: _ } = self;
+        let Identity { name, grants, standard, log_rate: _ } = &**identity;
+        let mut context = digest::Context::new(&digest::SHA256);
+        let digest = &loaded.facts().digest;
+        context.update(format!("{digest} {standard} {name:?} {grants:?} {limits:?} {isolation:?} {config}").as_bytes());
+        for (kind, named, grant) in
+            [("secret", &shared.secrets, &grants.secrets), ("file", &shared.files, &grants.files)]
+        {
+            let mut granted: Vec<_> = named.iter().filter(|(name, _)| grant.allows(name)).collect();
+            granted.sort();
+            for (name, value) in granted {
+                context.update(format!("\n{kind} {name:?} {} ", value.len()).as_bytes());
+                context.update(value);
+            }
+        }
+        let mut key = Key::default();
+        key.copy_from_slice(context.finish().as_ref());
+        key
+    }
+}
+
+/// Why there is no configured instance.
+pub(crate) enum Refusal {
+    Failure(StageFailure),
+    Problems(Vec<Problem>),
+}
+
+impl From<StageFailure> for Refusal {
+    fn from(failure: StageFailure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl From<Refusal> for StageFailure {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Failure(failure) => {
+                Self { detail: format!("it could not be configured: {}", failure.detail), ..failure }
+            }
+            Refusal::Problems(problems) => {
+                let first = problems.first().map_or("", |problem| &problem.message);
+                Self { kind: FailureKind::Error, detail: format!("it refused its configuration: {first}") }
+            }
+        }
+    }
+}
+
+fn accepted(instance: Instance, problems: Vec<ConfigProblem>) -> Result<Instance, Refusal> {
+    if problems.is_empty() {
+        return Ok(instance);
+    }
+    let shown = |text: String| text.chars().filter(|c| !c.is_control()).take(PROBLEM_BYTES).collect();
+    let problems = problems.into_iter().take(PROBLEMS);
+    Err(Refusal::Problems(
+        problems.map(|problem| Problem { pointer: shown(problem.pointer), message: shown(problem.message) }).collect(),
+    ))
+}
+
+fn explain(failure: &StageFailure) -> String {
+    let what = match failure.kind {
+        FailureKind::Timeout => "took too long to be configured",
+        FailureKind::Memory => "ran out of memory when configured",
+        FailureKind::Error
+        | FailureKind::Trap
+        | FailureKind::Busy
+        | FailureKind::TooLarge
+        | FailureKind::CircuitOpen => "failed when configured",
+    };
+    format!("the plugin {what}: {}", failure.detail)
+}

@@ -1,0 +1,269 @@
+//! A worker's warm instances of one plugin with one configuration. Each is used by one call at a time, the
+//! last used first, and only those that came through their last call are used again.
+
+use std::{
+    cell::{Cell, OnceCell},
+    future::Future,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use gateway_pipeline::{FailureKind, StageFailure};
+use gateway_telemetry::metrics::{CallMetrics, CallPhase, PluginMetrics};
+use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore};
+
+use super::idle::{Idle, Own};
+use crate::{
+    admission::{
+        Contention, Reservation,
+        breaker::{self, Breaker},
+    },
+    instance::Instance,
+    plugin::{Prepared, Refusal},
+    services::Services,
+};
+
+/// Calls that may wait for an instance, in each pool.
+const QUEUE: usize = 256;
+/// The longest that one waits.
+const QUEUE_TIME: Duration = Duration::from_secs(10);
+
+pub(crate) struct Pool {
+    pub(crate) prepared: Arc<Prepared>,
+    pub(crate) metrics: PluginMetrics,
+    /// The worker's, and which of them are this pool's.
+    idle: Rc<Idle>,
+    own: Own,
+    permits: Arc<Semaphore>,
+    contention: Rc<Contention>,
+    /// Instances that take long to get ready are made one after the other, so that calls find the first one ready instead of
+    /// making one each.
+    making: Mutex<()>,
+    /// A call has timed out, so later ones run on fibers and make room for others while they run.
+    suspect: Cell<bool>,
+    /// One for each phase; most plugins never need any.
+    breakers: OnceCell<Box<[Breaker; CallPhase::ALL.len()]>>,
+    /// Held by a call that may well time out again: one at a time.
+    turn: Mutex<()>,
+}
+
+/// A call on a fiber that may begin.
+pub(crate) struct Attempt<'a> {
+    attempt: breaker::Attempt<'a>,
+    _turn: Option<MutexGuard<'a, ()>>,
+}
+
+impl Pool {
+    /// With room for so many instances at a time.
+    pub(crate) fn new(prepared: Arc<Prepared>, services: &Services, idle: &Rc<Idle>, instances: usize) -> Self {
+        let metrics = services.shared.metrics.plugin(services.worker, &prepared.identity.name);
+        Self {
+            idle: Rc::clone(idle),
+            own: Own::default(),
+            permits: Arc::new(Semaphore::new(instances.min(Semaphore::MAX_PERMITS))),
+            contention: Rc::new(Contention::new(Arc::clone(&prepared.loaded.blueprint.capacity))),
+            making: Mutex::default(),
+            suspect: Cell::new(false),
+            breakers: OnceCell::new(),
+            turn: Mutex::default(),
+            metrics,
+            prepared,
+        }
+    }
+
+    /// Whether calls run on the worker's own stack. Then there is never more than one at a time.
+    pub(crate) fn is_direct(&self) -> bool {
+        !self.prepared.loaded.blueprint.waits && !self.suspect.get()
+    }
+
+    /// Who else wants an instance, as calls that can be made again are told.
+    pub(crate) fn contention(&self) -> &Rc<Contention> {
+        &self.contention
+    }
+
+    /// The right to hold an instance, if there is one left.
+    pub(crate) fn try_admit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).try_acquire_owned().ok()
+    }
+
+    /// The right to hold an instance, for which one may have to wait.
+    pub(crate) async fn admit(&self, calls: &CallMetrics) -> Result<OwnedSemaphorePermit, StageFailure> {
+        if let Some(permit) = self.try_admit() {
+            return Ok(permit);
+        }
+        let permit = self.wait_for(Arc::clone(&self.permits).acquire_owned(), calls).await?;
+        permit.map_err(|_| self.busy("there are no instances any more", calls))
+    }
+
+    /// Waits in the queue, for a while and if it is not full.
+    async fn wait_for<T>(&self, what: impl Future<Output = T>, calls: &CallMetrics) -> Result<T, StageFailure> {
+        if self.contention.waiting() >= QUEUE {
+            return Err(self.busy("all instances are busy, and too many calls wait for them", calls));
+        }
+        let _place = self.contention.wait();
+        let waited = tokio::time::timeout(QUEUE_TIME, what).await;
+        waited.map_err(|_| self.busy("no instance became free in time", calls))
+    }
+
+    fn busy(&self, detail: &str, calls: &CallMetrics) -> StageFailure {
+        self.failed(StageFailure { kind: FailureKind::Busy, detail: detail.to_owned() }, calls)
+    }
+
+    /// A warm instance, or a new one; `None` if it has to be waited for. Only while direct.
+    pub(crate) fn take(
+        &self,
+        services: &Rc<Services>,
+        calls: &CallMetrics,
+    ) -> Option<Result<Box<Instance>, StageFailure>> {
+        match self.idle.pop(&self.own) {
+            Some(instance) => Some(Ok(instance)),
+            None => self.create(services, calls),
+        }
+    }
+
+    /// A new instance; `None` if it has to be waited for.
+    pub(crate) fn create(
+        &self,
+        services: &Rc<Services>,
+        calls: &CallMetrics,
+    ) -> Option<Result<Box<Instance>, StageFailure>> {
+        if self.prepared.is_slow() {
+            return None;
+        }
+        let room = self.room_at_once()?;
+        let made = self.prepared.instance(self.metrics.clone(), services, room);
+        Some(self.made(made, calls))
+    }
+
+    pub(crate) async fn take_on_fiber(
+        &self,
+        services: &Rc<Services>,
+        calls: &CallMetrics,
+    ) -> Result<Box<Instance>, StageFailure> {
+        if let Some(instance) = self.idle.pop(&self.own) {
+            return Ok(instance);
+        }
+        let _making = self.making.lock().await;
+        // The one before may have left its own.
+        match self.idle.pop(&self.own) {
+            Some(instance) => Ok(instance),
+            None => self.make_on_fiber(services, calls).await,
+        }
+    }
+
+    pub(crate) async fn create_on_fiber(
+        &self,
+        services: &Rc<Services>,
+        calls: &CallMetrics,
+    ) -> Result<Box<Instance>, StageFailure> {
+        let _making = self.making.lock().await;
+        self.make_on_fiber(services, calls).await
+    }
+
+    async fn make_on_fiber(&self, services: &Rc<Services>, calls: &CallMetrics) -> Result<Box<Instance>, StageFailure> {
+        let room = match self.room_at_once() {
+            Some(room) => room,
+            None => {
+                let Prepared { loaded, .. } = &*self.prepared;
+                self.wait_for(loaded.blueprint.capacity.reserve(loaded.blueprint.weight), calls).await?
+            }
+        };
+        let made = self.prepared.instance_on_fiber(self.metrics.clone(), services, room).await;
+        self.made(made, calls)
+    }
+
+    fn made(&self, made: Result<Instance, Refusal>, calls: &CallMetrics) -> Result<Box<Instance>, StageFailure> {
+        made.map(Box::new).map_err(|refusal| self.failed(refusal.into(), calls))
+    }
+
+    /// Room for an instance, if need be in place of one that this worker could best miss.
+    fn room_at_once(&self) -> Option<Reservation> {
+        let blueprint = &self.prepared.loaded.blueprint;
+        loop {
+            if let Some(room) = blueprint.capacity.try_reserve(blueprint.weight) {
+                return Some(room);
+            }
+            if !self.idle.evict() {
+                return None;
+            }
+        }
+    }
+
+    /// Keeps an instance that came through its call, unless it is worn out.
+    pub(crate) fn put_back(&self, instance: Box<Instance>) {
+        if let Some(instance) = self.unless_worn(instance) {
+            self.idle.push(&self.own, instance);
+            if self.prepared.loaded.blueprint.capacity.is_short() {
+                self.idle.evict();
+            }
+        }
+    }
+
+    pub(crate) fn unless_worn(&self, instance: Box<Instance>) -> Option<Box<Instance>> {
+        (!instance.is_worn(self.prepared.limits.max_calls)).then_some(instance)
+    }
+
+    /// Drops what is idle.
+    pub(crate) fn clear(&self) {
+        self.idle.clear(&self.own);
+    }
+
+    /// Lets a call on a fiber begin, unless the plugin has timed out too often.
+    pub(crate) async fn attempt(&self, phase: CallPhase, calls: &CallMetrics) -> Result<Attempt<'_>, StageFailure> {
+        let breaker = self.breaker(phase);
+        let open = |_| {
+            let detail = "it has run into its time limit too often, and is not called for a while".to_owned();
+            self.failed(StageFailure { kind: FailureKind::CircuitOpen, detail }, calls)
+        };
+        if breaker.refuses(Instant::now()) {
+            return Err(open(breaker::IsOpen));
+        }
+        // A call that never waits loses nothing when it is alone; one that waits would.
+        let is_alone = breaker.is_doubtful() || self.suspect.get() && !self.prepared.loaded.blueprint.waits;
+        let turn = match is_alone {
+            true => Some(self.wait_for(self.turn.lock(), calls).await?),
+            false => None,
+        };
+        let attempt = breaker.attempt(Instant::now()).map_err(open)?;
+        Ok(Attempt { attempt, _turn: turn })
+    }
+
+    /// A call on the worker's own stack failed, where there are no attempts.
+    pub(crate) fn failed_at_once(&self, phase: CallPhase, failure: StageFailure, calls: &CallMetrics) -> StageFailure {
+        if failure.kind == FailureKind::Timeout {
+            self.breaker(phase).timed_out(false, Instant::now());
+        }
+        self.failed(failure, calls)
+    }
+
+    fn breaker(&self, phase: CallPhase) -> &Breaker {
+        let new = |phase| Breaker::new(Arc::clone(&self.prepared.identity.name), phase, self.metrics.clone());
+        &self.breakers.get_or_init(|| Box::new(CallPhase::ALL.map(new)))[phase as usize]
+    }
+
+    /// Counts a failure, and learns from it.
+    pub(crate) fn failed(&self, failure: StageFailure, calls: &CallMetrics) -> StageFailure {
+        calls.failed(failure.kind.counted());
+        if failure.kind == FailureKind::Timeout {
+            self.suspect.set(true);
+        }
+        failure
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl Attempt<'_> {
+    /// The call ended so, for a reason of its own.
+    pub(crate) fn ended(self, failure: Option<FailureKind>) {
+        // That no instance was free tells nothing of the plugin.
+        if failure != Some(FailureKind::Busy) {
+            self.attempt.ended(failure == Some(FailureKind::Timeout), Instant::now());
+        }
+    }
+}

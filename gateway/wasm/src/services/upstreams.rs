@@ -1,0 +1,98 @@
+//! How plugins reach upstreams. The crate that sends requests is above this one, so it implements these traits.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use gateway_pipeline::Reply;
+use gateway_telemetry::trace::Trace;
+use http::{HeaderMap, Method, uri::PathAndQuery};
+
+/// A future that stays on its worker.
+pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// The upstreams as one worker reaches them.
+pub trait Upstreams {
+    fn call(&self, call: UpstreamCall) -> LocalFuture<'_, Result<Reply, CallError>>;
+
+    /// Begins a conversation with an upstream of TCP.
+    fn converse(&self, _upstream: &str, _opening: Opening) -> Result<LocalFuture<'static, Conversing>, CallError> {
+        Err(CallError::Unknown)
+    }
+
+    /// What is the same for two gateways only if an upstream is configured in the same way; none if it is nobody else's.
+    fn fingerprint(&self, _upstream: &str) -> Option<String> {
+        None
+    }
+}
+
+/// A request of a plugin's own.
+#[derive(Debug)]
+pub struct UpstreamCall {
+    pub upstream: String,
+    pub method: Method,
+    pub target: PathAndQuery,
+    /// Without hop-by-hop and framing fields, and without `host`.
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    pub timeout: Duration,
+    /// The largest response body that can be handed over.
+    pub limit: usize,
+    /// Where it is recorded, if it is.
+    pub trace: Option<Rc<Trace>>,
+}
+
+/// What begins a conversation.
+#[derive(Debug)]
+pub struct Opening {
+    pub bytes: Vec<u8>,
+    /// How much of an answer there must be; 0 for none.
+    pub wants: usize,
+    /// An answer has no more bytes than this.
+    pub limit: usize,
+    /// For all of the conversation.
+    pub until: Instant,
+    /// It may be sent twice.
+    pub repeatable: bool,
+    /// Where it is recorded, if it is.
+    pub trace: Option<Rc<Trace>>,
+}
+
+/// A conversation, or why there is none.
+pub type Conversing = Result<Box<dyn Conversation>, CallError>;
+
+/// A message was sent and answered, in part or in whole. Dropped, it closes its connection.
+pub trait Conversation {
+    /// All that has come.
+    fn heard(&self) -> &[u8];
+
+    /// Waits until so much has come, from the first byte on; for at least one more than there is.
+    fn hear(&mut self, wants: usize) -> LocalFuture<'_, Result<(), CallError>>;
+
+    /// The answer is whole, and the connection good for another conversation.
+    fn finish(self: Box<Self>);
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CallError {
+    /// No upstream has this name, or not one that can be called so.
+    Unknown,
+    Timeout,
+    Unreachable(String),
+    /// The connection ended before the answer was there.
+    Closed(String),
+    TooLarge,
+}
+
+/// For where no worker runs: no upstream can be reached.
+pub struct NoUpstreams;
+
+impl Upstreams for NoUpstreams {
+    fn call(&self, _: UpstreamCall) -> LocalFuture<'_, Result<Reply, CallError>> {
+        Box::pin(async { Err(CallError::Unreachable("the gateway does not serve yet".to_owned())) })
+    }
+}
