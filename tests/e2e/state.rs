@@ -360,11 +360,12 @@ async fn keys_that_one_gateway_has_fetched_another_one_has() {
         async move { http::Response::new(full(keys)) }
     })
     .await;
-    let config = || {
+    // How requests are sent to an upstream does not make it another one.
+    let config = |id: &str| {
         format!(
             "state: {{ backend: {{ redis: {{ url: '{}', timeout: 5s }} }} }}
 plugins: {{ jwt: {{ grants: {{ upstreams: [id] }} }} }}
-upstreams: {{ up: {{ endpoints: ['http://{}'] }}, id: {{ endpoints: ['http://{}'] }} }}
+upstreams: {{ up: {{ endpoints: ['http://{}'] }}, id: {{ endpoints: [{{ url: 'http://{}', weight: 7 }}]{id} }} }}
 routes:
   - {{ name: all, plugins: [{{ name: jwt, config: {{ jwks-from: {{ upstream: id, path: /keys }} }} }}], upstream: up }}
   - {{ name: warm, match: {{ path: /warm }}, plugins: [{{ name: rate-limit, config: {{ limit: 1000, per: 1h, scope: {{ shared: warm-{} }} }} }}], upstream: up }}
@@ -378,8 +379,8 @@ routes:
     let token = key.token("a", &json!({ "sub": "ada", "exp": now() + 3600 }));
     let ask = || Request::get("/").header("authorization", &format!("Bearer {token}"));
     let mut gateways = Vec::new();
-    for _ in 0..2 {
-        let gateway = TestGateway::start(&config()).await;
+    for id in ["", ", retry: {}, timeouts: { connect: 9s }, limits: { pending: 7 }"] {
+        let gateway = TestGateway::start(&config(id)).await;
         let before = redis.ask("DBSIZE").await;
         eventually("the gateway being connected", async || {
             gateway.get("/warm").await;

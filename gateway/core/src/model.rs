@@ -3,6 +3,7 @@
 
 mod action;
 mod admin;
+mod identity;
 mod listeners;
 mod tracing;
 mod upstream;

@@ -15,6 +15,7 @@ pub mod edit;
 pub mod edits;
 pub mod fields;
 pub mod headers;
+pub mod identity;
 pub mod path;
 pub mod quota;
 pub mod reply;

@@ -2,7 +2,6 @@
 
 use std::{rc::Rc, time::Instant};
 
-use aws_lc_rs::digest;
 use gateway_http::{
     body::Traffic,
     deadline::{Deadline, Limit},
@@ -86,9 +85,10 @@ impl services::Upstreams for Calls {
     }
 
     fn fingerprint(&self, upstream: &str) -> Option<String> {
-        let model = format!("{:?}", self.0.get(upstream)?.model);
-        let digest = digest::digest(&digest::SHA256, model.as_bytes());
-        Some(digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+        let upstream = self.0.get(upstream)?;
+        let mut encoded = Vec::new();
+        upstream.model.identity(&mut |bytes| encoded.extend_from_slice(bytes));
+        Some(gateway_wasm::sha256(&encoded))
     }
 }
 

@@ -19,6 +19,7 @@ mod engine;
 mod fields;
 mod hook;
 mod host;
+mod identity;
 mod instance;
 mod passing;
 mod plugin;

@@ -1,10 +1,12 @@
 //! For whom responses are stored, and to whom they are given. The rule is here and in the functions of `host::cache`, and not in
 //! plugins, so that no plugin that stores responses can give one client what is another's.
 
-use aws_lc_rs::digest;
 use gateway_pipeline::{Exchange, TraitSource, UnknownCaller};
+use gateway_rules::identity::Encoder;
 use gateway_state::ConsumerId;
 use http::{HeaderMap, header::CACHE_CONTROL};
+
+use crate::identity::sha256;
 
 /// Whose responses an exchange may see and store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,20 +49,18 @@ fn identified_by_others(exchange: &Exchange) -> Result<Option<ConsumerId>, Unkno
 }
 
 fn identify(exchange: &Exchange, counts: impl Fn(TraitSource) -> bool) -> Result<Option<ConsumerId>, UnknownCaller> {
-    let mut context: Option<digest::Context> = None;
-    for found in exchange.traits()?.filter(|found| counts(found.source)) {
-        let context = context.get_or_insert_with(|| digest::Context::new(&digest::SHA256));
-        // Each part with its length, so that no two clients are one.
-        for part in [found.name.as_bytes(), found.value] {
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part);
-        }
+    let mut found = exchange.traits()?.filter(|found| counts(found.source)).peekable();
+    if found.peek().is_none() {
+        return Ok(None);
     }
-    Ok(context.map(|context| {
-        let mut id = [0; 16];
-        id.copy_from_slice(&context.finish().as_ref()[..16]);
-        ConsumerId(id)
-    }))
+    // Shared by gateways: the responses of a consumer lie under it in Redis.
+    let digest = sha256(|sink| {
+        let mut to = Encoder::new("consumer/1", sink);
+        found.for_each(|found| _ = to.text(found.name).bytes(found.value));
+    });
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest[..16]);
+    Ok(Some(ConsumerId(id)))
 }
 
 /// Whether a response to an identified client says that others may have it too (RFC 9111 §3.5).

@@ -4,6 +4,7 @@ use std::{rc::Rc, time::Duration};
 
 use gateway_pipeline as pipeline;
 use gateway_pipeline::is_owned_by_the_gateway;
+use gateway_rules::identity::Encoder;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
 use send_wrapper::SendWrapper;
 use wasmtime::Result;
@@ -15,6 +16,7 @@ use crate::{
         Reply,
         http_client::{Call, CallError, Host},
     },
+    identity::{Sha256, sha256},
     instance::state::State,
     services::{self, LocalFuture, UpstreamCall},
 };
@@ -54,7 +56,7 @@ async fn send(state: &mut State, call: Call) -> Result<Answer> {
         state.has_effect();
         return Ok(answer(&services, call).await);
     };
-    let question = state.numbered(name(&call).as_bytes());
+    let question = state.numbered(identity(&call));
     if let Some(answer) = Called::answer(state.exchange()?, &question) {
         return Ok(answer);
     }
@@ -75,10 +77,18 @@ async fn send(state: &mut State, call: Call) -> Result<Answer> {
     Ok(answered)
 }
 
-/// The same for the same call.
-fn name(call: &UpstreamCall) -> String {
+/// The same for the same call; the trace is another one each time.
+fn identity(call: &UpstreamCall) -> Sha256 {
     let UpstreamCall { upstream, method, target, headers, body, timeout, limit, trace: _ } = call;
-    format!("{:?}", (upstream, method, target, headers, body, timeout, limit))
+    sha256(|sink| {
+        let mut to = Encoder::new("upstream call/1", sink);
+        to.text(upstream).text(method.as_str()).text(target.as_str());
+        to.number(headers.len() as u64);
+        for (name, value) in headers {
+            to.text(name.as_str()).bytes(value.as_bytes());
+        }
+        to.bytes(body).number(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)).number(*limit as u64);
+    })
 }
 
 async fn answer(services: &services::Services, call: UpstreamCall) -> Answer {
@@ -162,6 +172,29 @@ mod tests {
         assert_eq!(checked.target, "/jwks?x=1");
         assert_eq!(checked.headers["accept"], "*/*");
         assert_eq!(checked.timeout, Duration::from_millis(250));
+    }
+
+    #[test]
+    fn calls_that_differ_in_anything_are_different_ones() {
+        let named = |call| identity(&checked(call, 10, HEADERS).unwrap());
+        let header = |name: &str, value: &[u8]| (name.to_owned(), value.to_vec());
+        let calls = [
+            call(),
+            Call { upstream: "key".to_owned(), ..call() },
+            Call { method: "HEAD".to_owned(), ..call() },
+            Call { path_with_query: "/jwks?x=12".to_owned(), ..call() },
+            Call { headers: vec![], ..call() },
+            Call { headers: vec![header("accept", b"*"), header("accept", b"/*")], ..call() },
+            Call { headers: vec![header("accep", b"t*/*")], ..call() },
+            Call { body: b"1".to_vec(), ..call() },
+            Call { timeout_ms: 251, ..call() },
+        ];
+        for (i, call) in calls.iter().enumerate() {
+            assert!(calls[..i].iter().all(|other| named(other.clone()) != named(call.clone())), "{call:?}");
+        }
+        assert_eq!(named(call()), named(Call { headers: vec![header("ACCEPT", b"*/*")], ..call() }));
+        let pinned = "PIN";
+        assert_eq!(named(call()).map(|byte| format!("{byte:02x}")).concat(), pinned);
     }
 
     #[test]

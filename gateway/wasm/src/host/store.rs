@@ -11,6 +11,7 @@ use wasmtime::Result;
 use crate::{
     awaited::{self, Awaited, Finding},
     bindings::store::{Counting, Host, Place, Quota, Step, StoreError, Verdict},
+    identity::sha256,
     instance::state::State,
 };
 
@@ -167,7 +168,7 @@ impl State {
 
     /// The answer, if it is there; otherwise the exchange waits for it.
     pub(crate) fn inquire(&mut self, op: Op) -> Result<Option<std::result::Result<Reply, Failure>>> {
-        let question = self.numbered(&op.name());
+        let question = self.numbered(sha256(|sink| op.identity(sink)));
         let Some(redis) = self.readable()?.shared.remote.clone() else {
             return Ok(Some(Err(Failure::Away("not there".to_owned()))));
         };

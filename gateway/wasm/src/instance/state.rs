@@ -10,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use aws_lc_rs::digest;
 use gateway_core::model::Grants;
 use gateway_pipeline::Exchange;
 use gateway_telemetry::metrics::PluginMetrics;
@@ -32,6 +31,7 @@ use crate::{
         epoch::{self, TICK},
         limiter::Limiter,
     },
+    identity::Sha256,
     services::Services,
 };
 
@@ -158,9 +158,8 @@ impl State {
     }
 
     /// A name for a question that is the same when the call is made again, and another one for each time that it is asked.
-    pub(crate) fn numbered(&mut self, question: &[u8]) -> [u8; 32] {
-        let mut name = [0; 32];
-        name.copy_from_slice(digest::digest(&digest::SHA256, question).as_ref());
+    pub(crate) fn numbered(&mut self, question: Sha256) -> Sha256 {
+        let mut name = question;
         let before = self.questions.iter().filter(|asked| **asked == name).count();
         self.questions.push(name);
         for (byte, number) in name.iter_mut().zip(before.to_le_bytes()) {

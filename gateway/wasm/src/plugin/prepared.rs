@@ -9,9 +9,9 @@ use std::{
     time::Duration,
 };
 
-use aws_lc_rs::digest;
-use gateway_core::model::{Grants, Isolation, PluginLimits};
+use gateway_core::model::{Grants, Isolation, Names, PluginLimits};
 use gateway_pipeline::{FailureKind, OwnedHeaders, Phases, StageFailure};
+use gateway_rules::identity::Encoder;
 use gateway_telemetry::metrics::PluginMetrics;
 
 use super::{facts::Facts, load::Loaded};
@@ -22,6 +22,7 @@ use crate::{
         clock::thread_cpu_time,
         threads::{no_thread, on_own_runtime},
     },
+    identity::{Sha256, sha256},
     instance::{Instance, Loan, Terms, output::LogRate, state::Identity},
     services::{Services, Shared},
 };
@@ -71,7 +72,7 @@ pub struct Problem {
 }
 
 /// What two uses of a component must have in common to share their instances.
-pub(crate) type Key = [u8; digest::SHA256_OUTPUT_LEN];
+pub(crate) type Key = Sha256;
 
 impl Prepared {
     pub fn new(loaded: Arc<Loaded>, settings: Settings<'_>) -> Arc<Self> {
@@ -190,22 +191,39 @@ impl Prepared {
     pub(crate) fn key(&self, shared: &Shared) -> Key {
         let Self { loaded, identity, config, limits, isolation, is_slow: _, attended: _, owned: _ } = self;
         let Identity { name, grants, standard, log_rate: _ } = &**identity;
-        let mut context = digest::Context::new(&digest::SHA256);
-        let digest = &loaded.facts().digest;
-        context.update(format!("{digest} {standard} {name:?} {grants:?} {limits:?} {isolation:?} {config}").as_bytes());
-        for (kind, named, grant) in
-            [("secret", &shared.secrets, &grants.secrets), ("file", &shared.files, &grants.files)]
-        {
-            let mut granted: Vec<_> = named.iter().filter(|(name, _)| grant.allows(name)).collect();
-            granted.sort();
-            for (name, value) in granted {
-                context.update(format!("\n{kind} {name:?} {} ", value.len()).as_bytes());
-                context.update(value);
+        let PluginLimits { memory, time, instances, max_calls } = limits;
+        let isolation = match isolation {
+            Isolation::Shared => "shared",
+            Isolation::Request => "request",
+        };
+        sha256(|sink| {
+            let mut to = Encoder::new("plugin instances/1", sink);
+            to.text(&loaded.facts().digest).flag(*standard).text(name);
+            to.number(*memory as u64).number(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+            to.number(*instances as u64).number(*max_calls).text(isolation).text(config);
+            encode_grants(grants, &mut to);
+            for (named, granted) in [(&shared.secrets, &grants.secrets), (&shared.files, &grants.files)] {
+                let mut granted: Vec<_> = named.iter().filter(|(name, _)| granted.allows(name)).collect();
+                granted.sort();
+                to.list(granted.into_iter(), |to, (name, value)| _ = to.text(name).bytes(value));
+            }
+        })
+    }
+}
+
+/// Names that are granted, in any order.
+fn encode_grants(grants: &Grants, to: &mut Encoder<'_, '_>) {
+    let Grants { upstreams, store, secrets, sinks, files } = grants;
+    for names in [upstreams, store, secrets, sinks, files] {
+        match names {
+            Names::All => _ = to.text("all"),
+            Names::Only(names) => {
+                let mut names: Vec<_> = names.iter().collect();
+                names.sort_unstable();
+                names.dedup();
+                to.text("only").list(names.into_iter(), |to, name| _ = to.text(name));
             }
         }
-        let mut key = Key::default();
-        key.copy_from_slice(context.finish().as_ref());
-        key
     }
 }
 

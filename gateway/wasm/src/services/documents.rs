@@ -255,8 +255,8 @@ async fn fetch(
     attempt.end(result, Duration::ZERO);
 }
 
-/// The bucket of documents where the state is: no plugin's, since its name has a space.
-const BUCKET: &str = "gateway documents";
+/// The bucket of documents where the state is: no plugin's, since its name has a space. The number is the version of the values' form.
+const BUCKET: &str = "gateway documents 1";
 
 /// What another gateway has fetched, and how long ago. Where the state is away, nothing.
 async fn shared(remote: &Redis, name: &str) -> Option<(Bytes, Duration)> {

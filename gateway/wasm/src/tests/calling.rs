@@ -134,6 +134,18 @@ fn a_changed_secret_makes_new_instances() {
 }
 
 #[test]
+fn the_order_of_grants_keeps_instances_and_other_grants_make_new_ones() {
+    let key = |secrets: &[&str]| {
+        let mut used = naughty("count");
+        used.grants.secrets = Names::Only(secrets.iter().map(|name| (*name).to_owned()).collect());
+        let world = used.world();
+        world.prepared.key(&world.services.shared)
+    };
+    assert_eq!(key(&["a", "b"]), key(&["b", "a"]));
+    assert_ne!(key(&["a", "b"]), key(&["ab"]));
+}
+
+#[test]
 fn nothing_is_left_when_the_last_stage_is_gone() {
     let world = naughty("count").world();
     let stage = world.stage();

@@ -1,0 +1,114 @@
+//! Which upstream is the same one for two gateways.
+
+use gateway_rules::identity::{Encoder, Sink};
+
+use super::{CertificateFiles, Endpoint, Upstream, UpstreamTls};
+
+impl Upstream {
+    /// The identity of what requests to this upstream reach: gateways that share documents of upstreams find them under it.
+    ///
+    /// It consists of the endpoints, in any order, and of how their identity is verified, so that a gateway never uses what another
+    /// one has taken from an endpoint that it would not trust itself. Name, load balancing, health checks, limits and timeouts
+    /// are no part of it: they change how a document is fetched, and not which one it is.
+    pub fn identity(&self, sink: &mut Sink<'_>) {
+        let UpstreamTls { ca, server_name, certificate, verify } = &self.tls;
+        // Scheme and host are the same in upper and lower case (RFC 3986 §6.2.2.1).
+        let urls = self.endpoints.iter().map(|Endpoint { url, weight: _ }| url.to_string().to_lowercase());
+        let mut urls: Vec<_> = urls.collect();
+        urls.sort_unstable();
+        urls.dedup();
+        Encoder::new("upstream/1", sink)
+            .list(urls.iter(), |to, url| _ = to.text(url))
+            .optional(ca.as_ref(), |to, path| _ = to.bytes(path.as_os_str().as_encoded_bytes()))
+            .optional(server_name.as_ref(), |to, name| _ = to.text(name))
+            .optional(certificate.as_ref(), |to, CertificateFiles { cert, key: _ }| {
+                to.bytes(cert.as_os_str().as_encoded_bytes());
+            })
+            .flag(*verify);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{
+        super::{Balance, Health, HostHeader, Percent, Protocol, UpstreamLimits},
+        *,
+    };
+
+    fn upstream(urls: &[&str]) -> Upstream {
+        let endpoint = |url: &&str| Endpoint { url: url.parse().unwrap(), weight: 1 };
+        Upstream {
+            name: "keys".into(),
+            endpoints: urls.iter().map(endpoint).collect(),
+            balance: Balance::RoundRobin,
+            health: Health { active: None, passive: None, panic_threshold: Percent(30) },
+            retry: None,
+            circuit_breaker: None,
+            limits: UpstreamLimits::default(),
+            tls: UpstreamTls::default(),
+            protocol: Protocol::Http1,
+            host: HostHeader::Preserve,
+            connect_timeout: Duration::from_secs(5),
+            response_timeout: None,
+            body_timeout: None,
+            idle_timeout: Duration::from_secs(60),
+            idle_connections: 256,
+        }
+    }
+
+    fn identity(upstream: &Upstream) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        upstream.identity(&mut |part| bytes.extend_from_slice(part));
+        bytes
+    }
+
+    #[test]
+    fn the_encoding_is_pinned_as_gateways_of_other_versions_have_it_too() {
+        let mut known = upstream(&["https://b", "https://a:8443"]);
+        known.tls.server_name = Some("id".to_owned());
+        let expected = b"\0\0\0\0\0\0\0\x0aupstream/1\
+            \0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\x02\
+            \0\0\0\0\0\0\0\x0fhttps://a:8443/\
+            \0\0\0\0\0\0\0\x0ahttps://b/\
+            \0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\0\
+            \0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\x01\
+            \0\0\0\0\0\0\0\x02id\
+            \0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\0\
+            \0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\x01";
+        assert_eq!(String::from_utf8_lossy(&identity(&known)), String::from_utf8_lossy(expected));
+    }
+
+    #[test]
+    fn how_requests_are_sent_changes_nothing() {
+        let one = upstream(&["http://a", "http://b"]);
+        let mut other = upstream(&["http://B", "http://a"]);
+        other.name = "id".into();
+        other.balance = Balance::Random;
+        other.health.panic_threshold = Percent(0);
+        other.limits.pending = 1;
+        other.connect_timeout = Duration::from_secs(1);
+        other.idle_connections = 1;
+        other.endpoints[0].weight = 7;
+        assert_eq!(identity(&one), identity(&other));
+    }
+
+    #[test]
+    fn other_endpoints_and_other_trust_are_another_upstream() {
+        let one = upstream(&["https://a"]);
+        let certificate = CertificateFiles { cert: "cert.pem".into(), key: "key.pem".into() };
+        let with = |tls| Upstream { tls, ..upstream(&["https://a"]) };
+        for other in [
+            upstream(&["https://b"]),
+            upstream(&["https://a", "https://b"]),
+            upstream(&["http://a"]),
+            with(UpstreamTls { ca: Some("ca.pem".into()), ..UpstreamTls::default() }),
+            with(UpstreamTls { server_name: Some("ca.pem".to_owned()), ..UpstreamTls::default() }),
+            with(UpstreamTls { certificate: Some(certificate), ..UpstreamTls::default() }),
+            with(UpstreamTls { verify: false, ..UpstreamTls::default() }),
+        ] {
+            assert_ne!(identity(&one), identity(&other), "{other:?}");
+        }
+    }
+}
