@@ -8,17 +8,18 @@ mod state;
 mod tracing;
 mod upstream;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use gateway_core::model::{EncodedSlashes, Isolation, LogFormat, MatrixParameters, OnError, Upgrade};
+use gateway_core::model::{
+    BodyBytes, BufferBytes, EncodedSlashes, Isolation, Limits, Log, MatrixParameters, OnError, PluginLimits,
+    RequestTimeout, Timeouts, Upgrade, Wait,
+    units::{ByteSize, KIB, Optional, TIB},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{
-    part::{Anything, Name, Part},
-    units::{Limit, Size, Span},
-};
+use crate::part::{Anything, Name, Part};
 
 pub(super) use action::*;
 pub(super) use admin::*;
@@ -81,14 +82,6 @@ pub(super) struct File {
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub(super) struct Log {
-    pub format: LogFormat,
-    /// `error`, `warn`, `info`, `debug`, `trace` or `off`; also for parts: `info,gateway::upstream=debug`.
-    pub level: String,
-}
-
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(super) struct Paths {
     /// What becomes of a path with `%2F` or `%5C`: `reject` answers with 400, `keep` forwards them as they are, `decode`
     /// turns `%2F` into `/` before routing. If the path leads to different routes with and without decoding, all of them
@@ -111,61 +104,6 @@ pub(super) struct RoutePaths {
     pub merge_slashes: Option<bool>,
     /// What becomes of a path with `;name=value` in a segment.
     pub matrix_parameters: Option<MatrixParameters>,
-}
-
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub(super) struct Limits {
-    /// Request line and headers of a request, as the client sends it. Plugins can add as much again and 64 KiB more.
-    pub header_bytes: Size,
-    /// Header lines of a request, as the client sends it. Plugins can add as many again and 256 more.
-    #[schemars(range(min = 1, max = 10_000))]
-    pub header_count: usize,
-    /// Path and query, as the client sends it. Plugins can add as much again and 8 KiB more.
-    pub uri_bytes: Size,
-    /// A request's body; a route may have its own.
-    pub body_bytes: Size,
-    /// A body that a plugin reads; a route may have its own.
-    pub buffer_bytes: Size,
-    /// Responses that plugins such as `cache` keep, all together.
-    pub cache_bytes: Size,
-    /// What plugins such as `rate-limit` count and remember in memory, all together. Every bucket and route can fill the memory
-    /// that others leave unused, and has an equal part of it for itself. One value can take up a 16th.
-    pub store_bytes: Size,
-    /// Plugin instances of all plugins, workers and routes together. Idle ones are dropped to stay below it.
-    #[schemars(range(min = 16, max = 4000))]
-    pub plugin_instances: usize,
-    /// Open client connections. There are fewer if the process may not have twice as many file descriptors: half of them is for
-    /// upstreams.
-    #[schemars(range(min = 1, max = 10_000_000))]
-    pub connections: usize,
-    /// Concurrent HTTP/2 streams of one connection.
-    #[schemars(range(min = 1, max = 100_000))]
-    pub streams: u32,
-}
-
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub(super) struct Timeouts {
-    /// TLS handshake and head of a request.
-    pub header_read: Span,
-    /// A kept-alive connection without a request.
-    pub idle: Span,
-    /// The head of the response is awaited: from the last byte of the request, or from its head while a service does not
-    /// read the body; `off` for no limit. A client that sends a body has `body` for each part of it instead. What a gRPC client says
-    /// with `grpc-timeout` replaces the default, and can shorten a value that is given here. A route may have its own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("default" = "60s"))]
-    pub request: Option<Limit>,
-    /// A body of which no byte moves.
-    pub body: Span,
-    /// After an upgrade: nothing moves in either direction; a route may have its own.
-    pub upgrade_idle: Span,
-    /// On SIGTERM and SIGQUIT: `/readyz` answers 503, and connections are accepted for so long, until load balancers have noticed;
-    /// HTTP/1.1 responses carry `Connection: close`, and HTTP/2 clients get a GOAWAY. Then `drain` begins.
-    pub drain_delay: Span,
-    /// What a shutdown waits for requests in flight.
-    pub drain: Span,
 }
 
 /// Exactly one of `env` and `file`.
@@ -209,7 +147,8 @@ pub(super) struct FileSink {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Rotate {
     /// What a file may hold; only a line that is longer makes it larger.
-    pub size: Size,
+    #[serde(with = "ByteSize::<{ 4 * KIB }, TIB>")]
+    pub size: u64,
     /// How many full files are kept: `FILE.1`, the newest, to `FILE.5`.
     #[serde(default = "kept_files")]
     #[schemars(range(min = 1, max = 1000))]
@@ -249,20 +188,6 @@ pub(super) struct Grants {
     pub sinks: Option<Vec<Part<String>>>,
     /// Files that it may read.
     pub files: Option<Vec<Part<String>>>,
-}
-
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub(super) struct PluginLimits {
-    /// Memory of one instance.
-    pub memory: Size,
-    /// Running time of one call; waiting for the network, or for a processor, does not count.
-    pub time: Span,
-    /// Instances for each configuration of the plugin.
-    #[schemars(range(min = 1, max = 65_536))]
-    pub instances: usize,
-    /// Calls after which an instance is replaced; 0 for never.
-    pub max_calls: u64,
 }
 
 /// A plugin's name, or its name and configuration.
@@ -364,18 +289,22 @@ pub(super) const EVERY_PATH: &str = "/{*rest}";
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(super) struct RouteLimits {
     /// A request's body.
-    pub body_bytes: Option<Size>,
+    #[serde(with = "Optional::<BodyBytes>")]
+    pub body_bytes: Option<u64>,
     /// A body that a plugin reads.
-    pub buffer_bytes: Option<Size>,
+    #[serde(with = "Optional::<BufferBytes>")]
+    pub buffer_bytes: Option<usize>,
 }
 
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(super) struct RouteTimeouts {
     /// As the general `request`.
-    pub request: Option<Limit>,
+    pub request: Option<RequestTimeout>,
     /// From the head of the request to the last byte of the response; as long as it flows, if left out.
-    pub whole: Option<Span>,
+    #[serde(with = "Optional::<Wait>")]
+    pub whole: Option<Duration>,
     /// After an upgrade: nothing moves in either direction.
-    pub upgrade_idle: Option<Span>,
+    #[serde(with = "Optional::<Wait>")]
+    pub upgrade_idle: Option<Duration>,
 }

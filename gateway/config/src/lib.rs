@@ -18,7 +18,6 @@ mod sensitive;
 mod testing;
 #[cfg(test)]
 mod tests;
-mod units;
 mod yaml;
 
 pub use catalog::{Catalog, PluginEndpoint, PluginFacts, PluginProblem, Wants};

@@ -89,7 +89,7 @@ fn the_smallest_file_has_all_the_defaults() {
     assert_eq!(config.routes[0].paths, PathRule::default());
     assert_eq!((config.log.format, config.log.level.as_str()), (LogFormat::Text, "info"));
     let upstream = &config.upstreams["users"];
-    assert_eq!((upstream.connect_timeout, upstream.idle_timeout), (secs(5), secs(60)));
+    assert_eq!((upstream.timeouts.connect, upstream.timeouts.idle), (secs(5), secs(60)));
     assert_eq!((upstream.idle_connections, upstream.host), (256, HostHeader::Preserve));
     assert_eq!(upstream.balance, Balance::RoundRobin);
     assert_eq!(upstream.health, Health { active: None, passive: None, panic_threshold: Percent(30) });
@@ -181,10 +181,10 @@ fn what_is_said_of_upstreams_arrives() {
     };
     assert_eq!(users.circuit_breaker, Some(breaker));
     assert_eq!(users.limits, UpstreamLimits { connections: Some(10), pending: 0, requests: Some(100) });
-    assert_eq!((users.response_timeout, users.body_timeout), (Some(secs(2)), Some(secs(3))));
+    assert_eq!((users.timeouts.response, users.timeouts.body), (Some(secs(2)), Some(secs(3))));
     assert_eq!(config.routes[0].whole_timeout, Some(secs(60)));
     let orders = &config.upstreams["orders"];
-    assert_eq!((&orders.retry, &orders.circuit_breaker, orders.response_timeout), (&None, &None, None));
+    assert_eq!((&orders.retry, &orders.circuit_breaker, orders.timeouts.response), (&None, &None, None));
     assert_eq!(orders.balance, Balance::LeastRequests);
     let shown = orders.tls.certificate.as_ref().unwrap();
     assert_eq!((&shown.key, orders.tls.verify), (&folder("good").join("../files/a.key"), true));

@@ -1,11 +1,16 @@
 //! What a configuration means, after every check: types that cannot be wrong. The rest of the gateway sees
-//! only these, never what was typed. (The enumerations that are typed as they are can be read and described.)
+//! only these. Where a JSON Schema can say all that is allowed (limits, timeouts, balancing, retries …), the type here is also the
+//! one that is read from the file; everything else has a type of its own in `gateway-config`, which `check` translates.
 
 mod action;
 mod admin;
+mod balance;
 mod identity;
+mod limits;
 mod listeners;
+mod resilience;
 mod tracing;
+pub mod units;
 mod upstream;
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
@@ -17,9 +22,14 @@ use serde::{Deserialize, Serialize};
 
 pub use action::*;
 pub use admin::*;
+pub use balance::*;
+pub use limits::*;
 pub use listeners::*;
+pub use resilience::*;
 pub use tracing::*;
 pub use upstream::*;
+
+use self::units::{ByteSize, GIB, HumanDuration, KIB, MINUTE};
 
 /// A whole configuration.
 #[derive(Debug, Clone)]
@@ -90,84 +100,21 @@ pub enum LogFormat {
     Json,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct Log {
     pub format: LogFormat,
-    /// A `tracing` filter directive: `info`, `gateway=debug`, …
+    /// `error`, `warn`, `info`, `debug`, `trace` or `off`; also for parts: `info,gateway::upstream=debug`.
     pub level: String,
 }
 
-pub use gateway_rules::path::{EncodedSlashes, MatrixParameters, PathRule};
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// Names, values, separators of the header section, and the request line.
-    pub header_bytes: usize,
-    pub header_count: usize,
-    /// Path and query.
-    pub uri_bytes: usize,
-    /// A request's body; a route may have its own.
-    pub body_bytes: u64,
-    /// A body that a plugin reads, in either direction; a route may have its own.
-    pub buffer_bytes: usize,
-    /// Responses that plugins keep, of the whole process.
-    pub cache_bytes: u64,
-    /// What plugins count and remember in memory.
-    pub store_bytes: usize,
-    /// Instances of all plugins together.
-    pub plugin_instances: usize,
-    /// Open client connections of the whole process.
-    pub connections: usize,
-    /// Concurrent HTTP/2 streams of one connection.
-    pub streams: u32,
-}
-
-impl Limits {
-    /// Client connections where nothing is configured and there are enough file descriptors.
-    pub const CONNECTIONS: usize = 16_384;
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Timeouts {
-    /// TLS handshake and head of a request, from its first byte.
-    pub header_read: Duration,
-    /// A kept-alive connection without a request.
-    pub idle: Duration,
-    /// A route may have its own.
-    pub request: RequestTimeout,
-    /// A body, in either direction, of which no byte moves.
-    pub body: Duration,
-    /// After an upgrade, a connection of which no byte moves; a route may have its own.
-    pub upgrade_idle: Duration,
-    /// How long connections are accepted after readiness has ended.
-    pub drain_delay: Duration,
-    /// What a drain waits for requests in flight.
-    pub drain: Duration,
-}
-
-/// How long the head of a response is awaited, once the request has been sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RequestTimeout {
-    /// `None` for no limit.
-    pub limit: Option<Duration>,
-    /// Nothing was configured, so that a client that knows better may say so.
-    pub is_default: bool,
-}
-
-impl RequestTimeout {
-    const DEFAULT: Duration = Duration::from_secs(60);
-
-    /// For what has no client that could lose patience.
-    pub fn bounded(self) -> Duration {
-        self.limit.unwrap_or(Self::DEFAULT)
-    }
-}
-
-impl Default for RequestTimeout {
+impl Default for Log {
     fn default() -> Self {
-        Self { limit: Some(Self::DEFAULT), is_default: true }
+        Self { format: LogFormat::Text, level: "info".to_owned() }
     }
 }
+
+pub use gateway_rules::path::{EncodedSlashes, MatrixParameters, PathRule};
 
 /// Where the contents of a file come from that plugins read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -260,16 +207,26 @@ impl Names {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct PluginLimits {
-    /// Linear memory of one instance.
+    /// Memory of one instance.
+    #[serde(with = "ByteSize::<{ 64 * KIB }, { 4 * GIB }>")]
     pub memory: usize,
     /// Running time of one call; waiting for the network, or for a processor, does not count.
+    #[serde(with = "HumanDuration::<1, MINUTE>")]
     pub time: Duration,
-    /// Instances of the whole process, for each configuration of the plugin.
+    /// Instances for each configuration of the plugin.
+    #[schemars(range(min = 1, max = 65_536))]
     pub instances: usize,
     /// Calls after which an instance is replaced; 0 for never.
     pub max_calls: u64,
+}
+
+impl Default for PluginLimits {
+    fn default() -> Self {
+        Self { memory: 64 << 20, time: Duration::from_millis(50), instances: 256, max_calls: 1_000_000 }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]

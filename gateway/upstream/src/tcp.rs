@@ -94,7 +94,7 @@ impl Conversation {
             upstream.metrics.failed();
             return Err(Silence::Refused(Refused::new(Failure::NoEndpoint, "no endpoint is known")));
         };
-        let most = upstream.model.response_timeout.map_or(opening.until, |most| opening.until.min(began + most));
+        let most = upstream.model.timeouts.response.map_or(opening.until, |most| opening.until.min(began + most));
         let heard = tokio::time::timeout_at(most.into(), first(&upstream, &mut endpoint, &opening)).await;
         let heard = heard.unwrap_or(Err(Silence::Timeout));
         let at = Instant::now();

@@ -6,16 +6,11 @@ use http::{
     uri::{Authority, PathAndQuery},
 };
 
-use super::{headers::headers, names::cut, report::Report, settings::range};
+use super::{headers::headers, names::cut, report::Report, resilience};
 use crate::{
-    file::{ActiveHealth, PassiveHealth, Statuses, Upstream},
-    units::Span,
+    file::{ActiveHealth, Statuses, Upstream},
     yaml::join,
 };
-
-const SPAN: (Span, Span) = (Span::millis(1), Span::secs(24 * 60 * 60));
-/// So often that a check is no attack.
-const INTERVAL: (Span, Span) = (Span::millis(50), Span::secs(24 * 60 * 60));
 
 pub(super) fn health(
     typed: &Upstream,
@@ -27,11 +22,12 @@ pub(super) fn health(
     let at = join(place, "active");
     let active = typed.active.as_ref().map(|part| active(report.part(part, &at)?, protocol, &at, report));
     let at = join(place, "passive");
-    let passive = typed.passive.as_ref().map(|part| Some(passive(report.part(part, &at)?, &at, report)));
+    let passive =
+        typed.passive.as_ref().map(|part| Some(resilience::passive(report.part(part, &at)?.clone(), &at, report)));
     // A part that is there must be good.
     let (active, passive) =
         (active.map_or(Some(None), |part| part.map(Some))?, passive.map_or(Some(None), |p| p.map(Some))?);
-    Some(model::Health { active, passive, panic_threshold: typed.panic_threshold.0 })
+    Some(model::Health { active, passive, panic_threshold: typed.panic_threshold })
 }
 
 fn active(
@@ -40,8 +36,6 @@ fn active(
     place: &str,
     report: &mut Report<'_>,
 ) -> Option<model::ActiveHealth> {
-    range(typed.interval, INTERVAL, &join(place, "interval"), report);
-    range(typed.timeout, SPAN, &join(place, "timeout"), report);
     let mut expect = Vec::new();
     for (at, typed) in report.parts(&typed.expect, &join(place, "expect")) {
         match typed {
@@ -109,8 +103,8 @@ fn active(
         question,
         headers,
         host,
-        interval: typed.interval.0,
-        timeout: typed.timeout.0,
+        interval: typed.interval,
+        timeout: typed.timeout,
         unhealthy_after: typed.unhealthy_after,
         healthy_after: typed.healthy_after,
     })
@@ -121,26 +115,4 @@ fn statuses(text: &str) -> Option<(u16, u16)> {
     let status = |text: &str| text.trim().parse::<u16>().ok().filter(|status| (100..600).contains(status));
     let (least, most) = (status(least)?, status(most)?);
     (least <= most).then_some((least, most))
-}
-
-fn passive(typed: &PassiveHealth, place: &str, report: &mut Report<'_>) -> model::PassiveHealth {
-    range(typed.window, (Span::millis(100), Span::secs(3600)), &join(place, "window"), report);
-    range(typed.eject_for, SPAN, &join(place, "eject-for"), report);
-    range(typed.eject_for_at_most, SPAN, &join(place, "eject-for-at-most"), report);
-    if typed.consecutive_failures == 0 && typed.failure_rate.is_none() {
-        let cure = "give `consecutive-failures` or `failure-rate`, or leave `passive` out";
-        report.key(place, format!("nothing here ever ejects an endpoint; {cure}"));
-    }
-    if typed.failure_rate.is_some_and(|rate| rate.0.0 == 0) {
-        report.value(&join(place, "failure-rate"), "`0%` is always reached; leave it out, or write a share");
-    }
-    model::PassiveHealth {
-        consecutive_failures: typed.consecutive_failures,
-        failure_rate: typed.failure_rate.map(|share| share.0),
-        minimum_requests: typed.minimum_requests,
-        window: typed.window.0,
-        eject_for: typed.eject_for.0,
-        eject_for_at_most: typed.eject_for_at_most.0.max(typed.eject_for.0),
-        max_ejected: typed.max_ejected.0,
-    }
 }

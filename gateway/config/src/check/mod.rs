@@ -4,7 +4,6 @@
 
 mod action;
 mod admin;
-mod balance;
 mod certificates;
 mod files;
 mod from_plugin;
@@ -17,6 +16,7 @@ mod order;
 mod overlap;
 mod paths;
 mod plugins;
+mod range;
 mod readings;
 mod report;
 mod resilience;
@@ -149,7 +149,7 @@ fn looked_at<T>(
 /// The schema of the file, compiled once.
 static SCHEMA: LazyLock<(Value, Validator)> = LazyLock::new(|| {
     let schema = schema::base();
-    let validator = jsonschema::draft202012::new(&schema).expect("a test compiles this schema");
+    let validator = range::validator(&schema).expect("a test compiles this schema");
     (schema, validator)
 });
 
@@ -190,16 +190,38 @@ fn shape(json: &mut Value, report: &mut Report<'_>) {
                     map.insert(key, Value::Null);
                 }
             }
+            // All that is said of other values still holds.
+            What::OutOfRange(nearest) => {
+                if let Some(value) = json.pointer_mut(&pointer) {
+                    *value = Value::String(nearest);
+                }
+            }
             // Where everything has a default, the others can still be checked.
-            What::Other if parent.is_empty() || has_defaults(parent) => remove(json, parent, token),
-            What::MissingKey { .. } | What::Other => {}
+            What::Other if parent.is_empty() => remove(json, parent, token),
+            What::Other => {
+                if let Some((parent, token)) = with_default(&pointer) {
+                    remove(json, parent, token);
+                }
+            }
+            What::MissingKey { .. } => {}
         }
     }
 }
 
-/// The parts in which nothing is required.
-fn has_defaults(pointer: &str) -> bool {
-    ["/log", "/paths", "/limits", "/timeouts"].iter().any(|part| pointer.ends_with(part))
+/// The value that this one is or belongs to, if it can be left out: parent and key of a key of a part in which nothing is required.
+fn with_default(pointer: &str) -> Option<(&str, &str)> {
+    let slashes = pointer.match_indices('/').map(|(at, _)| at).skip(1);
+    slashes.map(|at| pointer.split_at(at)).find_map(|(part, rest)| {
+        let tokens: Vec<&str> = part.split('/').skip(1).collect();
+        let has_defaults = matches!(
+            tokens[..],
+            ["log" | "paths" | "limits" | "timeouts"]
+                | ["routes", _, "paths" | "limits" | "timeouts"]
+                | ["plugins", _, "limits"]
+                | ["upstreams", _, "limits" | "timeouts" | "retry" | "circuit-breaker"]
+        );
+        has_defaults.then(|| (part, rest[1..].split('/').next().unwrap_or_default()))
+    })
 }
 
 fn remove(json: &mut Value, parent: &str, token: &str) {

@@ -12,14 +12,12 @@ use serde_json::{Value, json};
 use super::{
     names::{cut, hint},
     report::Report,
-    settings::range,
     shape::{self, What},
 };
 use crate::{
     catalog::{Catalog, PluginEndpoint, PluginFacts},
-    file::{ConfiguredUse, File, Grants, Plugin, PluginLimits, PluginUse},
+    file::{ConfiguredUse, File, Grants, Plugin, PluginUse},
     part::Part,
-    units::{Size, Span},
     yaml::join,
 };
 
@@ -128,7 +126,7 @@ impl<'c> Plugins<'c> {
                 name: name.as_str().into(),
                 component: ComponentSource::Builtin(name.clone()),
                 grants: standard_grants(),
-                limits: limits(&PluginLimits::default()),
+                limits: model::PluginLimits::default(),
                 isolation: model::Isolation::default(),
             };
             let loaded = self.load(plugin, &name_at, report);
@@ -169,11 +167,7 @@ impl<'c> Plugins<'c> {
         // All parts are looked at before the first that is missing ends it.
         let component = self.component(name, typed, place, report);
         let at = join(place, "limits");
-        let own_limits = report.part(&typed.limits, &at);
-        if let Some(limits) = own_limits {
-            range(limits.memory, (Size::kib(64), Size(4 << 30)), &join(&at, "memory"), report);
-            range(limits.time, (Span::millis(1), Span::secs(60)), &join(&at, "time"), report);
-        }
+        let limits = report.part(&typed.limits, &at).cloned();
         let at = join(place, "grants");
         let typed_grants = report.part(&typed.grants, &at);
         if let Some(typed) = typed_grants {
@@ -192,7 +186,7 @@ impl<'c> Plugins<'c> {
             name: name.into(),
             component,
             grants: grants(typed_grants?, base),
-            limits: limits(own_limits?),
+            limits: limits?,
             isolation: isolation?,
         };
         self.load(plugin, &join(place, "component"), report)
@@ -272,8 +266,8 @@ impl<'c> Plugins<'c> {
 
     fn load(&mut self, plugin: model::Plugin, at: &str, report: &mut Report<'_>) -> Option<Loaded> {
         // Before anything of the component runs.
-        self.catalog.admit(&plugin).map_err(|message| report.value(at, message)).ok()?;
-        let facts = self.catalog.open(&plugin.component).map_err(|message| report.value(at, message)).ok()?;
+        self.catalog.admit(&plugin).map_err(|error| report.value(at, error.to_string())).ok()?;
+        let facts = self.catalog.open(&plugin.component).map_err(|error| report.value(at, error.to_string())).ok()?;
         // A standard plugin asks for what only some configurations of it need.
         if !matches!(plugin.component, ComponentSource::Builtin(_)) {
             let (place, _) = at.rsplit_once('/').unwrap_or_default();
@@ -375,13 +369,4 @@ fn ungranted(facts: &PluginFacts, grants: &model::Grants) -> Vec<(&'static str, 
     .into_iter()
     .filter_map(|(missing, words)| missing.then_some(words))
     .collect()
-}
-
-fn limits(typed: &PluginLimits) -> model::PluginLimits {
-    model::PluginLimits {
-        memory: typed.memory.as_usize(),
-        time: typed.time.0,
-        instances: typed.instances,
-        max_calls: typed.max_calls,
-    }
 }

@@ -61,6 +61,12 @@ impl<'a> Report<'a> {
         self.warnings.push(Problem::new(self.tree.value_at(pointer), message));
     }
 
+    /// Whether there is a problem with the value at this JSON Pointer already.
+    pub(super) fn is_reported(&self, pointer: &str) -> bool {
+        let location = Some(self.tree.value_at(pointer));
+        self.problems.iter().any(|problem| problem.location == location)
+    }
+
     pub(super) fn line(&self, pointer: &str) -> usize {
         self.tree.value_at(pointer).line
     }

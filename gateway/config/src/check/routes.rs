@@ -114,12 +114,8 @@ fn rest(
 ) -> Option<Rest> {
     let plugins = context.plugins.list(&typed.plugins, &join(place, "plugins"), report);
     let action = action::action(file, typed, place, context.upstreams, report);
-    let at = join(place, "limits");
-    let limits = report.part(&typed.limits, &at).map(|l| settings::route_limits(l, &at, context.limits, report));
-    let at = join(place, "timeouts");
-    let timeout = report.part(&typed.timeouts, &at).map(|t| settings::route_timeout(t, &at, context.timeouts, report));
-    let whole = report.part(&typed.timeouts, &at).map(|t| settings::whole_timeout(t, &at, report));
-    let idle = report.part(&typed.timeouts, &at).map(|t| settings::upgrade_idle(t, &at, context.timeouts, report));
+    let limits = report.part(&typed.limits, &join(place, "limits"));
+    let timeouts = report.part(&typed.timeouts, &join(place, "timeouts"));
     let upgrades = report.part(&typed.upgrades, &join(place, "upgrades")).cloned();
     if upgrades.as_ref().is_some_and(|upgrades| !upgrades.is_empty())
         && let Some(upstream) = action.as_ref().and_then(shared_by_requests)
@@ -128,16 +124,16 @@ fn rest(
         let message = format!("connections to `{}` are HTTP/2's and cannot switch protocols; {cure}", upstream.name);
         report.key(&join(place, "upgrades"), message);
     }
-    let (body_bytes, buffer_bytes) = limits?;
+    let (limits, timeouts) = (limits?, timeouts?);
     Some(Rest {
         plugins,
         action: action?,
         upgrades: upgrades?,
-        upgrade_idle: idle?,
-        body_bytes,
-        buffer_bytes,
-        timeout: timeout?,
-        whole_timeout: whole?,
+        upgrade_idle: timeouts.upgrade_idle.unwrap_or(context.timeouts.upgrade_idle),
+        body_bytes: limits.body_bytes.unwrap_or(context.limits.body_bytes),
+        buffer_bytes: limits.buffer_bytes.unwrap_or(context.limits.buffer_bytes),
+        timeout: timeouts.request.unwrap_or(context.timeouts.request),
+        whole_timeout: timeouts.whole,
     })
 }
 

@@ -1,15 +1,14 @@
-//! What is set once for the whole gateway: log, trusted proxies, paths, limits, time-outs, secrets, sinks.
+//! What is set once for the whole gateway: log, trusted proxies, paths, limits, timeouts, secrets, sinks.
 
 use std::{
     collections::BTreeMap,
     env,
     ffi::OsStr,
-    fmt::Display,
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
 
-use gateway_core::model;
+use gateway_core::model::{self, units::Quantity};
 use gateway_telemetry::rotation::numbered;
 use ipnet::IpNet;
 
@@ -19,31 +18,19 @@ use super::{
     report::Report,
 };
 use crate::{
-    file::{File, FileSource, Limits, Paths, RouteLimits, RoutePaths, RouteTimeouts, Sink, StandardSink, Timeouts},
+    file::{File, FileSource, Paths, RoutePaths, Sink, StandardSink},
     part::Part,
-    units::{Limit, Size, Span},
     yaml::join,
 };
 
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
-
-const HEADERS: (Size, Size) = (Size::kib(1), Size::mib(1));
-/// The upper end is the `http` crate's.
-const URI: (Size, Size) = (Size(64), Size(65_534));
-const BODY: (Size, Size) = (Size(1), Size(1 << 40));
-const BUFFER: (Size, Size) = (Size(1), Size(1 << 30));
-/// With less, a shard has no room for a long key and a value.
-const STORE: (Size, Size) = (Size::mib(1), Size(1 << 40));
-const CACHE: (Size, Size) = (Size(0), Size(1 << 40));
-const ROTATED: (Size, Size) = (Size::kib(4), Size(1 << 40));
-const WAIT: (Span, Span) = (Span::millis(1), Span::secs(24 * 60 * 60));
 
 pub(super) fn log(file: &File, report: &mut Report<'_>) -> Option<model::Log> {
     let typed = report.part(&file.log, "/log")?;
     for message in log_level(&typed.level) {
         report.value("/log/level", message);
     }
-    Some(model::Log { format: typed.format, level: typed.level.clone() })
+    Some(typed.clone())
 }
 
 /// What is wrong with a level of the log.
@@ -123,120 +110,19 @@ pub(super) fn route_paths(typed: &RoutePaths, general: model::PathRule) -> model
 }
 
 pub(super) fn limits(file: &File, report: &mut Report<'_>) -> model::Limits {
-    let defaults = Limits::default();
-    let typed = report.part(&file.limits, "/limits").unwrap_or(&defaults);
-    range(typed.header_bytes, HEADERS, "/limits/header-bytes", report);
-    range(typed.uri_bytes, URI, "/limits/uri-bytes", report);
-    range(typed.body_bytes, BODY, "/limits/body-bytes", report);
-    range(typed.buffer_bytes, BUFFER, "/limits/buffer-bytes", report);
-    range(typed.cache_bytes, CACHE, "/limits/cache-bytes", report);
-    range(typed.store_bytes, STORE, "/limits/store-bytes", report);
-    // A value out of its own range has been reported already.
-    let both_in_range = typed.uri_bytes <= URI.1 && typed.header_bytes >= HEADERS.0;
-    if both_in_range && typed.uri_bytes > typed.header_bytes {
-        let (uri, header) = (typed.uri_bytes, typed.header_bytes);
+    const URI_BYTES: &str = "/limits/uri-bytes";
+    let limits = report.part(&file.limits, "/limits").cloned().unwrap_or_default();
+    // A value that is out of its own range has been reported.
+    if limits.uri_bytes > limits.header_bytes && !report.is_reported(URI_BYTES) {
+        let [uri, header] = [limits.uri_bytes, limits.header_bytes].map(|bytes| Quantity::Bytes(bytes as u64));
         let message = format!("`uri-bytes` ({uri}) is part of `header-bytes` ({header}) and cannot be larger");
-        report.value("/limits/uri-bytes", message);
+        report.value(URI_BYTES, message);
     }
-    model::Limits {
-        header_bytes: typed.header_bytes.as_usize(),
-        header_count: typed.header_count,
-        uri_bytes: typed.uri_bytes.as_usize(),
-        body_bytes: typed.body_bytes.0,
-        buffer_bytes: typed.buffer_bytes.as_usize(),
-        cache_bytes: typed.cache_bytes.0,
-        store_bytes: typed.store_bytes.as_usize(),
-        plugin_instances: typed.plugin_instances,
-        connections: typed.connections,
-        streams: typed.streams,
-    }
+    limits
 }
 
 pub(super) fn timeouts(file: &File, report: &mut Report<'_>) -> model::Timeouts {
-    let defaults = Timeouts::default();
-    let typed = report.part(&file.timeouts, "/timeouts").unwrap_or(&defaults);
-    range(typed.header_read, (Span::millis(1), Span::secs(600)), "/timeouts/header-read", report);
-    range(typed.idle, WAIT, "/timeouts/idle", report);
-    range(typed.body, WAIT, "/timeouts/body", report);
-    range(typed.upgrade_idle, WAIT, "/timeouts/upgrade-idle", report);
-    range(typed.drain_delay, (Span::secs(0), Span::secs(3600)), "/timeouts/drain-delay", report);
-    range(typed.drain, (Span::secs(0), Span::secs(3600)), "/timeouts/drain", report);
-    model::Timeouts {
-        header_read: typed.header_read.0,
-        idle: typed.idle.0,
-        request: typed.request.map_or_else(Default::default, |limit| request(limit, "/timeouts/request", report)),
-        body: typed.body.0,
-        upgrade_idle: typed.upgrade_idle.0,
-        drain_delay: typed.drain_delay.0,
-        drain: typed.drain.0,
-    }
-}
-
-/// A route's own limits, checked like the general ones.
-pub(super) fn route_limits(
-    typed: &RouteLimits,
-    place: &str,
-    general: &model::Limits,
-    report: &mut Report<'_>,
-) -> (u64, usize) {
-    if let Some(size) = typed.body_bytes {
-        range(size, BODY, &join(place, "body-bytes"), report);
-    }
-    if let Some(size) = typed.buffer_bytes {
-        range(size, BUFFER, &join(place, "buffer-bytes"), report);
-    }
-    (
-        typed.body_bytes.map_or(general.body_bytes, |size| size.0),
-        typed.buffer_bytes.map_or(general.buffer_bytes, Size::as_usize),
-    )
-}
-
-pub(super) fn route_timeout(
-    typed: &RouteTimeouts,
-    place: &str,
-    general: &model::Timeouts,
-    report: &mut Report<'_>,
-) -> model::RequestTimeout {
-    typed.request.map_or(general.request, |limit| request(limit, &join(place, "request"), report))
-}
-
-fn request(limit: Limit, at: &str, report: &mut Report<'_>) -> model::RequestTimeout {
-    if let Some(span) = limit.0 {
-        range(span, WAIT, at, report);
-    }
-    model::RequestTimeout { limit: limit.0.map(|span| span.0), is_default: false }
-}
-
-pub(super) fn whole_timeout(
-    typed: &RouteTimeouts,
-    place: &str,
-    report: &mut Report<'_>,
-) -> Option<std::time::Duration> {
-    typed.whole.map(|span| {
-        range(span, WAIT, &join(place, "whole"), report);
-        span.0
-    })
-}
-
-/// How long nothing may move on a route's connections after an upgrade.
-pub(super) fn upgrade_idle(
-    typed: &RouteTimeouts,
-    place: &str,
-    general: &model::Timeouts,
-    report: &mut Report<'_>,
-) -> std::time::Duration {
-    typed.upgrade_idle.map_or(general.upgrade_idle, |span| {
-        range(span, WAIT, &join(place, "upgrade-idle"), report);
-        span.0
-    })
-}
-
-/// Both ends included. The key is the pointer's last token.
-pub(super) fn range<T: PartialOrd + Display>(value: T, (least, most): (T, T), at: &str, report: &mut Report<'_>) {
-    if value < least || value > most {
-        let key = at.rsplit('/').next().unwrap_or_default();
-        report.value(at, format!("`{key}` must be between {least} and {most}, found {value}"));
-    }
+    report.part(&file.timeouts, "/timeouts").cloned().unwrap_or_default()
 }
 
 pub(super) fn secrets(file: &File, report: &mut Report<'_>) -> BTreeMap<String, model::SecretSource> {
@@ -323,11 +209,10 @@ pub(super) fn sinks(file: &File, report: &mut Report<'_>) -> BTreeMap<String, mo
                     report.value(&join(&place, "file"), message);
                 }
                 let rotate = typed.rotate.as_ref().map(|rotate| {
-                    range(rotate.size, ROTATED, &join(&join(&place, "rotate"), "size"), report);
                     if let Err(message) = files::can_rotate(&path) {
                         report.value(&join(&place, "file"), message);
                     }
-                    model::Rotation { size: rotate.size.0, keep: rotate.keep }
+                    model::Rotation { size: rotate.size, keep: rotate.keep }
                 });
                 model::SinkTarget::File { path, rotate }
             }

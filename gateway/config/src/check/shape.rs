@@ -2,13 +2,17 @@
 
 use std::collections::HashSet;
 
+use gateway_core::model::units::RANGE;
 use jsonschema::{
     JsonType, ValidationError, Validator,
     error::{TypeKind, ValidationErrorKind as Kind},
 };
 use serde_json::Value;
 
-use super::names::{any_of, cut, found, hint, nearest};
+use super::{
+    names::{any_of, cut, found, hint, nearest},
+    range::{Outside, outside},
+};
 use crate::yaml::join;
 
 /// Something that does not fit a schema.
@@ -33,6 +37,8 @@ pub(super) enum What {
         instead: Vec<String>,
         misspelt: bool,
     },
+    /// A duration or size that is out of its range, and the end of the range that is nearest to it.
+    OutOfRange(String),
     Other,
 }
 
@@ -111,6 +117,15 @@ fn explain(schema: &Value, error: &ValidationError<'_>, all: &mut Vec<Misfit>) {
             for misfit in about {
                 all.push(Misfit { pointer: join(pointer, &key), on_key: true, ..misfit });
             }
+        }
+        Kind::Custom { keyword, .. } if keyword == RANGE => {
+            let Some(Outside { message, nearest }) = parent(schema, error).and_then(|place| outside(place, value))
+            else {
+                return;
+            };
+            let key = pointer.rsplit('/').next().unwrap_or_default();
+            let message = format!("`{key}` {message}");
+            all.push(Misfit { pointer: pointer.to_owned(), message, on_key: false, what: What::OutOfRange(nearest) });
         }
         Kind::AnyOf { context } | Kind::OneOfNotValid { context } => alternatives(schema, error, context, all),
         // What `additionalProperties: false` becomes where no key is known.

@@ -6,14 +6,9 @@ use super::{
     files,
     names::{self, cut},
     report::Report,
-    settings::range,
 };
-use crate::{
-    file::{Backend, File, Redis},
-    units::Span,
-};
+use crate::file::{Backend, File, Redis};
 
-const TIMEOUT: (Span, Span) = (Span::millis(1), Span::secs(10));
 /// With keys of 1 KiB these are still short.
 const PREFIX_BYTES: usize = 64;
 const PLACE: &str = "/state/backend/redis";
@@ -100,7 +95,6 @@ fn redis(typed: &Redis, file: &File, report: &mut Report<'_>) -> RedisServer {
         let message = format!("is up to {PREFIX_BYTES} bytes without braces, which a cluster reads as something else");
         report.value(&format!("{PLACE}/prefix"), message);
     }
-    range(typed.timeout, TIMEOUT, &format!("{PLACE}/timeout"), report);
     RedisServer {
         servers,
         username: typed.username.clone(),
@@ -110,7 +104,7 @@ fn redis(typed: &Redis, file: &File, report: &mut Report<'_>) -> RedisServer {
         sentinel_password: typed.sentinel_password.clone(),
         ca,
         prefix: typed.prefix.clone(),
-        timeout: typed.timeout.0,
+        timeout: typed.timeout,
     }
 }
 

@@ -121,8 +121,8 @@ fn headers(
             Ok(header) => {
                 // A secret that cannot be read has been reported where it is defined.
                 let value = secrets.get(secret).and_then(|source| secret::read(source).ok());
-                if let Some(Err(message)) = value.map(|value| field_of_secret(&header, secret, &value)) {
-                    report.value(&place, message);
+                if let Some(Err(error)) = value.map(|value| field_of_secret(&header, secret, &value)) {
+                    report.value(&place, error.to_string());
                 }
                 headers.push((header, secret.clone()));
             }

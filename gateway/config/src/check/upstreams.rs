@@ -9,10 +9,9 @@ use gateway_core::model;
 use http::Uri;
 use rustls::pki_types::ServerName;
 
-use super::{balance, certificates, files, health, names::cut, report::Report, resilience, settings::range};
+use super::{certificates, files, health, names::cut, report::Report, resilience};
 use crate::{
-    file::{Endpoint, File, Upstream, UpstreamTimeouts, UpstreamTls},
-    units::Span,
+    file::{Endpoint, File, Upstream, UpstreamTls},
     yaml::join,
 };
 
@@ -44,23 +43,15 @@ fn upstream(name: &str, typed: &Upstream, place: &str, report: &mut Report<'_>) 
             tls(typed, &at, report)
         }
     };
-    let at = join(place, "timeouts");
-    let defaults = UpstreamTimeouts::default();
-    let timeouts = report.part(&typed.timeouts, &at).unwrap_or(&defaults);
-    range(timeouts.connect, (Span::millis(1), Span::secs(300)), &join(&at, "connect"), report);
-    for (key, span) in [("response", timeouts.response), ("body", timeouts.body)] {
-        if let Some(span) = span {
-            range(span, (Span::millis(1), Span::secs(86_400)), &join(&at, key), report);
-        }
-    }
-    range(timeouts.idle, (Span::millis(1), Span::secs(86_400)), &join(&at, "idle"), report);
-    let balance = balance::balance(typed, &join(place, "balance"), report);
+    let timeouts = report.part(&typed.timeouts, &join(place, "timeouts")).cloned();
+    let balance = report.part(&typed.balance, &join(place, "balance")).cloned();
     let health = health::health(typed, protocol, &join(place, "health"), report);
     let at = join(place, "retry");
-    let retry = typed.retry.as_ref().map(|part| report.part(part, &at).map(|t| resilience::retry(t, &at, report)));
+    let retry =
+        typed.retry.as_ref().map(|part| report.part(part, &at).cloned().map(|t| resilience::retry(t, &at, report)));
     let at = join(place, "circuit-breaker");
     let breaker = typed.circuit_breaker.as_ref();
-    let breaker = breaker.map(|part| report.part(part, &at).map(|t| resilience::breaker(t, &at, report)));
+    let breaker = breaker.map(|part| report.part(part, &at).cloned().map(|t| resilience::breaker(t, &at, report)));
     let limits = report.part(&typed.limits, &join(place, "limits"));
     Some(model::Upstream {
         name: name.into(),
@@ -70,18 +61,11 @@ fn upstream(name: &str, typed: &Upstream, place: &str, report: &mut Report<'_>) 
         // One that is there must be good.
         retry: retry.map_or(Some(None), |retry| retry.map(Some))?,
         circuit_breaker: breaker.map_or(Some(None), |breaker| breaker.map(Some))?,
-        limits: limits.map(|l| model::UpstreamLimits {
-            connections: l.connections,
-            pending: l.pending,
-            requests: l.requests,
-        })?,
+        limits: *limits?,
         tls,
         protocol,
         host: *report.part(&typed.host, &join(place, "host"))?,
-        connect_timeout: timeouts.connect.0,
-        response_timeout: timeouts.response.map(|span| span.0),
-        body_timeout: timeouts.body.map(|span| span.0),
-        idle_timeout: timeouts.idle.0,
+        timeouts: timeouts.unwrap_or_default(),
         idle_connections: *report.part(&typed.idle_connections, &join(place, "idle-connections"))?,
     })
 }

@@ -1,9 +1,12 @@
 //! Where the plugins' state is, as it was typed.
 
+use std::time::Duration;
+
+use gateway_core::model::units::{HumanDuration, SECOND};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{part::Part, units::Span};
+use crate::part::Part;
 
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
@@ -48,7 +51,8 @@ pub(crate) struct Redis {
     /// Before the name of every key.
     pub prefix: String,
     /// For each answer. Whoever asked goes on without one then.
-    pub timeout: Span,
+    #[serde(with = "HumanDuration::<1, { 10 * SECOND }>")]
+    pub timeout: Duration,
 }
 
 impl Default for Redis {
@@ -64,7 +68,7 @@ impl Default for Redis {
             sentinel_password: None,
             ca: None,
             prefix: "gateway:".to_owned(),
-            timeout: Span::millis(50),
+            timeout: Duration::from_millis(50),
         }
     }
 }

@@ -33,7 +33,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{
-        super::{Balance, Health, HostHeader, Percent, Protocol, UpstreamLimits},
+        super::{Balance, Health, HostHeader, Percent, Protocol, UpstreamLimits, UpstreamTimeouts},
         *,
     };
 
@@ -50,10 +50,7 @@ mod tests {
             tls: UpstreamTls::default(),
             protocol: Protocol::Http1,
             host: HostHeader::Preserve,
-            connect_timeout: Duration::from_secs(5),
-            response_timeout: None,
-            body_timeout: None,
-            idle_timeout: Duration::from_secs(60),
+            timeouts: UpstreamTimeouts::default(),
             idle_connections: 256,
         }
     }
@@ -88,7 +85,7 @@ mod tests {
         other.balance = Balance::Random;
         other.health.panic_threshold = Percent(0);
         other.limits.pending = 1;
-        other.connect_timeout = Duration::from_secs(1);
+        other.timeouts.connect = Duration::from_secs(1);
         other.idle_connections = 1;
         other.endpoints[0].weight = 7;
         assert_eq!(identity(&one), identity(&other));

@@ -2,11 +2,11 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Uri, uri::PathAndQuery};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::CertificateFiles;
+use super::{Balance, CertificateFiles, CircuitBreaker, PassiveHealth, Retry, UpstreamLimits, UpstreamTimeouts};
 
 /// How names are looked up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,14 +28,7 @@ pub struct Upstream {
     pub tls: UpstreamTls,
     pub protocol: Protocol,
     pub host: HostHeader,
-    /// TCP and TLS.
-    pub connect_timeout: Duration,
-    /// From sending a request to the head of the response, each time that it is sent.
-    pub response_timeout: Option<Duration>,
-    /// Between two parts of a response's body; the general one if absent.
-    pub body_timeout: Option<Duration>,
-    /// How long an unused connection is kept.
-    pub idle_timeout: Duration,
+    pub timeouts: UpstreamTimeouts,
     /// Unused connections kept to each endpoint, for each worker.
     pub idle_connections: usize,
 }
@@ -64,29 +57,7 @@ pub enum Protocol {
     Tcp,
 }
 
-/// Which endpoint gets the next request.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Balance {
-    #[default]
-    RoundRobin,
-    /// Of two chosen at random, the one with fewer requests under way.
-    LeastRequests,
-    Random,
-    /// The same key, the same endpoint.
-    Hash(HashKey),
-}
-
-/// What a request's key is. One that has none goes anywhere.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HashKey {
-    Header(HeaderName),
-    Cookie(String),
-    ClientAddress,
-    /// One that a plugin set.
-    Attribute(String),
-}
-
-/// From 0 to 100.
+/// From 0 to 100, written `50%`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Percent(pub u8);
 
@@ -123,71 +94,6 @@ pub enum HealthQuestion {
     Grpc(String),
     /// Nothing: that a connection can be opened is a good answer.
     Connect,
-}
-
-/// Judging endpoints by how requests fare.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PassiveHealth {
-    /// So many in a row eject; 0 for never.
-    pub consecutive_failures: u32,
-    /// Such a share of at least `minimum_requests` within `window` ejects.
-    pub failure_rate: Option<Percent>,
-    pub minimum_requests: u32,
-    pub window: Duration,
-    /// The first time; the second time in short order twice as long, and so on.
-    pub eject_for: Duration,
-    pub eject_for_at_most: Duration,
-    /// No more of the endpoints are ejected at a time.
-    pub max_ejected: Percent,
-}
-
-/// When a request is sent again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Retry {
-    /// At most, after the first time.
-    pub attempts: u32,
-    pub on: RetryOn,
-    /// Of the upstream's requests.
-    pub budget: Percent,
-    /// Whatever the traffic: retries a second.
-    pub budget_floor: u32,
-    /// Before the first retry, at most; doubles each time.
-    pub backoff: Duration,
-    pub backoff_at_most: Duration,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RetryOn {
-    /// No endpoint could be reached.
-    pub connect_failure: bool,
-    /// The connection broke before the response began.
-    pub reset: bool,
-    /// The response did not begin in time.
-    pub timeout: bool,
-    /// Sorted.
-    pub statuses: Vec<u16>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CircuitBreaker {
-    /// Of at least `minimum_requests` within `window`.
-    pub failure_rate: Percent,
-    pub minimum_requests: u32,
-    pub window: Duration,
-    pub open_for: Duration,
-    /// Requests let through while half-open; at least 1.
-    pub probes: u32,
-}
-
-/// Of the whole process.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct UpstreamLimits {
-    /// A worker without any may have one nevertheless.
-    pub connections: Option<usize>,
-    /// Requests that wait for a connection.
-    pub pending: usize,
-    /// Requests of which the response has not ended.
-    pub requests: Option<usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -30,7 +30,7 @@ impl Upstream {
             tokio::task::spawn_local(until_reached(
                 endpoint.clone(),
                 self.model.name.clone(),
-                self.model.connect_timeout,
+                self.model.timeouts.connect,
             ));
         }
     }

@@ -37,7 +37,7 @@ pub(crate) async fn acquire(upstream: &Upstream, endpoint: &mut Busy, alone: boo
         };
         let began = Instant::now();
         let connecting = endpoint.address.connect(Some(&upstream.metrics), place, &upstream.open);
-        let attempt = tokio::time::timeout(upstream.model.connect_timeout, connecting).await;
+        let attempt = tokio::time::timeout(upstream.model.timeouts.connect, connecting).await;
         let (failure, cause) = match attempt {
             Ok(Ok(Connected::Http1(connection))) => return Ok((Line::Http1(connection), false)),
             Ok(Ok(Connected::Http2(mux))) => match if alone { mux.slot() } else { endpoint.share(mux) } {
@@ -45,7 +45,7 @@ pub(crate) async fn acquire(upstream: &Upstream, endpoint: &mut Busy, alone: boo
                 None => (Failure::UpstreamClosed, "the upstream went away at once".to_owned()),
             },
             Ok(Err(error)) => (Failure::UpstreamUnreachable, chain(&error)),
-            Err(_) => (Failure::UpstreamConnectTimeout, format!("within {:?}", upstream.model.connect_timeout)),
+            Err(_) => (Failure::UpstreamConnectTimeout, format!("within {:?}", upstream.model.timeouts.connect)),
         };
         upstream.metrics.connect_failed();
         upstream.could_not_connect(endpoint.endpoint(), failure == Failure::UpstreamConnectTimeout, began);
@@ -71,7 +71,7 @@ async fn share(upstream: &Upstream, endpoint: &Busy, alone: bool) -> Result<Line
         match Opening::begin(endpoint.endpoint()) {
             Some(opening) => return Err(Some(opening)),
             // Whoever opens it gives up after this time too.
-            None => drop(tokio::time::timeout(upstream.model.connect_timeout, endpoint.opened()).await),
+            None => drop(tokio::time::timeout(upstream.model.timeouts.connect, endpoint.opened()).await),
         }
         if let Some(line) = endpoint.take_idle() {
             return Ok(line);

@@ -42,7 +42,7 @@ pub(crate) async fn attempt(
     deadline: Deadline,
     began: Instant,
 ) -> Result<Answer, Refused> {
-    let own = upstream.model.response_timeout.map(|limit| Deadline::new(began, Some(limit)));
+    let own = upstream.model.timeouts.response.map(|limit| Deadline::new(began, Some(limit)));
     let left = |now| {
         let left = deadline.left(traffic, now);
         own.map_or(left, |own| own.left(traffic, now).min(left))

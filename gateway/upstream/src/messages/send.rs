@@ -74,7 +74,7 @@ pub async fn send(
         return Ok(Sent { response: head, head_us, body: Body::Empty, switched });
     }
     let timeouts =
-        BodyTimeouts { between: upstream.model.body_timeout.unwrap_or(patience.body), total: patience.whole };
+        BodyTimeouts { between: upstream.model.timeouts.body.unwrap_or(patience.body), total: patience.whole };
     let body = UpstreamBody::wrap(incoming, lease, timer, traffic.clone(), timeouts);
     Ok(Sent { response: head, head_us, body, switched: None })
 }

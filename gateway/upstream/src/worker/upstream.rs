@@ -71,7 +71,7 @@ impl Upstreams {
     /// Closes connections that were idle for too long. To be called regularly, with the time between two calls.
     pub fn close_idle(&self, every: Duration) {
         for upstream in self.0.values() {
-            let calls = upstream.model.idle_timeout.as_nanos().div_ceil(every.as_nanos().max(1));
+            let calls = upstream.model.timeouts.idle.as_nanos().div_ceil(every.as_nanos().max(1));
             for endpoint in &upstream.view.borrow().endpoints {
                 endpoint.close_idle(u64::try_from(calls).unwrap_or(u64::MAX));
             }

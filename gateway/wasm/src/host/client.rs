@@ -193,7 +193,7 @@ mod tests {
             assert!(calls[..i].iter().all(|other| named(other.clone()) != named(call.clone())), "{call:?}");
         }
         assert_eq!(named(call()), named(Call { headers: vec![header("ACCEPT", b"*/*")], ..call() }));
-        let pinned = "PIN";
+        let pinned = "4bfce10003a47c9300c251e3e08d8891c794c9aada8456e105a6deef7ad646bf";
         assert_eq!(named(call()).map(|byte| format!("{byte:02x}")).concat(), pinned);
     }
 

@@ -1,0 +1,176 @@
+//! General limits and timeouts, as the file writes them and as the gateway uses them. The doc comments of the fields are what editors
+//! show.
+
+use std::{borrow::Cow, time::Duration};
+
+use gateway_rules::bounds::Received;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::units::{ByteSize, DAY, DurationOrOff, GIB, HOUR, HumanDuration, KIB, MIB, MINUTE, SECOND, TIB};
+
+/// What a request's body may have, in general and on a route.
+pub type BodyBytes = ByteSize<1, TIB>;
+
+/// What a body that a plugin reads may have, in general and on a route.
+pub type BufferBytes = ByteSize<1, GIB>;
+
+/// How long something may be waited for.
+pub type Wait = HumanDuration<1, DAY>;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct Limits {
+    /// Request line and headers of a request, as the client sends it. Plugins can add as much again and 64 KiB more.
+    #[serde(with = "ByteSize::<KIB, MIB>")]
+    pub header_bytes: usize,
+    /// Header lines of a request, as the client sends it. Plugins can add as many again and 256 more.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub header_count: usize,
+    /// Path and query, as the client sends it. Plugins can add as much again and 8 KiB more.
+    // The upper end is the `http` crate's.
+    #[serde(with = "ByteSize::<64, 65_534>")]
+    pub uri_bytes: usize,
+    /// A request's body; a route may have its own.
+    #[serde(with = "BodyBytes")]
+    pub body_bytes: u64,
+    /// A body that a plugin reads; a route may have its own.
+    #[serde(with = "BufferBytes")]
+    pub buffer_bytes: usize,
+    /// Responses that plugins such as `cache` keep, all together.
+    #[serde(with = "ByteSize::<0, TIB>")]
+    pub cache_bytes: u64,
+    /// What plugins such as `rate-limit` count and remember in memory, all together. Every bucket and route can fill the memory
+    /// that others leave unused, and has an equal part of it for itself. One value can take up a 16th.
+    // With less, a shard has no room for a long key and a value.
+    #[serde(with = "ByteSize::<MIB, TIB>")]
+    pub store_bytes: usize,
+    /// Plugin instances of all plugins, workers and routes together. Idle ones are dropped to stay below it.
+    #[schemars(range(min = 16, max = 4000))]
+    pub plugin_instances: usize,
+    /// Open client connections. There are fewer if the process may not have twice as many file descriptors: half of them is for
+    /// upstreams.
+    #[schemars(range(min = 1, max = 10_000_000))]
+    pub connections: usize,
+    /// Concurrent HTTP/2 streams of one connection.
+    #[schemars(range(min = 1, max = 100_000))]
+    pub streams: u32,
+}
+
+impl Limits {
+    /// Client connections where nothing is configured and there are enough file descriptors.
+    pub const CONNECTIONS: usize = 16_384;
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let Received { header_bytes, header_count, uri_bytes, buffer_bytes } = Received::default();
+        Self {
+            header_bytes,
+            header_count,
+            uri_bytes,
+            body_bytes: 10 * MIB,
+            buffer_bytes,
+            cache_bytes: 128 * MIB,
+            store_bytes: 256 << 20,
+            plugin_instances: 4000,
+            connections: Self::CONNECTIONS,
+            streams: 128,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct Timeouts {
+    /// TLS handshake and head of a request.
+    #[serde(with = "HumanDuration::<1, { 10 * MINUTE }>")]
+    pub header_read: Duration,
+    /// A kept-alive connection without a request.
+    #[serde(with = "Wait")]
+    pub idle: Duration,
+    /// The head of the response is awaited: from the last byte of the request, or from its head while a service does not
+    /// read the body; `off` for no limit. A client that sends a body has `body` for each part of it instead. What a gRPC client says
+    /// with `grpc-timeout` replaces the default, and can shorten a value that is given here. A route may have its own.
+    pub request: RequestTimeout,
+    /// A body of which no byte moves.
+    #[serde(with = "Wait")]
+    pub body: Duration,
+    /// After an upgrade: nothing moves in either direction; a route may have its own.
+    #[serde(with = "Wait")]
+    pub upgrade_idle: Duration,
+    /// On SIGTERM and SIGQUIT: `/readyz` answers 503, and connections are accepted for so long, until load balancers have noticed;
+    /// HTTP/1.1 responses carry `Connection: close`, and HTTP/2 clients get a GOAWAY. Then `drain` begins.
+    #[serde(with = "HumanDuration::<0, HOUR>")]
+    pub drain_delay: Duration,
+    /// What a shutdown waits for requests in flight.
+    #[serde(with = "HumanDuration::<0, HOUR>")]
+    pub drain: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            header_read: Duration::from_secs(10),
+            idle: Duration::from_secs(75),
+            request: RequestTimeout::default(),
+            body: Duration::from_secs(60),
+            upgrade_idle: Duration::from_secs(300),
+            drain_delay: Duration::from_secs(5),
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How long the head of a response is awaited, once the request has been sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestTimeout {
+    /// `None` for no limit.
+    pub limit: Option<Duration>,
+    /// Nothing was configured, so that a client that knows better may say so.
+    pub is_default: bool,
+}
+
+/// As it is written.
+type Written = DurationOrOff<1, DAY>;
+
+impl RequestTimeout {
+    const DEFAULT: Duration = Duration::from_millis(60 * SECOND);
+
+    /// For what has no client that could lose patience.
+    pub fn bounded(self) -> Duration {
+        self.limit.unwrap_or(Self::DEFAULT)
+    }
+}
+
+impl Default for RequestTimeout {
+    fn default() -> Self {
+        Self { limit: Some(Self::DEFAULT), is_default: true }
+    }
+}
+
+impl Serialize for RequestTimeout {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Written::serialize(&self.limit, serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RequestTimeout {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self { limit: Written::deserialize(deserializer)?, is_default: false })
+    }
+}
+
+impl JsonSchema for RequestTimeout {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        Written::schema_name()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Written::json_schema(generator)
+    }
+}

@@ -1,0 +1,275 @@
+//! What an upstream is spared, and what it is forgiven: its timeouts and limits, passive health, retries and the circuit breaker, as the
+//! file writes them and as the gateway uses them. The doc comments of the fields are what editors show.
+
+use std::{borrow::Cow, time::Duration};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::{
+    Percent, Wait,
+    units::{HOUR, HumanDuration, MINUTE, Optional},
+};
+
+/// A time over which shares are counted.
+type Window = HumanDuration<100, HOUR>;
+/// A pause between two attempts.
+type Backoff = HumanDuration<0, MINUTE>;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct UpstreamTimeouts {
+    /// TCP and TLS.
+    #[serde(with = "HumanDuration::<1, { 5 * MINUTE }>")]
+    pub connect: Duration,
+    /// From sending a request to the head of its response, each time that it is sent; the route's `request` bounds all
+    /// of them together.
+    #[serde(with = "Optional::<Wait>", skip_serializing_if = "Option::is_none")]
+    pub response: Option<Duration>,
+    /// A response's body of which no byte comes; the general `body` if left out.
+    #[serde(with = "Optional::<Wait>", skip_serializing_if = "Option::is_none")]
+    pub body: Option<Duration>,
+    /// How long an unused connection is kept.
+    #[serde(with = "Wait")]
+    pub idle: Duration,
+}
+
+impl Default for UpstreamTimeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(5), response: None, body: None, idle: Duration::from_secs(60) }
+    }
+}
+
+/// For the whole process. What is over a limit is answered with 503.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct UpstreamLimits {
+    /// Connections; a worker that has none may open one nevertheless.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub connections: Option<usize>,
+    /// Requests that wait because of `connections`.
+    #[schemars(range(max = 1_000_000))]
+    pub pending: usize,
+    /// Requests of which the response has not ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub requests: Option<usize>,
+}
+
+impl Default for UpstreamLimits {
+    fn default() -> Self {
+        Self { connections: None, pending: 1024, requests: None }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct PassiveHealth {
+    /// So many failures in a row eject an endpoint: statuses of 500 and above, and requests without a response.
+    /// 0 for never.
+    #[schemars(range(max = 1_000_000))]
+    pub consecutive_failures: u32,
+    /// Such a share of failures ejects an endpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure_rate: Option<Percent>,
+    /// The share is not looked at before an endpoint has had so many requests within the window.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub minimum_requests: u32,
+    /// Over what time the share is counted.
+    #[serde(with = "Window")]
+    pub window: Duration,
+    /// How long an endpoint stays ejected; twice as long the second time in short order, and so on.
+    #[serde(with = "Wait")]
+    pub eject_for: Duration,
+    /// It never stays ejected for longer.
+    #[serde(with = "Wait")]
+    pub eject_for_at_most: Duration,
+    /// No more of the endpoints are ejected at a time.
+    pub max_ejected: Percent,
+}
+
+impl Default for PassiveHealth {
+    fn default() -> Self {
+        Self {
+            consecutive_failures: 5,
+            failure_rate: None,
+            minimum_requests: 20,
+            window: Duration::from_secs(10),
+            eject_for: Duration::from_secs(30),
+            eject_for_at_most: Duration::from_secs(300),
+            max_ejected: Percent(50),
+        }
+    }
+}
+
+/// Only idempotent requests whose body is at hand are sent again, and those of which nothing was sent; never one whose
+/// response has begun.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct Retry {
+    /// How often a request is sent again at most.
+    #[schemars(range(min = 1, max = 10))]
+    pub attempts: u32,
+    /// `connect-failure`: no endpoint could be reached; `reset`: the connection broke before the response began;
+    /// `timeout`: the response did not begin within `timeouts.response`; and statuses.
+    pub on: RetryOn,
+    /// How many retries there may be, as a share of the requests.
+    pub budget: Percent,
+    /// So many retries a second are there for each worker, whatever the traffic.
+    #[schemars(range(max = 10_000))]
+    pub budget_floor: u32,
+    /// The first retry waits for up to this, each further one for up to twice as long as the one before.
+    #[serde(with = "Backoff")]
+    pub backoff: Duration,
+    /// None waits for longer.
+    #[serde(with = "Backoff")]
+    pub backoff_at_most: Duration,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        let on = RetryOn { connect_failure: true, reset: true, timeout: false, statuses: vec![502, 503, 504] };
+        Self {
+            attempts: 1,
+            on,
+            budget: Percent(20),
+            budget_floor: 3,
+            backoff: Duration::from_millis(25),
+            backoff_at_most: Duration::from_millis(250),
+        }
+    }
+}
+
+/// What a request is sent again for: written as a list, of which the order does not matter.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RetryOn {
+    /// No endpoint could be reached.
+    pub connect_failure: bool,
+    /// The connection broke before the response began.
+    pub reset: bool,
+    /// The response did not begin in time.
+    pub timeout: bool,
+    /// Sorted.
+    pub statuses: Vec<u16>,
+}
+
+/// An item of the list.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+enum RetryCondition {
+    Failure(RetryFailure),
+    Status(#[schemars(range(min = 400, max = 599))] u16),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum RetryFailure {
+    ConnectFailure,
+    Reset,
+    Timeout,
+}
+
+impl Serialize for RetryOn {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let failures = [
+            (self.connect_failure, RetryFailure::ConnectFailure),
+            (self.reset, RetryFailure::Reset),
+            (self.timeout, RetryFailure::Timeout),
+        ];
+        let failures = failures.into_iter().filter_map(|(is_in, failure)| is_in.then_some(failure));
+        let failures = failures.map(RetryCondition::Failure);
+        serializer.collect_seq(failures.chain(self.statuses.iter().copied().map(RetryCondition::Status)))
+    }
+}
+
+impl<'de> Deserialize<'de> for RetryOn {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let conditions = Vec::<RetryCondition>::deserialize(deserializer)?;
+        if conditions.is_empty() {
+            return Err(de::Error::invalid_length(0, &"at least one condition"));
+        }
+        let mut on = Self::default();
+        for condition in conditions {
+            match condition {
+                RetryCondition::Failure(RetryFailure::ConnectFailure) => on.connect_failure = true,
+                RetryCondition::Failure(RetryFailure::Reset) => on.reset = true,
+                RetryCondition::Failure(RetryFailure::Timeout) => on.timeout = true,
+                RetryCondition::Status(status @ 400..=599) => on.statuses.push(status),
+                RetryCondition::Status(status) => {
+                    return Err(de::Error::custom(format_args!("expected a status of 400 to 599, found {status}")));
+                }
+            }
+        }
+        on.statuses.sort_unstable();
+        on.statuses.dedup();
+        Ok(on)
+    }
+}
+
+impl JsonSchema for RetryOn {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "RetryOn".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut schema = Vec::<RetryCondition>::json_schema(generator);
+        schema.insert("minItems".to_owned(), 1.into());
+        schema
+    }
+}
+
+/// Failures are statuses of 500 and above, and requests without a response.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
+pub struct CircuitBreaker {
+    /// Such a share of failures opens the circuit: requests are answered with 503 at once.
+    pub failure_rate: Percent,
+    /// The share is not looked at before there were so many requests within the window.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub minimum_requests: u32,
+    /// Over what time the share is counted.
+    #[serde(with = "Window")]
+    pub window: Duration,
+    /// How long it stays open before some requests are let through to see.
+    #[serde(with = "HumanDuration::<1, HOUR>")]
+    pub open_for: Duration,
+    /// So many at a time are let through then; if as many end well it closes, if one fails it stays open.
+    #[schemars(range(min = 1, max = 1_000))]
+    pub probes: u32,
+}
+
+impl Default for CircuitBreaker {
+    fn default() -> Self {
+        Self {
+            failure_rate: Percent(50),
+            minimum_requests: 20,
+            window: Duration::from_secs(10),
+            open_for: Duration::from_secs(5),
+            probes: 3,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json, to_value};
+
+    use super::*;
+
+    #[test]
+    fn conditions_of_retries_are_read_and_written() {
+        let list = json!(["connect-failure", "timeout", 429, 503]);
+        let on: RetryOn = from_value(list.clone()).unwrap();
+        assert_eq!(on, RetryOn { connect_failure: true, reset: false, timeout: true, statuses: vec![429, 503] });
+        assert_eq!(to_value(&on).unwrap(), list);
+        assert_eq!(from_value::<RetryOn>(json!([503, "timeout", 429, 503, "connect-failure"])).unwrap(), on);
+        for wrong in [json!([]), json!([200]), json!([600]), json!(["never"]), json!(503)] {
+            assert!(from_value::<RetryOn>(wrong.clone()).is_err(), "{wrong}");
+        }
+    }
+}
