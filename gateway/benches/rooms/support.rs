@@ -11,7 +11,7 @@ use std::{
 };
 
 use gateway_config as config;
-use gateway_config::{Catalog, PluginFacts, PluginProblem};
+use gateway_config::{Catalog, CatalogError, PluginFacts, PluginProblem};
 use gateway_core::model::{ComponentSource, Config, Plugin};
 use gateway_http::{
     body::{Body, Traffic},
@@ -117,8 +117,8 @@ pub fn config(yaml: &str) -> Config {
 pub struct NoPlugins;
 
 impl Catalog for NoPlugins {
-    fn open(&mut self, _: &ComponentSource) -> Result<Arc<PluginFacts>, String> {
-        Err("no plugins here".to_owned())
+    fn open(&mut self, _: &ComponentSource) -> Result<Arc<PluginFacts>, CatalogError> {
+        Err(CatalogError::component("no plugins here"))
     }
 
     fn configure(&mut self, _: &Plugin, _: &serde_json::Value) -> Result<(), Vec<PluginProblem>> {

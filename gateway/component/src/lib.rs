@@ -4,6 +4,7 @@
 
 use std::{fmt::Write, path::Path};
 
+use thiserror::Error;
 use wasi_preview1_component_adapter_provider::{
     WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
 };
@@ -27,6 +28,27 @@ package wasi:random@0.2.12 {
 }
 ";
 
+/// Why there is no component.
+#[derive(Debug, Error)]
+pub enum ComponentError {
+    /// The interface between the gateway and plugins has no such part.
+    #[error("{key}: there is no `{name}`; there are {}", known.join(", "))]
+    UnknownInterface {
+        /// Where it was named: `imports` or `exports`.
+        key: &'static str,
+        /// What was named.
+        name: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// The world cannot be read.
+    #[error("{0:#}")]
+    World(#[source] anyhow::Error),
+    /// The module lacks an export of the world, or imports what the world does not have.
+    #[error("{0:#}")]
+    Module(#[source] anyhow::Error),
+}
+
 /// The interface with a world `project` of what a project exports, besides `lifecycle`, and imports, besides `http`. Its
 /// phases own the request and the response if `owned`, and it imports WASI's randomness then: both are for engines of
 /// JavaScript, whose modules reach nothing that is not in their world.
@@ -34,7 +56,7 @@ package wasi:random@0.2.12 {
 /// # Errors
 ///
 /// There is no such interface; with its name.
-pub fn wit(exports: &[String], imports: &[String], owned: bool) -> Result<String, String> {
+pub fn wit(exports: &[String], imports: &[String], owned: bool) -> Result<String, ComponentError> {
     let mut world = format!("\nworld {WORLD} {{\n  import http;\n");
     for import in imports.iter().filter(|import| *import != "http") {
         let _ = writeln!(world, "  import {import};");
@@ -60,7 +82,8 @@ pub fn wit(exports: &[String], imports: &[String], owned: bool) -> Result<String
     let known = [(exports, named("world plugin {"), "exports"), (imports, named("world imports {"), "imports")];
     for (wanted, all, key) in known {
         if let Some(unknown) = wanted.iter().find(|name| !all.contains(&name.as_str())) {
-            return Err(format!("{key}: there is no `{unknown}`; there are {}", all.join(", ")));
+            let known = all.into_iter().map(str::to_owned).collect();
+            return Err(ComponentError::UnknownInterface { key, name: unknown.clone(), known });
         }
     }
     let mut interface = INTERFACE.to_owned();
@@ -80,13 +103,13 @@ pub fn wit(exports: &[String], imports: &[String], owned: bool) -> Result<String
 /// # Errors
 ///
 /// The module lacks an export of the world, or imports what the world does not have.
-pub fn component(module: &[u8], wit: &str) -> Result<Vec<u8>, String> {
-    let explain = |error: anyhow::Error| format!("{error:#}");
+pub fn component(module: &[u8], wit: &str) -> Result<Vec<u8>, ComponentError> {
     let mut resolve = Resolve::default();
-    let package = resolve.push_str(Path::new("plugin.wit"), wit).map_err(|error| format!("{error:#}"))?;
-    let world = resolve.select_world(&[package], Some(WORLD)).map_err(|error| format!("{error:#}"))?;
+    let package =
+        resolve.push_str(Path::new("plugin.wit"), wit).map_err(|error| ComponentError::World(error.into()))?;
+    let world = resolve.select_world(&[package], Some(WORLD)).map_err(|error| ComponentError::World(error.into()))?;
     let mut module = module.to_vec();
-    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(explain)?;
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(ComponentError::Module)?;
     ComponentEncoder::default()
         .validate(true)
         .module(&module)
@@ -94,7 +117,7 @@ pub fn component(module: &[u8], wit: &str) -> Result<Vec<u8>, String> {
             encoder.adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER)
         })
         .and_then(|encoder| encoder.encode())
-        .map_err(explain)
+        .map_err(ComponentError::Module)
 }
 
 /// A core module without the sections that only tell about its sources. What is no module is left to whoever reads it next.
@@ -135,7 +158,7 @@ fn leb(bytes: &[u8]) -> Option<(usize, usize)> {
 /// # Errors
 ///
 /// The module lacks an export of the world, or imports what the world does not have.
-pub fn component_of(module: &[u8], exports: &[String], owned: bool) -> Result<Vec<u8>, String> {
+pub fn component_of(module: &[u8], exports: &[String], owned: bool) -> Result<Vec<u8>, ComponentError> {
     component(module, &wit(exports, &[], owned)?)
 }
 
@@ -170,9 +193,9 @@ mod tests {
 
     #[test]
     fn an_interface_that_there_is_not_is_named() {
-        let error = wit(&names(&["request-filter"]), &names(&["sockets"]), false).unwrap_err();
+        let error = wit(&names(&["request-filter"]), &names(&["sockets"]), false).unwrap_err().to_string();
         assert!(error.starts_with("imports: there is no `sockets`; there are http, bodies,"), "{error}");
-        let error = wit(&names(&["request"]), &[], false).unwrap_err();
+        let error = wit(&names(&["request"]), &[], false).unwrap_err().to_string();
         assert!(error.contains("exports: there is no `request`") && error.contains("request-filter"), "{error}");
     }
 
@@ -220,7 +243,7 @@ mod tests {
     #[test]
     fn a_module_without_what_the_world_exports_is_refused() {
         let wit = wit(&names(&["request-filter"]), &[], false).unwrap();
-        let error = component(b"\0asm\x01\0\0\0", &wit).unwrap_err();
+        let error = component(b"\0asm\x01\0\0\0", &wit).unwrap_err().to_string();
         assert!(error.contains("lifecycle"), "{error}");
     }
 }

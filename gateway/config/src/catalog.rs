@@ -1,21 +1,24 @@
 //! What this room asks about plugins, so that it need not know how they run.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, error::Error, sync::Arc};
 
 use gateway_core::model::{ComponentSource, Dns, FileSource, Plugin, SecretSource};
 use gateway_pipeline::Phases;
 use serde_json::Value;
+use thiserror::Error;
+
+use crate::lock::LockError;
 
 /// The plugins that a configuration can name.
 pub trait Catalog {
     /// Whether the operator has approved a plugin's component and its grants, where there is a list of those. Asked before
     /// `open` and everything else: nothing of the component has run until then. The error says how to approve it.
-    fn admit(&mut self, _plugin: &Plugin) -> Result<(), String> {
+    fn admit(&mut self, _plugin: &Plugin) -> Result<(), CatalogError> {
         Ok(())
     }
 
     /// Loads a component and reads what it says about itself. The error says what is wrong and how to cure it.
-    fn open(&mut self, source: &ComponentSource) -> Result<Arc<PluginFacts>, String>;
+    fn open(&mut self, source: &ComponentSource) -> Result<Arc<PluginFacts>, CatalogError>;
 
     /// Told before any plugin is asked: what a plugin may read while it is configured. Returns the files that cannot be had from
     /// the services that have them, and why.
@@ -32,12 +35,36 @@ pub trait Catalog {
     fn configure(&mut self, plugin: &Plugin, config: &Value) -> Result<(), Vec<PluginProblem>>;
 
     /// Asks the plugin what it has an answer for with a configuration that it accepts; none if it does not say.
-    fn endpoints(&mut self, _plugin: &Plugin, _config: &Value) -> Result<Option<Vec<PluginEndpoint>>, String> {
+    fn endpoints(&mut self, _plugin: &Plugin, _config: &Value) -> Result<Option<Vec<PluginEndpoint>>, CatalogError> {
         Ok(None)
     }
 
     /// The names of the standard plugins.
     fn builtins(&self) -> Vec<String>;
+}
+
+/// Why a plugin cannot be used.
+#[derive(Debug, Error)]
+pub enum CatalogError {
+    /// It is not approved, or what is approved cannot be read.
+    #[error(transparent)]
+    Lock(#[from] Arc<LockError>),
+    /// Its component cannot be had, loaded or asked.
+    #[error(transparent)]
+    Component(Box<dyn Error + Send + Sync>),
+}
+
+impl CatalogError {
+    /// Its component cannot be had, loaded or asked.
+    pub fn component(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Component(error.into())
+    }
+}
+
+impl From<LockError> for CatalogError {
+    fn from(error: LockError) -> Self {
+        Self::Lock(Arc::new(error))
+    }
 }
 
 #[derive(Debug, Clone)]

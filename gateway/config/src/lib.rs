@@ -20,7 +20,7 @@ mod testing;
 mod tests;
 mod yaml;
 
-pub use catalog::{Catalog, PluginEndpoint, PluginFacts, PluginProblem, Wants};
+pub use catalog::{Catalog, CatalogError, PluginEndpoint, PluginFacts, PluginProblem, Wants};
 #[cfg(test)]
 pub use check::load;
 pub use check::{Checked, check, definitions, log_level, read};

@@ -6,10 +6,70 @@ use std::{
     fmt::Write,
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use gateway_core::model::{ComponentSource, Grants, Names, Plugin};
 use serde::Deserialize;
+use thiserror::Error;
+
+/// The file cannot be read, or does not have a plugin as it is.
+#[derive(Debug, Error)]
+pub enum LockError {
+    /// It is there and cannot be read.
+    #[error("{}: {source}", file.display())]
+    Unreadable {
+        /// Where it is.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is not what `gateway plugin approve` writes.
+    #[error("{}: {source}", file.display())]
+    Malformed {
+        /// Where it is.
+        file: PathBuf,
+        /// Why.
+        source: Box<serde_yaml::Error>,
+    },
+    /// It does not have the plugin.
+    #[error("plugin `{plugin}` is not approved: {}", cure(file))]
+    NotApproved {
+        /// Its name.
+        plugin: Arc<str>,
+        /// Where the file is.
+        file: PathBuf,
+    },
+    /// The plugin imports or is granted more than it has.
+    #[error("plugin `{plugin}` {}, which is not approved: {}", more.join(" and "), cure(file))]
+    MoreThanApproved {
+        /// Its name.
+        plugin: Arc<str>,
+        /// What is more.
+        more: Vec<String>,
+        /// Where the file is.
+        file: PathBuf,
+    },
+    /// The plugin is another component.
+    #[error(
+        "plugin `{plugin}` is not the component that was approved: its SHA-256 is {sha256}, not {approved}: {}",
+        cure(file)
+    )]
+    AnotherComponent {
+        /// Its name.
+        plugin: Arc<str>,
+        /// What it is.
+        sha256: String,
+        /// What was approved.
+        approved: String,
+        /// Where the file is.
+        file: PathBuf,
+    },
+}
+
+fn cure(file: &Path) -> String {
+    format!("`gateway plugin approve -c …` shows what changes and writes {}", file.display())
+}
 
 /// Beside the configuration.
 pub const FILE: &str = "gateway.lock";
@@ -92,15 +152,17 @@ impl Lock {
     /// # Errors
     ///
     /// It cannot be read or understood; with its name.
-    pub fn read(folder: &Path) -> Result<Option<Self>, String> {
+    pub fn read(folder: &Path) -> Result<Option<Self>, LockError> {
         let file = folder.join(FILE);
         let text = match fs::read_to_string(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(format!("{}: {error}", file.display())),
+            Err(source) => return Err(LockError::Unreadable { file, source }),
         };
-        let typed: Typed = serde_yaml::from_str(&text).map_err(|error| format!("{}: {error}", file.display()))?;
-        Ok(Some(Self { file, entries: typed.plugins }))
+        match serde_yaml::from_str::<Typed>(&text) {
+            Ok(typed) => Ok(Some(Self { file, entries: typed.plugins })),
+            Err(source) => Err(LockError::Malformed { file, source: Box::new(source) }),
+        }
     }
 
     /// Whether a plugin is approved with its grants, as far as that can be told without its component.
@@ -108,16 +170,16 @@ impl Lock {
     /// # Errors
     ///
     /// It is not; what is missing, and how to approve it.
-    pub fn allows_grants(&self, plugin: &Plugin) -> Result<(), String> {
-        let name = &plugin.name;
+    pub fn allows_grants(&self, plugin: &Plugin) -> Result<(), LockError> {
+        let (name, file) = (&plugin.name, || self.file.clone());
         let Some(approved) = self.entries.get(&**name) else {
-            return Err(format!("plugin `{name}` is not approved: {}", self.cure()));
+            return Err(LockError::NotApproved { plugin: name.clone(), file: file() });
         };
         let now = Entry { grants: granted(&plugin.grants), ..Entry::default() };
         let more = now.beyond(approved);
-        match &more[..] {
-            [] => Ok(()),
-            more => Err(format!("plugin `{name}` {}, which is not approved: {}", more.join(" and "), self.cure())),
+        match more.is_empty() {
+            true => Ok(()),
+            false => Err(LockError::MoreThanApproved { plugin: name.clone(), more, file: file() }),
         }
     }
 
@@ -126,21 +188,18 @@ impl Lock {
     /// # Errors
     ///
     /// It is not; which one it is, and how to approve it.
-    pub fn allows_component(&self, plugin: &Plugin, sha256: &str) -> Result<(), String> {
+    pub fn allows_component(&self, plugin: &Plugin, sha256: &str) -> Result<(), LockError> {
         self.allows_grants(plugin)?;
-        let name = &plugin.name;
-        let approved = self.entries.get(&**name).map_or("", |entry| &entry.sha256);
+        let approved = self.entries.get(&*plugin.name).map_or("", |entry| &entry.sha256);
         if approved.eq_ignore_ascii_case(sha256) {
             return Ok(());
         }
-        let cure = self.cure();
-        Err(format!(
-            "plugin `{name}` is not the component that was approved: its SHA-256 is {sha256}, not {approved}: {cure}"
-        ))
-    }
-
-    fn cure(&self) -> String {
-        format!("`gateway plugin approve -c …` shows what changes and writes {}", self.file.display())
+        Err(LockError::AnotherComponent {
+            plugin: plugin.name.clone(),
+            sha256: sha256.to_owned(),
+            approved: approved.to_owned(),
+            file: self.file.clone(),
+        })
     }
 
     pub fn entries(&self) -> &BTreeMap<String, Entry> {
@@ -197,7 +256,7 @@ mod tests {
             assert_eq!(Lock::read(folder.path()).unwrap().unwrap().entries, entries);
         }
         fs::write(folder.path().join(FILE), "plugins: { a: { componnt: x } }").unwrap();
-        assert!(Lock::read(folder.path()).unwrap_err().contains("gateway.lock: "));
+        assert!(Lock::read(folder.path()).unwrap_err().to_string().contains("gateway.lock: "));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    catalog::Catalog,
+    catalog::{Catalog, CatalogError},
     file::{ConfiguredUse, File},
 };
 
@@ -20,7 +20,7 @@ pub(super) fn base() -> Value {
 
 /// The schema of the whole, with titles and descriptions for editors. The configuration of each standard
 /// plugin is checked wherever the plugin is used. Fails if the catalog cannot open its own plugins.
-pub fn schema(catalog: &mut dyn Catalog) -> Result<Value, String> {
+pub fn schema(catalog: &mut dyn Catalog) -> Result<Value, CatalogError> {
     let mut schema = base();
     let names = catalog.builtins();
     let mut conditions = Vec::new();

@@ -6,7 +6,7 @@ use gateway_core::model::{ComponentSource, Plugin};
 use gateway_pipeline::Phases;
 use serde_json::{Value, json};
 
-use crate::catalog::{Catalog, PluginEndpoint, PluginFacts, PluginProblem, Wants};
+use crate::catalog::{Catalog, CatalogError, PluginEndpoint, PluginFacts, PluginProblem, Wants};
 
 #[derive(Default)]
 pub(super) struct Fake {
@@ -85,17 +85,22 @@ pub(super) fn plugin(config_schema: Value) -> PluginFacts {
 }
 
 impl Catalog for Fake {
-    fn open(&mut self, source: &ComponentSource) -> Result<Arc<PluginFacts>, String> {
+    fn open(&mut self, source: &ComponentSource) -> Result<Arc<PluginFacts>, CatalogError> {
         let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         match source {
             ComponentSource::Builtin(name) => {
-                self.builtins.get(name).cloned().ok_or_else(|| "no such builtin".to_owned())
+                self.builtins.get(name).cloned().ok_or_else(|| CatalogError::component("no such builtin"))
             }
             ComponentSource::File(path) => {
-                let missing = || format!("cannot read component `{}`: there is no such file", path.display());
+                let missing = || {
+                    let path = path.display();
+                    CatalogError::component(format!("cannot read component `{path}`: there is no such file"))
+                };
                 self.files.get(&name(path)).cloned().ok_or_else(missing)
             }
-            ComponentSource::Http { .. } | ComponentSource::Oci(_) => Err("nobody is asked here".to_owned()),
+            ComponentSource::Http { .. } | ComponentSource::Oci(_) => {
+                Err(CatalogError::component("nobody is asked here"))
+            }
         }
     }
 
@@ -112,7 +117,7 @@ impl Catalog for Fake {
     }
 
     /// Has what is in `endpoints`, each as `METHOD PATH ABOUT`.
-    fn endpoints(&mut self, _: &Plugin, config: &Value) -> Result<Option<Vec<PluginEndpoint>>, String> {
+    fn endpoints(&mut self, _: &Plugin, config: &Value) -> Result<Option<Vec<PluginEndpoint>>, CatalogError> {
         let Some(list) = config["endpoints"].as_array() else { return Ok(None) };
         let endpoint = |line: &Value| {
             let mut words = line.as_str().unwrap_or_default().splitn(3, ' ').map(str::to_owned);

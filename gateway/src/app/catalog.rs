@@ -11,8 +11,8 @@ use std::{
 use bytes::Bytes;
 use gateway_config as config;
 use gateway_config::{
-    Catalog, PluginEndpoint, PluginFacts, PluginProblem, Redaction,
-    lock::{Entry, Lock},
+    Catalog, CatalogError, PluginEndpoint, PluginFacts, PluginProblem, Redaction,
+    lock::{Entry, Lock, LockError},
 };
 use gateway_core::model::{ComponentSource, Dns, FileSource, Plugin, PluginUse, SecretSource};
 use gateway_standard as builtin;
@@ -56,7 +56,7 @@ struct Component {
 /// What has to be approved before it runs.
 enum Approval {
     /// What the operator's list has, if there is one; or why it cannot be read.
-    Lock(Result<Option<Lock>, String>),
+    Lock(Result<Option<Lock>, Arc<LockError>>),
     /// Nothing runs: what there is to approve is collected.
     Collect(BTreeMap<String, Entry>),
 }
@@ -74,8 +74,12 @@ impl<'a> Components<'a> {
     }
 
     /// Where there is a lock, only what it has runs.
-    pub(super) fn locked(runtime: &'a Runtime, reflected: &'a Reflected, lock: Result<Option<Lock>, String>) -> Self {
-        Self::new(runtime, reflected, Approval::Lock(lock))
+    pub(super) fn locked(
+        runtime: &'a Runtime,
+        reflected: &'a Reflected,
+        lock: Result<Option<Lock>, LockError>,
+    ) -> Self {
+        Self::new(runtime, reflected, Approval::Lock(lock.map_err(Arc::new)))
     }
 
     /// Components are looked at, and do not run.
@@ -112,7 +116,7 @@ impl<'a> Components<'a> {
     }
 
     /// One for each plugin and configuration.
-    fn prepare(&mut self, plugin: &Plugin, config: &serde_json::Value) -> Result<Arc<Prepared>, String> {
+    fn prepare(&mut self, plugin: &Plugin, config: &serde_json::Value) -> Result<Arc<Prepared>, CatalogError> {
         let loaded = self.load(&plugin.component)?;
         let key = (plugin.name.clone(), config.to_string());
         let prepared = self.prepared.entry(key).or_insert_with(|| Prepared::new(loaded, settings(plugin, config)));
@@ -120,42 +124,49 @@ impl<'a> Components<'a> {
     }
 
     /// What a plugin has to say about what it has an answer for, in OpenAPI.
-    pub(super) fn openapi(&mut self, plugin: &Plugin, config: &serde_json::Value) -> Result<Option<String>, String> {
-        self.prepare(plugin, config)?.openapi(&self.shared)
+    pub(super) fn openapi(
+        &mut self,
+        plugin: &Plugin,
+        config: &serde_json::Value,
+    ) -> Result<Option<String>, CatalogError> {
+        self.prepare(plugin, config)?.openapi(&self.shared).map_err(CatalogError::component)
     }
 
-    fn load(&mut self, source: &ComponentSource) -> Result<Arc<Loaded>, String> {
+    fn load(&mut self, source: &ComponentSource) -> Result<Arc<Loaded>, CatalogError> {
         if let Some(loaded) = self.loaded.get(source) {
             return Ok(loaded.clone());
         }
         let loaded = match source {
             ComponentSource::Builtin(name) => match builtin::builtin(name) {
                 Some(bytes) => self.runtime.load(bytes),
-                None => return Err(format!("there is no standard plugin `{name}`")),
+                None => return Err(CatalogError::component(format!("there is no standard plugin `{name}`"))),
             },
             ComponentSource::File(_) | ComponentSource::Http { .. } | ComponentSource::Oci(_) => {
                 let bytes = self.component(source)?.bytes.clone();
                 self.runtime.load(&bytes)
             }
         };
-        let loaded = loaded.map_err(|error| error.to_string())?;
+        let loaded = loaded.map_err(CatalogError::component)?;
         self.loaded.insert(source.clone(), loaded.clone());
         Ok(loaded)
     }
 
     /// The bytes of a component that is no standard one: read or fetched once.
-    fn component(&mut self, source: &ComponentSource) -> Result<&Component, String> {
+    fn component(&mut self, source: &ComponentSource) -> Result<&Component, CatalogError> {
         match self.bytes.entry(source.clone()) {
             Occupied(entry) => Ok(entry.into_mut()),
             Vacant(entry) => {
                 let Fetched { bytes, warning, tag } = match source {
-                    ComponentSource::Builtin(name) => return Err(format!("`{name}` is a standard plugin")),
+                    ComponentSource::Builtin(name) => {
+                        return Err(CatalogError::component(format!("`{name}` is a standard plugin")));
+                    }
                     ComponentSource::File(path) => {
-                        Bytes::from(plugin::read(path).map_err(|error| error.to_string())?).into()
+                        Bytes::from(plugin::read(path).map_err(CatalogError::component)?).into()
                     }
                     ComponentSource::Http { url, sha256 } => {
                         let url = url.clone();
-                        let digest = Digest::parse(sha256).ok_or_else(|| "it needs a SHA-256".to_owned())?;
+                        let digest =
+                            Digest::parse(sha256).ok_or_else(|| CatalogError::component("it needs a SHA-256"))?;
                         fetched(Wanted::Http { url, digest })?
                     }
                     ComponentSource::Oci(reference) => fetched(Wanted::Oci(reference.clone()))?,
@@ -166,25 +177,25 @@ impl<'a> Components<'a> {
     }
 
     /// What a component is, without running it.
-    fn examine(&mut self, source: &ComponentSource) -> Result<Examined, String> {
+    fn examine(&mut self, source: &ComponentSource) -> Result<Examined, CatalogError> {
         let bytes = self.component(source)?.bytes.clone();
-        self.runtime.examine(&bytes).map_err(|error| error.to_string())
+        self.runtime.examine(&bytes).map_err(CatalogError::component)
     }
 }
 
 /// A component from elsewhere, before anything that names it is in force.
-fn fetched(wanted: Wanted) -> Result<Fetched, String> {
-    fetch(wanted, &Kept::usual()).map_err(|why| format!("the component cannot be had: {why}"))
+fn fetched(wanted: Wanted) -> Result<Fetched, CatalogError> {
+    fetch(wanted, &Kept::usual()).map_err(|why| CatalogError::component(format!("the component cannot be had: {why}")))
 }
 
 impl Catalog for Components<'_> {
-    fn admit(&mut self, plugin: &Plugin) -> Result<(), String> {
+    fn admit(&mut self, plugin: &Plugin) -> Result<(), CatalogError> {
         let source = &plugin.component;
         if matches!(source, ComponentSource::Builtin(_)) {
             return Ok(());
         }
         match &self.approval {
-            Approval::Lock(Err(why)) => return Err(why.clone()),
+            Approval::Lock(Err(error)) => return Err(Arc::clone(error).into()),
             Approval::Lock(Ok(None)) => return Ok(()),
             // What is not approved is not even fetched.
             Approval::Lock(Ok(Some(lock))) => match source {
@@ -209,7 +220,7 @@ impl Catalog for Components<'_> {
         Ok(())
     }
 
-    fn open(&mut self, source: &ComponentSource) -> Result<Arc<PluginFacts>, String> {
+    fn open(&mut self, source: &ComponentSource) -> Result<Arc<PluginFacts>, CatalogError> {
         if let (Approval::Collect(_), false) = (&self.approval, matches!(source, ComponentSource::Builtin(_))) {
             let Examined { phases, wants: wanted, .. } = self.examine(source)?;
             return Ok(Arc::new(PluginFacts {
@@ -236,7 +247,7 @@ impl Catalog for Components<'_> {
     }
 
     fn configure(&mut self, plugin: &Plugin, config: &serde_json::Value) -> Result<(), Vec<PluginProblem>> {
-        let whole = |message| vec![PluginProblem { pointer: String::new(), message }];
+        let whole = |error: CatalogError| vec![PluginProblem { pointer: String::new(), message: error.to_string() }];
         let prepared = self.prepare(plugin, config).map_err(whole)?;
         prepared.try_configure(&self.shared).map_err(|problems| {
             // A plugin that shows what it cannot read shows it to everybody who sees the log.
@@ -255,8 +266,8 @@ impl Catalog for Components<'_> {
         &mut self,
         plugin: &Plugin,
         config: &serde_json::Value,
-    ) -> Result<Option<Vec<PluginEndpoint>>, String> {
-        let endpoints = self.prepare(plugin, config)?.endpoints(&self.shared)?;
+    ) -> Result<Option<Vec<PluginEndpoint>>, CatalogError> {
+        let endpoints = self.prepare(plugin, config)?.endpoints(&self.shared).map_err(CatalogError::component)?;
         let told = |plugin::Endpoint { method, path, about }| PluginEndpoint { method, path, about };
         Ok(endpoints.map(|endpoints| endpoints.into_iter().map(told).collect()))
     }

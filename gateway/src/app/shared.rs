@@ -3,13 +3,14 @@
 use std::{
     collections::BTreeMap,
     fmt, fs, io,
+    path::PathBuf,
     sync::{Arc, Mutex, OnceLock, PoisonError, atomic::Ordering::Relaxed},
 };
 
 use gateway_core::model::{Log, RedisServer, RedisServers, SecretSource, StateBackend};
 use gateway_state::{
     MemoryStore, Responses,
-    redis::{self, Redis, Servers},
+    redis::{self, CredentialsError, Redis, Servers},
 };
 use gateway_telemetry::{
     Logging, Metrics,
@@ -145,10 +146,12 @@ fn credentials(server: &RedisServer, secrets: &BTreeMap<String, SecretSource>) -
     Arc::new(move || {
         let read = |source: &Option<(String, SecretSource)>| {
             let Some((name, source)) = source else { return Ok(None) };
-            let bytes = secrets::read(source).map_err(|error| format!("secret `{name}`: {error}"))?;
-            Ok::<_, String>(Some(String::from_utf8_lossy(&bytes).into_owned()))
+            let failed = |source| CredentialsError::Secret { name: name.clone(), source };
+            let bytes = secrets::read(source).map_err(failed)?;
+            Ok::<_, CredentialsError>(Some(String::from_utf8_lossy(&bytes).into_owned()))
         };
-        let ca = ca.as_ref().map(|path| fs::read(path).map_err(|error| format!("{}: {error}", path.display())));
+        let failed = |path: &PathBuf, source| CredentialsError::Authorities { path: path.clone(), source };
+        let ca = ca.as_ref().map(|path| fs::read(path).map_err(|error| failed(path, error)));
         Ok(redis::Credentials {
             username: read(&username)?.or_else(|| fixed.clone()),
             password: read(&password)?.map(redis::Secret),

@@ -212,7 +212,8 @@ async fn measured(loaded: &Arc<Loaded>, case: &Case, cases: &Cases) -> Result<Ve
 
 async fn nothing(runtime: &Runtime) -> Result<Duration, String> {
     let module = include_bytes!(concat!(env!("OUT_DIR"), "/noop.wasm"));
-    let component = gateway_component::component_of(module, &["request-filter".to_owned()], false)?;
+    let component = gateway_component::component_of(module, &["request-filter".to_owned()], false)
+        .map_err(|error| error.to_string())?;
     let loaded = runtime.load(&component).map_err(|error| error.to_string())?;
     let case = Case::of("nothing");
     let calls = measured(&loaded, &case, &Cases::default()).await?;

@@ -4,15 +4,22 @@
 //! beside them.
 
 use std::{
-    fmt,
     io::{self, BufWriter, IsTerminal},
     sync::{Mutex, PoisonError},
 };
 
 use gateway_core::model::{Log, LogFormat};
+use thiserror::Error;
 use tracing::Subscriber;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::{EnvFilter, Registry, fmt::MakeWriter, layer::SubscriberExt, reload, util::SubscriberInitExt};
+use tracing_subscriber::{
+    EnvFilter, Registry,
+    filter::ParseError,
+    fmt::MakeWriter,
+    layer::SubscriberExt,
+    reload,
+    util::{SubscriberInitExt, TryInitError},
+};
 
 use super::metrics::Metrics;
 
@@ -27,26 +34,15 @@ pub struct Logging {
 }
 
 /// The log could not be set up as asked.
-#[derive(Debug)]
+#[derive(Debug, Error)]
 pub enum LogError {
     /// The level is not a filter directive.
-    Level(String),
+    #[error("log level: {0}; expected `info`, `debug`, or directives like `warn,gateway=debug`")]
+    Level(#[source] ParseError),
     /// There is a log already.
-    AlreadySet,
+    #[error("a log is set up already")]
+    AlreadySet(#[source] TryInitError),
 }
-
-impl fmt::Display for LogError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Level(why) => {
-                write!(f, "log level: {why}; expected `info`, `debug`, or directives like `warn,gateway=debug`")
-            }
-            Self::AlreadySet => f.write_str("a log is set up already"),
-        }
-    }
-}
-
-impl std::error::Error for LogError {}
 
 impl Logging {
     /// Sends this process's events to standard error from now on. Lines that are dropped count in `metrics`.
@@ -61,7 +57,7 @@ impl Logging {
             LogFormat::Json => json(registry, writer).try_init(),
             LogFormat::Text => text(registry, writer, colours()).try_init(),
         };
-        done.map_err(|_| LogError::AlreadySet)?;
+        done.map_err(LogError::AlreadySet)?;
         Ok(Self { filter: handle, level: Mutex::new(log.level.clone()), _flush: guard })
     }
 
@@ -86,7 +82,7 @@ pub fn check_level(level: &str) -> Result<(), LogError> {
 }
 
 fn filter(level: &str) -> Result<EnvFilter, LogError> {
-    EnvFilter::builder().parse(level).map_err(|error| LogError::Level(error.to_string()))
+    EnvFilter::builder().parse(level).map_err(LogError::Level)
 }
 
 fn json<S, W>(registry: S, writer: W) -> impl Subscriber + Send + Sync

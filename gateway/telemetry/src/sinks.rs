@@ -3,12 +3,13 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, io,
+    io,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use gateway_core::model::SinkTarget;
+use thiserror::Error;
 
 use super::{
     metrics::{Metrics, SinkMetrics},
@@ -45,20 +46,13 @@ pub enum Refused {
 }
 
 /// A sink's target cannot be opened.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("sink {sink:?}: {target} cannot be opened for writing: {source}")]
 pub struct OpenError {
     pub sink: String,
     pub target: String,
-    pub error: io::Error,
+    pub source: io::Error,
 }
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sink {:?}: {} cannot be opened for writing: {}", self.sink, self.target, self.error)
-    }
-}
-
-impl std::error::Error for OpenError {}
 
 /// The sinks of a configuration, with every target open. Lines go there once it is installed; until then, and if it never is,
 /// the sinks before it stay as they are.
@@ -206,8 +200,8 @@ fn describe(target: &SinkTarget) -> String {
     }
 }
 
-fn failed(sink: &str, target: &SinkTarget, error: io::Error) -> OpenError {
-    OpenError { sink: sink.to_owned(), target: describe(target), error }
+fn failed(sink: &str, target: &SinkTarget, source: io::Error) -> OpenError {
+    OpenError { sink: sink.to_owned(), target: describe(target), source }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use super::ListenerTls;
 
@@ -39,12 +40,17 @@ const TOKEN_BYTES: usize = 16;
 /// # Errors
 ///
 /// What a token is.
-pub fn check_token(token: &[u8]) -> Result<(), String> {
+pub fn check_token(token: &[u8]) -> Result<(), InvalidToken> {
     if token.len() < TOKEN_BYTES || !token.iter().all(u8::is_ascii_graphic) {
-        return Err(format!("a token is at least {TOKEN_BYTES} visible ASCII characters"));
+        return Err(InvalidToken);
     }
     Ok(())
 }
+
+/// A secret that cannot be an operator's token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a token is at least {TOKEN_BYTES} visible ASCII characters")]
+pub struct InvalidToken;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use http::{HeaderName, HeaderValue, uri::PathAndQuery};
+use http::{HeaderName, HeaderValue, header::InvalidHeaderValue, uri::PathAndQuery};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use super::Upstream;
 
@@ -26,12 +27,23 @@ pub struct Tracing {
 /// # Errors
 ///
 /// It has bytes that no field can have.
-pub fn field_of_secret(name: &HeaderName, secret: &str, value: &[u8]) -> Result<HeaderValue, String> {
-    let mut value = HeaderValue::from_bytes(value).map_err(|_| {
-        format!("secret `{secret}` cannot be the value of the field `{name}`: it has control characters")
+pub fn field_of_secret(name: &HeaderName, secret: &str, value: &[u8]) -> Result<HeaderValue, InvalidSecretField> {
+    let mut value = HeaderValue::from_bytes(value).map_err(|source| InvalidSecretField {
+        secret: secret.to_owned(),
+        name: name.clone(),
+        source,
     })?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+/// A secret that has bytes that no field can have.
+#[derive(Debug, Error)]
+#[error("secret `{secret}` cannot be the value of the field `{name}`: it has control characters")]
+pub struct InvalidSecretField {
+    secret: String,
+    name: HeaderName,
+    source: InvalidHeaderValue,
 }
 
 /// How spans are sent (OpenTelemetry protocol 1.x).

@@ -164,7 +164,7 @@ impl Cluster {
             let dialed = tokio::time::timeout(CONNECT / 2, link.dialer.dial(&target)).await;
             let answer = match dialed {
                 Ok(Ok((connection, _))) => asked(connection, seed).await,
-                Ok(Err(why)) => Err(why),
+                Ok(Err(error)) => Err(error.to_string()),
                 Err(_) => Err("no answer".to_owned()),
             };
             match answer {

@@ -3,9 +3,13 @@
 
 use std::time::Duration;
 
-use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo, TlsCertificates, aio::MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError, RedisResult, TlsCertificates,
+    aio::MultiplexedConnection,
+};
+use thiserror::Error;
 
-use super::{ReadCredentials, Secret};
+use super::{CredentialsError, ReadCredentials, Secret};
 
 /// For connecting, and for a probe.
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
@@ -33,13 +37,25 @@ pub(super) enum Target {
     },
 }
 
+/// Why there is no connection.
+#[derive(Debug, Error)]
+pub(super) enum DialError {
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    #[error(transparent)]
+    Server(#[from] RedisError),
+    /// Of each Sentinel, why it names no primary.
+    #[error("{}", .0.join("; "))]
+    Sentinels(Vec<String>),
+}
+
 pub(super) struct Dialer {
     pub(super) credentials: ReadCredentials,
 }
 
 impl Dialer {
     /// Opens a connection; also says to which URL.
-    pub(super) async fn dial(&self, target: &Target) -> Result<(MultiplexedConnection, String), String> {
+    pub(super) async fn dial(&self, target: &Target) -> Result<(MultiplexedConnection, String), DialError> {
         let credentials = (self.credentials)()?;
         let url = match target {
             Target::Url(url) => url.clone(),
@@ -51,7 +67,7 @@ impl Dialer {
     }
 
     /// Where the primary is now, as the Sentinels say.
-    pub(super) async fn resolve(&self, target: &Target) -> Result<String, String> {
+    pub(super) async fn resolve(&self, target: &Target) -> Result<String, DialError> {
         match target {
             Target::Url(url) => Ok(url.clone()),
             Target::Primary { url, sentinels } => primary(url, sentinels, &(self.credentials)()?).await,
@@ -60,7 +76,7 @@ impl Dialer {
 }
 
 /// Asks one Sentinel after another until one knows the primary (Redis' "Guidelines for Redis clients with support for Redis Sentinel").
-async fn primary(url: &str, sentinels: &[String], credentials: &Credentials) -> Result<String, String> {
+async fn primary(url: &str, sentinels: &[String], credentials: &Credentials) -> Result<String, DialError> {
     let (scheme, name, database) = parts(url);
     let user = (credentials.sentinel_username.as_deref(), credentials.sentinel_password.as_ref());
     let mut failures = Vec::new();
@@ -70,26 +86,25 @@ async fn primary(url: &str, sentinels: &[String], credentials: &Credentials) -> 
             let mut connection = open(sentinel, user, credentials.ca.as_deref()).await?;
             let mut question = redis::cmd("SENTINEL");
             question.arg("GET-MASTER-ADDR-BY-NAME").arg(name);
-            question.query_async::<Option<(String, u16)>>(&mut connection).await.map_err(|error| error.to_string())
+            question.query_async::<Option<(String, u16)>>(&mut connection).await
         };
         let why = match tokio::time::timeout(share, asked).await {
             Ok(Ok(Some((host, port)))) => return Ok(compose(scheme, &host, port, database)),
             Ok(Ok(None)) => format!("knows no primary `{name}`"),
-            Ok(Err(error)) => error,
+            Ok(Err(error)) => error.to_string(),
             Err(_) => format!("no answer within {share:?}"),
         };
         failures.push(format!("Sentinel {sentinel}: {why}"));
     }
-    Err(failures.join("; "))
+    Err(DialError::Sentinels(failures))
 }
 
 async fn open(
     url: &str,
     (username, password): (Option<&str>, Option<&Secret>),
     ca: Option<&[u8]>,
-) -> Result<MultiplexedConnection, String> {
-    let wrong = |error: redis::RedisError| error.to_string();
-    let mut info = url.into_connection_info().map_err(wrong)?;
+) -> RedisResult<MultiplexedConnection> {
+    let mut info = url.into_connection_info()?;
     let mut settings = info.redis_settings().clone();
     if let Some(username) = username {
         settings = settings.set_username(username);
@@ -104,7 +119,7 @@ async fn open(
     };
     // Each request has the time that is configured, and only that: the client's own limit would end the connection for all.
     let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(None);
-    client.map_err(wrong)?.get_multiplexed_async_connection_with_config(&config).await.map_err(wrong)
+    client?.get_multiplexed_async_connection_with_config(&config).await
 }
 
 /// Scheme, host with port, and database of a URL.

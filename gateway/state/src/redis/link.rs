@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    Ask, Counts, Dialer, Failure, Health, Op, Reply, Responses, Servers, Settings,
+    Ask, Counts, Dialer, Failure, Health, Op, Reply, Responses, Servers, Settings, StartError,
     cluster::Cluster,
     dial::{CONNECT, Target},
     forgotten::Forgotten,
@@ -67,13 +67,13 @@ impl Link {
         health: Arc<Health>,
         counts: Arc<Counts>,
         news: News,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, StartError> {
         let urls = match &settings.servers {
             Servers::One(url) => std::slice::from_ref(url),
             Servers::Cluster(urls) | Servers::Sentinels(_, urls) => urls,
         };
         for url in urls {
-            redis::IntoConnectionInfo::into_connection_info(url.as_str()).map_err(|error| format!("state: {error}"))?;
+            redis::IntoConnectionInfo::into_connection_info(url.as_str()).map_err(StartError::Address)?;
         }
         Ok(Self { settings, health, counts, news })
     }

@@ -17,6 +17,8 @@ mod ops;
 pub mod take;
 
 use std::{
+    io,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -26,6 +28,8 @@ use std::{
 };
 
 use bytes::Bytes;
+use redis::RedisError;
+use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 pub use dial::Credentials;
@@ -69,7 +73,39 @@ pub enum Servers {
 }
 
 /// What a connection is opened with, or why that cannot be read.
-pub type ReadCredentials = Arc<dyn Fn() -> Result<Credentials, String> + Send + Sync>;
+pub type ReadCredentials = Arc<dyn Fn() -> Result<Credentials, CredentialsError> + Send + Sync>;
+
+/// What a connection is opened with cannot be read.
+#[derive(Debug, Error)]
+pub enum CredentialsError {
+    /// A secret.
+    #[error("secret `{name}`: {source}")]
+    Secret {
+        /// Its name.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file of authorities.
+    #[error("{}: {source}", path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The state cannot be started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A URL that is none of a server.
+    #[error("state: {0}")]
+    Address(#[source] RedisError),
+    /// The system has no thread for it.
+    #[error("no thread for the state: {0}")]
+    Thread(#[source] io::Error),
+}
 
 /// Is not shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -124,7 +160,7 @@ impl Redis {
     /// # Errors
     ///
     /// A URL, certificate or thread that cannot be had.
-    pub fn start(settings: Settings, responses: Arc<Responses>) -> Result<Arc<Self>, String> {
+    pub fn start(settings: Settings, responses: Arc<Responses>) -> Result<Arc<Self>, StartError> {
         let health = Arc::new(Health::default());
         let (asks, questions) = mpsc::channel(QUEUE);
         let (prefix, timeout) = (settings.prefix.clone(), settings.timeout);
@@ -141,7 +177,7 @@ impl Redis {
         thread::Builder::new()
             .name("state".to_owned())
             .spawn(move || link::run(link, questions))
-            .map_err(|error| format!("no thread for the state: {error}"))?;
+            .map_err(StartError::Thread)?;
         Ok(Arc::new(Self { asks, health, counts, purges, forgotten, prefix, timeout }))
     }
 

@@ -17,7 +17,7 @@ use redis::{
 use tokio::sync::Notify;
 
 use super::{
-    dial::{CONNECT, Dialer, Target},
+    dial::{CONNECT, DialError, Dialer, Target},
     failure::{Concerns, Failure, explain},
     link::Shared,
     ops::{Op, Reply},
@@ -179,7 +179,7 @@ impl Node {
                     self.look_after(&line, &url, &dialer).await;
                 }
                 Ok(Ok(_)) => return,
-                Ok(Err(why)) => self.down(&why),
+                Ok(Err(error)) => self.down(&error.to_string()),
                 Err(_) => self.down(&format!("no answer within {CONNECT:?}")),
             }
             tokio::time::sleep(wait.mul_f64(0.5 + fastrand::f64())).await;
@@ -187,20 +187,20 @@ impl Node {
         }
     }
 
-    async fn connect(&self, dialer: &Dialer) -> Result<(MultiplexedConnection, String), String> {
+    async fn connect(&self, dialer: &Dialer) -> Result<(MultiplexedConnection, String), DialError> {
         let (mut connection, url) = dialer.dial(&self.target).await?;
         self.probe(&mut connection).await?;
         Ok((connection, url))
     }
 
-    async fn probe(&self, connection: &mut MultiplexedConnection) -> Result<(), String> {
+    async fn probe(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let key = self.probe.borrow().clone();
         if key.is_empty() {
             // A node of which no slot is known yet.
-            return ask(connection, &redis::cmd("PING")).await.map(drop).map_err(|error| error.to_string());
+            return ask(connection, &redis::cmd("PING")).await.map(drop);
         }
         let probe = Op::Probe { key };
-        probe.run(connection).await.map(drop).map_err(|error| error.to_string())
+        probe.run(connection).await.map(drop)
     }
 
     /// Ends when the connection was given up.
@@ -215,7 +215,7 @@ impl Node {
             };
             match tokio::time::timeout(CONNECT, self.probe(&mut connection)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(why)) => return self.lose(line, &why),
+                Ok(Err(error)) => return self.lose(line, &error.to_string()),
                 Err(_) => return self.lose(line, &format!("no answer within {CONNECT:?}")),
             }
             if suspected {
