@@ -3,8 +3,6 @@
 
 use http::HeaderMap;
 
-use super::forwarded::is_claim;
-
 /// What a head has. A field that it lacks need not be looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Census {
@@ -69,6 +67,19 @@ fn kind(name: &str) -> u16 {
         (25, "proxy-authentication-info") => HOP_BY_HOP,
         (13.., _) if is_claim(name) => CLAIM,
         _ => 0,
+    }
+}
+
+/// Whether a field says something about who sent the request.
+pub fn is_claim(name: &str) -> bool {
+    let spelt = |text: &[u8], known: &[u8]| {
+        text.iter().zip(known).all(|(&a, &b)| a == b || (a, b) == (b'_', b'-')) && text.len() == known.len()
+    };
+    let name = name.as_bytes();
+    match name.first() {
+        Some(b'x') => spelt(name, b"x-real-ip") || name.get(..12).is_some_and(|start| spelt(start, b"x-forwarded-")),
+        Some(b'f') => name == b"forwarded",
+        _ => false,
     }
 }
 

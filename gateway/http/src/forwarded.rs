@@ -28,7 +28,7 @@ use ipnet::IpNet;
 use smallvec::SmallVec;
 
 use super::{
-    census::{CLAIM, Census},
+    census::{CLAIM, Census, is_claim},
     framing::split_port,
 };
 
@@ -396,19 +396,6 @@ fn is_host(text: &[u8]) -> bool {
 fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Option<&'h HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
-}
-
-/// Whether a field says something about who sent the request.
-pub fn is_claim(name: &str) -> bool {
-    let spelt = |text: &[u8], known: &[u8]| {
-        text.iter().zip(known).all(|(&a, &b)| a == b || (a, b) == (b'_', b'-')) && text.len() == known.len()
-    };
-    let name = name.as_bytes();
-    match name.first() {
-        Some(b'x') => spelt(name, b"x-real-ip") || name.get(..12).is_some_and(|start| spelt(start, b"x-forwarded-")),
-        Some(b'f') => name == b"forwarded",
-        _ => false,
-    }
 }
 
 fn forget(headers: &mut HeaderMap, which: impl Fn(&str) -> bool) {

@@ -5,7 +5,7 @@
 
 use http::{HeaderMap, HeaderName};
 
-use super::{field_name::is_token, forwarded::is_claim};
+use super::{census::is_claim, field_name::is_token};
 
 /// Removes what may not be a trailer.
 pub fn clean(trailers: &mut HeaderMap) {

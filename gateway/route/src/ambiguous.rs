@@ -18,7 +18,10 @@ use gateway_http::path::{Ambiguous, Reading, Rejected};
 use http::uri::PathAndQuery;
 use smallvec::SmallVec;
 
-use super::{Found, Query, Table};
+use super::{
+    query::Query,
+    table::{Found, Table},
+};
 
 /// A reading and the route that it leads to.
 type LookedUp<'t> = (Reading, Option<&'t Arc<Route>>);

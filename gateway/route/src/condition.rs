@@ -5,7 +5,7 @@ use std::{cmp::Reverse, sync::Arc};
 use gateway_core::model::Route;
 use http::{HeaderName, HeaderValue};
 
-use super::Query;
+use super::query::Query;
 
 /// A route as the table keeps it.
 #[derive(Debug)]

@@ -5,7 +5,12 @@ use std::{collections::HashSet, fmt, ops::ControlFlow, sync::Arc};
 use gateway_core::model::{HostPattern, PathPattern, Route, Segment};
 use http::Method;
 
-use super::{Found, HostTier, Query, Table, condition::Miss, host};
+use super::{
+    condition::Miss,
+    host,
+    query::Query,
+    table::{Found, HostTier, Table},
+};
 
 /// Routes shown whose path matches but not their host.
 const MAX_ELSEWHERE: usize = 10;
@@ -48,8 +53,15 @@ pub enum Verdict {
     },
 }
 
+impl Table {
+    /// Which route answers and why; for people, so it may be slow.
+    pub fn explain(&self, query: &Query<'_>) -> Explanation {
+        Explanation::of(self, query)
+    }
+}
+
 impl Explanation {
-    pub(super) fn of(table: &Table, query: &Query<'_>) -> Self {
+    fn of(table: &Table, query: &Query<'_>) -> Self {
         let mut winner: Option<(HostTier, &Arc<Route>, usize)> = None;
         let mut candidates: Vec<Candidate> = Vec::new();
         let mut seen = HashSet::new();

@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use crate::fields::section_bytes;
+use crate::size::section_bytes;
 
 /// What plugins may add to a message, beyond what has come: what a client or an upstream sends takes nothing of it away, so
 /// that neither can make a plugin fail by sending much.

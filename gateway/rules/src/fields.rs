@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header::Entry};
 
+pub use crate::size::{line_bytes, section_bytes};
 use crate::{bounds::Room, edit::EditError};
 
 /// Name and value of a field.
@@ -89,17 +90,6 @@ pub(crate) fn append(
     }
     headers.try_append(name, value).map_err(|_| EditError::TooLarge)?;
     Ok(())
-}
-
-/// The size of a header section as HTTP/1.1 writes it: `name: value` and a line end for each field.
-pub fn section_bytes(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| line_bytes(name, value)).sum()
-}
-
-/// The size of one field of it.
-#[inline]
-pub fn line_bytes(name: &HeaderName, value: &HeaderValue) -> usize {
-    name.as_str().len() + value.len() + 4
 }
 
 /// Whether two names differ, and only in `-` and `_`: CGI, WSGI and PHP merge them (RFC 3875 §4.1.18), so that a client could otherwise

@@ -20,6 +20,8 @@ pub mod path;
 pub mod quota;
 pub mod reply;
 pub mod selection;
+mod size;
 pub mod store;
 pub mod take;
+mod verdict;
 pub mod window;

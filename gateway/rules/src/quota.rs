@@ -16,7 +16,7 @@
 //! The state in Redis does the same in `gateway/state/src/redis/take.lua`, in microseconds: it decides what is taken and what is
 //! stored. Verdicts are always made here. A randomised test compares the two.
 
-use crate::take::{Taken, Verdict};
+use crate::verdict::{Taken, Verdict};
 
 /// `limit` units each `period_ms`, and up to `burst` of them at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 
 use crate::{
     quota::{NANOS_PER_MILLI, Quota},
-    take::{Taken, Verdict},
+    verdict::{Taken, Verdict},
 };
 
 /// What is remembered between steps.

@@ -5,7 +5,7 @@ use std::{
     io,
     net::SocketAddr,
     pin::{Pin, pin},
-    rc::Rc,
+    rc::{Rc, Weak},
     task::{Poll, ready},
     time::Duration,
 };
@@ -23,10 +23,10 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
-    Beginning, Open, Server,
     http2::Http2,
     proxy_header,
     rewind::Rewind,
+    server::{Beginning, Open, Reachable, Server},
     state::{ConnectionState, Expired},
     tls::{self, Termination},
     tunnel,
@@ -57,7 +57,7 @@ pub(super) async fn serve(open: Open, stream: TcpStream, peer: SocketAddr, begin
     let timeouts = site.config.timeouts.clone();
     drop(site);
     let state = ConnectionState::new(server.clone(), peer, timeouts.clone());
-    let _registered = server.register(&state);
+    let _registered = server.register(Rc::downgrade(&state) as Weak<dyn Reachable>);
     let stream = match proxy_protocol.filter(|proxy_protocol| proxy_protocol.trusts(peer.ip())) {
         None => Rewind::new(Vec::new(), stream),
         Some(proxy_protocol) => {

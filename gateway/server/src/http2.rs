@@ -31,7 +31,10 @@ use http_body::Body as _;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{state::ConnectionState, wire::Wire};
+use super::{
+    state::{ConnectionState, Delivering},
+    wire::Wire,
+};
 
 /// What may be under way to us, of one request and of all on a connection.
 const WINDOW: u32 = 1024 * 1024;
@@ -194,7 +197,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Http2<S> {
 pub(super) struct Stream {
     /// By which the client has to take each part of the response: a window that stays closed holds up only this stream, so that
     /// nothing else would notice.
-    pub(super) delivery: Rc<Timer>,
+    delivery: Rc<Timer>,
     respond: RefCell<SendResponse<Bytes>>,
     /// The response has begun.
     answered: Cell<bool>,
@@ -265,6 +268,12 @@ impl Stream {
                 None
             }
         }
+    }
+}
+
+impl Delivering for Stream {
+    fn timer(&self) -> &Rc<Timer> {
+        &self.delivery
     }
 }
 

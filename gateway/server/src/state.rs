@@ -10,11 +10,20 @@ use std::{
 };
 
 use gateway_core::{error::Failure, model::Timeouts, timers::Timer};
-use gateway_http::reply;
+use gateway_http::{interim::Interim, reply};
 use gateway_proxy as proxy;
 use gateway_proxy::{Delivery, Lifeline, Tunnel};
 
-use super::{Server, http2::Stream, interim::Interims};
+use super::{
+    interim::Interims,
+    server::{Reachable, Server},
+};
+
+/// A stream of HTTP/2, as the exchange on it has it.
+pub(super) trait Delivering: Interim {
+    /// By which the client has to take each part of the response.
+    fn timer(&self) -> &Rc<Timer>;
+}
 
 /// Shared by a connection's task, its wire, and the exchanges on it; all on one worker.
 pub(super) struct ConnectionState {
@@ -43,7 +52,7 @@ pub(super) struct ConnectionState {
     /// What the connection becomes once hyper has no more to send.
     tunnel: RefCell<Option<Box<Tunnel>>>,
     /// The HTTP/2 stream which is polled just now.
-    stream: RefCell<Option<Rc<Stream>>>,
+    stream: RefCell<Option<Rc<dyn Delivering>>>,
     /// What is written before a response of HTTP/1.1.
     pub(super) interims: Rc<Interims>,
 }
@@ -259,16 +268,12 @@ impl ConnectionState {
         reply::problem_http1(failure, &id)
     }
 
-    pub(super) fn take_tunnel(&self) -> Option<Box<Tunnel>> {
-        self.tunnel.borrow_mut().take()
-    }
-
     pub(super) fn is_closing(&self) -> bool {
         self.closing.get()
     }
 
     /// An exchange that begins while this runs belongs to this stream.
-    pub(super) fn during<T>(&self, stream: &Rc<Stream>, poll: impl FnOnce() -> T) -> T {
+    pub(super) fn during<T>(&self, stream: &Rc<impl Delivering + 'static>, poll: impl FnOnce() -> T) -> T {
         self.stream.replace(Some(stream.clone()));
         let result = poll();
         self.stream.take();
@@ -282,11 +287,17 @@ impl ConnectionState {
             *slot = Some(waker.clone());
         }
     }
+}
 
-    pub(super) fn wake(&self) {
+impl Reachable for ConnectionState {
+    fn wake(&self) {
         if let Some(waker) = self.waker.borrow_mut().take() {
             waker.wake();
         }
+    }
+
+    fn take_tunnel(&self) -> Option<Box<Tunnel>> {
+        self.tunnel.borrow_mut().take()
     }
 }
 
@@ -300,7 +311,7 @@ impl Lifeline for ConnectionState {
             self.timer.disarm();
         }
         match &*self.stream.borrow() {
-            Some(stream) => Delivery { timer: Some(stream.delivery.clone()), interim: stream.clone() },
+            Some(stream) => Delivery { timer: Some(stream.timer().clone()), interim: stream.clone() },
             None => {
                 self.interims.begin(before != Stage::Flushing);
                 Delivery { timer: None, interim: self.interims.clone() }

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use super::{
-    metrics::Held,
+    gauge::Held,
     series::Series,
     traps::{Trap, Traps},
 };

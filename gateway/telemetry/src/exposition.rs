@@ -19,9 +19,11 @@ use prometheus_client::{
 use super::{
     calls::{CALL_FAILURES, PHASES, PluginCells, Use},
     cells::{Durations, Histogram, total},
-    metrics::{CLASSES, CONNECTION_FAILURES, Inner, LOST, METHODS, Metrics, STANDINGS, VERSIONS, name},
+    labels::{CLASSES, METHODS},
+    metrics::{CONNECTION_FAILURES, Inner, Metrics, STANDINGS, VERSIONS, name},
     remote::{NODES, RESULTS},
     series::{Kind, Value},
+    spans::LOST,
     upstreams::{EndpointTotals, REJECTIONS},
 };
 

@@ -11,7 +11,8 @@ use gateway_core::error::Failure;
 use super::{
     calls::{CALL_FAILURES, CallMetrics, PHASES, PluginCells, Use},
     cells::{DURATION_BOUNDS, Durations, total},
-    metrics::{CLASSES, METHODS, Metrics, RouteMetrics, UpstreamMetrics},
+    labels::{CLASSES, METHODS},
+    metrics::{Metrics, RouteMetrics, UpstreamMetrics},
     upstreams::EndpointTotals,
 };
 

@@ -21,15 +21,17 @@ use tracing_appender::non_blocking::ErrorCounter;
 use super::{
     calls::{PluginCells, Use},
     cells::{Cells, Durations},
+    labels::{CLASSES, METHODS, class_index, method_index},
     live::Live,
     remote::{OwnState, RemoteState},
     series::AllSeries,
-    trace::Lost,
     traps::{Trap, Traps},
 };
 
 pub use super::{
     calls::{CallFailure, CallMetrics, CallPhase, PluginMetrics},
+    gauge::Held,
+    spans::TraceMetrics,
     upstreams::{EndpointMetrics, Rejection, UpstreamMetrics},
 };
 
@@ -297,38 +299,6 @@ pub(super) const VERSIONS: [&str; 2] = ["1.2", "1.3"];
 
 pub(super) const CONNECTION_FAILURES: [&str; 3] = ["proxy-protocol", "tls-handshake", "client-certificate"];
 
-/// One of the things that a gauge counts: an open connection, a living instance. It counts until dropped.
-#[derive(Debug)]
-pub struct Held(Arc<AtomicU64>);
-
-impl Held {
-    pub(super) fn count(gauge: &Arc<AtomicU64>) -> Self {
-        gauge.fetch_add(1, Relaxed);
-        Self(gauge.clone())
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
-    }
-}
-
-/// The methods that have a label of their own; every other is `other`, because clients make them up.
-pub(super) const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "other"];
-
-/// Status classes; `none` is for clients that left before a response began.
-pub(super) const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
-
-fn method_index(method: &Method) -> usize {
-    let last = METHODS.len() - 1;
-    METHODS[..last].iter().position(|name| *name == method.as_str()).unwrap_or(last)
-}
-
-pub(super) fn class_index(status: Option<u16>) -> usize {
-    status.map_or(0, |status| usize::from(status / 100).min(CLASSES.len() - 1))
-}
-
 /// The exchanges of one route on one worker.
 #[derive(Debug, Default)]
 pub struct RouteMetrics {
@@ -368,26 +338,6 @@ impl RouteMetrics {
     pub fn finished(&self, method: &Method, status: Option<u16>, duration_us: u64) {
         self.requests[method_index(method)][class_index(status)].fetch_add(1, Relaxed);
         self.duration.observe(duration_us);
-    }
-}
-
-/// What became of spans.
-#[derive(Debug, Default)]
-pub struct TraceMetrics {
-    pub(super) exported: AtomicU64,
-    pub(super) dropped: [AtomicU64; LOST.len()],
-}
-
-/// In the order of `Lost`.
-pub(super) const LOST: [&str; 3] = ["bound", "queue", "export"];
-
-impl TraceMetrics {
-    pub fn exported(&self, spans: u64) {
-        self.exported.fetch_add(spans, Relaxed);
-    }
-
-    pub fn dropped(&self, why: Lost, spans: u64) {
-        self.dropped[why as usize].fetch_add(spans, Relaxed);
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use gateway_core::model::Rotation;
 
-use super::writer::{Written, write_all};
+use super::written::{Written, write_all};
 
 /// The name of the `n`th file before the present one.
 pub fn numbered(path: &Path, n: u32) -> PathBuf {

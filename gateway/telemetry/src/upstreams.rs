@@ -11,7 +11,8 @@ use std::{
 
 use super::{
     cells::Durations,
-    metrics::{CLASSES, Held, class_index},
+    gauge::Held,
+    labels::{CLASSES, class_index},
 };
 
 /// The traffic of one worker with one upstream.

@@ -9,7 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{metrics::SinkMetrics, rotation::Rotating};
+use super::{
+    metrics::SinkMetrics,
+    rotation::Rotating,
+    written::{Written, write_all},
+};
 
 /// Lines waiting to be written.
 const BUFFER_BYTES: usize = 4 * 1024 * 1024;
@@ -64,14 +68,6 @@ struct State {
 struct Run {
     sink: Arc<SinkMetrics>,
     lines: u64,
-}
-
-/// What came of writing a batch.
-pub(super) struct Written {
-    /// So much of it, from its beginning.
-    pub(super) bytes: usize,
-    /// Why not more, or what else went wrong.
-    pub(super) error: Option<io::Error>,
 }
 
 impl Writer {
@@ -219,26 +215,6 @@ fn settle(runs: &[Run], batch: &[u8], written: usize) -> u64 {
         sink.failed.fetch_add(lines - written, Relaxed);
     }
     lost
-}
-
-impl Written {
-    pub(super) fn nothing(error: Option<io::Error>) -> Self {
-        Self { bytes: 0, error }
-    }
-}
-
-/// As `write_all`, and says how far it came.
-pub(super) fn write_all(to: &mut impl Write, batch: &[u8]) -> Written {
-    let mut bytes = 0;
-    while bytes < batch.len() {
-        match to.write(&batch[bytes..]) {
-            Ok(0) => return Written { bytes, error: Some(io::ErrorKind::WriteZero.into()) },
-            Ok(n) => bytes += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Written { bytes, error: Some(error) },
-        }
-    }
-    Written { bytes, error: None }
 }
 
 impl Output {

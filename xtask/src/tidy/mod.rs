@@ -2,6 +2,7 @@
 
 mod layout;
 mod links;
+mod modules;
 
 use std::{
     fs,
@@ -22,6 +23,7 @@ pub fn run() -> Result<()> {
     let sources = sources()?;
     let mut findings = layout::check(&sources);
     findings.extend(links::check(&sources, &|path: &Path| root().join(path).exists()));
+    findings.extend(modules::check(&sources));
     for finding in &findings {
         eprintln!("{finding}");
     }

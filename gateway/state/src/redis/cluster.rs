@@ -12,8 +12,7 @@ use tokio::{sync::Notify, task::spawn_local};
 
 use super::{
     dial::{CONNECT, Target, compose, parts},
-    link::Shared,
-    node::{Node, PULSE, ask},
+    node::{Node, Owner, PULSE, ask},
 };
 
 pub(super) const SLOTS: u16 = 16384;
@@ -26,7 +25,7 @@ pub(super) struct Cluster {
     /// Nodes that the operator has named.
     seeds: Vec<String>,
     prefix: String,
-    link: Weak<Shared>,
+    owner: Weak<dyn Owner>,
     slots: RefCell<Vec<Option<Rc<Node>>>>,
     nodes: RefCell<HashMap<String, Rc<Node>>>,
     look: Notify,
@@ -43,11 +42,11 @@ struct Range {
 }
 
 impl Cluster {
-    pub(super) fn new(seeds: Vec<String>, prefix: String, link: Weak<Shared>) -> Self {
+    pub(super) fn new(seeds: Vec<String>, prefix: String, owner: Weak<dyn Owner>) -> Self {
         Self {
             seeds,
             prefix,
-            link,
+            owner,
             slots: RefCell::new(vec![None; usize::from(SLOTS)]),
             nodes: RefCell::default(),
             look: Notify::new(),
@@ -98,7 +97,7 @@ impl Cluster {
     fn node_of(&self, url: String, range: Option<(u16, u16)>) -> Rc<Node> {
         let known = self.nodes.borrow().get(&url).cloned();
         let node = known.unwrap_or_else(|| {
-            let node = Node::new(Target::Url(url.clone()), url.clone(), String::new(), self.link.clone());
+            let node = Node::new(Target::Url(url.clone()), url.clone(), String::new(), self.owner.clone());
             self.nodes.borrow_mut().insert(url, Rc::clone(&node));
             spawn_local(Rc::clone(&node).stay_connected());
             node
@@ -130,10 +129,10 @@ impl Cluster {
     }
 
     fn unreachable(&self, why: &str) {
-        if let Some(link) = self.link.upgrade()
+        if let Some(owner) = self.owner.upgrade()
             && !self.nodes().iter().any(|node| node.is_up())
         {
-            link.unreachable(why);
+            owner.unreachable(why);
         }
     }
 
@@ -156,12 +155,12 @@ impl Cluster {
                 return Ok(ranges);
             }
         }
-        let Some(link) = self.link.upgrade() else { return Err("the gateway is ending".to_owned()) };
+        let Some(owner) = self.owner.upgrade() else { return Err("the gateway is ending".to_owned()) };
         let mut failures = Vec::new();
         for offset in 0..self.seeds.len() {
             let seed = &self.seeds[(self.turn.get() + offset) % self.seeds.len()];
             let target = Target::Url(seed.clone());
-            let dialed = tokio::time::timeout(CONNECT / 2, link.dialer.dial(&target)).await;
+            let dialed = tokio::time::timeout(CONNECT / 2, owner.dialer().dial(&target)).await;
             let answer = match dialed {
                 Ok(Ok((connection, _))) => asked(connection, seed).await,
                 Ok(Err(error)) => Err(error.to_string()),
@@ -202,8 +201,8 @@ impl Cluster {
             }
             stays
         });
-        if let Some(link) = self.link.upgrade() {
-            link.settle();
+        if let Some(owner) = self.owner.upgrade() {
+            owner.settle();
         }
     }
 }

@@ -9,22 +9,10 @@ use redis::{
 };
 use thiserror::Error;
 
-use super::{CredentialsError, ReadCredentials, Secret};
+use super::settings::{Credentials, CredentialsError, ReadCredentials, Secret};
 
 /// For connecting, and for a probe.
 pub(super) const CONNECT: Duration = Duration::from_secs(2);
-
-/// What a connection is opened with.
-#[derive(Debug, Default, Clone)]
-pub struct Credentials {
-    pub username: Option<String>,
-    pub password: Option<Secret>,
-    /// For the Sentinels, which have users of their own.
-    pub sentinel_username: Option<String>,
-    pub sentinel_password: Option<Secret>,
-    /// Authorities in PEM, instead of the system's.
-    pub ca: Option<Vec<u8>>,
-}
 
 /// Where a server is.
 #[derive(Debug, Clone, PartialEq, Eq)]

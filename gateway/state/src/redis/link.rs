@@ -14,13 +14,18 @@ use tokio::{
 };
 
 use super::{
-    Ask, Counts, Dialer, Failure, Health, Op, Reply, Responses, Servers, Settings, StartError,
+    ask::{Ask, Counts},
     cluster::Cluster,
-    dial::{CONNECT, Target},
+    dial::{CONNECT, Dialer, Target},
+    failure::Failure,
     forgotten::Forgotten,
+    health::Health,
     kept::Purges,
-    node::{Node, PULSE, Unanswered},
+    node::{Node, Owner, PULSE, Unanswered},
+    ops::{Op, Reply},
+    settings::{Servers, Settings, StartError},
 };
+use crate::Responses;
 
 /// Requests that are under way.
 const UNDER_WAY: usize = 8 * 1024;
@@ -82,7 +87,7 @@ impl Link {
 /// What the tasks of the thread share.
 pub(super) struct Shared {
     servers: Topology,
-    pub(super) dialer: Rc<Dialer>,
+    dialer: Rc<Dialer>,
     /// As the log names them: without credentials.
     name: String,
     timeout: Duration,
@@ -142,47 +147,12 @@ async fn keep_informed(shared: Rc<Shared>) {
     }
 }
 
-impl Shared {
-    fn new(link: Link, own: &Weak<Self>) -> Self {
-        let Link { settings, health, counts, news } = link;
-        let Settings { servers, credentials, prefix, timeout } = settings;
-        let probe = format!("{prefix}{{.probe}}");
-        let (name, servers) = match servers {
-            Servers::One(url) => {
-                let node = Node::new(Target::Url(url.clone()), url.clone(), probe, own.clone());
-                (url, Topology::One(node))
-            }
-            Servers::Sentinels(url, sentinels) => {
-                let target = Target::Primary { url: url.clone(), sentinels };
-                (url.clone(), Topology::One(Node::new(target, url, probe, own.clone())))
-            }
-            Servers::Cluster(seeds) => {
-                (seeds.join(", "), Topology::Cluster(Rc::new(Cluster::new(seeds, prefix, own.clone()))))
-            }
-        };
-        Self {
-            servers,
-            dialer: Rc::new(Dialer { credentials }),
-            name,
-            timeout,
-            health,
-            counts,
-            news,
-            news_wanted: Notify::new(),
-            news_known: Cell::new(false),
-            settled: Cell::new(false),
-        }
+impl Owner for Shared {
+    fn dialer(&self) -> &Rc<Dialer> {
+        &self.dialer
     }
 
-    fn nodes(&self) -> Vec<Rc<Node>> {
-        match &self.servers {
-            Topology::One(node) => vec![Rc::clone(node)],
-            Topology::Cluster(cluster) => cluster.nodes(),
-        }
-    }
-
-    /// A server is available again.
-    pub(super) fn came(&self, server: &str) {
+    fn came(&self, server: &str) {
         if let Topology::Cluster(_) = self.servers
             && self.settled.get()
         {
@@ -193,7 +163,7 @@ impl Shared {
         self.news_wanted.notify_one();
     }
 
-    pub(super) fn log_away(&self, server: &str, why: &str) {
+    fn log_away(&self, server: &str, why: &str) {
         match &self.servers {
             Topology::One(_) => tracing::warn!(server, "the state in Redis is away: {why}"),
             Topology::Cluster(cluster) => {
@@ -203,16 +173,14 @@ impl Shared {
         }
     }
 
-    /// No node of the cluster answers.
-    pub(super) fn unreachable(&self, why: &str) {
+    fn unreachable(&self, why: &str) {
         if self.health.trouble().as_deref() != Some(why) {
             tracing::warn!(server = self.name, "the state in Redis is away: {why}");
             self.health.set(false, (0, 0), Some(why.to_owned()));
         }
     }
 
-    /// Says to the rest of the process how it is now.
-    pub(super) fn settle(&self) {
+    fn settle(&self) {
         let nodes = self.nodes();
         let down: Vec<_> = nodes.iter().filter(|node| !node.is_up()).collect();
         let up = nodes.len() - down.len();
@@ -237,6 +205,47 @@ impl Shared {
         if usable && !was_usable {
             // Said when it is true: whoever reads it may rely on it.
             tracing::info!(server = self.name, "the state is in Redis");
+        }
+    }
+}
+
+impl Shared {
+    fn new(link: Link, own: &Weak<Self>) -> Self {
+        let owner: Weak<dyn Owner> = own.clone();
+        let Link { settings, health, counts, news } = link;
+        let Settings { servers, credentials, prefix, timeout } = settings;
+        let probe = format!("{prefix}{{.probe}}");
+        let (name, servers) = match servers {
+            Servers::One(url) => {
+                let node = Node::new(Target::Url(url.clone()), url.clone(), probe, owner.clone());
+                (url, Topology::One(node))
+            }
+            Servers::Sentinels(url, sentinels) => {
+                let target = Target::Primary { url: url.clone(), sentinels };
+                (url.clone(), Topology::One(Node::new(target, url, probe, owner.clone())))
+            }
+            Servers::Cluster(seeds) => {
+                (seeds.join(", "), Topology::Cluster(Rc::new(Cluster::new(seeds, prefix, owner))))
+            }
+        };
+        Self {
+            servers,
+            dialer: Rc::new(Dialer { credentials }),
+            name,
+            timeout,
+            health,
+            counts,
+            news,
+            news_wanted: Notify::new(),
+            news_known: Cell::new(false),
+            settled: Cell::new(false),
+        }
+    }
+
+    fn nodes(&self) -> Vec<Rc<Node>> {
+        match &self.servers {
+            Topology::One(node) => vec![Rc::clone(node)],
+            Topology::Cluster(cluster) => cluster.nodes(),
         }
     }
 

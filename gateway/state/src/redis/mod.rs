@@ -5,6 +5,7 @@
 //! itself (`node`); a cluster is several of these and a map of slots (`cluster`). While a server is unavailable every request to it
 //! fails at once; a request that is not answered in time fails then.
 
+mod ask;
 mod cluster;
 mod dial;
 mod failure;
@@ -14,33 +15,28 @@ mod kept;
 mod link;
 mod node;
 mod ops;
+mod settings;
 pub mod take;
 
 use std::{
-    io,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     thread,
     time::Duration,
 };
 
 use bytes::Bytes;
-use redis::RedisError;
-use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
-pub use dial::Credentials;
+pub use ask::Counts;
 pub use failure::Failure;
 pub use ops::{Op, Reply};
+pub use settings::{Credentials, CredentialsError, ReadCredentials, Secret, Servers, Settings, StartError};
 
 use super::{
     Responses, Step,
     responses::{Purge, Stored},
 };
-use dial::Dialer;
+use ask::Ask;
 use forgotten::Forgotten;
 use health::Health;
 use kept::Purges;
@@ -49,87 +45,6 @@ use ops::Keys;
 
 /// Questions that wait for the thread, of all workers.
 const QUEUE: usize = 16 * 1024;
-
-/// How the servers are reached.
-#[derive(Clone)]
-pub struct Settings {
-    pub servers: Servers,
-    /// Read before each connection, so that what has rotated in its file is used for the next one.
-    pub credentials: ReadCredentials,
-    /// Before every key.
-    pub prefix: String,
-    /// For an answer.
-    pub timeout: Duration,
-}
-
-/// Which servers have the state. All URLs are `redis://` or `rediss://`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Servers {
-    One(String),
-    /// Some nodes, through which the others are found.
-    Cluster(Vec<String>),
-    /// The host of the URL is the name under which these Sentinels monitor the primary.
-    Sentinels(String, Vec<String>),
-}
-
-/// What a connection is opened with, or why that cannot be read.
-pub type ReadCredentials = Arc<dyn Fn() -> Result<Credentials, CredentialsError> + Send + Sync>;
-
-/// What a connection is opened with cannot be read.
-#[derive(Debug, Error)]
-pub enum CredentialsError {
-    /// A secret.
-    #[error("secret `{name}`: {source}")]
-    Secret {
-        /// Its name.
-        name: String,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file of authorities.
-    #[error("{}: {source}", path.display())]
-    Authorities {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-}
-
-/// The state cannot be started.
-#[derive(Debug, Error)]
-pub enum StartError {
-    /// A URL that is none of a server.
-    #[error("state: {0}")]
-    Address(#[source] RedisError),
-    /// The system has no thread for it.
-    #[error("no thread for the state: {0}")]
-    Thread(#[source] io::Error),
-}
-
-/// Is not shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(pub String);
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("***")
-    }
-}
-
-/// What became of the questions so far. Pings are none.
-#[derive(Debug, Default)]
-pub struct Counts {
-    pub answered: AtomicU64,
-    /// The server did not answer in time.
-    pub late: AtomicU64,
-    /// The server said no, or the connection broke.
-    pub failed: AtomicU64,
-    /// Not asked: the server was away, or too many were waiting.
-    pub unasked: AtomicU64,
-    /// Until the answers of those that were answered.
-    pub micros: AtomicU64,
-}
 
 /// One for the process.
 pub struct Redis {
@@ -140,12 +55,6 @@ pub struct Redis {
     forgotten: Arc<Forgotten>,
     prefix: String,
     timeout: Duration,
-}
-
-/// A question and where its answer goes.
-pub(super) struct Ask {
-    op: Op,
-    answer: oneshot::Sender<Result<Reply, Failure>>,
 }
 
 /// An answer that is on its way.

@@ -19,7 +19,6 @@ use tokio::sync::Notify;
 use super::{
     dial::{CONNECT, DialError, Dialer, Target},
     failure::{Concerns, Failure, explain},
-    link::Shared,
     ops::{Op, Reply},
 };
 
@@ -34,6 +33,23 @@ const PULSES_BETWEEN_QUESTIONS: u32 = 5;
 const SHORTEST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
+/// What a node, or a cluster of them, needs of what it belongs to.
+pub(super) trait Owner {
+    fn dialer(&self) -> &Rc<Dialer>;
+
+    /// A server is available again.
+    fn came(&self, server: &str);
+
+    /// A server has become unavailable, for this reason.
+    fn log_away(&self, server: &str, why: &str);
+
+    /// No node of the cluster can be connected to, for this reason.
+    fn unreachable(&self, why: &str);
+
+    /// The state of some node has changed: the rest of the process is told how the whole is now.
+    fn settle(&self);
+}
+
 pub(super) struct Node {
     target: Target,
     /// As the log names it: without credentials.
@@ -47,7 +63,7 @@ pub(super) struct Node {
     lost: Notify,
     /// It is no part of the cluster any more.
     retired: Cell<bool>,
-    link: Weak<Shared>,
+    owner: Weak<dyn Owner>,
 }
 
 /// A connection and how it does. A request keeps the line that it was sent on: it may end long after another line has taken the
@@ -69,7 +85,7 @@ pub(super) enum Unanswered {
 }
 
 impl Node {
-    pub(super) fn new(target: Target, name: String, probe: String, link: Weak<Shared>) -> Rc<Self> {
+    pub(super) fn new(target: Target, name: String, probe: String, owner: Weak<dyn Owner>) -> Rc<Self> {
         Rc::new(Self {
             target,
             name,
@@ -79,7 +95,7 @@ impl Node {
             suspected: Notify::new(),
             lost: Notify::new(),
             retired: Cell::new(false),
-            link,
+            owner,
         })
     }
 
@@ -155,25 +171,25 @@ impl Node {
     /// Notes and logs why there is no connection, unless that is known.
     fn down(&self, why: &str) {
         let told = self.why.replace(why.to_owned()) == why;
-        let Some(link) = self.link.upgrade() else { return };
+        let Some(owner) = self.owner.upgrade() else { return };
         if !told && !self.retired.get() {
-            link.log_away(&self.name, why);
+            owner.log_away(&self.name, why);
         }
-        link.settle();
+        owner.settle();
     }
 
     /// Connects, looks after the connection, and connects again when it is lost.
     pub(super) async fn stay_connected(self: Rc<Self>) {
         let mut wait = SHORTEST_WAIT;
         while !self.retired.get() {
-            let Some(dialer) = self.link.upgrade().map(|link| Rc::clone(&link.dialer)) else { return };
+            let Some(dialer) = self.owner.upgrade().map(|owner| Rc::clone(owner.dialer())) else { return };
             match tokio::time::timeout(CONNECT, self.connect(&dialer)).await {
                 Ok(Ok((connection, url))) if !self.retired.get() => {
                     let line = Rc::new(Line { connection, unanswered: Cell::new(0) });
                     self.line.replace(Some(Rc::clone(&line)));
                     *self.why.borrow_mut() = String::new();
-                    if let Some(link) = self.link.upgrade() {
-                        link.came(&self.name);
+                    if let Some(owner) = self.owner.upgrade() {
+                        owner.came(&self.name);
                     }
                     wait = SHORTEST_WAIT;
                     self.look_after(&line, &url, &dialer).await;

@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::{
 };
 
 use super::{Finished, Lost, Order, Queue, otlp};
-use crate::metrics::TraceMetrics;
+use crate::spans::TraceMetrics;
 
 /// Spans that are sent together, nearly: a trace is gathered whole.
 const BATCH: usize = 512;

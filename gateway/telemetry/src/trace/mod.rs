@@ -22,7 +22,8 @@ use context::{Context, TRACESTATE, state};
 pub use export::{Collector, Refusal, export};
 pub use tries::{Tried, Tries};
 
-use super::metrics::TraceMetrics;
+pub use super::spans::Lost;
+use super::spans::TraceMetrics;
 
 /// Traces that wait to be sent. What would be more is dropped, and counted.
 const QUEUE: usize = 2048;
@@ -256,17 +257,6 @@ impl Drop for Trace {
             metrics.dropped(Lost::Queue, count);
         }
     }
-}
-
-/// Why spans were not sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lost {
-    /// There were too many of one request.
-    Bound,
-    /// Too many waited.
-    Queue,
-    /// The collector could not be reached, or did not take them.
-    Export,
 }
 
 fn nanos(duration: std::time::Duration) -> u64 {

@@ -1,0 +1,16 @@
+//! What the table is asked.
+
+use http::{HeaderMap, Method};
+
+/// What a request is matched by.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'a> {
+    /// The authority, in any case, with or without port; empty if the request names none.
+    pub host: &'a str,
+    /// The normalised path, from the root.
+    pub path: &'a str,
+    /// What follows `?`.
+    pub query: Option<&'a str>,
+    pub method: &'a Method,
+    pub headers: &'a HeaderMap,
+}

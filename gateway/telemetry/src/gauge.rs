@@ -1,0 +1,23 @@
+//! Gauges that count what there is at the moment.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+/// One of the things that a gauge counts: an open connection, a living instance. It counts until dropped.
+#[derive(Debug)]
+pub struct Held(Arc<AtomicU64>);
+
+impl Held {
+    pub(super) fn count(gauge: &Arc<AtomicU64>) -> Self {
+        gauge.fetch_add(1, Relaxed);
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
