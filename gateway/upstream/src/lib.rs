@@ -3,6 +3,8 @@
 //! What the whole process knows of an upstream is in `cluster`, what one worker has of it in `worker`. Connections belong to a
 //! worker and are kept in plain lists; nothing on a request's way is shared or locked.
 
+#![warn(missing_docs, unreachable_pub)]
+
 mod balancing;
 mod cluster;
 mod connections;

@@ -7,6 +7,7 @@ use gateway_core::error::Failure;
 /// No response will come.
 #[derive(Debug)]
 pub struct Refused {
+    /// What went wrong, and with that the status for the client.
     pub failure: Failure,
     /// For the log; empty where there is nothing to say.
     pub cause: String,

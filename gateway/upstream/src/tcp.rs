@@ -27,8 +27,9 @@ const PAUSE: Duration = Duration::from_millis(2);
 
 /// What begins a conversation.
 pub struct Opening {
+    /// The message.
     pub bytes: Vec<u8>,
-    /// How much of an answer there must be; 0 for none.
+    /// How many bytes of an answer there must be; 0 for none.
     pub wants: usize,
     /// An answer has no more bytes than this.
     pub limit: usize,
@@ -55,8 +56,11 @@ pub struct Conversation {
 pub enum Silence {
     /// Nothing was sent.
     Refused(Refused),
+    /// Not as much has come in time.
     Timeout,
+    /// The connection ended first; with the cause.
     Closed(String),
+    /// More was wanted than the limit of the conversation allows.
     TooLarge,
 }
 

@@ -1,6 +1,8 @@
 //! The interface of wit/plugin.wit, version 0.1.0, in Rust: what guests import, and the types of what they
 //! may export. A later version gets a module of its own beside this one.
 
+#![expect(unreachable_pub, reason = "`bindgen!` re-exports the types of handles, which have to be public for that")]
+
 pub(super) use generated::{
     Plugin,
     exports::gateway::plugin::{

@@ -10,6 +10,8 @@
 //! - An instance that failed is never called again, because a trap leaves its store in no known state.
 //! - Nothing that a guest hands over, says or keeps is without a bound.
 
+#![warn(missing_docs, unreachable_pub)]
+
 mod admission;
 mod awaited;
 mod bindings;

@@ -24,6 +24,7 @@ use crate::{
 
 /// One upstream of one configuration, for all workers.
 pub struct Group {
+    /// Its configuration.
     pub model: Arc<model::Upstream>,
     tls: Option<ClientTls>,
     /// Counts the changes of `members` and of their standing.
@@ -46,6 +47,7 @@ pub(crate) struct Member {
 
 /// An upstream as a configuration has it. The process does not know of it before it is installed.
 pub struct LoadedGroup {
+    /// Its configuration.
     pub model: Arc<model::Upstream>,
     tls: Option<ClientTls>,
     /// The installed group of the same name.
@@ -53,6 +55,7 @@ pub struct LoadedGroup {
 }
 
 impl LoadedGroup {
+    /// `tls` is needed if some endpoint has a URL of `https`; `old` is the installed group of the same name.
     pub fn new(model: Arc<model::Upstream>, tls: Option<ClientTls>, old: Option<&Arc<Group>>) -> Self {
         Self { model, tls, old: old.cloned() }
     }
@@ -284,16 +287,24 @@ impl Group {
 /// An endpoint as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointState {
+    /// As configured.
     pub url: String,
+    /// One of the addresses of its name.
     pub address: SocketAddr,
+    /// What checks and requests say of it.
     pub health: Health,
+    /// An operator has it get no new requests.
     pub drained: bool,
+    /// Its share of the requests, relative to the weights of the others: what an operator says, or the configuration.
     pub weight: u32,
+    /// What the configuration says.
     pub configured_weight: u32,
 }
 
+/// Whether an endpoint gets requests, as far as its health is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
+    /// Healthy.
     Fit,
     /// For how requests fared, or because it cannot be reached.
     Ejected,

@@ -10,7 +10,7 @@ use crate::moment::span;
 
 /// Points in time are in microseconds (`moment`).
 #[derive(Debug, Default)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// Active checks found it unfit.
     unhealthy: AtomicBool,
     /// 0 if it never was.

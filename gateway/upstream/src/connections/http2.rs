@@ -146,7 +146,21 @@ impl Mux {
         Some(Slot { mux: self.clone(), awaits: None })
     }
 
-    /// No further request will go on it. Those under way may end well.
+    /// No further request will go on it. Those in flight may end well.
+    ///
+    /// A connection is retired by refusing it further requests, never by closing it: it carries the requests of up to a hundred
+    /// clients, and closing it for the sake of one fails all of them. It closes by itself with its last stream. There are three
+    /// reasons to retire it.
+    ///
+    /// - It seems to be dead. HTTP/1.1 notices that by the time limit of a single request, which takes its connection with it. Here
+    ///   the time limit only cancels a stream, the connection stays, and every following request would wait for its own time
+    ///   limit. So requests that are given up are counted (`Slot::drop`), but only if no byte has come for any stream meanwhile.
+    ///   Without that condition one slow resource would retire a connection that works, and with a new handshake for each
+    ///   retirement a slow upstream would get slower.
+    /// - It approaches the number of stream errors after which h2 closes a connection with everything on it. Clients that cancel
+    ///   cause such errors, so the number must not be reached: at `RETIRED_AFTER` a new connection takes over. It has to stay
+    ///   well below `MOST_ERRORS`, since streams that are in flight at that moment can still add errors.
+    /// - The upstream has sent GOAWAY or closed it.
     pub(crate) fn is_over(&self) -> bool {
         self.unanswered.get() >= UNANSWERED
             || self.resets.errors_sent() >= RETIRED_AFTER

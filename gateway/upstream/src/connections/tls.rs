@@ -16,7 +16,7 @@ use rustls::{
 /// What it takes to open TLS connections to one upstream; the same for all workers.
 #[derive(Clone)]
 pub struct ClientTls {
-    pub config: Arc<ClientConfig>,
+    pub(crate) config: Arc<ClientConfig>,
     /// Tells two configurations apart: the certificates believed and the one shown, in DER.
     identity: Arc<[Vec<u8>]>,
     verifies: bool,
@@ -24,6 +24,10 @@ pub struct ClientTls {
 
 impl ClientTls {
     /// With a `ca` only its certificates are believed; otherwise the system's.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read, or holds no usable certificate or key.
     pub fn load(settings: &UpstreamTls, protocol: Protocol) -> io::Result<Self> {
         let certificates: Vec<CertificateDer<'static>> = match &settings.ca {
             Some(path) => read_certificates(path)?,

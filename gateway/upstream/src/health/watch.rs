@@ -36,6 +36,11 @@ struct Order {
 }
 
 impl Watch {
+    /// Starts the thread, which watches over nothing yet.
+    ///
+    /// # Errors
+    ///
+    /// The system has no thread or no descriptors for it.
     pub fn start() -> io::Result<Self> {
         let (orders, mut inbox) = mpsc::unbounded_channel::<Order>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -146,9 +146,16 @@ async fn exchange(
             // Boxed, because a handshake is large, rare, and would make every exchange's future as large.
             None => Box::pin(acquire(upstream, endpoint, alone)).await?,
         };
-        // An idle connection may have been closed by the upstream an instant ago, which is no failure of
-        // the request.
-        // And whoever shares a connection with others may be refused unprocessed.
+        // An idle connection may have been closed by the upstream an instant ago, which is no failure of the request. A stream on
+        // a shared connection may be refused unprocessed. In both cases the request is sent once more, which needs its body
+        // again. So the copy is made before the body is given away: afterwards it is a stream that has been read in part, and
+        // how much of it has reached the upstream is not known. A body that is not at hand (`copy` is `None`) is never sent
+        // twice. To collect it in case of need would hold every upload in memory, and to send its rest would be another request.
+        //
+        // That a copy exists does not decide whether it may be used. `Unsent` has its own body back and needs none.
+        // `Unprocessed` is a statement of the upstream and holds for every method. `Closed` is none: the upstream may have acted
+        // on the request before the connection broke. Only an idempotent method may be repeated then, and only on a connection
+        // that was reused; on a new one the end is an answer of the upstream, and repeating the request would double its load.
         let may_go_again = !retried && (reused || matches!(line, Line::Http2(_)));
         let copy = if may_go_again { outgoing.copy() } else { None };
         let mut body = std::mem::take(&mut outgoing.body);

@@ -14,8 +14,11 @@ use crate::{
 
 /// A request as the upstream shall see it, less what depends on the endpoint.
 pub struct Outgoing<'a> {
+    /// As the client sent it, or as plugins have changed it.
     pub method: &'a Method,
+    /// Path and query, as they are sent.
     pub target: &'a PathAndQuery,
+    /// Fields of the connection and of framing among them are not sent; the protocol has its own.
     pub headers: &'a HeaderMap,
     /// What `Host` says where the upstream preserves it.
     pub authority: &'a HeaderValue,
@@ -23,6 +26,7 @@ pub struct Outgoing<'a> {
     pub upgrade: Option<Upgrade>,
     /// What a hash over the request balances by (`hash_of`).
     pub key: Option<u64>,
+    /// Taken when it is sent.
     pub body: Body,
     /// Gets the interim responses, where somebody wants them (RFC 9110 §15.2).
     pub interim: Option<&'a dyn Fn(&Parts)>,

@@ -23,6 +23,15 @@ use crate::{
     worker::{Busy, Endpoint, Upstream},
 };
 
+/// Makes attempts until one succeeds or none may follow.
+///
+/// The body for the next attempt is set aside before the present one, because the attempt consumes it and may be dropped anywhere.
+/// It is used only if this attempt sent something: after an attempt that sent nothing the body in `outgoing` is the original,
+/// possibly one that cannot be copied, and replacing it by a copy that does not exist would lose the request's body.
+///
+/// The deadline belongs to the exchange and covers all attempts with the pauses between them; no attempt may extend it. The result
+/// of a failed attempt is dropped before the pause and not after: a response with a body holds its connection and its place among
+/// the connections of the upstream, and requests that all wait with such a place in hand could keep each other from getting one.
 pub(crate) async fn until_done(
     upstream: &Upstream,
     policy: &Retry,

@@ -21,15 +21,22 @@ use crate::{
 
 /// A response has begun.
 pub struct Sent {
+    /// The head, without fields of the connection.
     pub response: Parts,
     /// How long it took until the head was there, in microseconds.
     pub head_us: u64,
+    /// Still on its way; empty after a switch of protocols.
     pub body: Body,
     /// The connection, where it is HTTP's no more.
     pub switched: Option<Box<Switched>>,
 }
 
 /// Sends a request and waits for the head of the response. Dropping the future cancels the request.
+///
+/// # Errors
+///
+/// There is no response that can be passed on: the upstream takes no requests, cannot be reached, or its response is malformed or
+/// late. A response with an error status is none of these.
 pub async fn send(
     upstream: &Upstream,
     mut outgoing: Outgoing<'_>,

@@ -25,6 +25,7 @@ pub struct Upstreams(HashMap<Arc<str>, Rc<Upstream>>);
 
 /// One upstream's endpoints with their idle connections.
 pub struct Upstream {
+    /// Its configuration.
     pub model: Arc<model::Upstream>,
     pub(crate) group: Arc<Group>,
     /// Of the view, where a look costs least.
@@ -64,6 +65,7 @@ impl Upstreams {
         Self(groups.into_iter().map(build).collect())
     }
 
+    /// The upstream of this name.
     pub fn get(&self, name: &str) -> Option<&Rc<Upstream>> {
         self.0.get(name)
     }

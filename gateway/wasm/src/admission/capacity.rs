@@ -1,6 +1,14 @@
 //! How many instances there may be in the process. The allocator has a fixed number of slots, so every instance holds a
 //! reservation, and who finds none left makes room or waits: running out of slots is never an error of its own.
 //!
+//! Reservations are counted in permits that are forgotten when they are taken and added when a reservation ends, and not in
+//! `tokio::sync::SemaphorePermit`s. A permit belongs to its semaphore at the size that this has now; the limit can be lowered
+//! while all of it is in use. What cannot be taken back at once becomes `debt`, and reservations that end pay it before they add
+//! permits. Two things depend on that: a lower limit is reached as calls end, without waiting for any of them, and permits plus
+//! reservations minus debt is always the limit. A reservation that added its permits without paying would let the
+//! process exceed the new limit forever; one that was dropped before its instance's store (`instance::Instance`) would promise a
+//! slot that the allocator does not have, and instantiation would fail instead of wait.
+//!
 //! A part of the slots is kept for trial instances, so that a configuration can be checked and reloaded however many
 //! instances serve.
 

@@ -35,7 +35,9 @@ pub enum CodeCache {
     /// The user's cache directory.
     #[default]
     User,
+    /// This directory, which is made if it is missing.
     At(PathBuf),
+    /// Nowhere: everything is compiled at each start.
     Off,
 }
 

@@ -49,6 +49,15 @@ static CLOCK: Clock = Clock {
 };
 
 /// What one thread says about its calls. Only that thread writes the counters, so they need no atomic addition.
+///
+/// There are two counters and not one flag because the clock samples them. A flag would miss a call that begins and ends between
+/// two samples, and a thread that makes many short calls would look idle: the epoch would stop, and the first call that loops
+/// would meet a clock that stands still. `begun` differs from its last value in that case. `look` reads `ended` before `begun`.
+/// The other order could see a call's end but not its beginning, take a thread that is in a guest for one that is not, and stop
+/// the clock under a running call. An error in the order that is used only makes the clock tick a little longer.
+///
+/// The alignment keeps each thread's cell on cache lines of its own. Without it the counters of different workers would share
+/// lines, and every call would wait for another core's write.
 #[derive(Default)]
 #[repr(align(128))]
 struct Caller {
@@ -114,7 +123,9 @@ impl Clock {
         loop {
             self.tick_while_guests_run(&mut seen);
             self.asleep.store(true, SeqCst);
-            // What began before it could see that flag is visible after this.
+            // A call that began before its thread could see the flag does not wake the clock, so its cell is read once more.
+            // There is no fence between the caller's store and its load of the flag, which would cost every call; a pause of
+            // one step is enough for the store to become visible, and `BACKSTOP` bounds the delay if it is not.
             thread::sleep(TICK * COARSE as u32);
             if self.look(&mut seen).is_busy {
                 self.asleep.store(false, SeqCst);

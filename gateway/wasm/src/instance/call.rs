@@ -49,7 +49,8 @@ pub(crate) struct Instance {
     /// For exchanges: what wears it. Getting ready does not.
     calls: u64,
     _counted: Held,
-    /// Given back when the store is gone.
+    /// Fields are dropped in the order of their declaration, so this must stay behind `store`: the reservation ends when the
+    /// allocator's slots are free again. In front of it, another call could get the reservation and find no slot.
     _room: Reservation,
 }
 
@@ -227,8 +228,18 @@ enum Way {
     Fiber,
 }
 
-/// A store that has the loan, until dropped: at the end of the call, at its failure, or when nobody waits for
-/// it any more. In each case the exchange is then back in its slot.
+/// The scope of one call: the store has the exchange until this is dropped.
+///
+/// Host functions get nothing but the store's data (`&mut State`), so the exchange has to be in there while guest code runs.
+/// wasmtime requires that data to be `'static`, which rules out a reference to the exchange. It is therefore moved: out of its
+/// slot into the store, and back in `drop`. The way back must stay in `drop`. A call does not only end by returning: a guest
+/// traps, and the future of a call on a fiber is dropped when its client leaves, when a time limit ends the exchange, or in a
+/// `select!`. If the exchange were put back after the call instead, each of these would lose it: observers would not run, the
+/// request would not be counted, and later stages would find an empty slot.
+///
+/// The guard borrows both the store and the slot, so nothing else can look into the slot while it is empty, and a second call
+/// into the same store cannot begin. In the other direction, `give_back` takes everything that was lent, services included:
+/// a guest that runs outside of a call finds nothing to act on, and an idle instance keeps no configuration alive.
 struct Lent<'a> {
     store: &'a mut Store<State>,
     slot: Option<&'a mut Slot>,

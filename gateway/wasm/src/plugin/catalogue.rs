@@ -34,7 +34,11 @@ pub struct Endpoint {
 }
 
 impl Prepared {
-    /// What it has an answer for with its configuration; none if it does not say. Not for workers.
+    /// What it has an answer for with its configuration; `None` if it does not say. Blocks, so not for workers.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be configured, the call fails, or there are too many; in words.
     pub fn endpoints(&self, shared: &Arc<Shared>) -> Result<Option<Vec<Endpoint>>, String> {
         let Some(endpoints) = self.ask(shared, |functions| functions.endpoints)? else { return Ok(None) };
         if endpoints.len() > ENDPOINTS {
@@ -49,7 +53,11 @@ impl Prepared {
         Ok(Some(endpoints.into_iter().map(endpoint).collect()))
     }
 
-    /// A document of OpenAPI about that; none if it has none. Not for workers.
+    /// An OpenAPI document about that; `None` if it has none. Blocks, so not for workers.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be configured, or the call fails; in words.
     pub fn openapi(&self, shared: &Arc<Shared>) -> Result<Option<String>, String> {
         let document = self.ask(shared, |functions| functions.openapi)?;
         Ok(document.filter(|text| !text.is_empty()))

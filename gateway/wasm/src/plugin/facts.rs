@@ -13,12 +13,17 @@ const SCHEMA_BYTES: usize = 256 * 1024;
 /// A component, as far as it can be known before it runs.
 #[derive(Debug, Clone)]
 pub struct Facts {
+    /// The name that it gives itself: 1 to 128 bytes without control characters.
     pub name: String,
+    /// Any text of at most 128 bytes, also none.
     pub version: String,
+    /// For people; at most 4096 bytes.
     pub description: String,
     /// JSON Schema of its configuration; `None` for a plugin that takes none.
     pub config_schema: Option<serde_json::Value>,
+    /// The phases that it exports functions for.
     pub phases: Phases,
+    /// Which grants it needs.
     pub wants: Wants,
     /// Every function that it imports, by interface.
     pub imports: BTreeMap<String, Vec<String>>,
@@ -33,10 +38,15 @@ pub struct Facts {
 /// Which imports need a grant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Wants {
+    /// It calls upstreams, or asks for documents of them.
     pub upstreams: bool,
+    /// It keeps state, or stores responses.
     pub store: bool,
+    /// It reads secrets.
     pub secrets: bool,
+    /// It writes lines to sinks.
     pub sinks: bool,
+    /// It reads files.
     pub files: bool,
 }
 

@@ -58,13 +58,20 @@ pub struct Loaded {
 
 /// What a component's types say about it.
 pub struct Examined {
+    /// The phases that it exports functions for.
     pub phases: Phases,
+    /// Which grants it needs.
     pub wants: Wants,
     /// Every function that it imports, by interface.
     pub imports: BTreeMap<String, Vec<String>>,
 }
 
 impl Runtime {
+    /// Makes the wasmtime engine and starts its clock.
+    ///
+    /// # Errors
+    ///
+    /// The system has no thread or no memory for it.
     pub fn new(cache: &CodeCache) -> anyhow::Result<Self> {
         let make = || -> wasmtime::Result<Self> {
             let (engine, Slots { serving, trials }) = engine(cache)?;
@@ -86,17 +93,31 @@ impl Runtime {
         self.capacity.limit()
     }
 
+    /// [`read`] and [`Runtime::load`].
+    ///
+    /// # Errors
+    ///
+    /// As both of them.
     pub fn load_file(&self, path: &Path) -> Result<Arc<Loaded>, LoadError> {
         self.load(&read(path)?)
     }
 
     /// What a component is by its types alone: nothing of it runs.
+    ///
+    /// # Errors
+    ///
+    /// It is no component, or not one that this gateway can run.
     pub fn examine(&self, bytes: &[u8]) -> Result<Examined, LoadError> {
         check_kind(bytes)?;
         self.compile(bytes).map(|(_, examined)| examined)
     }
 
-    /// Compiles a component, or finds it among those that are in use.
+    /// Compiles a component and asks it about itself, or finds it among those that are in use. Blocks for as long as compiling takes,
+    /// so not for workers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runtime::examine`]; or the component fails to describe itself.
     pub fn load(&self, bytes: &[u8]) -> Result<Arc<Loaded>, LoadError> {
         check_kind(bytes)?;
         let digest = sha256(bytes);
@@ -164,7 +185,11 @@ impl Runtime {
     }
 }
 
-/// A component's bytes.
+/// Reads a component's bytes.
+///
+/// # Errors
+///
+/// The file cannot be read, or is larger than 256 MiB.
 pub fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     let unreadable = |error| LoadError::Unreadable(path.to_owned(), error);
     let size = fs::metadata(path).map_err(unreadable)?.len();
@@ -180,6 +205,7 @@ pub fn sha256(bytes: &[u8]) -> String {
 }
 
 impl Loaded {
+    /// What is known of it before it is configured.
     pub fn facts(&self) -> &Facts {
         &self.facts
     }

@@ -10,18 +10,24 @@ pub(crate) const COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
 /// Why a component cannot be used: what was found, what was expected, and the cure.
 #[derive(Debug)]
 pub enum LoadError {
+    /// The file cannot be read.
     Unreadable(PathBuf, io::Error),
+    /// It has so many bytes.
     TooLarge(u64),
+    /// It does not begin as WebAssembly does.
     NotWasm,
     /// A core module, not a component.
     CoreModule,
+    /// The compiler refuses it, for this reason.
     Invalid(String),
     /// An interface of ours in a version that we do not speak.
     OtherVersion {
+        /// Its name with the version.
         found: String,
     },
     /// Not a plugin at all.
     OtherWorld {
+        /// What it exports.
         found: Vec<String>,
     },
     /// A plugin that takes part in nothing.
@@ -32,6 +38,7 @@ pub enum LoadError {
     Mismatch(String),
     /// It failed when asked about itself.
     Describe(String),
+    /// What it says about itself breaks a rule: this one.
     Manifest(String),
 }
 

@@ -40,9 +40,13 @@ const PROBLEM_BYTES: usize = 1024;
 pub struct Settings<'a> {
     /// The name that the configuration gives the plugin.
     pub name: Arc<str>,
+    /// What its `configure` gets, as JSON.
     pub config: &'a serde_json::Value,
+    /// What it may use, by name.
     pub grants: Grants,
+    /// Of each instance and of each call.
     pub limits: PluginLimits,
+    /// Whether an instance serves one exchange or many.
     pub isolation: Isolation,
     /// The component is one of the gateway's own.
     pub standard: bool,
@@ -68,6 +72,7 @@ pub struct Prepared {
 pub struct Problem {
     /// JSON Pointer (RFC 6901) to the offending value; empty for the whole.
     pub pointer: String,
+    /// For people, without control characters.
     pub message: String,
 }
 
@@ -75,6 +80,7 @@ pub struct Problem {
 pub(crate) type Key = Sha256;
 
 impl Prepared {
+    /// A plugin that has not been tried: `try_configure` tells whether it takes its configuration.
     pub fn new(loaded: Arc<Loaded>, settings: Settings<'_>) -> Arc<Self> {
         let Settings { name, config, grants, limits, isolation, standard } = settings;
         let identity = Arc::new(Identity { name, grants, standard, log_rate: LogRate::default() });
@@ -123,6 +129,10 @@ impl Prepared {
     /// Configures an instance as the workers will, and learns from it what the plugin takes part in: what was tried is what has to
     /// serve, so that a phase that is not active is never called. Upstreams cannot be called in it. Compiled code runs, so
     /// this can take a while; not for workers.
+    ///
+    /// # Errors
+    ///
+    /// What the plugin has against its configuration, at least one problem; or one about the whole, if it failed.
     pub fn try_configure(&self, shared: &Arc<Shared>) -> Result<(), Vec<Problem>> {
         let services = || Rc::new(Services::without_worker(Arc::clone(shared)));
         let metrics = || shared.metrics.plugin(0, &self.identity.name);

@@ -41,7 +41,7 @@ struct Known {
 }
 
 impl Pools {
-    /// Those of one of so many workers.
+    /// Those of one of so many workers, among which the instances of a plugin are divided.
     pub fn of_one_of(workers: usize) -> Self {
         Self { workers, ..Self::default() }
     }

@@ -16,22 +16,32 @@ use super::{
 pub struct Services {
     /// The worker's number, which its metrics are kept under.
     pub worker: usize,
+    /// The same for all workers.
     pub shared: Arc<Shared>,
+    /// As this worker reaches them.
     pub upstreams: Rc<dyn Upstreams>,
 }
 
 /// The part that all workers share.
 #[derive(Default)]
 pub struct Shared {
+    /// The state in the memory of the process.
     pub store: Arc<MemoryStore>,
     /// Where the state is, if it is not in the memory of the process.
     pub remote: Option<Arc<Redis>>,
+    /// Responses that plugins store.
     pub responses: Arc<Responses>,
+    /// Documents of upstreams.
     pub documents: Arc<Documents>,
+    /// Verifies passwords.
     pub passwords: Arc<Passwords>,
+    /// Where plugins write lines.
     pub sinks: Arc<Sinks>,
+    /// What plugins and their calls are counted in.
     pub metrics: Metrics,
+    /// Of the configuration; which of them a plugin gets is a matter of its grants.
     pub secrets: Named,
+    /// As `secrets`.
     pub files: Named,
 }
 

@@ -17,9 +17,18 @@ pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// The upstreams as one worker reaches them.
 pub trait Upstreams {
+    /// Sends a request and waits for its whole response, whatever its status.
+    ///
+    /// # Errors
+    ///
+    /// There is no whole response. `Closed` is for conversations; a request that breaks off is `Unreachable`.
     fn call(&self, call: UpstreamCall) -> LocalFuture<'_, Result<Reply, CallError>>;
 
-    /// Begins a conversation with an upstream of TCP.
+    /// Begins a conversation with an upstream of TCP. The outer result is known at once, the inner one when the answer has begun.
+    ///
+    /// # Errors
+    ///
+    /// `Unknown` if no upstream of TCP has this name.
     fn converse(&self, _upstream: &str, _opening: Opening) -> Result<LocalFuture<'static, Conversing>, CallError> {
         Err(CallError::Unknown)
     }
@@ -33,14 +42,19 @@ pub trait Upstreams {
 /// A request of a plugin's own.
 #[derive(Debug)]
 pub struct UpstreamCall {
+    /// The name of the upstream, which the plugin has a grant for.
     pub upstream: String,
+    /// Any method but `CONNECT`.
     pub method: Method,
+    /// Path and query, as they are sent.
     pub target: PathAndQuery,
     /// Without hop-by-hop and framing fields, and without `host`.
     pub headers: HeaderMap,
+    /// The whole body; empty for none.
     pub body: Bytes,
+    /// For the whole response, retries included.
     pub timeout: Duration,
-    /// The largest response body that can be handed over.
+    /// The largest response body that can be handed over, in bytes.
     pub limit: usize,
     /// Where it is recorded, if it is.
     pub trace: Option<Rc<Trace>>,
@@ -49,8 +63,9 @@ pub struct UpstreamCall {
 /// What begins a conversation.
 #[derive(Debug)]
 pub struct Opening {
+    /// The message.
     pub bytes: Vec<u8>,
-    /// How much of an answer there must be; 0 for none.
+    /// How many bytes of an answer there must be; 0 for none.
     pub wants: usize,
     /// An answer has no more bytes than this.
     pub limit: usize,
@@ -70,21 +85,29 @@ pub trait Conversation {
     /// All that has come.
     fn heard(&self) -> &[u8];
 
-    /// Waits until so much has come, from the first byte on; for at least one more than there is.
+    /// Waits until so many bytes have come, from the first byte on; for at least one more than there is.
+    ///
+    /// # Errors
+    ///
+    /// Not as much has come, and no more will.
     fn hear(&mut self, wants: usize) -> LocalFuture<'_, Result<(), CallError>>;
 
     /// The answer is whole, and the connection good for another conversation.
     fn finish(self: Box<Self>);
 }
 
+/// Why there is no whole answer. Texts are for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CallError {
     /// No upstream has this name, or not one that can be called so.
     Unknown,
+    /// No whole answer within the time limit.
     Timeout,
+    /// No connection, or no response on it; with the cause.
     Unreachable(String),
     /// The connection ended before the answer was there.
     Closed(String),
+    /// The answer is larger than the limit of the call.
     TooLarge,
 }
 

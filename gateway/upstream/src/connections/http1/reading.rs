@@ -67,6 +67,20 @@ impl Reading {
     }
 
     /// The connection for another request, once the response has ended, if it is good for one.
+    ///
+    /// HTTP/1.1 has no identifiers: what is read next on a connection is taken for the response to the next request. A connection
+    /// that is reused in the wrong state gives one client the response to another, so every condition here is necessary.
+    ///
+    /// - The response has ended by its own framing. The rest of a body that was read in part would be parsed as the head of the
+    ///   next response. A body is not read to its end for the sake of the connection: its length is the upstream's choice, and
+    ///   the client that did not want it may have left because it is endless. The connection is closed instead, which also tells
+    ///   the upstream to stop.
+    /// - Nothing is buffered behind it. An upstream that sends more than its framing says has lost count, or somebody has injected
+    ///   a second response (response splitting).
+    /// - The request was sent completely. An upstream that answers early still reads the rest of the body, and would take the next
+    ///   request for a part of it (request smuggling).
+    /// - `reusable`: the upstream said neither `close` nor HTTP/1.0, writing to it did not fail, and no body was withheld that it
+    ///   may wait for.
     pub(crate) fn into_connection(self) -> Option<Box<Connection>> {
         // What is here behind the response was not asked for.
         let clean = self.sending.is_none() && self.connection.buffer.len() == 0 && self.is_end_stream();
