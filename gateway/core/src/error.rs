@@ -69,6 +69,19 @@ pub enum Failure {
     Internal,
 }
 
+/// Who has to answer for a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Responsible {
+    /// What the client sent, or that it left.
+    Client,
+    /// The service.
+    Upstream,
+    /// A plugin.
+    Plugin,
+    /// The gateway, or how it is configured.
+    Gateway,
+}
+
 impl Failure {
     /// Every failure, in the order of declaration: `ALL[failure as usize] == failure`.
     pub const ALL: [Self; 29] = [
@@ -125,9 +138,39 @@ impl Failure {
         matches!(self, Self::MalformedRequest | Self::BodyTimeout | Self::BodyTooLarge)
     }
 
+    /// Who has to answer for it.
+    pub fn responsible(self) -> Responsible {
+        match self {
+            Self::MalformedRequest
+            | Self::PathRejected
+            | Self::HeadTimeout
+            | Self::BodyTimeout
+            | Self::BodyTooLarge
+            | Self::UriTooLong
+            | Self::ExpectationFailed
+            | Self::HeadTooLarge
+            | Self::MethodNotImplemented
+            | Self::NoRoute
+            | Self::MethodNotAllowed
+            | Self::ClientTimeout
+            | Self::ClientClosed => Responsible::Client,
+            Self::NoEndpoint
+            | Self::CircuitOpen
+            | Self::UpstreamBusy
+            | Self::UpstreamUnreachable
+            | Self::UpstreamConnectTimeout
+            | Self::UpstreamTimeout
+            | Self::TotalTimeout
+            | Self::UpstreamClosed
+            | Self::UpstreamProtocol => Responsible::Upstream,
+            Self::PluginFailed | Self::PluginBusy | Self::PluginCircuitOpen => Responsible::Plugin,
+            Self::LoopDetected | Self::TooManyConnections | Self::Draining | Self::Internal => Responsible::Gateway,
+        }
+    }
+
     /// Whether the client has brought it about: nothing that an operator has to look into.
     pub fn is_the_clients(self) -> bool {
-        self.status().is_client_error()
+        self.responsible() == Responsible::Client
     }
 
     /// Whether it speaks against the endpoint that was asked. That none could be reached is said where it is
@@ -196,6 +239,13 @@ mod tests {
             assert_eq!(failure as usize, index);
         }
         assert_eq!(Failure::Internal as usize, Failure::ALL.len() - 1, "`Internal` stays the last one");
+    }
+
+    #[test]
+    fn the_client_is_responsible_for_every_failure_with_a_status_of_its_class() {
+        for failure in Failure::ALL.into_iter().filter(|failure| failure.status().is_client_error()) {
+            assert_eq!(failure.responsible(), Responsible::Client, "{failure:?}");
+        }
     }
 
     #[test]

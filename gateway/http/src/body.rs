@@ -68,6 +68,18 @@ impl fmt::Display for BodyError {
     }
 }
 
+impl BodyError {
+    /// The failure of an exchange whose response has this body.
+    pub fn failure(&self) -> Failure {
+        match self {
+            Self::Stalled => Failure::UpstreamTimeout,
+            Self::Overdue => Failure::TotalTimeout,
+            Self::Plugin => Failure::PluginFailed,
+            Self::Interrupted(_) | Self::Broken(_) | Self::Withdrawn | Self::TooLarge(_) => Failure::UpstreamClosed,
+        }
+    }
+}
+
 impl std::error::Error for BodyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
@@ -135,6 +147,12 @@ impl Traffic {
             self.watcher.replace(Some(cx.waker().clone()));
         }
         (polled, self.moved_on.replace(false))
+    }
+
+    /// The failure of an exchange in which this one was noticed: it is the client's where the client's body failed, since that
+    /// breaks whatever reads the body.
+    pub fn failure_behind(&self, noticed: Failure) -> Failure {
+        self.failure().unwrap_or(noticed)
     }
 
     /// What the client's body has to answer for.
@@ -324,9 +342,8 @@ impl<F: Fn(&mut HeaderMap) + Unpin> HttpBody for Filtered<F> {
 impl Metered {
     /// Whether it is small, and to ask for it makes no difference to the client.
     fn may_settle(&self) -> bool {
-        // One frame of HTTP/2 is at most 16 KiB.
-        let is_http2 = matches!(self.inner, FromClient::Http2(_));
-        !self.awaits_continue && (is_http2 || self.inner.size_hint().exact().is_some_and(|size| size <= SMALL))
+        !self.awaits_continue
+            && (self.inner.is_framed() || self.inner.size_hint().exact().is_some_and(|size| size <= SMALL))
     }
 
     /// What has come already; none where that is nothing.

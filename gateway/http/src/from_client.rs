@@ -16,7 +16,10 @@ use hyper::body::Incoming;
 
 use super::interim::Interim;
 
-pub enum FromClient {
+/// The only body that the rest of the gateway knows of requests. A further protocol is a further source.
+pub struct FromClient(Source);
+
+enum Source {
     Http1(Incoming),
     Http2(Received),
 }
@@ -39,6 +42,22 @@ pub struct Interruption {
     /// both cases.
     pub malformed: bool,
     pub error: Box<dyn Error + Send + Sync>,
+}
+
+impl FromClient {
+    /// As hyper reads it from a connection of HTTP/1.1.
+    pub fn http1(incoming: Incoming) -> Self {
+        Self(Source::Http1(incoming))
+    }
+
+    pub fn http2(received: Received) -> Self {
+        Self(Source::Http2(received))
+    }
+
+    /// Whether each part of it is at most a frame, some 16 KiB, however long it is in all.
+    pub(super) fn is_framed(&self) -> bool {
+        matches!(self.0, Source::Http2(_))
+    }
 }
 
 impl Received {
@@ -85,28 +104,28 @@ impl HttpBody for FromClient {
     type Error = Interruption;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Interruption>>> {
-        match self.get_mut() {
-            Self::Http1(incoming) => Pin::new(incoming).poll_frame(cx).map_err(|error| {
+        match &mut self.get_mut().0 {
+            Source::Http1(incoming) => Pin::new(incoming).poll_frame(cx).map_err(|error| {
                 let malformed = is_malformed(&error);
                 Interruption { malformed, error: error.into() }
             }),
-            Self::Http2(received) => {
+            Source::Http2(received) => {
                 received.poll(cx).map_err(|error| Interruption { malformed: false, error: error.into() })
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Http1(incoming) => incoming.is_end_stream(),
-            Self::Http2(received) => received.stream.is_end_stream(),
+        match &self.0 {
+            Source::Http1(incoming) => incoming.is_end_stream(),
+            Source::Http2(received) => received.stream.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Http1(incoming) => incoming.size_hint(),
-            Self::Http2(received) => received.left.map_or_else(SizeHint::default, SizeHint::with_exact),
+        match &self.0 {
+            Source::Http1(incoming) => incoming.size_hint(),
+            Source::Http2(received) => received.left.map_or_else(SizeHint::default, SizeHint::with_exact),
         }
     }
 }

@@ -1,5 +1,4 @@
-//! One request and its response, with everything that plugins may read or change about them. The rules of
-//! what may be changed live here, so that they hold for every kind of stage.
+//! One request and its response, with everything that plugins may read or change about them. Edits are in `edits` and `headers`.
 
 use std::{
     any::Any,
@@ -16,18 +15,23 @@ use gateway_http::{
     secured::Secured,
 };
 use gateway_telemetry::trace::Trace;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Version, uri::PathAndQuery};
 use smallvec::SmallVec;
 
 pub use gateway_rules::edit::{EditError, Phase};
 use gateway_rules::{
     attributes::{Attributes, TLS},
     bounds::{Bounds, Room},
-    edit,
     headers::Plan,
 };
 
-use super::{caller::Caller, spellings::Spellings, touched::Touched, undo::Undo};
+use super::{
+    caller::Caller,
+    heads::{RequestHead, ResponseHead},
+    spellings::Spellings,
+    touched::Touched,
+    undo::Undo,
+};
 
 /// One request on its way, and from some point on its response.
 pub struct Exchange {
@@ -70,7 +74,7 @@ pub struct Exchange {
     /// The present stage is not one of the gateway's own: what it means by what it does is not known.
     pub foreign_stage: bool,
     /// Path and query before the first edit, once there was one.
-    original_target: Option<PathAndQuery>,
+    pub(super) original_target: Option<PathAndQuery>,
     pub(super) attributes: Attributes,
     /// What becomes of the response's headers when it is there.
     pub(super) plan: Plan,
@@ -83,25 +87,8 @@ pub struct Exchange {
     /// The headers of the request that stages have read, where there are several spellings.
     pub(super) spellings: Spellings,
     /// What the present stage's edits of the request had no room in.
-    no_room: Option<NoRoom>,
+    pub(super) no_room: Option<NoRoom>,
     pub(super) undo: Undo,
-}
-
-/// The head of a request as the upstream will see it. `host` is not among the headers, but `authority`.
-#[derive(Clone)]
-pub struct RequestHead {
-    pub method: Method,
-    pub scheme: &'static str,
-    pub authority: HeaderValue,
-    pub target: PathAndQuery,
-    pub headers: HeaderMap,
-}
-
-/// The head of a response.
-#[derive(Clone)]
-pub struct ResponseHead {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
 }
 
 /// What a stage could not put into the request, since there is no room for it.
@@ -192,15 +179,6 @@ impl Exchange {
         self.no_room = None;
     }
 
-    /// Makes sure that edits can be undone. True if they could not before, so that the caller has to `commit`.
-    pub fn begin_transaction_if_none(&mut self) -> bool {
-        let is_off = !self.is_undoable();
-        if is_off {
-            self.begin_transaction();
-        }
-        is_off
-    }
-
     /// What the stage whose turn it is, or was last, had no room for in the request.
     pub fn no_room(&self) -> Option<NoRoom> {
         self.no_room
@@ -209,14 +187,6 @@ impl Exchange {
     /// The call that had no room is made again.
     pub(super) fn forget_no_room(&mut self) {
         self.no_room = None;
-    }
-
-    /// Notes an edit of the request phase for which there was no room.
-    pub(super) fn note_room(&mut self, result: Result<(), EditError>, place: NoRoom) -> Result<(), EditError> {
-        if result == Err(EditError::TooLarge) && self.phase == Phase::Request {
-            self.no_room.get_or_insert(place);
-        }
-        result
     }
 
     /// Another response takes the place of the one that there was, if any.
@@ -236,83 +206,6 @@ impl Exchange {
         if touched.is_empty() { body } else { body.filter_trailers(touched.into_trailer_filter()) }
     }
 
-    /// The request's head, for an edit.
-    pub(super) fn edit_request(&mut self) -> Result<&mut RequestHead, EditError> {
-        if self.phase != Phase::Request {
-            return Err(EditError::Forbidden);
-        }
-        self.before();
-        Ok(&mut self.request)
-    }
-
-    /// The response's head, for an edit.
-    pub(super) fn edit_response(&mut self) -> Result<&mut ResponseHead, EditError> {
-        if self.phase != Phase::Response || self.response.is_none() {
-            return Err(EditError::Forbidden);
-        }
-        self.before();
-        self.response.as_mut().ok_or(EditError::Forbidden)
-    }
-
-    pub fn set_method(&mut self, method: &str) -> Result<(), EditError> {
-        let method = edit::method(method)?;
-        self.edit_request()?.method = method;
-        Ok(())
-    }
-
-    /// Sets path and query, in the normalised form that the gateway promises to upstreams.
-    pub fn set_target(&mut self, value: &str) -> Result<(), EditError> {
-        let received = self.original_target().as_str().len();
-        let target = edit::target(value, received, self.bounds.added_uri_bytes);
-        if target == Err(EditError::TooLarge) {
-            self.note_room(Err(EditError::TooLarge), NoRoom::Target)?;
-        }
-        let target = target?;
-        let request = self.edit_request()?;
-        let before = std::mem::replace(&mut request.target, target);
-        self.original_target.get_or_insert(before);
-        Ok(())
-    }
-
-    /// 200 to 599; a status without a body drops the body.
-    pub fn set_status(&mut self, status: u16) -> Result<(), EditError> {
-        let status = edit::status(status)?;
-        self.edit_response()?.status = status;
-        Ok(())
-    }
-
-    /// Replaces the request's body, whatever was there. The caller has checked the length.
-    pub fn replace_request_body(&mut self, body: Body) -> Result<(), EditError> {
-        self.edit_request()?.headers.remove(header::CONTENT_LENGTH);
-        let old = std::mem::replace(&mut self.request_body, body);
-        if let Some(before) = self.before() {
-            before.request_body.get_or_insert(old);
-        }
-        Ok(())
-    }
-
-    /// Replaces the response's body, whatever was there. The caller has checked the length.
-    pub fn replace_response_body(&mut self, body: Body) -> Result<(), EditError> {
-        let head = self.edit_response()?;
-        head.headers.remove(header::CONTENT_LENGTH);
-        let old = std::mem::replace(&mut self.response_body, body);
-        if let Some(before) = self.before() {
-            before.response_body.get_or_insert(old);
-        }
-        Ok(())
-    }
-
-    /// Makes another response of it, head and body.
-    pub fn restore_response(&mut self, head: ResponseHead, body: Body) -> Result<(), EditError> {
-        *self.edit_response()? = head;
-        self.begin_response();
-        let old = std::mem::replace(&mut self.response_body, body);
-        if let Some(before) = self.before() {
-            before.response_body.get_or_insert(old);
-        }
-        Ok(())
-    }
-
     /// What a stage noted, or what the connection says about itself.
     pub fn attribute(&self, key: &str) -> Option<&str> {
         if key.starts_with(TLS) {
@@ -327,17 +220,6 @@ impl Exchange {
     /// All attributes, in the order in which they were first set.
     pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
         self.attributes.iter().map(|attribute| (attribute.key.as_str(), attribute.value.as_str()))
-    }
-
-    /// Sets an attribute; possible in every phase but the last. Those of the connection and of the gateway are not set.
-    pub fn set_attribute(&mut self, key: &str, value: &str) -> Result<(), EditError> {
-        Attributes::permit(key, self.phase)?;
-        let checked = self.attributes.check(key, value, self.bounds.added_bytes);
-        self.note_room(checked, NoRoom::Head)?;
-        self.before();
-        let identified_by = self.identified_by(key);
-        self.attributes.set(key, value, identified_by);
-        Ok(())
     }
 
     /// Path and query as they were when the request phase began.

@@ -1,4 +1,4 @@
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
 use gateway_rules::attributes::MAX_ATTRIBUTES;
 

@@ -1,6 +1,7 @@
-//! Edits of headers. Those of the response may be made before there is one: they wait with the exchange until the response
-//! passes the stage that planned them on its way back.
+//! Headers: which ones stages read, and edits of them. Edits of the response may be made before there is one: they wait with the exchange
+//! until the response passes the stage that planned them on its way back.
 
+use gateway_http::spelling::can_be_respelled;
 use gateway_rules::{
     bounds::Room,
     fields::{field, field_name, refuse_owned, remove_other_spellings},
@@ -15,6 +16,19 @@ use super::{
 };
 
 impl Exchange {
+    /// Notes that the present stage reads a header of the request.
+    pub fn note_read(&mut self, name: &str) {
+        if self.phase == Phase::Request && can_be_respelled(name) {
+            self.spellings.note(&self.request.headers, name);
+        }
+    }
+
+    /// The request phase ends: a header that a stage has read goes on in the spelling in which that stage saw it. What a stage has set
+    /// itself stays.
+    pub(super) fn drop_other_spellings(&mut self) {
+        self.spellings.remove_others(&mut self.request.headers, &self.touched_request);
+    }
+
     /// `host` sets the authority that the upstream sees, where it is preserved.
     pub fn set_request_header(&mut self, name: &str, value: &[u8]) -> Result<(), EditError> {
         let (name, value) = field(name, value)?;

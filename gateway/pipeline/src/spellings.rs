@@ -4,11 +4,10 @@
 //! `X_Lang` with `X-Lang` (`http/spelling.rs`). The others are removed when the request phase ends, and not when the header is read:
 //! a stage may read both spellings, and then both go on.
 
-use gateway_http::spelling::can_be_respelled;
 use gateway_rules::fields::is_other_spelling;
 use http::{HeaderMap, HeaderName};
 
-use super::exchange::{Exchange, Phase};
+use super::touched::Touched;
 
 /// What stages have read, as far as the request has it in several spellings. Both lists hold names of the request's own headers,
 /// so they are no longer than its head.
@@ -21,7 +20,8 @@ pub(super) struct Spellings {
 }
 
 impl Spellings {
-    fn note(&mut self, headers: &HeaderMap, name: &str) {
+    /// Notes that a header is read.
+    pub(super) fn note(&mut self, headers: &HeaderMap, name: &str) {
         let has_underscore = |name: &str| name.contains('_');
         // Nearly always it ends here.
         if !has_underscore(name) {
@@ -41,22 +41,13 @@ impl Spellings {
             }
         }
     }
-}
 
-impl Exchange {
-    /// Notes that the present stage reads a header of the request.
-    pub fn note_read(&mut self, name: &str) {
-        if self.phase == Phase::Request && can_be_respelled(name) {
-            self.spellings.note(&self.request.headers, name);
-        }
-    }
-
-    /// The request phase ends: what goes on of a header that a stage has read is what that stage saw. What a stage has set itself stays.
-    pub(super) fn drop_other_spellings(&mut self) {
-        let Spellings { read, others, .. } = &mut self.spellings;
+    /// Removes what no stage has read, or set itself, of headers that stages have read in another spelling.
+    pub(super) fn remove_others(&mut self, headers: &mut HeaderMap, touched: &Touched) {
+        let Self { read, others, .. } = self;
         for name in others.drain(..) {
-            if !read.contains(&name) && !self.touched_request.owns(&name) {
-                self.request.headers.remove(name);
+            if !read.contains(&name) && !touched.owns(&name) {
+                headers.remove(name);
             }
         }
     }

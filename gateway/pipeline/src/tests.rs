@@ -1,10 +1,15 @@
-use std::{cell::RefCell, net::IpAddr, time::Duration};
+use std::{
+    cell::RefCell,
+    net::IpAddr,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
-use gateway_http::body::Body;
+use gateway_core::error::Failure;
+use gateway_http::{body::Body, deadline::Deadline};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, uri::PathAndQuery};
 
 use super::*;
-use std::time::Instant;
 
 /// What the fake stages were asked, in order.
 type Story = Rc<RefCell<Vec<String>>>;
@@ -149,8 +154,25 @@ async fn an_answer_goes_back_through_the_stages_before_it_only() {
 #[tokio::test]
 async fn a_failure_ends_the_request_phase() {
     let (verdict, story, _) = tell(&[("a", Deed::Fail, false), ("b", Deed::Pass, false)]).await;
-    assert!(matches!(verdict, Verdict::Failed(FailureKind::Trap)));
+    assert!(matches!(verdict, Verdict::Failed(Failure::PluginFailed)));
     assert_eq!(story, ["a request", "a complete", "b complete"]);
+}
+
+#[tokio::test]
+async fn the_client_is_responsible_for_a_stage_that_fails_once_its_body_has() {
+    for (skip_on_error, awaited, left) in [(false, true, false), (false, false, true), (true, false, true)] {
+        let pipeline = pipeline(&Story::default(), &[("a", Deed::Fail, skip_on_error)]);
+        let mut slot = slot();
+        slot.traffic.awaited.set(awaited);
+        slot.traffic.left.set(left);
+        let verdict = pipeline.request(&mut slot, soon()).await.verdict;
+        match (skip_on_error, left) {
+            (true, _) => assert!(matches!(verdict, Verdict::Forward)),
+            (false, true) => assert!(matches!(verdict, Verdict::Failed(Failure::ClientClosed)), "{verdict:?}"),
+            // It waits for the body, and failed for another reason.
+            (false, false) => assert!(matches!(verdict, Verdict::Failed(Failure::PluginFailed)), "{verdict:?}"),
+        }
+    }
 }
 
 #[tokio::test]
@@ -166,5 +188,5 @@ async fn no_stage_waits_for_longer_than_it_may() {
     let story = Story::default();
     let pipeline = pipeline(&story, &[("a", Deed::Hang, false)]);
     let passed = pipeline.request(&mut slot(), soon()).await;
-    assert!(matches!(passed.verdict, Verdict::Failed(FailureKind::Timeout)), "{passed:?}");
+    assert!(matches!(passed.verdict, Verdict::Failed(Failure::PluginFailed)), "{passed:?}");
 }

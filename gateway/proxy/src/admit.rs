@@ -19,7 +19,7 @@ use gateway_route::{Found, Query};
 use http::{HeaderMap, HeaderValue, Method, Request, Version, header, request::Parts, uri::PathAndQuery};
 use http_body::Body as _;
 
-use super::{Client, Site, Worker, ongoing::Ongoing, tunnel};
+use super::{Client, Site, Worker, failure_response::FailureResponse, ongoing::Ongoing, tunnel};
 
 /// So many fields the gateway adds to a request: its identifier, its trace, and what it says of the client and for the upstream.
 const FIELDS_ADDED: usize = 9;
@@ -34,26 +34,30 @@ fn cookie_bytes(limits: &Limits) -> usize {
     (8 * limits.header_bytes).max(OF_A_STREAM.saturating_mul(limits.streams as usize))
 }
 
-/// Judges a request and finds its route. What is wrong with it is in the outcome's `failure`.
-pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<FromClient>) -> Box<Ongoing> {
+/// Judges a request and finds its route. Also says what is wrong with it, if something is.
+pub(super) fn admit(
+    client: Rc<Client>,
+    site: Rc<Site>,
+    request: Request<FromClient>,
+) -> (Box<Ongoing>, Option<FailureResponse>) {
     let started = Instant::now();
     let (mut head, incoming) = request.into_parts();
     let census = Census::of(&head.headers);
     let upgrade = tunnel::wanted(&head, &incoming);
 
-    let (mut address, ambiguous, mut failure) = match address(&mut head, census, &site) {
+    let (mut address, ambiguous, mut failed) = match address(&mut head, census, &site) {
         Ok((address, ambiguous)) => (address, ambiguous, None),
-        Err(failure) => (unjudged(&head), None, Some(failure)),
+        Err(failure) => (unjudged(&head), None, Some(FailureResponse::from(failure))),
     };
     hop::strip(&mut head.headers, census);
-    if failure.is_none() && census.has(CDN_LOOP) && loops::is_loop(&head.headers) {
-        failure = Some(Failure::LoopDetected);
+    if failed.is_none() && census.has(CDN_LOOP) && loops::is_loop(&head.headers) {
+        failed = Some(Failure::LoopDetected.into());
     }
     let mut cookies = None;
-    if failure.is_none() && census.has(COOKIE) && head.version >= Version::HTTP_2 {
+    if failed.is_none() && census.has(COOKIE) && head.version >= Version::HTTP_2 {
         match client.cookies.join(&mut head.headers, cookie_bytes(&site.config.limits)) {
             Ok(joined) => cookies = joined,
-            Err(TooMuch) => failure = Some(Failure::HeadTooLarge),
+            Err(TooMuch) => failed = Some(Failure::HeadTooLarge.into()),
         }
     }
     if census.has(EXPECT) {
@@ -62,7 +66,7 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<FromCli
     }
     // A map of headers has room for some 24,000 names and panics beyond them. What has too many is rejected; its fields are not
     // looked at any more.
-    if failure.is_some() && head.headers.keys_len() > MOST_NAMES {
+    if failed.is_some() && head.headers.keys_len() > MOST_NAMES {
         head.headers.clear();
     }
     // At once, since it would otherwise grow step by step.
@@ -76,21 +80,17 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<FromCli
 
     site.table.remove_other_spellings(&mut head.headers);
     let mut route = None;
-    let mut allow = None;
     if let Some(path) = ambiguous {
         match site.table.resolve(&path, &query(&address, &head)) {
             Ok(target) => address.target = target,
-            Err(rejected) => failure = Some(path_failure(rejected)),
+            Err(rejected) => failed = Some(path_failure(rejected).into()),
         }
     }
-    if failure.is_none() {
+    if failed.is_none() {
         match site.table.find(&query(&address, &head)) {
             Found::Route { index, .. } => route = Some(index),
-            Found::NotFound => failure = Some(Failure::NoRoute),
-            Found::MethodNotAllowed { allow: methods } => {
-                failure = Some(Failure::MethodNotAllowed);
-                allow = allowing(&methods);
-            }
+            Found::NotFound => failed = Some(Failure::NoRoute.into()),
+            Found::MethodNotAllowed { allow } => failed = Some(FailureResponse::method_not_allowed(&allow)),
         }
     }
 
@@ -98,7 +98,7 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<FromCli
     let found = route.map(|index| &site.routes[index]);
     let upgrade = upgrade.filter(|upgrade| found.is_some_and(|route| route.model.upgrades.contains(upgrade)));
     let limit = found.map_or(0, |route| route.model.body_bytes);
-    let request_body = match failure {
+    let request_body = match failed {
         Some(_) => {
             traffic.complete.set(incoming.is_end_stream());
             Body::Empty
@@ -134,11 +134,9 @@ pub(super) fn admit(client: Rc<Client>, site: Rc<Site>, request: Request<FromCli
     }
     exchange.trace = trace;
     let mut ongoing = Ongoing::new(client, site, route, Slot::new(exchange));
-    ongoing.failure = failure;
-    ongoing.allow = allow;
     ongoing.upgrade = upgrade;
     ongoing.cookies = cookies;
-    ongoing
+    (ongoing, failed)
 }
 
 /// A request that hyper could not parse, or that did not arrive in time: counted and observed like any other,
@@ -201,10 +199,4 @@ fn unjudged(head: &Parts) -> framing::Address {
         authority: HeaderValue::from_static(""),
         target: head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/")),
     }
-}
-
-/// The methods that a 405 names (RFC 9110 §15.5.6).
-fn allowing(methods: &[Method]) -> Option<HeaderValue> {
-    let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
-    HeaderValue::from_str(&names.join(", ")).ok()
 }

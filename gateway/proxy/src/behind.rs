@@ -7,7 +7,7 @@ use gateway_http::{body::Body, deadline::Deadline};
 use gateway_pipeline::{Exchange, Phase, ResponseHead, Slot, Verdict};
 use http_body_util::BodyExt;
 
-use super::{Site, Worker, forward};
+use super::{Site, Worker, forward, site::Next};
 
 /// Of one worker, at a time. What would be more is left out: the next request will want it again.
 const AT_A_TIME: usize = 64;
@@ -39,7 +39,7 @@ async fn go(site: &Site, route: usize, mut slot: Slot) -> Result<(), &'static st
     let passed = route.pipeline.request_from(first, &mut slot, deadline).await;
     match passed.verdict {
         Verdict::Forward => {
-            let upstream = route.target.upstream().ok_or("the route has no upstream")?;
+            let Next::Upstream(upstream) = route.target.next() else { return Err("the route has no upstream") };
             let route_to = forward::RouteTo { site, route, upstream, private: None, interim: &|_| {} };
             let sent = forward::send(route_to, &mut slot, None, deadline).await;
             let sent = sent.map_err(|refused| refused.failure.reason())?;

@@ -3,10 +3,11 @@
 
 mod admit;
 mod affinity;
-mod answer;
 mod behind;
 mod client;
+mod failure_response;
 mod forward;
+mod handler;
 mod observing;
 mod ongoing;
 mod site;
@@ -20,17 +21,21 @@ use gateway_http::{
     from_client::FromClient,
     interim::{self, Interim},
 };
-use gateway_pipeline::{FailureKind, NoRoom, Phase, ResponseHead, Verdict};
+use gateway_pipeline::{Phase, ResponseHead, Verdict};
+use gateway_upstream::Upstream;
 use http::{Request, Response, StatusCode, Version, response::Parts};
 
 pub use admit::refused_by_parser;
 pub use behind::Errands;
 pub use client::Client;
+pub use handler::{Handler, HandlerFailure, Handling};
 pub use observing::Observing;
-pub use site::{Site, SiteRoute, SiteUnrouted, Target, Worker};
+pub use site::{Site, SiteRoute, SiteUnrouted, Split, Target, Worker};
 pub use tunnel::{Answer, Parting, Tunnel};
 
+use failure_response::FailureResponse;
 use ongoing::Ongoing;
+use site::Next;
 
 /// What an exchange has of its client's connection.
 pub struct Delivery {
@@ -53,10 +58,12 @@ pub trait Lifeline {
 /// Answers one request. There is always a response: failures become problem details (RFC 9457).
 pub async fn handle(client: Rc<Client>, request: Request<FromClient>) -> Result<Response<Answer>, Infallible> {
     let site = client.worker.site();
-    let mut ongoing = admit::admit(client, site, request);
-    match ongoing.failure {
-        None | Some(Failure::NoRoute | Failure::MethodNotAllowed) => process(&mut ongoing).await,
-        Some(failure) => refuse(&mut ongoing, failure).await,
+    let (mut ongoing, failed) = admit::admit(client, site, request);
+    match failed {
+        Some(failed) if !matches!(failed.failure, Failure::NoRoute | Failure::MethodNotAllowed) => {
+            refuse(&mut ongoing, failed).await;
+        }
+        unrouted => process(&mut ongoing, unrouted).await,
     }
     if let Some(upstream) = ongoing.switched.take()
         && ongoing.slot.response.as_ref().is_some_and(|head| head.status == StatusCode::SWITCHING_PROTOCOLS)
@@ -68,34 +75,30 @@ pub async fn handle(client: Rc<Client>, request: Request<FromClient>) -> Result<
 
 /// The request is sound. Where it has no route, the global plugins see it all the same: who may ask, and what is on the
 /// response, does not depend on whether there is something at that path.
-async fn process(ongoing: &mut Ongoing) {
+async fn process(ongoing: &mut Ongoing, unrouted: Option<FailureResponse>) {
     let site = ongoing.site.clone();
     let pipeline = ongoing.pipeline(&site);
     let deadline = ongoing.deadline();
-    let unrouted = ongoing.failure.take();
     let passed = pipeline.request(&mut ongoing.slot, deadline).await;
     ongoing.plugins_us = passed.micros;
     match (passed.verdict, unrouted) {
-        (Verdict::Forward, Some(failure)) => ongoing.fail(failure, ""),
-        (Verdict::Forward, None) => to_upstream(ongoing, &site, deadline).await,
+        (Verdict::Forward, Some(failed)) => ongoing.fail(failed),
+        (Verdict::Forward, None) => to_target(ongoing, &site, deadline).await,
         (Verdict::Reply(reply), _) => {
             ongoing.reply(reply);
             if let (Some(again), Some(route)) = (ongoing.slot.behind.take(), ongoing.route) {
                 behind::run(ongoing.worker(), &site, route, *again);
             }
         }
-        (Verdict::Failed(kind), _) => {
-            let failure = plugin_failure(ongoing, kind);
-            ongoing.fail(failure, "");
-        }
+        (Verdict::Failed(failure), _) => ongoing.fail(failure),
     }
     go_back(ongoing, passed.ran, deadline).await;
 }
 
 /// The head of the request is not acceptable. Plugins are not asked about a request that may mean something else to each
 /// of them, but the response passes the global ones, so that it looks like every other.
-async fn refuse(ongoing: &mut Ongoing, failure: Failure) {
-    ongoing.fail(failure, "");
+async fn refuse(ongoing: &mut Ongoing, failed: FailureResponse) {
+    ongoing.fail(failed);
     let deadline = ongoing.deadline();
     let end = ongoing.site.unrouted.pipeline.end();
     go_back(ongoing, end, deadline).await;
@@ -110,30 +113,39 @@ async fn go_back(ongoing: &mut Ongoing, mut ran: usize, deadline: Deadline) {
     loop {
         let returned = pipeline.response(ran, &mut ongoing.slot, deadline).await;
         ongoing.plugins_us += returned.micros;
-        let Some((position, kind)) = returned.failed else { break };
-        let failure = plugin_failure(ongoing, kind);
-        ongoing.fail(failure, "");
+        let Some((position, failure)) = returned.failed else { break };
+        ongoing.fail(failure);
         ran = position;
     }
 }
 
-/// To the upstream, and back with the head of its response.
-async fn to_upstream(ongoing: &mut Ongoing, site: &Site, deadline: Deadline) {
+/// To the route's target, and back with the head of its response.
+async fn to_target(ongoing: &mut Ongoing, site: &Site, deadline: Deadline) {
     let Some(route) = ongoing.route.map(|index| &site.routes[index]) else {
-        return ongoing.fail(Failure::Internal, "no route at forwarding");
+        return ongoing.fail(FailureResponse::new(Failure::Internal, "no route at forwarding"));
     };
     // One that has been read whole is at hand, and another one may have taken its place.
     if !ongoing.slot.request_body.is_buffered()
         && let Some(failure) = ongoing.slot.traffic.failure()
     {
-        return ongoing.fail(failure, "");
+        return ongoing.fail(failure);
     }
-    let Some(upstream) = route.target.upstream() else {
-        return match answer::answer(&route.model.action, &ongoing.slot.request) {
-            Some(reply) => ongoing.reply(reply),
-            None => ongoing.fail(Failure::Internal, "a route leads nowhere"),
-        };
-    };
+    match route.target.next() {
+        Next::Upstream(upstream) => to_upstream(ongoing, site, route, upstream, deadline).await,
+        Next::Handler(handler) => match handler::run(handler, &mut ongoing.slot, deadline).await {
+            Ok(reply) => ongoing.reply(reply),
+            Err(failed) => ongoing.fail(failed),
+        },
+    }
+}
+
+async fn to_upstream(
+    ongoing: &mut Ongoing,
+    site: &Site,
+    route: &SiteRoute,
+    upstream: &Rc<Upstream>,
+    deadline: Deadline,
+) {
     ongoing.upstream = Some(upstream.model.name.clone());
     let client = ongoing.client.clone();
     let private = client.as_ref().and_then(|client| client.private(&site.config, ongoing.slot.protocol));
@@ -154,30 +166,6 @@ async fn to_upstream(ongoing: &mut Ongoing, site: &Site, deadline: Deadline) {
             exchange.response = Some(ResponseHead { status: head.status, headers: head.headers });
             exchange.response_body = sent.body;
         }
-        Err(refused) => {
-            ongoing.fail(refused.failure, &refused.cause);
-            if let Some(after) = refused.retry_after {
-                ongoing.retry_after(after);
-            }
-        }
-    }
-}
-
-fn plugin_failure(ongoing: &Ongoing, kind: FailureKind) -> Failure {
-    let traffic = &ongoing.slot.traffic;
-    // The plugin could not help it: the client's body was at fault.
-    if let Some(failure) = traffic.failure() {
-        return failure;
-    }
-    match kind {
-        // It waited for a body that kept coming, too slowly.
-        FailureKind::Timeout if traffic.awaited.get() => Failure::BodyTimeout,
-        FailureKind::Busy => Failure::PluginBusy,
-        FailureKind::TooLarge => match ongoing.slot.no_room() {
-            Some(NoRoom::Target) => Failure::UriTooLong,
-            Some(NoRoom::Head) | None => Failure::HeadTooLarge,
-        },
-        FailureKind::CircuitOpen => Failure::PluginCircuitOpen,
-        FailureKind::Error | FailureKind::Trap | FailureKind::Timeout | FailureKind::Memory => Failure::PluginFailed,
+        Err(refused) => ongoing.fail(refused),
     }
 }

@@ -6,7 +6,6 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -17,7 +16,6 @@ use gateway_http::{
     deadline::Deadline,
     grpc,
     interim::Interim,
-    reply,
     request_id::X_REQUEST_ID,
 };
 use gateway_pipeline::{Outcome, Pipeline, Reply, ResponseHead, Slot};
@@ -31,7 +29,7 @@ use http::{HeaderValue, Method, Response, StatusCode, Version, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::ext::ReasonPhrase;
 
-use super::{Client, Delivery, Site, Worker, observing::observe};
+use super::{Client, Delivery, Site, Worker, failure_response::FailureResponse, observing::observe};
 
 /// The most that is handed over at once to a client that has to take it by a deadline: so that a slow one is
 /// not mistaken for one that takes nothing.
@@ -51,8 +49,6 @@ pub(super) struct Ongoing {
     /// As the client sent it.
     method: Method,
     pub(super) failure: Option<Failure>,
-    /// The methods that would have been allowed, where the client's is not.
-    pub(super) allow: Option<HeaderValue>,
     /// The client reads a gRPC status and nothing else.
     grpc: bool,
     /// The response is the gateway's own or a plugin's.
@@ -93,7 +89,6 @@ impl Ongoing {
             slot,
             method,
             failure: None,
-            allow: None,
             grpc,
             local: false,
             upstream: None,
@@ -123,7 +118,6 @@ impl Ongoing {
             slot,
             method,
             failure: Some(failure),
-            allow: None,
             grpc: false,
             local: true,
             upstream: None,
@@ -169,24 +163,16 @@ impl Ongoing {
         self.slot.response_body = if reply.body.is_empty() { Body::Empty } else { Body::Full(reply.body) };
     }
 
-    /// The gateway's own answer becomes the response. The cause is for the log only.
-    pub(super) fn fail(&mut self, failure: Failure, cause: &str) {
-        self.failure = Some(failure);
+    /// The gateway's own response to the failure becomes the response.
+    pub(super) fn fail(&mut self, failed: impl Into<FailureResponse>) {
+        let failed = failed.into();
+        self.failure = Some(failed.failure);
         self.local = true;
-        if !cause.is_empty() {
-            self.log(failure, cause);
+        if !failed.cause.is_empty() {
+            self.log(failed.failure, &failed.cause);
         }
-        // A client that closed only its own direction may still read that its request was not whole.
-        let told = if failure == Failure::ClientClosed { Failure::MalformedRequest } else { failure };
-        let problem = reply::problem(told, &self.slot.id);
-        let (problem, body) = problem.into_parts();
-        let mut headers = problem.headers;
-        if failure == Failure::MethodNotAllowed
-            && let Some(allow) = &self.allow
-        {
-            headers.insert(header::ALLOW, allow.clone());
-        }
-        self.slot.response = Some(ResponseHead { status: problem.status, headers });
+        let (head, body) = failed.response(&self.slot.id);
+        self.slot.response = Some(head);
         self.slot.response_body = Body::Full(body);
     }
 
@@ -204,14 +190,6 @@ impl Ongoing {
         }
         // Clients leave all the time; the access log has it.
         if failure.is_the_clients() { log!(debug) } else { log!(warn) }
-    }
-
-    /// When it is worth asking again (RFC 9110 §10.2.3).
-    pub(super) fn retry_after(&mut self, after: Duration) {
-        if let Some(response) = &mut self.slot.response {
-            let seconds = after.as_millis().div_ceil(1000).max(1);
-            response.headers.insert(header::RETRY_AFTER, HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX)));
-        }
     }
 
     /// The response as hyper shall send it. From here on the exchange lives in its body.
@@ -431,15 +409,7 @@ impl HttpBody for OutgoingBody {
                 ongoing.whole = frame.is_trailers() || is_end_stream;
             }
             Some(Err(error)) => {
-                let failure = match error {
-                    BodyError::Stalled => Failure::UpstreamTimeout,
-                    BodyError::Overdue => Failure::TotalTimeout,
-                    BodyError::Plugin => Failure::PluginFailed,
-                    BodyError::Interrupted(_)
-                    | BodyError::Broken(_)
-                    | BodyError::Withdrawn
-                    | BodyError::TooLarge(_) => Failure::UpstreamClosed,
-                };
+                let failure = error.failure();
                 ongoing.failure = Some(failure);
                 tracing::warn!(
                     request = ongoing.slot.id.to_str().unwrap_or_default(),

@@ -20,7 +20,7 @@ use gateway_telemetry::{
 };
 use gateway_upstream::{Upstream, Upstreams};
 
-use super::{Errands, Observing};
+use super::{Errands, Handler, Observing};
 
 /// One worker's share of the gateway. Its site changes at a reload; exchanges under way keep theirs.
 pub struct Worker {
@@ -84,22 +84,50 @@ fn upstream_names(action: &Action) -> Option<Rc<str>> {
 /// Where a route's requests go after its plugins.
 pub enum Target {
     Upstream(Rc<Upstream>),
+    Split(Split),
+    Handler(Rc<dyn Handler>),
+}
+
+/// Upstreams that share a route's requests by weight; at least one.
+pub struct Split {
     /// With the sum of the weights up to each.
-    Split(Vec<(Rc<Upstream>, u32)>),
-    /// Nowhere: the route's action says the answer.
-    Answer,
+    parts: Vec<(Rc<Upstream>, u32)>,
+    last: Rc<Upstream>,
+}
+
+impl Split {
+    /// `None` where there are no upstreams.
+    pub fn new(weighted: impl IntoIterator<Item = (Rc<Upstream>, u32)>) -> Option<Self> {
+        let mut sum = 0_u32;
+        let part = |(upstream, weight)| {
+            sum = sum.saturating_add(weight);
+            (upstream, sum)
+        };
+        let parts: Vec<_> = weighted.into_iter().map(part).collect();
+        let last = parts.last()?.0.clone();
+        Some(Self { parts, last })
+    }
+
+    fn next(&self) -> &Rc<Upstream> {
+        let sum = self.parts.last().map_or(0, |(_, sum)| *sum);
+        let drawn = fastrand::u32(..sum.max(1));
+        self.parts.iter().find(|(_, sum)| drawn < *sum).map_or(&self.last, |(upstream, _)| upstream)
+    }
+}
+
+/// Where one request goes.
+pub(super) enum Next<'a> {
+    Upstream(&'a Rc<Upstream>),
+    Handler(&'a dyn Handler),
 }
 
 impl Target {
-    /// The upstream for the next request.
-    pub(super) fn upstream(&self) -> Option<&Rc<Upstream>> {
+    /// Where the next request goes.
+    pub(super) fn next(&self) -> Next<'_> {
         match self {
-            Self::Upstream(upstream) => Some(upstream),
-            Self::Split(parts) => {
-                let lot = fastrand::u32(..parts.last()?.1.max(1));
-                parts.iter().find(|(_, sum)| lot < *sum).map(|(upstream, _)| upstream)
-            }
-            Self::Answer => None,
+            Self::Upstream(upstream) => Next::Upstream(upstream),
+            Self::Split(split) => Next::Upstream(split.next()),
+            Self::Handler(handler) => Next::Handler(&**handler),
         }
     }
 }

@@ -176,7 +176,7 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(
     let wire = Wire::new(stream, state.clone());
     let client = client(&state, secured);
     let service =
-        service_fn(move |request: Request<Incoming>| proxy::handle(client.clone(), request.map(FromClient::Http1)));
+        service_fn(move |request: Request<Incoming>| proxy::handle(client.clone(), request.map(FromClient::http1)));
     let mut builder = http1::Builder::new();
     // The request line is part of what hyper counts.
     let head_bytes = limits.header_bytes + limits.uri_bytes;

@@ -216,7 +216,7 @@ impl Stream {
         let awaits =
             head.headers.get(header::EXPECT).is_some_and(|it| it.as_bytes().eq_ignore_ascii_case(b"100-continue"));
         let awaits = awaits.then(|| stream.clone() as Rc<dyn Interim>);
-        let body = FromClient::Http2(Received::new(body, &head.headers, awaits));
+        let body = FromClient::http2(Received::new(body, &head.headers, awaits));
         let request = Request::from_parts(head, body);
         // Boxed: it is large, and would be copied whole at each of the steps to a running task.
         tokio::task::spawn_local(Box::pin(stream.serve(request, state.clone(), client.clone())));

@@ -22,7 +22,7 @@ use gateway_core::{
     timers::Timers,
 };
 use gateway_pipeline::{Bounds, Entry, Pipeline};
-use gateway_proxy::{Site, SiteRoute, SiteUnrouted, Target};
+use gateway_proxy::{Site, SiteRoute, SiteUnrouted, Split, Target};
 use gateway_route::Table;
 use gateway_rules::bounds::Received;
 use gateway_server::{Beginning, tls::Shown};
@@ -219,14 +219,11 @@ impl Snapshot {
             let target = match &route.action {
                 Action::Upstream(upstream) => Target::Upstream(upstream_of(upstream)),
                 Action::Split(parts) => {
-                    let mut sum = 0_u32;
-                    let part = |(upstream, weight): &(Arc<Upstream>, u32)| {
-                        sum = sum.saturating_add(*weight);
-                        (upstream_of(upstream), sum)
-                    };
-                    Target::Split(parts.iter().map(part).collect())
+                    let weighted = parts.iter().map(|(upstream, weight)| (upstream_of(upstream), *weight));
+                    Target::Split(Split::new(weighted).expect("a split has at least two upstreams"))
                 }
-                Action::Redirect(_) | Action::Respond(_) => Target::Answer,
+                Action::Redirect(redirect) => Target::Handler(Rc::new(redirect.clone())),
+                Action::Respond(respond) => Target::Handler(Rc::new(respond.clone())),
             };
             SiteRoute::new(route.clone(), pipeline(own, &route.name), target, bounds(route.buffer_bytes))
         });

@@ -18,7 +18,7 @@ const EDITS: [(&[&str], bool); 4] = [
     (&["path"], false),
 ];
 
-/// Headers by which consumers are kept apart if they are set before `cache` (`pipeline/caller.rs`).
+/// Headers by which consumers are kept apart if they are set before `cache` (`pipeline/identity.rs`).
 const OF_CONSUMERS: [&str; 2] = ["authorization", "cookie"];
 /// Headers that tell requests apart, so that no response is chosen by them.
 const OF_REQUESTS: [&str; 6] =

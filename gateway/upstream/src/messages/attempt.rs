@@ -189,12 +189,11 @@ fn idle(endpoint: &Busy, private: Option<&PrivateConnections>, alone: bool) -> O
     own.or_else(|| if alone { None } else { endpoint.take_idle() })
 }
 
-/// Whose fault it was: the body's sender is asked first, since its failure breaks the upstream's side too.
 fn refused(broken: &Broken, traffic: &Traffic) -> Refused {
-    let failure = traffic.failure().unwrap_or(match broken {
+    let noticed = match broken {
         Broken::Malformed(_) => Failure::UpstreamProtocol,
         Broken::Busy => Failure::UpstreamBusy,
         _ => Failure::UpstreamClosed,
-    });
-    Refused::new(failure, broken.to_string())
+    };
+    Refused::new(traffic.failure_behind(noticed), broken.to_string())
 }

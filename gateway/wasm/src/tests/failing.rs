@@ -1,6 +1,6 @@
 //! Guests that misbehave: each costs its own call and nothing else.
 
-use gateway_pipeline::{FailureKind, Pipeline, Verdict, stage::Outcome};
+use gateway_pipeline::{FailureKind, Outcome, Pipeline, Verdict};
 use test_guests::WAITER;
 
 use super::*;

@@ -1,0 +1,80 @@
+//! Going back to what was before a stage, where its failure is skipped or its call is made again.
+
+use super::{
+    exchange::Exchange,
+    undo::{Before, Undo},
+};
+
+impl Exchange {
+    /// Makes sure that edits can be undone. True if they could not before, so that the caller has to `commit`.
+    pub fn begin_transaction_if_none(&mut self) -> bool {
+        let is_off = !self.is_undoable();
+        if is_off {
+            self.begin_transaction();
+        }
+        is_off
+    }
+
+    /// From here on edits can be undone.
+    pub fn begin_transaction(&mut self) {
+        self.undo = Undo::Armed;
+        self.plan.begin_transaction();
+        self.touched_request.begin_transaction();
+        self.touched_response.begin_transaction();
+    }
+
+    pub(super) fn is_undoable(&self) -> bool {
+        !matches!(self.undo, Undo::Off)
+    }
+
+    /// The edits since `begin_transaction` stay.
+    pub fn commit(&mut self) {
+        self.undo = Undo::Off;
+    }
+
+    /// The edits since `begin_transaction` are undone. A body that was read in the meantime stays buffered.
+    pub fn roll_back(&mut self) {
+        self.plan.roll_back();
+        self.restore();
+    }
+
+    /// The edits since `begin_transaction` are undone, because the call that made them is made again from its beginning. What is known
+    /// of the stage's headers stays: the call that is made again may fail and be skipped.
+    pub fn start_over(&mut self) {
+        self.plan.forget_transaction();
+        self.restore();
+        self.undo = Undo::Armed;
+        self.forget_no_room();
+    }
+
+    fn restore(&mut self) {
+        if let Undo::Taken(before) = std::mem::take(&mut self.undo) {
+            self.request = before.request;
+            self.response = before.response;
+            self.attributes = before.attributes;
+            if let Some(body) = before.request_body {
+                self.request_body = body;
+            }
+            if let Some(body) = before.response_body {
+                self.response_body = body;
+            }
+        }
+    }
+
+    /// What was before, taken now if this is the first edit.
+    pub(super) fn before(&mut self) -> Option<&mut Before> {
+        if matches!(self.undo, Undo::Armed) {
+            self.undo = Undo::Taken(Box::new(Before {
+                request: self.request.clone(),
+                response: self.response.clone(),
+                attributes: self.attributes.clone(),
+                request_body: None,
+                response_body: None,
+            }));
+        }
+        match &mut self.undo {
+            Undo::Taken(before) => Some(before),
+            _ => None,
+        }
+    }
+}
