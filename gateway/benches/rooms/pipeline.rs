@@ -1,42 +1,47 @@
 //! What the pipeline itself costs, with stages that do nothing.
 
-use std::{cell::Cell, rc::Rc};
+use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use criterion::{BenchmarkId, Criterion, criterion_group};
-use gateway_pipeline::{Decision, Entry, Outcome, Phase, Phases, Pipeline, Slot, Stage, StageFailure, Step, Verdict};
+use gateway_pipeline::{
+    BodyFilter, Decision, Entry, Outcome, Phase, Phases, Pipeline, Scope, Slot, Stage, Step, Turn, Verdict,
+};
 
 use crate::support::{answered, at_once, later, outcome, slot};
 
 criterion_group!(benches, stages);
 
 /// Counts how often it is asked.
-struct Fake(Rc<Cell<u64>>);
+struct Fake {
+    name: Arc<str>,
+    asked: Rc<Cell<u64>>,
+}
 
 impl Fake {
-    fn asked<T>(&self, answer: T) -> Step<'_, Result<T, StageFailure>> {
-        self.0.set(self.0.get() + 1);
-        Step::Done(Ok(answer))
+    fn asked<T>(&self, value: T) -> Step<'_, T> {
+        self.asked.set(self.asked.get() + 1);
+        Step::Done(Turn::called(Ok(value)))
     }
 }
 
 impl Stage for Fake {
-    fn name(&self) -> &str {
-        "fake"
+    fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     fn phases(&self) -> Phases {
         Phases { request: true, response: true, complete: true }
     }
 
-    fn on_request<'a>(&'a self, _: usize, _: &'a mut Slot) -> Step<'a, Result<Decision, StageFailure>> {
+    fn on_request<'a>(&'a self, _: &'a mut Slot) -> Step<'a, Decision> {
         self.asked(Decision::Next)
     }
 
-    fn on_response<'a>(&'a self, _: usize, _: &'a mut Slot) -> Step<'a, Result<(), StageFailure>> {
-        self.asked(())
+    fn on_response<'a>(&'a self, _: &'a mut Slot) -> Step<'a, Option<BodyFilter>> {
+        self.asked(None)
     }
 
-    fn on_complete<'a>(&'a self, _: usize, _: &'a mut Slot, _: &'a Outcome) -> Step<'a, Result<(), StageFailure>> {
+    fn on_complete<'a>(&'a self, _: &'a mut Slot, _: &'a Outcome) -> Step<'a, ()> {
         self.asked(())
     }
 }
@@ -47,8 +52,8 @@ fn stages(c: &mut Criterion) {
     for (skip_on_error, name) in [(false, "fails"), (true, "skips")] {
         for count in [0, 1, 5] {
             let asked = Rc::new(Cell::new(0));
-            let entry = |_| Entry::new(Rc::new(Fake(asked.clone())), skip_on_error);
-            let pipeline = Pipeline::new((0..count).map(entry).collect());
+            let entry = |_| Entry::new(Rc::new(Fake { name: "fake".into(), asked: asked.clone() }), skip_on_error);
+            let pipeline = Pipeline::new(Scope::default(), (0..count).map(entry).collect());
             let (until, outcome) = (later(), outcome());
             let mut slot = answered(slot());
             let mut run = || {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, hint::black_box, rc::Rc, sync::Arc, time::Durat
 
 use criterion::{BatchSize, Criterion, criterion_group};
 use gateway_core::model::{Grants, Isolation, Names, PluginLimits, SinkTarget};
-use gateway_pipeline::{Decision, Entry, Pipeline, Slot, Stage, Step, Verdict};
+use gateway_pipeline::{Alone, Decision, Entry, Pipeline, Scope, Slot, Stage, Verdict};
 use gateway_standard::builtin;
 use gateway_telemetry::{Metrics, Sinks};
 use gateway_wasm::{
@@ -38,7 +38,12 @@ impl World {
         Self { runtime, pools: Pools::default(), services: Rc::new(services) }
     }
 
-    fn stage(&self, component: &[u8], config: &Value, isolation: Isolation) -> Rc<dyn Stage> {
+    fn stage(&self, component: &[u8], config: &Value, isolation: Isolation) -> Alone {
+        let scope = Scope { metrics: self.services.shared.metrics.clone(), worker: 0, route: "bench".into() };
+        Alone::new(self.in_pipeline(component, config, isolation), scope)
+    }
+
+    fn in_pipeline(&self, component: &[u8], config: &Value, isolation: Isolation) -> Rc<dyn Stage> {
         let loaded = self.runtime.load(component).expect("a plugin");
         let all = || Names::All;
         let settings = Settings {
@@ -49,23 +54,16 @@ impl World {
             isolation,
             standard: true,
         };
-        Prepared::new(loaded, settings).stage(&self.pools, &self.services, &"bench".into())
+        Prepared::new(loaded, settings).stage(&self.pools, &self.services)
     }
 
-    fn standard(&self, name: &str, config: &Value) -> Rc<dyn Stage> {
+    fn standard(&self, name: &str, config: &Value) -> Alone {
         self.stage(builtin(name).expect("a standard plugin"), config, Isolation::Shared)
     }
 }
 
-fn done<T>(step: Step<'_, T>) -> T {
-    match step {
-        Step::Done(value) => value,
-        Step::Wait(_) => panic!("called on a fiber"),
-    }
-}
-
-fn on_request(stage: &Rc<dyn Stage>, slot: &mut Slot) {
-    let decision = done(stage.on_request(0, slot)).expect("no failure");
+fn on_request(stage: &Alone, slot: &mut Slot) {
+    let decision = at_once(stage.request(slot)).expect("no failure");
     assert!(matches!(decision, Decision::Next));
 }
 
@@ -120,7 +118,7 @@ fn standard_plugins(c: &mut Criterion) {
     let world = World::new();
     let mut group = c.benchmark_group("standard");
 
-    let request = |group: &mut criterion::BenchmarkGroup<'_, _>, name: &str, stage: &Rc<dyn Stage>, known: bool| {
+    let request = |group: &mut criterion::BenchmarkGroup<'_, _>, name: &str, stage: &Alone, known: bool| {
         let fresh = || {
             let mut slot = slot();
             if known {
@@ -134,9 +132,9 @@ fn standard_plugins(c: &mut Criterion) {
             .bench_function(name, |b| b.iter_batched_ref(fresh, |slot| on_request(stage, slot), BatchSize::SmallInput));
         seen
     };
-    let response = |group: &mut criterion::BenchmarkGroup<'_, _>, name: &str, stage: &Rc<dyn Stage>| {
+    let response = |group: &mut criterion::BenchmarkGroup<'_, _>, name: &str, stage: &Alone| {
         let fresh = || answered(slot());
-        let run = |slot: &mut Slot| done(stage.on_response(0, slot)).expect("no failure");
+        let run = |slot: &mut Slot| at_once(stage.response(slot)).expect("no failure");
         let mut seen = fresh();
         run(&mut seen);
         group.bench_function(name, |b| b.iter_batched_ref(fresh, run, BatchSize::SmallInput));
@@ -160,7 +158,7 @@ fn standard_plugins(c: &mut Criterion) {
     let stage = world.standard("access-log", &access_log());
     let outcome = outcome();
     let mut lent = answered(slot());
-    let mut log = || done(stage.on_complete(0, &mut lent, &outcome)).expect("no failure");
+    let mut log = || at_once(stage.complete(&mut lent, &outcome)).expect("no failure");
     // Also where the bench is filtered out.
     log();
     group.bench_function("access-log", |b| b.iter(&mut log));
@@ -175,8 +173,10 @@ fn standard_plugins(c: &mut Criterion) {
 fn five_together(c: &mut Criterion) {
     let world = World::new();
     let pipeline = |stages: [(&str, Value); 5]| {
-        let entry = |(name, config): (&str, Value)| Entry::new(world.standard(name, &config), false);
-        Pipeline::new(stages.map(entry).into())
+        let entry = |(name, config): (&str, Value)| {
+            Entry::new(world.in_pipeline(builtin(name).expect("a standard plugin"), &config, Isolation::Shared), false)
+        };
+        Pipeline::new(Scope::default(), stages.map(entry).into())
     };
     let (until, outcome) = (later(), outcome());
     let run = |pipeline: &Pipeline, mut slot: Slot| {
@@ -235,9 +235,9 @@ fn instances(c: &mut Criterion) {
     for (name, stage) in &stages {
         let run = |slot: &mut Slot| {
             on_request(stage, slot);
-            black_box(slot.stash.len())
+            black_box(slot);
         };
-        assert_eq!(run(&mut slot()), 1);
+        run(&mut slot());
         group.bench_function(*name, |b| b.iter_batched_ref(slot, run, BatchSize::SmallInput));
     }
     group.finish();

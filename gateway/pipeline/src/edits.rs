@@ -84,6 +84,14 @@ impl Exchange {
         Ok(())
     }
 
+    /// Has the response's body pass through something, so that its length is not known any more.
+    pub(super) fn filter_response_body(&mut self, filter: impl FnOnce(Body) -> Body) {
+        if let Some(head) = &mut self.response {
+            head.headers.remove(header::CONTENT_LENGTH);
+        }
+        self.response_body = filter(std::mem::take(&mut self.response_body));
+    }
+
     /// Makes another response of it, head and body.
     pub fn restore_response(&mut self, head: ResponseHead, body: Body) -> Result<(), EditError> {
         *self.edit_response()? = head;

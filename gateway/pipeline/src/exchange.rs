@@ -1,7 +1,6 @@
 //! One request and its response, with everything that plugins may read or change about them. Edits are in `edits` and `headers`.
 
 use std::{
-    any::Any,
     borrow::Cow,
     net::IpAddr,
     rc::Rc,
@@ -29,6 +28,7 @@ use super::{
     caller::Caller,
     heads::{RequestHead, ResponseHead},
     spellings::Spellings,
+    states::States,
     touched::Touched,
     undo::Undo,
 };
@@ -42,7 +42,7 @@ pub struct Exchange {
     pub secured: Option<Rc<Secured>>,
     pub started: Instant,
     /// When the phase began or the last of its stages ended: the next one's beginning, without another look at the
-    /// clock. A stage that is timed moves it.
+    /// clock.
     pub mark: Instant,
     pub protocol: Version,
     /// Empty where no route matched.
@@ -62,8 +62,7 @@ pub struct Exchange {
     pub stage: usize,
     /// What is to be asked again, from its stage on, when the client has its answer.
     pub behind: Option<Box<Exchange>>,
-    /// What stages keep for themselves from one phase to the next, by the stage's position.
-    pub stash: SmallVec<[(usize, Box<dyn Any>); 1]>,
+    pub(super) states: States,
     /// Positions of the stages that failed and were skipped: the exchange goes on as if they were not there.
     pub skipped: SmallVec<[usize; 2]>,
     /// What is known of the client, beside the attributes.
@@ -128,7 +127,7 @@ impl Exchange {
             phase: Phase::Request,
             stage: 0,
             behind: None,
-            stash: SmallVec::new(),
+            states: States::default(),
             skipped: SmallVec::new(),
             caller: Caller::default(),
             upstream: None,
@@ -145,8 +144,8 @@ impl Exchange {
         }
     }
 
-    /// The same request from the present stage on, without a body and for no client; the stage finds what it kept.
-    pub fn again(&self, kept: Box<dyn Any>) -> Self {
+    /// The same request from the present stage on, without a body and for no client. The stage has this state in it.
+    pub fn again<T: 'static>(&self, state: T) -> Self {
         let traffic = Traffic::default();
         traffic.complete.set(true);
         let start = Start {
@@ -169,11 +168,30 @@ impl Exchange {
         again.upstream.clone_from(&self.upstream);
         again.spellings.clone_from(&self.spellings);
         again.stage = self.stage;
-        again.stash.push((self.stage, kept));
+        again.states.set(self.stage, state);
         again
     }
 
-    /// A stage's turn in the request phase begins.
+    /// What the present stage keeps of the exchange, if it has kept anything. A stage has one type of state.
+    pub fn state<T: 'static>(&self) -> Option<&T> {
+        self.states.get(self.stage)
+    }
+
+    pub fn state_mut<T: 'static>(&mut self) -> Option<&mut T> {
+        self.states.get_mut(self.stage)
+    }
+
+    /// What the present stage keeps of the exchange, from here on.
+    pub fn state_or_default<T: Default + 'static>(&mut self) -> &mut T {
+        self.states.get_or_default(self.stage)
+    }
+
+    /// The call of the present stage begins only now: what it waited for, or had to make before, is not timed.
+    pub fn begin_call(&mut self) {
+        self.mark = Instant::now();
+    }
+
+    /// A stage's turn begins.
     pub(super) fn begin_stage(&mut self, position: usize) {
         self.stage = position;
         self.no_room = None;

@@ -1,4 +1,4 @@
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, StatusCode, header::VARY};
 
@@ -7,7 +7,7 @@ use crate::tests::{slot, soon};
 
 /// Plans a line of the response with its name; in its response phase, if it has one, it adds another.
 struct Planner {
-    name: &'static str,
+    name: Arc<str>,
     deed: Deed,
     responds: bool,
 }
@@ -24,35 +24,35 @@ fn line(text: &str) -> (HeaderName, Change) {
 }
 
 impl Stage for Planner {
-    fn name(&self) -> &str {
-        self.name
+    fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     fn phases(&self) -> Phases {
         Phases { request: true, response: self.responds, complete: false }
     }
 
-    fn on_request<'a>(&'a self, _: usize, slot: &'a mut Slot) -> Step<'a, Result<Decision, StageFailure>> {
-        let (name, change) = line(self.name);
+    fn on_request<'a>(&'a self, slot: &'a mut Slot) -> Step<'a, Decision> {
+        let (name, change) = line(&self.name);
         slot.change_response_header(name, change).unwrap();
-        Step::Done(match self.deed {
+        Step::Done(Turn::called(match self.deed {
             Deed::Pass => Ok(Decision::Next),
             Deed::Answer => {
                 let (status, headers) = (StatusCode::IM_A_TEAPOT, HeaderMap::new());
                 Ok(Decision::Respond(Reply { status, headers, body: Default::default() }))
             }
             Deed::Fail => Err(StageFailure { kind: FailureKind::Error, detail: "on purpose".to_owned() }),
-        })
+        }))
     }
 
-    fn on_response<'a>(&'a self, _: usize, slot: &'a mut Slot) -> Step<'a, Result<(), StageFailure>> {
+    fn on_response<'a>(&'a self, slot: &'a mut Slot) -> Step<'a, Option<BodyFilter>> {
         let (name, change) = line(&format!("{}!", self.name));
         slot.change_response_header(name, change).unwrap();
-        Step::Done(Ok(()))
+        Step::Done(Turn::called(Ok(None)))
     }
 
-    fn on_complete<'a>(&'a self, _: usize, _: &'a mut Slot, _: &'a Outcome) -> Step<'a, Result<(), StageFailure>> {
-        Step::Done(Ok(()))
+    fn on_complete<'a>(&'a self, _: &'a mut Slot, _: &'a Outcome) -> Step<'a, ()> {
+        Step::Done(Turn::NotCalled)
     }
 }
 
@@ -69,9 +69,9 @@ fn lines(slot: &Slot, name: &str) -> Vec<String> {
 /// What the response has after all phases of a pipeline, of which some are skipped on error.
 async fn told(stages: &[(&'static str, Deed, bool, bool)]) -> Vec<String> {
     let entry = |&(name, deed, responds, skip_on_error): &(&'static str, Deed, bool, bool)| {
-        Entry::new(Rc::new(Planner { name, deed, responds }), skip_on_error)
+        Entry::new(Rc::new(Planner { name: name.into(), deed, responds }), skip_on_error)
     };
-    let pipeline = Pipeline::new(stages.iter().map(entry).collect());
+    let pipeline = Pipeline::new(Scope::default(), stages.iter().map(entry).collect());
     let mut slot = slot();
     let passed = pipeline.request(&mut slot, soon()).await;
     answered(&mut slot, HeaderMap::new());

@@ -1,13 +1,15 @@
 //! The ordered list of stages that a route's exchanges go through: forwards for the request, backwards for
 //! the response over the stages that ran, and once more when all is over.
 //!
-//! Modules use those to their right: `pipeline` → `stage` → `exchange` → `heads`, `caller`, `spellings`, `touched`, `undo`. What edits an
-//! exchange or goes back (`edits`, `headers`, `identity`, `transaction`) uses `exchange`.
+//! Modules use those to their right: `pipeline`, `alone` → `turn` → `entry` → `stage` → `edits`, `headers`, `identity`, `transaction` →
+//! `exchange` → `caller`, `heads`, `spellings`, `states`, `touched`, `undo`.
 //!
 //! Invariant: this crate does not know that WebAssembly exists.
 
+mod alone;
 mod caller;
 mod edits;
+mod entry;
 mod exchange;
 mod headers;
 mod heads;
@@ -15,16 +17,23 @@ mod identity;
 mod pipeline;
 mod spellings;
 mod stage;
+mod states;
 #[cfg(test)]
 mod tests;
 mod touched;
 mod transaction;
+mod turn;
 mod undo;
 
+pub use alone::Alone;
+pub use entry::{Entry, Scope};
 pub use exchange::{EditError, Exchange, NoRoom, Phase, Start};
 pub use gateway_rules::{bounds::Bounds, fields::is_owned_by_the_gateway, headers::Change};
 pub use heads::{RequestHead, ResponseHead};
 pub use identity::{Trait, TraitSource, UnknownCaller};
-pub use pipeline::{Entry, Passed, Pipeline, Returned, Verdict};
-pub use stage::{Decision, FailureKind, Outcome, Phases, Reply, Slot, Stage, StageFailure, Step};
+pub use pipeline::{Passed, Pipeline, Returned, Verdict};
+pub use stage::{
+    BodyFilter, CallEnd, Decision, FailureKind, LocalFuture, Outcome, Phases, Reply, Slot, Stage, StageFailure, Step,
+    Turn,
+};
 pub use touched::OwnedHeaders;

@@ -1,93 +1,26 @@
 //! The stages of a route, and what runs them.
 
-use std::{cell::RefCell, rc::Rc, time::Instant};
+use std::{rc::Rc, time::Instant};
 
-use gateway_core::error::{Failure, Responsible};
-use gateway_http::{body::Traffic, deadline::Deadline};
-use gateway_telemetry::trace::{Call, Entered};
+use gateway_core::error::Failure;
+use gateway_http::deadline::Deadline;
 
 use super::{
-    exchange::{NoRoom, Phase},
-    stage::{Decision, FailureKind, Outcome, Phases, Reply, Slot, Stage, StageFailure, Step},
-    touched::OwnedHeaders,
+    entry::{Entry, Scope},
+    exchange::Phase,
+    stage::{Decision, Outcome, Phases, Reply, Slot, Stage},
+    turn::{self, Limits, OnComplete, OnRequest, OnResponse, TurnEnd},
 };
 
 /// A route's stages, the global ones first.
 #[derive(Default)]
 pub struct Pipeline {
+    scope: Scope,
     entries: Vec<Entry>,
     /// Positions of the stages that take part in each phase, in the order in which they do.
     request: Vec<usize>,
     response: Vec<usize>,
     complete: Vec<usize>,
-}
-
-/// A stage and what its failure means.
-pub struct Entry {
-    stage: Rc<dyn Stage>,
-    /// The exchange goes on as if the stage were not there, but without values of the client's in headers that are the
-    /// stage's.
-    skip_on_error: bool,
-    /// The headers that it has set or removed so far, where its failures are skipped.
-    learned: RefCell<OwnedHeaders>,
-}
-
-impl Entry {
-    pub fn new(stage: Rc<dyn Stage>, skip_on_error: bool) -> Self {
-        Self { stage, skip_on_error, learned: RefCell::default() }
-    }
-
-    /// The stage's turn has ended without a failure, or with one that is not skipped: its edits stay.
-    fn commit(&self, slot: &mut Slot) {
-        if self.skip_on_error {
-            slot.learn(&mut self.learned.borrow_mut());
-            slot.commit();
-        }
-    }
-
-    /// The stage has failed, and may have been given up while it ran. Returns what ends the exchange; `None` if the stage is skipped.
-    fn failed(&self, mut failure: StageFailure, slot: &mut Slot) -> Option<Failure> {
-        if matches!(failure.kind, FailureKind::Error | FailureKind::Trap) && slot.no_room().is_some() {
-            // The client has sent so much that the plugin cannot do its work: skipped, that would be a way around it.
-            failure.kind = FailureKind::TooLarge;
-        }
-        let skipped = self.skip_on_error && failure.kind != FailureKind::TooLarge;
-        let ends_with = failure_of(failure.kind, slot);
-        self.report(&failure, ends_with.responsible(), skipped, slot);
-        slot.mark = Instant::now();
-        if skipped {
-            slot.roll_back();
-            slot.withhold([self.stage.owned_headers(), &*self.learned.borrow()]);
-            None
-        } else {
-            self.commit(slot);
-            // A call that was given up has left open what it began.
-            slot.commit();
-            Some(ends_with)
-        }
-    }
-
-    fn report(&self, failure: &StageFailure, responsible: Responsible, skipped: bool, slot: &Slot) {
-        macro_rules! report {
-            ($level:ident) => {
-                tracing::$level!(
-                    plugin = self.stage.name(),
-                    request = slot.id.to_str().unwrap_or_default(),
-                    route = &*slot.route,
-                    kind = ?failure.kind,
-                    skipped,
-                    "plugin failed: {}",
-                    failure.detail,
-                )
-            };
-        }
-        // A client that leaves, or sends too much, is no defect of the plugin.
-        if responsible == Responsible::Client {
-            report!(debug);
-        } else {
-            report!(warn);
-        }
-    }
 }
 
 /// What came of the request phase.
@@ -125,15 +58,30 @@ impl Pipeline {
         self.entries.is_empty()
     }
 
-    pub fn new(entries: Vec<Entry>) -> Self {
-        let positions = |wants: fn(Phases) -> bool| -> Vec<usize> {
-            entries.iter().enumerate().filter(|(_, e)| wants(e.stage.phases())).map(|(i, _)| i).collect()
+    pub fn new(scope: Scope, entries: Vec<Entry>) -> Self {
+        let positions = |is_active: fn(Phases) -> bool| -> Vec<usize> {
+            entries.iter().enumerate().filter(|(_, e)| is_active(e.stage().phases())).map(|(i, _)| i).collect()
         };
         let request = positions(|p| p.request);
         let mut response = positions(|p| p.response);
         response.reverse();
         let complete = positions(|p| p.complete);
-        Self { entries, request, response, complete }
+        Self { scope, entries, request, response, complete }
+    }
+
+    /// The worker begins to serve by it.
+    pub fn start(&self) {
+        self.entries.iter().for_each(|entry| entry.stage().start());
+    }
+
+    /// The stages that have something to do while the worker serves by it (`Stage::tick`).
+    pub fn ticking(&self) -> impl Iterator<Item = &Rc<dyn Stage>> {
+        self.entries.iter().map(Entry::stage).filter(|stage| stage.ticks())
+    }
+
+    /// No request begins with it any more.
+    pub fn stop(&self) {
+        self.entries.iter().for_each(|entry| entry.stage().stop());
     }
 
     pub fn has_observers(&self) -> bool {
@@ -154,22 +102,20 @@ impl Pipeline {
         let traffic = slot.traffic.clone();
         for &position in self.request.iter().filter(|&&position| position >= first) {
             let entry = &self.entries[position];
-            slot.begin_stage(position);
-            if entry.skip_on_error {
-                slot.begin_transaction();
-            }
-            let entered = enter(slot);
-            let result = finish(entry.stage.on_request(position, slot), deadline, &traffic).await;
-            leave(entered, entry, "request", slot, matches!(result, Ok(Decision::Respond(_))), result.as_ref().err());
-            if result.is_ok() {
-                entry.commit(slot);
-            }
-            let verdict = match result {
-                Ok(Decision::Next) => None,
-                Ok(Decision::Respond(reply)) => Some(Verdict::Reply(reply)),
-                Err(failure) => {
+            entry.begin(position, slot);
+            let limits = Limits { deadline: &deadline, traffic: &traffic };
+            let end = turn::run(&OnRequest, entry, &self.scope, slot, limits).await;
+            let verdict = match end {
+                TurnEnd::Failed(failure) => {
                     slot.skipped.push(position);
                     entry.failed(failure, slot).map(Verdict::Failed)
+                }
+                passed => {
+                    entry.commit(slot);
+                    match passed {
+                        TurnEnd::Returned(Decision::Respond(reply)) => Some(Verdict::Reply(reply)),
+                        _ => None,
+                    }
                 }
             };
             if let Some(verdict) = verdict {
@@ -208,20 +154,21 @@ impl Pipeline {
             let entry = &self.entries[position];
             // Of the stages between, which have no response phase of their own.
             slot.carry_out_plans(position + 1);
-            slot.begin_stage(position);
-            if entry.skip_on_error {
-                slot.begin_transaction();
-            }
+            entry.begin(position, slot);
             slot.carry_out_plans(position);
-            let entered = enter(slot);
-            let result = finish(entry.stage.on_response(position, slot), deadline, &traffic).await;
-            leave(entered, entry, "response", slot, false, result.as_ref().err());
-            match result {
-                Ok(()) => entry.commit(slot),
-                Err(failure) => {
+            let limits = Limits { deadline: &deadline, traffic: &traffic };
+            let end = turn::run(&OnResponse, entry, &self.scope, slot, limits).await;
+            match end {
+                TurnEnd::Failed(failure) => {
                     if let Some(failure) = entry.failed(failure, slot) {
                         return Returned { failed: Some((position, failure)), micros: micros(began, slot) };
                     }
+                }
+                passed => {
+                    if let TurnEnd::Returned(Some(filter)) = passed {
+                        slot.filter_response_body(|body| filter(body, entry.calls(&self.scope).clone()));
+                    }
+                    entry.commit(slot);
                 }
             }
         }
@@ -237,48 +184,12 @@ impl Pipeline {
         let traffic = slot.traffic.clone();
         for &position in &self.complete {
             let entry = &self.entries[position];
-            let entered = enter(slot);
-            let result = finish(entry.stage.on_complete(position, slot, outcome), deadline, &traffic).await;
-            leave(entered, entry, "complete", slot, false, result.as_ref().err());
-            if let Err(failure) = result {
-                let responsible = failure_of(failure.kind, slot).responsible();
-                entry.report(&failure, responsible, false, slot);
-                slot.mark = Instant::now();
+            slot.begin_stage(position);
+            let limits = Limits { deadline: &deadline, traffic: &traffic };
+            let end = turn::run(&OnComplete(outcome), entry, &self.scope, slot, limits).await;
+            if let TurnEnd::Failed(failure) = end {
+                entry.failed_at_end(&failure, slot);
             }
-        }
-    }
-}
-
-/// What an exchange ends with if its stage fails so: this says who is responsible, and nothing derives it again.
-fn failure_of(kind: FailureKind, slot: &Slot) -> Failure {
-    let noticed = match kind {
-        // It waited for a body that kept coming, too slowly.
-        FailureKind::Timeout if slot.traffic.awaited.get() => Failure::BodyTimeout,
-        FailureKind::Busy => Failure::PluginBusy,
-        FailureKind::TooLarge => match slot.no_room() {
-            Some(NoRoom::Target) => Failure::UriTooLong,
-            Some(NoRoom::Head) | None => Failure::HeadTooLarge,
-        },
-        FailureKind::CircuitOpen => Failure::PluginCircuitOpen,
-        FailureKind::Error | FailureKind::Trap | FailureKind::Timeout | FailureKind::Memory => Failure::PluginFailed,
-    };
-    slot.traffic.failure_behind(noticed)
-}
-
-/// What a stage waits for has limits of its own where it is an upstream; a clock has none.
-async fn finish<T>(
-    step: Step<'_, Result<T, StageFailure>>,
-    deadline: Deadline,
-    traffic: &Traffic,
-) -> Result<T, StageFailure> {
-    match step {
-        Step::Done(result) => result,
-        Step::Wait(future) => {
-            let late = |limit| StageFailure {
-                kind: FailureKind::Timeout,
-                detail: format!("it waited until {limit} was over"),
-            };
-            deadline.limit(traffic, future).await.map_err(late)?
         }
     }
 }
@@ -287,35 +198,6 @@ async fn finish<T>(
 fn begin(slot: &mut Slot) -> Instant {
     slot.mark = Instant::now();
     slot.mark
-}
-
-/// A stage's turn begins, where that is recorded: it did when the last one's ended.
-fn enter(slot: &Slot) -> Option<(Entered, Instant)> {
-    slot.trace.as_ref().map(|trace| (trace.enter(), slot.mark))
-}
-
-/// A stage's turn has ended.
-fn leave(
-    entered: Option<(Entered, Instant)>,
-    entry: &Entry,
-    phase: &'static str,
-    slot: &Slot,
-    answered: bool,
-    failure: Option<&StageFailure>,
-) {
-    let (Some((entered, began)), Some(trace)) = (entered, &slot.trace) else { return };
-    // One that was given up while it ran has not said when it ended.
-    let ended = if failure.is_some() { Instant::now() } else { slot.mark };
-    if ended == began && !answered {
-        // It had no use for this phase, and was not called.
-        return trace.pass(entered);
-    }
-    trace.leave(entered, began, ended, || Call {
-        plugin: entry.stage.name().into(),
-        phase,
-        answered,
-        failure: failure.map(|failure| failure.kind.counted().name()),
-    });
 }
 
 /// From a phase's beginning to the end of its last stage.

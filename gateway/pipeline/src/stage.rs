@@ -1,9 +1,10 @@
 //! What the pipeline runs. It does not know WebAssembly exists.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use gateway_telemetry::metrics::CallFailure;
+use gateway_http::body::Body;
+use gateway_telemetry::metrics::{CallFailure, CallMetrics};
 use http::{HeaderMap, StatusCode};
 
 use super::{
@@ -12,9 +13,12 @@ use super::{
 };
 
 /// One step in a route's list: on the way in, on the way back, and when all is over.
+///
+/// The pipeline counts, times and traces calls, makes pending ones again, and undoes the edits of those that failed. A stage says what
+/// came of its turn, and nothing else. What it keeps of an exchange is in [`Exchange::state`].
 pub trait Stage {
     /// The name in logs and metrics.
-    fn name(&self) -> &str;
+    fn name(&self) -> &Arc<str>;
 
     fn phases(&self) -> Phases;
 
@@ -23,30 +27,99 @@ pub trait Stage {
         &NONE_OWNED
     }
 
-    /// `position` is the stage's place in its pipeline: the key of its stash.
-    fn on_request<'a>(&'a self, position: usize, slot: &'a mut Slot) -> Step<'a, Result<Decision, StageFailure>>;
+    /// Whether a call can become pending after it has made edits, which are then undone.
+    fn gives_way(&self) -> bool {
+        false
+    }
 
-    /// Called only when a response is there.
-    fn on_response<'a>(&'a self, position: usize, slot: &'a mut Slot) -> Step<'a, Result<(), StageFailure>>;
+    fn on_request<'a>(&'a self, slot: &'a mut Slot) -> Step<'a, Decision>;
 
-    /// Nothing can be changed any more, and nobody waits for it.
-    fn on_complete<'a>(
-        &'a self,
-        position: usize,
-        slot: &'a mut Slot,
-        outcome: &'a Outcome,
-    ) -> Step<'a, Result<(), StageFailure>>;
+    /// Called only when a response is there. Returns what the response's body passes through from here on, if anything.
+    fn on_response<'a>(&'a self, slot: &'a mut Slot) -> Step<'a, Option<BodyFilter>>;
+
+    /// Nothing can be changed any more, and no client waits for it.
+    fn on_complete<'a>(&'a self, slot: &'a mut Slot, outcome: &'a Outcome) -> Step<'a, ()>;
+
+    /// Ends when the pending call can be made again.
+    fn ready<'a>(&'a self, _: &'a mut Slot) -> LocalFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    /// The pending call is not made again.
+    fn abandon(&self, _: &mut Slot) {}
+
+    /// The worker begins to serve by the pipeline of this stage.
+    fn start(&self) {}
+
+    /// Whether `tick` is to be called.
+    fn ticks(&self) -> bool {
+        false
+    }
+
+    /// About once a second, while the worker serves by the pipeline of this stage.
+    fn tick(&self) {}
+
+    /// No request begins with this stage any more. Those under way end with it.
+    fn stop(&self) {}
 }
 
 /// Holds the exchange, so that a stage can take it out for the length of a call. It is back when the call
 /// has ended, also when it was cancelled.
 pub struct Slot(pub Option<Box<Exchange>>);
 
-/// A call's result, at once or later: most stages never wait, and then nothing is allocated.
+/// A future that stays on its worker.
+pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// A stage's turn, at once or later: most stages never wait, and then nothing is allocated.
 pub enum Step<'a, T> {
-    Done(T),
-    Wait(Pin<Box<dyn Future<Output = T> + 'a>>),
+    Done(Turn<T>),
+    Wait(LocalFuture<'a, Turn<T>>),
 }
+
+/// What came of a stage's turn.
+#[derive(Debug)]
+pub enum Turn<T> {
+    /// The stage has nothing to do in this phase.
+    NotCalled,
+    /// It could not be called.
+    Refused(StageFailure),
+    Called {
+        end: CallEnd<T>,
+        /// How long the call ran, where that is not the time since the turn before or `Exchange::begin_call`: because it waited.
+        ran: Option<Duration>,
+    },
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub enum CallEnd<T> {
+    Returned(T),
+    Failed(StageFailure),
+    /// It needs something that is not there yet, and is made again from its beginning when that is there (`Stage::ready`).
+    Pending {
+        /// It needs the next part of something that ends by itself: does not count for how often a call may be pending.
+        in_progress: bool,
+    },
+}
+
+impl<T> Turn<T> {
+    /// A call that never waited.
+    pub fn called(result: Result<T, StageFailure>) -> Self {
+        Self::Called { end: result.into(), ran: None }
+    }
+}
+
+impl<T> From<Result<T, StageFailure>> for CallEnd<T> {
+    fn from(result: Result<T, StageFailure>) -> Self {
+        match result {
+            Ok(value) => Self::Returned(value),
+            Err(failure) => Self::Failed(failure),
+        }
+    }
+}
+
+/// Makes a response's body pass through a stage. Its calls outlive the stage's turn, and are counted in what it is given.
+pub type BodyFilter = Box<dyn FnOnce(Body, Arc<CallMetrics>) -> Body>;
 
 /// What a stage says about a request.
 #[derive(Debug)]

@@ -2,11 +2,13 @@ use std::{
     cell::RefCell,
     net::IpAddr,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use gateway_core::error::Failure;
 use gateway_http::{body::Body, deadline::Deadline};
+use gateway_telemetry::{Metrics, figures::CallFigures};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, uri::PathAndQuery};
 
 use super::*;
@@ -16,7 +18,7 @@ type Story = Rc<RefCell<Vec<String>>>;
 
 /// Says what it is asked, marks the request, and does as told.
 struct Fake {
-    name: &'static str,
+    name: Arc<str>,
     deed: Deed,
     story: Story,
 }
@@ -28,6 +30,14 @@ enum Deed {
     Fail,
     /// Waits, and never comes back.
     Hang,
+    /// Has nothing to do.
+    Rest,
+    /// Cannot be called.
+    Refuse,
+    /// Needs something that comes later.
+    Pend(usize),
+    /// Ran for another time than its turn took.
+    Run(Duration),
 }
 
 impl Fake {
@@ -41,45 +51,98 @@ fn failure() -> StageFailure {
 }
 
 impl Stage for Fake {
-    fn name(&self) -> &str {
-        self.name
+    fn name(&self) -> &Arc<str> {
+        &self.name
     }
 
     fn phases(&self) -> Phases {
         Phases { request: true, response: true, complete: true }
     }
 
-    fn on_request<'a>(&'a self, _: usize, slot: &'a mut Slot) -> Step<'a, Result<Decision, StageFailure>> {
+    fn gives_way(&self) -> bool {
+        matches!(self.deed, Deed::Pend(_))
+    }
+
+    fn on_request<'a>(&'a self, slot: &'a mut Slot) -> Step<'a, Decision> {
         self.told("request");
+        if self.deed == Deed::Rest {
+            return Step::Done(Turn::NotCalled);
+        }
         slot.append_request_header("x-seen-by", self.name.as_bytes()).unwrap();
-        match self.deed {
-            Deed::Pass => Step::Done(Ok(Decision::Next)),
-            Deed::Answer => Step::Done(Ok(Decision::Respond(Reply {
+        Step::Done(match self.deed {
+            Deed::Answer => Turn::called(Ok(Decision::Respond(Reply {
                 status: StatusCode::IM_A_TEAPOT,
                 headers: HeaderMap::new(),
                 body: "short and stout".into(),
             }))),
-            Deed::Fail => Step::Done(Err(failure())),
-            Deed::Hang => Step::Wait(Box::pin(std::future::pending())),
-        }
+            Deed::Fail => Turn::called(Err(failure())),
+            Deed::Refuse => Turn::Refused(StageFailure { kind: FailureKind::Busy, detail: String::new() }),
+            Deed::Hang => return Step::Wait(Box::pin(std::future::pending())),
+            Deed::Pend(times) => {
+                let made = slot.state_or_default::<usize>();
+                if *made < times {
+                    Turn::Called { end: CallEnd::Pending { in_progress: false }, ran: None }
+                } else {
+                    Turn::called(Ok(Decision::Next))
+                }
+            }
+            Deed::Run(ran) => Turn::Called { end: CallEnd::Returned(Decision::Next), ran: Some(ran) },
+            Deed::Pass | Deed::Rest => Turn::called(Ok(Decision::Next)),
+        })
     }
 
-    fn on_response<'a>(&'a self, _: usize, _: &'a mut Slot) -> Step<'a, Result<(), StageFailure>> {
+    fn on_response<'a>(&'a self, _: &'a mut Slot) -> Step<'a, Option<BodyFilter>> {
         self.told("response");
-        Step::Wait(Box::pin(async { Ok(()) }))
+        Step::Wait(Box::pin(async { Turn::called(Ok(None)) }))
     }
 
-    fn on_complete<'a>(&'a self, _: usize, _: &'a mut Slot, _: &'a Outcome) -> Step<'a, Result<(), StageFailure>> {
+    fn on_complete<'a>(&'a self, slot: &'a mut Slot, _: &'a Outcome) -> Step<'a, ()> {
         self.told("complete");
-        Step::Done(Err(failure()))
+        if let Some(made) = slot.state::<usize>() {
+            self.told(&format!("was pending {made} times"));
+        }
+        Step::Done(Turn::called(Err(failure())))
+    }
+
+    fn ready<'a>(&'a self, slot: &'a mut Slot) -> LocalFuture<'a, ()> {
+        Box::pin(async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            self.told("ready");
+            *slot.state_or_default::<usize>() += 1;
+        })
+    }
+
+    fn abandon(&self, _: &mut Slot) {
+        self.told("abandoned");
+    }
+
+    fn start(&self) {
+        self.told("start");
+    }
+
+    fn ticks(&self) -> bool {
+        matches!(self.deed, Deed::Rest)
+    }
+
+    fn tick(&self) {
+        self.told("tick");
+    }
+
+    fn stop(&self) {
+        self.told("stop");
     }
 }
 
 fn pipeline(story: &Story, stages: &[(&'static str, Deed, bool)]) -> Pipeline {
+    counting(story, stages, &Metrics::default())
+}
+
+fn counting(story: &Story, stages: &[(&'static str, Deed, bool)], metrics: &Metrics) -> Pipeline {
     let entry = |&(name, deed, skip_on_error): &(&'static str, Deed, bool)| {
-        Entry::new(Rc::new(Fake { name, deed, story: story.clone() }), skip_on_error)
+        Entry::new(Rc::new(Fake { name: name.into(), deed, story: story.clone() }), skip_on_error)
     };
-    Pipeline::new(stages.iter().map(entry).collect())
+    let scope = Scope { metrics: metrics.clone(), worker: 0, route: "test".into() };
+    Pipeline::new(scope, stages.iter().map(entry).collect())
 }
 
 pub(super) fn slot() -> Slot {
@@ -183,10 +246,108 @@ async fn a_stage_that_fails_and_is_skipped_is_as_if_it_were_not_there() {
     assert_eq!(marks, ["b"], "what it did to the request is undone");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn no_stage_waits_for_longer_than_it_may() {
     let story = Story::default();
     let pipeline = pipeline(&story, &[("a", Deed::Hang, false)]);
-    let passed = pipeline.request(&mut slot(), soon()).await;
+    let limit = Deadline::new(Instant::now(), Some(Duration::from_millis(1)));
+    let passed = pipeline.request(&mut slot(), limit).await;
     assert!(matches!(passed.verdict, Verdict::Failed(Failure::PluginFailed)), "{passed:?}");
+}
+
+/// The numbers of a stage on the route.
+fn figures(metrics: &Metrics, name: &str) -> Option<CallFigures> {
+    metrics.call_figures().into_iter().find(|figures| &*figures.plugin == name)
+}
+
+fn count(counts: &[(&'static str, u64)], label: &str) -> u64 {
+    counts.iter().find(|(name, _)| *name == label).map_or(0, |(_, count)| *count)
+}
+
+#[tokio::test]
+async fn calls_are_counted_and_timed_for_a_stage_that_only_says_what_came_of_them() {
+    let metrics = Metrics::default();
+    let (story, ran) = (Story::default(), Duration::from_secs(5));
+    let stages = [
+        ("passes", Deed::Pass, false),
+        ("ran", Deed::Run(ran), false),
+        ("fails", Deed::Fail, true),
+        ("refuses", Deed::Refuse, true),
+        ("answers", Deed::Answer, false),
+        ("behind", Deed::Pass, false),
+    ];
+    let pipeline = counting(&story, &stages, &metrics);
+    let passed = pipeline.request(&mut slot(), soon()).await;
+    assert!(matches!(passed.verdict, Verdict::Reply(_)), "{passed:?}");
+    let told = |name| {
+        let figures = figures(&metrics, name).unwrap();
+        let failures = figures.failures.iter().map(|(_, count)| count).sum::<u64>();
+        (count(&figures.calls, "request"), figures.answers, failures)
+    };
+    assert_eq!(told("passes"), (1, 0, 0));
+    assert_eq!(told("ran"), (1, 0, 0));
+    assert_eq!(told("fails"), (1, 0, 1));
+    assert_eq!(told("refuses"), (0, 0, 1), "a call that could not be made is none");
+    assert_eq!(told("answers"), (1, 1, 0));
+    assert!(figures(&metrics, "behind").is_none());
+    let nanos = count(&figures(&metrics, "ran").unwrap().nanos, "request");
+    assert_eq!(u128::from(nanos), ran.as_nanos(), "what it says, where it says so");
+    assert!(Duration::from_micros(passed.micros) < ran);
+}
+
+#[tokio::test]
+async fn a_stage_that_was_not_called_is_neither_counted_nor_timed() {
+    let (metrics, story) = (Metrics::default(), Story::default());
+    let pipeline = counting(&story, &[("rests", Deed::Rest, true)], &metrics);
+    let mut slot = slot();
+    let passed = pipeline.request(&mut slot, soon()).await;
+    assert!(matches!(passed.verdict, Verdict::Forward));
+    assert_eq!((passed.micros, story.take()), (0, vec!["rests request".to_owned()]));
+    assert!(figures(&metrics, "rests").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pending_call_is_made_again_without_its_edits_and_its_state_is_there_in_all_phases() {
+    let (metrics, story) = (Metrics::default(), Story::default());
+    let pipeline = counting(&story, &[("a", Deed::Pass, false), ("b", Deed::Pend(2), false)], &metrics);
+    let mut slot = slot();
+    assert!(matches!(pipeline.request(&mut slot, soon()).await.verdict, Verdict::Forward));
+    let marks: Vec<_> = slot.request.headers.get_all("x-seen-by").iter().collect();
+    assert_eq!(marks, ["a", "b"]);
+    pipeline.complete(&mut slot, &outcome(), soon()).await;
+    let expected = ["a request", "b request", "b ready", "b request", "b ready", "b request"];
+    let at_end = ["a complete", "b complete", "b was pending 2 times"];
+    assert_eq!(story.take(), [&expected[..], &at_end[..]].concat());
+    let figures = figures(&metrics, "b").unwrap();
+    assert_eq!(count(&figures.calls, "request"), 3);
+    assert!(count(&figures.nanos, "request") < 1_000_000_000, "waiting is no running time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_stays_pending_fails_and_one_that_is_overdue_is_given_up() {
+    let (metrics, story) = (Metrics::default(), Story::default());
+    let pipeline = counting(&story, &[("endless", Deed::Pend(usize::MAX), true)], &metrics);
+    let mut slot = slot();
+    assert!(matches!(pipeline.request(&mut slot, soon()).await.verdict, Verdict::Forward));
+    assert!(!slot.request.headers.contains_key("x-seen-by"), "what it did is undone");
+    assert_eq!(story.take().last().map(String::as_str), Some("endless abandoned"));
+    let told = figures(&metrics, "endless").unwrap();
+    assert_eq!((count(&told.calls, "request"), count(&told.failures, "error")), (17, 1));
+
+    let none = Deadline::new(Instant::now(), Some(Duration::ZERO));
+    let passed = pipeline.request(&mut super::tests::slot(), none).await;
+    assert!(matches!(passed.verdict, Verdict::Forward), "{passed:?}");
+    assert_eq!(story.take(), ["endless request", "endless abandoned"]);
+    let told = figures(&metrics, "endless").unwrap();
+    assert_eq!((count(&told.failures, "timeout"), count(&told.failures, "error")), (0, 1), "no failure of its own");
+}
+
+#[test]
+fn a_worker_starts_ticks_and_stops_stages() {
+    let story = Story::default();
+    let pipeline = pipeline(&story, &[("a", Deed::Pass, false), ("b", Deed::Rest, false)]);
+    pipeline.start();
+    pipeline.ticking().for_each(|stage| stage.tick());
+    pipeline.stop();
+    assert_eq!(story.take(), ["a start", "b start", "b tick", "a stop", "b stop"]);
 }

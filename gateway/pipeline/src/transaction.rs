@@ -6,17 +6,8 @@ use super::{
 };
 
 impl Exchange {
-    /// Makes sure that edits can be undone. True if they could not before, so that the caller has to `commit`.
-    pub fn begin_transaction_if_none(&mut self) -> bool {
-        let is_off = !self.is_undoable();
-        if is_off {
-            self.begin_transaction();
-        }
-        is_off
-    }
-
     /// From here on edits can be undone.
-    pub fn begin_transaction(&mut self) {
+    pub(super) fn begin_transaction(&mut self) {
         self.undo = Undo::Armed;
         self.plan.begin_transaction();
         self.touched_request.begin_transaction();
@@ -28,19 +19,19 @@ impl Exchange {
     }
 
     /// The edits since `begin_transaction` stay.
-    pub fn commit(&mut self) {
+    pub(super) fn commit(&mut self) {
         self.undo = Undo::Off;
     }
 
     /// The edits since `begin_transaction` are undone. A body that was read in the meantime stays buffered.
-    pub fn roll_back(&mut self) {
+    pub(super) fn roll_back(&mut self) {
         self.plan.roll_back();
         self.restore();
     }
 
     /// The edits since `begin_transaction` are undone, because the call that made them is made again from its beginning. What is known
     /// of the stage's headers stays: the call that is made again may fail and be skipped.
-    pub fn start_over(&mut self) {
+    pub(super) fn start_over(&mut self) {
         self.plan.forget_transaction();
         self.restore();
         self.undo = Undo::Armed;

@@ -11,7 +11,7 @@ use gateway_core::{
     timers::Timers,
 };
 use gateway_http::request_id::RequestIds;
-use gateway_pipeline::{Bounds, Pipeline};
+use gateway_pipeline::{Bounds, Pipeline, Stage};
 use gateway_route::Table;
 use gateway_telemetry::{
     metrics::{Metrics, RouteMetrics},
@@ -29,6 +29,8 @@ pub struct Worker {
     pub observing: Observing,
     pub errands: Errands,
     site: RefCell<Rc<Site>>,
+    /// The stages of the site that have something to do now and then.
+    ticking: RefCell<Vec<Rc<dyn Stage>>>,
     going_away: Cell<bool>,
     over: Cell<bool>,
 }
@@ -48,6 +50,12 @@ pub struct Site {
     pub tail: Arc<Tail>,
     /// Absent where no requests are recorded.
     pub tracer: Option<Arc<Tracer>>,
+}
+
+impl Site {
+    fn pipelines(&self) -> impl Iterator<Item = &Pipeline> {
+        std::iter::once(&self.unrouted.pipeline).chain(self.routes.iter().map(|route| &route.pipeline))
+    }
 }
 
 /// A route with everything that its exchanges need.
@@ -142,7 +150,9 @@ pub struct SiteUnrouted {
 
 impl Worker {
     pub fn new(timers: Timers, site: Rc<Site>) -> Self {
+        let ticking = RefCell::new(start(&site));
         Self {
+            ticking,
             timers,
             request_ids: RequestIds::new(),
             observing: Observing::default(),
@@ -176,8 +186,27 @@ impl Worker {
         self.site.borrow().clone()
     }
 
-    /// From the next request on.
+    /// From the next request on. Requests under way end with the site that they began with.
     pub fn install(&self, site: Rc<Site>) {
-        drop(self.site.replace(site));
+        // The new one first: what both use is used all the time.
+        self.ticking.replace(start(&site));
+        let old = self.site.replace(site);
+        old.pipelines().for_each(Pipeline::stop);
     }
+
+    /// About once a second.
+    pub fn tick(&self) {
+        self.ticking.borrow().iter().for_each(|stage| stage.tick());
+    }
+
+    /// No further request comes.
+    pub fn stop(&self) {
+        self.ticking.take();
+        self.site().pipelines().for_each(Pipeline::stop);
+    }
+}
+
+fn start(site: &Site) -> Vec<Rc<dyn Stage>> {
+    site.pipelines().for_each(Pipeline::start);
+    site.pipelines().flat_map(Pipeline::ticking).cloned().collect()
 }

@@ -21,7 +21,7 @@ use gateway_core::{
     model::{Action, Config, Limits, Upstream},
     timers::Timers,
 };
-use gateway_pipeline::{Bounds, Entry, Pipeline};
+use gateway_pipeline::{Bounds, Entry, Pipeline, Scope};
 use gateway_proxy::{Site, SiteRoute, SiteUnrouted, Split, Target};
 use gateway_route::Table;
 use gateway_rules::bounds::Received;
@@ -199,9 +199,9 @@ impl Snapshot {
         });
         let pipeline = |own: &[Arc<Used>], route: &Arc<str>| {
             let used = self.global.iter().chain(own);
-            Pipeline::new(
-                used.map(|used| Entry::new(used.prepared.stage(pools, &services, route), used.skip_on_error)).collect(),
-            )
+            let scope = Scope { metrics: self.shared.metrics.clone(), worker, route: route.clone() };
+            let entry = |used: &Arc<Used>| Entry::new(used.prepared.stage(pools, &services), used.skip_on_error);
+            Pipeline::new(scope, used.map(entry).collect())
         };
         // Few routes have limits of their own, so nearly all share theirs.
         let mut known: HashMap<usize, Rc<Bounds>> = HashMap::new();

@@ -112,10 +112,13 @@ impl WorkerHandle {
         let (beating, own) = (pulse.clone(), Inbox(next.clone()));
         let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let local = LocalSet::new();
-            local.block_on(&runtime, obey(index, count, inbox, &own, &beating));
+            let worker = local.block_on(&runtime, obey(index, count, inbox, &own, &beating));
             // Exchanges that the deadline cut off end with the tasks, and are observed as they are dropped.
             let _runtime = runtime.enter();
             drop(local);
+            if let Some(worker) = worker {
+                worker.stop();
+            }
             // Not reached by a panic, after which the worker is missing.
             beating.end();
         })?;
@@ -200,6 +203,7 @@ impl Upkeep<'_> {
                 self.pulse.beat();
                 if let Some(server) = server {
                     server.worker.site().upstreams.close_idle(HOUSEKEEPING);
+                    server.worker.tick();
                     if std::mem::take(&mut self.loaded) || server.have_slumbered() {
                         alloc::give_back();
                     }
@@ -215,7 +219,14 @@ impl Upkeep<'_> {
     }
 }
 
-async fn obey(index: usize, count: usize, mut inbox: mpsc::Receiver<Command>, next: &Inbox, pulse: &Pulse) {
+/// Returns what the worker has served by, if it has.
+async fn obey(
+    index: usize,
+    count: usize,
+    mut inbox: mpsc::Receiver<Command>,
+    next: &Inbox,
+    pulse: &Pulse,
+) -> Option<Rc<Worker>> {
     let Inbox(next) = next;
     let mut server: Option<Rc<Server>> = None;
     let listening: RefCell<HashMap<ListenerKey, Vec<Listening>>> = RefCell::default();
@@ -259,10 +270,10 @@ async fn obey(index: usize, count: usize, mut inbox: mpsc::Receiver<Command>, ne
                     }
                 }
                 let _ = done.send(());
-                return;
+                return server.map(|server| server.worker.clone());
             }
             // The control thread is gone.
-            None => return,
+            None => return server.map(|server| server.worker.clone()),
         }
     }
 }
@@ -280,8 +291,8 @@ async fn drain(server: &Server, deadline: Duration) {
 }
 
 fn install(index: usize, server: &mut Option<Rc<Server>>, pools: &Pools, snapshot: &Snapshot) -> Rc<Server> {
-    pools.begin();
-    let server = match server {
+    pools.forget_dropped();
+    match server {
         Some(server) => {
             let old = server.worker.site();
             server.worker.install(Rc::new(snapshot.site(index, &server.worker.timers, pools, Some(&old))));
@@ -292,9 +303,7 @@ fn install(index: usize, server: &mut Option<Rc<Server>>, pools: &Pools, snapsho
             let site = Rc::new(snapshot.site(index, &timers, pools, None));
             server.insert(Server::new(Rc::new(Worker::new(timers, site)))).clone()
         }
-    };
-    pools.clear_unused();
-    server
+    }
 }
 
 /// Makes the listeners those of the snapshot: new ones begin, changed ones get their certificates, others end.

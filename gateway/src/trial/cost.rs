@@ -14,7 +14,8 @@ use bytes::Bytes;
 use gateway_core::model::{Grants, Isolation, Names, PluginLimits, SinkTarget};
 use gateway_http::body::{Body, Traffic};
 use gateway_pipeline::{
-    Bounds, Decision, Exchange, Outcome, Phase, RequestHead, ResponseHead, Slot, Stage, StageFailure, Start, Step,
+    Alone, Bounds, Decision, Exchange, Outcome, Phase, Phases, RequestHead, ResponseHead, Scope, Slot, StageFailure,
+    Start,
 };
 use gateway_telemetry::{metrics::Metrics, sinks::Sinks};
 use gateway_wasm::{
@@ -86,7 +87,8 @@ pub fn cost(component: &[u8], cases: &Cases, wanted: impl Fn(&str) -> bool, cach
 
 /// A worker with the component on a route.
 struct World {
-    stage: Rc<dyn Stage>,
+    stage: Alone,
+    phases: Phases,
     services: Rc<Services>,
     /// Stages do not keep them.
     _pools: Pools,
@@ -120,8 +122,10 @@ impl World {
         })?;
         let services = Rc::new(Services { worker: 0, shared, upstreams: Rc::new(NoUpstreams) });
         let pools = Pools::default();
-        let stage = prepared.stage(&pools, &services, &super::PLUGIN.into());
-        Ok(Self { stage, services, _pools: pools })
+        let stage = prepared.stage(&pools, &services);
+        let scope = Scope { metrics: services.shared.metrics.clone(), worker: 0, route: super::PLUGIN.into() };
+        let phases = stage.phases();
+        Ok(Self { stage: Alone::new(stage, scope), phases, services, _pools: pools })
     }
 
     /// The value of a sample in the metrics, whatever its labels.
@@ -149,7 +153,7 @@ async fn instances(
         let mut slot = slot(asked)?;
         let began = Instant::now();
         // Its answer, or that it failed, is another one's affair.
-        let _ = done(world.stage.on_request(0, &mut slot)).await;
+        let _ = world.stage.request(&mut slot).await;
         times.push(began.elapsed());
         slots.push(slot);
     }
@@ -170,7 +174,7 @@ fn resident() -> Option<u64> {
 async fn measured(loaded: &Arc<Loaded>, case: &Case, cases: &Cases) -> Result<Vec<Call>, String> {
     let config = case.config.as_ref().or(cases.config.as_ref()).cloned().unwrap_or(json!({}));
     let world = World::new(loaded, &config, cases, Isolation::Shared)?;
-    let phases = world.stage.phases();
+    let phases = world.phases;
     let mut calls = Vec::new();
     for (number, step) in case.steps.iter().enumerate() {
         let name = if case.steps.len() > 1 { format!("{}, step {}", case.name, number + 1) } else { case.name.clone() };
@@ -187,19 +191,19 @@ async fn measured(loaded: &Arc<Loaded>, case: &Case, cases: &Cases) -> Result<Ve
             let mut goes_on = true;
             if phases.request {
                 let began = Instant::now();
-                let decided = done(world.stage.on_request(0, &mut slot)).await;
+                let decided = world.stage.request(&mut slot).await;
                 goes_on = matches!(request.add(began, decided), Some(Decision::Next));
             }
             if phases.response && goes_on {
                 respond(&mut slot, &answer)?;
                 let began = Instant::now();
-                let done = done(world.stage.on_response(0, &mut slot)).await;
+                let done = world.stage.response(&mut slot).await;
                 response.add(began, done);
             }
             if phases.complete {
                 let outcome = outcome(answer.status);
                 let began = Instant::now();
-                let done = done(world.stage.on_complete(0, &mut slot, &outcome)).await;
+                let done = world.stage.complete(&mut slot, &outcome).await;
                 complete.add(began, done);
             }
         }
@@ -243,14 +247,6 @@ impl Times {
         let fastest = *self.all.first()?;
         let median = self.all.get(self.all.len() / 2).copied()?;
         Some(Call { name: name.to_owned(), phase, median, fastest, failure: self.failure })
-    }
-}
-
-/// Whether it waits or not.
-async fn done<T>(step: Step<'_, T>) -> T {
-    match step {
-        Step::Done(value) => value,
-        Step::Wait(future) => future.await,
     }
 }
 

@@ -1,19 +1,12 @@
 //! What a call found that it would have to wait for. The call fails then, its instance is free for others, and once the
 //! thing is there the call is made again from its beginning: so a plugin that waits seldom never needs a fiber.
 
-use gateway_pipeline::{Exchange, Phase};
 use gateway_state::redis::{Failure, Reply};
 
 use super::{
     bindings::{self, http_client::CallError},
-    bodies::gather,
     services::{Conversing, LocalFuture},
 };
-
-/// In the exchange's stash; no stage has this position.
-const POSITION: usize = usize::MAX;
-/// How often one call is made again. A plugin waits for a few things at most.
-pub(super) const ROUNDS: usize = 16;
 
 /// What an exchange waits for before its stage is called again.
 pub(super) enum Awaited {
@@ -39,19 +32,6 @@ pub(super) struct Talk {
     pub(super) upstream: String,
 }
 
-impl Talk {
-    pub(super) fn of(exchange: &Exchange) -> Option<&Self> {
-        let mut kept = exchange.stash.iter().filter(|(at, _)| *at == POSITION);
-        kept.find_map(|(_, kept)| kept.downcast_ref())
-    }
-
-    /// Takes it out of the stash.
-    pub(super) fn take(exchange: &mut Exchange) -> Option<Self> {
-        let index = exchange.stash.iter().position(|(at, kept)| *at == POSITION && kept.is::<Self>())?;
-        exchange.stash.swap_remove(index).1.downcast().ok().map(|talk| *talk)
-    }
-}
-
 /// What came of waiting, where only this exchange needs to know.
 pub(super) struct Finding {
     pub(super) question: [u8; 32],
@@ -74,103 +54,50 @@ pub(super) struct Called {
     pub(super) answer: Result<bindings::Reply, CallError>,
 }
 
-impl Called {
-    pub(super) fn answer(exchange: &Exchange, question: &[u8; 32]) -> Option<Result<bindings::Reply, CallError>> {
-        let kept = exchange.stash.iter().filter(|(at, _)| *at == POSITION);
-        kept.filter_map(|(_, kept)| kept.downcast_ref::<Self>())
-            .find(|called| called.question == *question)
-            .map(|called| called.answer.clone())
+/// Of one stage's present call: what it waits for, and what was found for it. Gone when the call has ended.
+#[derive(Default)]
+pub(super) struct Pending {
+    pub(super) awaited: Option<Awaited>,
+    pub(super) findings: Vec<Finding>,
+    pub(super) calls: Vec<Called>,
+    pub(super) talk: Option<Talk>,
+}
+
+/// What an exchange has waited for.
+pub(super) enum Arrived {
+    /// It is where everybody finds it.
+    Nothing,
+    /// The body can be read.
+    Body,
+    Finding(Finding),
+    Call(Called),
+    Talk(Talk),
+}
+
+impl Pending {
+    /// What was found for a question.
+    pub(super) fn answer(&self, question: &[u8; 32]) -> Option<Answer> {
+        self.findings.iter().find(|finding| finding.question == *question).map(|finding| finding.answer.clone())
     }
 
-    /// Whether any was answered so for the present stage.
-    pub(super) fn is_any(exchange: &Exchange) -> bool {
-        exchange.stash.iter().any(|(at, kept)| *at == POSITION && kept.is::<Self>())
+    /// What the plugin's own request was answered.
+    pub(super) fn called(&self, question: &[u8; 32]) -> Option<Result<bindings::Reply, CallError>> {
+        self.calls.iter().find(|called| called.question == *question).map(|called| called.answer.clone())
     }
 }
 
 impl Awaited {
-    /// Notes that the exchange has to wait. The last one counts.
-    pub(super) fn note(exchange: &mut Exchange, future: LocalFuture<'static, Option<Finding>>) {
-        Self::put(exchange, Self::Thing(future));
-    }
-
-    /// Notes that the exchange has to wait for the answer to a plugin's own request.
-    pub(super) fn note_call(exchange: &mut Exchange, answer: LocalFuture<'static, Called>) {
-        Self::put(exchange, Self::Call(answer));
-    }
-
-    /// Notes that the exchange has to wait for a body.
-    pub(super) fn note_body(exchange: &mut Exchange) {
-        Self::put(exchange, Self::Body);
-    }
-
-    /// Notes that the exchange has to wait for the beginning of an answer.
-    pub(super) fn note_talk(exchange: &mut Exchange, answer: LocalFuture<'static, Talk>) {
-        Self::put(exchange, Self::Talk { going_on: false, answer });
-    }
-
-    /// Notes that the exchange has to wait for more of an answer.
-    pub(super) fn note_more(exchange: &mut Exchange, answer: LocalFuture<'static, Talk>) {
-        Self::put(exchange, Self::Talk { going_on: true, answer });
-    }
-
     /// Whether it ends by itself, however often it is waited for: an answer has its time and its limit.
     pub(super) fn goes_on(&self) -> bool {
         matches!(self, Self::Talk { going_on: true, .. })
     }
 
-    fn put(exchange: &mut Exchange, awaited: Self) {
-        Self::take(exchange);
-        exchange.stash.push((POSITION, Box::new(awaited)));
-    }
-
-    pub(super) fn take(exchange: &mut Exchange) -> Option<Self> {
-        let index = exchange.stash.iter().position(|(at, kept)| *at == POSITION && kept.is::<Self>())?;
-        exchange.stash.swap_remove(index).1.downcast().ok().map(|awaited| *awaited)
-    }
-
-    pub(super) fn is_in(exchange: &Exchange) -> bool {
-        exchange.stash.iter().any(|(at, kept)| *at == POSITION && kept.is::<Self>())
-    }
-
-    /// Waits, and leaves what was found with the exchange.
-    pub(super) async fn arrive(self, exchange: &mut Exchange) {
+    pub(super) async fn arrive(self) -> Arrived {
         match self {
-            Self::Thing(future) => {
-                if let Some(finding) = future.await {
-                    exchange.stash.push((POSITION, Box::new(finding)));
-                }
-            }
-            Self::Call(answer) => {
-                let called = answer.await;
-                exchange.stash.push((POSITION, Box::new(called)));
-            }
-            Self::Talk { answer, .. } => {
-                let talk = answer.await;
-                exchange.stash.push((POSITION, Box::new(talk)));
-            }
-            Self::Body => {
-                let limit = exchange.bounds.buffer_bytes;
-                let place = match exchange.phase {
-                    Phase::Request => &mut exchange.request_body,
-                    Phase::Response | Phase::Complete => &mut exchange.response_body,
-                };
-                // It is left in its place; what is wrong with it is found again by who asks for it.
-                let _ = gather::read(place, limit).await;
-            }
+            Self::Thing(future) => future.await.map_or(Arrived::Nothing, Arrived::Finding),
+            Self::Call(answer) => Arrived::Call(answer.await),
+            Self::Talk { answer, .. } => Arrived::Talk(answer.await),
+            Self::Body => Arrived::Body,
         }
     }
-}
-
-/// What was found for a question.
-pub(super) fn answer(exchange: &Exchange, question: &[u8; 32]) -> Option<Answer> {
-    let kept = exchange.stash.iter().filter(|(at, _)| *at == POSITION);
-    kept.filter_map(|(_, kept)| kept.downcast_ref::<Finding>())
-        .find(|finding| finding.question == *question)
-        .map(|finding| finding.answer.clone())
-}
-
-/// The stage is through: what was found for it is nobody else's.
-pub(super) fn forget(exchange: &mut Exchange) {
-    exchange.stash.retain(|(at, _)| *at != POSITION);
 }

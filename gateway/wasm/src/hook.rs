@@ -1,14 +1,19 @@
 //! What differs between the phases: which function is called, with what, and what its result means.
 
-use gateway_pipeline::{Decision, Exchange, FailureKind, Outcome, StageFailure};
+use std::rc::Rc;
+
+use gateway_pipeline::{BodyFilter, Decision, Exchange, FailureKind, Outcome, StageFailure};
 use gateway_telemetry::metrics::CallPhase;
 use wasmtime::component::{ComponentNamedList, Lift, Lower, Resource, TypedFunc};
 
 use super::{
     bindings,
-    cache::held,
     instance::{Functions, Lending},
+    passing,
+    plugin_state::PluginState,
+    pools::Pool,
     reply,
+    services::Services,
 };
 
 /// What differs between the phases.
@@ -20,15 +25,10 @@ pub(super) trait Hook {
 
     fn find(&self, functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Return>>;
     fn params(&self, exchange: &Exchange, lending: Lending) -> Self::Params;
-    fn answer(&self, result: Self::Return, exchange: &Exchange) -> Result<Self::Answer, StageFailure>;
+    fn answer(&self, result: Self::Return, exchange: &mut Exchange) -> Result<Self::Answer, StageFailure>;
 
     /// How many there are among the parameters.
     fn handles(&self, exchange: &Exchange) -> u32;
-
-    /// Whether the request is answered with it.
-    fn is_answer(_: &Self::Answer) -> bool {
-        false
-    }
 
     /// The pipeline only asks for phases that are there.
     fn function(&self, functions: &Functions) -> Result<TypedFunc<Self::Params, Self::Return>, StageFailure> {
@@ -69,15 +69,17 @@ impl Hook for OnRequest {
         1
     }
 
-    fn is_answer(answer: &Decision) -> bool {
-        matches!(answer, Decision::Respond(_))
-    }
-
-    fn answer(&self, (result,): Self::Return, exchange: &Exchange) -> Result<Decision, StageFailure> {
+    fn answer(&self, (result,): Self::Return, exchange: &mut Exchange) -> Result<Decision, StageFailure> {
         match result.map_err(reported)? {
             bindings::Decision::Next => Ok(Decision::Next),
             bindings::Decision::Respond(reply) => match reply::checked(reply, &exchange.bounds) {
-                Ok(reply) => Ok(Decision::Respond(held::complete(reply, exchange))),
+                Ok(reply) => {
+                    let state = PluginState::existing(exchange);
+                    Ok(Decision::Respond(match state {
+                        Some(state) => state.held.complete(reply),
+                        None => reply,
+                    }))
+                }
                 Err(reason) => {
                     Err(StageFailure { kind: FailureKind::Trap, detail: format!("its reply is illegal: {reason}") })
                 }
@@ -86,13 +88,16 @@ impl Hook for OnRequest {
     }
 }
 
-pub(super) struct OnResponse;
+pub(super) struct OnResponse<'a> {
+    pub(super) pool: &'a Rc<Pool>,
+    pub(super) services: &'a Rc<Services>,
+}
 
-impl Hook for OnResponse {
+impl Hook for OnResponse<'_> {
     const PHASE: CallPhase = CallPhase::Response;
     type Params = (Resource<bindings::Request>, Resource<bindings::Response>);
     type Return = (Result<(), String>,);
-    type Answer = ();
+    type Answer = Option<BodyFilter>;
 
     fn find(&self, functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Return>> {
         functions.on_response
@@ -106,8 +111,15 @@ impl Hook for OnResponse {
         2
     }
 
-    fn answer(&self, (result,): Self::Return, _: &Exchange) -> Result<(), StageFailure> {
-        result.map_err(reported)
+    /// The response's body passes through the plugin if it has said so in a call that went well; in its instance, if the exchange has
+    /// one of its own.
+    fn answer(&self, (result,): Self::Return, exchange: &mut Exchange) -> Result<Option<BodyFilter>, StageFailure> {
+        let follows = exchange.state_mut::<PluginState>().and_then(|state| state.follows.take());
+        result.map_err(reported)?;
+        Ok(follows.map(|memo| {
+            let own = PluginState::take_tenant(exchange);
+            passing::filter(memo, own, exchange, self.pool, self.services)
+        }))
     }
 }
 
@@ -141,7 +153,7 @@ impl Hook for OnComplete<'_> {
         1 + u32::from(exchange.response.is_some())
     }
 
-    fn answer(&self, (): Self::Return, _: &Exchange) -> Result<(), StageFailure> {
+    fn answer(&self, (): Self::Return, _: &mut Exchange) -> Result<(), StageFailure> {
         Ok(())
     }
 }

@@ -25,6 +25,7 @@ mod identity;
 mod instance;
 mod passing;
 mod plugin;
+mod plugin_state;
 mod pools;
 mod replay;
 mod reply;

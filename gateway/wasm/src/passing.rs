@@ -11,54 +11,48 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use gateway_core::model::Isolation;
 use gateway_http::body::{Body, BodyError};
-use gateway_pipeline::{Exchange, FailureKind, StageFailure};
+use gateway_pipeline::{BodyFilter, Exchange, FailureKind, StageFailure};
 use gateway_rules::reply::MAX_MEMO_BYTES;
 use gateway_telemetry::metrics::{CallMetrics, CallPhase};
-use http::{HeaderMap, header};
+use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::TypedFunc;
 
 use super::{
     bindings::{Part, Passage},
-    bodies::following::Following,
     fields,
     instance::{Instance, Loan},
+    plugin_state::Tenant,
     pools::Pool,
     services::{LocalFuture, Services},
 };
 
-/// From here on the response's body passes through the plugin; in its instance, if the exchange has one of its own.
-pub(super) fn begin(
-    following: Following,
-    own: Option<(Box<Instance>, OwnedSemaphorePermit)>,
-    exchange: &mut Exchange,
+/// Has the response's body pass through the plugin, which has said so with a memo; in its instance, if the exchange has one of its own.
+pub(super) fn filter(
+    memo: Vec<u8>,
+    own: Option<Tenant>,
+    exchange: &Exchange,
     pool: &Rc<Pool>,
     services: &Rc<Services>,
-    calls: &Arc<CallMetrics>,
-) {
-    if let Some(head) = &mut exchange.response {
-        head.headers.remove(header::CONTENT_LENGTH);
-    }
-    let caller = Caller {
-        pool: pool.clone(),
-        services: services.clone(),
-        calls: calls.clone(),
-        request: exchange.id.to_str().unwrap_or_default().into(),
-        route: exchange.route.to_string(),
-    };
-    let inner = std::mem::take(&mut exchange.response_body);
-    exchange.response_body = Body::Stream(Box::pin(Passing {
-        inner,
-        caller: Rc::new(caller),
-        limit: exchange.bounds.buffer_bytes,
-        memo: following.memo,
-        left: BytesMut::new(),
-        wants: 1,
-        end: End::Ahead,
-        call: own.map_or(Call::None, |(instance, permit)| Call::Kept(Tenant { instance, permit: Some(permit) })),
-        trailers: None,
-    }));
+) -> BodyFilter {
+    let (pool, services) = (pool.clone(), services.clone());
+    let (request, route) = (exchange.id.to_str().unwrap_or_default().into(), exchange.route.to_string());
+    let limit = exchange.bounds.buffer_bytes;
+    Box::new(move |inner, calls| {
+        Body::Stream(Box::pin(Passing {
+            inner,
+            caller: Rc::new(Caller { pool, services, calls, request, route }),
+            limit,
+            memo,
+            left: BytesMut::new(),
+            wants: 1,
+            end: End::Ahead,
+            call: own
+                .map_or(Call::None, |Tenant { instance, permit }| Call::Kept(Kept { instance, permit: Some(permit) })),
+            trailers: None,
+        }))
+    })
 }
 
 struct Passing {
@@ -89,18 +83,18 @@ enum End {
 type Said = Result<Passage, String>;
 type PartFunction = TypedFunc<(Part,), (Said,)>;
 /// What came of a call, and the instance if it is kept for the next.
-type Called = (Result<Passage, StageFailure>, Option<Tenant>);
+type Called = (Result<Passage, StageFailure>, Option<Kept>);
 
 enum Call {
     None,
     /// None is under way; the instance is kept for the next.
-    Kept(Tenant),
+    Kept(Kept),
     Over(Box<Called>),
     Running(LocalFuture<'static, Called>),
 }
 
 /// An instance that belongs to one body.
-struct Tenant {
+struct Kept {
     instance: Box<Instance>,
     permit: Option<OwnedSemaphorePermit>,
 }
@@ -202,7 +196,10 @@ impl HttpBody for Passing {
                 this.call = tenant.map_or(Call::None, Call::Kept);
                 let concluded = match result {
                     Ok(passage) => this.conclude(passage),
-                    Err(failure) => Err(failure.detail),
+                    Err(failure) => {
+                        this.caller.calls.failed(failure.kind.counted());
+                        Err(failure.detail)
+                    }
                 };
                 match concluded {
                     Ok(output) if output.is_empty() => {}
@@ -271,20 +268,19 @@ struct Caller {
 
 impl Caller {
     /// A call on the worker's own stack, while that can be.
-    fn call_at_once(&self, part: Part, tenant: Result<Tenant, StageFailure>) -> Called {
+    fn call_at_once(&self, part: Part, tenant: Result<Kept, StageFailure>) -> Called {
         let result = tenant.and_then(|mut tenant| {
             let began = Instant::now();
             let function = function(&tenant.instance)?;
             let said = tenant.instance.call(function, (part,), self.loan());
             self.count(began.elapsed());
-            said.map(|(said,)| (said, tenant))
-                .map_err(|failure| self.pool.failed_at_once(CallPhase::Part, failure, &self.calls))
+            said.map(|(said,)| (said, tenant)).map_err(|failure| self.pool.failed_at_once(CallPhase::Part, failure))
         });
         self.concluded(result)
     }
 
-    async fn call_on_fiber(&self, part: Part, tenant: Option<Tenant>) -> Called {
-        let attempt = match self.pool.attempt(CallPhase::Part, &self.calls).await {
+    async fn call_on_fiber(&self, part: Part, tenant: Option<Kept>) -> Called {
+        let attempt = match self.pool.attempt(CallPhase::Part).await {
             Ok(attempt) => attempt,
             Err(failure) => return (Err(failure), None),
         };
@@ -300,52 +296,52 @@ impl Caller {
         self.concluded(result)
     }
 
-    async fn call_in(&self, part: Part, mut tenant: Tenant) -> Result<(Said, Tenant), StageFailure> {
+    async fn call_in(&self, part: Part, mut tenant: Kept) -> Result<(Said, Kept), StageFailure> {
         let function = function(&tenant.instance)?;
         let said = tenant.instance.call_on_fiber(function, (part,), self.loan()).await;
         self.count(tenant.instance.ran());
-        said.map(|(said,)| (said, tenant)).map_err(|failure| self.pool.failed(failure, &self.calls))
+        said.map(|(said,)| (said, tenant)).map_err(|failure| self.pool.failed(failure))
     }
 
     /// The instance goes back, or stays with the body.
-    fn concluded(&self, result: Result<(Said, Tenant), StageFailure>) -> Called {
+    fn concluded(&self, result: Result<(Said, Kept), StageFailure>) -> Called {
         let (said, tenant) = match result {
             Ok(result) => result,
             Err(failure) => return (Err(failure), None),
         };
         let said = said.map_err(|message| {
             let detail = message.chars().take(1024).collect();
-            self.pool.failed(StageFailure { kind: FailureKind::Error, detail }, &self.calls)
+            StageFailure { kind: FailureKind::Error, detail }
         });
-        let Tenant { instance, permit } = tenant;
+        let Kept { instance, permit } = tenant;
         if self.is_isolated() {
-            return (said, self.pool.unless_worn(instance).map(|instance| Tenant { instance, permit }));
+            return (said, self.pool.unless_worn(instance).map(|instance| Kept { instance, permit }));
         }
         self.pool.put_back(instance);
         (said, None)
     }
 
     /// The body's own instance, or one from the pool; an error gives back what there was if one has to be waited for.
-    fn tenant_at_once(&self, own: Option<Tenant>) -> Result<Result<Tenant, StageFailure>, Option<Tenant>> {
+    fn tenant_at_once(&self, own: Option<Kept>) -> Result<Result<Kept, StageFailure>, Option<Kept>> {
         if let Some(own) = own {
             return Ok(Ok(own));
         }
         let (instance, permit) = if self.is_isolated() {
             let permit = self.pool.try_admit().ok_or(None)?;
-            (self.pool.create(&self.services, &self.calls), Some(permit))
+            (self.pool.create(&self.services), Some(permit))
         } else {
-            (self.pool.take(&self.services, &self.calls), None)
+            (self.pool.take(&self.services), None)
         };
-        Ok(instance.ok_or(None)?.map(|instance| Tenant { instance, permit }))
+        Ok(instance.ok_or(None)?.map(|instance| Kept { instance, permit }))
     }
 
-    async fn tenant_on_fiber(&self) -> Result<Tenant, StageFailure> {
-        let permit = Some(self.pool.admit(&self.calls).await?);
+    async fn tenant_on_fiber(&self) -> Result<Kept, StageFailure> {
+        let permit = Some(self.pool.admit().await?);
         let instance = match self.is_isolated() {
-            true => self.pool.create_on_fiber(&self.services, &self.calls).await?,
-            false => self.pool.take_on_fiber(&self.services, &self.calls).await?,
+            true => self.pool.create_on_fiber(&self.services).await?,
+            false => self.pool.take_on_fiber(&self.services).await?,
         };
-        Ok(Tenant { instance, permit })
+        Ok(Kept { instance, permit })
     }
 
     fn is_isolated(&self) -> bool {

@@ -1,4 +1,3 @@
-//! Bodies that plugins read: whole (`gather`), or chunk by chunk (`following`; `passing` makes the calls).
+//! Bodies that plugins read whole (`gather`).
 
-pub(crate) mod following;
 pub(crate) mod gather;

@@ -3,7 +3,7 @@
 use std::{cell::Cell, sync::Arc};
 
 use bytes::Bytes;
-use gateway_pipeline::{Exchange, Reply, UnknownCaller};
+use gateway_pipeline::Reply;
 use gateway_state::{
     ConsumerId,
     responses::{Claim, Moment, Stored},
@@ -12,12 +12,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::consumer::Audience;
 
-/// In the exchange's stash, under its stage's position.
+/// Part of its stage's state.
 #[derive(Default)]
 pub(crate) struct Held {
     pub(crate) found: Vec<Found>,
     /// Whose they are.
-    audience: Option<Audience>,
+    pub(crate) audience: Option<Audience>,
     /// When it looked last.
     pub(crate) looked: Option<Moment>,
     pub(crate) memo: Option<Vec<u8>>,
@@ -60,60 +60,26 @@ const IN_NOT_MODIFIED: [HeaderName; 7] = [
 ];
 
 impl Held {
-    pub(crate) fn of(exchange: &mut Exchange) -> &mut Self {
-        let stage = exchange.stage;
-        let is_own = |(at, kept): &(usize, Box<dyn std::any::Any>)| *at == stage && kept.is::<Self>();
-        let index = exchange.stash.iter().position(is_own).unwrap_or_else(|| {
-            exchange.stash.push((stage, Box::new(Self::default())));
-            exchange.stash.len() - 1
-        });
-        exchange.stash[index].1.downcast_mut().expect("it was looked for by its type")
-    }
-
     /// Where a request is made behind the client's back.
     pub(crate) fn of_renewal(claim: Claim, audience: Audience) -> Self {
         Self { claim: Some(claim), audience: Some(audience), renewal: true, ..Self::default() }
-    }
-
-    /// Finds out whose responses are looked for. A request in the background asks for whom the client's did.
-    pub(crate) fn find_audience(exchange: &mut Exchange) -> Result<Audience, UnknownCaller> {
-        if let Some(audience) = Self::existing(exchange).filter(|held| held.renewal).and_then(|held| held.audience) {
-            return Ok(audience);
-        }
-        let audience = Audience::of(exchange)?;
-        Self::of(exchange).audience = Some(audience);
-        Ok(audience)
-    }
-
-    /// Whose responses were looked for, or would be.
-    pub(crate) fn audience(exchange: &mut Exchange) -> Result<Audience, UnknownCaller> {
-        match Self::existing(exchange).and_then(|held| held.audience) {
-            Some(audience) => Ok(audience),
-            None => Self::find_audience(exchange),
-        }
-    }
-
-    pub(crate) fn existing(exchange: &Exchange) -> Option<&Self> {
-        let own = exchange.stash.iter().filter(|(at, _)| *at == exchange.stage);
-        own.filter_map(|(_, kept)| kept.downcast_ref()).next()
     }
 
     pub(crate) fn get(&self, id: u32) -> Option<&Found> {
         self.found.get(usize::try_from(id).ok()?)
     }
 
+    /// The stage replies: with what it took over of a stored response, if it did.
+    pub(crate) fn complete(&self, reply: Reply) -> Reply {
+        let taken = self.answer.take().and_then(|(id, part)| Some((self.found.get(id)?, part)));
+        match taken {
+            Some((found, part)) => merged(reply, &found.stored, part),
+            None => reply,
+        }
+    }
+
     pub(crate) fn answer_with(&self, id: usize, part: Part) {
         self.answer.set(Some((id, part)));
-    }
-}
-
-/// The stage replies: with what it took over of a stored response, if it did.
-pub(crate) fn complete(reply: Reply, exchange: &Exchange) -> Reply {
-    let held = Held::existing(exchange);
-    let taken = held.and_then(|held| held.answer.take().and_then(|(id, part)| Some((held.found.get(id)?, part))));
-    match taken {
-        Some((found, part)) => merged(reply, &found.stored, part),
-        None => reply,
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
     },
     bodies::gather::{Unread, read},
     instance::state::State,
+    plugin_state::PluginState,
 };
 
 type Answer<T> = Result<std::result::Result<T, BodyError>>;
@@ -57,7 +58,7 @@ async fn whole(state: &mut State, phase: Phase, place: fn(&mut Exchange) -> &mut
                 biased;
                 whole = reading => whole,
                 () = contention.wanted() => {
-                    Awaited::note_body(exchange);
+                    PluginState::wait_for(exchange, Awaited::Body);
                     return Err(GaveWay.into());
                 }
             }

@@ -32,6 +32,7 @@ use crate::{
         recording::Plan,
     },
     instance::state::State,
+    plugin_state::PluginState,
 };
 
 type Outcome<T> = std::result::Result<T, CacheError>;
@@ -71,7 +72,7 @@ impl Host for State {
         if exchange.phase == Phase::Request && !matches!(exchange.request_body, Body::Empty) {
             return Ok(Err(CacheError::Unavailable));
         }
-        let Ok(audience) = Held::find_audience(exchange) else { return Ok(Err(CacheError::Unavailable)) };
+        let Ok(audience) = PluginState::find_audience(exchange) else { return Ok(Err(CacheError::Unavailable)) };
         let Audience { consumer, shares, .. } = audience;
         let own = CacheKey { bucket: &bucket, consumer, key: &key };
         let looked = responses.moment(own);
@@ -86,7 +87,7 @@ impl Host for State {
                 Err(error) => return Ok(Err(error)),
             }
         }
-        let held = Held::of(self.exchange()?);
+        let held = &mut PluginState::of(self.exchange()?).held;
         held.looked = Some(looked);
         let count: usize = found.iter().map(|(_, found)| found.len()).sum();
         if held.found.len() + count > FOUND {
@@ -114,7 +115,7 @@ impl Host for State {
         if exchange.phase != Phase::Request {
             return Ok(Err(CacheError::Unavailable));
         }
-        let held = Held::of(exchange);
+        let held = &mut PluginState::of(exchange).held;
         Ok(chosen(held, id, part).map(|(_, part)| held.answer_with(id as usize, part)))
     }
 
@@ -126,7 +127,7 @@ impl Host for State {
         part: bindings::cache::Part,
     ) -> Answer<()> {
         let exchange = self.exchange()?;
-        let (found, part) = match chosen(Held::of(exchange), id, part) {
+        let (found, part) = match chosen(&PluginState::of(exchange).held, id, part) {
             Ok((found, part)) => (found.clone(), part),
             Err(error) => return Ok(Err(error)),
         };
@@ -162,7 +163,7 @@ impl Host for State {
             Ok(stored) => stored,
             Err(error) => return Ok(Err(error)),
         };
-        let claim = Held::of(exchange).claim.take();
+        let claim = PluginState::of(exchange).held.claim.take();
         let (bucket, key) = (bucket.into(), key.into());
         let plan = Plan { responses, bucket, consumer: owner, key, stored, limit, claim, remote };
         let body = std::mem::take(&mut exchange.response_body);
@@ -178,7 +179,9 @@ impl Host for State {
         }
         let Some(head) = &exchange.response else { return Ok(Err(CacheError::Unavailable)) };
         let news = head.headers.clone();
-        let Some(found) = Held::of(exchange).get(id).cloned() else { return Ok(Err(CacheError::Unavailable)) };
+        let Some(found) = PluginState::of(exchange).held.get(id).cloned() else {
+            return Ok(Err(CacheError::Unavailable));
+        };
         let headers = renewed(&found.stored.headers, &news);
         let Some(owner) = owner(exchange, Some(&headers)) else { return Ok(Err(CacheError::Unavailable)) };
         let remote = self.remote_for(&entry, owner)?;
@@ -194,7 +197,7 @@ impl Host for State {
             remote.keep(&found.bucket, &found.key, &stored);
         }
         responses.keep(CacheKey { bucket: &found.bucket, consumer: owner, key: &found.key }, stored.clone());
-        let held = Held::of(self.exchange()?);
+        let held = &mut PluginState::of(self.exchange()?).held;
         held.claim = None;
         if let Some(place) = held.found.get_mut(id as usize) {
             *place = Found { consumer: owner, stored: Arc::new(stored), ..found };
@@ -221,15 +224,15 @@ impl Host for State {
             return Ok(Err(CacheError::Unavailable));
         }
         // No request waits for a response that is another consumer's.
-        let Ok(Audience { consumer, .. }) = Held::audience(exchange) else { return Ok(Ok(Turn::Nobodys)) };
-        let held = Held::of(exchange);
+        let Ok(Audience { consumer, .. }) = PluginState::audience(exchange) else { return Ok(Ok(Turn::Nobodys)) };
+        let held = &mut PluginState::of(exchange).held;
         if held.claim.is_some() {
             return Ok(Ok(Turn::Mine));
         }
         match responses.claim(CacheKey { bucket: &bucket, consumer, key: &key }, held.looked) {
             responses::Turn::LookAgain => {
                 // At once: somebody has kept something since.
-                Awaited::note(exchange, Box::pin(async { None }));
+                PluginState::wait_for(exchange, Awaited::Thing(Box::pin(async { None })));
                 Ok(Err(CacheError::Later))
             }
             responses::Turn::Mine(claim) => {
@@ -241,14 +244,12 @@ impl Host for State {
             responses::Turn::Another(mut end) => {
                 held.waited = true;
                 let wait = Duration::from_millis(wait_ms.into()).min(LONGEST_WAIT);
-                Awaited::note(
-                    exchange,
-                    Box::pin(async move {
-                        // It ends, or takes too long: the plugin goes on in both cases.
-                        let _ = tokio::time::timeout(wait, end.changed()).await;
-                        None
-                    }),
-                );
+                let ended = async move {
+                    // It ends, or takes too long: the plugin goes on in both cases.
+                    let _ = tokio::time::timeout(wait, end.changed()).await;
+                    None
+                };
+                PluginState::wait_for(exchange, Awaited::Thing(Box::pin(ended)));
                 Ok(Err(CacheError::Later))
             }
         }
@@ -260,11 +261,11 @@ impl Host for State {
             Err(error) => return Ok(Err(error)),
         };
         let exchange = self.exchange()?;
-        if let Ok(Audience { consumer, .. }) = Held::audience(exchange) {
+        if let Ok(Audience { consumer, .. }) = PluginState::audience(exchange) {
             let key = CacheKey { bucket: &bucket, consumer, key: &key };
             responses.waive(key, Duration::from_millis(for_ms.into()).min(LONGEST_WAIVER));
         }
-        Held::of(exchange).claim = None;
+        PluginState::of(exchange).held.claim = None;
         Ok(Ok(()))
     }
 
@@ -277,32 +278,34 @@ impl Host for State {
         if exchange.phase != Phase::Request || !exchange.request_body.is_buffered() {
             return Ok(Err(CacheError::Unavailable));
         }
-        if exchange.behind.is_some() || Held::existing(exchange).is_some_and(|held| held.renewal) {
+        if exchange.behind.is_some() || PluginState::existing(exchange).is_some_and(|state| state.held.renewal) {
             return Ok(Ok(false));
         }
         // What was found may have been renewed since, by somebody who is done with it.
-        let looked = Held::existing(exchange).and_then(|held| held.looked);
-        let Ok(audience) = Held::audience(exchange) else { return Ok(Ok(false)) };
+        let looked = PluginState::existing(exchange).and_then(|state| state.held.looked);
+        let Ok(audience) = PluginState::audience(exchange) else { return Ok(Ok(false)) };
         let key = CacheKey { bucket: &bucket, consumer: audience.consumer, key: &key };
         let responses::Turn::Mine(claim) = responses.claim(key, looked) else { return Ok(Ok(false)) };
-        exchange.behind = Some(Box::new(exchange.again(Box::new(Held::of_renewal(claim, audience)))));
+        exchange.behind = Some(Box::new(
+            exchange.again(PluginState { held: Held::of_renewal(claim, audience), ..PluginState::default() }),
+        ));
         Ok(Ok(true))
     }
 
     fn is_renewal(&mut self, _: Resource<Request>) -> Result<bool> {
-        Ok(Held::existing(self.exchange()?).is_some_and(|held| held.renewal))
+        Ok(PluginState::existing(self.exchange()?).is_some_and(|state| state.held.renewal))
     }
 
     fn remember(&mut self, _: Resource<Request>, memo: Vec<u8>) -> Answer<()> {
         if memo.len() > MEMO_BYTES {
             return Ok(Err(CacheError::TooLarge));
         }
-        Held::of(self.exchange()?).memo = Some(memo);
+        PluginState::of(self.exchange()?).held.memo = Some(memo);
         Ok(Ok(()))
     }
 
     fn recall(&mut self, _: Resource<Request>) -> Result<Option<Vec<u8>>> {
-        Ok(Held::existing(self.exchange()?).and_then(|held| held.memo.clone()))
+        Ok(PluginState::existing(self.exchange()?).and_then(|state| state.held.memo.clone()))
     }
 }
 
@@ -355,7 +358,7 @@ impl State {
 
 /// Whose the response is: with these fields, or those that it has now. `None` if it is not to be stored at all.
 fn owner(exchange: &mut Exchange, headers: Option<&HeaderMap>) -> Option<Option<ConsumerId>> {
-    let audience = Held::audience(exchange).ok()?;
+    let audience = PluginState::audience(exchange).ok()?;
     let headers = headers.or(exchange.response.as_ref().map(|head| &head.headers))?;
     if varies_by_two_spellings(&exchange.request.headers, headers) {
         return None;

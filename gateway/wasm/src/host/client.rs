@@ -18,6 +18,7 @@ use crate::{
     },
     identity::{Sha256, sha256},
     instance::state::State,
+    plugin_state::PluginState,
     services::{self, LocalFuture, UpstreamCall},
 };
 
@@ -57,12 +58,13 @@ async fn send(state: &mut State, call: Call) -> Result<Answer> {
         return Ok(answer(&services, call).await);
     };
     let question = state.numbered(identity(&call));
-    if let Some(answer) = Called::answer(state.exchange()?, &question) {
+    let own = PluginState::existing(state.exchange()?);
+    if let Some(answer) = own.and_then(|own| own.pending.called(&question)) {
         return Ok(answer);
     }
     let mut answer: LocalFuture<'static, _> = Box::pin(async move { answer(&services, call).await });
     // A plugin that asked something else the last time would ask again and again.
-    let asked_before = Called::is_any(state.exchange()?);
+    let asked_before = PluginState::existing(state.exchange()?).is_some_and(|own| !own.pending.calls.is_empty());
     let answered = tokio::select! {
         biased;
         answer = &mut answer => Some(answer),
@@ -70,7 +72,7 @@ async fn send(state: &mut State, call: Call) -> Result<Answer> {
     };
     let Some(answered) = answered else {
         let called = async move { Called { question, answer: answer.await } };
-        Awaited::note_call(state.exchange()?, Box::pin(called));
+        PluginState::wait_for(state.exchange()?, Awaited::Call(Box::pin(called)));
         return Err(GaveWay.into());
     };
     state.has_effect();

@@ -6,9 +6,10 @@ use gateway_rules::crypto::{self, verify_hmac};
 use wasmtime::Result;
 
 use crate::{
-    awaited::{self, Answer, Awaited, Finding},
+    awaited::{Answer, Awaited, Finding},
     bindings::crypto::{Algorithm, CryptoError, Host, PasswordError},
     instance::state::State,
+    plugin_state::PluginState,
     services::passwords,
 };
 
@@ -46,7 +47,7 @@ impl Host for State {
         if passwords::is_remembered(&question) {
             return Ok(Ok(true));
         }
-        match awaited::answer(exchange, &question) {
+        match PluginState::existing(exchange).and_then(|own| own.pending.answer(&question)) {
             Some(Answer::Yes) => {
                 passwords::remember(question, Duration::from_millis(remember_ms.into()));
                 return Ok(Ok(true));
@@ -64,7 +65,7 @@ impl Host for State {
             };
             Some(Finding { question, answer })
         };
-        Awaited::note(exchange, Box::pin(find_out));
+        PluginState::wait_for(exchange, Awaited::Thing(Box::pin(find_out)));
         Ok(Err(PasswordError::Later))
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     awaited::Awaited,
     bindings::documents::{Document, DocumentError, Host, Source},
     instance::state::State,
+    plugin_state::PluginState,
     services::documents::{self, Found},
 };
 
@@ -43,13 +44,11 @@ impl Host for State {
             Found::Same => Ok(None),
             Found::Unavailable(why) => Err(DocumentError::Unavailable(why)),
             Found::Later(arrival) => {
-                Awaited::note(
-                    exchange,
-                    Box::pin(async move {
-                        arrival.await;
-                        None
-                    }),
-                );
+                let arrived = async move {
+                    arrival.await;
+                    None
+                };
+                PluginState::wait_for(exchange, Awaited::Thing(Box::pin(arrived)));
                 Err(DocumentError::Later)
             }
         })

@@ -13,6 +13,7 @@ use crate::{
     bindings::store::{Counting, Host, Place, Quota, Step, StoreError, Verdict},
     identity::sha256,
     instance::state::State,
+    plugin_state::PluginState,
 };
 
 type Outcome<T> = std::result::Result<T, StoreError>;
@@ -174,14 +175,15 @@ impl State {
         };
         // No request waits while a configuration is tried.
         let Ok(exchange) = self.exchange() else { return Ok(None) };
-        if let Some(awaited::Answer::Stored(answer)) = awaited::answer(exchange, &question) {
+        let own = PluginState::existing(exchange);
+        if let Some(awaited::Answer::Stored(answer)) = own.and_then(|own| own.pending.answer(&question)) {
             return Ok(Some(answer));
         }
         Ok(match redis.ask(op) {
             Ok(asked) => {
                 let wait =
                     async move { Some(Finding { question, answer: awaited::Answer::Stored(asked.answer().await) }) };
-                Awaited::note(exchange, Box::pin(wait));
+                PluginState::wait_for(exchange, Awaited::Thing(Box::pin(wait)));
                 None
             }
             Err(failure) => Some(Err(failure)),

@@ -12,12 +12,10 @@ use crate::{
         Request, Response,
         streams::{Content, Host, StreamError},
     },
-    bodies::{
-        following::Following,
-        gather::{Unread, read_at_once},
-    },
+    bodies::gather::{Unread, read_at_once},
     fields,
     instance::state::State,
+    plugin_state::PluginState,
 };
 
 type Outcome<T> = std::result::Result<T, StreamError>;
@@ -65,7 +63,7 @@ impl Host for State {
         if memo.len() > MAX_MEMO_BYTES {
             return Ok(Err(StreamError::TooLarge(MAX_MEMO_BYTES as u64)));
         }
-        Following::note(exchange, memo);
+        PluginState::of(exchange).follows = Some(memo);
         Ok(Ok(()))
     }
 }
@@ -83,7 +81,7 @@ fn whole(exchange: &mut Exchange, phase: Phase, place: fn(&mut Exchange) -> &mut
         Some(Err(Unread::TooLarge(limit))) => Err(StreamError::TooLarge(limit)),
         Some(Err(Unread::Interrupted(cause))) => Err(StreamError::Interrupted(cause)),
         None => {
-            Awaited::note_body(exchange);
+            PluginState::wait_for(exchange, Awaited::Body);
             Err(StreamError::Later)
         }
     }

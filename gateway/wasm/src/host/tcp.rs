@@ -15,6 +15,7 @@ use crate::{
         tcp::{Answer, Host, Message, TcpError},
     },
     instance::state::State,
+    plugin_state::PluginState,
     services::{CallError, Opening},
 };
 
@@ -51,17 +52,16 @@ impl Host for State {
             Ok(conversing) => conversing,
             Err(error) => return Ok(Err(lowered(error, limit, &upstream))),
         };
-        Talk::take(exchange);
-        Awaited::note_talk(
-            exchange,
-            Box::pin(async move { Talk { conversation: conversing.await, memo, limit, upstream } }),
-        );
+        PluginState::take_talk(exchange);
+        let answer = Box::pin(async move { Talk { conversation: conversing.await, memo, limit, upstream } });
+        PluginState::wait_for(exchange, Awaited::Talk { going_on: false, answer });
         Ok(Ok(()))
     }
 
     fn receive(&mut self, _: Resource<Request>) -> Outcome<Option<Answer>> {
         let exchange = self.exchange()?;
-        let Some(talk) = Talk::of(exchange) else { return Ok(Ok(None)) };
+        let talk = PluginState::existing(exchange).and_then(|state| state.pending.talk.as_ref());
+        let Some(talk) = talk else { return Ok(Ok(None)) };
         Ok(match &talk.conversation {
             Ok(conversation) => Ok(Some(Answer { memo: talk.memo.clone(), bytes: conversation.heard().to_vec() })),
             Err(error) => Err(lowered(error.clone(), talk.limit, &talk.upstream)),
@@ -70,13 +70,13 @@ impl Host for State {
 
     fn await_more(&mut self, _: Resource<Request>, wants: u32) -> Outcome<()> {
         let exchange = self.exchange()?;
-        Ok(match Talk::take(exchange) {
+        Ok(match PluginState::take_talk(exchange) {
             Some(Talk { conversation: Ok(mut conversation), memo, limit, upstream }) => {
                 let go_on = async move {
                     let conversation = conversation.hear(wants as usize).await.map(|()| conversation);
                     Talk { conversation, memo, limit, upstream }
                 };
-                Awaited::note_more(exchange, Box::pin(go_on));
+                PluginState::wait_for(exchange, Awaited::Talk { going_on: true, answer: Box::pin(go_on) });
                 Ok(())
             }
             Some(Talk { conversation: Err(error), limit, upstream, .. }) => Err(lowered(error, limit, &upstream)),
@@ -85,7 +85,7 @@ impl Host for State {
     }
 
     fn finish(&mut self, _: Resource<Request>) -> Result<()> {
-        if let Some(Talk { conversation: Ok(conversation), .. }) = Talk::take(self.exchange()?) {
+        if let Some(Talk { conversation: Ok(conversation), .. }) = PluginState::take_talk(self.exchange()?) {
             conversation.finish();
         }
         Ok(())

@@ -9,6 +9,7 @@ mod keys;
 pub(crate) mod output;
 pub(crate) mod selection;
 pub(crate) mod state;
+mod thread_bound;
 
 pub(crate) use blueprint::{Blueprint, Exports, Functions, Lending};
 pub(crate) use call::{Instance, Loan, Terms};

@@ -13,7 +13,6 @@ use std::{
 use gateway_core::model::Grants;
 use gateway_pipeline::Exchange;
 use gateway_telemetry::metrics::PluginMetrics;
-use send_wrapper::SendWrapper;
 use wasmtime::{StoreContextMut, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
@@ -22,6 +21,7 @@ use super::{
     keys::KeyCache,
     output::{LogRate, Output, Speaker},
     selection::Selections,
+    thread_bound::ThreadBound,
 };
 use crate::{
     admission::Contention,
@@ -73,7 +73,7 @@ pub(crate) struct State {
     pub(crate) mode: Mode,
     pub(crate) clock: Arc<RunClock>,
     /// Present during a call. A store never leaves its worker, which wasmtime cannot know.
-    lent: SendWrapper<Lent>,
+    lent: ThreadBound<Lent>,
     /// The present call has done something that must not be done twice.
     effects: AtomicBool,
     /// What the present call has asked the store, where it is not in memory.
@@ -106,7 +106,7 @@ impl State {
             edits: AllEdits::default(),
             mode: Mode::Direct { limit: Duration::ZERO, watched: None },
             clock: Arc::new(RunClock::new()),
-            lent: SendWrapper::new(Lent::default()),
+            lent: ThreadBound::new(Lent::default()),
             effects: AtomicBool::new(false),
             questions: Vec::new(),
             table,

@@ -10,7 +10,7 @@ use std::{
 };
 
 use gateway_pipeline::{FailureKind, StageFailure};
-use gateway_telemetry::metrics::{CallMetrics, CallPhase, PluginMetrics};
+use gateway_telemetry::metrics::{CallPhase, PluginMetrics};
 use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore};
 
 use super::idle::{Idle, Own};
@@ -46,6 +46,8 @@ pub(crate) struct Pool {
     breakers: OnceCell<Box<[Breaker; CallPhase::ALL.len()]>>,
     /// Held by a call that may well time out again: one at a time.
     turn: Mutex<()>,
+    /// The stages that new requests can begin with.
+    users: Cell<usize>,
 }
 
 /// A call on a fiber that may begin.
@@ -67,8 +69,22 @@ impl Pool {
             suspect: Cell::new(false),
             breakers: OnceCell::new(),
             turn: Mutex::default(),
+            users: Cell::new(0),
             metrics,
             prepared,
+        }
+    }
+
+    /// One more stage begins to use it.
+    pub(crate) fn begin_use(&self) {
+        self.users.set(self.users.get() + 1);
+    }
+
+    /// One of the stages is only used by requests under way any more. Without others no instances are kept for those.
+    pub(crate) fn end_use(&self) {
+        self.users.set(self.users.get().saturating_sub(1));
+        if self.users.get() == 0 {
+            self.clear();
         }
     }
 
@@ -88,59 +104,43 @@ impl Pool {
     }
 
     /// The right to hold an instance, for which one may have to wait.
-    pub(crate) async fn admit(&self, calls: &CallMetrics) -> Result<OwnedSemaphorePermit, StageFailure> {
+    pub(crate) async fn admit(&self) -> Result<OwnedSemaphorePermit, StageFailure> {
         if let Some(permit) = self.try_admit() {
             return Ok(permit);
         }
-        let permit = self.wait_for(Arc::clone(&self.permits).acquire_owned(), calls).await?;
-        permit.map_err(|_| self.busy("there are no instances any more", calls))
+        let permit = self.wait_for(Arc::clone(&self.permits).acquire_owned()).await?;
+        permit.map_err(|_| busy("there are no instances any more"))
     }
 
     /// Waits in the queue, for a while and if it is not full.
-    async fn wait_for<T>(&self, what: impl Future<Output = T>, calls: &CallMetrics) -> Result<T, StageFailure> {
+    async fn wait_for<T>(&self, what: impl Future<Output = T>) -> Result<T, StageFailure> {
         if self.contention.waiting() >= QUEUE {
-            return Err(self.busy("all instances are busy, and too many calls wait for them", calls));
+            return Err(busy("all instances are busy, and too many calls wait for them"));
         }
         let _place = self.contention.wait();
         let waited = tokio::time::timeout(QUEUE_TIME, what).await;
-        waited.map_err(|_| self.busy("no instance became free in time", calls))
-    }
-
-    fn busy(&self, detail: &str, calls: &CallMetrics) -> StageFailure {
-        self.failed(StageFailure { kind: FailureKind::Busy, detail: detail.to_owned() }, calls)
+        waited.map_err(|_| busy("no instance became free in time"))
     }
 
     /// A warm instance, or a new one; `None` if it has to be waited for. Only while direct.
-    pub(crate) fn take(
-        &self,
-        services: &Rc<Services>,
-        calls: &CallMetrics,
-    ) -> Option<Result<Box<Instance>, StageFailure>> {
+    pub(crate) fn take(&self, services: &Rc<Services>) -> Option<Result<Box<Instance>, StageFailure>> {
         match self.idle.pop(&self.own) {
             Some(instance) => Some(Ok(instance)),
-            None => self.create(services, calls),
+            None => self.create(services),
         }
     }
 
     /// A new instance; `None` if it has to be waited for.
-    pub(crate) fn create(
-        &self,
-        services: &Rc<Services>,
-        calls: &CallMetrics,
-    ) -> Option<Result<Box<Instance>, StageFailure>> {
+    pub(crate) fn create(&self, services: &Rc<Services>) -> Option<Result<Box<Instance>, StageFailure>> {
         if self.prepared.is_slow() {
             return None;
         }
         let room = self.room_at_once()?;
         let made = self.prepared.instance(self.metrics.clone(), services, room);
-        Some(self.made(made, calls))
+        Some(self.made(made))
     }
 
-    pub(crate) async fn take_on_fiber(
-        &self,
-        services: &Rc<Services>,
-        calls: &CallMetrics,
-    ) -> Result<Box<Instance>, StageFailure> {
+    pub(crate) async fn take_on_fiber(&self, services: &Rc<Services>) -> Result<Box<Instance>, StageFailure> {
         if let Some(instance) = self.idle.pop(&self.own) {
             return Ok(instance);
         }
@@ -148,33 +148,29 @@ impl Pool {
         // The one before may have left its own.
         match self.idle.pop(&self.own) {
             Some(instance) => Ok(instance),
-            None => self.make_on_fiber(services, calls).await,
+            None => self.make_on_fiber(services).await,
         }
     }
 
-    pub(crate) async fn create_on_fiber(
-        &self,
-        services: &Rc<Services>,
-        calls: &CallMetrics,
-    ) -> Result<Box<Instance>, StageFailure> {
+    pub(crate) async fn create_on_fiber(&self, services: &Rc<Services>) -> Result<Box<Instance>, StageFailure> {
         let _making = self.making.lock().await;
-        self.make_on_fiber(services, calls).await
+        self.make_on_fiber(services).await
     }
 
-    async fn make_on_fiber(&self, services: &Rc<Services>, calls: &CallMetrics) -> Result<Box<Instance>, StageFailure> {
+    async fn make_on_fiber(&self, services: &Rc<Services>) -> Result<Box<Instance>, StageFailure> {
         let room = match self.room_at_once() {
             Some(room) => room,
             None => {
                 let Prepared { loaded, .. } = &*self.prepared;
-                self.wait_for(loaded.blueprint.capacity.reserve(loaded.blueprint.weight), calls).await?
+                self.wait_for(loaded.blueprint.capacity.reserve(loaded.blueprint.weight)).await?
             }
         };
         let made = self.prepared.instance_on_fiber(self.metrics.clone(), services, room).await;
-        self.made(made, calls)
+        self.made(made)
     }
 
-    fn made(&self, made: Result<Instance, Refusal>, calls: &CallMetrics) -> Result<Box<Instance>, StageFailure> {
-        made.map(Box::new).map_err(|refusal| self.failed(refusal.into(), calls))
+    fn made(&self, made: Result<Instance, Refusal>) -> Result<Box<Instance>, StageFailure> {
+        made.map(Box::new).map_err(|refusal| self.failed(refusal.into()))
     }
 
     /// Room for an instance, if need be in place of one that this worker could best miss.
@@ -205,16 +201,16 @@ impl Pool {
     }
 
     /// Drops what is idle.
-    pub(crate) fn clear(&self) {
+    fn clear(&self) {
         self.idle.clear(&self.own);
     }
 
     /// Lets a call on a fiber begin, unless the plugin has timed out too often.
-    pub(crate) async fn attempt(&self, phase: CallPhase, calls: &CallMetrics) -> Result<Attempt<'_>, StageFailure> {
+    pub(crate) async fn attempt(&self, phase: CallPhase) -> Result<Attempt<'_>, StageFailure> {
         let breaker = self.breaker(phase);
         let open = |_| {
             let detail = "it has run into its time limit too often, and is not called for a while".to_owned();
-            self.failed(StageFailure { kind: FailureKind::CircuitOpen, detail }, calls)
+            StageFailure { kind: FailureKind::CircuitOpen, detail }
         };
         if breaker.refuses(Instant::now()) {
             return Err(open(breaker::IsOpen));
@@ -222,7 +218,7 @@ impl Pool {
         // A call that never waits loses nothing when it is alone; one that waits would.
         let is_alone = breaker.is_doubtful() || self.suspect.get() && !self.prepared.loaded.blueprint.waits;
         let turn = match is_alone {
-            true => Some(self.wait_for(self.turn.lock(), calls).await?),
+            true => Some(self.wait_for(self.turn.lock()).await?),
             false => None,
         };
         let attempt = breaker.attempt(Instant::now()).map_err(open)?;
@@ -230,11 +226,11 @@ impl Pool {
     }
 
     /// A call on the worker's own stack failed, where there are no attempts.
-    pub(crate) fn failed_at_once(&self, phase: CallPhase, failure: StageFailure, calls: &CallMetrics) -> StageFailure {
+    pub(crate) fn failed_at_once(&self, phase: CallPhase, failure: StageFailure) -> StageFailure {
         if failure.kind == FailureKind::Timeout {
             self.breaker(phase).timed_out(false, Instant::now());
         }
-        self.failed(failure, calls)
+        self.failed(failure)
     }
 
     fn breaker(&self, phase: CallPhase) -> &Breaker {
@@ -242,14 +238,17 @@ impl Pool {
         &self.breakers.get_or_init(|| Box::new(CallPhase::ALL.map(new)))[phase as usize]
     }
 
-    /// Counts a failure, and learns from it.
-    pub(crate) fn failed(&self, failure: StageFailure, calls: &CallMetrics) -> StageFailure {
-        calls.failed(failure.kind.counted());
+    /// Learns from a failure.
+    pub(crate) fn failed(&self, failure: StageFailure) -> StageFailure {
         if failure.kind == FailureKind::Timeout {
             self.suspect.set(true);
         }
         failure
     }
+}
+
+fn busy(detail: &str) -> StageFailure {
+    StageFailure { kind: FailureKind::Busy, detail: detail.to_owned() }
 }
 
 impl Drop for Pool {

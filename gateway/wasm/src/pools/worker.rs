@@ -1,7 +1,7 @@
 //! The pools of one worker, and how it makes room for others.
 
 use std::{
-    cell::{Cell, OnceCell, RefCell},
+    cell::{OnceCell, RefCell},
     collections::HashMap,
     rc::{Rc, Weak},
     sync::Arc,
@@ -24,20 +24,13 @@ const MOST: usize = 64;
 /// A worker's pools. It only knows those that some stage uses: with the last stage its pool is gone.
 #[derive(Default)]
 pub struct Pools {
-    pools: RefCell<HashMap<Key, Known>>,
+    pools: RefCell<HashMap<Key, Weak<Pool>>>,
     idle: Rc<Idle>,
     /// How this worker is asked for room.
     asked: Arc<Notify>,
     capacity: OnceCell<Arc<Capacity>>,
-    generation: Cell<u64>,
     /// Among how many workers the instances of a plugin are divided; 0 is one.
     workers: usize,
-}
-
-struct Known {
-    pool: Weak<Pool>,
-    /// Of the last configuration that has used it.
-    generation: u64,
 }
 
 impl Pools {
@@ -53,37 +46,19 @@ impl Pools {
             capacity
         });
         let key = prepared.key(&services.shared);
-        let generation = self.generation.get();
         let mut pools = self.pools.borrow_mut();
-        if let Some(known) = pools.get_mut(&key)
-            && let Some(pool) = known.pool.upgrade()
-        {
-            known.generation = generation;
+        if let Some(pool) = pools.get(&key).and_then(Weak::upgrade) {
             return pool;
         }
         let instances = prepared.limits.instances.div_ceil(self.workers.max(1)).max(1);
         let pool = Rc::new(Pool::new(Arc::clone(prepared), services, &self.idle, instances));
-        pools.insert(key, Known { pool: Rc::downgrade(&pool), generation });
+        pools.insert(key, Rc::downgrade(&pool));
         pool
     }
 
-    /// Another configuration begins to say which pools it uses.
-    pub fn begin(&self) {
-        self.generation.set(self.generation.get() + 1);
-        self.pools.borrow_mut().retain(|_, known| known.pool.strong_count() > 0);
-    }
-
-    /// Pools that the new configuration does not use keep no instances for the exchanges that go on with the old one.
-    pub fn clear_unused(&self) {
-        let generation = self.generation.get();
-        let pools = self.pools.borrow();
-        let unused: Vec<_> = pools
-            .values()
-            .filter(|known| known.generation != generation)
-            .filter_map(|known| known.pool.upgrade())
-            .collect();
-        drop(pools);
-        unused.iter().for_each(|pool| pool.clear());
+    /// Forgets the pools that no stage has any more. Once for each configuration.
+    pub fn forget_dropped(&self) {
+        self.pools.borrow_mut().retain(|_, pool| pool.strong_count() > 0);
     }
 
     /// Waits until the process has no room for an instance, and makes some.
@@ -91,7 +66,7 @@ impl Pools {
         self.asked.notified().await;
         let Some(capacity) = self.capacity.get() else { return };
         if self.idle.len() == 0 {
-            let pools: Vec<_> = self.pools.borrow().values().filter_map(|known| known.pool.upgrade()).collect();
+            let pools: Vec<_> = self.pools.borrow().values().filter_map(Weak::upgrade).collect();
             return pools.iter().for_each(|pool| pool.contention().ask());
         }
         for _ in 0..(self.idle.len().div_ceil(SHARE)).min(MOST) {

@@ -7,11 +7,16 @@ use http::StatusCode;
 use tokio::task::LocalSet;
 
 use super::*;
-use crate::services::{CallError, LocalFuture, UpstreamCall};
+use crate::{
+    plugin_state::PluginState,
+    services::{CallError, LocalFuture, UpstreamCall},
+};
 use gateway_standard::builtin;
 
 /// `open sesame`.
 const HASH: &str = "$argon2id$v=19$m=64,t=1,p=1$c2FsdC1vZi1hbm5h$MlzKAbpDxiyDJdwkMTMDFg9ED1rnyPn1OXNFKm1f3Jg";
+
+const CALLS: &str = "gateway_wasm_calls_total{plugin=\"tested\",route=\"test\",phase=\"request\"}";
 
 fn door(remember: &str) -> Use {
     let users = json!([{ "name": "anna", "hash": HASH }]);
@@ -34,10 +39,11 @@ async fn a_call_that_has_to_wait_is_made_again_and_is_no_failure() {
     let world = door("1m").world();
     let stage = world.stage();
     let mut slot = anna();
-    let Step::Wait(waiting) = stage.on_request(0, &mut slot) else { panic!("hashing takes a while") };
-    assert!(matches!(waiting.await, Ok(Decision::Next)));
+    assert!(matches!(in_time(&stage, &mut slot).await, Ok(Decision::Next)));
+    assert_eq!(world.metric(CALLS), "2", "hashing takes a while");
     assert_eq!(slot.attribute("basic-auth.user"), Some("anna"));
-    assert!(slot.stash.is_empty(), "what was found is for that call alone");
+    let pending = &PluginState::existing(&slot).unwrap().pending;
+    assert!(pending.awaited.is_none() && pending.findings.is_empty(), "what was found is for that call alone");
     assert_eq!(world.metric("gateway_wasm_failures_total{plugin=\"tested\",route=\"test\",kind=\"error\"}"), "0");
     assert_eq!(world.metric("gateway_wasm_instances_created_total{plugin=\"tested\"}"), "1");
     assert!(matches!(at_once(&stage, &mut anna()), Ok(Decision::Next)), "remembered");
@@ -45,11 +51,13 @@ async fn a_call_that_has_to_wait_is_made_again_and_is_no_failure() {
 
 #[tokio::test]
 async fn a_wrong_password_is_found_out_each_time() {
-    let stage = door("1m").stage();
-    for _ in 0..2 {
+    let world = door("1m").world();
+    let stage = world.stage();
+    for calls in ["2", "4"] {
         let mut slot = knocking("Basic YW5uYTpvcGVuIHNlc2FtRQ==");
-        let Step::Wait(waiting) = stage.on_request(0, &mut slot) else { panic!("nothing is remembered") };
-        assert!(matches!(waiting.await, Ok(Decision::Respond(reply)) if reply.status == 401));
+        let refused = in_time(&stage, &mut slot).await;
+        assert!(matches!(refused, Ok(Decision::Respond(reply)) if reply.status == 401));
+        assert_eq!(world.metric(CALLS), calls, "nothing is remembered");
     }
 }
 
@@ -71,7 +79,7 @@ async fn who_leaves_while_waiting_leaves_everything_in_order() {
     let world = door("0s").world();
     let stage = world.stage();
     let mut slot = anna();
-    let Step::Wait(waiting) = stage.on_request(0, &mut slot) else { panic!("hashing takes a while") };
+    let waiting = begun(&stage, &mut slot);
     drop(waiting);
     assert!(slot.0.is_some());
     assert!(matches!(in_time(&stage, &mut anna()).await, Ok(Decision::Next)));
@@ -108,8 +116,7 @@ async fn only_the_first_call_waits_for_a_document_and_no_call_needs_a_fiber() {
     let test = async {
         let stage = used.stage();
         let (mut one, mut two) = (knocking(token), knocking(token));
-        let (first, second) = (stage.on_request(0, &mut one), stage.on_request(0, &mut two));
-        let (Step::Wait(first), Step::Wait(second)) = (first, second) else { panic!("there are no keys yet") };
+        let (first, second) = (begun(&stage, &mut one), begun(&stage, &mut two));
         let (first, second) = tokio::join!(first, second);
         refused(first, &one);
         refused(second, &two);

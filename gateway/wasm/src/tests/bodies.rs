@@ -7,7 +7,7 @@ use test_guests::WAITER;
 
 use super::*;
 
-fn reads() -> Rc<dyn Stage> {
+fn reads() -> Alone {
     Use::of(WAITER, json!({ "do": "read-request" })).stage()
 }
 
@@ -101,7 +101,7 @@ async fn a_cancelled_read_loses_nothing() {
 #[tokio::test]
 async fn a_request_body_is_unavailable_in_the_response_phase() {
     let mut slot = answered(slot_with(full("request")), full("response"));
-    finish(reads().on_response(0, &mut slot)).await.unwrap();
+    reads().response(&mut slot).await.unwrap();
     let response = slot.response.as_ref().unwrap();
     assert!(response.headers["x-length"].to_str().unwrap().contains("cannot be had"));
 }
@@ -110,7 +110,7 @@ async fn a_request_body_is_unavailable_in_the_response_phase() {
 async fn a_response_body_is_read() {
     let stage = Use::of(WAITER, json!({ "do": "read-response" })).stage();
     let mut slot = answered(slot(), parts(vec!["a", "bc"], End::Whole));
-    finish(stage.on_response(0, &mut slot)).await.unwrap();
+    stage.response(&mut slot).await.unwrap();
     assert_eq!(slot.response.as_ref().unwrap().headers["x-length"], "3");
     assert_eq!(bytes(&mut slot.response_body).await.unwrap(), "abc");
 }
@@ -124,14 +124,14 @@ async fn bodies_are_replaced() {
     assert!(!slot.request.headers.contains_key("content-length"));
     assert_eq!(bytes(&mut slot.request_body).await.unwrap(), "replaced");
     let mut slot = answered(slot, full("original"));
-    finish(stage.on_response(0, &mut slot)).await.unwrap();
+    stage.response(&mut slot).await.unwrap();
     assert_eq!(bytes(&mut slot.response_body).await.unwrap(), "replaced");
 }
 
 #[tokio::test]
 async fn a_skipped_plugins_replacement_is_undone() {
-    let stage = Use::of(WAITER, json!({ "do": "replace-then-trap" })).stage();
-    let pipeline = Pipeline::new(vec![Entry::new(stage, true)]);
+    let stage = Use::of(WAITER, json!({ "do": "replace-then-trap" })).in_pipeline();
+    let pipeline = Pipeline::new(Scope::default(), vec![Entry::new(stage, true)]);
     let mut slot = slot_with(parts(vec!["the ", "original"], End::Whole));
     pipeline.request(&mut slot, later()).await;
     assert_eq!(bytes(&mut slot.request_body).await.unwrap(), "the original");

@@ -44,7 +44,7 @@ fn a_phase_that_a_configuration_has_no_use_for_is_not_called() {
     let calls = world.metric("gateway_wasm_calls_total{plugin=\"tested\",route=\"test\",phase=\"request\"}");
     assert_eq!(calls, "1", "known from the first instance on");
     let mut slot = answered(slot(), Body::Empty);
-    assert!(matches!(stage.on_response(0, &mut slot), Step::Done(Ok(()))));
+    stage.response(&mut slot).now_or_never().expect("called on a fiber").unwrap();
     assert_eq!(slot.response.as_ref().unwrap().headers["x-in"], "in");
 }
 
@@ -92,8 +92,8 @@ async fn an_isolated_exchange_keeps_its_own_instance_through_its_phases() {
     }
 }
 
-#[test]
-fn many_instances_can_be_there_at_once() {
+#[tokio::test]
+async fn many_instances_can_be_there_at_once() {
     let mut used = naughty("count");
     used.isolation = Isolation::Request;
     used.limits.instances = 500;
@@ -105,7 +105,7 @@ fn many_instances_can_be_there_at_once() {
     }
     assert_eq!(world.metric("gateway_wasm_instances{plugin=\"tested\"}"), "500");
     let mut one_more = slot();
-    assert!(matches!(stage.on_request(0, &mut one_more), Step::Wait(_)));
+    assert!(stage.request(&mut one_more).now_or_never().is_none(), "there is room for one more");
 }
 
 #[test]
@@ -146,6 +146,22 @@ fn the_order_of_grants_keeps_instances_and_other_grants_make_new_ones() {
 }
 
 #[test]
+fn instances_are_kept_while_requests_can_begin_with_a_stage_of_theirs() {
+    let world = naughty("count").world();
+    let instances = || world.metric("gateway_wasm_instances{plugin=\"tested\"}");
+    let (old, new) = (world.in_pipeline(), world.in_pipeline());
+    old.start();
+    at_once(&world.stage(), &mut slot()).unwrap();
+    // A reload that still has the plugin.
+    new.start();
+    old.stop();
+    assert_eq!(instances(), "1");
+    new.stop();
+    assert_eq!(instances(), "0");
+    at_once(&world.stage(), &mut slot()).unwrap();
+}
+
+#[test]
 fn nothing_is_left_when_the_last_stage_is_gone() {
     let world = naughty("count").world();
     let stage = world.stage();
@@ -172,14 +188,14 @@ fn an_observer_sees_the_outcome_and_can_change_nothing() {
         upstream_us: None,
         plugins_us: 0,
     };
-    let log = logged(|| match stage.on_complete(0, &mut slot, &outcome) {
-        Step::Done(result) => result.unwrap(),
-        Step::Wait(_) => panic!("called on a fiber"),
-    });
+    let complete = |stage: &Alone, slot: &mut Slot| {
+        stage.complete(slot, &outcome).now_or_never().expect("called on a fiber").unwrap();
+    };
+    let log = logged(|| complete(&stage, &mut slot));
     assert!(log.contains("complete 204 200"), "{log}");
     assert!(log.contains("seen plugin=\"tested\" request=\"id-1\""), "{log}");
 
     let stage = naughty_with(json!({ "do": "count", "phase": "complete" })).stage();
-    let log = logged(|| drop(stage.on_complete(0, &mut slot, &outcome)));
+    let log = logged(|| complete(&stage, &mut slot));
     assert!(log.contains("not allowed") && header(&slot, "x-calls").is_empty(), "{log}");
 }

@@ -5,12 +5,12 @@ use test_guests::WAITER;
 
 use super::*;
 
-fn failure(stage: &Rc<dyn Stage>, slot: &mut Slot) -> StageFailure {
+fn failure(stage: &Alone, slot: &mut Slot) -> StageFailure {
     at_once(stage, slot).expect_err("it fails")
 }
 
 /// A stage that does its deed for requests with `x-deed`, and the same stage's way with one without.
-fn deed_and_after(used: Use) -> (StageFailure, Rc<dyn Stage>) {
+fn deed_and_after(used: Use) -> (StageFailure, Alone) {
     let stage = used.stage();
     let mut bad = slot();
     bad.request.headers.insert("x-deed", HeaderValue::from_static("1"));
@@ -140,7 +140,7 @@ async fn a_runaway_is_stopped_and_then_watched() {
 
     // From now on it makes room for others while it runs.
     let mut second = bad();
-    let Step::Wait(future) = stage.on_request(0, &mut second) else { panic!("not on a fiber") };
+    let future = begun(&stage, &mut second);
     let others = std::cell::Cell::new(0);
     let other_work = async {
         loop {
@@ -173,8 +173,8 @@ async fn time_spent_waiting_is_not_running_time() {
 #[tokio::test]
 async fn a_skipped_plugin_leaves_no_trace() {
     for deed in ["edit-then-trap", "edit-then-err"] {
-        let entry = gateway_pipeline::Entry::new(naughty(deed).stage(), true);
-        let pipeline = Pipeline::new(vec![entry]);
+        let entry = gateway_pipeline::Entry::new(naughty(deed).in_pipeline(), true);
+        let pipeline = Pipeline::new(Scope::default(), vec![entry]);
         let mut slot = slot();
         let passed = pipeline.request(&mut slot, later()).await;
         assert!(matches!(passed.verdict, Verdict::Forward));
@@ -186,8 +186,8 @@ async fn a_skipped_plugin_leaves_no_trace() {
 
 #[tokio::test]
 async fn a_trap_in_the_response_phase_leaves_the_response_alone() {
-    let stage = naughty_with(json!({ "do": "edit-then-trap", "phase": "response" })).stage();
-    let pipeline = Pipeline::new(vec![gateway_pipeline::Entry::new(stage, true)]);
+    let stage = naughty_with(json!({ "do": "edit-then-trap", "phase": "response" })).in_pipeline();
+    let pipeline = Pipeline::new(Scope::default(), vec![gateway_pipeline::Entry::new(stage, true)]);
     let mut slot = answered(slot(), full("body"));
     assert!(pipeline.response(1, &mut slot, later()).await.failed.is_none());
     let response = slot.response.as_ref().unwrap();
@@ -197,8 +197,8 @@ async fn a_trap_in_the_response_phase_leaves_the_response_alone() {
 
 #[tokio::test]
 async fn a_failing_observer_is_only_logged() {
-    let stage = naughty_with(json!({ "do": "trap", "phase": "complete" })).stage();
-    let pipeline = Pipeline::new(vec![gateway_pipeline::Entry::new(stage, false)]);
+    let stage = naughty_with(json!({ "do": "trap", "phase": "complete" })).in_pipeline();
+    let pipeline = Pipeline::new(Scope::default(), vec![gateway_pipeline::Entry::new(stage, false)]);
     let outcome = Outcome {
         status: None,
         failure: Some("client-closed"),

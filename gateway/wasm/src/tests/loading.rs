@@ -178,7 +178,7 @@ fn owning(on_request: &str, exports: &[&str]) -> Vec<u8> {
     gateway_component::component_of(&wat::parse_str(module).unwrap(), &exports, true).unwrap()
 }
 
-fn stage_of(component: Vec<u8>) -> (World, Rc<dyn Stage>) {
+fn stage_of(component: Vec<u8>) -> (World, Alone) {
     let mut used = Use::of(NAUGHTY, json!({}));
     used.guest = Box::leak(component.into_boxed_slice());
     let world = used.world();

@@ -19,13 +19,14 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::{FutureExt, future::LocalBoxFuture};
 use gateway_core::model::{Grants, Isolation, Names, PluginLimits};
 use gateway_http::{
     body::{Body, Traffic},
     deadline::Deadline,
 };
 use gateway_pipeline::{
-    Bounds, Decision, Exchange, Phase, RequestHead, ResponseHead, Slot, Stage, StageFailure, Start, Step,
+    Alone, Bounds, Decision, Exchange, Phase, RequestHead, ResponseHead, Scope, Slot, Stage, StageFailure, Start,
 };
 use http::{HeaderMap, HeaderValue, Method, Version};
 use serde_json::json;
@@ -115,14 +116,24 @@ impl Use {
         World { pools: Pools::default(), services: Rc::new(services), prepared }
     }
 
-    fn stage(self) -> Rc<dyn Stage> {
+    fn stage(self) -> Alone {
         self.world().stage()
+    }
+
+    /// For a pipeline.
+    fn in_pipeline(self) -> Rc<dyn Stage> {
+        self.world().in_pipeline()
     }
 }
 
 impl World {
-    fn stage(&self) -> Rc<dyn Stage> {
-        self.prepared.stage(&self.pools, &self.services, &"test".into())
+    fn stage(&self) -> Alone {
+        let scope = Scope { metrics: self.services.shared.metrics.clone(), worker: 0, route: "test".into() };
+        Alone::new(self.in_pipeline(), scope)
+    }
+
+    fn in_pipeline(&self) -> Rc<dyn Stage> {
+        self.prepared.stage(&self.pools, &self.services)
     }
 
     /// The value of a sample in the metrics.
@@ -173,22 +184,22 @@ fn answered(mut slot: Slot, body: Body) -> Slot {
 }
 
 /// The request phase of a plugin that must not make anyone wait.
-fn at_once(stage: &Rc<dyn Stage>, slot: &mut Slot) -> Result<Decision, StageFailure> {
-    match stage.on_request(0, slot) {
-        Step::Done(result) => result,
-        Step::Wait(_) => panic!("called on a fiber"),
-    }
+fn at_once(stage: &Alone, slot: &mut Slot) -> Result<Decision, StageFailure> {
+    stage.request(slot).now_or_never().expect("called on a fiber")
 }
 
 /// The request phase, whether it waits or not.
-async fn in_time(stage: &Rc<dyn Stage>, slot: &mut Slot) -> Result<Decision, StageFailure> {
-    finish(stage.on_request(0, slot)).await
+async fn in_time(stage: &Alone, slot: &mut Slot) -> Result<Decision, StageFailure> {
+    stage.request(slot).await
 }
 
-async fn finish<T>(step: Step<'_, T>) -> T {
-    match step {
-        Step::Done(result) => result,
-        Step::Wait(future) => future.await,
+/// The request phase of a plugin that may have to wait: it has begun.
+fn begun<'a>(stage: &'a Alone, slot: &'a mut Slot) -> LocalBoxFuture<'a, Result<Decision, StageFailure>> {
+    let mut request = stage.request(slot).boxed_local();
+    match (&mut request).now_or_never() {
+        // What it asked for came at once.
+        Some(ended) => std::future::ready(ended).boxed_local(),
+        None => request,
     }
 }
 

@@ -32,10 +32,10 @@ fn while_passing(deed: &str) -> Use {
 }
 
 /// The body after the response phase.
-async fn passing(stage: &Rc<dyn Stage>, body: Body) -> Body {
+async fn passing(stage: &Alone, body: Body) -> Body {
     let mut slot = answered(slot(), body);
     slot.response.as_mut().unwrap().headers.insert("content-length", HeaderValue::from_static("7"));
-    finish(stage.on_response(0, &mut slot)).await.unwrap();
+    stage.response(&mut slot).await.unwrap();
     assert!(slot.response.as_ref().unwrap().headers.get("content-length").is_none(), "nobody knows its length");
     std::mem::take(&mut slot.response_body)
 }
@@ -68,7 +68,7 @@ async fn the_memo_goes_from_call_to_call_and_instances_need_know_nothing() {
         used.limits.instances = 1;
         let stage = used.stage();
         let mut slot = answered(slot(), parts(&["a", "b", "c"]));
-        finish(stage.on_response(0, &mut slot)).await.unwrap();
+        stage.response(&mut slot).await.unwrap();
         let body = std::mem::take(&mut slot.response_body);
         assert_eq!(body.collect().await.unwrap().to_bytes(), "0 1 2 3 ");
         drop(slot);

@@ -31,8 +31,7 @@ fn speed_of_calls() {
     used.isolation = Isolation::Request;
     let stage = used.stage();
     nanos("new instance, configured, reads one header and sets one", CALLS / 20, || {
-        lent.stash.clear();
-        drop(at_once(&stage, &mut lent));
+        drop(at_once(&stage, &mut slot()));
     });
 
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

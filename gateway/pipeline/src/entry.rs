@@ -1,0 +1,135 @@
+//! A stage in its pipeline: where its calls are counted, and what its failures mean.
+
+use std::{
+    cell::{OnceCell, RefCell},
+    rc::Rc,
+    sync::Arc,
+};
+
+use gateway_core::error::{Failure, Responsible};
+use gateway_telemetry::metrics::{CallMetrics, Metrics};
+
+use super::{
+    exchange::NoRoom,
+    stage::{FailureKind, Slot, Stage, StageFailure},
+    touched::OwnedHeaders,
+};
+
+/// A stage and what its failure means.
+pub struct Entry {
+    stage: Rc<dyn Stage>,
+    /// The exchange goes on as if the stage were not there, but without values of the client's in headers that are the
+    /// stage's.
+    skip_on_error: bool,
+    /// Its edits may have to be undone.
+    is_transactional: bool,
+    /// The headers that it has set or removed so far, where its failures are skipped.
+    learned: RefCell<OwnedHeaders>,
+    /// Found when it is first needed: most routes of a large configuration have no requests.
+    calls: OnceCell<Arc<CallMetrics>>,
+}
+
+/// Where a pipeline's calls are counted.
+#[derive(Default)]
+pub struct Scope {
+    pub metrics: Metrics,
+    pub worker: usize,
+    pub route: Arc<str>,
+}
+
+impl Entry {
+    pub fn new(stage: Rc<dyn Stage>, skip_on_error: bool) -> Self {
+        let is_transactional = skip_on_error || stage.gives_way();
+        Self { stage, skip_on_error, is_transactional, learned: RefCell::default(), calls: OnceCell::new() }
+    }
+
+    pub(super) fn stage(&self) -> &Rc<dyn Stage> {
+        &self.stage
+    }
+
+    /// Where its calls are counted.
+    pub(super) fn calls(&self, scope: &Scope) -> &Arc<CallMetrics> {
+        let Scope { metrics, worker, route } = scope;
+        self.calls.get_or_init(|| metrics.calls(*worker, self.stage.name(), route))
+    }
+
+    /// The stage's turn begins.
+    pub(super) fn begin(&self, position: usize, slot: &mut Slot) {
+        slot.begin_stage(position);
+        if self.is_transactional {
+            slot.begin_transaction();
+        }
+    }
+
+    /// The stage's turn has ended without a failure, or with one that is not skipped: its edits stay.
+    pub(super) fn commit(&self, slot: &mut Slot) {
+        if self.skip_on_error {
+            slot.learn(&mut self.learned.borrow_mut());
+        }
+        if self.is_transactional {
+            slot.commit();
+        }
+    }
+
+    /// The stage has failed, and may have been given up while it ran. Returns what ends the exchange; `None` if the stage is skipped.
+    pub(super) fn failed(&self, mut failure: StageFailure, slot: &mut Slot) -> Option<Failure> {
+        if matches!(failure.kind, FailureKind::Error | FailureKind::Trap) && slot.no_room().is_some() {
+            // The client has sent so much that the plugin cannot do its work: skipped, that would be a way around it.
+            failure.kind = FailureKind::TooLarge;
+        }
+        let skipped = self.skip_on_error && failure.kind != FailureKind::TooLarge;
+        let ends_with = failure_of(failure.kind, slot);
+        self.report(&failure, ends_with.responsible(), skipped, slot);
+        if skipped {
+            slot.roll_back();
+            slot.withhold([self.stage.owned_headers(), &*self.learned.borrow()]);
+            None
+        } else {
+            self.commit(slot);
+            Some(ends_with)
+        }
+    }
+
+    /// The stage has failed when nothing depended on it any more.
+    pub(super) fn failed_at_end(&self, failure: &StageFailure, slot: &Slot) {
+        self.report(failure, failure_of(failure.kind, slot).responsible(), false, slot);
+    }
+
+    fn report(&self, failure: &StageFailure, responsible: Responsible, skipped: bool, slot: &Slot) {
+        macro_rules! report {
+            ($level:ident) => {
+                tracing::$level!(
+                    plugin = &**self.stage.name(),
+                    request = slot.id.to_str().unwrap_or_default(),
+                    route = &*slot.route,
+                    kind = ?failure.kind,
+                    skipped,
+                    "plugin failed: {}",
+                    failure.detail,
+                )
+            };
+        }
+        // A client that leaves, or sends too much, is no defect of the plugin.
+        if responsible == Responsible::Client {
+            report!(debug);
+        } else {
+            report!(warn);
+        }
+    }
+}
+
+/// What an exchange ends with if its stage fails so: this says who is responsible, and nothing derives it again.
+fn failure_of(kind: FailureKind, slot: &Slot) -> Failure {
+    let noticed = match kind {
+        // It waited for a body that kept coming, too slowly.
+        FailureKind::Timeout if slot.traffic.awaited.get() => Failure::BodyTimeout,
+        FailureKind::Busy => Failure::PluginBusy,
+        FailureKind::TooLarge => match slot.no_room() {
+            Some(NoRoom::Target) => Failure::UriTooLong,
+            Some(NoRoom::Head) | None => Failure::HeadTooLarge,
+        },
+        FailureKind::CircuitOpen => Failure::PluginCircuitOpen,
+        FailureKind::Error | FailureKind::Trap | FailureKind::Timeout | FailureKind::Memory => Failure::PluginFailed,
+    };
+    slot.traffic.failure_behind(noticed)
+}
