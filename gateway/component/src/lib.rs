@@ -105,9 +105,8 @@ pub fn wit(exports: &[String], imports: &[String], owned: bool) -> Result<String
 /// The module lacks an export of the world, or imports what the world does not have.
 pub fn component(module: &[u8], wit: &str) -> Result<Vec<u8>, ComponentError> {
     let mut resolve = Resolve::default();
-    let package =
-        resolve.push_str(Path::new("plugin.wit"), wit).map_err(|error| ComponentError::World(error.into()))?;
-    let world = resolve.select_world(&[package], Some(WORLD)).map_err(|error| ComponentError::World(error.into()))?;
+    let package = resolve.push_str(Path::new("plugin.wit"), wit).map_err(ComponentError::World)?;
+    let world = resolve.select_world(&[package], Some(WORLD)).map_err(ComponentError::World)?;
     let mut module = module.to_vec();
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(ComponentError::Module)?;
     ComponentEncoder::default()
