@@ -1,4 +1,7 @@
 //! Reading, changing and writing HTTP messages.
+
+#![warn(unreachable_pub)]
+
 pub mod authentication;
 pub mod body;
 pub mod census;

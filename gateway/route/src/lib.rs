@@ -21,6 +21,8 @@
 //! - A method matches only itself: a route for `GET` does not serve `HEAD`, as in Gateway API, Envoy, Kong and
 //!   Traefik. Who wants both lists both.
 
+#![warn(unreachable_pub)]
+
 mod ambiguous;
 mod condition;
 mod explain;

@@ -5,6 +5,7 @@
 //! gateway's configuration names can be read from it; the feature `crypto` adds signatures and passwords.
 
 #![deny(missing_docs)]
+#![warn(unreachable_pub)]
 
 pub mod attributes;
 pub mod authority;

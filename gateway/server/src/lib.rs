@@ -1,5 +1,7 @@
 //! Client connections of one worker: accepting, counting, draining.
 
+#![warn(unreachable_pub)]
+
 mod accept;
 mod batch;
 mod connection;

@@ -3,6 +3,8 @@
 //! There are two places for it, with two faces: the process's memory, which answers at once, and Redis, which is asked
 //! and answers later. No trait pretends that they are one.
 
+#![warn(unreachable_pub)]
+
 pub mod cache_key;
 pub mod clock;
 mod invalidations;

@@ -1,6 +1,8 @@
 //! What the gateway tells about itself: its log, its metrics, and the sinks that plugins write lines to.
 //! Nothing here makes a request wait.
 
+#![warn(unreachable_pub)]
+
 mod calls;
 mod cells;
 mod exposition;

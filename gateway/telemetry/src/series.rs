@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 use super::cells::Histogram;
 
 /// Series of one plugin.
-pub const MAX_SERIES: usize = 1_000;
+pub(crate) const MAX_SERIES: usize = 1_000;
 
 const MAX_NAME_BYTES: usize = 100;
 const MAX_LABELS: usize = 10;

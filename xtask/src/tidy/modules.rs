@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::Source;
 
 /// Crates whose modules have an order.
-const CRATES: [&str; 8] = [
+const CRATES: [&str; 9] = [
     "gateway/http/src/",
+    "gateway/pipeline/src/",
     "gateway/route/src/",
     "gateway/rules/src/",
     "gateway/server/src/",
