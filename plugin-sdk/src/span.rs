@@ -5,6 +5,10 @@ use std::{borrow::Cow, fmt, time::Duration};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 
+/// The gateway's grammar.
+#[path = "../../gateway/rules/src/units.rs"]
+mod units;
+
 /// A duration in a configuration, written `500ms`, `10s`, `1m`, `2h` or `1d`, in whole milliseconds.
 ///
 /// ```
@@ -17,9 +21,6 @@ use serde::{Deserialize, Deserializer, de};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span(pub Duration);
 
-/// The largest first, so that the first that divides is the shortest way to write a value.
-const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
-
 impl Span {
     /// Its whole seconds.
     pub fn seconds(self) -> u64 {
@@ -27,20 +28,16 @@ impl Span {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let end = text.find(|c: char| !c.is_ascii_digit())?;
-        let (digits, unit) = text.split_at(end);
-        let millis = UNITS.iter().find(|(name, _)| *name == unit)?.1;
-        Some(Self(Duration::from_millis(digits.parse::<u64>().ok()?.checked_mul(millis)?)))
+        // What is more than 64 bits hold is nothing that a plugin can wait for.
+        let millis = units::parse(text, &units::DURATIONS).filter(|millis| *millis != u64::MAX)?;
+        Some(Self(Duration::from_millis(millis)))
     }
 }
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
-        match UNITS.iter().find(|(_, unit)| millis >= *unit && millis.is_multiple_of(*unit)) {
-            Some((name, unit)) => write!(f, "{}{name}", millis / unit),
-            None => f.write_str("0s"),
-        }
+        units::write(f, millis, &units::DURATIONS, "0s")
     }
 }
 

@@ -24,5 +24,6 @@ pub mod selection;
 mod size;
 pub mod store;
 pub mod take;
+pub mod units;
 mod verdict;
 pub mod window;

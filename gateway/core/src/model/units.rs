@@ -6,6 +6,7 @@
 
 use std::{borrow::Cow, fmt, marker::PhantomData, time::Duration};
 
+use gateway_rules::units::{DURATIONS, parse, write};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -33,7 +34,6 @@ const OFF: &str = "off";
 
 /// From the largest to the smallest, so that the first that divides is the shortest way to write a value.
 const SIZES: [(&str, u64); 5] = [("TiB", TIB), ("GiB", GIB), ("MiB", MIB), ("KiB", KIB), ("B", 1)];
-const DURATIONS: [(&str, u64); 5] = [("d", DAY), ("h", HOUR), ("m", MINUTE), ("s", SECOND), ("ms", 1)];
 
 /// A duration in milliseconds, or a size in bytes. What is more than 64 bits hold becomes the largest, which no range allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,21 +59,8 @@ impl fmt::Display for Quantity {
             Self::Millis(millis) => (*millis, &DURATIONS, "0s"),
             Self::Bytes(bytes) => (*bytes, &SIZES, "0B"),
         };
-        match units.iter().find(|(_, factor)| value >= *factor && value.is_multiple_of(*factor)) {
-            Some((unit, factor)) => write!(f, "{}{unit}", value / factor),
-            None => f.write_str(zero),
-        }
+        write(f, value, units, zero)
     }
-}
-
-fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (digits, unit) = text.split_at(end);
-    let factor = units.iter().find(|(name, _)| *name == unit)?.1;
-    if digits.is_empty() {
-        return None;
-    }
-    Some(digits.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(factor))
 }
 
 /// A duration of `LEAST` to `MOST` milliseconds, written `500ms`, `10s`, `1m`, `2h`, `1d`.
