@@ -1,5 +1,7 @@
 //! Signatures and passwords: which keys and hashes are taken, and what they verify.
 
+use std::fmt;
+
 use argon2::{Argon2, Params, PasswordHash, PasswordVerifier, Version};
 use aws_lc_rs::{
     hmac, rsa,
@@ -39,6 +41,35 @@ pub enum Algorithm {
     EdDsa,
 }
 
+/// What is wrong with a public key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyError {
+    /// It is too large.
+    TooLarge,
+    /// The algorithm has no public keys.
+    Secret,
+    /// It is no key of the algorithm's.
+    Malformed,
+    /// It is an RSA key with too few bits.
+    Weak {
+        /// How many it has.
+        bits: usize,
+    },
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge => write!(f, "over {KEY_BYTES} bytes"),
+            Self::Secret => f.write_str("a secret is not a public key"),
+            Self::Malformed => f.write_str("not a SubjectPublicKeyInfo of the algorithm's kind, in DER"),
+            Self::Weak { bits } => write!(f, "an RSA key of {bits} bits is too weak: {RSA_BITS} at least"),
+        }
+    }
+}
+
+impl std::error::Error for KeyError {}
+
 /// A public key, parsed.
 #[derive(Debug)]
 pub struct PublicKey(ParsedPublicKey);
@@ -50,9 +81,9 @@ impl PublicKey {
     /// # Errors
     ///
     /// It is not a key of the algorithm's.
-    pub fn parse(algorithm: Algorithm, bytes: &[u8]) -> Result<Self, String> {
+    pub fn parse(algorithm: Algorithm, bytes: &[u8]) -> Result<Self, KeyError> {
         if bytes.len() > KEY_BYTES {
-            return Err(format!("over {KEY_BYTES} bytes"));
+            return Err(KeyError::TooLarge);
         }
         let verification: &'static dyn VerificationAlgorithm = match algorithm {
             Algorithm::Rs256 => &RSA_PKCS1_2048_8192_SHA256,
@@ -67,22 +98,21 @@ impl PublicKey {
             Algorithm::Es384 => &ECDSA_P384_SHA384_FIXED,
             Algorithm::EdDsa => &ED25519,
             Algorithm::Hs256 | Algorithm::Hs384 | Algorithm::Hs512 => {
-                return Err("a secret is not a public key".to_owned());
+                return Err(KeyError::Secret);
             }
         };
-        let not_spki = || "not a SubjectPublicKeyInfo of the algorithm's kind, in DER".to_owned();
         match algorithm {
-            Algorithm::Es256 | Algorithm::Es384 if bytes.first() != Some(&0x30) => return Err(not_spki()),
-            Algorithm::EdDsa if bytes.len() != ED25519_SPKI_BYTES => return Err(not_spki()),
+            Algorithm::Es256 | Algorithm::Es384 if bytes.first() != Some(&0x30) => return Err(KeyError::Malformed),
+            Algorithm::EdDsa if bytes.len() != ED25519_SPKI_BYTES => return Err(KeyError::Malformed),
             Algorithm::Es256 | Algorithm::Es384 | Algorithm::EdDsa => {}
             _ => {
-                let bits = rsa::PublicEncryptingKey::from_der(bytes).map_err(|_| not_spki())?.key_size_bits();
+                let bits = rsa::PublicEncryptingKey::from_der(bytes).map_err(|_| KeyError::Malformed)?.key_size_bits();
                 if bits < RSA_BITS {
-                    return Err(format!("an RSA key of {bits} bits is too weak: {RSA_BITS} at least"));
+                    return Err(KeyError::Weak { bits });
                 }
             }
         }
-        ParsedPublicKey::new(verification, bytes).map(Self).map_err(|_| not_spki())
+        ParsedPublicKey::new(verification, bytes).map(Self).map_err(|_| KeyError::Malformed)
     }
 
     /// Whether a signature is one of this key over this message.
@@ -113,40 +143,70 @@ const ARGON2_PASSES: u32 = 16;
 const ARGON2_LANES: u32 = 16;
 const BCRYPT_COST: std::ops::RangeInclusive<u32> = 4..=16;
 
+/// Why a hash of a password may not be verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HashError {
+    /// It is too large.
+    TooLarge,
+    /// It is no hash; with what it should be.
+    Malformed(&'static str),
+    /// Its cost is too low to be safe or costs more than the gateway allows.
+    BcryptCost(u32),
+    /// It costs more than the gateway allows.
+    Argon2Cost,
+}
+
+impl fmt::Display for HashError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge => write!(f, "over {HASH_BYTES} bytes"),
+            Self::Malformed(why) => f.write_str(why),
+            Self::BcryptCost(cost) => {
+                let (least, most) = BCRYPT_COST.into_inner();
+                write!(f, "a bcrypt cost of {cost}, needs {least} to {most}")
+            }
+            Self::Argon2Cost => {
+                write!(f, "an argon2id hash that costs more than m={ARGON2_KIB}, t={ARGON2_PASSES}, p={ARGON2_LANES}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for HashError {}
+
 /// Whether a hash is one that may be verified.
 ///
 /// # Errors
 ///
 /// It is none, or costs more than the gateway allows.
-pub fn check_password_hash(hash: &str) -> Result<(), String> {
+pub fn check_password_hash(hash: &str) -> Result<(), HashError> {
     if hash.len() > HASH_BYTES {
-        return Err(format!("over {HASH_BYTES} bytes"));
+        return Err(HashError::TooLarge);
     }
     if let Some(rest) = hash.strip_prefix("$2") {
         let parts: Vec<&str> = rest.split('$').collect();
-        let [version, cost, rest] = parts[..] else { return Err("not a bcrypt hash: `$2b$COST$…`".to_owned()) };
+        let [version, cost, rest] = parts[..] else {
+            return Err(HashError::Malformed("not a bcrypt hash: `$2b$COST$…`"));
+        };
         let is_sound = matches!(version, "a" | "b" | "y") && rest.len() == 53 && cost.len() == 2;
         let cost = cost.parse::<u32>().ok().filter(|_| is_sound && bcrypt_base64(rest));
-        let cost = cost.ok_or("not a bcrypt hash: `$2a$`, `$2b$` or `$2y$`, a cost of two digits and 53 characters")?;
-        let (least, most) = BCRYPT_COST.into_inner();
-        return if (least..=most).contains(&cost) {
-            Ok(())
-        } else {
-            Err(format!("a bcrypt cost of {cost}, needs {least} to {most}"))
-        };
+        let cost = cost.ok_or(HashError::Malformed(
+            "not a bcrypt hash: `$2a$`, `$2b$` or `$2y$`, a cost of two digits and 53 characters",
+        ))?;
+        return if BCRYPT_COST.contains(&cost) { Ok(()) } else { Err(HashError::BcryptCost(cost)) };
     }
     if !hash.starts_with("$argon2id$") {
-        return Err("neither argon2id (`$argon2id$…`) nor bcrypt (`$2b$…`)".to_owned());
+        return Err(HashError::Malformed("neither argon2id (`$argon2id$…`) nor bcrypt (`$2b$…`)"));
     }
-    let parsed = PasswordHash::new(hash).map_err(|_| "not an argon2id hash in PHC string format")?;
+    let parsed =
+        PasswordHash::new(hash).map_err(|_| HashError::Malformed("not an argon2id hash in PHC string format"))?;
     if parsed.salt.is_none() || parsed.hash.is_none() {
-        return Err("an argon2id hash without salt or value".to_owned());
+        return Err(HashError::Malformed("an argon2id hash without salt or value"));
     }
-    let params = Params::try_from(&parsed).map_err(|_| "an argon2id hash whose parameters are not valid")?;
+    let params = Params::try_from(&parsed)
+        .map_err(|_| HashError::Malformed("an argon2id hash whose parameters are not valid"))?;
     if params.m_cost() > ARGON2_KIB || params.t_cost() > ARGON2_PASSES || params.p_cost() > ARGON2_LANES {
-        return Err(format!(
-            "an argon2id hash that costs more than m={ARGON2_KIB}, t={ARGON2_PASSES}, p={ARGON2_LANES}"
-        ));
+        return Err(HashError::Argon2Cost);
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Lists of edits that are made together: what they are is looked at once, when they are made known.
 
+use std::fmt;
+
 use http::{HeaderName, HeaderValue, header::HOST};
 
 use crate::{edit::EditError, headers::Change};
@@ -113,15 +115,27 @@ impl<T> Source<T> {
     }
 }
 
+/// A list has too many edits, or their names and values are too long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EditsTooLarge;
+
+impl fmt::Display for EditsTooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a list of more than {MAX_EDITS} edits or {MAX_EDIT_BYTES} bytes of names and values")
+    }
+}
+
+impl std::error::Error for EditsTooLarge {}
+
 impl Edits {
     /// Checks the size of a list: how many edits it has, and the bytes of their names and values.
     ///
     /// # Errors
     ///
     /// It is too large.
-    pub fn check(edits: usize, bytes: usize) -> Result<(), String> {
+    pub fn check(edits: usize, bytes: usize) -> Result<(), EditsTooLarge> {
         if edits > MAX_EDITS || bytes > MAX_EDIT_BYTES {
-            return Err(format!("a list of more than {MAX_EDITS} edits or {MAX_EDIT_BYTES} bytes of names and values"));
+            return Err(EditsTooLarge);
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! What may be done to fields: names and values that are valid, none of the gateway's own, none over the bounds.
 
+use std::fmt;
+
 use http::{HeaderMap, HeaderName, HeaderValue, header::Entry};
 
 pub use crate::size::{line_bytes, section_bytes};
@@ -134,6 +136,43 @@ pub fn is_host(name: &str) -> bool {
     name.eq_ignore_ascii_case("host")
 }
 
+/// What is wrong with header fields that a plugin makes by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FieldsError {
+    /// There are more lines than the limit.
+    TooMany {
+        /// How many there are.
+        fields: usize,
+        /// How many there may be.
+        limit: usize,
+    },
+    /// This is no field name.
+    InvalidName(String),
+    /// The field has a value that no field can have.
+    InvalidValue(HeaderName),
+    /// Only the gateway sets this field.
+    OwnedByTheGateway(HeaderName),
+    /// Names and values are over the limit.
+    TooLarge {
+        /// In bytes.
+        limit: usize,
+    },
+}
+
+impl fmt::Display for FieldsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooMany { fields, limit } => write!(f, "{fields} fields are more than {limit}"),
+            Self::InvalidName(name) => write!(f, "{name:?} is no field name"),
+            Self::InvalidValue(name) => write!(f, "field {name} has an invalid value"),
+            Self::OwnedByTheGateway(name) => write!(f, "field {name} is the gateway's"),
+            Self::TooLarge { limit } => write!(f, "the fields are over {limit} bytes"),
+        }
+    }
+}
+
+impl std::error::Error for FieldsError {}
+
 /// Header fields that a plugin makes by itself: those of a reply, or trailers.
 ///
 /// # Errors
@@ -142,22 +181,22 @@ pub fn is_host(name: &str) -> bool {
 pub fn own_fields(
     fields: impl ExactSizeIterator<Item = (String, Vec<u8>)>,
     (max_fields, max_bytes): (usize, usize),
-    mut takes: impl FnMut(&HeaderName) -> Result<bool, String>,
-) -> Result<HeaderMap, String> {
+    mut takes: impl FnMut(&HeaderName) -> Result<bool, FieldsError>,
+) -> Result<HeaderMap, FieldsError> {
     if fields.len() > max_fields {
-        return Err(format!("{} fields are more than {max_fields}", fields.len()));
+        return Err(FieldsError::TooMany { fields: fields.len(), limit: max_fields });
     }
     let mut bytes = 0;
     let mut headers = HeaderMap::with_capacity(fields.len());
     for (name, value) in fields {
-        let lower = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("{name:?} is no field name"))?;
+        let lower = HeaderName::from_bytes(name.as_bytes()).map_err(|_| FieldsError::InvalidName(name))?;
         if !takes(&lower)? {
             continue;
         }
-        let value = HeaderValue::from_bytes(&value).map_err(|_| format!("field {lower} has an invalid value"))?;
+        let value = HeaderValue::from_bytes(&value).map_err(|_| FieldsError::InvalidValue(lower.clone()))?;
         bytes += line_bytes(&lower, &value);
         if bytes > max_bytes {
-            return Err(format!("the fields are over {max_bytes} bytes"));
+            return Err(FieldsError::TooLarge { limit: max_bytes });
         }
         headers.append(lower, value);
     }

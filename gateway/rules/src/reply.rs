@@ -1,11 +1,13 @@
 //! What a plugin makes by itself: a whole response, and what comes behind a body.
 
+use std::fmt;
+
 use http::{HeaderMap, StatusCode, header::CONTENT_LENGTH};
 
 use crate::{
     bounds::Bounds,
     edit,
-    fields::{is_owned_by_the_gateway, own_fields},
+    fields::{FieldsError, is_owned_by_the_gateway, own_fields},
 };
 
 /// What a plugin may put behind a body.
@@ -16,6 +18,33 @@ pub const MAX_TRAILER_BYTES: usize = 16 * 1024;
 /// What a plugin keeps with a body that it changes as it passes.
 pub const MAX_MEMO_BYTES: usize = 64 * 1024;
 
+/// What is illegal about a reply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReplyError {
+    /// Its status is none of a final response.
+    Status(u16),
+    /// Its fields.
+    Fields(FieldsError),
+}
+
+impl fmt::Display for ReplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(f, "status {status} is not within 200 to 599"),
+            Self::Fields(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ReplyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Status(_) => None,
+            Self::Fields(error) => Some(error),
+        }
+    }
+}
+
 /// Status and headers of a reply. `content-length` is the gateway's and left out.
 ///
 /// # Errors
@@ -25,15 +54,15 @@ pub fn reply(
     status: u16,
     headers: impl ExactSizeIterator<Item = (String, Vec<u8>)>,
     bounds: &Bounds,
-) -> Result<(StatusCode, HeaderMap), String> {
-    let status = edit::status(status).map_err(|_| format!("status {status} is not within 200 to 599"))?;
+) -> Result<(StatusCode, HeaderMap), ReplyError> {
+    let status = edit::status(status).map_err(|_| ReplyError::Status(status))?;
     let headers = own_fields(headers, (bounds.added_fields, bounds.added_bytes), |name| {
         if *name == CONTENT_LENGTH {
             return Ok(false);
         }
-        if is_owned_by_the_gateway(name) { Err(format!("field {name} is the gateway's")) } else { Ok(true) }
-    })?;
-    Ok((status, headers))
+        if is_owned_by_the_gateway(name) { Err(FieldsError::OwnedByTheGateway(name.clone())) } else { Ok(true) }
+    });
+    Ok((status, headers.map_err(ReplyError::Fields)?))
 }
 
 /// Trailers. Which of them may be trailers is decided where bodies leave.
@@ -41,7 +70,7 @@ pub fn reply(
 /// # Errors
 ///
 /// What is wrong with them.
-pub fn trailers(fields: impl ExactSizeIterator<Item = (String, Vec<u8>)>) -> Result<HeaderMap, String> {
+pub fn trailers(fields: impl ExactSizeIterator<Item = (String, Vec<u8>)>) -> Result<HeaderMap, FieldsError> {
     own_fields(fields, (MAX_TRAILERS, MAX_TRAILER_BYTES), |_| Ok(true))
 }
 
@@ -56,7 +85,7 @@ mod tests {
     }
 
     fn checked(status: u16, headers: &[(&str, &str)]) -> Result<(StatusCode, HeaderMap), String> {
-        reply(status, fields(headers), &BOUNDS)
+        reply(status, fields(headers), &BOUNDS).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -84,7 +113,7 @@ mod tests {
 
     #[test]
     fn trailers_are_bounded_and_valid() {
-        let made = |list: &[(&str, &str)]| trailers(fields(list));
+        let made = |list: &[(&str, &str)]| trailers(fields(list)).map_err(|error| error.to_string());
         assert_eq!(made(&[("Grpc-Status", "0")]).unwrap()["grpc-status"], "0");
         assert!(made(&[("a b", "0")]).unwrap_err().contains("a b"));
         assert!(made(&[("a", "b\r\nc: d")]).unwrap_err().contains("field a"));

@@ -1,6 +1,6 @@
 //! Fields as guests read and write them.
 
-use gateway_rules::reply;
+use gateway_rules::{fields::FieldsError, reply};
 use http::{HeaderMap, HeaderValue};
 
 use super::bindings::Fields;
@@ -16,6 +16,6 @@ pub(super) fn owned((name, value): (&str, &HeaderValue)) -> (String, Vec<u8>) {
 }
 
 /// A guest's trailers, or what is wrong with them.
-pub(super) fn trailers(fields: Fields) -> Result<HeaderMap, String> {
+pub(super) fn trailers(fields: Fields) -> Result<HeaderMap, FieldsError> {
     reply::trailers(fields.into_iter())
 }

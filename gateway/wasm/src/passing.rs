@@ -159,7 +159,7 @@ impl Passing {
             if !self.left.is_empty() {
                 return Err(format!("it left {} bytes at the end", self.left.len()));
             }
-            let trailers = fields::trailers(trailers)?;
+            let trailers = fields::trailers(trailers).map_err(|error| error.to_string())?;
             self.trailers = (!trailers.is_empty()).then_some(trailers);
             return Ok(output.into());
         }

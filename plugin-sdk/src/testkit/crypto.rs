@@ -22,11 +22,11 @@ pub(super) fn verify(algorithm: Algorithm, key: &[u8], message: &[u8], signature
     if let Some(verified) = verify_hmac(algorithm, key, message, signature) {
         return Ok(verified);
     }
-    let key = PublicKey::parse(algorithm, key).map_err(CryptoError::MalformedKey)?;
+    let key = PublicKey::parse(algorithm, key).map_err(|error| CryptoError::MalformedKey(error.to_string()))?;
     Ok(key.verify(message, signature))
 }
 
 pub(super) fn verify_password(hash: &str, password: &[u8]) -> Result<bool, PasswordError> {
-    check_password_hash(hash).map_err(PasswordError::MalformedHash)?;
+    check_password_hash(hash).map_err(|error| PasswordError::MalformedHash(error.to_string()))?;
     Ok(crypto::verify_password(hash, password))
 }

@@ -156,7 +156,8 @@ pub(crate) fn stream_read_response(response: &RawResponse) -> Result<Content, St
 
 pub(crate) fn stream_replace_response(response: &RawResponse, content: &Content) -> Result<(), StreamError> {
     response.check_body(&content.body).map_err(StreamError::TooLarge)?;
-    let trailers = reply::trailers(content.trailers.clone().into_iter()).map_err(StreamError::Invalid)?;
+    let trailers = reply::trailers(content.trailers.clone().into_iter())
+        .map_err(|error| StreamError::Invalid(error.to_string()))?;
     response.replace_body(&content.body).map_err(|_| StreamError::Unavailable)?;
     let trailers = trailers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
     response.0.borrow_mut().trailers = trailers.collect();

@@ -27,7 +27,7 @@ impl Host for State {
         }
         Ok(match self.keys.parsed(algorithm, key) {
             Ok(key) => Ok(key.verify(&message, &signature)),
-            Err(reason) => Err(CryptoError::MalformedKey(reason)),
+            Err(error) => Err(CryptoError::MalformedKey(error.to_string())),
         })
     }
 
@@ -38,7 +38,7 @@ impl Host for State {
         remember_ms: u32,
     ) -> Result<std::result::Result<bool, PasswordError>> {
         if let Err(reason) = passwords::check(&hash) {
-            return Ok(Err(PasswordError::MalformedHash(reason)));
+            return Ok(Err(PasswordError::MalformedHash(reason.to_string())));
         }
         let services = Rc::clone(self.services()?);
         // No request waits while a configuration is tried.

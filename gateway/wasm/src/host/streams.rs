@@ -49,7 +49,7 @@ impl Host for State {
         } else {
             match fields::trailers(trailers) {
                 Ok(trailers) => Body::Stream(Box::pin(Body::from(body).with_trailers(async { Some(Ok(trailers)) }))),
-                Err(reason) => return Ok(Err(StreamError::Invalid(reason))),
+                Err(error) => return Ok(Err(StreamError::Invalid(error.to_string()))),
             }
         };
         Ok(exchange.replace_response_body(body).map_err(|_| StreamError::Unavailable))

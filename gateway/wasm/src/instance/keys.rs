@@ -1,6 +1,6 @@
 //! Public keys, parsed.
 
-use gateway_rules::crypto::{Algorithm, PublicKey};
+use gateway_rules::crypto::{Algorithm, KeyError, PublicKey};
 
 /// The public keys that an instance used last, parsed: a plugin has few, and uses them for every request.
 #[derive(Default)]
@@ -16,7 +16,7 @@ impl KeyCache {
     const KEYS: usize = 8;
 
     /// The key, or what is wrong with it.
-    pub(crate) fn parsed(&mut self, algorithm: Algorithm, bytes: Vec<u8>) -> Result<&PublicKey, String> {
+    pub(crate) fn parsed(&mut self, algorithm: Algorithm, bytes: Vec<u8>) -> Result<&PublicKey, KeyError> {
         let found = self.0.iter().position(|key| key.algorithm == algorithm && key.bytes == bytes);
         match found {
             Some(index) => self.0[..=index].rotate_right(1),
