@@ -3,8 +3,8 @@
 use std::{io, net::TcpListener as StdListener, time::Duration};
 
 use super::{
-    control::Core,
     handover::{Outgoing, Upgrade},
+    reload::Core,
     signals::Signals,
     worker::WorkerHandle,
 };

@@ -12,6 +12,7 @@ mod handover;
 mod install;
 mod openapi;
 mod reflected;
+mod reload;
 mod secrets;
 mod shared;
 mod signals;

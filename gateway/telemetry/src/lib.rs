@@ -12,6 +12,7 @@ mod labels;
 pub mod live;
 pub mod logging;
 pub mod metrics;
+mod name;
 pub mod remote;
 pub mod rotation;
 mod series;

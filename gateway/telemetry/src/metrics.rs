@@ -35,64 +35,6 @@ pub use super::{
     upstreams::{EndpointMetrics, Rejection, UpstreamMetrics},
 };
 
-pub(super) mod name {
-    pub(crate) const REQUESTS: &str = "gateway_requests";
-    pub(crate) const REQUEST_DURATION: &str = "gateway_request_duration_seconds";
-    pub(crate) const FAILURES: &str = "gateway_failures";
-    pub(crate) const CONNECTIONS: &str = "gateway_connections";
-    pub(crate) const CONNECTIONS_ACCEPTED: &str = "gateway_connections_accepted";
-    pub(crate) const CONNECTION_FAILURES: &str = "gateway_connection_failures";
-    pub(crate) const UPGRADED: &str = "gateway_upgraded_connections";
-    pub(crate) const UPGRADED_BYTES: &str = "gateway_upgraded_bytes";
-    pub(crate) const UPSTREAM_REQUESTS: &str = "gateway_upstream_requests";
-    pub(crate) const UPSTREAM_DURATION: &str = "gateway_upstream_duration_seconds";
-    pub(crate) const UPSTREAM_CONNECTIONS: &str = "gateway_upstream_connections";
-    pub(crate) const UPSTREAM_CONNECTS: &str = "gateway_upstream_connects";
-    pub(crate) const UPSTREAM_ENDPOINTS: &str = "gateway_upstream_endpoints";
-    pub(crate) const ENDPOINT_UP: &str = "gateway_endpoint_up";
-    pub(crate) const ENDPOINT_UNDER_WAY: &str = "gateway_endpoint_requests_in_flight";
-    pub(crate) const ENDPOINT_REQUESTS: &str = "gateway_endpoint_requests";
-    pub(crate) const ENDPOINT_FAILURES: &str = "gateway_endpoint_failures";
-    pub(crate) const UPSTREAM_EJECTIONS: &str = "gateway_upstream_ejections";
-    pub(crate) const HEALTH_CHECKS: &str = "gateway_upstream_health_checks";
-    pub(crate) const UPSTREAM_RETRIES: &str = "gateway_upstream_retries";
-    pub(crate) const UPSTREAM_REJECTED: &str = "gateway_upstream_rejected";
-    pub(crate) const CIRCUIT_OPEN: &str = "gateway_upstream_circuit_open";
-    pub(crate) const CIRCUIT_OPENED: &str = "gateway_upstream_circuit_opened";
-    pub(crate) const WASM_CALLS: &str = "gateway_wasm_calls";
-    pub(crate) const WASM_SECONDS: &str = "gateway_wasm_call_seconds";
-    pub(crate) const WASM_ANSWERS: &str = "gateway_wasm_answers";
-    pub(crate) const WASM_MEMORY: &str = "gateway_wasm_memory_bytes";
-    pub(crate) const WASM_FAILURES: &str = "gateway_wasm_failures";
-    pub(crate) const WASM_INSTANCES: &str = "gateway_wasm_instances";
-    pub(crate) const WASM_INSTANCES_CREATED: &str = "gateway_wasm_instances_created";
-    pub(crate) const WASM_INSTANCES_EVICTED: &str = "gateway_wasm_instances_evicted";
-    pub(crate) const WASM_INSTANCE_LIMIT: &str = "gateway_wasm_instance_limit";
-    pub(crate) const WASM_CIRCUIT_OPEN: &str = "gateway_wasm_circuit_open";
-    pub(crate) const WASM_CIRCUIT_OPENED: &str = "gateway_wasm_circuit_opened";
-    pub(crate) const WASM_LOG_LINES_DROPPED: &str = "gateway_wasm_log_lines_dropped";
-    /// What a plugin calls `x`.
-    pub(crate) const PLUGIN_PREFIX: &str = "gateway_plugin_";
-    pub(crate) const WASM_METRICS_DROPPED: &str = "gateway_wasm_metrics_dropped";
-    pub(crate) const SINK_LINES: &str = "gateway_sink_lines";
-    pub(crate) const LOG_DROPPED: &str = "gateway_log_dropped";
-    pub(crate) const HANDSHAKES: &str = "gateway_tls_handshakes";
-    pub(crate) const STORE_ENTRIES: &str = "gateway_store_entries";
-    pub(crate) const STORE_BYTES: &str = "gateway_store_bytes";
-    pub(crate) const CACHE_RESPONSES: &str = "gateway_cache_responses";
-    pub(crate) const CACHE_BYTES: &str = "gateway_cache_bytes";
-    pub(crate) const STATE_UP: &str = "gateway_state_up";
-    pub(crate) const STATE_NODES: &str = "gateway_state_nodes";
-    pub(crate) const STATE_QUESTIONS: &str = "gateway_state_questions";
-    pub(crate) const STATE_SECONDS: &str = "gateway_state_seconds";
-    pub(crate) const SPANS_EXPORTED: &str = "gateway_trace_spans_exported";
-    pub(crate) const SPANS_DROPPED: &str = "gateway_trace_spans_dropped";
-    pub(crate) const RELOADS: &str = "gateway_config_reloads";
-    pub(crate) const RELOAD_OK: &str = "gateway_config_last_reload_successful";
-    pub(crate) const CONFIG_LOADED: &str = "gateway_config_loaded_timestamp_seconds";
-    pub(crate) const BUILD: &str = "gateway_build";
-}
-
 /// All metrics of the process; clones count in the same numbers.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics(pub(super) Arc<Inner>);
