@@ -29,6 +29,7 @@ pub use resilience::*;
 pub use tracing::*;
 pub use upstream::*;
 
+pub use self::units::Percent;
 use self::units::{ByteSize, GIB, HumanDuration, KIB, MINUTE};
 
 /// A whole configuration.

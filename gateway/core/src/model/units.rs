@@ -13,8 +13,6 @@ use serde::{
     de::{self, Visitor},
 };
 
-use super::Percent;
-
 /// The keyword of the JSON Schema for a range of durations or sizes: `["1ms", "1d"]`, both ends included.
 pub const RANGE: &str = "x-range";
 
@@ -301,6 +299,17 @@ impl<T: JsonSchema> JsonSchema for Optional<T> {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         T::json_schema(generator)
+    }
+}
+
+/// From 0 to 100, written `50%`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Percent(pub u8);
+
+impl Percent {
+    /// Whether `part` of `whole` is such a share or more.
+    pub fn is_reached(self, part: u64, whole: u64) -> bool {
+        part * 100 >= u64::from(self.0) * whole
     }
 }
 

@@ -6,7 +6,9 @@ use http::{HeaderMap, HeaderValue, Uri, uri::PathAndQuery};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Balance, CertificateFiles, CircuitBreaker, PassiveHealth, Retry, UpstreamLimits, UpstreamTimeouts};
+use super::{
+    Balance, CertificateFiles, CircuitBreaker, PassiveHealth, Percent, Retry, UpstreamLimits, UpstreamTimeouts,
+};
 
 /// How names are looked up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,10 +58,6 @@ pub enum Protocol {
     #[serde(skip)]
     Tcp,
 }
-
-/// From 0 to 100, written `50%`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Percent(pub u8);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Health {
@@ -136,12 +134,5 @@ impl Endpoint {
     /// Whether TLS is spoken to it.
     pub fn is_secure(url: &Uri) -> bool {
         matches!(url.scheme_str(), Some("https" | "tls"))
-    }
-}
-
-impl Percent {
-    /// Whether `part` of `whole` is such a share or more.
-    pub fn is_reached(self, part: u64, whole: u64) -> bool {
-        part * 100 >= u64::from(self.0) * whole
     }
 }
