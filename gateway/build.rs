@@ -35,7 +35,10 @@ fn embed_sdk() -> Result<(), Box<dyn Error>> {
         let base = workspace.join(base);
         let mut files = Vec::new();
         for part in parts {
-            files_below(&base.join(part), &mut files)?;
+            let part = base.join(part);
+            // A file that is added is embedded too.
+            println!("cargo::rerun-if-changed={}", part.display());
+            files_below(&part, &mut files)?;
         }
         files.sort();
         writeln!(code, "const SDK_{language}: Files = &[")?;
