@@ -6,11 +6,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 /// Whether credentials or a challenge belong to such a scheme: NTLM, Negotiate (SPNEGO, which may be either NTLM or
 /// Kerberos), and Kerberos under its older names. Nothing is lost if one too many matches: its connection is not shared.
 pub fn is_of_connection(value: &HeaderValue) -> bool {
-    // A field may list several challenges (RFC 9110 §11.6.1), each of which begins after a comma.
-    value.as_bytes().split(|&byte| byte == b',').any(|challenge| {
-        let scheme = challenge.trim_ascii();
-        SCHEMES.iter().any(|name| scheme.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)))
-    })
+    // A field may list several challenges (RFC 9110 §11.6.1), each of which begins after a comma. Tokens are long and seldom
+    // have one, and every request with credentials comes through here.
+    let value = value.as_bytes();
+    begins_with_scheme(value) || memchr::memchr_iter(b',', value).any(|comma| begins_with_scheme(&value[comma + 1..]))
+}
+
+fn begins_with_scheme(challenge: &[u8]) -> bool {
+    let scheme = challenge.trim_ascii_start();
+    SCHEMES.iter().any(|name| scheme.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)))
 }
 
 const SCHEMES: [&[u8]; 3] = [b"ntlm", b"nego", b"kerberos"];

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use ahash::RandomState;
-use gateway_rules::fields::is_other_spelling;
+use gateway_rules::fields::{has_underscore, is_other_spelling};
 use http::{HeaderMap, HeaderName};
 use smallvec::SmallVec;
 
@@ -31,7 +31,7 @@ impl FixedSpellings {
     pub fn add(&mut self, name: &HeaderName) {
         let text = name.as_str();
         if can_be_respelled(text) {
-            self.has_underscores |= text.contains('_');
+            self.has_underscores |= has_underscore(text);
             self.hyphenated.insert(text.replace('_', "-"));
             self.names.insert(name.clone());
         }
@@ -45,7 +45,7 @@ impl FixedSpellings {
         let is_other = |name: &&HeaderName| {
             let text = name.as_str();
             // Nearly all names end here.
-            (text.contains('_') || (self.has_underscores && text.contains('-')))
+            (has_underscore(text) || (self.has_underscores && text.contains('-')))
                 && self.hyphenated.contains(&text.replace('_', "-"))
                 && !self.names.contains(*name)
         };

@@ -4,7 +4,7 @@
 //! `X_Lang` with `X-Lang` (`http/spelling.rs`). The others are removed when the request phase ends, and not when the header is read:
 //! a stage may read both spellings, and then both go on.
 
-use gateway_rules::fields::is_other_spelling;
+use gateway_rules::fields::{has_underscore, is_other_spelling};
 use http::{HeaderMap, HeaderName};
 
 use super::touched::Touched;
@@ -22,7 +22,6 @@ pub(super) struct Spellings {
 impl Spellings {
     /// Notes that a header is read.
     pub(super) fn note(&mut self, headers: &HeaderMap, name: &str) {
-        let has_underscore = |name: &str| name.contains('_');
         // Nearly always it ends here.
         if !has_underscore(name) {
             let any = || headers.keys().any(|name| has_underscore(name.as_str()));

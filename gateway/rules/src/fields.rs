@@ -102,6 +102,20 @@ pub fn is_other_spelling(one: &str, other: &str) -> bool {
         && one.bytes().zip(other.bytes()).all(|(a, b)| a == b || matches!((a, b), (b'_', b'-') | (b'-', b'_')))
 }
 
+/// Whether a name has `_`. Names are short, and all of a head are looked at, so this takes eight bytes at a time: a byte of
+/// `word ^ UNDERSCORES` is zero where the name has `_`, and only below a zero byte does the subtraction carry.
+pub fn has_underscore(name: &str) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = ONES << 7;
+    const UNDERSCORES: u64 = ONES * b'_' as u64;
+    let has = |word: u64| {
+        let zero = word ^ UNDERSCORES;
+        zero.wrapping_sub(ONES) & !zero & HIGH != 0
+    };
+    let (words, rest) = name.as_bytes().as_chunks();
+    words.iter().any(|word| has(u64::from_ne_bytes(*word))) || rest.contains(&b'_')
+}
+
 /// Removes the other spellings of a name.
 pub fn remove_other_spellings(headers: &mut HeaderMap, name: &HeaderName) {
     let is_other = |other: &&HeaderName| is_other_spelling(other.as_str(), name.as_str());
@@ -217,6 +231,21 @@ mod tests {
         let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["x-user-id", "x_user_ids", "xuser-id"]);
+    }
+
+    #[test]
+    fn an_underscore_is_found_wherever_it_stands_and_nothing_else_is_taken_for_one() {
+        for length in 0..40 {
+            for other in *b"-^`ao\x7f~" {
+                let mut name = vec![other; length];
+                assert!(!has_underscore(std::str::from_utf8(&name).unwrap()), "{length}");
+                for place in 0..length {
+                    name[place] = b'_';
+                    assert!(has_underscore(std::str::from_utf8(&name).unwrap()), "{place} of {length}");
+                    name[place] = other;
+                }
+            }
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::{
     io,
     net::TcpListener as StdListener,
     os::fd::OwnedFd,
+    panic::resume_unwind,
     rc::Rc,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
@@ -112,7 +113,9 @@ impl WorkerHandle {
         let (beating, own) = (pulse.clone(), Inbox(next.clone()));
         let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             let local = LocalSet::new();
-            let worker = local.block_on(&runtime, obey(index, count, inbox, &own, &beating));
+            // A task of its own: what `block_on` is given is polled at each turn of the loop, whether it was woken or not.
+            let obeying = local.spawn_local(obey(index, count, inbox, own, beating.clone()));
+            let worker = local.block_on(&runtime, obeying).unwrap_or_else(|error| resume_unwind(error.into_panic()));
             // Exchanges that the deadline cut off end with the tasks, and are observed as they are dropped.
             let _runtime = runtime.enter();
             drop(local);
@@ -186,15 +189,15 @@ impl WorkerHandle {
 
 /// What a worker does beside serving, for as long as it serves, a drain included: other workers may need its idle instances, and the
 /// watchdog a sign of life.
-struct Upkeep<'a> {
+struct Upkeep {
     pools: Pools,
-    pulse: &'a Pulse,
+    pulse: Pulse,
     ticks: Interval,
     /// What loading has left behind is given back a little later, when nothing refers to it any more.
     loaded: bool,
 }
 
-impl Upkeep<'_> {
+impl Upkeep {
     /// Does what comes next. Can be cancelled.
     async fn next(&mut self, server: Option<&Server>) {
         tokio::select! {
@@ -224,10 +227,10 @@ async fn obey(
     index: usize,
     count: usize,
     mut inbox: mpsc::Receiver<Command>,
-    next: &Inbox,
-    pulse: &Pulse,
+    snapshots: Inbox,
+    pulse: Pulse,
 ) -> Option<Rc<Worker>> {
-    let Inbox(next) = next;
+    let Inbox(next) = &snapshots;
     let mut server: Option<Rc<Server>> = None;
     let listening: RefCell<HashMap<ListenerKey, Vec<Listening>>> = RefCell::default();
     let ticks = tokio::time::interval(HOUSEKEEPING);
