@@ -9,6 +9,8 @@ use std::{
     process::ExitCode,
 };
 
+use component_build::Place;
+
 fn main() -> ExitCode {
     match embed_sdk().and_then(|()| embed_noop()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -21,8 +23,8 @@ fn main() -> ExitCode {
 
 /// The SDKs, for the projects that `gateway plugin new` writes: files by the paths that they have there.
 fn embed_sdk() -> Result<(), Box<dyn Error>> {
-    let here = component_build::manifest_dir()?;
-    let workspace = here.parent().ok_or("the gateway lies in a workspace")?;
+    let place = Place::of_build_script(1)?;
+    let workspace = place.workspace();
     let mut code = String::new();
     let sdks: [(&str, &str, &[&str]); 5] = [
         ("RUST", "", &["plugin-sdk/src", "gateway/rules/src", "wit", "plugin-sdk/README.md"]),
@@ -55,7 +57,7 @@ fn embed_sdk() -> Result<(), Box<dyn Error>> {
 
 /// A plugin that does nothing, as a core module: what others cost is told beside it.
 fn embed_noop() -> Result<(), Box<dyn Error>> {
-    let text = component_build::manifest_dir()?.join("src/trial/noop.wat");
+    let text = Place::of_build_script(1)?.workspace().join("gateway/src/trial/noop.wat");
     println!("cargo::rerun-if-changed={}", text.display());
     let out = env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?;
     fs::write(Path::new(&out).join("noop.wasm"), wat::parse_file(text)?)?;

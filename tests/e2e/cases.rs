@@ -14,7 +14,7 @@ const EXAMPLE: &str = include_str!("../../examples/plugins/hello-rust/tests/case
 /// A folder with the example's component, and cases in the usual place.
 fn project(cases: &str) -> TempDir {
     let folder = guests::folder();
-    fs::write(folder.path().join("hello.wasm"), test_guests::HELLO).expect("a file");
+    fs::write(folder.path().join("hello.wasm"), test_guests::hello()).expect("a file");
     fs::create_dir(folder.path().join("tests")).expect("a folder");
     fs::write(folder.path().join("tests/cases.yaml"), cases).expect("a file");
     folder

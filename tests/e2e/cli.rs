@@ -325,7 +325,7 @@ async fn inspect_shows_what_a_standard_plugin_is_and_may() {
 #[tokio::test]
 async fn inspect_reads_files_and_says_what_is_no_plugin() {
     let folder = folder();
-    fs::write(folder.path().join("waiter.wasm"), test_guests::WAITER).unwrap();
+    fs::write(folder.path().join("waiter.wasm"), test_guests::waiter()).unwrap();
     let ended = run(folder.path(), ["plugin", "inspect", "waiter.wasm"]).await;
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert!(ended.stdout.contains("gateway:plugin/http-client@0.1.0"), "{}", ended.stdout);

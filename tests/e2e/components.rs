@@ -5,7 +5,6 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 use aws_lc_rs::digest;
 use http::Response;
 use tempfile::TempDir;
-use test_guests::{HELLO, NAUGHTY, WAITER};
 
 use crate::support::{
     Client, Process, TestGateway, Upstream, certs::Authority, client::Request, eventually, process::Ended,
@@ -70,12 +69,12 @@ routes: [{{ name: all, match: {{ path: \"/{{*rest}}\" }}, plugins: [{{ name: hel
 /// A server of HTTPS with the component at `/hello.wasm`, and something else elsewhere.
 async fn server(authority: &Authority) -> (Upstream, TestGateway) {
     let files = Upstream::serving(async |request| match request.uri().path() {
-        "/hello.wasm" => Response::new(full(HELLO)),
+        "/hello.wasm" => Response::new(full(test_guests::hello())),
         "/moved.wasm" => {
             let moved = Response::builder().status(302).header("location", "/hello.wasm");
             moved.body(full("")).expect("a response")
         }
-        "/other.wasm" => Response::new(full(NAUGHTY)),
+        "/other.wasm" => Response::new(full(test_guests::naughty())),
         _ => Response::builder().status(404).body(full("")).expect("a response"),
     })
     .await;
@@ -100,7 +99,7 @@ async fn a_component_comes_by_https_if_its_digest_is_the_right_one() {
     let url = |path: &str| format!("https://localhost:{}/{path}", server.address().port());
     let trusted = place.path().join("authority.pem").display().to_string();
     let trusted = [("SSL_CERT_FILE", trusted.as_str())];
-    let digest = sha256(HELLO);
+    let digest = sha256(test_guests::hello());
 
     place.write(&format!("{{ component: \"{}\", sha256: {digest} }}", url("moved.wasm")));
     drop(place.serves(&trusted).await);
@@ -133,7 +132,7 @@ async fn a_component_comes_from_a_registry_by_tag_and_by_digest() {
     let place = Place::new().await;
     let mut registry = Registry::start().await;
     let at = registry.address();
-    let manifest = registry.push("acme/hello:1.0", WASM, HELLO).await;
+    let manifest = registry.push("acme/hello:1.0", WASM, test_guests::hello()).await;
     for reference in [format!("{at}/acme/hello:1.0"), format!("{at}/acme/hello@{manifest}")] {
         place.write(&format!("{{ component: \"oci://{reference}\" }}"));
         drop(place.serves(&[]).await);
@@ -156,7 +155,7 @@ async fn a_component_comes_from_a_registry_by_tag_and_by_digest() {
 
     // When it is there, it is taken up.
     registry.start_again().await;
-    registry.push("acme/hello:2.0", "application/vnd.wasm.content.layer.v1+wasm", HELLO).await;
+    registry.push("acme/hello:2.0", "application/vnd.wasm.content.layer.v1+wasm", test_guests::hello()).await;
     gateway.signal("HUP");
     gateway.logged("configuration reloaded").await;
 }
@@ -166,7 +165,7 @@ async fn a_component_that_was_rejected_does_not_take_the_place_of_the_one_that_i
     let place = Place::new().await;
     let mut registry = Registry::start().await;
     let at = registry.address();
-    registry.push("acme/hello:1.0", WASM, HELLO).await;
+    registry.push("acme/hello:1.0", WASM, test_guests::hello()).await;
     place.write(&format!("{{ component: \"oci://{at}/acme/hello:1.0\" }}"));
     let mut gateway = place.serves(&[]).await;
     registry.push("acme/hello:1.0", WASM, b"not a component").await;
@@ -203,7 +202,7 @@ async fn a_registry_is_given_the_credentials_of_dockers_configuration() {
     let place = Place::new().await;
     let registry = Registry::of("anna", "a password").await;
     let at = registry.address();
-    registry.push("acme/hello:1", WASM, HELLO).await;
+    registry.push("acme/hello:1", WASM, test_guests::hello()).await;
     place.write(&format!("{{ component: \"oci://{at}/acme/hello:1\" }}"));
     let refused = place.check().await;
     assert!(refused.code == 3 && refused.stderr.contains("the component cannot be had"), "{}", refused.stderr);
@@ -228,7 +227,7 @@ async fn a_registry_is_given_the_credentials_of_dockers_configuration() {
 async fn what_asks_for_more_than_what_was_approved_is_not_let_in_until_it_is() {
     let place = Place::new().await;
     let component = place.path().join("hello.wasm");
-    fs::write(&component, HELLO).expect("a file");
+    fs::write(&component, test_guests::hello()).expect("a file");
     place.write("{ component: hello.wasm }");
     let approve = async |more: &[&str]| -> Ended {
         let args = [&["plugin", "approve", "-c", "gateway.yaml"], more].concat();
@@ -257,14 +256,14 @@ async fn what_asks_for_more_than_what_was_approved_is_not_let_in_until_it_is() {
     let address = gateway.addresses().await[0];
 
     // Another one does not come in, even if it asks for no more: a custom section more.
-    let mut other = HELLO.to_vec();
+    let mut other = test_guests::hello().to_vec();
     other.extend([0, 3, 1, b'x', 7]);
     fs::write(&component, &other).expect("a file");
     gateway.signal("HUP");
     gateway.logged(&format!("is not the component that was approved: its SHA-256 is {}", sha256(&other))).await;
 
     // Nor does one that is granted more, and what was serving goes on serving.
-    fs::write(&component, WAITER).expect("a file");
+    fs::write(&component, test_guests::waiter()).expect("a file");
     let yaml = fs::read_to_string(place.path().join("gateway.yaml")).expect("a file");
     let waiter = yaml
         .replace("{ keys: { k: anna } }", "{ do: count }")

@@ -4,6 +4,8 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
+use crate::support::process::standard_plugins;
+
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../dashboard");
 
 #[tokio::test]
@@ -12,6 +14,7 @@ async fn the_dashboard_works_in_a_real_browser() {
         .args(["--test", "--test-reporter=spec", "tests/"])
         .current_dir(FOLDER)
         .env("GATEWAY", env!("CARGO_BIN_EXE_gateway"))
+        .envs(standard_plugins())
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output()

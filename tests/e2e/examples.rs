@@ -291,7 +291,7 @@ async fn plugins_hello_rust_gateway_yaml_knows_its_clients() {
     let text = example("plugins/hello-rust/gateway.yaml", &upstream);
     let component = text.lines().find_map(|line| line.trim().strip_prefix("component: ")).unwrap().to_owned();
     let folder: TempDir = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("hello.wasm"), test_guests::HELLO).unwrap();
+    fs::write(folder.path().join("hello.wasm"), test_guests::hello()).unwrap();
     let gateway = TestGateway::start_in(folder, &text.replace(&component, "hello.wasm")).await;
 
     let stranger = gateway.get("/").await;

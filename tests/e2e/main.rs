@@ -41,6 +41,7 @@ mod rules;
 mod scale;
 mod shown;
 mod smuggling;
+mod standard_plugins;
 mod state;
 mod streaming;
 mod tls;

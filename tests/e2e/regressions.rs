@@ -207,7 +207,12 @@ async fn a_head_over_the_limits_is_a_problem_with_an_identifier_on_http2_too() {
 async fn a_command_whose_output_nobody_reads_to_the_end_does_not_panic() {
     let gateway = env!("CARGO_BIN_EXE_gateway");
     let command = format!("{{ {gateway} schema; echo \"code $?\" >&2; }} | head -c 1");
-    let output = std::process::Command::new("sh").arg("-c").arg(command).output().expect("a shell");
+    let output = std::process::Command::new("sh")
+        .arg("-c")
+        .arg(command)
+        .envs(process::standard_plugins())
+        .output()
+        .expect("a shell");
     assert_eq!(String::from_utf8_lossy(&output.stderr), "code 0\n");
 }
 

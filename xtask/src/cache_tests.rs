@@ -10,11 +10,12 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use component_build::PREBUILT;
 
 use crate::{
     bench::server::{Server, free_port},
+    components,
     shell::{self, cargo, find, root, target_dir},
-    toolchain::ensure_wasm_target,
 };
 
 /// The suite, and what it asks for beside itself.
@@ -34,7 +35,7 @@ pub fn run() -> Result<()> {
     for (tool, package) in [("node", "nodejs"), ("npm", "npm"), ("nginx", "nginx-light")] {
         ensure!(find(tool).is_some(), "{tool} is missing: install it, such as with `apt-get install {package}`");
     }
-    ensure_wasm_target()?;
+    let plugins = components::standard()?;
     shell::run(cargo().args(["build", "--package", "gateway", "--bin", "gateway"]))?;
     let gateway = target_dir()?.join("debug/gateway");
     let scratch = target_dir()?.join("cache-tests");
@@ -56,7 +57,7 @@ pub fn run() -> Result<()> {
     let own = {
         let (port, config) = configured("gateway.yaml", &scratch, origin.port)?;
         let mut own = Command::new(&gateway);
-        own.arg("run").arg("--config").arg(config);
+        own.arg("run").arg("--config").arg(config).env(PREBUILT, plugins.folder());
         Server::start("the gateway", own, port, &scratch.join("gateway.log"))?
     };
     println!("asking nginx");

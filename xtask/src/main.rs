@@ -3,6 +3,7 @@
 mod bench;
 mod book;
 mod cache_tests;
+mod components;
 mod dashboard;
 mod demo;
 mod dist;
@@ -21,7 +22,7 @@ cargo xtask COMMAND
   tidy                            only the tidiness check
   dashboard                       the dashboard's files in dashboard/dist, which the gateway has inside; needs Node.js
   book                            docs/ and what the gateway says of itself as a book, in target/book/html
-  demo [ARGS...]                  build everything and start `gateway demo ARGS...`
+  demo [ARGS...]                  start `gateway demo ARGS...`, from a fast build without optimisation across crates
   bench [--quick] [--envoy] [--only SCENARIO,…] [--binary FILE] [--json FILE]
                                   CPU time per request beside nginx and HAProxy, on this machine
   dist                            the gateway compiled by what `bench` does with it (profile-guided), a quarter of an hour

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, bail, ensure};
 
 use crate::{
-    dashboard,
+    components, dashboard,
     shell::{self, cargo, find},
     tidy,
     toolchain::ensure_wasm_target,
@@ -28,9 +28,13 @@ pub fn run() -> Result<()> {
     steps.step("formatting", || shell::run(cargo().args(["fmt", "--all", "--check"])));
     steps.step("tidiness", tidy::run);
     steps.step("clippy", || {
-        shell::run(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
+        components::without_building(|| {
+            shell::run(cargo().args(["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]))
+        })
     });
     steps.step("dashboard", || dashboard::install().and_then(|()| dashboard::check()));
+    // The first test that needs them would build them too, and the others would wait.
+    steps.step("components", components::for_tests);
     steps.step("tests", || shell::run(cargo().args(["test", "--workspace", "--locked", "--no-fail-fast"])));
     if find("cargo-deny").is_some() {
         steps.step("licences", || shell::run(cargo().args(["deny", "check", "bans", "licenses", "sources"])));

@@ -6,14 +6,12 @@ use std::{collections::BTreeMap, hint::black_box, rc::Rc, sync::Arc, time::Durat
 use criterion::{BatchSize, Criterion, criterion_group};
 use gateway_core::model::{Grants, Isolation, Names, PluginLimits, SinkTarget};
 use gateway_pipeline::{Alone, Decision, Entry, Pipeline, Scope, Slot, Stage, Verdict};
-use gateway_standard::builtin;
 use gateway_telemetry::{Metrics, Sinks};
 use gateway_wasm::{
     CodeCache, Pools, Prepared, Runtime, Settings,
     services::{NoUpstreams, Services, Shared},
 };
 use serde_json::{Value, json};
-use test_guests::NAUGHTY;
 
 use crate::support::{answered, at_once, later, outcome, slot};
 
@@ -58,8 +56,12 @@ impl World {
     }
 
     fn standard(&self, name: &str, config: &Value) -> Alone {
-        self.stage(builtin(name).expect("a standard plugin"), config, Isolation::Shared)
+        self.stage(standard(name), config, Isolation::Shared)
     }
+}
+
+fn standard(name: &str) -> &'static [u8] {
+    gateway_standard::component(name).expect("components").expect("a standard plugin")
 }
 
 fn on_request(stage: &Alone, slot: &mut Slot) {
@@ -70,7 +72,7 @@ fn on_request(stage: &Alone, slot: &mut Slot) {
 /// The guest of the tests that does what it is told.
 fn calls(c: &mut Criterion) {
     let world = World::new();
-    let naughty = |config| world.stage(NAUGHTY, &config, Isolation::Shared);
+    let naughty = |config| world.stage(test_guests::naughty(), &config, Isolation::Shared);
     let mut group = c.benchmark_group("call");
 
     // Its deed is for another phase.
@@ -174,7 +176,7 @@ fn five_together(c: &mut Criterion) {
     let world = World::new();
     let pipeline = |stages: [(&str, Value); 5]| {
         let entry = |(name, config): (&str, Value)| {
-            Entry::new(world.in_pipeline(builtin(name).expect("a standard plugin"), &config, Isolation::Shared), false)
+            Entry::new(world.in_pipeline(standard(name), &config, Isolation::Shared), false)
         };
         Pipeline::new(Scope::default(), stages.map(entry).into())
     };
@@ -229,8 +231,8 @@ fn instances(c: &mut Criterion) {
     let world = World::new();
     let mut group = c.benchmark_group("new instance");
     let stages = [
-        ("guest of the tests", world.stage(NAUGHTY, &json!({ "do": "mark" }), Isolation::Request)),
-        ("jwt", world.stage(builtin("jwt").expect("a standard plugin"), &jwt(), Isolation::Request)),
+        ("guest of the tests", world.stage(test_guests::naughty(), &json!({ "do": "mark" }), Isolation::Request)),
+        ("jwt", world.stage(standard("jwt"), &jwt(), Isolation::Request)),
     ];
     for (name, stage) in &stages {
         let run = |slot: &mut Slot| {

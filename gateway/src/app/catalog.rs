@@ -15,7 +15,7 @@ use gateway_config::{
     lock::{Entry, Lock, LockError},
 };
 use gateway_core::model::{ComponentSource, Dns, FileSource, Plugin, PluginUse, SecretSource};
-use gateway_standard as builtin;
+use gateway_standard as standard;
 use gateway_wasm as plugin;
 use gateway_wasm::{
     Examined, Loaded, Prepared, Runtime, Settings,
@@ -137,7 +137,7 @@ impl<'a> Components<'a> {
             return Ok(loaded.clone());
         }
         let loaded = match source {
-            ComponentSource::Builtin(name) => match builtin::builtin(name) {
+            ComponentSource::Builtin(name) => match standard::component(name).map_err(CatalogError::component)? {
                 Some(bytes) => self.runtime.load(bytes),
                 None => return Err(CatalogError::component(format!("there is no standard plugin `{name}`"))),
             },
@@ -301,7 +301,7 @@ impl Catalog for Components<'_> {
     }
 
     fn builtins(&self) -> Vec<String> {
-        builtin::builtins().iter().map(|(name, _)| (*name).to_owned()).collect()
+        standard::names().iter().map(|name| (*name).to_owned()).collect()
     }
 }
 

@@ -34,7 +34,6 @@ use std::{
 use gateway_config as config;
 use gateway_config::lock::{self, Entry, Lock};
 use gateway_core::model::LogFormat;
-use gateway_standard as builtin;
 use gateway_wasm::Facts;
 use tokio::{
     runtime::Runtime,
@@ -223,12 +222,17 @@ pub fn openapi(source: &Source, title: &str) -> Result<serde_json::Value, StartE
 /// Compiles a component and asks it about itself; a name without a path may be that of a standard plugin.
 pub fn inspect(file: &Path) -> Result<Facts, String> {
     let shared = Shared::new(true).map_err(|error| error.to_string())?;
-    let builtin = file.to_str().filter(|_| !file.exists()).and_then(builtin::builtin);
-    let loaded = match builtin {
+    let loaded = match standard_component(file)? {
         Some(bytes) => shared.runtime.load(bytes),
         None => shared.runtime.load_file(file),
     };
     loaded.map(|loaded| loaded.facts().clone()).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// The standard plugin that a command's argument names, if there is no file of that name.
+pub(crate) fn standard_component(file: &Path) -> Result<Option<&'static [u8]>, String> {
+    let Some(name) = file.to_str().filter(|_| !file.exists()) else { return Ok(None) };
+    gateway_standard::component(name).map_err(|error| error.to_string())
 }
 
 /// How long workers get to answer, or to end.

@@ -2,7 +2,6 @@
 
 use std::{fmt::Write, fs};
 
-use gateway_standard as builtin;
 use gateway_wasm::{CodeCache, Facts};
 use serde_json::json;
 
@@ -35,8 +34,7 @@ fn costs(args: &InspectArgs) -> Result<Option<Cost>, Failed> {
             Some(read.map_err(|error| Failed::Misunderstood(format!("--config: {error}")))?)
         }
     };
-    let standard = args.file.to_str().filter(|_| !args.file.exists()).and_then(builtin::builtin);
-    let bytes = match standard {
+    let bytes = match app::standard_component(&args.file).map_err(Failed::Invalid)? {
         Some(bytes) => bytes.to_vec(),
         None => fs::read(&args.file)?,
     };

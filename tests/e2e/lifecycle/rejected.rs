@@ -143,7 +143,7 @@ async fn a_rejected_apply_of_an_operator_leaves_the_health_of_endpoints_alone() 
 #[tokio::test]
 async fn a_plugin_that_fails_its_trial_and_a_certificate_that_cannot_be_read_change_nothing() {
     let mut checked = Checked::start().await;
-    fs::write(checked.gateway.folder().join("naughty.wasm"), test_guests::NAUGHTY).unwrap();
+    fs::write(checked.gateway.folder().join("naughty.wasm"), test_guests::naughty()).unwrap();
     fs::write(checked.gateway.folder().join("own.txt"), "whispered").unwrap();
     let plugin = format!(
         "{}plugins: {{ {} }}\nglobal-plugins: [{{ name: naughty, config: {{ do: panic, phase: configure }} }}]\n",
@@ -305,7 +305,7 @@ upstreams: {{",
         to(upstream.address()).replace("upstreams: {", &plugins)
     };
     let mut gateway = Running::start_with(&to(upstream.address()), &["--no-watch"]).await;
-    fs::write(gateway.folder.path().join("naughty.wasm"), test_guests::NAUGHTY).unwrap();
+    fs::write(gateway.folder.path().join("naughty.wasm"), test_guests::naughty()).unwrap();
     fs::write(gateway.folder.path().join("own.txt"), "whispered").unwrap();
     fs::write(&gateway.file, yaml("tried-now")).unwrap();
     gateway.process.signal("HUP");

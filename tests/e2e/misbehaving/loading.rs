@@ -5,7 +5,6 @@ use std::fs;
 
 use gateway::app::{self, Source};
 use tempfile::TempDir;
-use test_guests::{NAUGHTY, WAITER};
 
 use crate::support::{Process, TestGateway, Traffic, Upstream, guests, process};
 
@@ -83,9 +82,9 @@ async fn what_is_no_component_is_named_with_the_cure() {
         &["a core WebAssembly module", "wasm32-wasip2", "wasm-tools component new"],
     );
     is_about(&said(b"\0asm\x0d\0\x01\0garbage"), at, &["not a valid component"]);
-    is_about(&said(&NAUGHTY[..NAUGHTY.len() / 2]), at, &["not a valid component"]);
+    is_about(&said(&test_guests::naughty()[..test_guests::naughty().len() / 2]), at, &["not a valid component"]);
     let missing = yaml(ALL, MARK).replace("guest.wasm", "gust.wasm");
-    is_about(&refusal(NAUGHTY, &missing), at, &["cannot read gust.wasm", "No such file"]);
+    is_about(&refusal(test_guests::naughty(), &missing), at, &["cannot read gust.wasm", "No such file"]);
 }
 
 #[tokio::test]
@@ -93,43 +92,43 @@ async fn another_world_and_another_version_are_named_beside_ours() {
     let said = |component: &[u8]| refusal(component, &yaml(ALL, MARK));
     let at = "8:16";
     is_about(&said(b"\0asm\x0d\0\x01\0"), at, &["exports nothing", "expected gateway:plugin/lifecycle@0.1.0"]);
-    let other = renamed(NAUGHTY, "gateway:plugin/lifecycle@0.1.0", "gateway:nothin/lifecycle@0.1.0");
+    let other = renamed(test_guests::naughty(), "gateway:plugin/lifecycle@0.1.0", "gateway:nothin/lifecycle@0.1.0");
     is_about(&said(&other), at, &["exports", "gateway:nothin/lifecycle@0.1.0", "expected gateway:plugin/lifecycle"]);
-    let newer = renamed(NAUGHTY, "gateway:plugin/http@0.1.0", "gateway:plugin/http@0.2.0");
+    let newer = renamed(test_guests::naughty(), "gateway:plugin/http@0.1.0", "gateway:plugin/http@0.2.0");
     is_about(&said(&newer), at, &["gateway:plugin/http@0.2.0", "gateway:plugin/*@0.1.0", "build it against"]);
-    let unknown = renamed(NAUGHTY, "gateway:plugin/store@0.1.0", "gateway:plugin/stare@0.1.0");
+    let unknown = renamed(test_guests::naughty(), "gateway:plugin/store@0.1.0", "gateway:plugin/stare@0.1.0");
     is_about(&said(&unknown), at, &["imports gateway:plugin/stare@0.1.0", "does not have"]);
-    let files = renamed(WAITER, "wasi:io/poll@0.2", "wasi:fs/poll@0.2");
+    let files = renamed(test_guests::waiter(), "wasi:io/poll@0.2", "wasi:fs/poll@0.2");
     is_about(&said(&files), at, &["wasi:fs/poll@0.2", "does not have"]);
 }
 
 #[tokio::test]
 async fn a_capability_that_is_not_granted_is_named_with_the_line_to_add() {
-    let said = refusal(NAUGHTY, &yaml("{ store: [own], secrets: [own] }", MARK));
+    let said = refusal(test_guests::naughty(), &yaml("{ store: [own], secrets: [own] }", MARK));
     is_about(&said, "9:5", &["`guest` wants `gateway:plugin/sinks`", "add `sinks: [SINK]` to `grants`"]);
-    let said = refusal(WAITER, &yaml("{}", "{ do: count }"));
+    let said = refusal(test_guests::waiter(), &yaml("{}", "{ do: count }"));
     is_about(&said, "9:5", &["`gateway:plugin/http-client`", "add `upstreams: [UPSTREAM]` to `grants`"]);
 }
 
 #[tokio::test]
 async fn a_guest_that_misbehaves_while_it_is_configured_is_a_problem_of_its_configuration() {
-    let said = |deed: &str| refusal(NAUGHTY, &yaml(ALL, &format!("{{ do: {deed}, phase: configure }}")));
+    let said = |deed: &str| refusal(test_guests::naughty(), &yaml(ALL, &format!("{{ do: {deed}, phase: configure }}")));
     let at = "16:17";
     is_about(&said("panic"), at, &["`guest`", "failed when configured", "the plugin's own words"]);
     is_about(&said("trap"), at, &["failed when configured"]);
     is_about(&said("loop"), at, &["took too long to be configured"]);
     is_about(&said("grow"), at, &["ran out of memory when configured"]);
     is_about(&said("log-forever"), at, &["took too long to be configured"]);
-    let refused = refusal(NAUGHTY, &yaml(ALL, "{ do: err, phase: configure, with: x }"));
+    let refused = refusal(test_guests::naughty(), &yaml(ALL, "{ do: err, phase: configure, with: x }"));
     is_about(&refused, "16:52", &["plugin `guest`: failed on purpose"]);
-    let unknown = refusal(NAUGHTY, &yaml(ALL, "{ do: nothing }"));
+    let unknown = refusal(test_guests::naughty(), &yaml(ALL, "{ do: nothing }"));
     assert!(unknown.starts_with("gateway.yaml:16:23: ") && unknown.contains("nothing"), "{unknown}");
 }
 
 #[tokio::test]
 async fn nothing_of_a_component_runs_before_it_is_approved() {
     let bad = yaml(ALL, "{ do: panic, phase: configure }");
-    let folder = folder(NAUGHTY, &bad);
+    let folder = folder(test_guests::naughty(), &bad);
     let lock = |text: &str| fs::write(folder.path().join("gateway.lock"), text).unwrap();
     let said = async |command: &str| process::run(folder.path(), [command, "-c", "gateway.yaml"]).await;
     let approve = async || process::run(folder.path(), ["plugin", "approve", "-c", "gateway.yaml"]).await;
@@ -141,7 +140,7 @@ async fn nothing_of_a_component_runs_before_it_is_approved() {
     // It is not even compiled: that it is no component is of no interest.
     fs::write(folder.path().join("guest.wasm"), "not a component").unwrap();
     is_about(said("check").await.stderr.trim_end(), "8:16", &["plugin `guest` is not approved"]);
-    fs::write(folder.path().join("guest.wasm"), NAUGHTY).unwrap();
+    fs::write(folder.path().join("guest.wasm"), test_guests::naughty()).unwrap();
 
     // Who looks at what there is to approve does not run it either.
     let approved = approve().await;
@@ -155,7 +154,7 @@ async fn nothing_of_a_component_runs_before_it_is_approved() {
     let words = ["plugin `guest` is granted `own` of secrets, which is not approved"];
     is_about(said("check").await.stderr.trim_end(), "8:16", &words);
     lock(&written);
-    fs::write(folder.path().join("guest.wasm"), [NAUGHTY, &[0, 3, 1, b'x', 7]].concat()).unwrap();
+    fs::write(folder.path().join("guest.wasm"), [test_guests::naughty(), &[0, 3, 1, b'x', 7]].concat()).unwrap();
     is_about(said("check").await.stderr.trim_end(), "8:16", &["is not the component that was approved"]);
 }
 
@@ -175,7 +174,7 @@ async fn a_reload_that_brings_a_bad_guest_has_no_effect() {
     let upstream = Upstream::echo().await;
     let address = upstream.address().to_string();
     let yaml = |config: &str| yaml(ALL, config).replace("127.0.0.1:9", &address);
-    let folder = folder(NAUGHTY, &yaml(MARK));
+    let folder = folder(test_guests::naughty(), &yaml(MARK));
     let mut gateway = TestGateway::start_in(folder, &yaml(MARK)).await;
     let traffic = Traffic::start(gateway.address(), "/").await;
     for deed in ["panic", "loop", "grow"] {
@@ -188,7 +187,7 @@ async fn a_reload_that_brings_a_bad_guest_has_no_effect() {
     let error = gateway.reload(&yaml(MARK)).await.expect_err("it is refused").to_string();
     assert!(error.contains("not WebAssembly"), "{error}");
     traffic.goes_on().await;
-    fs::write(gateway.folder().join("guest.wasm"), NAUGHTY).unwrap();
+    fs::write(gateway.folder().join("guest.wasm"), test_guests::naughty()).unwrap();
     gateway.reload(&yaml(MARK)).await.expect("all is well again");
     traffic.goes_on().await;
     traffic.end().await;

@@ -3,13 +3,16 @@
 use std::fs;
 
 use tempfile::TempDir;
-use test_guests::{NAUGHTY, SCRIPTED, WAITER};
 
 /// A folder with `naughty.wasm`, `scripted.wasm`, `waiter.wasm` and the secret in `own.txt`.
 pub fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let files: [(&str, &[u8]); 4] =
-        [("naughty.wasm", NAUGHTY), ("scripted.wasm", SCRIPTED), ("waiter.wasm", WAITER), ("own.txt", b"whispered\n")];
+    let files: [(&str, &[u8]); 4] = [
+        ("naughty.wasm", test_guests::naughty()),
+        ("scripted.wasm", test_guests::scripted()),
+        ("waiter.wasm", test_guests::waiter()),
+        ("own.txt", b"whispered\n"),
+    ];
     for (name, bytes) in files {
         fs::write(folder.path().join(name), bytes).expect("the folder takes files");
     }

@@ -14,6 +14,13 @@ use super::in_time;
 /// For compilers.
 const PATIENCE: Duration = Duration::from_secs(900);
 
+/// The variable by which the binary finds the standard plugins, if they are not inside: they are built here and now, and not by
+/// the process that a test waits for.
+pub fn standard_plugins() -> Option<(&'static str, &'static Path)> {
+    let components = gateway_standard::components().unwrap_or_else(|error| panic!("{error}"));
+    components.map(|folder| (gateway_standard::PREBUILT, folder))
+}
+
 /// A running gateway, of which every line is kept. Dropping it kills it.
 pub struct Process {
     child: Child,
@@ -55,6 +62,8 @@ impl Process {
 
     /// Starts what in the end is `gateway`, in a folder.
     pub fn of(folder: &Path, mut command: Command, stdin: Stdio) -> Self {
+        let is_set = |name: &str| command.as_std().get_envs().any(|(set, _)| set == name);
+        command.envs(standard_plugins().filter(|(name, _)| !is_set(name)));
         let mut child = command
             .current_dir(folder)
             .stdin(stdin)
@@ -170,6 +179,7 @@ pub async fn run<A: AsRef<OsStr>>(folder: &Path, args: impl IntoIterator<Item = 
 pub async fn run_long<A: AsRef<OsStr>>(folder: &Path, args: impl IntoIterator<Item = A>) -> Ended {
     let running = Command::new(env!("CARGO_BIN_EXE_gateway"))
         .args(args)
+        .envs(standard_plugins())
         .current_dir(folder)
         .stdin(Stdio::null())
         .kill_on_drop(true)

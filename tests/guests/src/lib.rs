@@ -1,35 +1,48 @@
-//! The tests' guests as components, built by this crate's build script.
+//! The tests' guests as components, built when a test first needs one.
 
-const GUESTS: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/guests.rs"));
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 
-/// Misbehaves as its configuration says (`naughty/src/lib.rs`); imports nothing that can wait.
-pub const NAUGHTY: &[u8] = guest("guest-naughty");
+use component_build::{Error, Place, Profile, Set};
 
-/// Waits for bodies, upstreams and clocks as its configuration says (`waiter/src/lib.rs`).
-pub const WAITER: &[u8] = guest("guest-waiter");
-
-/// Runs scripts that come with requests (`scripted/src/lib.rs`).
-pub const SCRIPTED: &[u8] = guest("guest-scripted");
-
-/// The example to copy (`examples/plugins/hello-rust/src/lib.rs`).
-pub const HELLO: &[u8] = guest("example-hello");
-
-const fn guest(name: &str) -> &'static [u8] {
-    let mut index = 0;
-    while index < GUESTS.len() {
-        if same(GUESTS[index].0, name) {
-            return GUESTS[index].1;
-        }
-        index += 1;
-    }
-    panic!("each guest has a folder here or among the examples")
+macro_rules! guests {
+    ($($(#[$doc:meta])* $name:ident: $file:literal;)*) => {
+        $($(#[$doc])*
+        pub fn $name() -> &'static [u8] {
+            static BYTES: OnceLock<Vec<u8>> = OnceLock::new();
+            BYTES.get_or_init(|| read($file))
+        })*
+    };
 }
 
-const fn same(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    let mut index = 0;
-    while index < a.len() && index < b.len() && a[index] == b[index] {
-        index += 1;
-    }
-    index == a.len() && index == b.len()
+guests! {
+    /// Misbehaves as its configuration says (`naughty/src/lib.rs`); imports nothing that can wait.
+    naughty: "guest-naughty.wasm";
+
+    /// Waits for bodies, upstreams and clocks as its configuration says (`waiter/src/lib.rs`).
+    waiter: "guest-waiter.wasm";
+
+    /// Runs scripts that come with requests (`scripted/src/lib.rs`).
+    scripted: "guest-scripted.wasm";
+
+    /// The example to copy (`examples/plugins/hello-rust/src/lib.rs`).
+    hello: "example-hello.wasm";
+}
+
+fn read(file: &str) -> Vec<u8> {
+    static FOLDER: OnceLock<Result<PathBuf, Error>> = OnceLock::new();
+    let folder = FOLDER.get_or_init(build).as_ref().unwrap_or_else(|error| panic!("the tests' guests: {error}"));
+    let file = folder.join(file);
+    fs::read(&file).unwrap_or_else(|error| panic!("cannot read {}: {error}", file.display()))
+}
+
+fn build() -> Result<PathBuf, Error> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let place = Place::of_program(here.ancestors().nth(2).unwrap_or(here))?;
+    // Benchmarks measure what is shipped.
+    let profile = if cfg!(debug_assertions) { Profile::Quick } else { Profile::Fast };
+    Ok(Set::guests(&place, profile)?.build(&place)?.folder().to_owned())
 }

@@ -11,7 +11,6 @@ use crate::{
     plugin_state::PluginState,
     services::{CallError, LocalFuture, UpstreamCall},
 };
-use gateway_standard::builtin;
 
 /// `open sesame`.
 const HASH: &str = "$argon2id$v=19$m=64,t=1,p=1$c2FsdC1vZi1hbm5h$MlzKAbpDxiyDJdwkMTMDFg9ED1rnyPn1OXNFKm1f3Jg";
@@ -20,7 +19,7 @@ const CALLS: &str = "gateway_wasm_calls_total{plugin=\"tested\",route=\"test\",p
 
 fn door(remember: &str) -> Use {
     let users = json!([{ "name": "anna", "hash": HASH }]);
-    Use::of(builtin("basic-auth").unwrap(), json!({ "users": users, "remember": remember }))
+    Use::of(standard("basic-auth"), json!({ "users": users, "remember": remember }))
 }
 
 fn knocking(credentials: &'static str) -> Slot {
@@ -107,7 +106,7 @@ async fn only_the_first_call_waits_for_a_document_and_no_call_needs_a_fiber() {
                  hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg";
     let provider = Rc::new(Provider::default());
     let config = json!({ "jwks-from": { "upstream": "id", "path": "/keys" } });
-    let mut used = Use::of(builtin("jwt").unwrap(), config);
+    let mut used = Use::of(standard("jwt"), config);
     used.upstreams = provider.clone();
     let refused = |result: Result<Decision, StageFailure>, slot: &Slot| {
         assert!(matches!(result, Ok(Decision::Respond(reply)) if reply.status == 401));

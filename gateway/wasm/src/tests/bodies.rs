@@ -3,12 +3,11 @@
 use gateway_http::body::BodyError;
 use gateway_pipeline::{Entry, Pipeline};
 use http_body_util::BodyExt;
-use test_guests::WAITER;
 
 use super::*;
 
 fn reads() -> Alone {
-    Use::of(WAITER, json!({ "do": "read-request" })).stage()
+    Use::of(test_guests::waiter(), json!({ "do": "read-request" })).stage()
 }
 
 /// A body that comes in parts, and then ends, breaks or hangs.
@@ -85,7 +84,7 @@ async fn a_broken_body_does_not_pass_as_whole() {
 #[tokio::test(start_paused = true)]
 async fn a_cancelled_read_loses_nothing() {
     let mut slot = slot_with(parts(vec!["half"], End::Hangs));
-    let world = Use::of(WAITER, json!({ "do": "read-request" })).world();
+    let world = Use::of(test_guests::waiter(), json!({ "do": "read-request" })).world();
     let stage = world.stage();
     tokio::select! {
         biased;
@@ -108,7 +107,7 @@ async fn a_request_body_is_unavailable_in_the_response_phase() {
 
 #[tokio::test]
 async fn a_response_body_is_read() {
-    let stage = Use::of(WAITER, json!({ "do": "read-response" })).stage();
+    let stage = Use::of(test_guests::waiter(), json!({ "do": "read-response" })).stage();
     let mut slot = answered(slot(), parts(vec!["a", "bc"], End::Whole));
     stage.response(&mut slot).await.unwrap();
     assert_eq!(slot.response.as_ref().unwrap().headers["x-length"], "3");
@@ -117,7 +116,7 @@ async fn a_response_body_is_read() {
 
 #[tokio::test]
 async fn bodies_are_replaced() {
-    let stage = Use::of(WAITER, json!({ "do": "replace" })).stage();
+    let stage = Use::of(test_guests::waiter(), json!({ "do": "replace" })).stage();
     let mut slot = slot_with(full("original"));
     slot.request.headers.insert("content-length", HeaderValue::from_static("8"));
     in_time(&stage, &mut slot).await.unwrap();
@@ -130,7 +129,7 @@ async fn bodies_are_replaced() {
 
 #[tokio::test]
 async fn a_skipped_plugins_replacement_is_undone() {
-    let stage = Use::of(WAITER, json!({ "do": "replace-then-trap" })).in_pipeline();
+    let stage = Use::of(test_guests::waiter(), json!({ "do": "replace-then-trap" })).in_pipeline();
     let pipeline = Pipeline::new(Scope::default(), vec![Entry::new(stage, true)]);
     let mut slot = slot_with(parts(vec!["the ", "original"], End::Whole));
     pipeline.request(&mut slot, later()).await;

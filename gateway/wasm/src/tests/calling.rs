@@ -1,10 +1,8 @@
 //! Calls that go well: warm instances, their reuse and their end.
 
 use gateway_pipeline::Outcome;
-use test_guests::WAITER;
 
 use super::*;
-use gateway_standard::builtin;
 
 #[test]
 fn a_plugin_reads_and_writes_without_anyone_waiting() {
@@ -35,7 +33,7 @@ fn an_instance_is_reused() {
 
 #[test]
 fn a_phase_that_a_configuration_has_no_use_for_is_not_called() {
-    let transform = builtin("transform").unwrap();
+    let transform = standard("transform");
     let world = Use::of(transform, json!({ "response": { "set-headers": { "x-in": "{header.x-in}" } } })).world();
     let stage = world.stage();
     for _ in 0..5 {
@@ -74,7 +72,7 @@ fn an_instance_that_fills_its_memory_is_replaced_before_it_fails() {
 
 #[tokio::test]
 async fn an_isolated_exchange_keeps_its_own_instance_through_its_phases() {
-    for guest in [NAUGHTY, WAITER] {
+    for guest in [test_guests::naughty(), test_guests::waiter()] {
         let mut used = Use::of(guest, json!({ "do": "count" }));
         used.isolation = Isolation::Request;
         let world = used.world();

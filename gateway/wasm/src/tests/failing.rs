@@ -1,7 +1,6 @@
 //! Guests that misbehave: each costs its own call and nothing else.
 
 use gateway_pipeline::{FailureKind, Outcome, Pipeline, Verdict};
-use test_guests::WAITER;
 
 use super::*;
 
@@ -158,7 +157,7 @@ async fn a_runaway_is_stopped_and_then_watched() {
 
 #[tokio::test]
 async fn a_runaway_among_those_that_can_wait_is_stopped() {
-    let stage = Use::of(WAITER, json!({ "do": "loop" })).time(30).stage();
+    let stage = Use::of(test_guests::waiter(), json!({ "do": "loop" })).time(30).stage();
     let mut slot = slot();
     assert_eq!(in_time(&stage, &mut slot).await.unwrap_err().kind, FailureKind::Timeout);
     assert!(slot.0.is_some());
@@ -166,7 +165,7 @@ async fn a_runaway_among_those_that_can_wait_is_stopped() {
 
 #[tokio::test]
 async fn time_spent_waiting_is_not_running_time() {
-    let stage = Use::of(WAITER, json!({ "do": "sleep", "timeout-ms": 600 })).time(300).stage();
+    let stage = Use::of(test_guests::waiter(), json!({ "do": "sleep", "timeout-ms": 600 })).time(300).stage();
     in_time(&stage, &mut slot()).await.unwrap();
 }
 

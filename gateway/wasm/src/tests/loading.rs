@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use serde_json::json;
-use test_guests::{NAUGHTY, WAITER};
 
 use super::*;
 use crate::{LoadError, Problem};
@@ -28,14 +27,14 @@ fn renamed(component: &[u8], from: &str, to: &str) -> Vec<u8> {
 
 #[test]
 fn a_component_tells_its_facts() {
-    let loaded = loaded(NAUGHTY);
+    let loaded = loaded(test_guests::naughty());
     let facts = loaded.facts();
     assert_eq!(facts.name, "guest-naughty");
     assert!(facts.config_schema.as_ref().unwrap()["properties"]["do"].is_object());
     assert!(facts.phases.request && facts.phases.response && facts.phases.complete);
     assert!(facts.wants.store && facts.wants.secrets && facts.wants.sinks && !facts.wants.upstreams);
     assert!(!facts.waits, "{:?}", facts.imports);
-    assert_eq!(facts.size, NAUGHTY.len());
+    assert_eq!(facts.size, test_guests::naughty().len());
     assert_eq!(facts.digest.len(), 64);
     let http = &facts.imports["gateway:plugin/http@0.1.0"];
     assert!(http.iter().any(|function| function == "[method]request.set-header"), "{http:?}");
@@ -43,7 +42,7 @@ fn a_component_tells_its_facts() {
 
 #[test]
 fn a_component_that_imports_bodies_can_wait() {
-    let loaded = loaded(WAITER);
+    let loaded = loaded(test_guests::waiter());
     let facts = loaded.facts();
     assert!(facts.waits && facts.wants.upstreams && !facts.wants.store);
     assert!(!facts.phases.complete);
@@ -51,16 +50,16 @@ fn a_component_that_imports_bodies_can_wait() {
 
 #[test]
 fn the_same_bytes_are_compiled_once() {
-    assert!(Arc::ptr_eq(&loaded(NAUGHTY), &loaded(NAUGHTY)));
+    assert!(Arc::ptr_eq(&loaded(test_guests::naughty()), &loaded(test_guests::naughty())));
 }
 
 #[test]
 fn compiled_code_is_kept_on_disk() {
     let folder = tempfile::tempdir().unwrap();
     let cache = CodeCache::At(folder.path().to_owned());
-    Runtime::new(&cache).unwrap().load(WAITER).unwrap();
+    Runtime::new(&cache).unwrap().load(test_guests::waiter()).unwrap();
     assert!(std::fs::read_dir(folder.path()).unwrap().count() > 0);
-    Runtime::new(&cache).unwrap().load(WAITER).unwrap();
+    Runtime::new(&cache).unwrap().load(test_guests::waiter()).unwrap();
 }
 
 #[test]
@@ -72,8 +71,8 @@ fn a_cache_that_cannot_be_had_is_done_without() {
 
 #[test]
 fn the_standard_plugins_can_be_loaded() {
-    for (name, bytes) in gateway_standard::builtins() {
-        let loaded = runtime().load(bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+    for name in gateway_standard::names() {
+        let loaded = runtime().load(standard(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(loaded.facts().name, *name);
     }
 }
@@ -92,14 +91,15 @@ fn what_is_not_a_component_is_told_apart() {
     assert!(matches!(core, LoadError::CoreModule));
     assert!(core.to_string().contains("wasm-tools component new"));
     assert!(matches!(refusal(b"\0asm\x0d\0\x01\0garbage"), LoadError::Invalid(_)));
-    assert!(matches!(refusal(&NAUGHTY[..NAUGHTY.len() / 2]), LoadError::Invalid(_)));
+    assert!(matches!(refusal(&test_guests::naughty()[..test_guests::naughty().len() / 2]), LoadError::Invalid(_)));
 }
 
 #[test]
 fn another_world_is_named_beside_ours() {
     let empty = refusal(b"\0asm\x0d\0\x01\0");
     assert_eq!(empty.to_string(), "not a plugin: exports nothing, expected gateway:plugin/lifecycle@0.1.0");
-    let other = refusal(&renamed(NAUGHTY, "gateway:plugin/lifecycle@0.1.0", "gateway:nothin/lifecycle@0.1.0"));
+    let other =
+        refusal(&renamed(test_guests::naughty(), "gateway:plugin/lifecycle@0.1.0", "gateway:nothin/lifecycle@0.1.0"));
     assert!(other.to_string().contains("gateway:nothin/lifecycle@0.1.0"), "{other}");
 }
 
@@ -108,22 +108,23 @@ fn another_version_is_named_beside_ours() {
     for interface in ["lifecycle", "http"] {
         let name = format!("gateway:plugin/{interface}@0.1.0");
         let other = format!("gateway:plugin/{interface}@0.2.0");
-        let error = refusal(&renamed(NAUGHTY, &name, &other)).to_string();
+        let error = refusal(&renamed(test_guests::naughty(), &name, &other)).to_string();
         assert!(error.contains(&other) && error.contains("gateway:plugin/*@0.1.0"), "{error}");
     }
 }
 
 #[test]
 fn an_unknown_import_is_named() {
-    let error = refusal(&renamed(NAUGHTY, "gateway:plugin/secrets@0.1.0", "gateway:plugin/secretz@0.1.0"));
+    let error =
+        refusal(&renamed(test_guests::naughty(), "gateway:plugin/secrets@0.1.0", "gateway:plugin/secretz@0.1.0"));
     assert!(error.to_string().contains("gateway:plugin/secretz@0.1.0"), "{error}");
-    let error = refusal(&renamed(WAITER, "wasi:io/poll@0.2", "wasi:ix/poll@0.2"));
+    let error = refusal(&renamed(test_guests::waiter(), "wasi:io/poll@0.2", "wasi:ix/poll@0.2"));
     assert!(matches!(&error, LoadError::UnknownImports(names) if names[0].starts_with("wasi:ix/poll@")), "{error}");
 }
 
 #[test]
 fn a_function_that_is_missing_is_named() {
-    let error = refusal(&renamed(NAUGHTY, "on-complete", "in-complete"));
+    let error = refusal(&renamed(test_guests::naughty(), "on-complete", "in-complete"));
     assert!(matches!(error, LoadError::Mismatch(_)), "{error}");
     assert!(error.to_string().contains("gateway:plugin/observer@0.1.0 exports no on-complete"), "{error}");
 }
@@ -135,7 +136,7 @@ fn problems(used: Use) -> Vec<Problem> {
 #[test]
 fn a_configuration_is_tried_before_it_serves() {
     assert_eq!(problems(naughty("mark")), []);
-    assert_eq!(problems(Use::of(WAITER, json!({ "do": "sleep" }))), []);
+    assert_eq!(problems(Use::of(test_guests::waiter(), json!({ "do": "sleep" }))), []);
 }
 
 #[test]
@@ -179,7 +180,7 @@ fn owning(on_request: &str, exports: &[&str]) -> Vec<u8> {
 }
 
 fn stage_of(component: Vec<u8>) -> (World, Alone) {
-    let mut used = Use::of(NAUGHTY, json!({}));
+    let mut used = Use::of(test_guests::naughty(), json!({}));
     used.guest = Box::leak(component.into_boxed_slice());
     let world = used.world();
     let stage = world.stage();

@@ -30,7 +30,6 @@ use gateway_pipeline::{
 };
 use http::{HeaderMap, HeaderValue, Method, Version};
 use serde_json::json;
-use test_guests::NAUGHTY;
 
 use super::{
     CodeCache, Loaded, Pools, Prepared, Runtime, Settings,
@@ -48,6 +47,11 @@ fn loaded(guest: &[u8]) -> Arc<Loaded> {
     let loaded = runtime().load(guest).unwrap();
     KEPT.lock().unwrap().push(Arc::clone(&loaded));
     loaded
+}
+
+fn standard(name: &str) -> &'static [u8] {
+    let component = gateway_standard::component(name).unwrap_or_else(|error| panic!("{error}"));
+    component.expect("a standard plugin")
 }
 
 /// A plugin on a worker of its own.
@@ -74,7 +78,7 @@ fn naughty(deed: &str) -> Use {
 }
 
 fn naughty_with(config: serde_json::Value) -> Use {
-    Use::of(NAUGHTY, config)
+    Use::of(test_guests::naughty(), config)
 }
 
 impl Use {

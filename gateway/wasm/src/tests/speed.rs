@@ -1,7 +1,5 @@
 //! What a call costs. Not a test of anything: `cargo test --release -p gateway-wasm --lib speed -- --ignored --nocapture`.
 
-use test_guests::WAITER;
-
 use super::*;
 
 const CALLS: u32 = 200_000;
@@ -35,7 +33,7 @@ fn speed_of_calls() {
     });
 
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let stage = Use::of(WAITER, json!({ "do": "count" })).stage();
+    let stage = Use::of(test_guests::waiter(), json!({ "do": "count" })).stage();
     tokio.block_on(async {
         let began = Instant::now();
         for _ in 0..CALLS {

@@ -4,7 +4,6 @@ use std::cell::RefCell;
 
 use gateway_pipeline::{FailureKind, Reply};
 use http::StatusCode;
-use test_guests::WAITER;
 
 use super::*;
 use crate::services::{CallError, LocalFuture, UpstreamCall};
@@ -29,7 +28,8 @@ impl Upstreams for Fake {
 
 fn calls(upstream: &str) -> (Use, Rc<Fake>) {
     let fake = Rc::new(Fake::default());
-    let mut used = Use::of(WAITER, json!({ "do": "call-upstream", "upstream": upstream, "timeout-ms": 60_000 }));
+    let mut used =
+        Use::of(test_guests::waiter(), json!({ "do": "call-upstream", "upstream": upstream, "timeout-ms": 60_000 }));
     used.upstreams = fake.clone();
     (used, fake)
 }
