@@ -64,7 +64,7 @@ pub fn free_address() -> SocketAddr {
 }
 
 /// No test waits longer than this for anything: a hang becomes a failure. It is not a measure of speed.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Fails the test instead of hanging it.
 pub async fn in_time<F: Future>(what: &str, future: F) -> F::Output {
