@@ -12,7 +12,7 @@ use mdbook_driver::MDBook;
 use crate::{interface, options, recipes};
 
 /// Folders of which all is taken that people read.
-const FOLDERS: [&str; 6] = ["docs", "plugins", "plugin-sdk", "wit", "examples", "contrib"];
+const FOLDERS: [&str; 7] = ["docs", "plugins", "plugin-sdk", "wit", "examples", "contrib", "gateway/design"];
 const ENDS: [&str; 22] = [
     "md", "yaml", "png", "wit", "rs", "toml", "proto", "thrift", "py", "h", "js", "ts", "go", "c", "mod", "json",
     "sql", "lua", "service", "env", "conf", "txt",

@@ -18,7 +18,7 @@ export type CallStats = {
   route: string;
   calls: Counts;
   nanoseconds: Counts;
-  answers: number;
+  local_replies: number;
   failures: Counts;
 };
 
@@ -30,7 +30,7 @@ export type Route = { name: string; about?: string; match: Match; plugins: strin
 export type Endpoint = {
   url: string;
   address: string;
-  health: "fit" | "ejected" | "unhealthy";
+  health: "healthy" | "ejected" | "unhealthy";
   drained: boolean;
   weight: number;
   configured_weight: number;
@@ -73,10 +73,10 @@ export type Revision = {
   id: number;
   at: number;
   origin: string;
-  who?: string;
-  back_to?: number;
+  operator?: string;
+  rolled_back_to?: number;
   bytes: number;
-  present: boolean;
+  active: boolean;
 };
 
 export type Seen = {
@@ -123,7 +123,7 @@ export type Certificate = {
   not_after: number;
   days_left: number;
 };
-export type Change = { at: number; who: string; method: string; target: string; status: number };
+export type Change = { at: number; operator: string; method: string; target: string; status: number };
 
 /** Why the API said no (RFC 9457). */
 export class Refusal extends Error {

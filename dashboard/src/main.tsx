@@ -61,9 +61,9 @@ function App() {
         </nav>
         <p class="standing" role="status">
           {shut ? (
-            <Badge kind="warn">token wanted</Badge>
+            <Badge kind="warn">token required</Badge>
           ) : gateway.error ? (
-            <Badge kind="bad">no answer</Badge>
+            <Badge kind="bad">not responding</Badge>
           ) : gateway.value?.ready === false ? (
             <Badge kind="warn">draining</Badge>
           ) : gateway.value ? (

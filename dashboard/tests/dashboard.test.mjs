@@ -64,10 +64,10 @@ test("every page shows what it is for, asks nobody else, and is fit for a screen
     "": "Busiest routes",
     routes: "Explain a request",
     upstreams: services[0].address,
-    plugins: "Where the microseconds go",
+    plugins: "Time per plugin",
     requests: "/users/",
     configuration: "Revisions",
-    system: "Changes by operators",
+    system: "Audit log",
   };
   for (const scheme of ["light", "dark"]) {
     for (const path of PAGES) {
@@ -130,7 +130,7 @@ test("requests are seen as they end, and by what one asks for", async () => {
   await page.getByRole("button", { name: "Clear" }).click();
   await page.getByText("Paused.").waitFor();
   await page.getByLabel("Status or 5xx").fill("many");
-  await page.getByRole("button", { name: "Go on" }).click();
+  await page.getByRole("button", { name: "Resume" }).click();
   await page.getByRole("alert").filter({ hasText: "a class such as" }).waitFor();
   await close();
 });
@@ -149,7 +149,7 @@ test("a request is explained", async () => {
 test("an endpoint that is killed turns red, and one that is drained gets nothing", async () => {
   const { page, close } = await open(it.admin, "upstreams");
   const row = (address) => page.locator("tr", { hasText: address });
-  await row(services[1].address).getByText("fit").waitFor();
+  await row(services[1].address).getByText("healthy", { exact: true }).waitFor();
   const drain = page.getByRole("button", { name: `Drain ${services[0].address}` });
   await drain.click();
   await row(services[0].address).getByText("drained").waitFor();
@@ -158,8 +158,8 @@ test("an endpoint that is killed turns red, and one that is drained gets nothing
   const weight = page.getByLabel(`Weight of ${services[0].address}`);
   await weight.fill("3");
   await weight.press("Enter");
-  await page.getByRole("button", { name: "back to 1" }).click();
-  await page.getByRole("button", { name: "back to 1" }).waitFor({ state: "detached" });
+  await page.getByRole("button", { name: "reset to 1" }).click();
+  await page.getByRole("button", { name: "reset to 1" }).waitFor({ state: "detached" });
 
   await services[1].kill();
   const badge = row(services[1].address).locator(".badge.bad", { hasText: "unhealthy" });
@@ -174,27 +174,27 @@ test("an endpoint that is killed turns red, and one that is drained gets nothing
 test("a bad configuration is shown at its line and not put in force, a good one is", async () => {
   const { page, close } = await open(it.admin, "configuration");
   const editor = page.getByLabel("Configuration in YAML");
-  await page.getByText("As it is in force.").waitFor();
+  await page.getByText("This is the active configuration.").waitFor();
   assert.equal(await editor.inputValue(), yaml());
   await editor.fill(yaml().replace("respond:", "respnd:"));
   await page.locator(".problems").getByText("unknown key `respnd`; did you mean `respond`?").waitFor();
   const line = yaml().split("\n").findIndex((text) => text.includes("respond:")) + 1;
   assert.ok((await page.locator(".numbers .wrong").allInnerTexts()).includes(String(line)));
-  assert.ok(await page.getByRole("button", { name: "Put in force" }).isDisabled());
+  assert.ok(await page.getByRole("button", { name: "Apply" }).isDisabled());
   await picture(page, "problems");
   assert.equal(await it.get("/gone"), 410);
 
   await editor.fill(yaml(451));
-  await page.getByText("Nothing is wrong with it.").waitFor();
-  await page.getByRole("button", { name: "Put in force" }).click();
-  await page.getByText("is in force, and in the file.").waitFor();
+  await page.getByText("The configuration is valid.").waitFor();
+  await page.getByRole("button", { name: "Apply" }).click();
+  await page.getByText("is active, and in the file.").waitFor();
   assert.equal(await it.get("/gone"), 451);
   assert.equal(it.configured(), yaml(451));
 
-  await page.locator("tr", { hasText: "in force" }).locator("summary").click();
+  await page.locator("tr", { hasText: "active" }).locator("summary").click();
   await page.locator(".diff .added", { hasText: "451" }).waitFor();
-  await page.getByRole("button", { name: "Go back to 1" }).click();
-  await page.getByText("Revision 3 is in force, and in the file.").waitFor();
+  await page.getByRole("button", { name: "Roll back to 1" }).click();
+  await page.getByText("Revision 3 is active, and in the file.").waitFor();
   assert.equal(await it.get("/gone"), 410);
   await close();
 });
@@ -228,7 +228,7 @@ routes: [{ name: all, respond: { status: 204 } }]
   );
   try {
     const { page, close } = await open(guarded.admin);
-    await page.getByText("token wanted").waitFor();
+    await page.getByText("token required").waitFor();
     await page.getByLabel("Token").fill("not-the-right-token");
     await page.getByRole("button", { name: "Enter" }).click();
     await page.getByText("no token or certificate").waitFor();
@@ -239,11 +239,11 @@ routes: [{ name: all, respond: { status: 204 } }]
     // A reader may not change anything, and is told so.
     await page.goto(`${guarded.admin}/#/configuration`);
     const editor = page.getByLabel("Configuration in YAML");
-    await page.getByText("As it is in force.").waitFor();
+    await page.getByText("This is the active configuration.").waitFor();
     await editor.fill((await editor.inputValue()).replace("204", "202"));
     await page.getByText("Not checked: `ops` has the role `read`, and this needs the role `full`.").waitFor();
-    await page.getByRole("button", { name: "Put in force" }).click();
-    await page.getByText("Nothing has changed: `ops` has the role `read`, and this needs the role `full`.").waitFor();
+    await page.getByRole("button", { name: "Apply" }).click();
+    await page.getByText("Not applied: `ops` has the role `read`, and this needs the role `full`.").waitFor();
     await close();
   } finally {
     await guarded.stop();

@@ -216,7 +216,7 @@ async fn resilience_yaml_loses_no_request_to_the_endpoint_that_is_down() {
         assert_eq!(gateway.get("/").await.status, 200);
     }
     eventually("the one that is down being found out", async || {
-        gateway.metrics().await.contains("gateway_upstream_endpoints{upstream=\"users\",state=\"fit\"} 1")
+        gateway.metrics().await.contains("gateway_upstream_endpoints{upstream=\"users\",state=\"healthy\"} 1")
     })
     .await;
 }

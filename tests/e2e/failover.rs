@@ -45,14 +45,14 @@ async fn ready(gateway: &TestGateway, path: &str) -> (u16, String) {
 /// Requests are answered, and everything that tells says so.
 async fn all_is_well(gateway: &TestGateway) {
     eventually("being counted", async || status(gateway).await == 200).await;
-    eventually("that being told", async || figure(gateway, "gateway_state_up").await == "1").await;
+    eventually("that being told", async || figure(gateway, "gateway_redis_up").await == "1").await;
     assert_eq!(ready(gateway, "/readyz").await, (200, "ready\n".to_owned()));
     assert_eq!(ready(gateway, "/readyz/state").await.0, 200);
 }
 
 /// Everything that tells says that the state is unavailable, though nobody asked for it.
 async fn it_is_told(gateway: &TestGateway) {
-    eventually("that being told", async || figure(gateway, "gateway_state_up").await == "0").await;
+    eventually("that being told", async || figure(gateway, "gateway_redis_up").await == "0").await;
     assert_eq!(ready(gateway, "/readyz").await, (200, "ready\nstate: unavailable\n".to_owned()));
     assert_eq!(ready(gateway, "/readyz/state").await, (503, "state: unavailable\n".to_owned()));
     assert_eq!(status(gateway).await, 503);
@@ -149,7 +149,7 @@ async fn a_node_of_a_cluster_that_is_gone_takes_only_its_own_keys_along() {
     let settings = json!({ "cluster": [nodes[0].url(), "redis://127.0.0.1:1"], "timeout": "5s" });
     let gateway = gateway(&settings, "").await;
     all_is_well(&gateway).await;
-    assert_eq!(figure(&gateway, "gateway_state_nodes{state=\"available\"}").await, "3");
+    assert_eq!(figure(&gateway, "gateway_redis_nodes{state=\"available\"}").await, "3");
     for node in &nodes {
         node.ask("FLUSHALL").await;
     }
@@ -169,14 +169,14 @@ async fn a_node_of_a_cluster_that_is_gone_takes_only_its_own_keys_along() {
     assert!(lost > 0 && lost < clients.len(), "{lost}");
     for signal in ["KILL", "STOP"] {
         nodes[2].signal(signal).await;
-        eventually("that being told", async || figure(&gateway, "gateway_state_up").await == "0").await;
+        eventually("that being told", async || figure(&gateway, "gateway_redis_up").await == "0").await;
         for _ in 0..3 {
             let statuses = statuses().await;
             assert_eq!(refused(&statuses), lost, "{signal}: {statuses:?}");
             assert!(statuses.iter().all(|status| matches!(status, 200 | 503)), "{signal}: {statuses:?}");
         }
-        assert_eq!(figure(&gateway, "gateway_state_nodes{state=\"available\"}").await, "2");
-        assert_eq!(figure(&gateway, "gateway_state_nodes{state=\"unavailable\"}").await, "1");
+        assert_eq!(figure(&gateway, "gateway_redis_nodes{state=\"available\"}").await, "2");
+        assert_eq!(figure(&gateway, "gateway_redis_nodes{state=\"unavailable\"}").await, "1");
         match signal {
             "KILL" => nodes[2].start_again().await,
             _ => nodes[2].signal("CONT").await,

@@ -21,7 +21,7 @@ routes: [{{ name: all, match: {{ path: '/{{*rest}}' }}, upstream: echo }}]
     )
 }
 
-/// A gateway before an upstream that records every octet of a request and answers with these.
+/// A gateway before an upstream that records every byte of a request and answers with these.
 async fn recording(answer: &'static [u8], settings: &str) -> (TestGateway, RawUpstream) {
     let upstream = RawUpstream::answering(answer).await;
     let gateway = TestGateway::start(&everything_to(upstream.address(), settings)).await;
@@ -49,7 +49,7 @@ fn has(head: &str, name: &str) -> bool {
     head.lines().any(|line| line.to_ascii_lowercase().starts_with(&prefix))
 }
 
-/// Sends octets and returns all that come back, octet by octet; the request must ask for the connection's end.
+/// Sends bytes and returns all that come back, byte by byte; the request must ask for the connection's end.
 async fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(bytes).await.unwrap();

@@ -94,7 +94,7 @@ async fn thousands_of_requests_on_one_connection_each_get_their_own_answer() {
 #[tokio::test]
 async fn a_client_that_heeds_the_limit_of_streams_gets_every_answer() {
     let upstream = Gate::answering("done").await;
-    let gateway = TestGateway::start(&everything_to(upstream.address(), "limits: { streams: 4 }")).await;
+    let gateway = TestGateway::start(&everything_to(upstream.address(), "limits: { max-concurrent-streams: 4 }")).await;
     let sender = connect(gateway.address()).await;
     // The limit comes with the server's settings, which the first answer follows.
     upstream.release(1);
@@ -115,7 +115,7 @@ async fn a_client_that_heeds_the_limit_of_streams_gets_every_answer() {
 #[tokio::test]
 async fn a_stream_over_the_limit_is_refused_and_the_others_go_on() {
     let upstream = Gate::answering("done").await;
-    let gateway = TestGateway::start(&everything_to(upstream.address(), "limits: { streams: 2 }")).await;
+    let gateway = TestGateway::start(&everything_to(upstream.address(), "limits: { max-concurrent-streams: 2 }")).await;
     let mut client = Frames::connect(gateway.address()).await;
     assert_eq!(client.next_of(SETTINGS).await.setting(MAX_CONCURRENT_STREAMS), Some(2));
     for stream in [1, 3, 5] {
@@ -150,7 +150,7 @@ async fn large_bodies_pass_both_ways_at_once() {
     for (answer, body) in answers.into_iter().zip(&bodies) {
         let (status, echoed) = answer.await.unwrap();
         assert_eq!(status, 200);
-        assert!(echoed == *body, "{} octets came back of {}", echoed.len(), body.len());
+        assert!(echoed == *body, "{} bytes came back of {}", echoed.len(), body.len());
     }
 }
 

@@ -356,7 +356,7 @@ async fn a_response_that_takes_too_long_in_all_is_cut_off_for_that() {
     })
     .await;
     let config =
-        strict(upstream.address(), "").replace("upstream: echo }", "upstream: echo, timeouts: { whole: 300ms } }");
+        strict(upstream.address(), "").replace("upstream: echo }", "upstream: echo, timeouts: { total: 300ms } }");
     let gateway = TestGateway::start(&config).await;
     let mut client = RawClient::connect(gateway.address()).await;
     let response = client.say("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n").await.try_response().await;
@@ -364,7 +364,7 @@ async fn a_response_that_takes_too_long_in_all_is_cut_off_for_that() {
     failed(&gateway, "total-timeout", 1).await;
     let silent = RawUpstream::answering(b"").await;
     let config =
-        strict(silent.address(), "").replace("upstream: echo }", "upstream: echo, timeouts: { whole: 300ms } }");
+        strict(silent.address(), "").replace("upstream: echo }", "upstream: echo, timeouts: { total: 300ms } }");
     let gateway = TestGateway::start(&config).await;
     is_problem(&gateway.send(get("/")).await, 504);
     failed(&gateway, "total-timeout", 1).await;

@@ -114,9 +114,9 @@ routes:
   - {{ name: request, match: {{ path: /request }}, upstream: silent, timeouts: {{ request: 100ms }} }}
   - {{ name: plugin, match: {{ path: /plugin }}, upstream: silent, timeouts: {{ request: 100ms }}, {waits} }}
   - {{ name: response, match: {{ path: /response }}, upstream: impatient }}
-  - {{ name: head, match: {{ path: /head }}, upstream: silent, timeouts: {{ whole: 100ms }} }}
+  - {{ name: head, match: {{ path: /head }}, upstream: silent, timeouts: {{ total: 100ms }} }}
   - {{ name: body, match: {{ path: /body }}, upstream: half }}
-  - {{ name: whole, match: {{ path: /whole }}, upstream: slow, timeouts: {{ whole: 100ms }} }}
+  - {{ name: whole, match: {{ path: /whole }}, upstream: slow, timeouts: {{ total: 100ms }} }}
 ",
         waiter = guests::waiter("upstreams: [silent]", "limits: { time: 10s }"),
         silent = silent.address(),
@@ -129,9 +129,9 @@ routes:
         ("/request", "no response after"),
         ("/plugin", "it waited until `timeouts.request` was over"),
         ("/response", "the upstream's `timeouts.response`"),
-        ("/head", "(`timeouts.whole`)"),
+        ("/head", "(`timeouts.total`)"),
         ("/body", "within `timeouts.body`"),
-        ("/whole", "within `timeouts.whole`"),
+        ("/whole", "within `timeouts.total`"),
     ] {
         let _ = Client::connect(address).await.try_send(Request::get(path)).await;
         let line = process.logged(limit).await;

@@ -47,7 +47,7 @@ async fn gateway(authority: &Authority, upstream: &Upstream, rule: &str, more: &
     TestGateway::start_in(folder, &config(upstream.address(), rule, more)).await
 }
 
-/// Version 2 with TCP over IPv4 from 192.0.2.8, and so many octets of type-length-values.
+/// Version 2 with TCP over IPv4 from 192.0.2.8, and so many bytes of type-length-values.
 fn binary(more: u16) -> Vec<u8> {
     let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11".to_vec();
     header.extend((12 + more).to_be_bytes());

@@ -103,7 +103,7 @@ async fn two_processes_let_through_together_what_the_limit_says() {
         ];
         let mut addresses = Vec::new();
         for process in &mut processes {
-            process.logged("the state is in Redis").await;
+            process.logged("redis state backend available").await;
             addresses.push(process.addresses().await[0]);
         }
         let began = Instant::now();
@@ -153,29 +153,29 @@ async fn how_it_goes_with_redis_is_counted() {
         let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {series} in\n{metrics}")).parse().unwrap()
     };
-    let answered = "gateway_state_questions_total{result=\"answered\"}";
+    let answered = "gateway_redis_requests_total{result=\"ok\"}";
     let before = figure(answered).await;
     for _ in 0..3 {
         assert_eq!(gateway.get("/").await.status, 200);
     }
     assert_eq!(figure(answered).await, before + 3.0);
-    assert_eq!(figure("gateway_state_up").await, 1.0);
-    assert!(figure("gateway_state_seconds_total").await > 0.0);
+    assert_eq!(figure("gateway_redis_up").await, 1.0);
+    assert!(figure("gateway_redis_request_duration_seconds_sum").await > 0.0);
 
     redis.signal("KILL").await;
     // The first one may be the one that finds out.
     eventually("it being known", async || {
-        gateway.get("/").await.status == 200 && figure("gateway_state_up").await == 0.0
+        gateway.get("/").await.status == 200 && figure("gateway_redis_up").await == 0.0
     })
     .await;
-    let unasked = "gateway_state_questions_total{result=\"unasked\"}";
+    let unasked = "gateway_redis_requests_total{result=\"skipped\"}";
     let before = figure(unasked).await;
     assert_eq!(gateway.get("/").await.status, 200);
     assert_eq!(figure(unasked).await, before + 1.0);
 
     let alone = TestGateway::start("routes: [{ name: all, respond: { status: 204 } }]\n").await;
     let metrics = alone.metrics().await;
-    assert!(!metrics.lines().any(|line| line.starts_with("gateway_state_")), "there is nothing that could be up");
+    assert!(!metrics.lines().any(|line| line.starts_with("gateway_redis_")), "there is nothing that could be up");
 }
 
 #[tokio::test]
@@ -270,9 +270,9 @@ async fn redis_is_reached_over_tls_by_a_user_with_a_password() {
             Process::start_with(folder.path(), ["run", "-c", "gateway.yaml"], &[("REDIS_PASSWORD", password)]);
         let address = process.addresses().await[0];
         let line = if lets_in {
-            process.logged("the state is in Redis").await
+            process.logged("redis state backend available").await
         } else {
-            process.logged("the state in Redis is away").await
+            process.logged("redis state backend unavailable").await
         };
         assert!(!line.contains(password), "{line}");
         let response = Client::connect(address).await.send(Request::get("/")).await;

@@ -252,7 +252,7 @@ async fn half_a_handshake_is_given_up_in_time() {
     let authority = Authority::new();
     let upstream = Upstream::echo().await;
     let gateway = gateway_of(&authority, upstream.address(), "").await;
-    // A record that announces a ClientHello of 512 octets and has four of them; and silence.
+    // A record that announces a ClientHello of 512 bytes and has four of them; and silence.
     let beginnings: [&[u8]; 2] = [&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc], &[]];
     let mut streams = Vec::new();
     for beginning in beginnings {

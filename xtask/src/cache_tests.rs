@@ -23,7 +23,7 @@ const PACKAGES: [&str; 3] = ["http-cache-tests@0.4.5", "node-fetch@2", "liquidjs
 const DOCUMENT: &str = "docs/cache-tests.md";
 
 /// One test of the suite and what came of it.
-struct Outcome {
+struct TestOutcome {
     suite: String,
     id: String,
     name: String,
@@ -98,13 +98,13 @@ fn configured(name: &str, scratch: &Path, origin: u16) -> Result<(u16, PathBuf)>
     Ok((port, config))
 }
 
-fn ask(suite: &Path, port: u16) -> Result<Vec<Outcome>> {
+fn ask(suite: &Path, port: u16) -> Result<Vec<TestOutcome>> {
     let mut node = Command::new("node");
     node.arg("--no-warnings").arg(file("run.mjs")).arg(suite).arg(format!("http://127.0.0.1:{port}"));
     let results: serde_json::Value = serde_json::from_str(&shell::output(&mut node)?).context("no results")?;
     let results = results.as_array().context("results are a list")?;
     let text = |test: &serde_json::Value, member: &str| test[member].as_str().unwrap_or_default().to_owned();
-    let outcome = |test| Outcome {
+    let outcome = |test| TestOutcome {
         suite: text(test, "suite"),
         id: text(test, "id"),
         name: text(test, "name"),
@@ -114,7 +114,7 @@ fn ask(suite: &Path, port: u16) -> Result<Vec<Outcome>> {
     Ok(results.iter().map(outcome).collect())
 }
 
-fn document(theirs: &[Outcome], ours: &[Outcome], nginx: &str) -> String {
+fn document(theirs: &[TestOutcome], ours: &[TestOutcome], nginx: &str) -> String {
     let mut out = format!(
         "# The gateway's cache and http-tests/cache-tests
 
@@ -129,7 +129,7 @@ answer is right, and is not counted here.
         PACKAGES[0]
     );
     for kind in ["required", "optimal"] {
-        let of = |all: &[Outcome], passed: bool| {
+        let of = |all: &[TestOutcome], passed: bool| {
             let counted = all.iter().filter(|test| test.kind == kind && test.outcome != "untested");
             counted.filter(|test| !passed || test.outcome == "pass").count()
         };

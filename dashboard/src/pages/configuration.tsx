@@ -64,13 +64,13 @@ export function Configuration() {
     try {
       const answer: InForce = await (await ask(target, init)).json();
       const written = answer.written ? "and in the file" : `but not in the file: ${answer.not_written}`;
-      say({ good: true, text: `Revision ${answer.revision} is in force, ${written}.` });
+      say({ good: true, text: `Revision ${answer.revision} is active, ${written}.` });
       await load();
       revisions.again();
     } catch (error) {
       const why = refusal(error);
       setProblems(why.problems);
-      say({ good: false, text: `Nothing has changed: ${why.message}.` });
+      say({ good: false, text: `Not applied: ${why.message}.` });
     }
   };
   const apply = () => applied("/config", { method: "PUT", body: text, headers: { "if-match": base?.tag ?? "" } });
@@ -82,7 +82,7 @@ export function Configuration() {
       <Editor text={text} problems={problems} edit={setText} />
       <div class="row">
         <button type="button" class="main" disabled={!changed || judgement?.valid === false} onClick={apply}>
-          Put in force
+          Apply
         </button>
         <button type="button" disabled={!changed} onClick={load}>
           Discard changes
@@ -93,11 +93,11 @@ export function Configuration() {
           ) : base === undefined ? (
             "Loading …"
           ) : !changed ? (
-            "As it is in force."
+            "This is the active configuration."
           ) : judgement === undefined ? (
             "Checking …"
           ) : judgement.valid ? (
-            <Badge kind="good">Nothing is wrong with it.</Badge>
+            <Badge kind="good">The configuration is valid.</Badge>
           ) : (
             <Badge kind="bad">{judgement.problems.length === 1 ? "1 problem" : `${judgement.problems.length} problems`}</Badge>
           )}
@@ -118,18 +118,18 @@ export function Configuration() {
         {revisions.value?.map((revision) => (
           <tr key={revision.id}>
             <th scope="row">
-              {revision.id} {revision.present ? <Badge kind="good">in force</Badge> : null}
+              {revision.id} {revision.active ? <Badge kind="good">active</Badge> : null}
             </th>
             <td>{date(revision.at)}</td>
             <td>
-              {revision.who ?? { start: "the start", reload: "a reload" }[revision.origin] ?? revision.origin}
-              {revision.back_to ? `, back to ${revision.back_to}` : ""}
+              {revision.operator ?? { start: "the start", reload: "a reload" }[revision.origin] ?? revision.origin}
+              {revision.rolled_back_to ? `, rollback to ${revision.rolled_back_to}` : ""}
             </td>
             <td class="number">{bytes(revision.bytes)}</td>
             <td>
-              {revision.present ? null : (
+              {revision.active ? null : (
                 <button type="button" class="small" onClick={() => back(revision.id)}>
-                  Go back to {revision.id}
+                  Roll back to {revision.id}
                 </button>
               )}
             </td>
@@ -209,7 +209,7 @@ function Difference({ id }: { id: number }) {
   const kind = (line: string) => (line.startsWith("+") ? "added" : line.startsWith("-") ? "removed" : "");
   return (
     <details onToggle={open}>
-      <summary>to the one before</summary>
+      <summary>to the previous revision</summary>
       <pre class="diff">
         {text?.split("\n").map((line, place) => (
           <span key={place} class={kind(line)}>

@@ -12,23 +12,23 @@ export function Overview({ stats, gateway }: PageProps) {
   return (
     <>
       <div class="cards">
-        <Card title="Requests" note="a second">
+        <Card title="Requests" note="per second">
           {rate(lately?.requests ?? 0)}
         </Card>
         <Card title="Errors" note="5xx, or no response">
           {share(lately?.errors ?? 0, lately?.requests ?? 0)}
         </Card>
-        <Card title="Half within">{span(lately && percentile(lately.duration, bounds, 0.5))}</Card>
-        <Card title="99 % within">{span(lately && percentile(lately.duration, bounds, 0.99))}</Card>
+        <Card title="p50">{span(lately && percentile(lately.duration, bounds, 0.5))}</Card>
+        <Card title="p99">{span(lately && percentile(lately.duration, bounds, 0.99))}</Card>
         <Card title="Connections" note="of clients">
           {whole(last?.connections ?? 0)}
         </Card>
-        <Card title="Configuration" note="revision in force">
+        <Card title="Configuration" note="active revision">
           {gateway ? gateway.revision : "–"}
         </Card>
       </div>
       <Chart
-        title="Requests a second"
+        title="Requests per second"
         unit={rate}
         lines={[
           { name: "all", class: "first", values: over((one) => one.requests) },
@@ -40,12 +40,12 @@ export function Overview({ stats, gateway }: PageProps) {
         unit={span}
         lines={[
           { name: "50 %", class: "first", values: over((one) => percentile(one.duration, bounds, 0.5)) },
-          { name: "95 %", class: "second", values: over((one) => percentile(one.duration, bounds, 0.95)) },
+          { name: "p95", class: "second", values: over((one) => percentile(one.duration, bounds, 0.95)) },
           { name: "99 %", class: "third", values: over((one) => percentile(one.duration, bounds, 0.99)) },
         ]}
       />
       <h3>Busiest routes</h3>
-      <Table caption="Busiest routes in the last ten seconds" heads={["Route", "Requests/s", "Errors", "50 %", "95 %", "99 %"]}>
+      <Table caption="Busiest routes in the last ten seconds" heads={["Route", "Requests/s", "Errors", "p50", "p95", "p99"]}>
         {busiest.slice(0, 10).map(([name, route]) => (
           <tr key={name}>
             <th scope="row">{name || "(no route)"}</th>
@@ -66,7 +66,7 @@ export function Overview({ stats, gateway }: PageProps) {
       </Table>
       {failures.length ? (
         <>
-          <h3>What the gateway itself ended, since its start</h3>
+          <h3>Failures since the start, by reason</h3>
           <ul class="tags">
             {failures.map(([reason, count]) => (
               <li key={reason}>

@@ -11,7 +11,7 @@ export function Plugins({ stats }: PageProps) {
   return (
     <>
       <Trouble error={plugins.error} />
-      <h3>Where the microseconds go</h3>
+      <h3>Time per plugin</h3>
       <p class="note">Mean time of a request in each plugin, all phases together, since the start.</p>
       <Microseconds stats={stats} />
       <h3>Plugins</h3>
@@ -35,7 +35,7 @@ export function Plugins({ stats }: PageProps) {
               <td>{plugin.phases.join(", ")}</td>
               <td class="number">{whole(calls)}</td>
               <td class="number">{span(calls ? took / calls : undefined)}</td>
-              <td class="number">{whole(all.reduce((sum, one) => sum + one.answers, 0))}</td>
+              <td class="number">{whole(all.reduce((sum, one) => sum + one.local_replies, 0))}</td>
               <td class="number">{failures ? <Badge kind="bad">{whole(failures)}</Badge> : 0}</td>
               <td class="number">{whole(plugin.instances)}</td>
               <td class="number">{bytes(plugin.memory_bytes)}</td>
@@ -48,7 +48,7 @@ export function Plugins({ stats }: PageProps) {
           );
         })}
       </Table>
-      <h3>Last breakdowns</h3>
+      <h3>Recent traps</h3>
       {traps.value?.length ? (
         traps.value.map((trap, place) => (
           <details key={place} class="card">

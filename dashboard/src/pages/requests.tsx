@@ -75,18 +75,18 @@ export function Requests() {
         ))}
         <label class="check">
           <input type="checkbox" checked={failed} onChange={(event) => onlyFailed(event.currentTarget.checked)} />
-          only what the gateway ended
+          only failures of the gateway
         </label>
         <button type="button" onClick={() => pause(!paused)}>
-          {paused ? "Go on" : "Pause"}
+          {paused ? "Resume" : "Pause"}
         </button>
         <button type="button" onClick={() => setRows([])}>
           Clear
         </button>
       </form>
       <Trouble error={error} />
-      {missed ? <p class="note">{missed} came too fast to be shown.</p> : null}
-      <Table caption="Requests as they end" heads={["At", "Request", "Route", "Status", "Took", "Upstream", "Plugins", "Client"]}>
+      {missed ? <p class="note">{missed} were not shown: too many per second.</p> : null}
+      <Table caption="Requests as they end" heads={["Time", "Request", "Route", "Status", "Duration", "Upstream", "Plugins", "Client"]}>
         {rows.map((row) => (
           <tr key={row.request_id}>
             <td>{time(row.at)}</td>

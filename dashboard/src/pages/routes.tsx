@@ -41,7 +41,7 @@ export function Routes({ stats }: PageProps) {
         {shown.length} of {value?.length ?? 0}
         {shown.length > 200 ? ", the first 200 of them shown" : ""}
       </p>
-      <Table caption="Routes" heads={["Route", "Matches", "Plugins", "To", "Requests/s", "Errors", "95 %"]}>
+      <Table caption="Routes" heads={["Route", "Matches", "Plugins", "To", "Requests/s", "Errors", "p95"]}>
         {shown.slice(0, 200).map((route, place) => {
           const lately = stats.lately?.routes.get(route.name);
           return (

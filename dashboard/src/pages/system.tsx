@@ -11,7 +11,7 @@ export function System({ gateway }: PageProps) {
     <>
       <div class="cards">
         <Card title="Version">{gateway?.version ?? "–"}</Card>
-        <Card title="Runs since">{gateway ? date(gateway.started) : "–"}</Card>
+        <Card title="Started">{gateway ? date(gateway.started) : "–"}</Card>
         <Card title="Workers">{gateway ? whole(gateway.workers) : "–"}</Card>
       </div>
       <LogLevel />
@@ -35,12 +35,12 @@ export function System({ gateway }: PageProps) {
           ))}
         </Table>
       ) : null}
-      <h3>Changes by operators</h3>
-      <Table caption="Changes by operators" heads={["At", "Who", "What", "Answer"]}>
+      <h3>Audit log</h3>
+      <Table caption="Audit log" heads={["Time", "Operator", "Request", "Status"]}>
         {changes.value?.map((change, place) => (
           <tr key={place}>
             <td>{date(change.at)}</td>
-            <td>{change.who}</td>
+            <td>{change.operator}</td>
             <td>
               {change.method} <code>{change.target}</code>
             </td>

@@ -40,7 +40,7 @@ export function Upstreams({ stats }: PageProps) {
               heads={["Endpoint", "Health", "In flight", "Requests", "Failures", "Weight", "Direct"]}
             >
               {upstream.endpoints.map((endpoint) => (
-                <tr key={endpoint.address} class={endpoint.health === "fit" ? "" : "ill"}>
+                <tr key={endpoint.address} class={endpoint.health === "healthy" ? "" : "ill"}>
                   <th scope="row">
                     {endpoint.address}
                     {endpoint.url.includes(endpoint.address) ? null : <span class="note"> {endpoint.url}</span>}
@@ -55,7 +55,7 @@ export function Upstreams({ stats }: PageProps) {
                     <Weight endpoint={endpoint} set={(weight) => direct(upstream.name, endpoint, { weight })} />
                     {endpoint.weight === endpoint.configured_weight ? null : (
                       <button type="button" class="small" onClick={() => direct(upstream.name, endpoint, { weight: null })}>
-                        back to {endpoint.configured_weight}
+                        reset to {endpoint.configured_weight}
                       </button>
                     )}
                   </td>
@@ -73,7 +73,7 @@ export function Upstreams({ stats }: PageProps) {
               ))}
               {upstream.endpoints.length === 0 ? (
                 <tr>
-                  <td colSpan={7}>No endpoint is known: its names lead nowhere so far.</td>
+                  <td colSpan={7}>No endpoints: DNS lookups have returned no addresses.</td>
                 </tr>
               ) : null}
             </Table>
@@ -106,7 +106,7 @@ function Weight({ endpoint, set }: { endpoint: Endpoint; set: (weight: number) =
 }
 
 function Health({ endpoint }: { endpoint: Endpoint }) {
-  const kind = { fit: "good", ejected: "bad", unhealthy: "bad" } as const;
+  const kind = { healthy: "good", ejected: "bad", unhealthy: "bad" } as const;
   return (
     <>
       <Badge kind={kind[endpoint.health]}>{endpoint.health}</Badge> {endpoint.drained ? <Badge kind="warn">drained</Badge> : null}

@@ -4,9 +4,9 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, criterion_group};
 use gateway_http::{
-    census::Census,
     forwarded::Peer,
     framing, hop,
+    known_headers::KnownHeaders,
     path::{Normal, normalise},
     request_id::RequestIds,
 };
@@ -34,8 +34,8 @@ fn steps(c: &mut Criterion) {
     let mut group = c.benchmark_group("head");
 
     let admit = |head: &mut Parts| {
-        let census = Census::of(&head.headers);
-        framing::admit(head, census, &config.limits).map(|address| address.authority.len())
+        let known_headers = KnownHeaders::of(&head.headers);
+        framing::admit(head, known_headers, &config.limits).map(|address| address.authority.len())
     };
     assert_eq!(admit(&mut parts()).ok(), Some("api.example.com".len()));
     group.bench_function("is it unambiguous", |b| b.iter_batched_ref(parts, admit, BatchSize::SmallInput));
@@ -50,15 +50,15 @@ fn steps(c: &mut Criterion) {
     group.bench_function("path in normal form", |b| b.iter(|| path(black_box(&plain))));
     group.bench_function("path to be normalised", |b| b.iter(|| path(black_box(&odd))));
 
-    let strip = |headers: &mut HeaderMap| hop::strip(headers, Census::of(headers));
+    let strip = |headers: &mut HeaderMap| hop::strip(headers, KnownHeaders::of(headers));
     group.bench_function("hop-by-hop fields", |b| b.iter_batched_ref(|| headers(false), strip, BatchSize::SmallInput));
 
-    let assign = |headers: &mut HeaderMap| ids.assign(headers, Census::of(headers), false).len();
+    let assign = |headers: &mut HeaderMap| ids.assign(headers, KnownHeaders::of(headers), false).len();
     assert!(assign(&mut headers(false)) > 0);
     group.bench_function("request id", |b| b.iter_batched_ref(|| headers(false), assign, BatchSize::SmallInput));
 
     let authority = HeaderValue::from_static("api.example.com");
-    let announce = |headers: &mut HeaderMap| peer.announce(headers, Census::of(headers), &authority, &[]).scheme;
+    let announce = |headers: &mut HeaderMap| peer.announce(headers, KnownHeaders::of(headers), &authority, &[]).scheme;
     assert_eq!(announce(&mut headers(false)), "http");
     group.bench_function("forwarding fields", |b| {
         b.iter_batched_ref(|| headers(false), announce, BatchSize::SmallInput)
@@ -66,12 +66,12 @@ fn steps(c: &mut Criterion) {
 
     group.bench_function("all of it", |b| {
         let all = |head: &mut Parts| {
-            let census = Census::of(&head.headers);
-            let address = framing::admit(head, census, &config.limits).expect("a sound request");
+            let known_headers = KnownHeaders::of(&head.headers);
+            let address = framing::admit(head, known_headers, &config.limits).expect("a sound request");
             let target = clear(&address.target, &head.method);
-            hop::strip(&mut head.headers, census);
-            let id = ids.assign(&mut head.headers, census, false);
-            let from = peer.announce(&mut head.headers, census, &address.authority, &[]);
+            hop::strip(&mut head.headers, known_headers);
+            let id = ids.assign(&mut head.headers, known_headers, false);
+            let from = peer.announce(&mut head.headers, known_headers, &address.authority, &[]);
             (target, id, from.address)
         };
         b.iter_batched_ref(parts, all, BatchSize::SmallInput);

@@ -4,7 +4,8 @@ use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use criterion::{BenchmarkId, Criterion, criterion_group};
 use gateway_pipeline::{
-    BodyFilter, Decision, Entry, Outcome, Phase, Phases, Pipeline, Scope, Slot, Stage, Step, Turn, Verdict,
+    BodyFilter, Decision, Entry, ExchangeOutcome, ExchangeSlot, Phase, Phases, Pipeline, Scope, Stage, Step, Turn,
+    Verdict,
 };
 
 use crate::support::{answered, at_once, later, outcome, slot};
@@ -33,15 +34,15 @@ impl Stage for Fake {
         Phases { request: true, response: true, complete: true }
     }
 
-    fn on_request<'a>(&'a self, _: &'a mut Slot) -> Step<'a, Decision> {
+    fn on_request<'a>(&'a self, _: &'a mut ExchangeSlot) -> Step<'a, Decision> {
         self.asked(Decision::Next)
     }
 
-    fn on_response<'a>(&'a self, _: &'a mut Slot) -> Step<'a, Option<BodyFilter>> {
+    fn on_response<'a>(&'a self, _: &'a mut ExchangeSlot) -> Step<'a, Option<BodyFilter>> {
         self.asked(None)
     }
 
-    fn on_complete<'a>(&'a self, _: &'a mut Slot, _: &'a Outcome) -> Step<'a, ()> {
+    fn on_complete<'a>(&'a self, _: &'a mut ExchangeSlot, _: &'a ExchangeOutcome) -> Step<'a, ()> {
         self.asked(())
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, hint::black_box, rc::Rc, sync::Arc, time::Durat
 
 use criterion::{BatchSize, Criterion, criterion_group};
 use gateway_core::model::{Grants, Isolation, Names, PluginLimits, SinkTarget};
-use gateway_pipeline::{Alone, Decision, Entry, Pipeline, Scope, Slot, Stage, Verdict};
+use gateway_pipeline::{Alone, Decision, Entry, ExchangeSlot, Pipeline, Scope, Stage, Verdict};
 use gateway_telemetry::{Metrics, Sinks};
 use gateway_wasm::{
     CodeCache, Pools, Prepared, Runtime, Settings,
@@ -64,7 +64,7 @@ fn standard(name: &str) -> &'static [u8] {
     gateway_standard::component(name).expect("components").expect("a standard plugin")
 }
 
-fn on_request(stage: &Alone, slot: &mut Slot) {
+fn on_request(stage: &Alone, slot: &mut ExchangeSlot) {
     let decision = at_once(stage.request(slot)).expect("no failure");
     assert!(matches!(decision, Decision::Next));
 }
@@ -136,7 +136,7 @@ fn standard_plugins(c: &mut Criterion) {
     };
     let response = |group: &mut criterion::BenchmarkGroup<'_, _>, name: &str, stage: &Alone| {
         let fresh = || answered(slot());
-        let run = |slot: &mut Slot| at_once(stage.response(slot)).expect("no failure");
+        let run = |slot: &mut ExchangeSlot| at_once(stage.response(slot)).expect("no failure");
         let mut seen = fresh();
         run(&mut seen);
         group.bench_function(name, |b| b.iter_batched_ref(fresh, run, BatchSize::SmallInput));
@@ -181,7 +181,7 @@ fn five_together(c: &mut Criterion) {
         Pipeline::new(Scope::default(), stages.map(entry).into())
     };
     let (until, outcome) = (later(), outcome());
-    let run = |pipeline: &Pipeline, mut slot: Slot| {
+    let run = |pipeline: &Pipeline, mut slot: ExchangeSlot| {
         let passed = at_once(pipeline.request(&mut slot, until));
         assert!(matches!(passed.verdict, Verdict::Forward));
         let mut slot = answered(slot);
@@ -235,7 +235,7 @@ fn instances(c: &mut Criterion) {
         ("jwt", world.stage(standard("jwt"), &jwt(), Isolation::Request)),
     ];
     for (name, stage) in &stages {
-        let run = |slot: &mut Slot| {
+        let run = |slot: &mut ExchangeSlot| {
             on_request(stage, slot);
             black_box(slot);
         };

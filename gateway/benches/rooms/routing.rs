@@ -4,7 +4,7 @@ use std::{fmt::Write, hint::black_box};
 
 use criterion::{BenchmarkId, Criterion, criterion_group};
 use gateway_core::model::Config;
-use gateway_route::{Found, Query, Table};
+use gateway_route::{Query, RouteMatch, Table};
 use http::{HeaderMap, Method};
 
 use crate::support::config;
@@ -57,7 +57,7 @@ fn lookups(c: &mut Criterion) {
             let mut run = || {
                 turn = (turn + 1) % asked.len();
                 match table.find(&query(host(&asked[turn]), &paths[turn], &no_headers)) {
-                    Found::Route { index, .. } => assert_eq!(index, asked[turn] * 4 + offset),
+                    RouteMatch::Route { index, .. } => assert_eq!(index, asked[turn] * 4 + offset),
                     other => panic!("{other:?}"),
                 }
             };
@@ -65,7 +65,7 @@ fn lookups(c: &mut Criterion) {
         }
         let missed = query("api.example.com", "/service-0/nothing/here", &no_headers);
         group.bench_function(BenchmarkId::new("miss", size), |b| {
-            b.iter(|| assert!(matches!(table.find(black_box(&missed)), Found::NotFound)));
+            b.iter(|| assert!(matches!(table.find(black_box(&missed)), RouteMatch::NotFound)));
         });
     }
     group.finish();

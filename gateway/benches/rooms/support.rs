@@ -17,7 +17,7 @@ use gateway_http::{
     body::{Body, Traffic},
     deadline::Deadline,
 };
-use gateway_pipeline::{Bounds, Exchange, Outcome, Phase, RequestHead, ResponseHead, Slot, Start};
+use gateway_pipeline::{Bounds, Exchange, ExchangeOutcome, ExchangeSlot, Phase, RequestHead, ResponseHead, Start};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
 
 /// HS256 for the secret of `benches/five-plugins.yaml`: issuer, audience, a subject, and an end in 2100.
@@ -43,8 +43,8 @@ pub fn headers(host: bool) -> HeaderMap {
 }
 
 /// An exchange that has just been admitted.
-pub fn slot() -> Slot {
-    Slot::new(Exchange::new(Start {
+pub fn slot() -> ExchangeSlot {
+    ExchangeSlot::new(Exchange::new(Start {
         id: HeaderValue::from_static("0197f2c1-5b7e-7c3a-9d51-6f0b1a2c3d4e"),
         client: [192, 0, 2, 7].into(),
         secured: None,
@@ -71,7 +71,7 @@ pub fn slot() -> Slot {
 }
 
 /// The exchange when its response is there.
-pub fn answered(mut slot: Slot) -> Slot {
+pub fn answered(mut slot: ExchangeSlot) -> ExchangeSlot {
     let mut headers = HeaderMap::new();
     for (name, value) in [("server", "upstream/1.0"), ("content-type", "application/json"), ("content-length", "1024")]
     {
@@ -82,8 +82,8 @@ pub fn answered(mut slot: Slot) -> Slot {
     slot
 }
 
-pub fn outcome() -> Outcome {
-    Outcome {
+pub fn outcome() -> ExchangeOutcome {
+    ExchangeOutcome {
         status: Some(200),
         failure: None,
         upstream: Some("service".into()),

@@ -119,7 +119,8 @@ pub fn component(module: &[u8], wit: &str) -> Result<Vec<u8>, ComponentError> {
         .map_err(ComponentError::Module)
 }
 
-/// A core module without the sections that only tell about its sources. What is no module is left to whoever reads it next.
+/// A core module without the sections that only tell about its sources. What is not a module is rejected by
+/// the next reader.
 pub fn without_debug_info(module: &[u8]) -> Vec<u8> {
     const CUSTOM: u8 = 0;
     let mut lean = module.get(..8).unwrap_or(module).to_vec();
@@ -212,7 +213,7 @@ mod tests {
         };
         let lean = without_debug_info(&module(&["name", "producers", ".debug_info", ".debug_line"]));
         assert_eq!(lean, module(&["producers"]));
-        // Cut off: whoever reads it next says so.
+        // Truncated: the next reader reports it.
         let whole = module(&["name"]);
         for end in 0..whole.len() {
             let _ = without_debug_info(&whole[..end]);

@@ -33,39 +33,40 @@ pub(super) use upstream::*;
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 #[schemars(title = "Gateway configuration", extend("required" = ["listeners", "routes"]))]
 pub(super) struct File {
-    /// Worker threads; as many as there are cores if left out.
+    /// Number of worker threads; the number of cores by default.
     #[schemars(range(min = 1, max = 1024))]
     pub workers: Option<usize>,
     /// Where clients connect.
     #[schemars(length(min = 1))]
     pub listeners: Vec<Part<Listener>>,
-    /// The operator's own listener: `/healthz`, `/readyz`, `/metrics`, and the API below `/api/v1`.
+    /// The admin listener: `/healthz`, `/readyz`, `/metrics`, and the admin API under `/api/v1`.
     pub admin: Option<Part<Admin>>,
     /// The gateway's own log.
     pub log: Part<Log>,
-    /// Traces in OpenTelemetry's format; none are made, and `traceparent` passes untouched, if left out.
+    /// OpenTelemetry traces. By default no traces are made and `traceparent` is forwarded unchanged.
     pub tracing: Option<Part<Tracing>>,
-    /// Networks or addresses of proxies before the gateway, whose `Forwarded`, `X-Forwarded-*` and request
-    /// identifiers are believed.
+    /// Networks or addresses of proxies in front of the gateway whose `Forwarded`, `X-Forwarded-*` and
+    /// request identifiers are trusted.
     pub trusted_proxies: Vec<Part<String>>,
-    /// How paths are read that services read differently; a route may have its own.
+    /// How to handle paths that services interpret differently; a route can override it.
     pub paths: Part<Paths>,
-    /// What is too much.
+    /// Limits on sizes and numbers.
     pub limits: Part<Limits>,
-    /// What is too long.
+    /// Timeouts.
     pub timeouts: Part<Timeouts>,
-    /// Values kept out of this file, for plugins that are granted them by name.
+    /// Secret values outside of this file, which plugins are granted by name.
     #[schemars(extend("propertyNames" = Name::schema()))]
     pub secrets: BTreeMap<String, Part<Secret>>,
-    /// Files that plugins read, by name: descriptions of services, tables, lists. A change of one is taken up like one of this file.
+    /// Files that plugins read, by name: descriptions of services, tables, lists. They are watched for
+    /// changes like this file.
     #[schemars(extend("propertyNames" = Name::schema()))]
     pub files: BTreeMap<String, Part<FileSource>>,
     /// Where plugins write lines, by name: `stdout`, `stderr` or a file.
     #[schemars(extend("propertyNames" = Name::schema()))]
     pub sinks: BTreeMap<String, Part<Sink>>,
-    /// Where the state of plugins is: counts of `rate-limit`, and such.
+    /// The state backend of plugins: counters of `rate-limit` and others.
     pub state: Part<State>,
-    /// How the names of endpoints are looked up.
+    /// DNS resolution of endpoints.
     pub dns: Part<Dns>,
     /// The services behind the gateway, by name.
     #[schemars(extend("propertyNames" = Name::schema()))]
@@ -76,33 +77,33 @@ pub(super) struct File {
     pub plugins: BTreeMap<String, Part<Plugin>>,
     /// Plugins that run before each route's own, on every route.
     pub global_plugins: Vec<Part<PluginUse>>,
-    /// Which requests go where. The most specific route wins, whatever the order here.
+    /// Routes. The most specific matching route wins, regardless of their order.
     pub routes: Vec<Part<Route>>,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(super) struct Paths {
-    /// What becomes of a path with `%2F` or `%5C`: `reject` answers with 400, `keep` forwards them as they are, `decode`
-    /// turns `%2F` into `/` before routing. If the path leads to different routes with and without decoding, all of them
-    /// must say the same; else the answer is 400.
+    /// Handling of paths with `%2F` or `%5C`: `reject` responds with 400, `keep` forwards them unchanged,
+    /// `decode` turns `%2F` into `/` before routing. If the path leads to different routes with and without
+    /// decoding, all of them must have the same setting, otherwise the response is 400.
     pub encoded_slashes: EncodedSlashes,
-    /// Several slashes in a row become one before routing. With `false` they stay.
+    /// Merge consecutive slashes before routing.
     pub merge_slashes: bool,
-    /// What becomes of a path with `;name=value` in a segment: `same-route` forwards it if it leads to the same route
-    /// without the parameters, and else answers with 400; `keep` forwards it in any case.
+    /// Handling of paths with `;name=value` in a segment: `same-route` forwards the path if it leads to the
+    /// same route without the parameters, otherwise it responds with 400; `keep` always forwards it.
     pub matrix_parameters: MatrixParameters,
 }
 
-/// What is left out is as in the general `paths`.
+/// Omitted options are inherited from the global `paths`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(super) struct RoutePaths {
-    /// What becomes of a path with `%2F` or `%5C`.
+    /// Handling of paths with `%2F` or `%5C`.
     pub encoded_slashes: Option<EncodedSlashes>,
-    /// Several slashes in a row become one.
+    /// Merge consecutive slashes.
     pub merge_slashes: Option<bool>,
-    /// What becomes of a path with `;name=value` in a segment.
+    /// Handling of paths with `;name=value` in a segment.
     pub matrix_parameters: Option<MatrixParameters>,
 }
 
@@ -136,9 +137,9 @@ pub(super) enum StandardSink {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct FileSink {
-    /// Appended to; opened anew on reload and on SIGUSR1.
+    /// The file to append to; reopened on reload and on SIGUSR1.
     pub file: String,
-    /// When the file is renamed and a new one begun; without it, never.
+    /// Log rotation; disabled by default.
     #[schemars(extend("examples" = [{ "size": "100MiB", "keep": 5 }]))]
     pub rotate: Option<Rotate>,
 }
@@ -146,10 +147,10 @@ pub(super) struct FileSink {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Rotate {
-    /// What a file may hold; only a line that is longer makes it larger.
+    /// Maximum size of a file.
     #[serde(with = "ByteSize::<{ 4 * KIB }, TIB>")]
     pub size: u64,
-    /// How many full files are kept: `FILE.1`, the newest, to `FILE.5`.
+    /// Number of rotated files to keep: `FILE.1`, the newest, to `FILE.5`.
     #[serde(default = "kept_files")]
     #[schemars(range(min = 1, max = 1000))]
     pub keep: u32,
@@ -167,13 +168,13 @@ pub(super) struct Plugin {
     pub component: Option<Part<String>>,
     /// The SHA-256 of a component by its URL, in hexadecimal.
     pub sha256: Option<Part<String>>,
-    /// What the plugin may touch.
+    /// Resources that the plugin can use.
     pub grants: Part<Grants>,
     pub limits: Part<PluginLimits>,
     pub isolation: Part<Isolation>,
 }
 
-/// A plugin without a grant cannot be loaded if it wants what the grant is for.
+/// A plugin that needs a grant which it does not have is not loaded.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(super) struct Grants {
@@ -204,7 +205,7 @@ pub(super) enum PluginUse {
 pub(super) struct ConfiguredUse {
     /// A standard plugin, or one of `plugins`.
     pub name: Part<String>,
-    /// What the plugin's own documentation says.
+    /// The configuration of the plugin; see its documentation.
     #[schemars(with = "Anything")]
     pub config: Option<Value>,
     /// When the plugin itself fails: `fail` answers with 500, `skip` goes on without it and without the headers that it sets or
@@ -224,26 +225,26 @@ pub(super) struct Route {
     /// All conditions must hold; every request matches if left out.
     #[serde(rename = "match")]
     pub matches: Part<Match>,
-    /// In this order for the request, backwards for the response.
+    /// Called in this order for requests, in reverse order for responses.
     pub plugins: Vec<Part<PluginUse>>,
     /// One of `upstreams`. A route has this, or `split`, or `redirect`, or `respond`.
     pub upstream: Option<Part<String>>,
-    /// Several upstreams, each with its share of the requests: a new version beside the old one.
+    /// Several upstreams that share the requests by weight, for example for a canary deployment.
     #[schemars(length(min = 2))]
     pub split: Option<Vec<Part<Split>>>,
-    /// The client is sent elsewhere.
+    /// A redirect.
     pub redirect: Option<Part<Redirect>>,
-    /// The gateway answers by itself.
+    /// A fixed response.
     pub respond: Option<Part<Respond>>,
     /// Protocols that clients may switch to in the middle of an HTTP/1.1 connection; none if left out.
     pub upgrades: Part<Vec<Upgrade>>,
-    /// How paths are read that services read differently.
+    /// How to handle paths that services interpret differently.
     pub paths: Part<RoutePaths>,
     pub limits: Part<RouteLimits>,
     pub timeouts: Part<RouteTimeouts>,
 }
 
-/// A path, or where else the contents come from.
+/// A path, or another source of the contents.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub(super) enum FileSource {
@@ -251,11 +252,11 @@ pub(super) enum FileSource {
     Reflected(ReflectedFile),
 }
 
-/// The descriptors of gRPC services, from themselves.
+/// Descriptors of gRPC services by server reflection.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct ReflectedFile {
-    /// The upstream that is asked by gRPC's reflection protocol, at the start and at each reload.
+    /// The upstream to query by gRPC server reflection, at startup and at each reload.
     pub reflection: Part<String>,
 }
 
@@ -267,11 +268,11 @@ pub(super) struct Match {
     /// Several of them; any may match.
     #[schemars(length(min = 1))]
     pub hosts: Option<Vec<Part<String>>>,
-    /// `/users/{id}`: `{name}` is one segment, `{*name}` at the end is all that is left.
+    /// `/users/{id}`: `{name}` matches one segment, `{*name}` at the end all remaining segments.
     #[schemars(extend("default" = EVERY_PATH))]
     pub path: Option<Part<String>>,
-    /// Instead of `path`: what a plugin of this route says that it has an answer for with its configuration, such as the calls
-    /// of a service. `methods` are then further ones, such as `OPTIONS` for `cors`.
+    /// Instead of `path`: the endpoints that a plugin of this route declares for its configuration, such as
+    /// the methods of a gRPC service. `methods` are then further ones, such as `OPTIONS` for `cors`.
     pub from_plugin: Option<Part<String>>,
     /// Any of them; every method if left out.
     #[schemars(length(min = 1))]
@@ -301,10 +302,10 @@ pub(super) struct RouteLimits {
 pub(super) struct RouteTimeouts {
     /// As the general `request`.
     pub request: Option<RequestTimeout>,
-    /// From the head of the request to the last byte of the response; as long as it flows, if left out.
+    /// From the request's header section to the last byte of the response; no limit by default.
     #[serde(with = "Optional::<Wait>")]
-    pub whole: Option<Duration>,
-    /// After an upgrade: nothing moves in either direction.
+    pub total: Option<Duration>,
+    /// Idle time of an upgraded connection.
     #[serde(with = "Optional::<Wait>")]
     pub upgrade_idle: Option<Duration>,
 }

@@ -72,7 +72,7 @@ fn the_smallest_file_has_all_the_defaults() {
         store_bytes: 256 << 20,
         plugin_instances: 4000,
         connections: 16_384,
-        streams: 128,
+        max_concurrent_streams: 128,
     };
     assert_eq!(config.limits, limits);
     let secs = Duration::from_secs;
@@ -162,30 +162,36 @@ fn what_is_said_of_upstreams_arrives() {
         failure_rate: Some(Percent(50)),
         minimum_requests: 3,
         window: secs(60),
-        eject_for: secs(10),
-        eject_for_at_most: secs(120),
+        ejection_time: secs(10),
+        max_ejection_time: secs(120),
         max_ejected: Percent(20),
     };
     let health = Health { active: Some(active), passive: Some(passive), panic_threshold: Percent(0) };
     assert_eq!(users.health, health);
     let on = RetryOn { connect_failure: false, reset: true, timeout: true, statuses: vec![429, 503] };
-    let retry =
-        Retry { attempts: 3, on, budget: Percent(10), budget_floor: 0, backoff: secs(1), backoff_at_most: secs(1) };
+    let retry = Retry {
+        attempts: 3,
+        on,
+        budget: Percent(10),
+        min_retries_per_second: 0,
+        backoff: secs(1),
+        max_backoff: secs(1),
+    };
     assert_eq!(users.retry, Some(retry));
     let breaker = CircuitBreaker {
         failure_rate: Percent(20),
         minimum_requests: 7,
         window: secs(30),
-        open_for: secs(2),
-        probes: 1,
+        open_duration: secs(2),
+        half_open_requests: 1,
     };
     assert_eq!(users.circuit_breaker, Some(breaker));
     assert_eq!(users.limits, UpstreamLimits { connections: Some(10), pending: 0, requests: Some(100) });
     assert_eq!((users.timeouts.response, users.timeouts.body), (Some(secs(2)), Some(secs(3))));
-    assert_eq!(config.routes[0].whole_timeout, Some(secs(60)));
+    assert_eq!(config.routes[0].total_timeout, Some(secs(60)));
     let orders = &config.upstreams["orders"];
     assert_eq!((&orders.retry, &orders.circuit_breaker, orders.timeouts.response), (&None, &None, None));
-    assert_eq!(orders.balance, Balance::LeastRequests);
+    assert_eq!(orders.balance, Balance::LeastRequest);
     let shown = orders.tls.certificate.as_ref().unwrap();
     assert_eq!((&shown.key, orders.tls.verify), (&folder("good").join("../files/a.key"), true));
     assert_eq!(orders.health.passive.as_ref().unwrap().consecutive_failures, 5);

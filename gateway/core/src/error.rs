@@ -1,4 +1,4 @@
-//! Every way in which the gateway itself ends an exchange, and what the client is told.
+//! Every failure by which the gateway itself ends an exchange, and the response that the client gets.
 //!
 //! A failure is named where it happens; its status is chosen here, once. What the client reads never says
 //! more than the title and the fixed detail: causes go to the log.
@@ -55,7 +55,7 @@ pub enum Failure {
     UpstreamConnectTimeout,
     /// The upstream's response did not begin in time, or its body stalled.
     UpstreamTimeout,
-    /// The exchange was not over within the route's `timeouts.whole`.
+    /// The exchange was not over within the route's `timeouts.total`.
     TotalTimeout,
     /// The upstream closed before its response was whole.
     UpstreamClosed,
@@ -197,7 +197,7 @@ impl Failure {
             Self::HeadTooLarge => ("head-too-large", 431, "the header section of the request is too large"),
             Self::LoopDetected => ("loop-detected", 508, "the request has come back to the gateway too often"),
             Self::MethodNotImplemented => ("method-not-implemented", 501, "the method is not supported"),
-            Self::NoRoute => ("no-route", 404, "nothing is served here"),
+            Self::NoRoute => ("no-route", 404, "no route matches the request"),
             Self::MethodNotAllowed => ("method-not-allowed", 405, "the method is not allowed here"),
             Self::PluginFailed => ("plugin-failed", 500, "the request could not be processed"),
             Self::PluginBusy => ("plugin-busy", 503, "the gateway is too busy"),

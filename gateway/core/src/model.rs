@@ -41,7 +41,7 @@ pub struct Config {
     pub admin: Option<Admin>,
     pub log: Log,
     pub tracing: Option<Tracing>,
-    /// Peers whose `Forwarded`, `X-Forwarded-*` and request identifiers are believed.
+    /// Peers whose `Forwarded`, `X-Forwarded-*` and request identifiers are trusted.
     pub trusted_proxies: Vec<IpNet>,
     pub limits: Limits,
     pub timeouts: Timeouts,
@@ -274,7 +274,7 @@ pub struct Route {
     pub buffer_bytes: usize,
     pub timeout: RequestTimeout,
     /// From the head of the request to the last byte of the response.
-    pub whole_timeout: Option<Duration>,
+    pub total_timeout: Option<Duration>,
     /// What clients may switch to.
     pub upgrades: Vec<Upgrade>,
     /// How long nothing may move after that.

@@ -1,5 +1,5 @@
-//! Authentication schemes that authenticate a connection instead of a request. RFC 9110 §16.4.2 calls them inherently
-//! flawed, unless nobody but the authenticated user can use the connection.
+//! Authentication schemes that authenticate a connection instead of a request. RFC 9110 §16.4.2 calls them
+//! inherently flawed, unless only the authenticated user can use the connection.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 

@@ -43,7 +43,7 @@ pub enum BodyError {
     TooLarge(u64),
     /// No byte came within `timeouts.body`.
     Stalled,
-    /// It has not ended within the route's `timeouts.whole`.
+    /// It has not ended within the route's `timeouts.total`.
     Overdue,
     /// The client broke off.
     Interrupted(Box<dyn std::error::Error + Send + Sync>),
@@ -60,7 +60,7 @@ impl fmt::Display for BodyError {
         match self {
             Self::TooLarge(limit) => write!(f, "body is over {limit} bytes"),
             Self::Stalled => f.write_str("no further byte of the body came within `timeouts.body`"),
-            Self::Overdue => f.write_str("it did not end within `timeouts.whole`"),
+            Self::Overdue => f.write_str("it did not end within `timeouts.total`"),
             Self::Interrupted(_) | Self::Broken(_) => f.write_str("body was interrupted"),
             Self::Withdrawn => f.write_str("body was withdrawn"),
             Self::Plugin => f.write_str("a plugin failed with a part of the body"),
@@ -110,7 +110,7 @@ pub struct Traffic {
     /// When a part of the client's body came last, or was first awaited.
     pub moved: Cell<Option<Instant>>,
     /// How long the client may take for each part of its body.
-    pub patience: Cell<Duration>,
+    pub body_timeout: Cell<Duration>,
     /// The client's body has arrived whole.
     pub complete: Cell<bool>,
     /// A part of the client's body has come that was awaited, and no deadline has taken note of it yet.
@@ -178,7 +178,7 @@ pub struct Metered {
     stall: Timer,
     /// What had moved when it was armed.
     moved: u64,
-    patience: Duration,
+    body_timeout: Duration,
     /// The client waits for `100 Continue` before it sends anything (RFC 9110 §10.1.1).
     awaits_continue: bool,
     /// Takes away trailers.
@@ -198,13 +198,13 @@ const SMALL: u64 = 64 * 1024;
 
 impl Body {
     /// A client's body; `Empty` where the framing says so, so that nothing is polled for it.
-    /// `patience` bounds the time between two parts of it.
+    /// `body_timeout` bounds the time between two parts of it.
     pub fn from_client(
         inner: FromClient,
         limit: u64,
         traffic: Rc<Traffic>,
         timers: &Timers,
-        patience: Duration,
+        body_timeout: Duration,
         awaits_continue: bool,
     ) -> Self {
         if inner.is_end_stream() {
@@ -215,9 +215,9 @@ impl Body {
             // Refused without a look at it, once the plugins have had their say about the request.
             traffic.overflow.set(true);
         }
-        traffic.patience.set(patience);
+        traffic.body_timeout.set(body_timeout);
         let stall = timers.timer();
-        Self::Client(Metered { inner, limit, traffic, stall, moved: 0, patience, awaits_continue, filter: None })
+        Self::Client(Metered { inner, limit, traffic, stall, moved: 0, body_timeout, awaits_continue, filter: None })
     }
 
     /// Where a client's body is small and all of it has come already, it becomes one that is at hand and can be sent again.
@@ -406,7 +406,7 @@ impl HttpBody for Metered {
         }
         let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
             if !self.stall.is_armed() {
-                self.stall.arm(self.patience);
+                self.stall.arm(self.body_timeout);
                 self.moved = self.traffic.moved_bytes();
                 self.traffic.moved.set(Some(Instant::now()));
             }
@@ -415,7 +415,7 @@ impl HttpBody for Metered {
             // A client that is being sent a response may be silent meanwhile, as in a stream in both directions.
             let moved = self.traffic.moved_bytes();
             if std::mem::replace(&mut self.moved, moved) != moved {
-                self.stall.arm(self.patience);
+                self.stall.arm(self.body_timeout);
                 ready!(self.stall.poll_expired(cx));
             }
             self.traffic.stalled.set(true);

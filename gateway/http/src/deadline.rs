@@ -1,5 +1,5 @@
 //! How long an exchange may take until its response begins. The time is the service's and the plugins', not the client's: as
-//! long as the client sends its body, each part of that has a time of its own (`Traffic::patience`), and the deadline counts
+//! long as the client sends its body, each part of that has a time of its own (`Traffic::body_timeout`), and the deadline counts
 //! from the last part. Envoy and nginx count the same way.
 
 use std::{
@@ -25,7 +25,7 @@ pub struct Deadline {
     pub name: Limit,
     /// Counted from `since`, whatever the client sends: what the client has asked for itself.
     pub asked: Option<Duration>,
-    /// Counted from `since`, whatever the client sends: the route's `timeouts.whole`.
+    /// Counted from `since`, whatever the client sends: the route's `timeouts.total`.
     pub total: Option<Duration>,
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for Limit {
             Self::Request => "`timeouts.request`",
             Self::Call => "the call's time limit",
             Self::Asked => "the client's `grpc-timeout`",
-            Self::Total => "`timeouts.whole`",
+            Self::Total => "`timeouts.total`",
         })
     }
 }
@@ -79,7 +79,7 @@ impl Deadline {
         let since = traffic.moved.get().map_or(self.since, |moved| moved.max(self.since));
         let left = match traffic.awaited.get() {
             true => {
-                let longest = self.limit.max(traffic.patience.get() + NOTICE);
+                let longest = self.limit.max(traffic.body_timeout.get() + NOTICE);
                 (since + longest).saturating_duration_since(now)
             }
             false => (since + self.limit).saturating_duration_since(now),
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn a_body_that_moves_puts_the_deadline_off_and_one_that_has_ended_does_not() {
         let (traffic, since) = (Traffic::default(), Instant::now());
-        traffic.patience.set(60 * SECOND);
+        traffic.body_timeout.set(60 * SECOND);
         let deadline = Deadline::new(since, Some(5 * SECOND));
         assert_eq!(deadline.left(&traffic, since + 4 * SECOND), SECOND);
         assert!(deadline.left(&traffic, since + 6 * SECOND).is_zero());
@@ -197,7 +197,7 @@ mod tests {
     /// A short limit, and a client that may take long for its body.
     fn awaited() -> (Deadline, Traffic) {
         let traffic = Traffic::default();
-        traffic.patience.set(60 * SECOND);
+        traffic.body_timeout.set(60 * SECOND);
         traffic.awaited.set(true);
         (Deadline::new(Instant::now(), Some(Duration::from_millis(1))), traffic)
     }

@@ -1,14 +1,15 @@
-//! What the upstream is told about the client, and what a proxy before the gateway is believed about it:
+//! Forwarding headers that the upstream gets, and which of a proxy's forwarding headers are trusted:
 //! `X-Forwarded-For`, `-Proto`, `-Host`, `-Port`, `X-Real-IP` and `Forwarded` (RFC 7239).
 //!
-//! From a peer that is no trusted proxy nothing is believed: every `X-Forwarded-*`, `X-Real-IP` and `Forwarded`
-//! is replaced by what the connection says. Names with `_` for `-` are removed whoever sends them: CGI, WSGI and their
-//! relatives make one variable of `X_Forwarded_For` and `X-Forwarded-For`.
+//! Headers from a peer that is not a trusted proxy are ignored: every `X-Forwarded-*`, `X-Real-IP` and
+//! `Forwarded` is replaced by what the connection says. Names with `_` for `-` are removed from all peers:
+//! CGI, WSGI and their relatives make one variable of `X_Forwarded_For` and `X-Forwarded-For`.
 //!
-//! A trusted proxy's lists of addresses are kept and the proxy itself appended. The client is the right-most address of
-//! the list that is no trusted proxy's: what stands left of it may be the client's invention. Most proxies write
-//! `X-Forwarded-For` and let a client's `Forwarded` pass; so where both are there, `Forwarded` counts, and goes on,
-//! only if it lists the same addresses. A proxy that sends neither is believed about `X-Real-IP`.
+//! A trusted proxy's lists of addresses are kept and the proxy itself appended. The client is the right-most
+//! address of the list that is no trusted proxy's: what stands left of it may be the client's invention. Most
+//! proxies write `X-Forwarded-For` and let a client's `Forwarded` pass; so where both are there, `Forwarded`
+//! counts, and goes on, only if it lists the same addresses. From a proxy that sends neither, `X-Real-IP` is
+//! accepted.
 //!
 //! Scheme, host and port are those by which the client came to the first trusted proxy, and one value goes upstream.
 //! In a list (repeated lines are one, RFC 9110 §5.3) with as many values as there are addresses that is the value
@@ -28,8 +29,8 @@ use ipnet::IpNet;
 use smallvec::SmallVec;
 
 use super::{
-    census::{CLAIM, Census, is_claim},
     framing::split_port,
+    known_headers::{CLAIM, KnownHeaders, is_claim},
 };
 
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -90,17 +91,17 @@ impl Peer {
         self.address
     }
 
-    /// Makes the fields of a request say what the upstream may believe, and says who the client is. `authority`
-    /// is what the request asks for; empty if it does not say.
+    /// Sets the forwarding headers of a request and returns the client. `authority` is what the request asks
+    /// for; empty if it does not say.
     pub fn announce(
         &self,
         headers: &mut HeaderMap,
-        census: Census,
+        known_headers: KnownHeaders,
         authority: &HeaderValue,
         trusted_proxies: &[IpNet],
     ) -> Client {
         let addressed = self.addressed(authority);
-        if census.has(CLAIM) {
+        if known_headers.has(CLAIM) {
             if self.trusted {
                 forget(headers, |name| is_claim(name) && name.contains('_'));
                 return self.continue_chain(headers, authority, addressed, trusted_proxies);
@@ -206,7 +207,7 @@ impl Peer {
 
 /// What trusted proxies say about how the client came to the first of them.
 struct Said<'h> {
-    /// Of `Forwarded`, if it is believed.
+    /// Of `Forwarded`, if it is trusted.
     elements: &'h [Element],
     /// How many addresses there are, and which of them is the client's; none where no proxy names one.
     hops: usize,

@@ -22,8 +22,8 @@ use gateway_rules::authority::is_authority;
 use http::{HeaderMap, HeaderValue, Method, Uri, Version, header, request, uri::PathAndQuery};
 
 use super::{
-    census::{CONTENT_LENGTH, Census, EXPECT, TRANSFER_ENCODING},
     field_name::are_tokens,
+    known_headers::{CONTENT_LENGTH, EXPECT, KnownHeaders, TRANSFER_ENCODING},
 };
 
 /// What a request addresses, once its head is found acceptable.
@@ -36,8 +36,8 @@ pub struct Address {
 }
 
 /// Judges a head and takes `Host` out of it: from here on the authority says what is asked for.
-pub fn admit(head: &mut request::Parts, census: Census, limits: &Limits) -> Result<Address, Failure> {
-    check_limits(head, census, limits)?;
+pub fn admit(head: &mut request::Parts, known_headers: KnownHeaders, limits: &Limits) -> Result<Address, Failure> {
+    check_limits(head, known_headers, limits)?;
     // HTTP/1's parser has seen to it.
     if head.version >= Version::HTTP_2 && !are_tokens(&head.headers) {
         return Err(Failure::MalformedRequest);
@@ -45,10 +45,10 @@ pub fn admit(head: &mut request::Parts, census: Census, limits: &Limits) -> Resu
     if !is_carried(&head.method) {
         return Err(Failure::MethodNotImplemented);
     }
-    if census.has(CONTENT_LENGTH | TRANSFER_ENCODING) {
+    if known_headers.has(CONTENT_LENGTH | TRANSFER_ENCODING) {
         check_framing(&head.headers, head.version)?;
     }
-    if census.has(EXPECT) {
+    if known_headers.has(EXPECT) {
         check_expectation(&head.headers)?;
     }
     let target = target(&head.uri)?;
@@ -63,13 +63,13 @@ pub fn is_carried(method: &Method) -> bool {
     *method != Method::CONNECT && *method != Method::TRACE
 }
 
-fn check_limits(head: &request::Parts, census: Census, limits: &Limits) -> Result<(), Failure> {
+fn check_limits(head: &request::Parts, known_headers: KnownHeaders, limits: &Limits) -> Result<(), Failure> {
     let uri_bytes = head.uri.path_and_query().map_or(0, |target| target.as_str().len());
     if uri_bytes > limits.uri_bytes {
         return Err(Failure::UriTooLong);
     }
     let line = head.method.as_str().len() + uri_bytes + head.uri.authority().map_or(0, |a| a.as_str().len());
-    if head.headers.len() > limits.header_count || line + census.bytes > limits.header_bytes {
+    if head.headers.len() > limits.header_count || line + known_headers.bytes > limits.header_bytes {
         return Err(Failure::HeadTooLarge);
     }
     Ok(())
@@ -85,8 +85,8 @@ fn check_framing(headers: &HeaderMap, version: Version) -> Result<(), Failure> {
     }
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let Some(coding) = codings.next() else { return Ok(()) };
-    // hyper undoes the last coding only. `gzip, chunked` would go on as a body that nobody knows is compressed;
-    // several lines are the classic way to have two parsers disagree.
+    // hyper undoes the last coding only. `gzip, chunked` would be forwarded as a body that is not marked as
+    // compressed; several lines are the classic way to have two parsers disagree.
     let only_chunked = coding.as_bytes().eq_ignore_ascii_case(b"chunked") && codings.next().is_none();
     if only_chunked && length.is_none() && version == Version::HTTP_11 {
         Ok(())
@@ -183,7 +183,7 @@ mod tests {
         store_bytes: 0,
         plugin_instances: 0,
         connections: 1,
-        streams: 1,
+        max_concurrent_streams: 1,
     };
 
     fn head(method: &str, uri: &str, version: Version, fields: &[(&'static str, &str)]) -> request::Parts {
@@ -196,8 +196,8 @@ mod tests {
 
     fn judge(version: Version, uri: &str, fields: &[(&'static str, &str)]) -> Result<(String, String), Failure> {
         let mut head = head("GET", uri, version, fields);
-        let census = Census::of(&head.headers);
-        let address = admit(&mut head, census, &LIMITS)?;
+        let known_headers = KnownHeaders::of(&head.headers);
+        let address = admit(&mut head, known_headers, &LIMITS)?;
         assert!(!head.headers.contains_key(header::HOST));
         let authority = address.authority.to_str().expect("ascii").to_owned();
         Ok((authority, address.target.as_str().to_owned()))
@@ -279,8 +279,8 @@ mod tests {
             let mut head = head("GET", "/", Version::HTTP_2, &[HOST]);
             let name = http::HeaderName::from_lowercase(name).expect("a name, for the library");
             head.headers.insert(name, HeaderValue::from_static("1"));
-            let census = Census::of(&head.headers);
-            admit(&mut head, census, &LIMITS).map(drop)
+            let known_headers = KnownHeaders::of(&head.headers);
+            admit(&mut head, known_headers, &LIMITS).map(drop)
         };
         assert_eq!(named(b"x\"y"), Err(Failure::MalformedRequest));
         assert_eq!(named(b"x'y"), Ok(()));
@@ -322,8 +322,8 @@ mod tests {
     fn connect_and_trace_are_not_carried() {
         for (method, uri) in [("CONNECT", "a.example:443"), ("TRACE", "/")] {
             let mut head = head(method, uri, Version::HTTP_11, &[HOST]);
-            let census = Census::of(&head.headers);
-            assert_eq!(admit(&mut head, census, &LIMITS), Err(Failure::MethodNotImplemented));
+            let known_headers = KnownHeaders::of(&head.headers);
+            assert_eq!(admit(&mut head, known_headers, &LIMITS), Err(Failure::MethodNotImplemented));
         }
     }
 

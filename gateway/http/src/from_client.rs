@@ -72,7 +72,7 @@ impl Received {
             let data = match self.stream.poll_data(cx) {
                 Poll::Ready(data) => data,
                 Poll::Pending => {
-                    // RFC 9110 §10.1.1: as soon as somebody wants the body, unless some of it is here.
+                    // RFC 9110 §10.1.1: as soon as the body is read, unless some of it has arrived.
                     if let Some(client) = self.awaits.take() {
                         client.send(StatusCode::CONTINUE, &HeaderMap::new());
                     }

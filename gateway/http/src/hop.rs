@@ -12,28 +12,28 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::census::{CONNECTION, Census, HOP_BY_HOP, TE, TRANSFER_ENCODING};
+use super::known_headers::{CONNECTION, HOP_BY_HOP, KnownHeaders, TE, TRANSFER_ENCODING};
 
 /// Removes what concerned only the connection on which the message came. What stays of `TE` is `trailers`: who
 /// sends it on by HTTP/1.1 names `TE` in a `Connection` field of its own (RFC 9110 §10.1.4).
-pub fn strip(headers: &mut HeaderMap, census: Census) {
+pub fn strip(headers: &mut HeaderMap, known_headers: KnownHeaders) {
     // Nearly every HTTP/2 request and many of HTTP/1.1 end here.
-    if !census.has(CONNECTION | TE | HOP_BY_HOP | TRANSFER_ENCODING) {
+    if !known_headers.has(CONNECTION | TE | HOP_BY_HOP | TRANSFER_ENCODING) {
         return;
     }
-    if census.has(CONNECTION) {
+    if known_headers.has(CONNECTION) {
         strip_named(headers);
         headers.remove(header::CONNECTION);
     }
-    if census.has(TRANSFER_ENCODING) {
+    if known_headers.has(TRANSFER_ENCODING) {
         headers.remove(header::TRANSFER_ENCODING);
     }
-    if census.has(HOP_BY_HOP) {
+    if known_headers.has(HOP_BY_HOP) {
         for name in OTHERS {
             headers.remove(name);
         }
     }
-    if census.has(TE) {
+    if known_headers.has(TE) {
         let trailers = accepts_trailers(headers);
         headers.remove(header::TE);
         if trailers {
@@ -51,7 +51,7 @@ pub fn lists_upgrade(headers: &HeaderMap) -> bool {
     })
 }
 
-/// What `Census` knows as `HOP_BY_HOP`.
+/// What `KnownHeaders` knows as `HOP_BY_HOP`.
 const OTHERS: [&str; 6] = [
     "keep-alive",
     "proxy-connection",
@@ -144,14 +144,14 @@ fn accepts_trailers(headers: &HeaderMap) -> bool {
 mod tests {
     use super::*;
 
-    /// What is left, one field a line.
+    /// The remaining fields, one per line.
     fn stripped(fields: &[(&'static str, &'static str)]) -> String {
         let mut headers = HeaderMap::new();
         for (name, value) in fields {
             headers.append(*name, HeaderValue::from_static(value));
         }
-        let census = Census::of(&headers);
-        strip(&mut headers, census);
+        let known_headers = KnownHeaders::of(&headers);
+        strip(&mut headers, known_headers);
         let mut left: Vec<_> =
             headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap_or("?"))).collect();
         left.sort();

@@ -1,10 +1,11 @@
-//! Interim responses (RFC 9110 §15.2): what a client is told before its response.
+//! Interim responses (RFC 9110 §15.2): sent to a client before its response.
 
 use http::{HeaderMap, StatusCode, header};
 
 /// Where the interim responses to one request go.
 pub trait Interim {
-    /// Sends one, if that is possible now. It is never more than a hint, but for `100 Continue`, for which somebody may wait.
+    /// Sends one, if that is possible now. It is only a hint, except `100 Continue`, for which the client may
+    /// wait.
     fn send(&self, status: StatusCode, fields: &HeaderMap);
 }
 

@@ -4,7 +4,6 @@
 
 pub mod authentication;
 pub mod body;
-pub mod census;
 pub mod cookies;
 pub mod date;
 pub mod deadline;
@@ -15,6 +14,7 @@ pub mod from_client;
 pub mod grpc;
 pub mod hop;
 pub mod interim;
+pub mod known_headers;
 pub mod loops;
 pub mod parameters;
 pub mod pipe;

@@ -1,4 +1,4 @@
-//! What a route's path pattern captured. Nothing is copied before somebody asks for it, which on most routes nobody
+//! What a route's path pattern captured. Nothing is copied before it is read, which on most routes never
 //! does.
 
 use std::{borrow::Cow, sync::Arc};

@@ -79,7 +79,7 @@ impl<B: HttpBody<Data = Bytes, Error = BodyError> + Unpin> Pipe<B> {
     }
 }
 
-/// What the other side is told: the same as this side was, where the body came by HTTP/2 too.
+/// The error for the other side: the same as on this side, if the body came by HTTP/2 too.
 fn reason(error: &BodyError) -> Reason {
     let mut cause: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = cause {

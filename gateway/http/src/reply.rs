@@ -81,7 +81,7 @@ mod tests {
         assert_eq!(reply.headers()["x-request-id"], ID);
         assert_eq!(
             reply.body(),
-            r#"{"type":"about:blank","title":"Not Found","status":404,"detail":"nothing is served here","request-id":"a\"1"}"#
+            r#"{"type":"about:blank","title":"Not Found","status":404,"detail":"no route matches the request","request-id":"a\"1"}"#
         );
     }
 

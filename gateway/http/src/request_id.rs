@@ -9,11 +9,11 @@ use std::{
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::census::{Census, REQUEST_ID};
+use super::known_headers::{KnownHeaders, REQUEST_ID};
 
 pub const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The longest identifier that is believed.
+/// The longest identifier that is accepted.
 const MAX_LENGTH: usize = 128;
 /// Of those that are made here.
 const LENGTH: usize = 32;
@@ -41,8 +41,8 @@ impl RequestIds {
 
     /// The identifier of a request: the client's, if it comes from a trusted proxy, alone, and is 1 to 128
     /// visible ASCII characters; else a new one. The field says the same afterwards.
-    pub fn assign(&self, headers: &mut HeaderMap, census: Census, trusted: bool) -> HeaderValue {
-        if census.has(REQUEST_ID) {
+    pub fn assign(&self, headers: &mut HeaderMap, known_headers: KnownHeaders, trusted: bool) -> HeaderValue {
+        if known_headers.has(REQUEST_ID) {
             if trusted && let Some(id) = believed(headers) {
                 return id;
             }
@@ -129,8 +129,8 @@ mod tests {
     #[test]
     fn a_trusted_proxys_identifier_is_kept() {
         let mut headers = with(&["abc-123"]);
-        let census = Census::of(&headers);
-        assert_eq!(RequestIds::new().assign(&mut headers, census, true), "abc-123");
+        let known_headers = KnownHeaders::of(&headers);
+        assert_eq!(RequestIds::new().assign(&mut headers, known_headers, true), "abc-123");
         assert_eq!(headers[X_REQUEST_ID], "abc-123");
     }
 
@@ -141,8 +141,8 @@ mod tests {
             [(&["abc"], false), (&["a b"], true), (&[""], true), (&["a", "b"], true), (&[long], true), (&[], true)];
         for (sent, trusted) in cases {
             let mut headers = with(sent);
-            let census = Census::of(&headers);
-            let id = RequestIds::new().assign(&mut headers, census, trusted);
+            let known_headers = KnownHeaders::of(&headers);
+            let id = RequestIds::new().assign(&mut headers, known_headers, trusted);
             assert_eq!(id.len(), 32, "{sent:?}");
             assert_eq!(headers.get_all(X_REQUEST_ID).iter().collect::<Vec<_>>(), [&id]);
         }

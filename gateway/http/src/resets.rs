@@ -199,7 +199,7 @@ mod tests {
             frame(0, &[]),
             frame(3, &5_u32.to_be_bytes()),
             frame(3, &0_u32.to_be_bytes()),
-            // Broken, which whoever parses it will find out.
+            // Malformed, which the parser will report.
             frame(3, &[0; 5]),
             frame(3, &1_u32.to_be_bytes()),
         ]

@@ -148,7 +148,7 @@ fn distinguished_name(name: &X509Name<'_>) -> Box<str> {
     sets.join(",").into()
 }
 
-/// `CN=anna`; an unknown type by its number and its value's octets (RFC 4514 §2.4).
+/// `CN=anna`; an unknown type by its number and its value's bytes (RFC 4514 §2.4).
 fn attribute(attribute: &AttributeTypeAndValue<'_>) -> String {
     let oid = attribute.attr_type();
     match (short_name(oid), attribute.as_str()) {
@@ -175,7 +175,7 @@ fn short_name(oid: &Oid<'_>) -> Option<&'static str> {
     })
 }
 
-/// RFC 4514 §2.4, and control characters as their octets: a value cannot pass for more than one.
+/// RFC 4514 §2.4, and control characters as their bytes: a value cannot pass for more than one.
 fn escaped(text: &str) -> String {
     let last = text.chars().count().saturating_sub(1);
     let mut escaped = String::with_capacity(text.len());

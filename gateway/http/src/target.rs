@@ -17,11 +17,11 @@ use memchr::{memchr, memchr3};
 /// Follows the request line from its first byte to its end, over any number of reads.
 #[derive(Debug, Default)]
 pub struct RequestLine {
-    place: Place,
+    position: Position,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Position {
     #[default]
     Elsewhere,
     /// A head is to begin.
@@ -34,16 +34,16 @@ enum Place {
 impl RequestLine {
     /// Whether the line has begun and not ended.
     pub fn is_open(&self) -> bool {
-        self.place != Place::Elsewhere
+        self.position != Position::Elsewhere
     }
 
     /// Looks at what was read of a head. Returns what hyper shall read instead, if that is something else.
     pub fn read(&mut self, bytes: &[u8], begins: bool) -> Option<Vec<u8>> {
         let mut start = 0;
-        if begins || self.place == Place::Start {
+        if begins || self.position == Position::Start {
             // RFC 9112 §2.2: empty lines before a request line are skipped.
             start = bytes.iter().position(|byte| !matches!(byte, b'\r' | b'\n')).unwrap_or(bytes.len());
-            self.place = if start < bytes.len() { Place::Method } else { Place::Start };
+            self.position = if start < bytes.len() { Position::Method } else { Position::Start };
         }
         let rest = &bytes[start..];
         let (line, ended) = match memchr(b'\n', rest) {
@@ -52,29 +52,29 @@ impl RequestLine {
         };
         let clean = memchr3(b'"', b'<', b'>', line).is_none() && memchr(b'`', line).is_none() && line.is_ascii();
         if clean && ended {
-            self.place = Place::Elsewhere;
+            self.position = Position::Elsewhere;
             return None;
         }
         let utf8 = std::str::from_utf8(line).is_ok();
         let mut out = Vec::with_capacity(bytes.len() + 64);
         out.extend_from_slice(&bytes[..start]);
         for &byte in line {
-            self.place = match (self.place, byte) {
-                (Place::Method, b' ') => Place::Path,
+            self.position = match (self.position, byte) {
+                (Position::Method, b' ') => Position::Path,
                 // No method: whatever this is, it is left as it is.
-                (Place::Method, byte) if !is_token(byte) => Place::Elsewhere,
-                (Place::Path, b'?') => Place::Query,
-                (place, _) => place,
+                (Position::Method, byte) if !is_token(byte) => Position::Elsewhere,
+                (Position::Path, b'?') => Position::Query,
+                (position, _) => position,
             };
-            let refused = match self.place {
-                Place::Path => matches!(byte, b'<' | b'>' | b'`') || !utf8 && !byte.is_ascii(),
-                Place::Query => matches!(byte, b'"' | b'<' | b'>') || !utf8 && !byte.is_ascii(),
-                Place::Elsewhere | Place::Start | Place::Method => false,
+            let refused = match self.position {
+                Position::Path => matches!(byte, b'<' | b'>' | b'`') || !utf8 && !byte.is_ascii(),
+                Position::Query => matches!(byte, b'"' | b'<' | b'>') || !utf8 && !byte.is_ascii(),
+                Position::Elsewhere | Position::Start | Position::Method => false,
             };
             if refused { push_escape(&mut out, byte) } else { out.push(byte) }
         }
         if ended {
-            self.place = Place::Elsewhere;
+            self.position = Position::Elsewhere;
         }
         if out.len() == start + line.len() {
             return None;
@@ -86,7 +86,7 @@ impl RequestLine {
 
 /// A target as it is typed, with what a URI may not hold percent-encoded.
 pub fn encoded(target: &str) -> String {
-    let mut line = RequestLine { place: Place::Path };
+    let mut line = RequestLine { position: Position::Path };
     let encoded = line.read(target.as_bytes(), false).and_then(|bytes| String::from_utf8(bytes).ok());
     encoded.unwrap_or_else(|| target.to_owned())
 }

@@ -1,11 +1,11 @@
 //! Which fields may come after a body. RFC 9110 §6.5.1: none that frames, routes or modifies a message,
-//! authenticates, or says how its content is to be processed. Whoever merges trailers into the head, as some
-//! servers do, must not get to see from a client what the gateway alone may say. What the plugins of a route say is
-//! known to the exchange, which removes trailers of the same names (`pipeline/touched.rs`).
+//! authenticates, or says how its content is to be processed. Services that merge trailers into the headers,
+//! as some servers do, must not get to see from a client what the gateway alone may say. What the plugins of
+//! a route say is known to the exchange, which removes trailers of the same names (`pipeline/touched.rs`).
 
 use http::{HeaderMap, HeaderName};
 
-use super::{census::is_claim, field_name::is_token};
+use super::{field_name::is_token, known_headers::is_claim};
 
 /// Removes what may not be a trailer.
 pub fn clean(trailers: &mut HeaderMap) {

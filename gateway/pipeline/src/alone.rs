@@ -6,7 +6,7 @@ use gateway_http::deadline::Deadline;
 
 use super::{
     entry::{Entry, Scope},
-    stage::{Decision, Outcome, Slot, Stage, StageFailure},
+    stage::{Decision, ExchangeOutcome, ExchangeSlot, Stage, StageFailure},
     turn::{self, Hook, Limits, OnComplete, OnRequest, OnResponse, TurnEnd},
 };
 
@@ -26,7 +26,7 @@ impl Alone {
     /// # Errors
     ///
     /// The stage failed.
-    pub async fn request(&self, slot: &mut Slot) -> Result<Decision, StageFailure> {
+    pub async fn request(&self, slot: &mut ExchangeSlot) -> Result<Decision, StageFailure> {
         self.run(&OnRequest, slot).await.map(|decision| decision.unwrap_or(Decision::Next))
     }
 
@@ -35,7 +35,7 @@ impl Alone {
     /// # Errors
     ///
     /// The stage failed.
-    pub async fn response(&self, slot: &mut Slot) -> Result<(), StageFailure> {
+    pub async fn response(&self, slot: &mut ExchangeSlot) -> Result<(), StageFailure> {
         if let Some(filter) = self.run(&OnResponse, slot).await?.flatten() {
             slot.filter_response_body(|body| filter(body, self.entry.calls(&self.scope).clone()));
         }
@@ -47,11 +47,11 @@ impl Alone {
     /// # Errors
     ///
     /// The stage failed.
-    pub async fn complete(&self, slot: &mut Slot, outcome: &Outcome) -> Result<(), StageFailure> {
+    pub async fn complete(&self, slot: &mut ExchangeSlot, outcome: &ExchangeOutcome) -> Result<(), StageFailure> {
         self.run(&OnComplete(outcome), slot).await.map(Option::unwrap_or_default)
     }
 
-    async fn run<H: Hook>(&self, hook: &H, slot: &mut Slot) -> Result<Option<H::Value>, StageFailure> {
+    async fn run<H: Hook>(&self, hook: &H, slot: &mut ExchangeSlot) -> Result<Option<H::Value>, StageFailure> {
         self.entry.begin(slot.stage, slot);
         slot.begin_call();
         let traffic = slot.traffic.clone();

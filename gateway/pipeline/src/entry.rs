@@ -11,7 +11,7 @@ use gateway_telemetry::metrics::{CallMetrics, Metrics};
 
 use super::{
     exchange::NoRoom,
-    stage::{FailureKind, Slot, Stage, StageFailure},
+    stage::{ExchangeSlot, FailureKind, Stage, StageFailure},
     touched::OwnedHeaders,
 };
 
@@ -54,7 +54,7 @@ impl Entry {
     }
 
     /// The stage's turn begins.
-    pub(super) fn begin(&self, position: usize, slot: &mut Slot) {
+    pub(super) fn begin(&self, position: usize, slot: &mut ExchangeSlot) {
         slot.begin_stage(position);
         if self.is_transactional {
             slot.begin_transaction();
@@ -62,7 +62,7 @@ impl Entry {
     }
 
     /// The stage's turn has ended without a failure, or with one that is not skipped: its edits stay.
-    pub(super) fn commit(&self, slot: &mut Slot) {
+    pub(super) fn commit(&self, slot: &mut ExchangeSlot) {
         if self.skip_on_error {
             slot.learn(&mut self.learned.borrow_mut());
         }
@@ -72,7 +72,7 @@ impl Entry {
     }
 
     /// The stage has failed, and may have been given up while it ran. Returns what ends the exchange; `None` if the stage is skipped.
-    pub(super) fn failed(&self, mut failure: StageFailure, slot: &mut Slot) -> Option<Failure> {
+    pub(super) fn failed(&self, mut failure: StageFailure, slot: &mut ExchangeSlot) -> Option<Failure> {
         if matches!(failure.kind, FailureKind::Error | FailureKind::Trap) && slot.no_room().is_some() {
             // The client has sent so much that the plugin cannot do its work: skipped, that would be a way around it.
             failure.kind = FailureKind::TooLarge;
@@ -91,11 +91,11 @@ impl Entry {
     }
 
     /// The stage has failed when nothing depended on it any more.
-    pub(super) fn failed_at_end(&self, failure: &StageFailure, slot: &Slot) {
+    pub(super) fn failed_at_end(&self, failure: &StageFailure, slot: &ExchangeSlot) {
         self.report(failure, failure_of(failure.kind, slot).responsible(), false, slot);
     }
 
-    fn report(&self, failure: &StageFailure, responsible: Responsible, skipped: bool, slot: &Slot) {
+    fn report(&self, failure: &StageFailure, responsible: Responsible, skipped: bool, slot: &ExchangeSlot) {
         macro_rules! report {
             ($level:ident) => {
                 tracing::$level!(
@@ -119,7 +119,7 @@ impl Entry {
 }
 
 /// What an exchange ends with if its stage fails so: this says who is responsible, and nothing derives it again.
-fn failure_of(kind: FailureKind, slot: &Slot) -> Failure {
+fn failure_of(kind: FailureKind, slot: &ExchangeSlot) -> Failure {
     let noticed = match kind {
         // It waited for a body that kept coming, too slowly.
         FailureKind::Timeout if slot.traffic.awaited.get() => Failure::BodyTimeout,

@@ -21,7 +21,7 @@ pub use gateway_rules::edit::{EditError, Phase};
 use gateway_rules::{
     attributes::{Attributes, TLS},
     bounds::{Bounds, Room},
-    headers::Plan,
+    headers::ResponseEdits,
 };
 
 use super::{
@@ -61,7 +61,7 @@ pub struct Exchange {
     /// The position of the stage whose turn it is, or was last.
     pub stage: usize,
     /// What is to be asked again, from its stage on, when the client has its answer.
-    pub behind: Option<Box<Exchange>>,
+    pub background: Option<Box<Exchange>>,
     pub(super) states: States,
     /// Positions of the stages that failed and were skipped: the exchange goes on as if they were not there.
     pub skipped: SmallVec<[usize; 2]>,
@@ -76,7 +76,7 @@ pub struct Exchange {
     pub(super) original_target: Option<PathAndQuery>,
     pub(super) attributes: Attributes,
     /// What becomes of the response's headers when it is there.
-    pub(super) plan: Plan,
+    pub(super) plan: ResponseEdits,
     /// What the heads may become, from the first edit on.
     pub(super) request_room: Option<Room>,
     pub(super) response_room: Option<Room>,
@@ -126,14 +126,14 @@ impl Exchange {
             trace: None,
             phase: Phase::Request,
             stage: 0,
-            behind: None,
+            background: None,
             states: States::default(),
             skipped: SmallVec::new(),
             caller: Caller::default(),
             upstream: None,
             foreign_stage: false,
             attributes: Attributes::default(),
-            plan: Plan::default(),
+            plan: ResponseEdits::default(),
             request_room: None,
             response_room: None,
             touched_request: Touched::default(),

@@ -11,7 +11,7 @@ fn a_header_is_set_appended_and_removed() {
     exchange.append_request_header("x-a", b"2").unwrap();
     assert_eq!(exchange.request.headers.get_all("x-a").iter().count(), 2);
     exchange.set_request_header("x-a", &[0xff]).unwrap();
-    assert_eq!(exchange.request.headers["x-a"].as_bytes(), [0xff], "octets need not be UTF-8");
+    assert_eq!(exchange.request.headers["x-a"].as_bytes(), [0xff], "bytes need not be UTF-8");
     exchange.remove_request_header("x-a").unwrap();
     assert!(exchange.request.headers.is_empty());
 }

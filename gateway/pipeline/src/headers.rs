@@ -160,7 +160,7 @@ impl Exchange {
                 let Ok((headers, room)) = self.response_for(&planned.name, &planned.change) else { return };
                 if let Err((name, error)) = planned.carry_out(headers, room) {
                     let request = self.id.to_str().unwrap_or_default();
-                    tracing::debug!(request, header = name.as_str(), ?error, "a planned change was not made");
+                    tracing::debug!(request, header = name.as_str(), ?error, "a planned response edit was not applied");
                 }
             }
         }

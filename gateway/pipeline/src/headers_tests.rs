@@ -32,7 +32,7 @@ impl Stage for Planner {
         Phases { request: true, response: self.responds, complete: false }
     }
 
-    fn on_request<'a>(&'a self, slot: &'a mut Slot) -> Step<'a, Decision> {
+    fn on_request<'a>(&'a self, slot: &'a mut ExchangeSlot) -> Step<'a, Decision> {
         let (name, change) = line(&self.name);
         slot.change_response_header(name, change).unwrap();
         Step::Done(Turn::called(match self.deed {
@@ -45,23 +45,23 @@ impl Stage for Planner {
         }))
     }
 
-    fn on_response<'a>(&'a self, slot: &'a mut Slot) -> Step<'a, Option<BodyFilter>> {
+    fn on_response<'a>(&'a self, slot: &'a mut ExchangeSlot) -> Step<'a, Option<BodyFilter>> {
         let (name, change) = line(&format!("{}!", self.name));
         slot.change_response_header(name, change).unwrap();
         Step::Done(Turn::called(Ok(None)))
     }
 
-    fn on_complete<'a>(&'a self, _: &'a mut Slot, _: &'a Outcome) -> Step<'a, ()> {
+    fn on_complete<'a>(&'a self, _: &'a mut ExchangeSlot, _: &'a ExchangeOutcome) -> Step<'a, ()> {
         Step::Done(Turn::NotCalled)
     }
 }
 
-fn answered(slot: &mut Slot, headers: HeaderMap) {
+fn answered(slot: &mut ExchangeSlot, headers: HeaderMap) {
     slot.phase = Phase::Response;
     slot.response = Some(ResponseHead { status: StatusCode::OK, headers });
 }
 
-fn lines(slot: &Slot, name: &str) -> Vec<String> {
+fn lines(slot: &ExchangeSlot, name: &str) -> Vec<String> {
     let values = slot.response.as_ref().unwrap().headers.get_all(name);
     values.iter().map(|value| value.to_str().unwrap().to_owned()).collect()
 }
@@ -156,7 +156,7 @@ fn a_default_gives_way_and_a_member_is_joined_once() {
     exchange.change_response_header(HeaderName::from_static("x-a"), default("2")).unwrap();
     assert_eq!(lines(&exchange, "x-a"), ["1"]);
 
-    let join = |exchange: &mut Slot, text| {
+    let join = |exchange: &mut ExchangeSlot, text| {
         exchange.change_response_header(VARY, Change::Join(HeaderValue::from_static(text))).unwrap();
     };
     join(&mut exchange, "Origin");

@@ -31,7 +31,7 @@ pub enum TraitSource {
     Header,
 }
 
-/// Nobody can say who asks: a stage failed that may have known, and was skipped.
+/// The client is unknown: a stage that may identify it failed and was skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownCaller;
 

@@ -33,7 +33,7 @@ pub use heads::{RequestHead, ResponseHead};
 pub use identity::{Trait, TraitSource, UnknownCaller};
 pub use pipeline::{Passed, Pipeline, Returned, Verdict};
 pub use stage::{
-    BodyFilter, CallEnd, Decision, FailureKind, LocalFuture, Outcome, Phases, Reply, Slot, Stage, StageFailure, Step,
-    Turn,
+    BodyFilter, CallEnd, Decision, ExchangeOutcome, ExchangeSlot, FailureKind, LocalFuture, Phases, Reply, Stage,
+    StageFailure, Step, Turn,
 };
 pub use touched::OwnedHeaders;

@@ -8,7 +8,7 @@ use gateway_http::deadline::Deadline;
 use super::{
     entry::{Entry, Scope},
     exchange::Phase,
-    stage::{Decision, Outcome, Phases, Reply, Slot, Stage},
+    stage::{Decision, ExchangeOutcome, ExchangeSlot, Phases, Reply, Stage},
     turn::{self, Limits, OnComplete, OnRequest, OnResponse, TurnEnd},
 };
 
@@ -89,12 +89,12 @@ impl Pipeline {
     }
 
     /// Runs the request phase until a stage answers or fails. No stage waits beyond the deadline.
-    pub async fn request(&self, slot: &mut Slot, deadline: Deadline) -> Passed {
+    pub async fn request(&self, slot: &mut ExchangeSlot, deadline: Deadline) -> Passed {
         self.request_from(0, slot, deadline).await
     }
 
     /// The same, without the stages before `first`.
-    pub async fn request_from(&self, first: usize, slot: &mut Slot, deadline: Deadline) -> Passed {
+    pub async fn request_from(&self, first: usize, slot: &mut ExchangeSlot, deadline: Deadline) -> Passed {
         if self.request.is_empty() {
             return Passed { ran: self.entries.len(), verdict: Verdict::Forward, micros: 0 };
         }
@@ -133,12 +133,18 @@ impl Pipeline {
 
     /// Runs the response phase backwards over the stages before `ran`. A failure that is not skipped ends it; the response
     /// that takes this one's place then passes the stages before the one that failed. No stage waits beyond the deadline.
-    pub async fn response(&self, ran: usize, slot: &mut Slot, deadline: Deadline) -> Returned {
+    pub async fn response(&self, ran: usize, slot: &mut ExchangeSlot, deadline: Deadline) -> Returned {
         self.response_between(0, ran, slot, deadline).await
     }
 
     /// The same, without the stages before `first`.
-    pub async fn response_between(&self, first: usize, ran: usize, slot: &mut Slot, deadline: Deadline) -> Returned {
+    pub async fn response_between(
+        &self,
+        first: usize,
+        ran: usize,
+        slot: &mut ExchangeSlot,
+        deadline: Deadline,
+    ) -> Returned {
         slot.forget_plans(ran);
         slot.begin_response();
         if self.response.is_empty() {
@@ -178,7 +184,7 @@ impl Pipeline {
 
     /// Tells every observing stage how the exchange ended. Failures are only logged. No stage
     /// waits beyond the deadline.
-    pub async fn complete(&self, slot: &mut Slot, outcome: &Outcome, deadline: Deadline) {
+    pub async fn complete(&self, slot: &mut ExchangeSlot, outcome: &ExchangeOutcome, deadline: Deadline) {
         slot.phase = Phase::Complete;
         begin(slot);
         let traffic = slot.traffic.clone();
@@ -195,12 +201,12 @@ impl Pipeline {
 }
 
 /// Begins a phase.
-fn begin(slot: &mut Slot) -> Instant {
+fn begin(slot: &mut ExchangeSlot) -> Instant {
     slot.mark = Instant::now();
     slot.mark
 }
 
 /// From a phase's beginning to the end of its last stage.
-fn micros(began: Instant, slot: &Slot) -> u64 {
+fn micros(began: Instant, slot: &ExchangeSlot) -> u64 {
     slot.mark.saturating_duration_since(began).as_micros() as u64
 }

@@ -32,21 +32,21 @@ pub trait Stage {
         false
     }
 
-    fn on_request<'a>(&'a self, slot: &'a mut Slot) -> Step<'a, Decision>;
+    fn on_request<'a>(&'a self, slot: &'a mut ExchangeSlot) -> Step<'a, Decision>;
 
     /// Called only when a response is there. Returns what the response's body passes through from here on, if anything.
-    fn on_response<'a>(&'a self, slot: &'a mut Slot) -> Step<'a, Option<BodyFilter>>;
+    fn on_response<'a>(&'a self, slot: &'a mut ExchangeSlot) -> Step<'a, Option<BodyFilter>>;
 
     /// Nothing can be changed any more, and no client waits for it.
-    fn on_complete<'a>(&'a self, slot: &'a mut Slot, outcome: &'a Outcome) -> Step<'a, ()>;
+    fn on_complete<'a>(&'a self, slot: &'a mut ExchangeSlot, outcome: &'a ExchangeOutcome) -> Step<'a, ()>;
 
     /// Ends when the pending call can be made again.
-    fn ready<'a>(&'a self, _: &'a mut Slot) -> LocalFuture<'a, ()> {
+    fn ready<'a>(&'a self, _: &'a mut ExchangeSlot) -> LocalFuture<'a, ()> {
         Box::pin(std::future::ready(()))
     }
 
     /// The pending call is not made again.
-    fn abandon(&self, _: &mut Slot) {}
+    fn abandon(&self, _: &mut ExchangeSlot) {}
 
     /// The worker begins to serve by the pipeline of this stage.
     fn start(&self) {}
@@ -59,13 +59,13 @@ pub trait Stage {
     /// About once a second, while the worker serves by the pipeline of this stage.
     fn tick(&self) {}
 
-    /// No request begins with this stage any more. Those under way end with it.
+    /// No request begins with this stage any more. Those in progress end with it.
     fn stop(&self) {}
 }
 
 /// Holds the exchange, so that a stage can take it out for the length of a call. It is back when the call
 /// has ended, also when it was cancelled.
-pub struct Slot(pub Option<Box<Exchange>>);
+pub struct ExchangeSlot(pub Option<Box<Exchange>>);
 
 /// A future that stays on its worker.
 pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -186,7 +186,7 @@ pub struct Phases {
 
 /// How an exchange ended.
 #[derive(Debug, Clone)]
-pub struct Outcome {
+pub struct ExchangeOutcome {
     /// Absent when the client left before a response began.
     pub status: Option<u16>,
     /// `Failure::reason` where the gateway itself answered or gave up.
@@ -199,13 +199,13 @@ pub struct Outcome {
     pub plugins_us: u64,
 }
 
-impl Slot {
+impl ExchangeSlot {
     pub fn new(exchange: Exchange) -> Self {
         Self(Some(Box::new(exchange)))
     }
 }
 
-impl std::ops::Deref for Slot {
+impl std::ops::Deref for ExchangeSlot {
     type Target = Exchange;
 
     fn deref(&self) -> &Exchange {
@@ -213,7 +213,7 @@ impl std::ops::Deref for Slot {
     }
 }
 
-impl std::ops::DerefMut for Slot {
+impl std::ops::DerefMut for ExchangeSlot {
     fn deref_mut(&mut self) -> &mut Exchange {
         self.0.as_mut().expect("a stage puts the exchange back before its call ends")
     }

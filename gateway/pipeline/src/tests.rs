@@ -63,7 +63,7 @@ impl Stage for Fake {
         matches!(self.deed, Deed::Pend(_))
     }
 
-    fn on_request<'a>(&'a self, slot: &'a mut Slot) -> Step<'a, Decision> {
+    fn on_request<'a>(&'a self, slot: &'a mut ExchangeSlot) -> Step<'a, Decision> {
         self.told("request");
         if self.deed == Deed::Rest {
             return Step::Done(Turn::NotCalled);
@@ -91,12 +91,12 @@ impl Stage for Fake {
         })
     }
 
-    fn on_response<'a>(&'a self, _: &'a mut Slot) -> Step<'a, Option<BodyFilter>> {
+    fn on_response<'a>(&'a self, _: &'a mut ExchangeSlot) -> Step<'a, Option<BodyFilter>> {
         self.told("response");
         Step::Wait(Box::pin(async { Turn::called(Ok(None)) }))
     }
 
-    fn on_complete<'a>(&'a self, slot: &'a mut Slot, _: &'a Outcome) -> Step<'a, ()> {
+    fn on_complete<'a>(&'a self, slot: &'a mut ExchangeSlot, _: &'a ExchangeOutcome) -> Step<'a, ()> {
         self.told("complete");
         if let Some(made) = slot.state::<usize>() {
             self.told(&format!("was pending {made} times"));
@@ -104,7 +104,7 @@ impl Stage for Fake {
         Step::Done(Turn::called(Err(failure())))
     }
 
-    fn ready<'a>(&'a self, slot: &'a mut Slot) -> LocalFuture<'a, ()> {
+    fn ready<'a>(&'a self, slot: &'a mut ExchangeSlot) -> LocalFuture<'a, ()> {
         Box::pin(async move {
             tokio::time::sleep(Duration::from_secs(1)).await;
             self.told("ready");
@@ -112,7 +112,7 @@ impl Stage for Fake {
         })
     }
 
-    fn abandon(&self, _: &mut Slot) {
+    fn abandon(&self, _: &mut ExchangeSlot) {
         self.told("abandoned");
     }
 
@@ -145,8 +145,8 @@ fn counting(story: &Story, stages: &[(&'static str, Deed, bool)], metrics: &Metr
     Pipeline::new(scope, stages.iter().map(entry).collect())
 }
 
-pub(super) fn slot() -> Slot {
-    Slot::new(Exchange::new(Start {
+pub(super) fn slot() -> ExchangeSlot {
+    ExchangeSlot::new(Exchange::new(Start {
         id: HeaderValue::from_static("1"),
         client: IpAddr::from([127, 0, 0, 1]),
         secured: None,
@@ -171,8 +171,8 @@ pub(super) fn soon() -> Deadline {
     Deadline::new(Instant::now(), Some(Duration::from_secs(60)))
 }
 
-fn outcome() -> Outcome {
-    Outcome {
+fn outcome() -> ExchangeOutcome {
+    ExchangeOutcome {
         status: Some(200),
         failure: None,
         upstream: None,
@@ -282,7 +282,7 @@ async fn calls_are_counted_and_timed_for_a_stage_that_only_says_what_came_of_the
     let told = |name| {
         let figures = figures(&metrics, name).unwrap();
         let failures = figures.failures.iter().map(|(_, count)| count).sum::<u64>();
-        (count(&figures.calls, "request"), figures.answers, failures)
+        (count(&figures.calls, "request"), figures.local_replies, failures)
     };
     assert_eq!(told("passes"), (1, 0, 0));
     assert_eq!(told("ran"), (1, 0, 0));

@@ -13,7 +13,9 @@ use gateway_telemetry::{
 
 use super::{
     entry::{Entry, Scope},
-    stage::{BodyFilter, CallEnd, Decision, FailureKind, Outcome, Slot, Stage, StageFailure, Step, Turn},
+    stage::{
+        BodyFilter, CallEnd, Decision, ExchangeOutcome, ExchangeSlot, FailureKind, Stage, StageFailure, Step, Turn,
+    },
 };
 
 /// How often one call may be pending. A stage waits for a few things at most.
@@ -24,7 +26,7 @@ pub(super) trait Hook {
     const PHASE: CallPhase;
     type Value;
 
-    fn call<'a>(&'a self, stage: &'a dyn Stage, slot: &'a mut Slot) -> Step<'a, Self::Value>;
+    fn call<'a>(&'a self, stage: &'a dyn Stage, slot: &'a mut ExchangeSlot) -> Step<'a, Self::Value>;
 
     /// Whether the request is answered with it.
     fn is_reply(_: &Self::Value) -> bool {
@@ -38,7 +40,7 @@ impl Hook for OnRequest {
     const PHASE: CallPhase = CallPhase::Request;
     type Value = Decision;
 
-    fn call<'a>(&'a self, stage: &'a dyn Stage, slot: &'a mut Slot) -> Step<'a, Decision> {
+    fn call<'a>(&'a self, stage: &'a dyn Stage, slot: &'a mut ExchangeSlot) -> Step<'a, Decision> {
         stage.on_request(slot)
     }
 
@@ -53,18 +55,18 @@ impl Hook for OnResponse {
     const PHASE: CallPhase = CallPhase::Response;
     type Value = Option<BodyFilter>;
 
-    fn call<'a>(&'a self, stage: &'a dyn Stage, slot: &'a mut Slot) -> Step<'a, Option<BodyFilter>> {
+    fn call<'a>(&'a self, stage: &'a dyn Stage, slot: &'a mut ExchangeSlot) -> Step<'a, Option<BodyFilter>> {
         stage.on_response(slot)
     }
 }
 
-pub(super) struct OnComplete<'o>(pub(super) &'o Outcome);
+pub(super) struct OnComplete<'o>(pub(super) &'o ExchangeOutcome);
 
 impl Hook for OnComplete<'_> {
     const PHASE: CallPhase = CallPhase::Complete;
     type Value = ();
 
-    fn call<'a>(&'a self, stage: &'a dyn Stage, slot: &'a mut Slot) -> Step<'a, ()> {
+    fn call<'a>(&'a self, stage: &'a dyn Stage, slot: &'a mut ExchangeSlot) -> Step<'a, ()> {
         stage.on_complete(slot, self.0)
     }
 }
@@ -88,7 +90,7 @@ pub(super) async fn run<H: Hook>(
     hook: &H,
     entry: &Entry,
     scope: &Scope,
-    slot: &mut Slot,
+    slot: &mut ExchangeSlot,
     limits: Limits<'_>,
 ) -> TurnEnd<H::Value> {
     let span = Span::begin(slot);
@@ -103,7 +105,7 @@ async fn calls<H: Hook>(
     hook: &H,
     entry: &Entry,
     scope: &Scope,
-    slot: &mut Slot,
+    slot: &mut ExchangeSlot,
     limits: Limits<'_>,
 ) -> TurnEnd<H::Value> {
     let Limits { deadline, traffic } = limits;
@@ -162,7 +164,7 @@ async fn calls<H: Hook>(
 }
 
 /// The exchange's time is over. That is no failure of the stage's own, so none is counted.
-fn overdue<T>(limit: Limit, stage: &dyn Stage, slot: &mut Slot) -> TurnEnd<T> {
+fn overdue<T>(limit: Limit, stage: &dyn Stage, slot: &mut ExchangeSlot) -> TurnEnd<T> {
     stage.abandon(slot);
     slot.mark = Instant::now();
     let detail = format!("it waited until {limit} was over");
@@ -177,11 +179,11 @@ struct Span {
 
 impl Span {
     /// A turn begins when the one before has ended.
-    fn begin(slot: &Slot) -> Option<Self> {
+    fn begin(slot: &ExchangeSlot) -> Option<Self> {
         slot.trace.as_ref().map(|trace| Self { entered: trace.enter(), began: slot.mark })
     }
 
-    fn end<H: Hook>(self, entry: &Entry, slot: &Slot, end: &TurnEnd<H::Value>) {
+    fn end<H: Hook>(self, entry: &Entry, slot: &ExchangeSlot, end: &TurnEnd<H::Value>) {
         let Some(trace) = &slot.trace else { return };
         let (answered, failure) = match end {
             TurnEnd::NotCalled => return trace.pass(self.entered),

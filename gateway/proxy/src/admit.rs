@@ -6,20 +6,21 @@ use std::{net::IpAddr, rc::Rc, time::Instant};
 use gateway_core::{error::Failure, model::Limits};
 use gateway_http::{
     body::{Body, Traffic},
-    census::{AUTHORIZATION, CDN_LOOP, COOKIE, Census, EXPECT},
     cookies::TooMuch,
     framing,
     from_client::FromClient,
-    hop, loops,
+    hop,
+    known_headers::{AUTHORIZATION, CDN_LOOP, COOKIE, EXPECT, KnownHeaders},
+    loops,
     parameters::Parameters,
     path::{Ambiguous, Normal, Rejected, normalise},
 };
-use gateway_pipeline::{Exchange, RequestHead, Slot, Start};
-use gateway_route::{Found, Query};
+use gateway_pipeline::{Exchange, ExchangeSlot, RequestHead, Start};
+use gateway_route::{Query, RouteMatch};
 use http::{HeaderMap, HeaderValue, Method, Request, Version, header, request::Parts, uri::PathAndQuery};
 use http_body::Body as _;
 
-use super::{Client, Site, Worker, failure_response::FailureResponse, ongoing::Ongoing, tunnel};
+use super::{Client, Site, Worker, active_exchange::ActiveExchange, failure_response::FailureResponse, tunnel};
 
 /// So many fields the gateway adds to a request: its identifier, its trace, and what it says of the client and for the upstream.
 const FIELDS_ADDED: usize = 9;
@@ -31,7 +32,7 @@ const MOST_NAMES: usize = 8 * 1024;
 /// since a proxy before the gateway carries many clients.
 fn cookie_bytes(limits: &Limits) -> usize {
     const OF_A_STREAM: usize = 4096;
-    (8 * limits.header_bytes).max(OF_A_STREAM.saturating_mul(limits.streams as usize))
+    (8 * limits.header_bytes).max(OF_A_STREAM.saturating_mul(limits.max_concurrent_streams as usize))
 }
 
 /// Judges a request and finds its route. Also says what is wrong with it, if something is.
@@ -39,29 +40,29 @@ pub(super) fn admit(
     client: Rc<Client>,
     site: Rc<Site>,
     request: Request<FromClient>,
-) -> (Box<Ongoing>, Option<FailureResponse>) {
+) -> (Box<ActiveExchange>, Option<FailureResponse>) {
     let started = Instant::now();
     let (mut head, incoming) = request.into_parts();
-    let census = Census::of(&head.headers);
+    let known_headers = KnownHeaders::of(&head.headers);
     let upgrade = tunnel::wanted(&head, &incoming);
 
-    let (mut address, ambiguous, mut failed) = match address(&mut head, census, &site) {
+    let (mut address, ambiguous, mut failed) = match address(&mut head, known_headers, &site) {
         Ok((address, ambiguous)) => (address, ambiguous, None),
         Err(failure) => (unjudged(&head), None, Some(FailureResponse::from(failure))),
     };
-    hop::strip(&mut head.headers, census);
-    if failed.is_none() && census.has(CDN_LOOP) && loops::is_loop(&head.headers) {
+    hop::strip(&mut head.headers, known_headers);
+    if failed.is_none() && known_headers.has(CDN_LOOP) && loops::is_loop(&head.headers) {
         failed = Some(Failure::LoopDetected.into());
     }
     let mut cookies = None;
-    if failed.is_none() && census.has(COOKIE) && head.version >= Version::HTTP_2 {
+    if failed.is_none() && known_headers.has(COOKIE) && head.version >= Version::HTTP_2 {
         match client.cookies.join(&mut head.headers, cookie_bytes(&site.config.limits)) {
             Ok(joined) => cookies = joined,
             Err(TooMuch) => failed = Some(Failure::HeadTooLarge.into()),
         }
     }
-    if census.has(EXPECT) {
-        // Hyper asks for the body, with 100 Continue, when somebody reads it: the upstream need not be asked.
+    if known_headers.has(EXPECT) {
+        // Hyper sends 100 Continue when the body is read; the upstream is not asked.
         head.headers.remove(header::EXPECT);
     }
     // A map of headers has room for some 24,000 names and panics beyond them. What has too many is rejected; its fields are not
@@ -73,10 +74,10 @@ pub(super) fn admit(
     head.headers.reserve(FIELDS_ADDED);
     let trusted = &site.config.trusted_proxies;
     let peer = client.peer(&site.config);
-    let id = client.worker.request_ids.assign(&mut head.headers, census, peer.is_trusted());
+    let id = client.worker.request_ids.assign(&mut head.headers, known_headers, peer.is_trusted());
     let trace = site.tracer.as_ref();
     let trace = trace.and_then(|tracer| tracer.begin(&mut head.headers, peer.is_trusted(), started));
-    let from = peer.announce(&mut head.headers, census, &address.authority, trusted);
+    let from = peer.announce(&mut head.headers, known_headers, &address.authority, trusted);
 
     site.table.remove_other_spellings(&mut head.headers);
     let mut route = None;
@@ -88,9 +89,9 @@ pub(super) fn admit(
     }
     if failed.is_none() {
         match site.table.find(&query(&address, &head)) {
-            Found::Route { index, .. } => route = Some(index),
-            Found::NotFound => failed = Some(Failure::NoRoute.into()),
-            Found::MethodNotAllowed { allow } => failed = Some(FailureResponse::method_not_allowed(&allow)),
+            RouteMatch::Route { index, .. } => route = Some(index),
+            RouteMatch::NotFound => failed = Some(Failure::NoRoute.into()),
+            RouteMatch::MethodNotAllowed { allow } => failed = Some(FailureResponse::method_not_allowed(&allow)),
         }
     }
 
@@ -104,9 +105,9 @@ pub(super) fn admit(
             Body::Empty
         }
         None => {
-            let patience = site.config.timeouts.body;
+            let body_timeout = site.config.timeouts.body;
             let (traffic, timers) = (traffic.clone(), &client.worker.timers);
-            Body::from_client(incoming, limit, traffic, timers, patience, census.has(EXPECT))
+            Body::from_client(incoming, limit, traffic, timers, body_timeout, known_headers.has(EXPECT))
         }
     };
     let mut exchange = Exchange::new(Start {
@@ -129,14 +130,14 @@ pub(super) fn admit(
         started,
     });
     exchange.upstream = found.and_then(|route| route.upstream.clone());
-    if census.has(AUTHORIZATION) {
+    if known_headers.has(AUTHORIZATION) {
         exchange.caller.remember(&exchange.request.headers);
     }
     exchange.trace = trace;
-    let mut ongoing = Ongoing::new(client, site, route, Slot::new(exchange));
-    ongoing.upgrade = upgrade;
-    ongoing.cookies = cookies;
-    (ongoing, failed)
+    let mut active = ActiveExchange::new(client, site, route, ExchangeSlot::new(exchange));
+    active.upgrade = upgrade;
+    active.cookies = cookies;
+    (active, failed)
 }
 
 /// A request that hyper could not parse, or that did not arrive in time: counted and observed like any other,
@@ -162,12 +163,16 @@ pub fn refused_by_parser(worker: &Rc<Worker>, client: IpAddr, failure: Failure, 
         traffic: Rc::default(),
         started: Instant::now(),
     });
-    Ongoing::refused(worker.clone(), site, Slot::new(exchange), failure);
+    ActiveExchange::refused(worker.clone(), site, ExchangeSlot::new(exchange), failure);
 }
 
 /// What the request addresses, with its path in normal form, or in the form in which it came if that is ambiguous.
-fn address(head: &mut Parts, census: Census, site: &Site) -> Result<(framing::Address, Option<Ambiguous>), Failure> {
-    let mut address = framing::admit(head, census, &site.config.limits)?;
+fn address(
+    head: &mut Parts,
+    known_headers: KnownHeaders,
+    site: &Site,
+) -> Result<(framing::Address, Option<Ambiguous>), Failure> {
+    let mut address = framing::admit(head, known_headers, &site.config.limits)?;
     Ok(match normalise(&address.target, &head.method).map_err(path_failure)? {
         Normal::Clear(target) => {
             address.target = target;
@@ -177,7 +182,7 @@ fn address(head: &mut Parts, census: Census, site: &Site) -> Result<(framing::Ad
     })
 }
 
-/// Clients can provoke it as often as they like, so operators who look for it are told and others are not.
+/// Clients can provoke it as often as they like, so this is logged at level `debug` only.
 fn path_failure(rejected: Rejected) -> Failure {
     tracing::debug!("request rejected: {rejected}");
     rejected.into()

@@ -5,7 +5,7 @@ use gateway_http::deadline::Deadline;
 use gateway_pipeline::Exchange;
 use gateway_telemetry::trace::Tries;
 use gateway_upstream as upstream;
-use gateway_upstream::{Outgoing, Patience, PrivateConnections, Refused, Sent, Upstream};
+use gateway_upstream::{Deadlines, Outgoing, PrivateConnections, Refused, Upstream, UpstreamResponse};
 use http::response::Parts;
 
 use super::{Site, SiteRoute, affinity};
@@ -26,7 +26,7 @@ pub(super) async fn send(
     exchange: &mut Exchange,
     upgrade: Option<Upgrade>,
     deadline: Deadline,
-) -> Result<Sent, Refused> {
+) -> Result<UpstreamResponse, Refused> {
     let RouteTo { site, route, upstream, private, interim } = route_to;
     let key = affinity::key(&upstream.model.balance, exchange);
     let body = exchange.take_request_body();
@@ -44,11 +44,11 @@ pub(super) async fn send(
     };
     // The last stage's end, or the exchange's beginning where none ran: it is not later than that, and a clock is not free.
     let since = exchange.mark;
-    let patience = Patience {
+    let deadlines = Deadlines {
         since,
         response: deadline,
         body: site.config.timeouts.body,
-        whole: route.model.whole_timeout.map(|whole| exchange.started + whole),
+        total: route.model.total_timeout.map(|total| exchange.started + total),
     };
-    upstream::send(upstream, outgoing, &exchange.traffic, patience).await
+    upstream::send(upstream, outgoing, &exchange.traffic, deadlines).await
 }

@@ -1,15 +1,15 @@
 //! The story of a request, top to bottom: admitted, routed, through the stages, to the upstream, back
-//! through the stages that ran, and in every case to its end in `ongoing`.
+//! through the stages that ran, and in every case to its end in `active`.
 
+mod active_exchange;
 mod admit;
 mod affinity;
-mod behind;
+mod background;
 mod client;
 mod failure_response;
 mod forward;
 mod handler;
 mod observing;
-mod ongoing;
 mod site;
 mod tunnel;
 
@@ -26,15 +26,15 @@ use gateway_upstream::Upstream;
 use http::{Request, Response, StatusCode, Version, response::Parts};
 
 pub use admit::refused_by_parser;
-pub use behind::Errands;
+pub use background::BackgroundRequests;
 pub use client::Client;
 pub use handler::{Handler, HandlerFailure, Handling};
 pub use observing::Observing;
 pub use site::{Site, SiteRoute, SiteUnrouted, Split, Target, Worker};
-pub use tunnel::{Answer, Parting, Tunnel};
+pub use tunnel::{Parting, ResponseBody, Tunnel};
 
+use active_exchange::ActiveExchange;
 use failure_response::FailureResponse;
-use ongoing::Ongoing;
 use site::Next;
 
 /// What an exchange has of its client's connection.
@@ -56,116 +56,116 @@ pub trait Lifeline {
 }
 
 /// Answers one request. There is always a response: failures become problem details (RFC 9457).
-pub async fn handle(client: Rc<Client>, request: Request<FromClient>) -> Result<Response<Answer>, Infallible> {
+pub async fn handle(client: Rc<Client>, request: Request<FromClient>) -> Result<Response<ResponseBody>, Infallible> {
     let site = client.worker.site();
-    let (mut ongoing, failed) = admit::admit(client, site, request);
+    let (mut active, failed) = admit::admit(client, site, request);
     match failed {
         Some(failed) if !matches!(failed.failure, Failure::NoRoute | Failure::MethodNotAllowed) => {
-            refuse(&mut ongoing, failed).await;
+            refuse(&mut active, failed).await;
         }
-        unrouted => process(&mut ongoing, unrouted).await,
+        unrouted => process(&mut active, unrouted).await,
     }
-    if let Some(upstream) = ongoing.switched.take()
-        && ongoing.slot.response.as_ref().is_some_and(|head| head.status == StatusCode::SWITCHING_PROTOCOLS)
+    if let Some(upstream) = active.switched.take()
+        && active.slot.response.as_ref().is_some_and(|head| head.status == StatusCode::SWITCHING_PROTOCOLS)
     {
-        return Ok(tunnel::begin(ongoing, upstream));
+        return Ok(tunnel::begin(active, upstream));
     }
-    Ok(ongoing.respond().map(Answer::Exchange))
+    Ok(active.respond().map(ResponseBody::Exchange))
 }
 
 /// The request is sound. Where it has no route, the global plugins see it all the same: who may ask, and what is on the
 /// response, does not depend on whether there is something at that path.
-async fn process(ongoing: &mut Ongoing, unrouted: Option<FailureResponse>) {
-    let site = ongoing.site.clone();
-    let pipeline = ongoing.pipeline(&site);
-    let deadline = ongoing.deadline();
-    let passed = pipeline.request(&mut ongoing.slot, deadline).await;
-    ongoing.plugins_us = passed.micros;
+async fn process(active: &mut ActiveExchange, unrouted: Option<FailureResponse>) {
+    let site = active.site.clone();
+    let pipeline = active.pipeline(&site);
+    let deadline = active.deadline();
+    let passed = pipeline.request(&mut active.slot, deadline).await;
+    active.plugins_us = passed.micros;
     match (passed.verdict, unrouted) {
-        (Verdict::Forward, Some(failed)) => ongoing.fail(failed),
-        (Verdict::Forward, None) => to_target(ongoing, &site, deadline).await,
+        (Verdict::Forward, Some(failed)) => active.fail(failed),
+        (Verdict::Forward, None) => to_target(active, &site, deadline).await,
         (Verdict::Reply(reply), _) => {
-            ongoing.reply(reply);
-            if let (Some(again), Some(route)) = (ongoing.slot.behind.take(), ongoing.route) {
-                behind::run(ongoing.worker(), &site, route, *again);
+            active.reply(reply);
+            if let (Some(again), Some(route)) = (active.slot.background.take(), active.route) {
+                background::run(active.worker(), &site, route, *again);
             }
         }
-        (Verdict::Failed(failure), _) => ongoing.fail(failure),
+        (Verdict::Failed(failure), _) => active.fail(failure),
     }
-    go_back(ongoing, passed.ran, deadline).await;
+    go_back(active, passed.ran, deadline).await;
 }
 
 /// The head of the request is not acceptable. Plugins are not asked about a request that may mean something else to each
 /// of them, but the response passes the global ones, so that it looks like every other.
-async fn refuse(ongoing: &mut Ongoing, failed: FailureResponse) {
-    ongoing.fail(failed);
-    let deadline = ongoing.deadline();
-    let end = ongoing.site.unrouted.pipeline.end();
-    go_back(ongoing, end, deadline).await;
+async fn refuse(active: &mut ActiveExchange, failed: FailureResponse) {
+    active.fail(failed);
+    let deadline = active.deadline();
+    let end = active.site.unrouted.pipeline.end();
+    go_back(active, end, deadline).await;
 }
 
 /// Through the response phase of the stages before `ran`. Where one of them fails, the gateway's own response takes the
 /// place of what there was, and passes the stages before that one.
-async fn go_back(ongoing: &mut Ongoing, mut ran: usize, deadline: Deadline) {
-    let site = ongoing.site.clone();
-    let pipeline = ongoing.pipeline(&site);
-    ongoing.slot.phase = Phase::Response;
+async fn go_back(active: &mut ActiveExchange, mut ran: usize, deadline: Deadline) {
+    let site = active.site.clone();
+    let pipeline = active.pipeline(&site);
+    active.slot.phase = Phase::Response;
     loop {
-        let returned = pipeline.response(ran, &mut ongoing.slot, deadline).await;
-        ongoing.plugins_us += returned.micros;
+        let returned = pipeline.response(ran, &mut active.slot, deadline).await;
+        active.plugins_us += returned.micros;
         let Some((position, failure)) = returned.failed else { break };
-        ongoing.fail(failure);
+        active.fail(failure);
         ran = position;
     }
 }
 
 /// To the route's target, and back with the head of its response.
-async fn to_target(ongoing: &mut Ongoing, site: &Site, deadline: Deadline) {
-    let Some(route) = ongoing.route.map(|index| &site.routes[index]) else {
-        return ongoing.fail(FailureResponse::new(Failure::Internal, "no route at forwarding"));
+async fn to_target(active: &mut ActiveExchange, site: &Site, deadline: Deadline) {
+    let Some(route) = active.route.map(|index| &site.routes[index]) else {
+        return active.fail(FailureResponse::new(Failure::Internal, "no route at forwarding"));
     };
     // One that has been read whole is at hand, and another one may have taken its place.
-    if !ongoing.slot.request_body.is_buffered()
-        && let Some(failure) = ongoing.slot.traffic.failure()
+    if !active.slot.request_body.is_buffered()
+        && let Some(failure) = active.slot.traffic.failure()
     {
-        return ongoing.fail(failure);
+        return active.fail(failure);
     }
     match route.target.next() {
-        Next::Upstream(upstream) => to_upstream(ongoing, site, route, upstream, deadline).await,
-        Next::Handler(handler) => match handler::run(handler, &mut ongoing.slot, deadline).await {
-            Ok(reply) => ongoing.reply(reply),
-            Err(failed) => ongoing.fail(failed),
+        Next::Upstream(upstream) => to_upstream(active, site, route, upstream, deadline).await,
+        Next::Handler(handler) => match handler::run(handler, &mut active.slot, deadline).await {
+            Ok(reply) => active.reply(reply),
+            Err(failed) => active.fail(failed),
         },
     }
 }
 
 async fn to_upstream(
-    ongoing: &mut Ongoing,
+    active: &mut ActiveExchange,
     site: &Site,
     route: &SiteRoute,
     upstream: &Rc<Upstream>,
     deadline: Deadline,
 ) {
-    ongoing.upstream = Some(upstream.model.name.clone());
-    let client = ongoing.client.clone();
-    let private = client.as_ref().and_then(|client| client.private(&site.config, ongoing.slot.protocol));
-    let interim = ongoing.interim.clone().filter(|_| ongoing.slot.protocol >= Version::HTTP_11);
+    active.upstream = Some(upstream.model.name.clone());
+    let client = active.client.clone();
+    let private = client.as_ref().and_then(|client| client.private(&site.config, active.slot.protocol));
+    let interim = active.interim.clone().filter(|_| active.slot.protocol >= Version::HTTP_11);
     let pass_on = |head: &Parts| {
         if let (Some(client), Some(fields)) = (&interim, interim::forwarded(head.status, &head.headers)) {
             client.send(head.status, &fields);
         }
     };
     let route_to = forward::RouteTo { site, route, upstream, private, interim: &pass_on };
-    match forward::send(route_to, &mut ongoing.slot, ongoing.upgrade, deadline).await {
+    match forward::send(route_to, &mut active.slot, active.upgrade, deadline).await {
         Ok(sent) => {
-            let exchange = &mut *ongoing.slot;
-            ongoing.upstream_us = Some(sent.head_us);
+            let exchange = &mut *active.slot;
+            active.upstream_us = Some(sent.head_us);
             let mut head = sent.response;
-            ongoing.reason = head.extensions.remove().map(|reason| (head.status, reason));
-            ongoing.switched = sent.switched;
+            active.reason = head.extensions.remove().map(|reason| (head.status, reason));
+            active.switched = sent.switched;
             exchange.response = Some(ResponseHead { status: head.status, headers: head.headers });
             exchange.response_body = sent.body;
         }
-        Err(refused) => ongoing.fail(refused),
+        Err(refused) => active.fail(refused),
     }
 }

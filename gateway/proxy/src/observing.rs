@@ -1,4 +1,4 @@
-//! Telling observers how an exchange ended. Nobody waits for them but a drain.
+//! Calls observers when an exchange has ended. Only a drain waits for them.
 
 use std::{
     cell::Cell,
@@ -8,7 +8,7 @@ use std::{
 };
 
 use gateway_http::deadline::Deadline;
-use gateway_pipeline::{Outcome, Slot};
+use gateway_pipeline::{ExchangeOutcome, ExchangeSlot};
 use tokio::sync::Notify;
 
 use super::{Site, Worker};
@@ -31,7 +31,13 @@ impl Observing {
 
 /// Runs the observers: at once as far as they do not wait, the rest as a task. Must be called within the
 /// worker's `LocalSet`; when that is being dropped, the rest is dropped as well.
-pub(super) fn observe(worker: &Rc<Worker>, site: Rc<Site>, route: Option<usize>, mut slot: Slot, outcome: Outcome) {
+pub(super) fn observe(
+    worker: &Rc<Worker>,
+    site: Rc<Site>,
+    route: Option<usize>,
+    mut slot: ExchangeSlot,
+    outcome: ExchangeOutcome,
+) {
     let ended = slot.started + Duration::from_micros(outcome.duration_us);
     let deadline = Deadline::new(ended, Some(site.config.timeouts.request.bounded()));
     let mut observing = Box::pin(async move {

@@ -20,14 +20,14 @@ use gateway_telemetry::{
 };
 use gateway_upstream::{Upstream, Upstreams};
 
-use super::{Errands, Handler, Observing};
+use super::{BackgroundRequests, Handler, Observing};
 
 /// One worker's share of the gateway. Its site changes at a reload; exchanges under way keep theirs.
 pub struct Worker {
     pub timers: Timers,
     pub request_ids: RequestIds,
     pub observing: Observing,
-    pub errands: Errands,
+    pub background_requests: BackgroundRequests,
     site: RefCell<Rc<Site>>,
     /// The stages of the site that have something to do now and then.
     ticking: RefCell<Vec<Rc<dyn Stage>>>,
@@ -156,7 +156,7 @@ impl Worker {
             timers,
             request_ids: RequestIds::new(),
             observing: Observing::default(),
-            errands: Errands::default(),
+            background_requests: BackgroundRequests::default(),
             site: RefCell::new(site),
             going_away: Cell::new(false),
             over: Cell::new(false),
@@ -186,7 +186,7 @@ impl Worker {
         self.site.borrow().clone()
     }
 
-    /// From the next request on. Requests under way end with the site that they began with.
+    /// From the next request on. Requests in progress end with the site that they began with.
     pub fn install(&self, site: Rc<Site>) {
         // The new one first: what both use is used all the time.
         self.ticking.replace(start(&site));

@@ -15,17 +15,17 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::upgrade::OnUpgrade;
 
-use super::ongoing::{Ongoing, OutgoingBody};
+use super::active_exchange::{ActiveExchange, OutgoingBody};
 
 /// What hyper sends back: an exchange's body, or nothing where the connection is handed over.
-pub enum Answer {
+pub enum ResponseBody {
     Exchange(OutgoingBody),
     Switched,
 }
 
 /// An exchange whose connection has been handed over.
 pub struct Tunnel {
-    ongoing: Box<Ongoing>,
+    active: Box<ActiveExchange>,
     upstream: Option<Box<Switched>>,
 }
 
@@ -64,35 +64,35 @@ fn one(headers: &HeaderMap, name: header::HeaderName) -> Option<&[u8]> {
 }
 
 /// Hands the connection over, once hyper has sent the response.
-pub(super) fn begin(mut ongoing: Box<Ongoing>, upstream: Box<Switched>) -> Response<Answer> {
-    let mut headers = match ongoing.slot.response.take() {
+pub(super) fn begin(mut active: Box<ActiveExchange>, upstream: Box<Switched>) -> Response<ResponseBody> {
+    let mut headers = match active.slot.response.take() {
         Some(head) => {
             let headers = head.headers.clone();
-            ongoing.slot.response = Some(head);
+            active.slot.response = Some(head);
             headers
         }
         None => HeaderMap::new(),
     };
-    // RFC 9110 §8.6: no length, whatever somebody says.
+    // RFC 9110 §8.6: no length in any case.
     headers.remove(header::CONTENT_LENGTH);
-    headers.entry(X_REQUEST_ID).or_insert_with(|| ongoing.slot.id.clone());
+    headers.entry(X_REQUEST_ID).or_insert_with(|| active.slot.id.clone());
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static(Upgrade::Websocket.token()));
-    ongoing.status = Some(StatusCode::SWITCHING_PROTOCOLS);
-    let mut response = Response::new(Answer::Switched);
+    active.status = Some(StatusCode::SWITCHING_PROTOCOLS);
+    let mut response = Response::new(ResponseBody::Switched);
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = headers;
-    if let Some(client) = ongoing.client.clone() {
-        ongoing.metrics().tunnelled.begin();
-        client.lifeline.switch(Tunnel { ongoing, upstream: Some(upstream) });
+    if let Some(client) = active.client.clone() {
+        active.metrics().tunnelled.begin();
+        client.lifeline.switch(Tunnel { active, upstream: Some(upstream) });
     }
     response
 }
 
 impl Tunnel {
     /// How long nothing may move in either direction.
-    pub fn patience(&self) -> Duration {
-        self.ongoing.route.map_or(Duration::ZERO, |index| self.ongoing.site.routes[index].model.upgrade_idle)
+    pub fn idle_timeout(&self) -> Duration {
+        self.active.route.map_or(Duration::ZERO, |index| self.active.site.routes[index].model.upgrade_idle)
     }
 
     /// The upstream's side, the first time.
@@ -102,22 +102,22 @@ impl Tunnel {
 
     /// Bytes came from the client.
     pub fn received(&self, bytes: usize) {
-        let received = &self.ongoing.slot.traffic.received;
+        let received = &self.active.slot.traffic.received;
         received.set(received.get() + bytes as u64);
-        self.ongoing.metrics().tunnelled.received(bytes);
+        self.active.metrics().tunnelled.received(bytes);
     }
 
     /// Bytes came from the upstream.
     pub fn sent(&self, bytes: usize) {
-        let sent = &self.ongoing.slot.traffic.sent;
+        let sent = &self.active.slot.traffic.sent;
         sent.set(sent.get() + bytes as u64);
-        self.ongoing.metrics().tunnelled.sent(bytes);
+        self.active.metrics().tunnelled.sent(bytes);
     }
 
     pub fn ended(mut self, parting: Parting) {
-        self.ongoing.whole = true;
-        self.ongoing.slot.traffic.complete.set(true);
-        self.ongoing.failure = match parting {
+        self.active.whole = true;
+        self.active.slot.traffic.complete.set(true);
+        self.active.failure = match parting {
             Parting::Whole => None,
             Parting::ClientLeft => Some(Failure::ClientClosed),
             Parting::UpstreamLeft => Some(Failure::UpstreamClosed),
@@ -127,11 +127,11 @@ impl Tunnel {
 
 impl Drop for Tunnel {
     fn drop(&mut self) {
-        self.ongoing.metrics().tunnelled.end();
+        self.active.metrics().tunnelled.end();
     }
 }
 
-impl HttpBody for Answer {
+impl HttpBody for ResponseBody {
     type Data = Bytes;
     type Error = BodyError;
 

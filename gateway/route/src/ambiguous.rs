@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 
 use super::{
     query::Query,
-    table::{Found, Table},
+    table::{RouteMatch, Table},
 };
 
 /// A reading and the route that it leads to.
@@ -62,8 +62,8 @@ impl Table {
         // In a reading that leads nowhere, no service can find anything.
         let target = path.read(reading).ok()?;
         match self.find(&Query { path: target.path(), query: target.query(), ..*query }) {
-            Found::Route { route, .. } => Some(route),
-            Found::NotFound | Found::MethodNotAllowed { .. } => None,
+            RouteMatch::Route { route, .. } => Some(route),
+            RouteMatch::NotFound | RouteMatch::MethodNotAllowed { .. } => None,
         }
     }
 }

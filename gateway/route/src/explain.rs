@@ -9,7 +9,7 @@ use super::{
     condition::Miss,
     host,
     query::Query,
-    table::{Found, HostTier, Table},
+    table::{HostTier, RouteMatch, Table},
 };
 
 /// Routes shown whose path matches but not their host.
@@ -81,7 +81,7 @@ impl Explanation {
             ControlFlow::Continue(())
         });
         let allow = match table.find(query) {
-            Found::MethodNotAllowed { allow } => allow,
+            RouteMatch::MethodNotAllowed { allow } => allow,
             _ => Vec::new(),
         };
         let elsewhere = if winner.is_none() && candidates.is_empty() { elsewhere(table, query) } else { Vec::new() };

@@ -35,4 +35,4 @@ mod tree;
 
 pub use explain::{Candidate, Explanation, Verdict};
 pub use query::Query;
-pub use table::{Found, Table};
+pub use table::{RouteMatch, Table};

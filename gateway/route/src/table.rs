@@ -17,7 +17,7 @@ use super::{
 
 /// The outcome of a search.
 #[derive(Debug)]
-pub enum Found<'t> {
+pub enum RouteMatch<'t> {
     Route {
         /// The route's place in the list that the table was built from.
         index: usize,
@@ -86,7 +86,7 @@ impl Table {
     }
 
     /// The route that answers, or why there is none.
-    pub fn find(&self, query: &Query<'_>) -> Found<'_> {
+    pub fn find(&self, query: &Query<'_>) -> RouteMatch<'_> {
         let mut other_methods: SmallVec<[usize; 8]> = SmallVec::new();
         let found = self.search(query, |_, entry| match entry.miss(query) {
             None => ControlFlow::Break(entry),
@@ -99,9 +99,9 @@ impl Table {
             Some(_) => ControlFlow::Continue(()),
         });
         match found {
-            Some(entry) => Found::Route { index: entry.index, route: &entry.route },
-            None if other_methods.is_empty() => Found::NotFound,
-            None => Found::MethodNotAllowed { allow: self.allow(&other_methods) },
+            Some(entry) => RouteMatch::Route { index: entry.index, route: &entry.route },
+            None if other_methods.is_empty() => RouteMatch::NotFound,
+            None => RouteMatch::MethodNotAllowed { allow: self.allow(&other_methods) },
         }
     }
 

@@ -12,7 +12,7 @@ static IN_NAME: [bool; 256] = {
     table
 };
 
-/// No name has more than 255 octets (RFC 1035 §3.1); a port may follow. The upstream gets the
+/// No name has more than 255 bytes (RFC 1035 §3.1); a port may follow. The upstream gets the
 /// authority in several headers.
 const MAX_AUTHORITY: usize = 255 + ":65535".len();
 

@@ -27,7 +27,7 @@ pub enum Change {
 
 /// What the stages of an exchange have planned, in the order in which they did.
 #[derive(Debug, Clone, Default)]
-pub struct Plan {
+pub struct ResponseEdits {
     planned: Vec<Planned>,
     /// What was there before the present transaction.
     before: usize,
@@ -46,7 +46,7 @@ pub struct Planned {
 /// Changes that wait for the response of one exchange. Their bytes are bounded as a response's are.
 pub const MAX_PLANNED: usize = 256;
 
-impl Plan {
+impl ResponseEdits {
     /// Plans a change for the turn of a stage. The rules about names hold at once.
     ///
     /// # Errors

@@ -106,10 +106,10 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 async fn forwarded(
     stream: TcpStream,
     mode: ProxyHeaderMode,
-    patience: Duration,
+    header_timeout: Duration,
     state: &ConnectionState,
 ) -> Result<Rewind<TcpStream>, Error> {
-    let header = tokio::time::timeout(patience, proxy_header::read(stream, mode));
+    let header = tokio::time::timeout(header_timeout, proxy_header::read(stream, mode));
     match state.until_expired(header).await {
         Ok(Ok(read)) => {
             let (stream, client) = read?;
@@ -125,11 +125,11 @@ async fn forwarded(
 async fn handshake(
     stream: Rewind<TcpStream>,
     termination: &Termination,
-    patience: Duration,
+    header_timeout: Duration,
     state: &ConnectionState,
 ) -> Result<TlsStream<Rewind<TcpStream>>, (ConnectionFailure, Error)> {
     let handshake = TlsAcceptor::from(termination.config.clone()).accept(stream);
-    match state.until_expired(tokio::time::timeout(patience, handshake)).await {
+    match state.until_expired(tokio::time::timeout(header_timeout, handshake)).await {
         Ok(Ok(Ok(stream))) => Ok(stream),
         Ok(Ok(Err(error))) => Err((tls::failure_of(&error), error.into())),
         Ok(Err(_)) | Err(_) => Err((ConnectionFailure::TlsHandshake, "no TLS handshake in time".into())),

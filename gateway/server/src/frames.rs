@@ -1,4 +1,4 @@
-//! Where a WebSocket's frames begin and end (RFC 6455 §5.2), and no more: what is in them is nobody's business here.
+//! Where a WebSocket's frames begin and end (RFC 6455 §5.2), and no more: their contents are not looked at.
 
 /// Follows the frames that go one way.
 #[derive(Default)]
@@ -19,7 +19,7 @@ impl Frames {
         self.have == 0 && self.left == 0
     }
 
-    /// Follows the octets to the end of the frame, or to their own. Returns how many belong to it.
+    /// Follows the bytes to the end of the frame, or to their own. Returns how many belong to it.
     pub(super) fn advance(&mut self, octets: &[u8]) -> usize {
         let mut used = 0;
         if self.left == 0 {
@@ -42,14 +42,14 @@ impl Frames {
         used + payload
     }
 
-    /// Follows all octets, over any number of frames.
+    /// Follows all bytes, over any number of frames.
     pub(super) fn pass(&mut self, mut octets: &[u8]) {
         while !octets.is_empty() {
             octets = &octets[self.advance(octets)..];
         }
     }
 
-    /// As far as it is known: two octets, a length, a mask.
+    /// As far as it is known: two bytes, a length, a mask.
     fn head_length(&self) -> usize {
         if self.have < 2 {
             return 2;

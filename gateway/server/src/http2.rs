@@ -12,16 +12,16 @@ use std::{
 use bytes::Bytes;
 use gateway_core::{model::Limits, timers::Timer};
 use gateway_http::{
-    census::{CONNECTION, Census, HOP_BY_HOP, TE, TRANSFER_ENCODING},
     date,
     from_client::{FromClient, Received},
     hop,
     interim::Interim,
+    known_headers::{CONNECTION, HOP_BY_HOP, KnownHeaders, TE, TRANSFER_ENCODING},
     pipe::Pipe,
     resets::{Observed, Resets},
 };
 use gateway_proxy as proxy;
-use gateway_proxy::{Answer, Client};
+use gateway_proxy::{Client, ResponseBody};
 use h2::{
     Reason, RecvStream,
     server::{Builder, Connection, Handshake, SendResponse},
@@ -82,7 +82,7 @@ struct Allowance {
 impl<S: AsyncRead + AsyncWrite + Unpin> Http2<S> {
     pub(super) fn new(wire: Wire<S>, limits: &Limits, state: Rc<ConnectionState>, client: Rc<Client>) -> Self {
         let resets = Resets::of_server();
-        let streams = limits.streams;
+        let streams = limits.max_concurrent_streams;
         let mut builder = Builder::new();
         builder
             .initial_window_size(WINDOW)
@@ -154,7 +154,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http2<S> {
         let left = self.allowance.take(seen, Instant::now());
         let Stage::Serving(connection) = &mut self.stage else { return false };
         if left < -RESETS_AT_ONCE {
-            tracing::debug!("a client resets too many requests");
+            tracing::debug!("client resets too many HTTP/2 streams");
             connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
             return true;
         }
@@ -168,7 +168,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http2<S> {
 }
 
 impl Allowance {
-    /// What is left after so many in all.
+    /// The allowance after a total number of resets.
     fn take(&mut self, seen: u32, now: Instant) -> f64 {
         let since = self.at.replace(now).map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
         let new = f64::from(seen - self.seen);
@@ -243,13 +243,13 @@ impl Stream {
         .await;
     }
 
-    /// Sends the head; what is left to be sent, if there is anything.
-    fn respond(&self, response: Response<Answer>) -> Option<Pipe<Answer>> {
+    /// Sends the head; returns the rest of the response, if there is any.
+    fn respond(&self, response: Response<ResponseBody>) -> Option<Pipe<ResponseBody>> {
         let (mut head, body) = response.into_parts();
-        let census = Census::of(&head.headers);
-        if census.has(CONNECTION | TE | HOP_BY_HOP | TRANSFER_ENCODING) {
+        let known_headers = KnownHeaders::of(&head.headers);
+        if known_headers.has(CONNECTION | TE | HOP_BY_HOP | TRANSFER_ENCODING) {
             // RFC 9113 §8.2.2: there are no such fields.
-            hop::strip(&mut head.headers, census);
+            hop::strip(&mut head.headers, known_headers);
             head.headers.remove(header::TE);
         }
         head.headers.entry(header::DATE).or_insert_with(date::now);
@@ -263,7 +263,7 @@ impl Stream {
         match respond.send_response(Response::from_parts(head, ()), ended) {
             Ok(stream) => (!ended).then(|| Pipe::new(body, stream)),
             Err(error) => {
-                tracing::debug!(%error, "a response cannot be sent");
+                tracing::debug!(%error, "cannot send a response");
                 respond.send_reset(Reason::INTERNAL_ERROR);
                 None
             }

@@ -1,5 +1,5 @@
 //! The PROXY protocol, versions 1 and 2 (HAProxy's `proxy-protocol.txt`): a load balancer says first of all whose
-//! connection it forwards. What follows the header's last octet is the client's, be it TLS or HTTP.
+//! connection it forwards. What follows the header's last byte is the client's, be it TLS or HTTP.
 
 use std::{
     io,
@@ -32,9 +32,9 @@ impl std::fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
-/// What the octets so far are.
+/// What the bytes so far are.
 #[derive(Debug, PartialEq, Eq)]
-enum Found {
+enum ParsedHeader {
     /// Perhaps the beginning of a header.
     More,
     /// None at all.
@@ -58,10 +58,10 @@ pub(super) async fn read<S: AsyncRead + Unpin>(
             };
         }
         match find(&start).map_err(malformed)? {
-            Found::More => {}
-            Found::Absent if mode == ProxyHeaderMode::Optional => return Ok((Rewind::new(start, stream), None)),
-            Found::Absent => return Err(malformed(Malformed("there is none"))),
-            Found::Header(length, source) => return Ok((Rewind::new(start.split_off(length), stream), source)),
+            ParsedHeader::More => {}
+            ParsedHeader::Absent if mode == ProxyHeaderMode::Optional => return Ok((Rewind::new(start, stream), None)),
+            ParsedHeader::Absent => return Err(malformed(Malformed("there is none"))),
+            ParsedHeader::Header(length, source) => return Ok((Rewind::new(start.split_off(length), stream), source)),
         }
     }
 }
@@ -70,26 +70,26 @@ fn malformed(malformed: Malformed) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, malformed)
 }
 
-fn find(start: &[u8]) -> Result<Found, Malformed> {
+fn find(start: &[u8]) -> Result<ParsedHeader, Malformed> {
     if start.starts_with(TEXT) {
         text(start)
     } else if start.starts_with(SIGNATURE) {
         binary(start)
     } else if TEXT.starts_with(start) || SIGNATURE.starts_with(start) {
-        Ok(Found::More)
+        Ok(ParsedHeader::More)
     } else {
-        Ok(Found::Absent)
+        Ok(ParsedHeader::Absent)
     }
 }
 
 /// §2.1: `PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\n`.
-fn text(start: &[u8]) -> Result<Found, Malformed> {
+fn text(start: &[u8]) -> Result<ParsedHeader, Malformed> {
     let within = &start[..start.len().min(MAX_LINE)];
     let Some(end) = within.windows(2).position(|pair| pair == b"\r\n") else {
-        return if within.len() < MAX_LINE { Ok(Found::More) } else { Err(Malformed("the line is too long")) };
+        return if within.len() < MAX_LINE { Ok(ParsedHeader::More) } else { Err(Malformed("the line is too long")) };
     };
     let line = std::str::from_utf8(&start[TEXT.len()..end]).map_err(|_| Malformed("the line is not ASCII"))?;
-    let header = |source| Ok(Found::Header(end + 2, source));
+    let header = |source| Ok(ParsedHeader::Header(end + 2, source));
     let mut parts = line.split(' ');
     let family = parts.next().unwrap_or_default();
     if family == "UNKNOWN" {
@@ -122,16 +122,16 @@ fn port(text: &str) -> Result<u16, Malformed> {
 }
 
 /// §2.2.
-fn binary(start: &[u8]) -> Result<Found, Malformed> {
-    let Some(fixed) = start.get(SIGNATURE.len()..FIXED) else { return Ok(Found::More) };
+fn binary(start: &[u8]) -> Result<ParsedHeader, Malformed> {
+    let Some(fixed) = start.get(SIGNATURE.len()..FIXED) else { return Ok(ParsedHeader::More) };
     let length = usize::from(u16::from_be_bytes([fixed[2], fixed[3]]));
     if fixed[0] >> 4 != 2 {
         return Err(Malformed("the version is not 2"));
     }
     if length > MAX_BINARY {
-        return Err(Malformed("it is over 4096 octets"));
+        return Err(Malformed("it is over 4096 bytes"));
     }
-    let Some(body) = start.get(FIXED..FIXED + length) else { return Ok(Found::More) };
+    let Some(body) = start.get(FIXED..FIXED + length) else { return Ok(ParsedHeader::More) };
     let addresses = |octets: usize| body.get(..octets).ok_or(Malformed("it is too short for its addresses"));
     let source = match (fixed[0] & 0xf, fixed[1]) {
         // LOCAL: a health check of the balancer's own. The rest is to be ignored.
@@ -152,7 +152,7 @@ fn binary(start: &[u8]) -> Result<Found, Malformed> {
         (1, _) => return Err(Malformed("the protocol is not TCP")),
         _ => return Err(Malformed("the command is neither LOCAL nor PROXY")),
     };
-    Ok(Found::Header(FIXED + length, source))
+    Ok(ParsedHeader::Header(FIXED + length, source))
 }
 
 #[cfg(test)]
@@ -167,8 +167,8 @@ mod tests {
         header
     }
 
-    fn header(length: usize, source: &str) -> Result<Found, Malformed> {
-        Ok(Found::Header(length, Some(source.parse().unwrap())))
+    fn header(length: usize, source: &str) -> Result<ParsedHeader, Malformed> {
+        Ok(ParsedHeader::Header(length, Some(source.parse().unwrap())))
     }
 
     #[test]
@@ -179,8 +179,8 @@ mod tests {
         assert_eq!(find(&more), header(line.len(), "192.0.2.7:56324"));
         let line = b"PROXY TCP6 2001:db8::7 2001:db8::1 1 0\r\n";
         assert_eq!(find(line), header(line.len(), "[2001:db8::7]:1"));
-        assert_eq!(find(b"PROXY UNKNOWN\r\n"), Ok(Found::Header(15, None)));
-        assert_eq!(find(b"PROXY UNKNOWN a b c d\r\n"), Ok(Found::Header(23, None)));
+        assert_eq!(find(b"PROXY UNKNOWN\r\n"), Ok(ParsedHeader::Header(15, None)));
+        assert_eq!(find(b"PROXY UNKNOWN a b c d\r\n"), Ok(ParsedHeader::Header(23, None)));
     }
 
     #[test]
@@ -219,7 +219,7 @@ mod tests {
         let more = v2(1, 0x11, &[192, 0, 2, 7, 198, 51, 100, 1, 0, 1, 0, 2, 0x04, 0, 1, 0xff]);
         assert_eq!(find(&more), header(32, "192.0.2.7:1"));
         for local in [v2(0, 0, &[]), v2(0, 0x11, &[1; 12]), v2(1, 0, &[]), v2(1, 0x31, &[0; 216])] {
-            assert_eq!(find(&local), Ok(Found::Header(local.len(), None)));
+            assert_eq!(find(&local), Ok(ParsedHeader::Header(local.len(), None)));
         }
     }
 
@@ -239,7 +239,7 @@ mod tests {
         let line = b"PROXY TCP4 192.0.2.7 198.51.100.1 56324 443\r\n".to_vec();
         for whole in [line, v2(1, 0x11, &[1; 12])] {
             for end in 1..whole.len() {
-                assert_eq!(find(&whole[..end]), Ok(Found::More), "{end}");
+                assert_eq!(find(&whole[..end]), Ok(ParsedHeader::More), "{end}");
             }
         }
     }
@@ -247,7 +247,7 @@ mod tests {
     #[test]
     fn everything_else_is_no_header() {
         for start in ["GET / HTTP/1.1\r\n", "PRI * HTTP/2.0\r\n", "PROXYX", "\r\n\r\n\r\n", "\x16\x03\x01"] {
-            assert_eq!(find(start.as_bytes()), Ok(Found::Absent), "{start:?}");
+            assert_eq!(find(start.as_bytes()), Ok(ParsedHeader::Absent), "{start:?}");
         }
     }
 }

@@ -19,7 +19,7 @@ pub struct Server {
     free: RefCell<Vec<usize>>,
     open: Cell<usize>,
     draining: Cell<bool>,
-    /// Connections have given back their buffers since somebody last looked.
+    /// Connections have released their buffers since the last check.
     pub(super) slumbered: Cell<bool>,
     at_rest: Notify,
 }

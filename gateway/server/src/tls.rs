@@ -33,7 +33,7 @@ const SESSIONS: usize = 4096;
 /// A listener's TLS, ready for all workers.
 pub struct Termination {
     pub config: Arc<ServerConfig>,
-    /// What it believes about clients, as it was when it was loaded.
+    /// The client certificate settings, as loaded.
     clients: Option<Believed>,
     /// The leaves, in the order of the configuration.
     leaves: Vec<CertificateDer<'static>>,
@@ -49,9 +49,10 @@ struct Believed {
 impl Termination {
     /// Loads a listener's certificates. The error names the file.
     ///
-    /// Sessions belong to a listener, and outlive a reload only if it believes the same about clients as `before`:
-    /// a client that resumes one is not asked for a certificate again. Tickets are sealed with keys that rustls changes
-    /// every six hours. There is no early data (0-RTT), because it can be replayed.
+    /// Sessions belong to a listener, and outlive a reload only if its client certificate settings equal
+    /// those of `before`: a client that resumes one is not asked for a certificate again. Tickets are sealed
+    /// with keys that rustls changes every six hours. There is no early data (0-RTT), because it can be
+    /// replayed.
     pub fn load(tls: &ListenerTls, before: Option<&Self>) -> io::Result<Self> {
         let versions: &[_] = match tls.min_version {
             TlsVersion::Tls12 => &[&TLS13, &TLS12],

@@ -39,8 +39,8 @@ where
     U: AsyncRead + AsyncWrite + Unpin,
 {
     let timer = state.server.worker.timers.timer();
-    let patience = tunnel.patience();
-    timer.arm(patience);
+    let idle_timeout = tunnel.idle_timeout();
+    timer.arm(idle_timeout);
     tunnel.received(early.len());
     let mut up = Way::new(early);
     let mut down = Way::new(Bytes::new());
@@ -66,7 +66,7 @@ where
                 words.filter(rest, octets)
             });
             match (&up_ended, &down_ended) {
-                // An upstream that is told by its client to close need not wait for more.
+                // An upstream whose client closes need not wait for more.
                 (Poll::Ready(Err(End::Reading)), _) | (_, Poll::Ready(Err(End::Writing))) => {
                     return Poll::Ready(if parting { Parting::Whole } else { Parting::ClientLeft });
                 }
@@ -79,7 +79,7 @@ where
                     parting = true;
                     timer.arm(FAREWELL);
                 }
-                _ if moved && !parting => timer.arm(patience),
+                _ if moved && !parting => timer.arm(idle_timeout),
                 _ => {}
             }
             ready!(timer.poll_expired(cx));

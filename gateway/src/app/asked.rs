@@ -1,4 +1,4 @@
-//! A request that somebody asks about without sending it.
+//! A request to explain, which is not sent.
 
 use gateway_core::error::Failure;
 use gateway_http::{

@@ -10,7 +10,7 @@ use gateway_pipeline::Reply;
 use gateway_telemetry::trace::{TRACEPARENT, Tries};
 use gateway_upstream as upstream;
 use gateway_upstream::{
-    Outgoing, Patience, Upstreams,
+    Deadlines, Outgoing, Upstreams,
     tcp::{self, Silence},
 };
 use gateway_wasm::services::{self, CallError, Conversing, LocalFuture, UpstreamCall};
@@ -48,8 +48,8 @@ impl services::Upstreams for Calls {
                 };
                 let since = Instant::now();
                 let response = Deadline { name: Limit::Call, ..Deadline::new(since, Some(timeout)) };
-                let patience = Patience { since, response, body: timeout, whole: None };
-                let sent = upstream::send(&upstream, outgoing, &Rc::<Traffic>::default(), patience)
+                let deadlines = Deadlines { since, response, body: timeout, total: None };
+                let sent = upstream::send(&upstream, outgoing, &Rc::<Traffic>::default(), deadlines)
                     .await
                     .map_err(|refused| CallError::Unreachable(refused.cause))?;
                 // One that announces too much is not waited for.

@@ -250,7 +250,7 @@ impl Catalog for Components<'_> {
         let whole = |error: CatalogError| vec![PluginProblem { pointer: String::new(), message: error.to_string() }];
         let prepared = self.prepare(plugin, config).map_err(whole)?;
         prepared.try_configure(&self.shared).map_err(|problems| {
-            // A plugin that shows what it cannot read shows it to everybody who sees the log.
+            // A plugin that prints invalid input prints it into the log.
             let granted = self.shared.secrets.iter().filter(|(name, _)| plugin.grants.secrets.allows(name));
             let redaction =
                 Redaction::of(granted.filter_map(|(_, value)| str::from_utf8(value).ok().map(str::to_owned)));

@@ -17,7 +17,7 @@ use tokio::{
 
 use super::{
     Options, Source, StartError,
-    admin::{self, Applied, NotApplied, Panel, Terms},
+    admin::{self, Applied, ApplyOptions, NotApplied, Panel},
     descriptors,
     ending::{begin_upgrade, done, end_well, stop, unless_ended},
     handover::Inherited,
@@ -41,14 +41,14 @@ pub(super) enum Order {
     Apply {
         text: String,
         origin: admin::Origin,
-        terms: Terms,
+        options: ApplyOptions,
         reply: oneshot::Sender<Result<Applied, NotApplied>>,
     },
     /// Ends well, and after `timeouts.drain-delay` if it is `delayed`.
     Drain {
         delayed: bool,
     },
-    /// Opens the files of sinks anew, after somebody has renamed them.
+    /// Reopens sink files after they were renamed.
     Reopen,
     /// Starts the program anew, hands the sockets over, and ends well when the new process serves.
     Upgrade,
@@ -160,7 +160,7 @@ impl Control {
                 order = signals.next() => order,
                 result = done(&mut upgrade) => match result {
                     Ok(process) => {
-                        tracing::info!("process {process} serves in place of this one");
+                        tracing::info!("process {process} has taken over");
                         manager.main_process(process);
                         // The manager's watchdog listens to the new process only.
                         if let Some(watchdog) = &watchdog {
@@ -171,7 +171,7 @@ impl Control {
                         return end_well(core, None, &mut signals).await;
                     }
                     Err(why) => {
-                        tracing::error!("the new process does not serve, this one goes on: {why}");
+                        tracing::error!("the new process failed to start; this one keeps serving: {why}");
                         upgrade = None;
                         continue;
                     }
@@ -181,14 +181,14 @@ impl Control {
             };
             let (new_source, origin, reply) = match order {
                 Order::Reload { new_source, reply } => (new_source, admin::Origin::Reload, Reply::Reloaded(reply)),
-                Order::Apply { text, origin, terms, reply } => {
+                Order::Apply { text, origin, options, reply } => {
                     // Here, since another one may have been put in force while this one waited for its turn.
-                    if let Err(present) = panel.is_as_expected(&terms) {
+                    if let Err(present) = panel.is_as_expected(&options) {
                         drop(reply.send(Err(NotApplied::Unexpected(present))));
                         continue;
                     }
                     let source = Source::Text { text, base: core.snapshot.base.clone() };
-                    (Some(source), origin, Reply::Applied(reply, terms))
+                    (Some(source), origin, Reply::Applied(reply, options))
                 }
                 Order::Drain { delayed } => {
                     panel.set_ready(false);
@@ -208,7 +208,9 @@ impl Control {
                     // A worker that is busy makes this wait.
                     match unless_ended(&mut signals, begin_upgrade(&core, socket, upgrade.is_some())).await {
                         Ok(Ok(begun)) => upgrade = Some(begun),
-                        Ok(Err(error)) => tracing::error!("no new process is started, this one goes on: {error}"),
+                        Ok(Err(error)) => {
+                            tracing::error!("cannot start a new process; this one keeps serving: {error}")
+                        }
                         Err(delayed) => asked_to_end = Some(delayed),
                     }
                     continue;
@@ -230,7 +232,7 @@ impl Control {
             let loaded = match unless_ended(&mut signals, loading).await {
                 Ok(loaded) => loaded,
                 Err(delayed) => {
-                    tracing::warn!("the reload is given up, since the gateway ends");
+                    tracing::warn!("reload cancelled: the gateway is shutting down");
                     asked_to_end = Some(delayed);
                     continue;
                 }
@@ -278,7 +280,7 @@ impl Control {
                     Ok(())
                 }
                 Err(error) => {
-                    tracing::error!("reload without effect, the old configuration serves on:\n{error}");
+                    tracing::error!("reload failed; the previous configuration keeps serving:\n{error}");
                     Err(error)
                 }
             };
@@ -296,7 +298,7 @@ impl Control {
 /// Where the result of a reload goes.
 enum Reply {
     Reloaded(oneshot::Sender<Result<(), StartError>>),
-    Applied(oneshot::Sender<Result<Applied, NotApplied>>, Terms),
+    Applied(oneshot::Sender<Result<Applied, NotApplied>>, ApplyOptions),
 }
 
 impl Reply {
@@ -304,9 +306,9 @@ impl Reply {
         // An error is that the result is not wanted any more.
         match self {
             Self::Reloaded(reply) => drop(reply.send(result)),
-            Self::Applied(reply, terms) => {
+            Self::Applied(reply, options) => {
                 let applied = match result {
-                    Ok(()) => Ok(terms.keep(&source, &text).await),
+                    Ok(()) => Ok(options.keep(&source, &text).await),
                     Err(error) => Err(NotApplied::Start(error)),
                 };
                 drop(reply.send(applied));

@@ -17,7 +17,7 @@ pub(super) fn raise() {
     if current != maximum
         && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
     {
-        tracing::warn!(%error, "the limit of file descriptors cannot be raised");
+        tracing::warn!(%error, "cannot raise the file descriptor limit");
     }
 }
 

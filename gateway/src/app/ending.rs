@@ -1,4 +1,4 @@
-//! How a process ends: what is under way finishes first, and another process may take its place.
+//! How a process ends: what is in progress finishes first, and another process may take its place.
 
 use std::{io, net::TcpListener as StdListener, time::Duration};
 
@@ -51,16 +51,16 @@ pub(super) async fn begin_upgrade(
             sockets.listener(key, socket)?;
         }
     }
-    tracing::info!("a new process is started, which takes over the listening sockets");
+    tracing::info!("starting a new process that takes over the listening sockets");
     Upgrade::start(&sockets)
 }
 
-/// Lets requests under way finish, and what is recorded of them get out. With a delay, load balancers have the time to learn from
+/// Lets requests in progress finish, and what is recorded of them get out. With a delay, load balancers have the time to learn from
 /// `/readyz` that they should stop, and until then are served; connections are asked to leave meanwhile, so that few are left at its end.
 pub(super) async fn end_well(core: Core, delay: Option<Duration>, signals: &mut Signals) {
     let (sinks, traces) = (core.snapshot.sinks.clone(), core.snapshot.traces.clone());
     if let Some(delay) = delay.filter(|delay| !delay.is_zero()) {
-        tracing::info!("not ready any more; connections are accepted for another {delay:?} (`timeouts.drain-delay`)");
+        tracing::info!("no longer ready; connections are accepted for another {delay:?} (`timeouts.drain-delay`)");
         core.installer.workers.iter().for_each(WorkerHandle::go_away);
         if unless_ended(signals, tokio::time::sleep(delay)).await.is_err() {
             tracing::warn!("{STOPPED}");
@@ -75,24 +75,24 @@ pub(super) async fn end_well(core: Core, delay: Option<Duration>, signals: &mut 
         if let Some(traces) = traces
             && tokio::time::timeout(FLUSH, traces.tracer.flush()).await.is_err()
         {
-            tracing::warn!("not every trace could be sent");
+            tracing::warn!("some spans could not be exported");
         }
         // On another thread: a disk may be slow, and this one waits for signals.
         if !tokio::task::spawn_blocking(move || sinks.flush(FLUSH)).await.unwrap_or_default() {
-            tracing::warn!("not every line for the sinks could be written");
+            tracing::warn!("some sink lines could not be written");
         }
     };
     if unless_ended(signals, flushed).await.is_err() {
-        tracing::warn!("stopped at once by another signal; traces, or lines for the sinks, may be lost");
+        tracing::warn!("stopped immediately by another signal; traces or sink lines may be lost");
     }
 }
 
 /// Of a second signal that asks for the end.
-const STOPPED: &str = "stopped at once by a second signal; requests under way are cut off";
+const STOPPED: &str = "stopped immediately by a second signal; active requests are cut off";
 
 async fn drain(core: Core, signals: &mut Signals) {
     let deadline = core.snapshot.config.timeouts.drain;
-    tracing::info!("draining, for {deadline:?} at most");
+    tracing::info!("draining for at most {deadline:?}");
     match unless_ended(signals, all_drained(core, deadline)).await {
         Ok(()) => tracing::info!("drained"),
         Err(_) => tracing::warn!("{STOPPED}"),

@@ -68,7 +68,7 @@ impl Inherited {
                     }
                 }
             }
-            Err(error) => tracing::warn!(%error, "sockets of the service manager cannot be taken over"),
+            Err(error) => tracing::warn!(%error, "cannot use the sockets passed by the service manager"),
         }
         inherited
     }
@@ -116,12 +116,12 @@ impl Inherited {
     pub(super) fn serving(mut self) {
         let left = self.listeners.drain().flat_map(|(key, sockets)| sockets.into_iter().map(move |_| key.address));
         for address in left.chain(self.by_address.drain(..).map(|(address, _)| address)) {
-            tracing::warn!("an inherited socket is closed: no listener of the configuration is at {address}");
+            tracing::warn!("closing an inherited socket: no configured listener uses {address}");
         }
         if let Some(mut ready) = self.ready.take()
             && let Err(error) = ready.write_all(READY)
         {
-            tracing::warn!(%error, "the process before has gone");
+            tracing::warn!(%error, "the previous process has exited");
         }
     }
 }
@@ -130,7 +130,7 @@ impl Inherited {
 fn socket(number: RawFd) -> Option<StdListener> {
     let socket = StdListener::from(open(number)?);
     if !SockRef::from(&socket).is_listener().unwrap_or(false) {
-        tracing::warn!("the inherited file descriptor {number} is no listening socket");
+        tracing::warn!("the inherited file descriptor {number} is not a listening socket");
         return None;
     }
     Some(socket)

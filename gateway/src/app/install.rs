@@ -17,7 +17,7 @@ use super::{
 };
 
 /// How long a reload waits for its workers. A plugin can hold one for as long as its `time` limit.
-const PATIENCE: Duration = Duration::from_secs(30);
+const WORKER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What follows the configuration in force.
 pub(super) struct Installer {
@@ -93,7 +93,7 @@ impl Installing {
     /// Waits until every worker serves by the configuration, for a while. Returns whether all do; a worker that does not yet is
     /// busy, and takes it when it is free.
     pub(super) async fn taken(self) -> bool {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + WORKER_TIMEOUT;
         let mut all = true;
         for (worker, taken) in self.0.into_iter().enumerate() {
             match tokio::time::timeout_at(deadline, taken).await {
@@ -105,7 +105,7 @@ impl Installing {
                 Err(_) => {
                     all = false;
                     tracing::warn!(
-                        "worker {worker} has been busy for {PATIENCE:?}; it takes the new configuration when it is free"
+                        "worker {worker} has been busy for {WORKER_TIMEOUT:?}; it applies the new configuration when it is idle"
                     );
                 }
             }

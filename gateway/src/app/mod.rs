@@ -59,8 +59,9 @@ pub enum Source {
 #[derive(Clone, Debug)]
 pub struct Options {
     pub source: Source,
-    /// The process is the gateway's own: signals drain it, reload it, reopen its sinks and replace it; it may have inherited
-    /// listening sockets; its limit of file descriptors is raised; a service manager is told how it is.
+    /// The process is the gateway's own: signals drain it, reload it, reopen its sinks and replace it; it may
+    /// have inherited listening sockets; its limit of file descriptors is raised; the service manager is
+    /// notified of the state.
     pub signals: bool,
     /// A change of the file reloads.
     pub watch: bool,
@@ -142,7 +143,7 @@ impl Gateway {
         self.order(Order::Reload { new_source: Some(source), reply }, answer)?
     }
 
-    /// Lets requests under way finish, up to the configured deadline, and ends. Blocks.
+    /// Lets requests in progress finish, up to the configured deadline, and ends. Blocks.
     pub fn drain(mut self) {
         let _ = self.orders.blocking_send(Order::Drain { delayed: false });
         self.join();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gateway_core::model::{Config, HostPattern, PluginUse, Route};
-use gateway_route::{Found, Query, Table};
+use gateway_route::{Query, RouteMatch, Table};
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value, json};
 
@@ -94,9 +94,9 @@ fn is_reached(table: &Table, config: &Config, route: &Route, used: &Arc<PluginUs
         headers: &headers,
     };
     match table.find(&query) {
-        Found::Route { route, .. } => {
+        RouteMatch::Route { route, .. } => {
             config.global_plugins.iter().chain(&route.plugins).any(|other| Arc::ptr_eq(other, used))
         }
-        Found::NotFound | Found::MethodNotAllowed { .. } => false,
+        RouteMatch::NotFound | RouteMatch::MethodNotAllowed { .. } => false,
     }
 }

@@ -23,10 +23,13 @@ impl Reflected {
         let name = &*upstream.name;
         reflection::descriptors(upstream, dns).or_else(|why| match self.lock().get(name) {
             Some(last) => {
-                tracing::warn!(upstream = name, "its descriptors cannot be had, those from before stay: {why}");
+                tracing::warn!(
+                    upstream = name,
+                    "cannot fetch gRPC descriptors by reflection; the previous ones stay in use: {why}"
+                );
                 Ok(last.clone())
             }
-            None => Err(format!("upstream `{name}` does not tell its descriptors: {why}")),
+            None => Err(format!("cannot fetch gRPC descriptors of upstream `{name}` by reflection: {why}")),
         })
     }
 

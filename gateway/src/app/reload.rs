@@ -67,13 +67,13 @@ impl Core {
         let old = self.snapshot.clone();
         let (new, count) = (loaded.config(), self.installer.workers.len());
         if new.workers != count {
-            tracing::warn!("`workers` changes at the next start: there are {count} now");
+            tracing::warn!("`workers` takes effect at the next start; {count} are running");
         }
         if new.admin.as_ref().map(|admin| admin.address) != old.config.admin.as_ref().map(|admin| admin.address) {
-            tracing::warn!("the address of `admin` changes at the next start");
+            tracing::warn!("`admin.address` takes effect at the next start");
         }
         if new.state != old.config.state {
-            tracing::warn!("`state` changes at the next start");
+            tracing::warn!("`state` takes effect at the next start");
         }
         self.installer.shared.change_log(&old.config.log, &new.log);
         let (snapshot, installing) = self.installer.install(loaded, bound);

@@ -8,6 +8,7 @@ use std::{
 };
 
 use gateway_core::model::{Log, RedisServer, RedisServers, SecretSource, StateBackend};
+use gateway_state::redis::DURATION_BOUNDS;
 use gateway_state::{
     MemoryStore, Responses,
     redis::{self, CredentialsError, Redis, Servers},
@@ -66,7 +67,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Begins to connect to where the state is. That it is away is no reason not to start.
+    /// Connects to the state backend. The gateway starts even if it is unavailable.
     pub(super) fn start_state(
         &self,
         state: &StateBackend,
@@ -97,13 +98,13 @@ impl Shared {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((logging, overrides)) = &*log else { return };
         if new.format != old.format && overrides.format.is_none() {
-            tracing::warn!("`log.format` changes at the next start");
+            tracing::warn!("`log.format` takes effect at the next start");
         }
         if new.level != old.level
             && overrides.level.is_none()
             && let Err(error) = logging.set_level(&new.level)
         {
-            tracing::warn!("the log's level stays as it is: {error}");
+            tracing::warn!("log level unchanged: {error}");
         }
     }
 
@@ -199,12 +200,14 @@ impl RemoteState for Watched {
     fn figures(&self) -> RemoteFigures {
         let counts = self.0.counts();
         let (available, unavailable) = self.0.nodes();
-        let questions = [&counts.answered, &counts.late, &counts.failed, &counts.unasked];
+        let requests = [&counts.ok, &counts.timeouts, &counts.errors, &counts.skipped];
+        let bounds = DURATION_BOUNDS.iter().map(|&micros| micros as f64 / 1e6).chain([f64::INFINITY]);
         RemoteFigures {
             up: self.0.trouble().is_none(),
             nodes: [available, unavailable],
-            questions: questions.map(|counter| counter.load(Relaxed)),
-            micros: counts.micros.load(Relaxed),
+            requests: requests.map(|counter| counter.load(Relaxed)),
+            durations: bounds.zip(&counts.durations).map(|(bound, count)| (bound, count.load(Relaxed))).collect(),
+            seconds: counts.micros.load(Relaxed) as f64 / 1e6,
         }
     }
 }

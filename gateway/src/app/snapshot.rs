@@ -27,7 +27,7 @@ use gateway_route::Table;
 use gateway_rules::bounds::Received;
 use gateway_server::{Beginning, tls::Shown};
 use gateway_telemetry::Sinks;
-use gateway_upstream::{Group, Upstreams};
+use gateway_upstream::{Cluster, Upstreams};
 use gateway_wasm::{Facts, Pools, Prepared, services};
 
 use super::{Source, admin::Rules, calls::Calls, catalog::Components, shared::Shared, traces::Traces};
@@ -54,7 +54,7 @@ pub(super) struct Snapshot {
     global: Vec<Arc<Used>>,
     /// In the order of the configuration's routes.
     routes: Vec<Vec<Arc<Used>>>,
-    pub(super) groups: Vec<Arc<Group>>,
+    pub(super) clusters: Vec<Arc<Cluster>>,
     pub(super) secrets: services::Named,
     files: services::Named,
     shared: Arc<Shared>,
@@ -149,7 +149,7 @@ pub(super) fn to_approve(
     Ok((path.parent().unwrap_or(Path::new("")).to_owned(), components.collected()))
 }
 
-/// Everything that `check` does: what is left to go wrong is the network's.
+/// Everything that `check` does; only network errors can follow.
 pub(super) fn read<'a>(source: &Source, shared: &'a Shared) -> Result<Read<'a>, StartError> {
     let (text, path) = typed(source)?;
     let base = path.parent().unwrap_or(Path::new("")).to_owned();
@@ -181,7 +181,7 @@ impl Snapshot {
     pub(super) fn site(&self, worker: usize, timers: &Timers, pools: &Pools, old: Option<&Site>) -> Site {
         let config = &self.config;
         let old = old.map(|old| &*old.upstreams);
-        let upstreams = Rc::new(Upstreams::new(&self.groups, old, timers, &self.shared.metrics, worker));
+        let upstreams = Rc::new(Upstreams::new(&self.clusters, old, timers, &self.shared.metrics, worker));
         let services = Rc::new(services::Services {
             worker,
             shared: Arc::new(services::Shared {

@@ -70,17 +70,17 @@ impl Manager {
     /// Where the manager has a watchdog: strokes it as long as all workers' pulses beat, until the process ends: a drain may last
     /// longer than the watchdog's time. The handle ends it before, when another process becomes the service.
     pub(super) fn watch(self, pulses: Vec<Pulse>) -> Option<AbortHandle> {
-        let patience = sd_notify::watchdog_enabled().filter(|_| self.listens)?;
-        let mut ward = Ward::new(pulses, patience, Instant::now());
+        let watchdog_timeout = sd_notify::watchdog_enabled().filter(|_| self.listens)?;
+        let mut ward = Ward::new(pulses, watchdog_timeout, Instant::now());
         let task = async move {
             // sd_watchdog_enabled(3) recommends half of the time.
-            let mut ticks = tokio::time::interval(patience / 2);
+            let mut ticks = tokio::time::interval(watchdog_timeout / 2);
             loop {
                 ticks.tick().await;
                 match ward.silent(Instant::now()) {
                     None => self.tell(|| Ok(vec![NotifyState::Watchdog])),
                     Some(worker) => tracing::error!(
-                        "worker {worker} does not get to run: the service manager's watchdog is not notified"
+                        "worker {worker} does not respond: the service manager's watchdog is not notified"
                     ),
                 }
             }
@@ -92,7 +92,7 @@ impl Manager {
         if self.listens
             && let Err(error) = what().and_then(|states| sd_notify::notify(&states))
         {
-            tracing::warn!(%error, "the service manager cannot be notified");
+            tracing::warn!(%error, "cannot notify the service manager");
         }
     }
 }
@@ -100,14 +100,14 @@ impl Manager {
 /// Who has when been heard.
 struct Ward {
     heard: Vec<(Pulse, u64, Instant)>,
-    patience: Duration,
+    watchdog_timeout: Duration,
 }
 
 impl Ward {
-    fn new(pulses: Vec<Pulse>, patience: Duration, now: Instant) -> Self {
+    fn new(pulses: Vec<Pulse>, watchdog_timeout: Duration, now: Instant) -> Self {
         // Where the watchdog's time is shorter than a few beats, a worker is missed later.
-        let patience = (patience / 2).max(3 * BEAT);
-        Self { heard: pulses.into_iter().map(|pulse| (pulse, 0, now)).collect(), patience }
+        let watchdog_timeout = (watchdog_timeout / 2).max(3 * BEAT);
+        Self { heard: pulses.into_iter().map(|pulse| (pulse, 0, now)).collect(), watchdog_timeout }
     }
 
     /// The first worker that has not been heard for too long.
@@ -118,7 +118,7 @@ impl Ward {
                 (*beats, *heard) = (present, now);
             }
         }
-        self.heard.iter().position(|(_, _, heard)| now.saturating_duration_since(*heard) > self.patience)
+        self.heard.iter().position(|(_, _, heard)| now.saturating_duration_since(*heard) > self.watchdog_timeout)
     }
 }
 

@@ -25,14 +25,14 @@ use gateway_telemetry::{
     trace::{Collector, Refusal, Tracer, export},
 };
 use gateway_upstream as upstream;
-use gateway_upstream::{Group, LoadedGroup, Outgoing, Patience, Upstreams};
+use gateway_upstream::{Cluster, Deadlines, LoadedCluster, Outgoing, Upstreams};
 use gateway_wasm::services::Named;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use tokio::task::LocalSet;
 
 /// For one request to the collector.
-const PATIENCE: Duration = Duration::from_secs(10);
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Of an answer, which says little.
 const ANSWER: usize = 64 * 1024;
 /// How often connections that are idle for too long are looked for.
@@ -42,7 +42,7 @@ const HOUSEKEEPING: Duration = Duration::from_secs(5);
 pub(super) struct Traces {
     settings: Tracing,
     headers: HeaderMap,
-    group: Arc<Group>,
+    cluster: Arc<Cluster>,
     pub(super) tracer: Arc<Tracer>,
 }
 
@@ -59,25 +59,25 @@ pub(super) struct NewTraces {
     headers: HeaderMap,
     tracer: Arc<Tracer>,
     /// What the thread waits for before it does anything. Dropped, it ends.
-    begin: sync_mpsc::Sender<(Arc<Group>, Metrics)>,
+    begin: sync_mpsc::Sender<(Arc<Cluster>, Metrics)>,
 }
 
 impl LoadedTraces {
     /// Everything that can fail, the thread included.
     pub(super) fn load(
         settings: &Tracing,
-        groups: &[LoadedGroup],
+        clusters: &[LoadedCluster],
         secrets: &Named,
         old: Option<&Arc<Traces>>,
         counted: Arc<TraceMetrics>,
     ) -> io::Result<Self> {
-        let group = groups.iter().find(|group| group.model.name == settings.collector.name);
-        let group = group.ok_or_else(|| io::Error::other("the collector's upstream is none"))?;
+        let cluster = clusters.iter().find(|cluster| cluster.model.name == settings.collector.name);
+        let cluster = cluster.ok_or_else(|| io::Error::other("the collector's upstream is none"))?;
         let headers = headers(settings, secrets)?;
-        if let (Some(old), Some(group)) = (old, group.unchanged())
+        if let (Some(old), Some(cluster)) = (old, cluster.unchanged())
             && old.settings == *settings
             && old.headers == headers
-            && Arc::ptr_eq(&old.group, group)
+            && Arc::ptr_eq(&old.cluster, cluster)
         {
             return Ok(Self::Same(old.clone()));
         }
@@ -109,16 +109,16 @@ impl LoadedTraces {
         Ok(Self::New(Box::new(NewTraces { settings: settings.clone(), headers, tracer, begin })))
     }
 
-    /// `groups` are those of the same configuration.
-    pub(super) fn install(self, groups: &[Arc<Group>], metrics: &Metrics) -> Option<Arc<Traces>> {
+    /// `clusters` are those of the same configuration.
+    pub(super) fn install(self, clusters: &[Arc<Cluster>], metrics: &Metrics) -> Option<Arc<Traces>> {
         match self {
             Self::Same(traces) => Some(traces),
             Self::New(new) => {
                 let NewTraces { settings, headers, tracer, begin } = *new;
-                let group = groups.iter().find(|group| group.model.name == settings.collector.name)?.clone();
+                let cluster = clusters.iter().find(|cluster| cluster.model.name == settings.collector.name)?.clone();
                 // The thread waits for it, and for nothing else.
-                let _ = begin.send((group.clone(), metrics.clone()));
-                Some(Arc::new(Traces { settings, headers, group, tracer }))
+                let _ = begin.send((cluster.clone(), metrics.clone()));
+                Some(Arc::new(Traces { settings, headers, cluster, tracer }))
             }
         }
     }
@@ -149,8 +149,8 @@ struct Sender {
 impl Collector for Sender {
     fn take(&self, request: Bytes) -> Pin<Box<dyn Future<Output = Result<Bytes, Refusal>> + '_>> {
         let answer = async move {
-            let asked = tokio::time::timeout(PATIENCE, self.ask(request)).await;
-            asked.unwrap_or_else(|_| Err(again(format!("no whole answer within {PATIENCE:?}"))))
+            let asked = tokio::time::timeout(EXPORT_TIMEOUT, self.ask(request)).await;
+            asked.unwrap_or_else(|_| Err(again(format!("no whole answer within {EXPORT_TIMEOUT:?}"))))
         };
         Box::pin(answer)
     }
@@ -176,9 +176,9 @@ impl Sender {
             tries: None,
         };
         let since = Instant::now();
-        let response = Deadline { name: Limit::Call, ..Deadline::new(since, Some(PATIENCE)) };
-        let patience = Patience { since, response, body: PATIENCE, whole: None };
-        let sent = upstream::send(upstream, outgoing, &Rc::<Traffic>::default(), patience).await;
+        let response = Deadline { name: Limit::Call, ..Deadline::new(since, Some(EXPORT_TIMEOUT)) };
+        let deadlines = Deadlines { since, response, body: EXPORT_TIMEOUT, total: None };
+        let sent = upstream::send(upstream, outgoing, &Rc::<Traffic>::default(), deadlines).await;
         let sent = sent.map_err(|refused| match refused.cause.as_str() {
             "" => Refusal { after: refused.retry_after, ..again(refused.failure.reason().to_owned()) },
             cause => Refusal { after: refused.retry_after, ..again(cause.to_owned()) },

@@ -78,7 +78,7 @@ impl Next {
     }
 }
 
-/// The worker's end of it: when the worker ends, nobody waits for it any more.
+/// The worker's end of it: when the worker ends, it is not waited for any more.
 struct Inbox(Arc<Next>);
 
 impl Drop for Inbox {
@@ -139,8 +139,8 @@ impl WorkerHandle {
         sockets.into_iter().map(TcpListener::from_std).collect()
     }
 
-    /// The worker takes the configuration as soon as it gets to run. The receiver is told when it has; it is closed if the worker
-    /// has ended. Does not block.
+    /// The worker takes the configuration as soon as it gets to run. The receiver is notified when it has; it
+    /// is closed if the worker has ended. Does not block.
     pub(super) fn install(
         &self,
         snapshot: Arc<Snapshot>,

@@ -46,10 +46,10 @@ pub(super) fn dev(args: &DevArgs, logging: &Logging) -> Result<(), Failed> {
         if !sources.changed_within(GLANCE) || !build(&args.folder) {
             continue;
         }
-        // Requests under way end with the plugin that they began with.
+        // Requests in progress end with the plugin that they began with.
         match gateway.reload() {
             Ok(()) => good("loaded"),
-            Err(error) => bad(format_args!("what was serving goes on serving:\n{error}")),
+            Err(error) => bad(format_args!("what was serving keeps serving:\n{error}")),
         }
     }
     Ok(())
@@ -75,7 +75,7 @@ fn build(folder: &Path) -> bool {
 /// Where a service of the configuration on this machine does not listen, one that answers with what it was asked does.
 fn stand_ins(file: &Path) -> Result<Vec<EchoUpstream>, Failed> {
     let text = fs::read_to_string(file)?;
-    // What is wrong with it is told when the gateway starts.
+    // Problems are reported when the gateway starts.
     let Ok(typed) = serde_yaml::from_str::<serde_json::Value>(&text) else { return Ok(Vec::new()) };
     let upstreams = typed.get("upstreams").and_then(|upstreams| upstreams.as_object());
     let endpoints = upstreams.into_iter().flat_map(|all| all.values());

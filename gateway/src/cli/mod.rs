@@ -49,20 +49,21 @@ Exit codes:
 enum Command {
     /// Serve a configuration until SIGTERM or SIGINT; SIGHUP or a change of a file reloads it, SIGUSR2 starts a new process in its place
     Run(RunArgs),
-    /// Report every problem in a configuration, plugins included, and serve nothing
+    /// Validate a configuration, plugin configurations included, without serving it
     Check(ConfigArgs),
-    /// Serve an example configuration with an upstream of its own, to try things out
+    /// Serve an example configuration with a built-in upstream
     Demo(DemoArgs),
     /// Print the JSON Schema of the configuration file, for editors
     Schema,
-    /// Tell which route answers a request, why, and which plugins run
+    /// Show which route matches a request, why, and which plugins run
     Route(RouteArgs),
-    /// Write OpenAPI 3.1 of the calls that routes' plugins have an answer for, such as those of gRPC services
+    /// Write an OpenAPI 3.1 document of the endpoints that routes' plugins declare, such as those of gRPC
+    /// services
     Openapi(OpenapiArgs),
-    /// Write, build, test and look at plugins
+    /// Create, build, test and inspect plugins
     #[command(subcommand)]
     Plugin(PluginCommand),
-    /// Print a script with which a shell completes this command line
+    /// Print a shell completion script
     Completions {
         /// The shell
         shell: Shell,
@@ -76,19 +77,23 @@ enum Command {
 
 #[derive(Subcommand)]
 enum PluginCommand {
-    /// Write a small complete project for a plugin, with a test and a README, into a folder of its name
+    /// Create a plugin project with a test and a README in a folder of its name
     New(NewArgs),
-    /// Make the component of a project, as its plugin.yaml says
+    /// Build the component of a project as described in its plugin.yaml
     Build(BuildArgs),
-    /// Serve a project's gateway.yaml while the plugin is written: it is built and loaded again when a file is saved
+    /// Serve a project's gateway.yaml for development: the plugin is rebuilt and reloaded when a file is
+    /// saved
     Dev(DevArgs),
     /// Show a component's phases, capabilities and configuration schema, without running it in a gateway
     Inspect(InspectArgs),
-    /// Run recorded cases against a component in the real sandbox, between a client and a service that do what they say
+    /// Run test cases against a component in the real sandbox, between a client and a service that behave as
+    /// the cases say
     Test(CasesArgs),
-    /// Approve the components of a configuration and their grants in gateway.lock: nothing else runs then. No component runs for this
+    /// Approve the components of a configuration and their grants in gateway.lock; only approved components
+    /// run. This runs no component
     Approve(ApproveArgs),
-    /// Tell what a component costs in its recorded cases: microseconds for each call, and memory, beside one that does nothing
+    /// Benchmark a component with its test cases: microseconds per call and memory, compared with a component
+    /// that does nothing
     Bench(BenchArgs),
 }
 
@@ -125,7 +130,7 @@ struct DemoArgs {
     /// The port of the dashboard, metrics and admin API, on the loopback interface; 0 lets the system choose
     #[arg(long, default_value_t = 9900)]
     admin_port: u16,
-    /// Print the example configuration and end
+    /// Print the example configuration and exit
     #[arg(long)]
     print_config: bool,
 }
@@ -147,10 +152,10 @@ struct RouteArgs {
 struct InspectArgs {
     /// The component, or the name of a standard plugin
     file: PathBuf,
-    /// Its configuration in YAML, to tell what its calls cost
+    /// Its configuration in YAML, to benchmark its calls
     #[arg(long, value_name = "YAML")]
     config: Option<String>,
-    /// For machines
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -171,7 +176,7 @@ struct ApproveArgs {
     config: ConfigArgs,
     /// Only these plugins; all if left out
     names: Vec<String>,
-    /// Only tell what there is to approve; exit code 3 if there is anything
+    /// Only print what needs approval; exit code 3 if there is anything
     #[arg(long)]
     dry_run: bool,
 }
@@ -180,7 +185,7 @@ struct ApproveArgs {
 struct BenchArgs {
     #[command(flatten)]
     cases: CasesArgs,
-    /// For machines
+    /// Print JSON
     #[arg(long)]
     json: bool,
 }
@@ -189,7 +194,7 @@ struct BenchArgs {
 struct NewArgs {
     /// Lower-case letters, digits and dashes
     name: String,
-    /// What it is written in
+    /// The programming language
     #[arg(long, value_enum, default_value_t = Language::Rust)]
     lang: Language,
 }
@@ -216,7 +221,7 @@ struct CasesArgs {
 
 #[derive(Args)]
 struct Logging {
-    /// How log lines look; the configuration's if left out
+    /// Log format; the configuration's by default
     #[arg(long, global = true, value_enum, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
     /// A level, or `tracing` filter directives; the configuration's if left out
@@ -298,7 +303,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Prints to standard output. That nobody reads it to its end, as `head` does not, is no failure.
+/// Prints to standard output. A closed pipe, as by `head`, is not a failure.
 fn print(text: impl Display) -> Result<(), Failed> {
     let mut out = io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
@@ -307,7 +312,7 @@ fn print(text: impl Display) -> Result<(), Failed> {
     }
 }
 
-/// Prints to standard error; if that fails, there is nobody left to tell.
+/// Prints to standard error; failures are ignored.
 fn complain(text: impl Display) {
     let _ = writeln!(io::stderr(), "{text}");
 }

@@ -42,7 +42,7 @@ impl Demo {
         Source::Text { text: self.config.clone(), base: PathBuf::from(".") }
     }
 
-    /// What a user is told: where it listens, what each route shows, lines to copy.
+    /// The banner: addresses, routes, and commands to copy.
     pub fn welcome(&self, address: SocketAddr, admin: Option<SocketAddr>) -> String {
         let mut text = format!("\nThe gateway listens on http://{address}, in front of an echo service. Try:\n\n");
         let token = &self.token;

@@ -60,7 +60,7 @@ async fn serve(socket: std::net::TcpListener) -> io::Result<()> {
             continue;
         };
         tokio::task::spawn_local(async move {
-            // A connection that breaks off is the gateway's affair.
+            // Connection errors are handled by the gateway.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(echo)).await;
         });
     }

@@ -61,7 +61,7 @@ impl Kept {
         let Some(folder) = &self.0 else { return };
         let written = fs::create_dir_all(folder).and_then(|()| replace(&folder.join(name), bytes));
         if let Err(error) = written {
-            tracing::warn!(%error, "what was fetched cannot be kept in {}", folder.display());
+            tracing::warn!(%error, "cannot cache the fetched component in {}", folder.display());
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Components from elsewhere: by HTTP with a digest, and from OCI registries. What was fetched is kept on disk by its digest, so
-//! that nobody is asked again for what is known, and a registry that is away for the moment stops nobody.
+//! Components from elsewhere: by HTTP with a digest, and from OCI registries. What was fetched is kept on
+//! disk by its digest, so that nothing is fetched twice, and an unavailable registry does not prevent a
+//! start.
 
 mod http;
 mod kept;
@@ -15,7 +16,7 @@ pub use kept::{Kept, Tag};
 /// Of a component.
 const MOST_BYTES: usize = 256 * 1024 * 1024;
 /// For all of a fetch, programs that know credentials included.
-const PATIENCE: Duration = Duration::from_secs(120);
+const FETCH_TIMEOUT: Duration = Duration::from_secs(120);
 const CONNECT: Duration = Duration::from_secs(10);
 /// Without a byte.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -94,21 +95,21 @@ pub fn fetch(wanted: Wanted, kept: &Kept) -> Result<Fetched, String> {
                         Wanted::Oci(reference) => oci::fetch(&reference, &kept).await,
                     }
                 };
-                // So that nothing goes on arriving for which nobody waits.
-                tokio::time::timeout(PATIENCE, fetching).await.unwrap_or_else(|_| Err(too_late()))
+                // So that an abandoned download stops.
+                tokio::time::timeout(FETCH_TIMEOUT, fetching).await.unwrap_or_else(|_| Err(too_late()))
             }),
             Err(error) => Err(error.to_string()),
         };
-        // Whoever waited may have gone.
+        // The receiver may be gone.
         let _ = done.send(fetched);
     };
     thread::Builder::new().name("fetch".into()).spawn(fetching).map_err(|error| error.to_string())?;
     // A program that knows credentials blocks the thread that runs it, which does not come to an end in time then.
-    result.recv_timeout(PATIENCE + CONNECT).unwrap_or_else(|_| Err(too_late()))
+    result.recv_timeout(FETCH_TIMEOUT + CONNECT).unwrap_or_else(|_| Err(too_late()))
 }
 
 fn too_late() -> String {
-    format!("it did not come within {PATIENCE:?}")
+    format!("it did not come within {FETCH_TIMEOUT:?}")
 }
 
 /// An error with what caused it, each once.

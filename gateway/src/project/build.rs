@@ -27,7 +27,8 @@ pub enum Purpose {
     Writing,
 }
 
-/// Runs the project's steps, whose own progress is seen as it comes, and looks at what they made. `tell` is told what is run.
+/// Runs the project's steps, whose own progress is seen as it comes, and looks at what they made. `tell` gets
+/// each command line.
 ///
 /// # Errors
 ///
@@ -84,7 +85,7 @@ pub fn build(folder: &Path, purpose: Purpose, mut tell: impl FnMut(&str)) -> Res
     Ok(Built { component, facts })
 }
 
-/// Writes a file, with its folder, if that changes it: whoever looks at its age is not misled.
+/// Writes a file, with its folder, if that changes it: its modification time stays meaningful.
 fn write(file: &Path, bytes: &[u8]) -> Result<(), String> {
     if fs::read(file).is_ok_and(|there| there == bytes) {
         return Ok(());

@@ -13,7 +13,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 /// Editors write a file in several steps.
 const SETTLE: Duration = Duration::from_millis(150);
 /// A build is not put off for longer, however often something changes.
-const PATIENCE: Duration = Duration::from_secs(2);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What builds leave behind, in whatever language.
 const FOLDERS: [&str; 6] = ["build", "dist", "node_modules", "target", "__pycache__", "venv"];
@@ -72,7 +72,7 @@ impl Sources {
             return false;
         }
         let since = Instant::now();
-        while since.elapsed() < PATIENCE && self.changes.recv_timeout(SETTLE).is_ok() {}
+        while since.elapsed() < SETTLE_TIMEOUT && self.changes.recv_timeout(SETTLE).is_ok() {}
         // A folder that went as fast as it came is none.
         let _ = self.follow();
         true
@@ -109,11 +109,11 @@ mod tests {
     fn a_change_in_a_folder_that_came_later_is_seen() {
         let folder = tempfile::tempdir().unwrap();
         let mut sources = Sources::watch(folder.path()).unwrap();
-        let patience = Duration::from_secs(30);
+        let wait = Duration::from_secs(30);
         std::fs::create_dir(folder.path().join("src")).unwrap();
-        assert!(sources.changed_within(patience));
+        assert!(sources.changed_within(wait));
         std::fs::write(folder.path().join("src/lib.rs"), "").unwrap();
-        assert!(sources.changed_within(patience));
+        assert!(sources.changed_within(wait));
         std::fs::create_dir(folder.path().join("build")).unwrap();
         std::fs::write(folder.path().join("build/made"), "").unwrap();
         assert!(!sources.changed_within(SETTLE));

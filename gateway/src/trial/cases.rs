@@ -27,7 +27,7 @@ pub struct Cases {
     /// Granted sinks; what is written to them goes to standard error.
     pub(super) sinks: Vec<String>,
     /// Granted services beside the one behind the route, which is called `service`, with what they answer.
-    pub(super) services: BTreeMap<String, Answer>,
+    pub(super) services: BTreeMap<String, ServiceResponse>,
     pub cases: Vec<Case>,
 }
 
@@ -48,7 +48,7 @@ struct Typed {
     config: Option<Value>,
     steps: Option<Vec<Step>>,
     request: Option<Asked>,
-    service: Option<Answer>,
+    service: Option<ServiceResponse>,
     expect: Option<Expect>,
 }
 
@@ -75,7 +75,7 @@ impl TryFrom<Typed> for Case {
 pub(super) struct Step {
     pub(super) request: Asked,
     /// What the service behind the route answers.
-    pub(super) service: Option<Answer>,
+    pub(super) service: Option<ServiceResponse>,
     #[serde(default)]
     pub(super) expect: Expect,
 }
@@ -117,14 +117,14 @@ impl Case {
 /// What a service answers: 200 without a body, if nothing is said.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub(super) struct Answer {
+pub(super) struct ServiceResponse {
     pub(super) status: u16,
     pub(super) headers: Fields,
     body: Option<String>,
     json: Option<Value>,
 }
 
-impl Default for Answer {
+impl Default for ServiceResponse {
     fn default() -> Self {
         Self { status: 200, headers: Fields::default(), body: None, json: None }
     }
@@ -136,7 +136,7 @@ impl Asked {
     }
 }
 
-impl Answer {
+impl ServiceResponse {
     pub(super) fn content(&self) -> Content {
         Content::of(self.body.as_deref(), self.json.as_ref())
     }
@@ -201,7 +201,7 @@ impl Fields {
     }
 }
 
-/// What shall be; what is left out may be as it will.
+/// Expectations; omitted ones are not checked.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(super) struct Expect {

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use gateway_core::model::{Grants, Isolation, Names, PluginLimits, SinkTarget};
 use gateway_http::body::{Body, Traffic};
 use gateway_pipeline::{
-    Alone, Bounds, Decision, Exchange, Outcome, Phase, Phases, RequestHead, ResponseHead, Scope, Slot, StageFailure,
-    Start,
+    Alone, Bounds, Decision, Exchange, ExchangeOutcome, ExchangeSlot, Phase, Phases, RequestHead, ResponseHead, Scope,
+    StageFailure, Start,
 };
 use gateway_telemetry::{metrics::Metrics, sinks::Sinks};
 use gateway_wasm::{
@@ -26,7 +26,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use serde_json::{Value, json};
 use tokio::task::LocalSet;
 
-use super::cases::{Answer, Asked, Case, Cases};
+use super::cases::{Asked, Case, Cases, ServiceResponse};
 
 /// For one phase of one step.
 const ENOUGH: Duration = Duration::from_millis(400);
@@ -152,7 +152,7 @@ async fn instances(
     for _ in 0..INSTANCES {
         let mut slot = slot(asked)?;
         let began = Instant::now();
-        // Its answer, or that it failed, is another one's affair.
+        // Its result is checked elsewhere.
         let _ = world.stage.request(&mut slot).await;
         times.push(began.elapsed());
         slots.push(slot);
@@ -250,8 +250,8 @@ impl Times {
     }
 }
 
-fn outcome(status: u16) -> Outcome {
-    Outcome {
+fn outcome(status: u16) -> ExchangeOutcome {
+    ExchangeOutcome {
         status: Some(status),
         failure: None,
         upstream: Some(super::SERVICE.into()),
@@ -264,7 +264,7 @@ fn outcome(status: u16) -> Outcome {
 }
 
 /// An exchange with the request of a step, as the pipeline would have it.
-fn slot(asked: &Asked) -> Result<Slot, String> {
+fn slot(asked: &Asked) -> Result<ExchangeSlot, String> {
     let content = asked.content();
     let (mut head, ()) = super::request_head(asked)?.into_parts();
     let authority = HeaderValue::from_static("gateway.test");
@@ -276,7 +276,7 @@ fn slot(asked: &Asked) -> Result<Slot, String> {
         None => IpAddr::V4(Ipv4Addr::LOCALHOST),
     };
     let target = head.uri.into_parts().path_and_query.ok_or_else(|| format!("`{}` is no path", asked.path))?;
-    Ok(Slot::new(Exchange::new(Start {
+    Ok(ExchangeSlot::new(Exchange::new(Start {
         id: HeaderValue::from_static("00000000000000000000000000000000"),
         client,
         secured: None,
@@ -301,7 +301,7 @@ fn body(bytes: Bytes) -> Body {
 }
 
 /// The service's answer, for the response phase.
-fn respond(slot: &mut Slot, answer: &Answer) -> Result<(), String> {
+fn respond(slot: &mut ExchangeSlot, answer: &ServiceResponse) -> Result<(), String> {
     let status = StatusCode::from_u16(answer.status).map_err(|error| error.to_string())?;
     let mut headers = HeaderMap::new();
     for (name, value) in answer.headers.lines() {

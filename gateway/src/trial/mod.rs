@@ -30,7 +30,7 @@ use cases::Asked;
 use service::Service;
 
 /// For one step.
-const PATIENCE: Duration = Duration::from_secs(60);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Of a response's body.
 const BODY: usize = 64 * 1024 * 1024;
 /// What the plugin and the service behind it are called.
@@ -39,7 +39,7 @@ const SERVICE: &str = "service";
 
 /// How a case ended.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct CaseResult {
     pub name: String,
     pub took: Duration,
     /// What was not as expected; empty if all was.
@@ -51,7 +51,7 @@ pub struct Outcome {
 /// # Errors
 ///
 /// The gateway does not start with the plugin, or cannot be reached.
-pub fn run(cases: &Cases, case: &Case, component: &Path, log: Option<LogOverrides>) -> Result<Outcome, StartError> {
+pub fn run(cases: &Cases, case: &Case, component: &Path, log: Option<LogOverrides>) -> Result<CaseResult, StartError> {
     let began = Instant::now();
     let folder = Folder::new()?;
     let first = case.steps.first().and_then(|step| step.service.clone()).unwrap_or_default();
@@ -73,15 +73,15 @@ pub fn run(cases: &Cases, case: &Case, component: &Path, log: Option<LogOverride
     for (number, step) in case.steps.iter().enumerate() {
         service.answer(step.service.clone().unwrap_or_default());
         let response = runtime.block_on(async {
-            let asked = tokio::time::timeout(PATIENCE, ask(address, &step.request)).await;
-            asked.unwrap_or_else(|_| Err(io::Error::other(format!("no whole response within {PATIENCE:?}"))))
+            let asked = tokio::time::timeout(REQUEST_TIMEOUT, ask(address, &step.request)).await;
+            asked.unwrap_or_else(|_| Err(io::Error::other(format!("no whole response within {REQUEST_TIMEOUT:?}"))))
         })?;
         let found = verdict::misses(&step.expect, service.take().as_ref(), &response);
         let place = if case.steps.len() > 1 { format!("step {}: ", number + 1) } else { String::new() };
         misses.extend(found.into_iter().map(|miss| format!("{place}{miss}")));
     }
     drop(gateway);
-    Ok(Outcome { name: case.name.clone(), took: began.elapsed(), misses })
+    Ok(CaseResult { name: case.name.clone(), took: began.elapsed(), misses })
 }
 
 /// One route with the plugin on it.

@@ -1,4 +1,4 @@
-//! A service that answers as it is told, and remembers what it was asked last.
+//! A service with configured responses, which records the last request.
 
 use std::{
     convert::Infallible,
@@ -15,7 +15,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, sync::oneshot, task::LocalSet};
 
-use super::cases::Answer;
+use super::cases::ServiceResponse;
 
 const BODY: usize = 64 * 1024 * 1024;
 
@@ -26,7 +26,7 @@ pub(super) struct Seen {
 }
 
 struct State {
-    answer: Answer,
+    answer: ServiceResponse,
     seen: Option<Seen>,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Service {
 }
 
 impl Service {
-    pub(super) fn start(answer: Answer) -> io::Result<Self> {
+    pub(super) fn start(answer: ServiceResponse) -> io::Result<Self> {
         let socket = std::net::TcpListener::bind(("127.0.0.1", 0))?;
         socket.set_nonblocking(true)?;
         let address = socket.local_addr()?;
@@ -66,11 +66,11 @@ impl Service {
     }
 
     /// From now on.
-    pub(super) fn answer(&self, answer: Answer) {
+    pub(super) fn answer(&self, answer: ServiceResponse) {
         self.state().answer = answer;
     }
 
-    /// What it was asked since somebody last looked.
+    /// The requests since the last call.
     pub(super) fn take(&self) -> Option<Seen> {
         self.state().seen.take()
     }
@@ -83,7 +83,7 @@ async fn serve(socket: std::net::TcpListener, state: Arc<Mutex<State>>) -> io::R
         let state = state.clone();
         tokio::task::spawn_local(async move {
             let service = service_fn(move |request| reply(request, state.clone()));
-            // How a connection ends is the gateway's affair.
+            // Connection errors are handled by the gateway.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
     }

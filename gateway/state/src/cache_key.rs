@@ -11,7 +11,7 @@ pub struct ConsumerId(pub [u8; 16]);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CacheKey<'a> {
     pub bucket: &'a str,
-    /// `None`: of everybody who is not identified.
+    /// `None`: of clients that are not identified.
     pub consumer: Option<ConsumerId>,
     pub key: &'a str,
 }

@@ -256,7 +256,7 @@ fn exhausted(refuses_for: u64, now: u64) -> Guard {
     if refuses_for == 0 { Guard::None } else { Guard::Exhausted(now.saturating_add(refuses_for)) }
 }
 
-/// A panic under the lock is a defect, but one that must not take the store from everybody else.
+/// A panic under the lock is a defect, but it must not make the store unusable.
 fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
     shard.lock().unwrap_or_else(PoisonError::into_inner)
 }

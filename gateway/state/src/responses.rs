@@ -33,7 +33,7 @@ pub(super) const VARIANTS: usize = 32;
 /// Of the budget, what one response may take.
 const LARGEST: u64 = 16;
 const SHARDS: usize = 4;
-/// Keys that nobody waits for, because what is answered to them is not kept.
+/// Keys without a lock, because their responses are not cacheable.
 const WAIVERS: usize = 16 * 1024;
 /// Of what was kept.
 const COUNTERS: usize = 64;
@@ -84,7 +84,8 @@ pub struct Responses {
     cache: Cache<Key, Variants, ByBytes>,
     /// Held for each change, so that none is lost; reading needs it not.
     fetches: Mutex<Fetches>,
-    /// How often something was kept, by what keys begin with: so that who looked before and claims after is told.
+    /// How often something was kept, by what keys begin with: so that a lookup before and a claim after it
+    /// detect the change.
     kept: [AtomicU64; COUNTERS],
     invalidations: Invalidations,
     hasher: RandomState,
@@ -92,9 +93,9 @@ pub struct Responses {
     recorded: AtomicU64,
 }
 
-/// When somebody looked for a key.
+/// The position of a lookup of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
+pub struct LookupMark {
     counter: usize,
     kept: u64,
 }
@@ -118,9 +119,9 @@ enum Fetch {
 /// Whose turn it is to fetch what is not there.
 pub enum Turn {
     Mine(Claim),
-    /// Somebody's. The receiver fails when that has ended.
+    /// Held by another request. The receiver fails when that has ended.
     Another(watch::Receiver<()>),
-    /// Nobody need wait: what comes is not kept.
+    /// No lock: the response is not cacheable.
     Everyone,
     /// Something was kept since the caller looked: it may be what is wanted.
     LookAgain,
@@ -195,8 +196,8 @@ impl Responses {
     }
 
     /// Room for a body that is kept as it passes. All of them together have as much as what is kept.
-    pub fn recorder(self: &Arc<Self>) -> Recorder {
-        Recorder { responses: Arc::clone(self), bytes: 0 }
+    pub fn recorder(self: &Arc<Self>) -> SpaceReservation {
+        SpaceReservation { responses: Arc::clone(self), bytes: 0 }
     }
 
     /// What is kept under a key, the newest first.
@@ -211,7 +212,7 @@ impl Responses {
         found.iter().filter(is_valid).cloned().collect()
     }
 
-    /// Keeps a response, in place of the one of the same key and variant. Whoever has claimed it is done.
+    /// Keeps a response, in place of the one of the same key and variant. This releases the claim.
     pub fn keep(&self, key: CacheKey<'_>, stored: Stored) {
         let composed: Key = key.compose().into();
         let mut fetches = self.lock();
@@ -219,7 +220,7 @@ impl Responses {
         fetches.by_key.remove(&composed);
     }
 
-    /// The same for one that was kept elsewhere: nobody has claimed it.
+    /// The same for one from elsewhere, without a claim.
     pub fn remember(&self, key: CacheKey<'_>, stored: Stored) {
         let _changing = self.lock();
         self.put(key, &key.compose().into(), stored);
@@ -252,7 +253,7 @@ impl Responses {
     /// Forgets all that is kept under a key, for whichever consumer.
     pub fn forget(&self, bucket: &str, key: &str) {
         let _changing = self.lock();
-        // Others' responses are found to be invalid when somebody looks for them.
+        // Others' responses are found to be invalid at their next lookup.
         self.invalidations.invalidate(bucket, key);
         self.cache.remove(&*CacheKey::anonymous(bucket, key).compose());
     }
@@ -283,9 +284,9 @@ impl Responses {
     }
 
     /// Now, for a key: taken before looking for it.
-    pub fn moment(&self, key: CacheKey<'_>) -> Moment {
+    pub fn lookup_mark(&self, key: CacheKey<'_>) -> LookupMark {
         let counter = self.counter(key.bucket, key.key);
-        Moment { counter, kept: self.kept[counter].load(Ordering::Acquire) }
+        LookupMark { counter, kept: self.kept[counter].load(Ordering::Acquire) }
     }
 
     /// Keys that are told apart by what follows a line feed have one counter.
@@ -295,14 +296,14 @@ impl Responses {
     }
 
     /// Asks for the turn to fetch what belongs to a key, and was not there at that moment.
-    pub fn claim(self: &Arc<Self>, key: CacheKey<'_>, looked: Option<Moment>) -> Turn {
+    pub fn claim(self: &Arc<Self>, key: CacheKey<'_>, looked: Option<LookupMark>) -> Turn {
         let place = self.counter(key.bucket, key.key);
         let key: Key = key.compose().into();
         let mut fetches = self.lock();
         match fetches.by_key.get(&key) {
             Some(Fetch::Running(_, fetch)) => return Turn::Another(fetch.subscribe()),
             Some(Fetch::Waived(until)) if *until > Instant::now() => return Turn::Everyone,
-            // Under the lock, so whoever had the turn has kept it or never will.
+            // Under the lock, so the holder of the claim has stored it or never will.
             _ if looked
                 .is_some_and(|at| at.counter == place && at.kept != self.kept[place].load(Ordering::Acquire)) =>
             {
@@ -316,7 +317,7 @@ impl Responses {
         Turn::Mine(Claim { responses: Arc::clone(self), key, number })
     }
 
-    /// Nobody has to wait for a key for so long. Those who do go on.
+    /// Maximum time to wait for a key; then requests continue.
     pub fn waive(&self, key: CacheKey<'_>, time: Duration) {
         let now = Instant::now();
         let key: Key = key.compose().into();
@@ -332,18 +333,18 @@ impl Responses {
     }
 
     fn lock(&self) -> MutexGuard<'_, Fetches> {
-        // The map is whole between statements, whoever panicked.
+        // The map is consistent between statements, even after a panic.
         self.fetches.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Room that is given back when it is dropped.
-pub struct Recorder {
+pub struct SpaceReservation {
     responses: Arc<Responses>,
     bytes: u64,
 }
 
-impl Recorder {
+impl SpaceReservation {
     /// Room for so many bytes more, if there is.
     pub fn reserve(&mut self, bytes: usize) -> bool {
         let recorded = &self.responses.recorded;
@@ -353,7 +354,7 @@ impl Recorder {
     }
 }
 
-impl Drop for Recorder {
+impl Drop for SpaceReservation {
     fn drop(&mut self) {
         self.responses.recorded.fetch_sub(self.bytes, Ordering::Relaxed);
     }

@@ -131,13 +131,13 @@ async fn one_fetches_and_the_others_are_told_when_it_has_ended() {
 #[test]
 fn who_looked_before_it_was_kept_and_claims_after_is_told_to_look_again() {
     let responses = with_room();
-    let looked = responses.moment(at("b", "/"));
+    let looked = responses.lookup_mark(at("b", "/"));
     let Turn::Mine(claim) = responses.claim(at("b", "/"), Some(looked)) else { panic!("nobody was there") };
     responses.keep(at("b", "/"), stored("", b""));
     drop(claim);
     assert!(matches!(responses.claim(at("b", "/\nbeside"), Some(looked)), Turn::LookAgain));
     assert!(matches!(responses.claim(at("b", "/"), Some(looked)), Turn::LookAgain));
-    let looked = responses.moment(at("b", "/"));
+    let looked = responses.lookup_mark(at("b", "/"));
     assert!(matches!(responses.claim(at("b", "/"), Some(looked)), Turn::Mine(_)));
 }
 
@@ -165,6 +165,6 @@ fn waivers_are_bounded() {
         responses.waive(at("b", &i.to_string()), Duration::from_secs(60));
     }
     assert_eq!(responses.lock().by_key.len(), WAIVERS);
-    // What is new takes the place of another one, so that nobody can use up the room.
+    // What is new takes the place of another one, so that the memory cannot be exhausted.
     assert!(matches!(responses.claim(at("b", &(WAIVERS + 99).to_string()), None), Turn::Everyone));
 }

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use super::{
-    gauge::Held,
+    gauge::GaugeGuard,
     series::Series,
     traps::{Trap, Traps},
 };
@@ -17,13 +17,13 @@ pub enum CallPhase {
     Request,
     Response,
     Complete,
-    /// With a part of a body.
-    Part,
+    /// With a chunk of a body.
+    BodyChunk,
 }
 
 impl CallPhase {
     /// All of them: `ALL[phase as usize] == phase`.
-    pub const ALL: [Self; PHASES.len()] = [Self::Request, Self::Response, Self::Complete, Self::Part];
+    pub const ALL: [Self; PHASES.len()] = [Self::Request, Self::Response, Self::Complete, Self::BodyChunk];
 
     /// The label of metrics, and what the log says.
     pub fn name(self) -> &'static str {
@@ -49,7 +49,7 @@ impl CallFailure {
     }
 }
 
-pub(super) const PHASES: [&str; 4] = ["request", "response", "complete", "part"];
+pub(super) const PHASES: [&str; 4] = ["request", "response", "complete", "body_chunk"];
 pub(super) const CALL_FAILURES: [&str; 6] = ["error", "trap", "timeout", "memory", "busy", "circuit-open"];
 
 /// A plugin on a route.
@@ -70,7 +70,7 @@ impl From<&Self> for Use {
 pub struct CallMetrics {
     pub(super) calls: [AtomicU64; PHASES.len()],
     pub(super) nanos: [AtomicU64; PHASES.len()],
-    pub(super) answers: AtomicU64,
+    pub(super) local_replies: AtomicU64,
     pub(super) failures: [AtomicU64; CALL_FAILURES.len()],
 }
 
@@ -83,7 +83,7 @@ impl CallMetrics {
 
     /// A call answered the request.
     pub fn answered(&self) {
-        add(&self.answers, 1);
+        add(&self.local_replies, 1);
     }
 
     /// A call failed, or none could be made.
@@ -118,9 +118,9 @@ pub struct PluginMetrics {
 
 impl PluginMetrics {
     /// An instance was made, and is there until the guard is dropped.
-    pub fn instance(&self) -> Held {
+    pub fn instance(&self) -> GaugeGuard {
         self.cells.created.fetch_add(1, Relaxed);
-        Held::count(&self.cells.instances)
+        GaugeGuard::count(&self.cells.instances)
     }
 
     /// An idle instance was dropped to make room for others.
@@ -129,9 +129,9 @@ impl PluginMetrics {
     }
 
     /// A circuit opened, and is not closed until the guard is dropped.
-    pub fn circuit_opened(&self) -> Held {
+    pub fn circuit_opened(&self) -> GaugeGuard {
         self.cells.circuits_opened.fetch_add(1, Relaxed);
-        Held::count(&self.cells.open_circuits)
+        GaugeGuard::count(&self.cells.open_circuits)
     }
 
     /// Lines that were not logged.
@@ -144,7 +144,7 @@ impl PluginMetrics {
         self.traps.note(trap);
     }
 
-    /// What instances have of memory, in octets, to be added to and taken from.
+    /// What instances have of memory, in bytes, to be added to and taken from.
     pub fn memory(&self) -> Arc<AtomicU64> {
         self.cells.memory.clone()
     }

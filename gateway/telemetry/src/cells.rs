@@ -12,8 +12,8 @@ use std::{
 
 /// The cells of one kind, by what they are about (a route, an upstream, a plugin) and by worker.
 ///
-/// They stay for as long as the configuration in force names what they are about, or somebody counts in them; then `release`
-/// drops them.
+/// They stay for as long as the configuration in force names what they are about, or they are in use; then
+/// `release` drops them.
 #[derive(Debug)]
 pub(super) struct Cells<T, K = Arc<str>>(Mutex<BTreeMap<K, Workers<T>>>);
 

@@ -20,9 +20,9 @@ use super::{
     calls::{CALL_FAILURES, PHASES, PluginCells, Use},
     cells::{Durations, Histogram, total},
     labels::{CLASSES, METHODS},
-    metrics::{CONNECTION_FAILURES, Inner, Metrics, STANDINGS, VERSIONS},
+    metrics::{CONNECTION_FAILURES, HEALTH_STATES, Inner, Metrics, VERSIONS},
     name,
-    remote::{NODES, RESULTS},
+    remote::{NODES, RESULTS, RemoteFigures},
     series::{Kind, Value},
     spans::LOST,
     upstreams::{EndpointTotals, REJECTIONS},
@@ -141,7 +141,7 @@ fn routes(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
                 let count = total(cells, |cells| &cells.requests[m][c]);
                 // A route rarely sees all combinations; those that never happened are left out.
                 if count > 0 {
-                    requests.push((vec![("route", &**route), ("method", method), ("status", class)], count));
+                    requests.push((vec![("route", &**route), ("method", method), ("status_class", class)], count));
                 }
             }
         }
@@ -171,7 +171,7 @@ fn upstreams(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
         for (c, class) in CLASSES.into_iter().enumerate() {
             let count = total(cells, |cells| &cells.responses[c]);
             if count > 0 {
-                requests.push((vec![("upstream", &**upstream), ("status", class)], count));
+                requests.push((vec![("upstream", &**upstream), ("status_class", class)], count));
             }
         }
     }
@@ -194,9 +194,9 @@ fn upstreams(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
 }
 
 fn endpoints(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
-    let standings = inner.standings();
-    let counts = standings.iter().flat_map(|(upstream, group)| {
-        let states = STANDINGS.into_iter().zip(group.standings());
+    let health_counts = inner.health_counts();
+    let counts = health_counts.iter().flat_map(|(upstream, cluster)| {
+        let states = HEALTH_STATES.into_iter().zip(cluster.health_counts());
         states.map(move |(state, count)| (vec![("upstream", &**upstream), ("state", state)], count))
     });
     page.gauges(name::UPSTREAM_ENDPOINTS, "Endpoints of an upstream by their state", counts)?;
@@ -214,9 +214,9 @@ fn endpoints(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
             .map(move |(good, result)| (vec![("upstream", &**upstream), ("result", result)], count(good)))
     });
     page.counters(name::HEALTH_CHECKS, "Active health checks of an upstream's endpoints", checks)?;
-    let circuits = standings
-        .iter()
-        .filter_map(|(upstream, group)| Some((vec![("upstream", &**upstream)], u64::from(group.circuit_is_open()?))));
+    let circuits = health_counts.iter().filter_map(|(upstream, cluster)| {
+        Some((vec![("upstream", &**upstream)], u64::from(cluster.circuit_is_open()?)))
+    });
     page.gauges(name::CIRCUIT_OPEN, "1 while an upstream's circuit is open or half-open", circuits)?;
     let opened = upstreams
         .iter()
@@ -237,16 +237,16 @@ fn endpoints(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
 }
 
 fn each_endpoint(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
-    let standings = inner.standings();
+    let health_counts = inner.health_counts();
     // Several names may lead to one address.
     let mut up = BTreeMap::new();
     let mut totals = BTreeMap::new();
     let upstreams = inner.upstreams.all();
-    for (upstream, group) in &standings {
+    for (upstream, cluster) in &health_counts {
         let mut counted = BTreeMap::new();
         let cells = upstreams.iter().filter(|(name, _)| name == upstream).flat_map(|(_, cells)| cells);
         cells.for_each(|cells| cells.endpoints(&mut counted));
-        for (address, is_up) in group.endpoints() {
+        for (address, is_up) in cluster.endpoints() {
             *up.entry((upstream.clone(), address.to_string())).or_default() |= u64::from(is_up);
             let counted = counted.get(&address).copied().unwrap_or_default();
             totals.insert((upstream.clone(), address.to_string()), counted);
@@ -292,10 +292,10 @@ fn plugins(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
         seconds.encode_family(&labels)?.encode_counter::<NoLabelSet, f64, f64>(&value, None)?;
     }
     let answers = uses.iter().filter_map(|(Use { plugin, route }, cells)| {
-        let count = total(cells, |cells| &cells.answers);
+        let count = total(cells, |cells| &cells.local_replies);
         (count > 0).then(|| (vec![("plugin", &**plugin), ("route", &**route)], count))
     });
-    page.counters(name::WASM_ANSWERS, "Requests that a plugin answered", answers)?;
+    page.counters(name::PLUGIN_LOCAL_REPLIES, "Requests that a plugin answered", answers)?;
     // Of what is called all kinds are there, so that the first failure is seen as one more.
     let failures = uses.iter().flat_map(|(Use { plugin, route }, cells)| {
         CALL_FAILURES.into_iter().enumerate().map(move |(f, kind)| {
@@ -345,19 +345,19 @@ fn state(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
 /// Only where the state is elsewhere.
 fn remote(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
     let figures = inner.remote.get().map(|remote| remote.figures());
-    let up = figures.map(|figures| (Vec::new(), u64::from(figures.up)));
-    page.gauges(name::STATE_UP, "1 while all of the plugins' state in Redis can be read and written", up)?;
-    let nodes = figures.into_iter().flat_map(|figures| NODES.into_iter().zip(figures.nodes));
+    let up = figures.as_ref().map(|figures| (Vec::new(), u64::from(figures.up)));
+    page.gauges(name::REDIS_UP, "1 while all of the plugins' state in Redis can be read and written", up)?;
+    let nodes = figures.iter().flat_map(|figures| NODES.into_iter().zip(figures.nodes));
     let nodes = nodes.map(|(state, count)| (vec![("state", state)], count));
-    page.gauges(name::STATE_NODES, "Redis servers that hold a part of the plugins' state", nodes)?;
-    let questions = figures.into_iter().flat_map(|figures| RESULTS.into_iter().zip(figures.questions));
-    let questions = questions.map(|(result, count)| (vec![("result", result)], count));
-    page.counters(name::STATE_QUESTIONS, "Questions to the server that has the plugins' state", questions)?;
-    let help = "Time until the answers of the server that has the plugins' state";
-    let mut family = page.0.encode_descriptor(name::STATE_SECONDS, help, None, MetricType::Counter)?;
-    if let Some(figures) = figures {
-        let seconds = figures.micros as f64 / 1e6;
-        family.encode_counter::<NoLabelSet, f64, f64>(&seconds, None)?;
+    page.gauges(name::REDIS_NODES, "Redis servers that hold a part of the plugins' state", nodes)?;
+    let requests = figures.iter().flat_map(|figures| RESULTS.into_iter().zip(figures.requests));
+    let requests = requests.map(|(result, count)| (vec![("result", result)], count));
+    page.counters(name::REDIS_REQUESTS, "Requests to the Redis that holds the plugins' state", requests)?;
+    let help = "Duration of requests to Redis with the result ok";
+    let mut family = page.0.encode_descriptor(name::REDIS_DURATION, help, None, MetricType::Histogram)?;
+    if let Some(RemoteFigures { durations, seconds, .. }) = figures {
+        let count = durations.iter().map(|(_, count)| count).sum();
+        family.encode_histogram::<NoLabelSet>(seconds, count, &durations, None)?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The metrics as numbers, for whoever shows them otherwise than Prometheus does.
+//! The metrics as numbers, for the admin API.
 
 use std::{
     collections::BTreeMap,
@@ -48,7 +48,7 @@ pub struct CallFigures {
     pub calls: Counts,
     /// By phase, in nanoseconds.
     pub nanos: Counts,
-    pub answers: u64,
+    pub local_replies: u64,
     /// By kind.
     pub failures: Counts,
 }
@@ -110,7 +110,7 @@ impl Metrics {
             CallFigures {
                 calls: phases.clone().map(|(p, name)| (name, total(&cells, |cells| &cells.calls[p]))).collect(),
                 nanos: phases.map(|(p, name)| (name, total(&cells, |cells| &cells.nanos[p]))).collect(),
-                answers: total(&cells, |cells| &cells.answers),
+                local_replies: total(&cells, |cells| &cells.local_replies),
                 failures: CALL_FAILURES
                     .into_iter()
                     .enumerate()

@@ -30,7 +30,7 @@ use super::{
 
 pub use super::{
     calls::{CallFailure, CallMetrics, CallPhase, PluginMetrics},
-    gauge::Held,
+    gauge::GaugeGuard,
     spans::TraceMetrics,
     upstreams::{EndpointMetrics, Rejection, UpstreamMetrics},
 };
@@ -43,7 +43,7 @@ pub struct Metrics(pub(super) Arc<Inner>);
 pub(super) struct Inner {
     pub(super) routes: Cells<RouteMetrics>,
     pub(super) upstreams: Cells<UpstreamMetrics>,
-    standings: Mutex<BTreeMap<Arc<str>, Weak<dyn Standings>>>,
+    health_counts: Mutex<BTreeMap<Arc<str>, Weak<dyn ClusterHealth>>>,
     pub(super) plugins: Cells<PluginCells>,
     /// Instances that all plugins may have together.
     pub(super) instance_limit: AtomicU64,
@@ -79,8 +79,8 @@ impl Metrics {
     }
 
     /// The endpoints of these upstreams are counted by asking from now on, and those of no others.
-    pub fn watch_upstreams(&self, upstreams: impl IntoIterator<Item = (Arc<str>, Weak<dyn Standings>)>) {
-        *self.0.standings.lock().unwrap_or_else(PoisonError::into_inner) = upstreams.into_iter().collect();
+    pub fn watch_upstreams(&self, upstreams: impl IntoIterator<Item = (Arc<str>, Weak<dyn ClusterHealth>)>) {
+        *self.0.health_counts.lock().unwrap_or_else(PoisonError::into_inner) = upstreams.into_iter().collect();
     }
 
     pub fn plugin(&self, worker: usize, plugin: &str) -> PluginMetrics {
@@ -120,9 +120,9 @@ impl Metrics {
     }
 
     /// Counts a client's connection, which is open until the guard is dropped.
-    pub fn connection(&self) -> Held {
+    pub fn connection(&self) -> GaugeGuard {
         self.0.accepted.fetch_add(1, Relaxed);
-        Held::count(&self.0.connections)
+        GaugeGuard::count(&self.0.connections)
     }
 
     /// A client's connection ended before its first request.
@@ -167,7 +167,7 @@ impl Metrics {
         inner.calls.release(|used| live.has_use(used));
         inner.plugins.release(|plugin| live.has_plugin(plugin));
         inner.series.release(|plugin| live.has_plugin(plugin));
-        // Whoever writes to a sink holds its numbers.
+        // Writers of a sink hold its counters.
         inner.sinks.release(|_| false);
     }
 
@@ -207,9 +207,9 @@ impl Metrics {
 /// In place of a worker, for what is counted for all of them.
 pub const PROCESS: usize = usize::MAX;
 
-/// How many endpoints of an upstream are in each of `STANDINGS`.
-pub trait Standings: std::fmt::Debug + Send + Sync {
-    fn standings(&self) -> [u64; STANDINGS.len()];
+/// How many endpoints of an upstream are in each of `HEALTH_STATES`.
+pub trait ClusterHealth: std::fmt::Debug + Send + Sync {
+    fn health_counts(&self) -> [u64; HEALTH_STATES.len()];
 
     /// Each endpoint, and whether it gets requests.
     fn endpoints(&self) -> Vec<(SocketAddr, bool)>;
@@ -218,13 +218,13 @@ pub trait Standings: std::fmt::Debug + Send + Sync {
     fn circuit_is_open(&self) -> Option<bool>;
 }
 
-pub const STANDINGS: [&str; 4] = ["fit", "ejected", "unhealthy", "drained"];
+pub const HEALTH_STATES: [&str; 4] = ["healthy", "ejected", "unhealthy", "drained"];
 
 impl Inner {
     /// The upstreams of the configuration in force.
-    pub(super) fn standings(&self) -> Vec<(Arc<str>, Arc<dyn Standings>)> {
-        let all = self.standings.lock().unwrap_or_else(PoisonError::into_inner);
-        all.iter().filter_map(|(name, group)| Some((name.clone(), group.upgrade()?))).collect()
+    pub(super) fn health_counts(&self) -> Vec<(Arc<str>, Arc<dyn ClusterHealth>)> {
+        let all = self.health_counts.lock().unwrap_or_else(PoisonError::into_inner);
+        all.iter().filter_map(|(name, cluster)| Some((name.clone(), cluster.upgrade()?))).collect()
     }
 }
 
@@ -310,8 +310,8 @@ mod tests {
         }
         metrics.route(0, "users").finished(&Method::GET, Some(404), 700);
         let text = metrics.render();
-        let requests = "gateway_requests_total{route=\"users\",method=\"GET\",status=\"2xx\"} 3";
-        assert_eq!(line(&text, "gateway_requests_total{route=\"users\",method=\"GET\",status=\"2xx\""), requests);
+        let requests = "gateway_requests_total{route=\"users\",method=\"GET\",status_class=\"2xx\"} 3";
+        assert_eq!(line(&text, "gateway_requests_total{route=\"users\",method=\"GET\",status_class=\"2xx\""), requests);
         line(&text, "gateway_request_duration_seconds_count{route=\"users\"} 4");
         line(&text, "gateway_request_duration_seconds_bucket{le=\"0.0005\",route=\"users\"} 0");
         line(&text, "gateway_request_duration_seconds_bucket{le=\"0.001\",route=\"users\"} 4");
@@ -327,8 +327,8 @@ mod tests {
         }
         route.finished(&Method::GET, Some(999), 0);
         let text = metrics.render();
-        line(&text, "gateway_requests_total{route=\"\",method=\"other\",status=\"none\"} 3");
-        line(&text, "gateway_requests_total{route=\"\",method=\"GET\",status=\"5xx\"} 1");
+        line(&text, "gateway_requests_total{route=\"\",method=\"other\",status_class=\"none\"} 3");
+        line(&text, "gateway_requests_total{route=\"\",method=\"GET\",status_class=\"5xx\"} 1");
     }
 
     #[test]

@@ -2,21 +2,23 @@
 
 use std::fmt;
 
-/// Whoever keeps the state elsewhere, asked at each scrape.
+/// The remote state backend, read at each scrape.
 pub trait RemoteState: fmt::Debug + Send + Sync {
     fn figures(&self) -> RemoteFigures;
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RemoteFigures {
     /// All of it can be read and written.
     pub up: bool,
     /// Servers that hold a part of it, in the order of `NODES`.
     pub nodes: [u64; NODES.len()],
     /// In the order of `RESULTS`.
-    pub questions: [u64; RESULTS.len()],
-    /// Until the answers of those that were answered.
-    pub micros: u64,
+    pub requests: [u64; RESULTS.len()],
+    /// Durations of the requests with the result `ok`: upper bounds in seconds, and how many are in each bucket.
+    pub durations: Vec<(f64, u64)>,
+    /// The sum of these durations.
+    pub seconds: f64,
 }
 
 /// What is in the gateway's own memory, asked at each scrape.
@@ -37,5 +39,5 @@ pub struct OwnFigures {
 /// How servers are.
 pub const NODES: [&str; 2] = ["available", "unavailable"];
 
-/// What became of a question. `late` had no answer in time, `unasked` was not even sent.
-pub const RESULTS: [&str; 4] = ["answered", "late", "failed", "unasked"];
+/// Results of requests to Redis. `timeout`: no reply within `state.backend.redis.timeout`; `skipped`: not sent.
+pub const RESULTS: [&str; 4] = ["ok", "timeout", "error", "skipped"];

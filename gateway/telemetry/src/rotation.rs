@@ -1,4 +1,5 @@
-//! A sink's file that is renamed when it is full. Only the sink's thread does this, so that nobody waits for it.
+//! A sink's file that is renamed when it is full. Only the sink's thread does this, so that requests do not
+//! wait for it.
 
 use std::{
     ffi::OsString,
@@ -43,7 +44,7 @@ pub(super) fn reserve(path: &Path) -> io::Result<(File, Option<Reserved>)> {
     }
 }
 
-/// A file that was created for a configuration. Dropped, it is removed, if nobody has written to it.
+/// A file that was created for a configuration. When dropped, it is removed if it is empty.
 pub(super) struct Reserved {
     path: PathBuf,
     /// Device and inode: another file may have taken its place.
@@ -130,7 +131,7 @@ impl Rotating {
     }
 
     fn rotate(&mut self) -> io::Result<()> {
-        // Another process that has the same file, or whoever cleans up, may have been faster.
+        // Another process that has the same file, or a cleanup job, may have been faster.
         if self.is_at_its_path()? {
             for n in (1..self.rotation.keep).rev() {
                 rename_if_there(&numbered(&self.path, n), &numbered(&self.path, n + 1))?;

@@ -210,7 +210,11 @@ const SEPARATOR: char = '\0';
 /// Name and labels as one key, the labels sorted: their order does not make another series. `None` if a name
 /// is not valid, there is too much of something, or a label is there twice.
 fn compose(name: &str, labels: &[(String, String)]) -> Option<String> {
-    if !is_name(name) || RESERVED_SUFFIXES.iter().any(|suffix| name.ends_with(suffix)) || labels.len() > MAX_LABELS {
+    if !is_name(name)
+        || RESERVED_NAMES.contains(&name)
+        || RESERVED_SUFFIXES.iter().any(|suffix| name.ends_with(suffix))
+        || labels.len() > MAX_LABELS
+    {
         return None;
     }
     let mut sorted: SmallVec<[&(String, String); MAX_LABELS]> = labels.iter().collect();
@@ -232,6 +236,8 @@ fn compose(name: &str, labels: &[(String, String)]) -> Option<String> {
     Some(key)
 }
 
+/// The gateway's own metrics of plugins, without their common prefix.
+const RESERVED_NAMES: [&str; 1] = ["local_replies"];
 /// Suffixes with a meaning of their own: with them, one plugin's name could run into another's series.
 const RESERVED_SUFFIXES: [&str; 6] = ["_total", "_count", "_sum", "_bucket", "_created", "_info"];
 

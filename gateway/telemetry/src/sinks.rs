@@ -118,7 +118,8 @@ impl Sinks {
         Ok(next)
     }
 
-    /// Opens the files anew, after somebody has renamed or removed them. Where one cannot be opened the old one is written on.
+    /// Reopens the files after they were renamed or removed. If one cannot be opened, the old one stays in
+    /// use.
     pub fn reopen(&self) {
         for (target, writer) in &self.writers {
             match open(target) {
@@ -127,12 +128,12 @@ impl Sinks {
                     writer.replace(output);
                 }
                 Err(error) => tracing::error!(
-                    "{} cannot be reopened, lines go to the file that was open before: {error}",
+                    "cannot reopen {}; lines go to the file that was open before: {error}",
                     describe(target)
                 ),
             }
         }
-        tracing::info!("the files of sinks are open anew");
+        tracing::info!("sink files reopened");
     }
 
     pub fn get(&self, name: &str) -> Option<&Sink> {
@@ -217,7 +218,7 @@ mod tests {
     use crate::rotation::numbered;
     use gateway_core::model::Rotation;
 
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const FLUSH_TIMEOUT: Duration = Duration::from_secs(20);
 
     /// A directory of its own for one test, gone afterwards.
     struct Scratch(PathBuf);
@@ -251,7 +252,7 @@ mod tests {
         let sinks = Sinks::open(&to_file("access", &path), &Metrics::default()).unwrap();
         sinks.write("access", b"one").unwrap();
         sinks.write("access", b"two\r\nforged").unwrap();
-        assert!(sinks.flush(PATIENCE));
+        assert!(sinks.flush(FLUSH_TIMEOUT));
         assert_eq!(fs::read_to_string(&path).unwrap(), "one\ntwo  forged\n");
         assert_eq!(sinks.write("other", b"x"), Err(Refused::Unknown));
     }
@@ -263,12 +264,12 @@ mod tests {
         let targets = to_file("access", &path);
         let old = Sinks::open(&targets, &Metrics::default()).unwrap();
         old.write("access", b"before").unwrap();
-        assert!(old.flush(PATIENCE));
+        assert!(old.flush(FLUSH_TIMEOUT));
         fs::rename(&path, &rotated).unwrap();
         let new = old.load(&targets).unwrap().install(&Metrics::default());
         old.write("access", b"an exchange that began before").unwrap();
         new.write("access", b"after").unwrap();
-        assert!(new.flush(PATIENCE));
+        assert!(new.flush(FLUSH_TIMEOUT));
         assert_eq!(fs::read_to_string(&rotated).unwrap(), "before\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), "an exchange that began before\nafter\n");
     }
@@ -282,7 +283,7 @@ mod tests {
         let error = old.load(&bad).err().expect("the directory does not exist");
         assert!(error.to_string().starts_with("sink \"audit\": "), "{error}");
         old.write("access", b"still here").unwrap();
-        assert!(old.flush(PATIENCE));
+        assert!(old.flush(FLUSH_TIMEOUT));
         assert_eq!(fs::read_to_string(&path).unwrap(), "still here\n");
     }
 
@@ -299,12 +300,12 @@ mod tests {
         drop(loaded);
         assert!(!new.exists());
         old.write("access", b"still here").unwrap();
-        assert!(old.flush(PATIENCE));
+        assert!(old.flush(FLUSH_TIMEOUT));
         assert_eq!(fs::read_to_string(&path).unwrap(), "still here\n");
         let installed = old.load(&targets).unwrap().install(&metrics);
         drop(old);
         installed.write("audit", b"one").unwrap();
-        assert!(installed.flush(PATIENCE));
+        assert!(installed.flush(FLUSH_TIMEOUT));
         assert_eq!(fs::read_to_string(&new).unwrap(), "one\n");
         // What was there before is never removed.
         drop(Sinks::default().load(&targets).unwrap());
@@ -317,12 +318,12 @@ mod tests {
         let path = scratch.0.join("log");
         let old = Sinks::open(&to_file("access", &path), &Metrics::default()).unwrap();
         old.write("access", b"before").unwrap();
-        assert!(old.flush(PATIENCE));
+        assert!(old.flush(FLUSH_TIMEOUT));
         let rotate = Some(Rotation { size: 8, keep: 1 });
         let targets = BTreeMap::from([("access".to_owned(), SinkTarget::File { path: path.clone(), rotate })]);
         let new = old.load(&targets).unwrap().install(&Metrics::default());
         new.write("access", b"after").unwrap();
-        assert!(new.flush(PATIENCE));
+        assert!(new.flush(FLUSH_TIMEOUT));
         assert_eq!(fs::read_to_string(numbered(&path, 1)).unwrap(), "before\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), "after\n");
     }
@@ -352,8 +353,8 @@ mod tests {
         let writer = Writer::start("test".into(), Output::Test(Box::new(Report(sender)))).unwrap();
         assert!(writer.push(b"last words", &Metrics::default().sink("test")));
         drop(writer);
-        assert_eq!(receiver.recv_timeout(PATIENCE).unwrap(), b"last words\n");
-        assert_eq!(receiver.recv_timeout(PATIENCE), Err(mpsc::RecvTimeoutError::Disconnected));
+        assert_eq!(receiver.recv_timeout(FLUSH_TIMEOUT).unwrap(), b"last words\n");
+        assert_eq!(receiver.recv_timeout(FLUSH_TIMEOUT), Err(mpsc::RecvTimeoutError::Disconnected));
     }
 
     #[test]
@@ -393,9 +394,9 @@ mod tests {
         a.write(b"one").unwrap();
         b.write(b"two").unwrap();
         a.write(b"three").unwrap();
-        assert!(writer.flush(Instant::now() + PATIENCE));
+        assert!(writer.flush(Instant::now() + FLUSH_TIMEOUT));
         a.write(b"four").unwrap();
-        assert!(writer.flush(Instant::now() + PATIENCE));
+        assert!(writer.flush(Instant::now() + FLUSH_TIMEOUT));
         assert_eq!(String::from_utf8_lossy(&taken.lock().unwrap()), "one\ntw\nfour\n");
         let text = metrics.render();
         for (sink, result, lines) in [("a", "written", 2), ("a", "failed", 1), ("b", "written", 0), ("b", "failed", 1)]
@@ -431,7 +432,7 @@ mod tests {
             text.contains(&format!("gateway_sink_lines_total{{sink=\"slow\",result=\"dropped\"}} {}", 1_000 - taken))
         );
         drop(unblock);
-        assert!(sink.writer.flush(Instant::now() + PATIENCE));
+        assert!(sink.writer.flush(Instant::now() + FLUSH_TIMEOUT));
         assert_eq!(sink.write(&[b'x'; MAX_LINE_BYTES + 1]), Err(Refused::Dropped));
     }
 }

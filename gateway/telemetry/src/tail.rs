@@ -1,4 +1,4 @@
-//! Requests as they end, for whoever watches. Where nobody does, a request costs the look at a number.
+//! Completed requests, for watchers. Without watchers the cost is one atomic load per request.
 
 use std::{
     sync::{
@@ -12,7 +12,7 @@ use tokio::sync::broadcast;
 
 use super::trace::Served;
 
-/// Requests that a watcher may be behind. Who is behind for more is told how many it missed.
+/// Requests that a watcher may be behind. A slower watcher gets the number of missed ones.
 const BEHIND: usize = 1024;
 /// Watchers at a time.
 const WATCHERS: usize = 16;

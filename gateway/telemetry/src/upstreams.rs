@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     cells::Durations,
-    gauge::Held,
+    gauge::GaugeGuard,
     labels::{CLASSES, class_index},
 };
 
@@ -63,7 +63,7 @@ impl EndpointMetrics {
         self.under_way.load(Relaxed)
     }
 
-    /// Nobody else writes, so it need not be one step.
+    /// There is one writer, so it need not be atomic.
     fn add(number: &AtomicU64, more: u64) {
         number.store(number.load(Relaxed).wrapping_add(more), Relaxed);
     }
@@ -78,7 +78,7 @@ pub(super) struct EndpointTotals {
 }
 
 impl UpstreamMetrics {
-    /// The numbers of an endpoint, which are there as long as somebody holds them.
+    /// The numbers of an endpoint, which exist while they are referenced.
     pub fn endpoint(&self, address: SocketAddr) -> Arc<EndpointMetrics> {
         let metrics = Arc::<EndpointMetrics>::default();
         let mut all = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
@@ -151,9 +151,9 @@ impl UpstreamMetrics {
     }
 
     /// A connection was opened, and is open until the guard is dropped.
-    pub fn connected(&self) -> Held {
+    pub fn connected(&self) -> GaugeGuard {
         self.connects.fetch_add(1, Relaxed);
-        Held::count(&self.open)
+        GaugeGuard::count(&self.open)
     }
 
     pub fn connect_failed(&self) {

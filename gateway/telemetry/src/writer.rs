@@ -254,7 +254,7 @@ impl Complaints {
             return;
         }
         let (lost, unreported) = (self.lost, self.silent);
-        tracing::warn!(sink = target, lost, unreported, "cannot write or rotate, lines are lost: {error}");
+        tracing::warn!(sink = target, lost, unreported, "cannot write or rotate the file; lines are dropped: {error}");
         self.last = Some(Instant::now());
         (self.silent, self.lost) = (0, 0);
     }

@@ -27,7 +27,7 @@ use super::{
 };
 
 /// For all of it.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REFLECTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Of all descriptors.
 const MOST: usize = 16 * 1024 * 1024;
 /// Of files that import files that import files …
@@ -55,7 +55,7 @@ enum Asked {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct Answer {
+struct ReflectionResponse {
     #[prost(oneof = "Told", tags = "4, 6, 7")]
     told: Option<Told>,
 }
@@ -122,8 +122,8 @@ pub fn descriptors(upstream: &Upstream, dns: &Dns) -> Result<Bytes, String> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
         LocalSet::new().block_on(&runtime, async {
-            let asked = tokio::time::timeout(PATIENCE, any_endpoint(upstream, dns)).await;
-            asked.unwrap_or_else(|_| Err(format!("no whole answer within {PATIENCE:?}")))
+            let asked = tokio::time::timeout(REFLECTION_TIMEOUT, any_endpoint(upstream, dns)).await;
+            asked.unwrap_or_else(|_| Err(format!("no whole answer within {REFLECTION_TIMEOUT:?}")))
         })
     };
     thread::scope(|scope| {
@@ -159,7 +159,7 @@ async fn any_endpoint(upstream: &Upstream, dns: &Dns) -> Result<Bytes, String> {
 }
 
 async fn addresses(url: &Uri, names: &Names) -> Result<Vec<SocketAddr>, String> {
-    let host = super::cluster::host(url);
+    let host = super::cluster::host_of(url);
     let port = super::cluster::port(url);
     let addresses = match host.parse::<IpAddr>() {
         Ok(address) => vec![address],
@@ -333,7 +333,7 @@ fn messages(mut frames: Bytes) -> Option<Vec<Told>> {
         if length > frames.len() {
             return None;
         }
-        messages.extend(Answer::decode(frames.split_to(length)).ok()?.told);
+        messages.extend(ReflectionResponse::decode(frames.split_to(length)).ok()?.told);
     }
     Some(messages)
 }

@@ -13,16 +13,17 @@ use gateway_telemetry::trace::{Tried, Tries};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
-    connections::{broken::chain, http1, incoming::Line},
-    messages::{acquire::acquire, response::Lease},
+    connections::{broken::chain, http1, incoming::Transport},
+    messages::{acquire::acquire, response::BodyLease},
     refused::Refused,
-    worker::{Busy, Upstream},
+    worker::{InFlight, Upstream},
 };
 
 /// What is read at a time, at least where there is room.
 const READ: usize = 8 * 1024;
-/// A plugin that waits for more without knowing how much is there is told of it once it is a quarter more than before, or
-/// nothing has come for so long: so it does not look at the same bytes again for each few that are new.
+/// A plugin that waits for more without knowing how much is there is called once there is a quarter more than
+/// before, or nothing has come for so long: so it does not look at the same bytes again for each few that are
+/// new.
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// What begins a conversation.
@@ -44,7 +45,7 @@ pub struct Opening {
 /// A message was sent, and as much of the answer is here as was wanted. Dropped, it closes its connection.
 pub struct Conversation {
     connection: Box<http1::Connection>,
-    lease: Lease,
+    lease: BodyLease,
     upstream: Rc<Upstream>,
     heard: BytesMut,
     limit: usize,
@@ -93,7 +94,7 @@ impl Conversation {
         if let Some(tries) = &mut opening.tries {
             tries.begin(began);
         }
-        let mut pass = upstream.admit(began).map_err(Silence::Refused)?;
+        let mut permit = upstream.admit(began).map_err(Silence::Refused)?;
         let Some(mut endpoint) = upstream.pick(None, None, began) else {
             upstream.metrics.failed();
             return Err(Silence::Refused(Refused::new(Failure::NoEndpoint, "no endpoint is known")));
@@ -108,8 +109,8 @@ impl Conversation {
             Err(Silence::Timeout | Silence::Closed(_)) => Some(true),
             Err(Silence::TooLarge) => None,
         };
-        if let Some(pass) = &mut pass {
-            pass.ended(failed, at);
+        if let Some(permit) = &mut permit {
+            permit.ended(failed, at);
         }
         if let Some(tries) = &mut opening.tries {
             tries.end(at, |again| Tried {
@@ -130,7 +131,7 @@ impl Conversation {
         })?;
         upstream.metrics.heard(at.saturating_duration_since(began).as_micros() as u64);
         upstream.observe(&endpoint, false, at);
-        let lease = Lease { endpoint, owner: None, _pass: pass };
+        let lease = BodyLease { endpoint, owner: None, _permit: permit };
         Ok(Self { connection, lease, upstream, heard, limit: opening.limit, until: opening.until })
     }
 
@@ -177,7 +178,7 @@ impl Conversation {
 /// The beginning of an answer, over a connection that was kept or a new one. `endpoint` becomes the one that was asked.
 async fn first(
     upstream: &Upstream,
-    endpoint: &mut Busy,
+    endpoint: &mut InFlight,
     opening: &Opening,
 ) -> Result<(Box<http1::Connection>, BytesMut), Silence> {
     let mut kept = true;
@@ -186,8 +187,8 @@ async fn first(
         let (mut connection, reused) = match idle {
             Some(connection) => (connection, true),
             None => match Box::pin(acquire(upstream, endpoint, false)).await.map_err(Silence::Refused)? {
-                (Line::Http1(connection), reused) => (connection, reused),
-                (Line::Http2(_), _) => return Err(Silence::Closed("the endpoint speaks HTTP/2".to_owned())),
+                (Transport::Http1(connection), reused) => (connection, reused),
+                (Transport::Http2(_), _) => return Err(Silence::Closed("the endpoint speaks HTTP/2".to_owned())),
             },
         };
         let mut heard = BytesMut::new();
@@ -211,8 +212,8 @@ async fn first(
 }
 
 /// A connection that was kept, and is still open as far as one can see.
-fn unused(endpoint: &Busy) -> Option<Box<http1::Connection>> {
-    while let Some(Line::Http1(mut connection)) = endpoint.take_idle() {
+fn unused(endpoint: &InFlight) -> Option<Box<http1::Connection>> {
+    while let Some(Transport::Http1(mut connection)) = endpoint.take_idle() {
         if !connection.is_closed() {
             return Some(connection);
         }
@@ -230,7 +231,7 @@ async fn hear(
         return Err(Silence::TooLarge);
     }
     while heard.len() < wants {
-        // Not by the word of whoever wants much.
+        // Not by the requested size alone.
         let left = limit - heard.len();
         heard.reserve(READ.min(left));
         match connection.io().read_buf(&mut (&mut *heard).limit(left)).await {

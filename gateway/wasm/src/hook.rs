@@ -2,14 +2,13 @@
 
 use std::rc::Rc;
 
-use gateway_pipeline::{BodyFilter, Decision, Exchange, FailureKind, Outcome, StageFailure};
+use gateway_pipeline::{BodyFilter, Decision, Exchange, ExchangeOutcome, FailureKind, StageFailure};
 use gateway_telemetry::metrics::CallPhase;
 use wasmtime::component::{ComponentNamedList, Lift, Lower, Resource, TypedFunc};
 
 use super::{
-    bindings,
-    instance::{Functions, Lending},
-    passing,
+    bindings, body_filter,
+    instance::{Functions, HandleOwnership},
     plugin_state::PluginState,
     pools::Pool,
     reply,
@@ -21,11 +20,11 @@ pub(super) trait Hook {
     const PHASE: CallPhase;
     type Params: ComponentNamedList + Lower + Send + Sync + 'static;
     type Return: ComponentNamedList + Lift + Send + Sync + 'static;
-    type Answer;
+    type PhaseResult;
 
     fn find(&self, functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Return>>;
-    fn params(&self, exchange: &Exchange, lending: Lending) -> Self::Params;
-    fn answer(&self, result: Self::Return, exchange: &mut Exchange) -> Result<Self::Answer, StageFailure>;
+    fn params(&self, exchange: &Exchange, handle_ownership: HandleOwnership) -> Self::Params;
+    fn answer(&self, result: Self::Return, exchange: &mut Exchange) -> Result<Self::PhaseResult, StageFailure>;
 
     /// How many there are among the parameters.
     fn handles(&self, exchange: &Exchange) -> u32;
@@ -38,10 +37,10 @@ pub(super) trait Hook {
 }
 
 /// There is one request and one response in a store, so the handles' numbers do not matter.
-fn handle<T: 'static>(lending: Lending) -> Resource<T> {
-    match lending {
-        Lending::Borrowed => Resource::new_borrow(0),
-        Lending::Owned => Resource::new_own(0),
+fn handle<T: 'static>(handle_ownership: HandleOwnership) -> Resource<T> {
+    match handle_ownership {
+        HandleOwnership::Borrowed => Resource::new_borrow(0),
+        HandleOwnership::Owned => Resource::new_own(0),
     }
 }
 
@@ -55,14 +54,14 @@ impl Hook for OnRequest {
     const PHASE: CallPhase = CallPhase::Request;
     type Params = (Resource<bindings::Request>,);
     type Return = (Result<bindings::Decision, String>,);
-    type Answer = Decision;
+    type PhaseResult = Decision;
 
     fn find(&self, functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Return>> {
         functions.on_request
     }
 
-    fn params(&self, _: &Exchange, lending: Lending) -> Self::Params {
-        (handle(lending),)
+    fn params(&self, _: &Exchange, handle_ownership: HandleOwnership) -> Self::Params {
+        (handle(handle_ownership),)
     }
 
     fn handles(&self, _: &Exchange) -> u32 {
@@ -97,14 +96,14 @@ impl Hook for OnResponse<'_> {
     const PHASE: CallPhase = CallPhase::Response;
     type Params = (Resource<bindings::Request>, Resource<bindings::Response>);
     type Return = (Result<(), String>,);
-    type Answer = Option<BodyFilter>;
+    type PhaseResult = Option<BodyFilter>;
 
     fn find(&self, functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Return>> {
         functions.on_response
     }
 
-    fn params(&self, _: &Exchange, lending: Lending) -> Self::Params {
-        (handle(lending), handle(lending))
+    fn params(&self, _: &Exchange, handle_ownership: HandleOwnership) -> Self::Params {
+        (handle(handle_ownership), handle(handle_ownership))
     }
 
     fn handles(&self, _: &Exchange) -> u32 {
@@ -118,24 +117,24 @@ impl Hook for OnResponse<'_> {
         result.map_err(reported)?;
         Ok(follows.map(|memo| {
             let own = PluginState::take_tenant(exchange);
-            passing::filter(memo, own, exchange, self.pool, self.services)
+            body_filter::filter(memo, own, exchange, self.pool, self.services)
         }))
     }
 }
 
-pub(super) struct OnComplete<'a>(pub(super) &'a Outcome);
+pub(super) struct OnComplete<'a>(pub(super) &'a ExchangeOutcome);
 
 impl Hook for OnComplete<'_> {
     const PHASE: CallPhase = CallPhase::Complete;
     type Params = (Resource<bindings::Request>, Option<Resource<bindings::Response>>, bindings::Outcome);
     type Return = ();
-    type Answer = ();
+    type PhaseResult = ();
 
     fn find(&self, functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Return>> {
         functions.on_complete
     }
 
-    fn params(&self, exchange: &Exchange, lending: Lending) -> Self::Params {
+    fn params(&self, exchange: &Exchange, handle_ownership: HandleOwnership) -> Self::Params {
         let outcome = bindings::Outcome {
             status: self.0.status,
             failure: self.0.failure.map(str::to_owned),
@@ -146,7 +145,7 @@ impl Hook for OnComplete<'_> {
             upstream_us: self.0.upstream_us,
             plugins_us: self.0.plugins_us,
         };
-        (handle(lending), exchange.response.as_ref().map(|_| handle(lending)), outcome)
+        (handle(handle_ownership), exchange.response.as_ref().map(|_| handle(handle_ownership)), outcome)
     }
 
     fn handles(&self, exchange: &Exchange) -> u32 {

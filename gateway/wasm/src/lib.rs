@@ -13,9 +13,9 @@
 #![warn(missing_docs, unreachable_pub)]
 
 mod admission;
-mod awaited;
 mod bindings;
 mod bodies;
+mod body_filter;
 mod cache;
 mod engine;
 mod fields;
@@ -23,7 +23,7 @@ mod hook;
 mod host;
 mod identity;
 mod instance;
-mod passing;
+mod pending_call;
 mod plugin;
 mod plugin_state;
 mod pools;

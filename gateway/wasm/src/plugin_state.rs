@@ -4,10 +4,10 @@ use gateway_pipeline::{Exchange, Phase, UnknownCaller};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    awaited::{Arrived, Awaited, Pending, Talk},
     bodies::gather,
-    cache::{consumer::Audience, held::Held},
+    cache::{cache_lookups::CacheLookups, consumer::Audience},
     instance::Instance,
+    pending_call::{Arrived, Pending, PendingCall, Talk},
 };
 
 #[derive(Default)]
@@ -15,7 +15,7 @@ pub(super) struct PluginState {
     /// With `isolation: request`.
     pub(super) tenant: Option<Tenant>,
     /// Of a plugin that keeps responses.
-    pub(super) held: Held,
+    pub(super) held: CacheLookups,
     /// The plugin wants to have the response's body with this memo, once its call has ended well.
     pub(super) follows: Option<Vec<u8>>,
     /// What its present call waits for, and what was found for it.
@@ -40,8 +40,8 @@ impl PluginState {
     }
 
     /// The exchange has to wait before the present call is made again. The last one counts.
-    pub(super) fn wait_for(exchange: &mut Exchange, awaited: Awaited) {
-        Self::of(exchange).pending.awaited = Some(awaited);
+    pub(super) fn wait_for(exchange: &mut Exchange, pending_call: PendingCall) {
+        Self::of(exchange).pending.pending_call = Some(pending_call);
     }
 
     /// The instance that belongs to the exchange, if there is one.
@@ -55,8 +55,8 @@ impl PluginState {
     }
 
     /// What has to come before the present call is made again, if it has to be.
-    pub(super) fn awaited(exchange: &Exchange) -> Option<&Awaited> {
-        Self::existing(exchange)?.pending.awaited.as_ref()
+    pub(super) fn pending_call(exchange: &Exchange) -> Option<&PendingCall> {
+        Self::existing(exchange)?.pending.pending_call.as_ref()
     }
 
     /// The present call has ended: what was found for it is not the next one's.
@@ -87,8 +87,11 @@ impl PluginState {
 
     /// Waits until the call can be made again, and leaves what was found with the exchange.
     pub(super) async fn ready(exchange: &mut Exchange) {
-        let Some(awaited) = exchange.state_mut::<Self>().and_then(|state| state.pending.awaited.take()) else { return };
-        match awaited.arrive().await {
+        let Some(pending_call) = exchange.state_mut::<Self>().and_then(|state| state.pending.pending_call.take())
+        else {
+            return;
+        };
+        match pending_call.arrive().await {
             Arrived::Nothing => {}
             Arrived::Body => {
                 let limit = exchange.bounds.buffer_bytes;
@@ -99,7 +102,7 @@ impl PluginState {
                 // It is left in its place; what is wrong with it is found again by who asks for it.
                 let _ = gather::read(place, limit).await;
             }
-            Arrived::Finding(finding) => Self::of(exchange).pending.findings.push(finding),
+            Arrived::CallResult(finding) => Self::of(exchange).pending.results.push(finding),
             Arrived::Call(called) => Self::of(exchange).pending.calls.push(called),
             Arrived::Talk(talk) => Self::of(exchange).pending.talk = Some(talk),
         }

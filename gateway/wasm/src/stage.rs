@@ -4,13 +4,13 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use gateway_core::model::Isolation;
 use gateway_pipeline::{
-    BodyFilter, CallEnd, Decision, FailureKind, LocalFuture, Outcome, OwnedHeaders, Phases, Slot, Stage, StageFailure,
-    Step, Turn,
+    BodyFilter, CallEnd, Decision, ExchangeOutcome, ExchangeSlot, FailureKind, LocalFuture, OwnedHeaders, Phases,
+    Stage, StageFailure, Step, Turn,
 };
 
 use super::{
     hook::{Hook, OnComplete, OnRequest, OnResponse},
-    instance::{Instance, Lending, Loan},
+    instance::{CallScope, HandleOwnership, Instance},
     plugin_state::{PluginState, Tenant},
     pools::Pool,
     services::Services,
@@ -36,7 +36,7 @@ impl PluginStage {
         Self { pool, services }
     }
 
-    fn run<'a, H: Hook + 'a>(&'a self, hook: H, slot: &'a mut Slot) -> Step<'a, H::Answer> {
+    fn run<'a, H: Hook + 'a>(&'a self, hook: H, slot: &'a mut ExchangeSlot) -> Step<'a, H::PhaseResult> {
         match self.at_once(&hook, slot) {
             Some(attempted) => Step::Done(turn(attempted, slot)),
             None => Step::Wait(Box::pin(async move {
@@ -47,7 +47,7 @@ impl PluginStage {
     }
 
     /// A call on the worker's own stack; `None` if that cannot be.
-    fn at_once<H: Hook>(&self, hook: &H, slot: &mut Slot) -> Option<Attempted<H::Answer>> {
+    fn at_once<H: Hook>(&self, hook: &H, slot: &mut ExchangeSlot) -> Option<Attempted<H::PhaseResult>> {
         if !self.pool.is_direct() {
             return None;
         }
@@ -63,7 +63,7 @@ impl PluginStage {
         }
     }
 
-    fn direct<H: Hook>(&self, hook: &H, slot: &mut Slot, mut instance: Box<Instance>) -> Made<H::Answer> {
+    fn direct<H: Hook>(&self, hook: &H, slot: &mut ExchangeSlot, mut instance: Box<Instance>) -> Made<H::PhaseResult> {
         let result = self.call(hook, slot, &mut instance);
         let result = result.and_then(|returned| {
             self.pool.put_back(instance);
@@ -73,7 +73,7 @@ impl PluginStage {
     }
 
     /// Within an instance that is the exchange's own.
-    fn direct_in<H: Hook>(&self, hook: &H, slot: &mut Slot, mut tenant: Tenant) -> Made<H::Answer> {
+    fn direct_in<H: Hook>(&self, hook: &H, slot: &mut ExchangeSlot, mut tenant: Tenant) -> Made<H::PhaseResult> {
         let result = self.call(hook, slot, &mut tenant.instance);
         let result = result.and_then(|returned| {
             self.keep(tenant, slot);
@@ -83,14 +83,14 @@ impl PluginStage {
     }
 
     /// A call that has to wait for something: for its instance, or while it runs.
-    async fn on_fiber<H: Hook>(&self, hook: &H, slot: &mut Slot) -> Attempted<H::Answer> {
+    async fn on_fiber<H: Hook>(&self, hook: &H, slot: &mut ExchangeSlot) -> Attempted<H::PhaseResult> {
         if self.pool.is_direct() {
             return self.direct_in_time(hook, slot).await;
         }
         let attempt = self.pool.attempt(H::PHASE).await?;
         let attempted = self.call_in_instance(hook, slot).await;
         // One that gave way has not ended.
-        if PluginState::awaited(slot).is_none() {
+        if PluginState::pending_call(slot).is_none() {
             let failure = match &attempted {
                 Ok(made) => made.result.as_ref().err(),
                 Err(failure) => Some(failure),
@@ -102,7 +102,7 @@ impl PluginStage {
     }
 
     /// A call on the worker's own stack, when its instance is there.
-    async fn direct_in_time<H: Hook>(&self, hook: &H, slot: &mut Slot) -> Attempted<H::Answer> {
+    async fn direct_in_time<H: Hook>(&self, hook: &H, slot: &mut ExchangeSlot) -> Attempted<H::PhaseResult> {
         match self.pool.prepared.isolation {
             Isolation::Shared => {
                 let instance = self.pool.take_on_fiber(&self.services).await?;
@@ -117,7 +117,7 @@ impl PluginStage {
         }
     }
 
-    async fn call_in_instance<H: Hook>(&self, hook: &H, slot: &mut Slot) -> Attempted<H::Return> {
+    async fn call_in_instance<H: Hook>(&self, hook: &H, slot: &mut ExchangeSlot) -> Attempted<H::Return> {
         Ok(match self.pool.prepared.isolation {
             Isolation::Shared => {
                 let _permit = self.pool.admit().await?;
@@ -146,41 +146,51 @@ impl PluginStage {
     }
 
     /// An error means that the instance is lost.
-    fn call<H: Hook>(&self, hook: &H, slot: &mut Slot, instance: &mut Instance) -> Result<H::Return, StageFailure> {
+    fn call<H: Hook>(
+        &self,
+        hook: &H,
+        slot: &mut ExchangeSlot,
+        instance: &mut Instance,
+    ) -> Result<H::Return, StageFailure> {
         let function = hook.function(instance.functions())?;
-        let params = hook.params(slot, self.lending(hook, slot, instance));
+        let params = hook.params(slot, self.handle_ownership(hook, slot, instance));
         if instance.is_unused() {
             // Making it is not the call's doing.
             slot.begin_call();
         }
-        let result = instance.call(function, params, self.loan(slot));
+        let result = instance.call(function, params, self.scope(slot));
         result.map_err(|failure| self.pool.failed_at_once(H::PHASE, failure))
     }
 
     /// An error means that the instance is lost.
-    async fn call_on_fiber<H: Hook>(&self, hook: &H, slot: &mut Slot, instance: &mut Instance) -> Made<H::Return> {
+    async fn call_on_fiber<H: Hook>(
+        &self,
+        hook: &H,
+        slot: &mut ExchangeSlot,
+        instance: &mut Instance,
+    ) -> Made<H::Return> {
         let function = match hook.function(instance.functions()) {
             Ok(function) => function,
             Err(failure) => return Made { result: Err(failure), ran: None },
         };
-        let params = hook.params(slot, self.lending(hook, slot, instance));
-        let result = instance.call_on_fiber(function, params, self.loan(slot)).await;
+        let params = hook.params(slot, self.handle_ownership(hook, slot, instance));
+        let result = instance.call_on_fiber(function, params, self.scope(slot)).await;
         Made { result: result.map_err(|failure| self.pool.failed(failure)), ran: Some(instance.ran()) }
     }
 
     /// As what this call gives the request and the response.
-    fn lending<H: Hook>(&self, hook: &H, slot: &Slot, instance: &mut Instance) -> Lending {
-        let lending = self.pool.prepared.loaded.blueprint.lending;
-        if lending == Lending::Owned {
+    fn handle_ownership<H: Hook>(&self, hook: &H, slot: &ExchangeSlot, instance: &mut Instance) -> HandleOwnership {
+        let handle_ownership = self.pool.prepared.loaded.blueprint.handle_ownership;
+        if handle_ownership == HandleOwnership::Owned {
             instance.gives(hook.handles(slot));
         }
-        lending
+        handle_ownership
     }
 
-    fn loan<'a>(&'a self, slot: &'a mut Slot) -> Loan<'a> {
+    fn scope<'a>(&'a self, slot: &'a mut ExchangeSlot) -> CallScope<'a> {
         let Pool { prepared, .. } = &*self.pool;
         let contention = self.gives_way().then(|| self.pool.contention());
-        Loan { slot: Some(slot), services: &self.services, time: prepared.limits.time, contention }
+        CallScope { slot: Some(slot), services: &self.services, time: prepared.limits.time, contention }
     }
 
     /// A new instance for one exchange; `None` if one has to wait for it.
@@ -190,7 +200,7 @@ impl PluginStage {
         Some(instance.map(|instance| Tenant { instance, permit }))
     }
 
-    fn keep(&self, tenant: Tenant, slot: &mut Slot) {
+    fn keep(&self, tenant: Tenant, slot: &mut ExchangeSlot) {
         let Tenant { instance, permit } = tenant;
         if let Some(instance) = self.pool.unless_worn(instance) {
             PluginState::of(slot).tenant = Some(Tenant { instance, permit });
@@ -219,32 +229,32 @@ impl Stage for PluginStage {
         prepared.loaded.blueprint.waits && prepared.isolation == Isolation::Shared
     }
 
-    fn on_request<'a>(&'a self, slot: &'a mut Slot) -> Step<'a, Decision> {
+    fn on_request<'a>(&'a self, slot: &'a mut ExchangeSlot) -> Step<'a, Decision> {
         if !self.pool.prepared.attended().request {
             return Step::Done(Turn::NotCalled);
         }
         self.run(OnRequest, slot)
     }
 
-    fn on_response<'a>(&'a self, slot: &'a mut Slot) -> Step<'a, Option<BodyFilter>> {
+    fn on_response<'a>(&'a self, slot: &'a mut ExchangeSlot) -> Step<'a, Option<BodyFilter>> {
         if !self.pool.prepared.attended().response {
             return Step::Done(Turn::NotCalled);
         }
         self.run(OnResponse { pool: &self.pool, services: &self.services }, slot)
     }
 
-    fn on_complete<'a>(&'a self, slot: &'a mut Slot, outcome: &'a Outcome) -> Step<'a, ()> {
+    fn on_complete<'a>(&'a self, slot: &'a mut ExchangeSlot, outcome: &'a ExchangeOutcome) -> Step<'a, ()> {
         if !self.pool.prepared.attended().complete {
             return Step::Done(Turn::NotCalled);
         }
         self.run(OnComplete(outcome), slot)
     }
 
-    fn ready<'a>(&'a self, slot: &'a mut Slot) -> LocalFuture<'a, ()> {
+    fn ready<'a>(&'a self, slot: &'a mut ExchangeSlot) -> LocalFuture<'a, ()> {
         Box::pin(PluginState::ready(slot))
     }
 
-    fn abandon(&self, slot: &mut Slot) {
+    fn abandon(&self, slot: &mut ExchangeSlot) {
         PluginState::end_call(slot);
     }
 
@@ -258,15 +268,15 @@ impl Stage for PluginStage {
 }
 
 /// What came of a turn. A call that failed by the plugin's own word, when something that it asked for was not there yet, is pending.
-fn turn<T>(attempted: Attempted<T>, slot: &mut Slot) -> Turn<T> {
+fn turn<T>(attempted: Attempted<T>, slot: &mut ExchangeSlot) -> Turn<T> {
     let Made { result, ran } = match attempted {
         Ok(made) => made,
         Err(failure) => return Turn::Refused(failure),
     };
     // Its instance is as good as before.
     let is_reported = result.as_ref().is_err_and(|failure| failure.kind == FailureKind::Error);
-    let end = match PluginState::awaited(slot) {
-        Some(awaited) if is_reported => CallEnd::Pending { in_progress: awaited.goes_on() },
+    let end = match PluginState::pending_call(slot) {
+        Some(pending_call) if is_reported => CallEnd::Pending { in_progress: pending_call.goes_on() },
         _ => {
             PluginState::end_call(slot);
             result.into()

@@ -8,7 +8,7 @@ use gateway_rules::{
     bounds::{Bounds, Received, Room},
     edit,
     fields::{field, is_host, request_values},
-    headers::Plan,
+    headers::ResponseEdits,
     reply,
 };
 use http::{HeaderMap, HeaderValue, Method};
@@ -52,7 +52,7 @@ impl TestRequest {
             body: Vec::new(),
             phase: Phase::Request,
             cache: Hold::default(),
-            plan: Plan::default(),
+            plan: ResponseEdits::default(),
             bounds: Bounds::new(Received::default()),
             room: None,
         })

@@ -8,7 +8,7 @@ use gateway_rules::{
     bounds::{Bounds, Room},
     edit::{self, EditError},
     fields::{field, field_name, refuse_owned, request_lines, request_values},
-    headers::{Change, Plan, RequestEdit, apply, apply_to_request},
+    headers::{Change, RequestEdit, ResponseEdits, apply, apply_to_request},
     path::{EncodedSlashes, MatrixParameters, Normal, PathRule, normalise},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header::CONTENT_LENGTH, uri::PathAndQuery};
@@ -37,7 +37,7 @@ pub(crate) struct RequestHead {
     pub(crate) phase: Phase,
     pub(crate) cache: Hold,
     /// What becomes of the response when it is there.
-    pub(crate) plan: Plan,
+    pub(crate) plan: ResponseEdits,
     pub(crate) bounds: Bounds,
     /// What the headers may become, from the first edit on.
     pub(crate) room: Option<Room>,

@@ -33,13 +33,13 @@ pub struct Config {
     #[serde(default)]
     #[schemars(schema_with = "user")]
     pub user: Option<String>,
-    /// Values of the request's and the response's choosing are cut after so many bytes, such as `2KiB`.
+    /// Maximum size of values from requests and responses, such as `2KiB`; longer ones are truncated.
     #[serde(default)]
     pub max_value: Size,
     /// Of the exchanges that went well, one in so many is written; those that did not (status 400 and up, or a failure)
     /// all are.
     #[serde(default = "every_one")]
-    pub one_in: NonZeroU32,
+    pub sample: NonZeroU32,
     /// Names of query parameters whose values are written as `***`, wherever a query is written.
     #[serde(default = "secret_parameters")]
     pub redact_query: Vec<String>,

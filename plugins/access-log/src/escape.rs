@@ -39,7 +39,7 @@ fn is_plain(c: char) -> bool {
     }
 }
 
-/// As web servers do in Common Log Format: `\"`, `\\`, and `\xHH` for every octet that is not printable ASCII.
+/// As web servers do in Common Log Format: `\"`, `\\`, and `\xHH` for every byte that is not printable ASCII.
 /// Outside quotation marks (`quoted` false) a space would end the field, and is escaped too.
 pub fn common(value: &[u8], quoted: bool, out: &mut Vec<u8>) {
     for &octet in value {

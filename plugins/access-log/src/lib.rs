@@ -27,7 +27,7 @@ use crate::{
 struct AccessLog {
     sink: String,
     /// One exchange in so many, of those that went well.
-    one_in: u64,
+    sample: u64,
     layout: Layout,
     /// The line under construction; kept, so that a warm instance does not allocate for it.
     line: Vec<u8>,
@@ -63,7 +63,7 @@ impl AccessLog {
         let mix = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         let hash = request.id().bytes().fold(0xcbf2_9ce4_8422_2325, mix);
         // The low bits of this hash (FNV-1a) are those of the last bytes alone.
-        (hash ^ hash >> 32).is_multiple_of(self.one_in)
+        (hash ^ hash >> 32).is_multiple_of(self.sample)
     }
 }
 
@@ -80,15 +80,15 @@ impl Plugin for AccessLog {
             Format::Common => Layout::Common(Common::new(&config, false, &mut problems)),
             Format::Combined => Layout::Common(Common::new(&config, true, &mut problems)),
         };
-        let one_in = config.one_in.get().into();
-        problems.or(Self { sink: config.sink, one_in, layout, line: Vec::with_capacity(512), warned: false })
+        let sample = config.sample.get().into();
+        problems.or(Self { sink: config.sink, sample, layout, line: Vec::with_capacity(512), warned: false })
     }
 }
 
 impl Observer for AccessLog {
     fn on_complete(&mut self, request: &Request, response: Option<&Response>, outcome: &Outcome) {
         let facts = Facts { request, outcome };
-        if self.one_in > 1 && facts.went_well() && !self.is_drawn(request) {
+        if self.sample > 1 && facts.went_well() && !self.is_drawn(request) {
             return;
         }
         self.line.clear();

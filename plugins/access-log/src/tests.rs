@@ -230,7 +230,7 @@ fn the_schema_finds_what_can_be_found_without_the_plugin() {
 #[test]
 fn of_what_went_well_one_in_so_many_is_written_and_of_the_rest_everything() {
     let host = TestHost::new();
-    let config = json!({ "sink": "access", "fields": ["request.id"], "one-in": 10 });
+    let config = json!({ "sink": "access", "fields": ["request.id"], "sample": 10 });
     let mut plugin: TestPlugin<AccessLog> = host.plugin(config.clone()).unwrap();
     let mut other: TestPlugin<AccessLog> = TestHost::new().plugin(config).unwrap();
     let mut complete = |i: usize, outcome: &Outcome| {

@@ -134,7 +134,7 @@ impl RequestFilter for Acl {
             Refusal::Denied => (403, "denied", "you are not allowed here"),
             Refusal::NotAllowed => (403, "not-allowed", "you are not allowed here"),
         };
-        metrics::add("acl_refused", 1, &[("route", &request.route()), ("reason", code)]);
+        metrics::add("acl_denied", 1, &[("route", &request.route()), ("reason", code)]);
         // For the access log only; where there is no room for it, the answer is still the right one.
         let _ = request.set_attribute("acl.error", code);
         let problem = Problem::new(status).detail(detail).member("request-id", request.id());
@@ -150,9 +150,9 @@ impl Acl {
         if !identity.iter().any(|key| request.attribute(key).is_some_and(|value| !value.is_empty())) {
             return Err(Refusal::Anonymous);
         }
-        let groups = Held::new(request, groups_from, &[','], &allow.groups, &deny.groups);
-        let roles = Held::new(request, roles_from, &[','], &allow.roles, &deny.roles);
-        let scopes = Held::new(request, scopes_from, &[',', ' '], &allow.scopes, &deny.scopes);
+        let groups = Memberships::new(request, groups_from, &[','], &allow.groups, &deny.groups);
+        let roles = Memberships::new(request, roles_from, &[','], &allow.roles, &deny.roles);
+        let scopes = Memberships::new(request, scopes_from, &[',', ' '], &allow.scopes, &deny.scopes);
         if groups.has_one_of(&deny.groups) || roles.has_one_of(&deny.roles) || scopes.has_one_of(&deny.scopes) {
             return Err(Refusal::Denied);
         }
@@ -164,12 +164,12 @@ impl Acl {
 }
 
 /// What a client has of one kind.
-struct Held<'a> {
+struct Memberships<'a> {
     texts: Vec<String>,
     separators: &'a [char],
 }
 
-impl<'a> Held<'a> {
+impl<'a> Memberships<'a> {
     /// Reads nothing if no rule asks.
     fn new(request: &Request, from: &[String], separators: &'a [char], allow: &[String], deny: &[String]) -> Self {
         let asked = !allow.is_empty() || !deny.is_empty();

@@ -35,7 +35,7 @@ fn who_is_not_known_is_challenged_and_who_is_passes() {
     let exchange = plugin.request(TestRequest::get("/").route("r"));
     assert_eq!(exchange.reply().unwrap().header("www-authenticate").unwrap(), "ApiKey realm=\"shop\"");
     assert_eq!(exchange.attribute("acl.error"), Some("anonymous"));
-    assert_eq!(host.counter("acl_refused", &[("route", "r"), ("reason", "anonymous")]), 1);
+    assert_eq!(host.counter("acl_denied", &[("route", "r"), ("reason", "anonymous")]), 1);
 }
 
 #[test]

@@ -46,7 +46,7 @@ struct Config {
     /// Whether the key goes on to the upstream.
     #[serde(default)]
     forward: bool,
-    /// The protection space that clients are told in `WWW-Authenticate`.
+    /// The protection space in `WWW-Authenticate`.
     #[serde(default = "realm")]
     realm: String,
 }
@@ -130,7 +130,7 @@ impl ApiKey {
             Refusal::Unknown => (401, "unknown", "the API key is not known"),
             Refusal::NoRoom => (431, "no-room", "the request's headers are too large"),
         };
-        metrics::add("api_key_refused", 1, &[("route", &request.route()), ("reason", code)]);
+        metrics::add("api_key_denied", 1, &[("route", &request.route()), ("reason", code)]);
         // For the access log only; where there is no room for it, the answer is still the right one.
         let _ = request.set_attribute("api-key.error", code);
         let problem = Problem::new(status).detail(detail).member("request-id", request.id());

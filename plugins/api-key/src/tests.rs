@@ -80,7 +80,7 @@ fn who_has_no_known_key_is_refused_with_a_challenge_that_tells_nothing() {
         assert_eq!(exchange.attribute("api-key.error"), Some(code));
         assert_eq!(exchange.attribute("api-key.id"), None);
     }
-    assert_eq!(host.counter("api_key_refused", &[("route", "r"), ("reason", "unknown")]), 3);
+    assert_eq!(host.counter("api_key_denied", &[("route", "r"), ("reason", "unknown")]), 3);
     assert!(host.log().is_empty());
 }
 

@@ -24,7 +24,7 @@ use users::{User, UserConfig, Users};
 /// Whose requests are let in: `users`, or `users-secret`, or both.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-#[schemars(example = serde_json::json!({ "users-secret": "htpasswd", "remember": "5m" }))]
+#[schemars(example = serde_json::json!({ "users-secret": "htpasswd", "cache-ttl": "5m" }))]
 struct Config {
     /// The users that are known.
     #[serde(default)]
@@ -33,9 +33,10 @@ struct Config {
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "String")]
     users_secret: Option<String>,
-    /// How long each worker remembers a right pair, as a keyed hash; at most `1h`, and `0s` for not at all.
+    /// How long each worker caches a verified user name and password, as a keyed hash; at most `1h`, and `0s`
+    /// disables the cache.
     #[serde(default = "five_minutes")]
-    remember: Span,
+    cache_ttl: Span,
     /// Whether a request without a password is answered with 401. If not it goes on as anonymous; a wrong password is
     /// refused all the same.
     #[serde(default = "yes")]
@@ -51,7 +52,7 @@ struct Config {
 struct BasicAuth {
     users: Users,
     sources: Sources,
-    remember: Duration,
+    cache_ttl: Duration,
     required: bool,
     forward: bool,
     challenge: String,
@@ -88,8 +89,8 @@ impl Plugin for BasicAuth {
         if users.is_empty() && problems.is_empty() {
             problems.add(Pointer::root(), "needs a user in `users` or `users-secret`; without one nobody is let in");
         }
-        if config.remember.seconds() > 3600 {
-            problems.add("/remember", "must be at most 1h");
+        if config.cache_ttl.seconds() > 3600 {
+            problems.add("/cache-ttl", "must be at most 1h");
         }
         problems.note("/realm", names::check_quotable(&config.realm));
         let header = SourceConfig {
@@ -99,8 +100,8 @@ impl Plugin for BasicAuth {
         };
         let sources = Sources::read(vec![header], &Pointer::root(), &mut problems);
         let challenge = format!("Basic realm=\"{}\", charset=\"UTF-8\"", config.realm);
-        let (remember, required, forward) = (config.remember.0, config.required, config.forward);
-        problems.or(Self { users, sources, remember, required, forward, challenge })
+        let (cache_ttl, required, forward) = (config.cache_ttl.0, config.required, config.forward);
+        problems.or(Self { users, sources, cache_ttl, required, forward, challenge })
     }
 }
 
@@ -139,7 +140,7 @@ impl BasicAuth {
     /// nobody has for a password, so that it is not remembered either.
     fn user(&self, name: &str, password: &str) -> Result<Rc<User>, Stop> {
         if let Some(user) = self.users.get(name) {
-            let right = crypto::verify_password(&user.hash, password.as_bytes(), self.remember)?;
+            let right = crypto::verify_password(&user.hash, password.as_bytes(), self.cache_ttl)?;
             return if right { Ok(Rc::clone(user)) } else { Err(Refusal::Wrong.into()) };
         }
         if let Some(decoy) = self.users.decoy(name) {
@@ -157,7 +158,7 @@ impl BasicAuth {
             Refusal::Busy => (503, "busy", "too many passwords are being verified"),
             Refusal::NoRoom => (431, "no-room", "the request's headers are too large"),
         };
-        metrics::add("basic_auth_refused", 1, &[("route", &request.route()), ("reason", code)]);
+        metrics::add("basic_auth_denied", 1, &[("route", &request.route()), ("reason", code)]);
         // For the access log only; where there is no room for it, the answer is still the right one.
         let _ = request.set_attribute("basic-auth.error", code);
         let problem = Problem::new(status).detail(detail).member("request-id", request.id());

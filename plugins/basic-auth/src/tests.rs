@@ -63,7 +63,7 @@ fn who_does_not_know_it_does_not() {
         refused(&plugin.request(basic(wrong)), 401, "wrong");
     }
     refused(&plugin.request(basic("anna:open sesame").header("authorization", "Basic eA==")), 400, "ambiguous");
-    assert_eq!(host.counter("basic_auth_refused", &[("route", "test"), ("reason", "wrong")]), 6);
+    assert_eq!(host.counter("basic_auth_denied", &[("route", "test"), ("reason", "wrong")]), 6);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn problems_name_the_place_and_never_the_secret() {
     let entry = |name: &str, hash: &str| problems(json!({ "users": [{ "name": name, "hash": hash }] }));
     assert!(entry("a:b", BEN).starts_with("/users/0/name: needs a name"));
     assert!(entry("a", "plain").starts_with("/users/0/hash: has no hash that can be used"));
-    assert_eq!(problems(config(json!({ "remember": "2h" }))), "/remember: must be at most 1h");
+    assert_eq!(problems(config(json!({ "cache-ttl": "2h" }))), "/cache-ttl: must be at most 1h");
 }
 
 #[test]

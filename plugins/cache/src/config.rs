@@ -36,9 +36,9 @@ pub struct Config {
     pub stale_if_error: Span,
     /// How long a stale response that has an `ETag` or `Last-Modified` is kept to ask the upstream whether it has changed.
     pub keep_stale: Span,
-    /// How long requests for the same thing wait for the first of them to fetch it; `0s`: each asks the upstream. A minute
-    /// at most.
-    pub wait: Span,
+    /// How long concurrent requests for the same key wait for the first one to fetch it; `0s` disables the
+    /// lock. At most 1 minute.
+    pub lock_timeout: Span,
     /// The longest body that is kept. A sixteenth of the gateway's `limits.cache-bytes` is a limit too.
     pub max_body_bytes: u64,
     /// Whether clients may ask for more (`no-cache`, `max-age`, `no-store`, …) or less (`max-stale`, `only-if-cached`).
@@ -65,7 +65,7 @@ impl Default for Config {
             stale_while_revalidate: Span(Duration::ZERO),
             stale_if_error: Span(Duration::ZERO),
             keep_stale: Span(Duration::from_secs(3600)),
-            wait: Span(Duration::from_secs(5)),
+            lock_timeout: Span(Duration::from_secs(5)),
             max_body_bytes: 8 * 1024 * 1024,
             client_directives: ClientDirectives::Respect,
             tags_header: "cache-tag".to_owned(),
@@ -154,7 +154,7 @@ pub(crate) struct Settings {
     pub(crate) recipe: Recipe,
     pub(crate) defaults: Defaults,
     pub(crate) keep_stale: u32,
-    pub(crate) wait: Duration,
+    pub(crate) lock_timeout: Duration,
     pub(crate) max_body_bytes: u64,
     pub(crate) client_directives: ClientDirectives,
     pub(crate) consumers: Consumers,
@@ -188,8 +188,8 @@ impl Config {
         if self.heuristic > 100 {
             problems.add("/heuristic", "is a percentage: 100 at most");
         }
-        if self.wait.0 > Duration::from_secs(60) {
-            problems.add("/wait", "must be a minute at most");
+        if self.lock_timeout.0 > Duration::from_secs(60) {
+            problems.add("/lock-timeout", "must be a minute at most");
         }
         if self.default_ttl.is_some_and(|ttl| ttl.0 < Duration::from_secs(1)) {
             problems.add("/default-ttl", "must be a second at least; leave it out to keep nothing");
@@ -211,7 +211,7 @@ impl Config {
             },
             recipe: Recipe::new(self.key),
             keep_stale: seconds(self.keep_stale),
-            wait: self.wait.0,
+            lock_timeout: self.lock_timeout.0,
             max_body_bytes: self.max_body_bytes,
             client_directives: self.client_directives,
             consumers: self.consumers,

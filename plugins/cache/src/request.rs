@@ -237,10 +237,10 @@ impl Question<'_> {
 
     /// Waits for whoever fetches the same already; the place where others wait for this one, if they do.
     fn claim(&self, plugin: &Cached, place: String) -> Result<String, Error> {
-        if plugin.settings.wait.is_zero() {
+        if plugin.settings.lock_timeout.is_zero() {
             return Ok(String::new());
         }
-        match plugin.bucket.claim(self.request, &place, plugin.settings.wait) {
+        match plugin.bucket.claim(self.request, &place, plugin.settings.lock_timeout) {
             Ok(Turn::Mine) => Ok(place),
             Ok(Turn::Nobodys) | Err(CacheError::TooLarge) => Ok(String::new()),
             Err(error) => Err(error.into()),

@@ -66,7 +66,7 @@ fn who_comes_while_it_is_fetched_is_told_to_wait() {
     let mut bench = Bench::new(json!({}));
     assert!(bench.ask(get()).reply().is_none());
     assert!(bench.plugin.try_request(get()).is_err());
-    let mut alone = Bench::new(json!({ "wait": "0s" }));
+    let mut alone = Bench::new(json!({ "lock-timeout": "0s" }));
     assert!(alone.ask(get()).reply().is_none());
     assert!(alone.plugin.try_request(get()).is_ok());
 }

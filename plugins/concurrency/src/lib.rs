@@ -26,12 +26,12 @@ use sha2::{Digest, Sha256};
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[schemars(example = serde_json::json!({ "limit": 10, "key": { "attribute": "jwt.sub" } }))]
 struct Config {
-    /// Requests of one client that may be under way.
+    /// Maximum number of concurrent requests per client.
     limit: NonZeroU32,
     /// What tells clients apart.
     #[serde(default)]
     key: Key,
-    /// What becomes of a request that lacks the header or attribute of the key.
+    /// Handling of requests without the header or attribute of the key.
     #[serde(default)]
     missing: Missing,
     /// Routes that give the same name here count together; each counts for itself if left out.
@@ -235,9 +235,9 @@ impl Concurrency {
     }
 
     fn refuse(&self, request: &Request) -> Problem {
-        metrics::add("concurrency_refused", 1, &[("route", &request.route())]);
+        metrics::add("concurrency_denied", 1, &[("route", &request.route())]);
         // For the access log only; where there is no room for it, the answer is still the right one.
-        let _ = request.set_attribute("concurrency.outcome", "refused");
+        let _ = request.set_attribute("concurrency.outcome", "denied");
         Problem::new(self.status)
             .detail("too many requests at once, try again later")
             .member("request-id", request.id())

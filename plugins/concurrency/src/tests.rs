@@ -22,9 +22,9 @@ fn so_many_may_be_under_way_and_the_next_has_to_come_again() {
     let second = other.request(TestRequest::get("/"));
     assert!(passes(&first) && passes(&second));
     let mut third = one.request(TestRequest::get("/"));
-    let reply = third.reply().expect("refused").clone();
+    let reply = third.reply().expect("denied").clone();
     assert_eq!((reply.status, reply.header("retry-after").as_deref()), (429, Some("1")));
-    assert_eq!(third.attribute("concurrency.outcome"), Some("refused"));
+    assert_eq!(third.attribute("concurrency.outcome"), Some("denied"));
     assert!(passes(&one.request(TestRequest::get("/").client("192.0.2.2"))), "another client");
     assert!(passes(&one.request(TestRequest::get("/").route("other"))), "another route");
 
@@ -35,7 +35,7 @@ fn so_many_may_be_under_way_and_the_next_has_to_come_again() {
     other.complete(&mut first, &Outcome::default());
     assert!(passes(&one.request(TestRequest::get("/"))));
     assert!(!passes(&one.request(TestRequest::get("/"))));
-    assert_eq!(host.counter("concurrency_refused", &[("route", "test")]), 3);
+    assert_eq!(host.counter("concurrency_denied", &[("route", "test")]), 3);
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn clients_are_told_apart_by_what_is_configured() {
     let mut all = plugin(&host, json!({ "limit": 1, "key": "route", "status": 503, "shared": "db" }));
     assert!(passes(&all.request(get().route("a"))));
     let refused = all.request(get().route("b").client("192.0.2.9"));
-    assert_eq!(refused.reply().expect("refused").status, 503);
+    assert_eq!(refused.reply().expect("denied").status, 503);
 
     let mut by_address = plugin(&host, json!({ "limit": 1, "shared": "v6" }));
     assert!(passes(&by_address.request(get().client("2001:db8:1:2::1"))));

@@ -14,7 +14,7 @@ use crate::origin::Origin;
 #[schemars(example = plugin_sdk::serde_json::json!({ "allow-origins": ["https://app.example.com", "https://*.example.org"] }))]
 pub struct Config {
     /// Origins whose pages are let in: `https://app.example.com`, `https://*.example.com` for all subdomains,
-    /// `http://localhost:*` for any port, `null`, or `*` alone for everyone.
+    /// `http://localhost:*` for any port, `null`, or `*` alone for all origins.
     #[schemars(length(min = 1))]
     allow_origins: Vec<String>,
     /// Methods that pages may use, or `*` alone for all.

@@ -101,8 +101,8 @@ impl Cors {
     /// concludes that it must not send the request.
     fn preflight(&self, request: &Request, origin: &str, method: &[u8]) -> Reply {
         let allowed = self.lets_in(origin);
-        let outcome = if allowed { "allowed" } else { "refused" };
-        metrics::add("cors_preflights", 1, &[("route", &request.route()), ("outcome", outcome)]);
+        let outcome = if allowed { "allowed" } else { "denied" };
+        metrics::add("cors_preflights", 1, &[("route", &request.route()), ("result", outcome)]);
         // Not cacheable by itself (RFC 9110 §9.3.7), but some caches are told to.
         let reply = Reply::new(204).with_header(
             "vary",

@@ -131,8 +131,8 @@ fn a_preflight_is_counted() {
     let mut plugin: TestPlugin<Cors> = host.plugin(app()).unwrap();
     plugin.request(preflight(APP).route("r"));
     plugin.request(preflight("https://evil.test").route("r"));
-    for outcome in ["allowed", "refused"] {
-        assert_eq!(host.counter("cors_preflights", &[("route", "r"), ("outcome", outcome)]), 1, "{outcome}");
+    for outcome in ["allowed", "denied"] {
+        assert_eq!(host.counter("cors_preflights", &[("route", "r"), ("result", outcome)]), 1, "{outcome}");
     }
 }
 

@@ -6,7 +6,7 @@ use plugin_sdk::{Pointer, Problems, Span, names};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Whom to ask about a request, what to tell, and what to do with the answer.
+/// Authorizes requests by an external service.
 #[derive(Debug, Hash, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[schemars(example = serde_json::json!({ "upstream": "authorizer", "path": "/check", "set-headers": ["x-user"] }))]
@@ -19,8 +19,8 @@ pub struct Config {
     /// The method of the question.
     #[serde(default = "get")]
     pub(crate) method: String,
-    /// Headers of the request that the service is told. It always gets `x-forwarded-method`, `-uri`, `-host`, `-proto`, `-for`
-    /// and `x-request-id`.
+    /// Request headers that are sent to the service. It always gets `x-forwarded-method`, `-uri`, `-host`,
+    /// `-proto`, `-for` and `x-request-id`.
     #[serde(default = "authorization")]
     pub(crate) headers: Vec<String>,
     /// Headers of its consent (2xx) that replace those of the request, with all their values. What the client sent under
@@ -31,29 +31,29 @@ pub struct Config {
     /// values are joined by commas.
     #[serde(default)]
     pub(crate) set_attributes: BTreeMap<String, String>,
-    /// Headers of its consent that are added to the response, such as a session's new cookie. A consent that is kept
-    /// (`cache`) is kept without them.
+    /// Headers of an allowing response (2xx) that are added to the response to the client, such as a new
+    /// session cookie. They are not cached (`cache-ttl`).
     #[serde(default = "set_cookie")]
-    pub(crate) client_headers: Vec<String>,
-    /// Headers of its refusal that the client gets, beside those that describe its body.
+    pub(crate) client_headers_on_success: Vec<String>,
+    /// Headers of a denying response that the client gets, in addition to those that describe its body.
     #[serde(default = "refusal_headers")]
-    pub(crate) answer_headers: Vec<String>,
+    pub(crate) client_headers_on_denial: Vec<String>,
     /// How long the answer may take, at most `60s`.
     #[serde(default = "second")]
     pub(crate) timeout: Span,
-    /// What becomes of a request when there is no answer, or one of 5xx: `deny` is 503.
+    /// Handling of requests when the service does not respond or responds with 5xx: `deny` is 503.
     #[serde(default)]
     pub(crate) on_failure: OnFailure,
-    /// How long a consent holds for requests with the same method, host, path, query, client address and `headers`; at
-    /// most `1h`, and `0s` for not at all.
+    /// How long an allowing response is cached for requests with the same method, host, path, query, client
+    /// address and `headers`; at most `1h`, and `0s` disables the cache.
     #[serde(default = "nothing")]
-    pub(crate) cache: Span,
+    pub(crate) cache_ttl: Span,
     /// The bucket of the store with the consents; it must be granted to the plugin.
     #[serde(default = "own_bucket")]
     pub(crate) bucket: String,
 }
 
-/// What becomes of a request that nobody has said anything about.
+/// Handling of requests without a decision of the service.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum OnFailure {
@@ -71,8 +71,8 @@ impl Config {
         let lists = [
             ("headers", &self.headers),
             ("set-headers", &self.set_headers),
-            ("client-headers", &self.client_headers),
-            ("answer-headers", &self.answer_headers),
+            ("client-headers-on-success", &self.client_headers_on_success),
+            ("client-headers-on-denial", &self.client_headers_on_denial),
         ];
         for (key, list) in lists {
             let at = Pointer::root().then(key);
@@ -97,8 +97,8 @@ impl Config {
         if self.timeout.0.is_zero() || self.timeout.seconds() > 60 {
             problems.add("/timeout", "must be from 1ms to 60s");
         }
-        if self.cache.seconds() > 3600 {
-            problems.add("/cache", "must be at most 1h");
+        if self.cache_ttl.seconds() > 3600 {
+            problems.add("/cache-ttl", "must be at most 1h");
         }
     }
 }

@@ -33,7 +33,7 @@ impl Consent {
         Self {
             headers: config.set_headers.iter().map(values).collect(),
             attributes: config.set_attributes.values().map(joined).collect(),
-            client: config.client_headers.iter().map(values).collect(),
+            client: config.client_headers_on_success.iter().map(values).collect(),
         }
     }
 
@@ -61,7 +61,7 @@ impl Announcement {
         Self {
             set: Edits::new(&set),
             append: Edits::new(&names(&config.set_headers, |name| Edit::append_header(name))),
-            client: Edits::new(&names(&config.client_headers, |name| Edit::append_response_header(name))),
+            client: Edits::new(&names(&config.client_headers_on_success, |name| Edit::append_response_header(name))),
         }
     }
 
@@ -82,7 +82,7 @@ impl Announcement {
     }
 }
 
-/// The octets again. A kept text that was never one of ours loses what cannot be one.
+/// The bytes again. A kept text that was never one of ours loses what cannot be one.
 fn bytes(text: &str) -> Vec<u8> {
     text.chars().filter_map(|character| u8::try_from(character).ok()).collect()
 }

@@ -31,7 +31,7 @@ pub struct ExtAuth {
     warned_at: Option<u64>,
 }
 
-enum Answer {
+enum AuthorizerResponse {
     Consent(Consent),
     Refusal(Reply),
 }
@@ -53,7 +53,7 @@ impl Plugin for ExtAuth {
         config.hash(&mut hasher);
         let bucket = Bucket::new(config.bucket.clone());
         // A missing grant should stop the gateway, not the first request. Another failure may pass.
-        if !config.cache.0.is_zero() && matches!(bucket.get(""), Err(StoreError::Denied(_))) {
+        if !config.cache_ttl.0.is_zero() && matches!(bucket.get(""), Err(StoreError::Denied(_))) {
             let name = &config.bucket;
             let cure =
                 format!("the bucket `{name}` is not granted; add it to the plugin's `grants: {{ store: [{name}] }}`");
@@ -75,24 +75,24 @@ impl Plugin for ExtAuth {
 
 impl RequestFilter for ExtAuth {
     fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
-        let key = (!self.config.cache.0.is_zero()).then(|| self.key(request));
+        let key = (!self.config.cache_ttl.0.is_zero()).then(|| self.key(request));
         let known = key.as_ref().map_or(Ok(None), |key| self.known(key))?;
         if let Some(consent) = known {
             self.count(request, "cached");
             return self.admit(&consent, request);
         }
         match self.ask(request) {
-            Ok(Answer::Consent(consent)) => {
+            Ok(AuthorizerResponse::Consent(consent)) => {
                 self.count(request, "allowed");
                 if let (Some(key), Ok(text)) = (&key, plugin_sdk::serde_json::to_vec(&consent)) {
                     // What cannot be kept is asked again, and nobody waits for it to be kept.
-                    let _ = self.bucket.set(key, &text, Some(self.config.cache.0));
+                    let _ = self.bucket.set(key, &text, Some(self.config.cache_ttl.0));
                 }
                 self.admit(&consent, request)
             }
-            Ok(Answer::Refusal(reply)) => {
-                self.count(request, "refused");
-                note(request, "refused");
+            Ok(AuthorizerResponse::Refusal(reply)) => {
+                self.count(request, "denied");
+                note(request, "denied");
                 Ok(reply.into())
             }
             Err(why) => self.without_answer(request, &why),
@@ -103,7 +103,7 @@ impl RequestFilter for ExtAuth {
 export_plugin!(ExtAuth: request);
 
 impl ExtAuth {
-    fn ask(&self, request: &Request) -> Result<Answer, String> {
+    fn ask(&self, request: &Request) -> Result<AuthorizerResponse, String> {
         let config = &self.config;
         let mut call = Call::new(&config.method, &config.upstream, &config.path).with_timeout(config.timeout.0);
         for name in &config.headers {
@@ -126,12 +126,12 @@ impl ExtAuth {
         let reply = match call.send() {
             Ok(reply) => reply,
             // More than a question may have: that is the client's doing, and no failure of the service.
-            Err(CallError::Invalid(_)) => return Ok(Answer::Refusal(too_large(request))),
+            Err(CallError::Invalid(_)) => return Ok(AuthorizerResponse::Refusal(too_large(request))),
             Err(error) => return Err(error.to_string()),
         };
         match reply.status {
-            200..=299 => Ok(Answer::Consent(Consent::of(&reply, config))),
-            300..=499 => Ok(Answer::Refusal(self.refusal(reply))),
+            200..=299 => Ok(AuthorizerResponse::Consent(Consent::of(&reply, config))),
+            300..=499 => Ok(AuthorizerResponse::Refusal(self.refusal(reply))),
             status => Err(format!("the service answered with {status}")),
         }
     }
@@ -141,7 +141,7 @@ impl ExtAuth {
         let keeps_body = reply.body.len() <= BODY_BYTES;
         let passed = |name: &str| {
             let is = |other: &str| other.eq_ignore_ascii_case(name);
-            self.config.answer_headers.iter().any(|listed| is(listed))
+            self.config.client_headers_on_denial.iter().any(|listed| is(listed))
                 || (keeps_body && OF_THE_BODY.into_iter().any(is))
         };
         let headers = reply.headers.into_iter().filter(|(name, _)| passed(name)).collect();
@@ -186,8 +186,8 @@ impl ExtAuth {
     }
 
     fn without_answer(&mut self, request: &Request, why: &str) -> Result<Decision, Error> {
-        self.count(request, "failed");
-        note(request, "failed");
+        self.count(request, "error");
+        note(request, "error");
         let now = request.received_at();
         if self.warned_at.is_none_or(|then| now.saturating_sub(then) >= SILENCE_MS) {
             self.warned_at = Some(now);
@@ -240,7 +240,7 @@ impl ExtAuth {
     }
 
     fn count(&self, request: &Request, outcome: &str) {
-        metrics::add("ext_auth_requests", 1, &[("route", &request.route()), ("outcome", outcome)]);
+        metrics::add("ext_auth_requests", 1, &[("route", &request.route()), ("result", outcome)]);
     }
 }
 

@@ -84,7 +84,7 @@ fn a_consent_passes_on_what_it_says_and_nothing_else() {
 fn a_refusal_is_told_as_the_service_said_it() {
     let (_, mut plugin) = plugin(json!({}));
     let exchange = plugin.request(from("ben"));
-    assert_eq!(outcome(&exchange), Some("refused"));
+    assert_eq!(outcome(&exchange), Some("denied"));
     let reply = exchange.reply().unwrap();
     assert_eq!((reply.status, reply.header("www-authenticate").as_deref()), (401, Some("Bearer")));
     assert_eq!((&reply.body[..], reply.header("x-internal")), (&b"who are you?"[..], None));
@@ -92,7 +92,7 @@ fn a_refusal_is_told_as_the_service_said_it() {
 
 #[test]
 fn all_values_of_a_consent_are_passed_on_and_cookies_go_to_the_client_that_was_asked_about() {
-    let (_, mut plugin) = plugin(json!({ "cache": "30s" }));
+    let (_, mut plugin) = plugin(json!({ "cache-ttl": "30s" }));
     let response = || TestResponse::new(200).header("set-cookie", "own=1");
     let exchange = plugin.request(from("groups")).with_response(response());
     assert_eq!(exchange.header_values("x-user"), [&b"anna"[..], b"caf\xe9"]);
@@ -126,24 +126,24 @@ fn without_an_answer_it_is_as_configured_and_said_once() {
     for _ in 0..3 {
         let exchange = deny.request(from("broken"));
         let reply = exchange.reply().unwrap();
-        assert_eq!((reply.status, outcome(&exchange)), (503, Some("failed")));
+        assert_eq!((reply.status, outcome(&exchange)), (503, Some("error")));
         assert!(!reply.clone().into_text().contains("stack trace"));
     }
     assert_eq!(host.log().len(), 1);
-    assert_eq!(host.counter("ext_auth_requests", &[("route", "test"), ("outcome", "failed")]), 3);
+    assert_eq!(host.counter("ext_auth_requests", &[("route", "test"), ("result", "error")]), 3);
 
     let (host, mut allow) = plugin(json!({ "on-failure": "allow" }));
     host.answer_calls(|_| Err(CallError::Timeout));
     let exchange = allow.request(from("anna"));
     assert!(exchange.reply().is_none());
-    assert_eq!((exchange.header("x-user"), outcome(&exchange)), (None, Some("failed")));
+    assert_eq!((exchange.header("x-user"), outcome(&exchange)), (None, Some("error")));
     host.answer_calls(service);
     assert_eq!(allow.request(from("ben")).reply().unwrap().status, 401, "a refusal is an answer");
 }
 
 #[test]
 fn a_consent_holds_for_the_same_question_and_a_refusal_does_not() {
-    let (host, mut plugin) = plugin(json!({ "cache": "30s" }));
+    let (host, mut plugin) = plugin(json!({ "cache-ttl": "30s" }));
     for _ in 0..3 {
         let exchange = plugin.request(from("anna"));
         assert_eq!((exchange.header("x-user"), exchange.attribute("ext-auth.plan")), (Some("anna"), Some("gold")));
@@ -178,11 +178,11 @@ fn what_makes_no_sense_is_told() {
         problems(json!({ "upstream": "nobody" })),
         "/upstream: needs an upstream `nobody`, and `grants: { upstreams: [nobody] }` for the plugin"
     );
-    assert!(problems(json!({ "cache": "1m", "bucket": "nobody" })).contains("grants: { store: [nobody] }"));
+    assert!(problems(json!({ "cache-ttl": "1m", "bucket": "nobody" })).contains("grants: { store: [nobody] }"));
     assert_eq!(problems(json!({ "set-headers": ["host"] })), "/set-headers/0: is a header that belongs to the gateway");
     assert_eq!(problems(json!({ "path": "check" })), "/path: must begin with a slash and be plain ASCII");
     assert_eq!(problems(json!({ "timeout": "0s" })), "/timeout: must be from 1ms to 60s");
-    assert_eq!(problems(json!({ "cache": "2h" })), "/cache: must be at most 1h");
+    assert_eq!(problems(json!({ "cache-ttl": "2h" })), "/cache-ttl: must be at most 1h");
 }
 
 #[test]

@@ -15,16 +15,16 @@ pub(crate) struct Config {
     /// The services that can be called, as `package.Service`; all of the files if left out.
     #[serde(default)]
     pub(crate) services: Vec<String>,
-    /// Methods without a rule of `google.api.http` can be called too, as `POST /package.Service/Method`.
+    /// Methods without a `google.api.http` rule are mapped to `POST /package.Service/Method`.
     #[serde(default = "yes")]
-    pub(crate) unannotated: bool,
+    pub(crate) auto_mapping: bool,
     /// How long the service may take for a call, unless the client says so itself in `grpc-timeout`.
     #[serde(default)]
     pub(crate) deadline: Option<Span>,
-    /// What becomes of members of a body that the message does not have.
+    /// Handling of unknown members of a body.
     #[serde(default)]
     pub(crate) unknown_fields: Treatment,
-    /// What becomes of query parameters that the message does not have.
+    /// Handling of unknown query parameters.
     #[serde(default)]
     pub(crate) unknown_parameters: Treatment,
     /// How fields are called in answers: as `lowerCamelCase`, or as the descriptors do. In requests both are understood.
@@ -87,7 +87,7 @@ pub(crate) enum Defaults {
     Include,
 }
 
-/// What becomes of what no message has.
+/// Handling of unknown fields and parameters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Unknown {
     pub(crate) fields: Treatment,

@@ -1,4 +1,4 @@
-//! Messages as gRPC frames them: a flag, a length of four octets, and the message (grpc/doc/PROTOCOL-HTTP2.md).
+//! Messages as gRPC frames them: a flag, a length of four bytes, and the message (grpc/doc/PROTOCOL-HTTP2.md).
 
 pub(crate) const PREFIX: usize = 5;
 

@@ -24,7 +24,7 @@ use plugin_sdk::{
 use prost_reflect::{DescriptorPool, SerializeOptions, ServiceDescriptor};
 
 use config::{Config, Defaults, Enums, FieldNames, Unknown};
-use routes::{Found, Routes};
+use routes::{MatchedMethod, Routes};
 
 /// The number of the binding by which a request was called, for the response phase.
 const BINDING: &str = "grpc-json.binding";
@@ -50,12 +50,12 @@ impl Plugin for GrpcJson {
         let pool = pool(&config, &mut problems);
         let mut routes = Routes::default();
         for service in services(&config, &pool, &mut problems) {
-            add(&service, config.unannotated, &mut routes, &mut problems);
+            add(&service, config.auto_mapping, &mut routes, &mut problems);
         }
         if problems.is_empty() && routes.all().is_empty() {
             problems.add(
                 "",
-                "nothing can be called: the descriptors have no methods with a rule, and `unannotated` is off",
+                "nothing can be called: the descriptors have no methods with a rule, and `auto-mapping` is off",
             );
         }
         let json = SerializeOptions::new()
@@ -122,11 +122,11 @@ fn services(config: &Config, pool: &DescriptorPool, problems: &mut Problems) -> 
     services
 }
 
-fn add(service: &ServiceDescriptor, unannotated: bool, routes: &mut Routes, problems: &mut Problems) {
+fn add(service: &ServiceDescriptor, auto_mapping: bool, routes: &mut Routes, problems: &mut Problems) {
     for method in service.methods() {
         let mut said = |why: String| problems.add("/descriptors", format!("method {}: {why}", method.full_name()));
         match rule::bindings(&method) {
-            Ok(bindings) if bindings.is_empty() && unannotated => {
+            Ok(bindings) if bindings.is_empty() && auto_mapping => {
                 if let Err(why) = routes.add(rule::plain(&method)) {
                     said(why);
                 }
@@ -153,9 +153,9 @@ impl RequestFilter for GrpcJson {
             Ok(Decision::from(problem))
         };
         let index = match self.routes.find(method, path) {
-            Found::Binding(index) => index,
-            Found::OtherMethod => return refuse(405, "no gRPC method is called with this method at this path"),
-            Found::Nothing => return refuse(404, "no gRPC method is called at this path"),
+            MatchedMethod::Binding(index) => index,
+            MatchedMethod::OtherMethod => return refuse(405, "no gRPC method is called with this method at this path"),
+            MatchedMethod::Nothing => return refuse(404, "no gRPC method is called at this path"),
         };
         let Some(binding) = self.routes.get(index) else { return refuse(404, "no gRPC method is called at this path") };
         if binding.method.is_client_streaming() {
@@ -183,7 +183,7 @@ impl RequestFilter for GrpcJson {
             }
         };
         let Some(frame) = frames::framed(&message) else { return refuse(413, "the message is too large") };
-        // A number may have more octets than its text.
+        // A number may have more bytes than its text.
         match streams::replace_request(request, &frame) {
             Ok(()) => {}
             Err(StreamError::TooLarge(_)) => return refuse(413, "the message is too large"),

@@ -28,7 +28,7 @@ struct End {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum MatchedMethod {
     Binding(usize),
     /// Other methods have that path.
     OtherMethod,
@@ -67,9 +67,9 @@ impl Routes {
     }
 
     /// The path begins with a slash, and is as it was sent.
-    pub(crate) fn find(&self, verb: &str, path: &str) -> Found {
+    pub(crate) fn find(&self, verb: &str, path: &str) -> MatchedMethod {
         let segments = segments(path);
-        let mut found = Found::Nothing;
+        let mut found = MatchedMethod::Nothing;
         self.root.find(verb, &segments, &mut found);
         found
     }
@@ -77,14 +77,14 @@ impl Routes {
 
 impl Node {
     /// Leaves the first binding of the method in `found`, and says whether there is one.
-    fn find(&self, verb: &str, segments: &[&str], found: &mut Found) -> bool {
+    fn find(&self, verb: &str, segments: &[&str], found: &mut MatchedMethod) -> bool {
         let Some((first, after)) = segments.split_first() else {
             return ended(&self.ends, verb, None, found) || ended(&self.rests, verb, None, found);
         };
         // What follows the last colon may be a verb of its own.
         let colon = if after.is_empty() { first.rsplit_once(':') } else { None };
         if let Some((segment, suffix)) = colon {
-            let node = |node: &Node, found: &mut Found| ended(&node.ends, verb, Some(suffix), found);
+            let node = |node: &Node, found: &mut MatchedMethod| ended(&node.ends, verb, Some(suffix), found);
             if self.literals.get(segment).is_some_and(|child| node(child, found))
                 || !segment.is_empty() && self.one.as_ref().is_some_and(|child| node(child, found))
             {
@@ -102,15 +102,15 @@ impl Node {
     }
 }
 
-fn ended(ends: &[End], verb: &str, suffix: Option<&str>, found: &mut Found) -> bool {
+fn ended(ends: &[End], verb: &str, suffix: Option<&str>, found: &mut MatchedMethod) -> bool {
     let mut ends = ends.iter().filter(|end| end.suffix.as_deref() == suffix).peekable();
-    if ends.peek().is_some() && *found == Found::Nothing {
-        *found = Found::OtherMethod;
+    if ends.peek().is_some() && *found == MatchedMethod::Nothing {
+        *found = MatchedMethod::OtherMethod;
     }
     // The method's own before those of any.
     let end = ends.clone().find(|end| end.verb == verb).or_else(|| ends.find(|end| end.verb == "*"));
     if let Some(end) = end {
-        *found = Found::Binding(end.binding);
+        *found = MatchedMethod::Binding(end.binding);
     }
     end.is_some()
 }

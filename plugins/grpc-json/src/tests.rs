@@ -178,7 +178,7 @@ fn only_what_is_described_can_be_called() {
     refused(&plugin.request(TestRequest::get("/v1/books").body("{}")), 400);
     let exchange = plugin.request(TestRequest::post("/library.v1.Library/Purge").body("{}"));
     assert_eq!(exchange.target(), "/library.v1.Library/Purge");
-    let mut annotated = self::plugin(json!({ "descriptors": "library", "unannotated": false }));
+    let mut annotated = self::plugin(json!({ "descriptors": "library", "auto-mapping": false }));
     refused(&annotated.request(TestRequest::post("/library.v1.Library/Purge").body("{}")), 404);
     // Who speaks gRPC is not in need of this.
     let native = TestRequest::post("/library.v1.Library/Purge").header("content-type", "application/grpc").body("x");

@@ -12,12 +12,12 @@ use plugin_sdk::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// Whose requests are let in, by address: `allow`, or `deny`, or both.
+/// Allowed and denied client addresses: `allow`, or `deny`, or both.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[schemars(example = serde_json::json!({ "allow": ["10.0.0.0/8", "2001:db8::/32"], "deny": ["10.6.6.6"] }))]
 struct Config {
-    /// Addresses and networks that are let in; everyone, if there are none.
+    /// Allowed addresses and networks; all, if the list is empty.
     #[serde(default)]
     allow: Vec<String>,
     /// Addresses and networks that are not, even if `allow` has them.
@@ -54,7 +54,7 @@ impl RequestFilter for IpRules {
             // Rules that cannot be applied must not be passed by.
             Err(_) => "unknown",
         };
-        metrics::add("ip_rules_refused", 1, &[("route", &request.route()), ("reason", reason)]);
+        metrics::add("ip_rules_denied", 1, &[("route", &request.route()), ("reason", reason)]);
         // For the access log only; where there is no room for it, the answer is still the right one.
         let _ = request.set_attribute("ip-rules.error", reason);
         let problem = Problem::new(403).detail("your address is not allowed here").member("request-id", request.id());

@@ -51,7 +51,7 @@ fn a_refusal_is_counted_and_noted_and_says_no_rule() {
     assert_eq!(exchange.attribute("ip-rules.error"), Some("denied"));
     let problem: Value = exchange.reply().unwrap().json().unwrap();
     assert_eq!(problem["detail"], "your address is not allowed here");
-    assert_eq!(host.counter("ip_rules_refused", &[("route", "r"), ("reason", "denied")]), 1);
+    assert_eq!(host.counter("ip_rules_denied", &[("route", "r"), ("reason", "denied")]), 1);
 }
 
 #[test]

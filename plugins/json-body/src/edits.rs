@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::pointer::Place;
+use crate::pointer::BodyPointer;
 
 /// Edits of a body. Values are removed first, then renamed, moved, and set. Places are JSON Pointers (RFC 6901): `/user/name`.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -40,9 +40,9 @@ pub(crate) enum OtherContent {
 }
 
 pub(crate) struct Edits {
-    remove: Vec<Place>,
-    moved: Vec<(Place, Place)>,
-    pub(crate) set: Vec<(Place, Value)>,
+    remove: Vec<BodyPointer>,
+    moved: Vec<(BodyPointer, BodyPointer)>,
+    pub(crate) set: Vec<(BodyPointer, Value)>,
     pub(crate) other_content: OtherContent,
 }
 
@@ -51,18 +51,18 @@ impl Edits {
         let other_content = config.other_content;
         let mut edits = Self { remove: Vec::new(), moved: Vec::new(), set: Vec::new(), other_content };
         for (i, text) in config.remove.iter().enumerate() {
-            edits.remove.extend(problems.note(at.then("remove").then(i), Place::parse(text)));
+            edits.remove.extend(problems.note(at.then("remove").then(i), BodyPointer::parse(text)));
         }
         for (from, name) in &config.rename {
             let at = at.then("rename").then(from);
-            let Some(place) = problems.note(&at, Place::parse(from)) else { continue };
+            let Some(place) = problems.note(&at, BodyPointer::parse(from)) else { continue };
             let to = place.called(name);
             edits.moved.push((place, to));
         }
         for (from, to) in &config.moved {
             let at = at.then("move").then(from);
-            let from = problems.note(&at, Place::parse(from));
-            let to = problems.note(&at, Place::parse(to));
+            let from = problems.note(&at, BodyPointer::parse(from));
+            let to = problems.note(&at, BodyPointer::parse(to));
             if let (Some(from), Some(to)) = (from, to) {
                 if to.is_within(&from) {
                     problems.add(&at, "cannot move into itself");
@@ -71,9 +71,9 @@ impl Edits {
             }
         }
         for (place, value) in config.set {
-            edits
-                .set
-                .extend(problems.note(at.then("set").then(&place), Place::parse(&place)).map(|place| (place, value)));
+            edits.set.extend(
+                problems.note(at.then("set").then(&place), BodyPointer::parse(&place)).map(|place| (place, value)),
+            );
         }
         edits
     }

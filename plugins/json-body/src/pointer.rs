@@ -4,14 +4,14 @@ use serde_json::{Map, Value};
 
 /// A place that is not the whole document.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct BodyPointer {
     /// The way to what holds the value.
     parents: Vec<String>,
     /// The value's name or number there.
     last: String,
 }
 
-impl Place {
+impl BodyPointer {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let Some(rest) = text.strip_prefix('/') else {
             return Err("is no place in a document, needs a JSON Pointer such as `/user/name`".to_owned());
@@ -110,11 +110,11 @@ fn index(segment: &str) -> Option<usize> {
 mod tests {
     use serde_json::{Value, json};
 
-    use super::Place;
+    use super::BodyPointer;
 
     fn put(document: Value, at: &str) -> Option<Value> {
         let mut document = document;
-        Place::parse(at).unwrap().put(&mut document, json!(9)).then_some(document)
+        BodyPointer::parse(at).unwrap().put(&mut document, json!(9)).then_some(document)
     }
 
     #[test]
@@ -134,9 +134,9 @@ mod tests {
     #[test]
     fn a_value_is_taken_if_it_is_there() {
         let mut document = json!({ "a": { "b": [1, 2] } });
-        assert_eq!(Place::parse("/a/b/0").unwrap().take(&mut document), Some(json!(1)));
+        assert_eq!(BodyPointer::parse("/a/b/0").unwrap().take(&mut document), Some(json!(1)));
         for absent in ["/a/b/1", "/a/b/-", "/x", "/a/x/y", "/a/b/0/c"] {
-            assert_eq!(Place::parse(absent).unwrap().take(&mut document), None, "{absent}");
+            assert_eq!(BodyPointer::parse(absent).unwrap().take(&mut document), None, "{absent}");
         }
         assert_eq!(document, json!({ "a": { "b": [2] } }));
     }
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn what_is_no_pointer_is_refused() {
         for wrong in ["", "a", "/a~2", "/~"] {
-            assert!(Place::parse(wrong).is_err(), "{wrong}");
+            assert!(BodyPointer::parse(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -65,7 +65,7 @@ pub(crate) fn text(value: &Value) -> Result<String, Refusal> {
     };
     // White space at the ends would be trimmed on the way (RFC 9110 §5.5), and make another user of this one.
     if text.contains(|character: char| character.is_control()) || text.trim() != text {
-        return Err(Refusal::Unfit);
+        return Err(Refusal::UnusableClaim);
     }
     Ok(text)
 }
@@ -150,7 +150,7 @@ mod tests {
         assert_eq!(text(&json!([])), Ok(String::new()));
         assert_eq!(text(&json!({ "a": [1] })), Ok(r#"{"a":[1]}"#.into()));
         for unfit in [json!("a\r\nx: y"), json!(" a"), json!("a\u{7f}")] {
-            assert_eq!(text(&unfit), Err(Refusal::Unfit), "{unfit}");
+            assert_eq!(text(&unfit), Err(Refusal::UnusableClaim), "{unfit}");
         }
     }
 

@@ -32,8 +32,8 @@ pub struct Config {
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "RemoteConfig")]
     pub(crate) jwks_from: Option<RemoteConfig>,
-    /// Several issuers, each with keys of its own, which are believed for its tokens only; instead of the four options
-    /// above and of `issuer`.
+    /// Several issuers, each with its own keys, which are trusted for its tokens only; instead of the four
+    /// options above and of `issuer`.
     #[serde(default)]
     pub(crate) issuers: Vec<IssuerConfig>,
 
@@ -98,17 +98,18 @@ pub struct Config {
     #[schemars(schema_with = "texts")]
     pub(crate) claims_to_attributes: BTreeMap<String, String>,
 
-    /// The protection space that clients are told in `WWW-Authenticate`.
+    /// The protection space in `WWW-Authenticate`.
     #[serde(default = "realm")]
     pub(crate) realm: String,
     /// The longest token that is looked at, 64 to 65536 bytes.
     #[serde(default = "max_token_bytes")]
     #[schemars(range(min = 64, max = 65536))]
     pub(crate) max_token_bytes: usize,
-    /// How many verified tokens each instance remembers until they expire, at most 100000; 0 for none.
-    #[serde(default = "remember")]
+    /// Number of verified tokens that each instance caches until they expire, at most 100000; 0 disables the
+    /// cache.
+    #[serde(default = "token_cache_size")]
     #[schemars(range(max = 100_000))]
-    pub(crate) remember: usize,
+    pub(crate) token_cache_size: usize,
 }
 
 /// Keys of every kind, as they stand in two places.
@@ -167,9 +168,9 @@ pub(crate) struct RemoteConfig {
     /// The least time between two attempts, `1s` to `1h`: after a failure, and when tokens name keys that are not known.
     #[serde(default = "retry")]
     pub(crate) retry: Span,
-    /// How old a set gets at most while the provider is away, `10s` to `30d`.
-    #[serde(default = "keep")]
-    pub(crate) keep: Span,
+    /// Maximum age of a key set while the provider is unavailable, `10s` to `30d`.
+    #[serde(default = "max_stale")]
+    pub(crate) max_stale: Span,
     /// How long one attempt may take, at most `60s`.
     #[serde(default = "timeout")]
     pub(crate) timeout: Span,
@@ -324,7 +325,7 @@ fn retry() -> Span {
     Span(Duration::from_secs(30))
 }
 
-fn keep() -> Span {
+fn max_stale() -> Span {
     Span(Duration::from_secs(86_400))
 }
 
@@ -340,6 +341,6 @@ fn max_token_bytes() -> usize {
     8 * 1024
 }
 
-fn remember() -> usize {
+fn token_cache_size() -> usize {
     1000
 }

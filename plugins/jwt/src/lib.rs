@@ -10,13 +10,13 @@ mod identity;
 mod issuer;
 mod json;
 mod key;
-mod memory;
 mod refusal;
 mod remote;
 mod rules;
 #[cfg(test)]
 mod tests;
 mod token;
+mod token_cache;
 
 use std::rc::Rc;
 
@@ -32,10 +32,10 @@ use config::KeysConfig;
 use identity::Mapping;
 use issuer::Issuers;
 use key::Verdict;
-use memory::{Memory, Passport};
 use refusal::{Challenge, Refusal};
 use rules::{ClaimRule, Rules, algorithms, alternatives};
 use token::Token;
+use token_cache::{TokenCache, VerifiedToken};
 
 /// The plugin.
 pub struct Jwt {
@@ -47,7 +47,7 @@ pub struct Jwt {
     rules: Rules,
     mapping: Mapping,
     challenge: Challenge,
-    memory: Memory,
+    memory: TokenCache,
     /// When to ask again whether the keys are still the same; never if none are fetched.
     next_look: i64,
 }
@@ -60,7 +60,7 @@ impl RequestFilter for Jwt {
         match self.admit(request) {
             Ok(()) => Ok(Decision::Next),
             Err(Stop::Refused(refusal)) => {
-                metrics::add("jwt_refused", 1, &[("route", &request.route()), ("reason", refusal.code())]);
+                metrics::add("jwt_denied", 1, &[("route", &request.route()), ("reason", refusal.code())]);
                 // For the access log only; where there is no room for it, the answer is still the right one.
                 let _ = request.set_attribute("jwt.error", refusal.code());
                 Ok(self.challenge.reply(refusal, &request.id()).into())
@@ -92,16 +92,16 @@ impl Jwt {
         if now >= self.next_look {
             self.look_around(now);
         }
-        let passport = match self.memory.get(found.credential()) {
-            Some(passport) => passport,
+        let verified_token = match self.memory.get(found.credential()) {
+            Some(verified_token) => verified_token,
             None => {
-                let passport = Rc::new(self.examine(found.credential(), now)?);
-                self.memory.insert(found.credential(), Rc::clone(&passport), now);
-                passport
+                let verified_token = Rc::new(self.examine(found.credential(), now)?);
+                self.memory.insert(found.credential(), Rc::clone(&verified_token), now);
+                verified_token
             }
         };
-        passport.validity.check(now)?;
-        let identity = passport.rights.as_ref().map_err(|lack| *lack)?;
+        verified_token.validity.check(now)?;
+        let identity = verified_token.rights.as_ref().map_err(|lack| *lack)?;
         if !self.forward {
             self.sources.remove(&found, request)?;
         }
@@ -121,7 +121,7 @@ impl Jwt {
     }
 
     /// Everything that need be done only once for a token.
-    fn examine(&mut self, token: &[u8], now: i64) -> Result<Passport, Stop> {
+    fn examine(&mut self, token: &[u8], now: i64) -> Result<VerifiedToken, Stop> {
         if token.len() > self.max_token_bytes {
             return Err(Refusal::TooLong.into());
         }
@@ -146,7 +146,7 @@ impl Jwt {
         // Not remembered if it is over: it would only take the place of another.
         validity.check(now)?;
         let rights = self.rules.check_rights(&claims).and_then(|()| self.mapping.identity(&claims, text));
-        Ok(Passport { validity, rights })
+        Ok(VerifiedToken { validity, rights })
     }
 }
 
@@ -222,7 +222,7 @@ impl Plugin for Jwt {
         if let Some(accepted) = rules.algorithms.as_deref().filter(|_| problems.is_empty()) {
             issuers.check_algorithms(accepted, &mut problems);
         }
-        check_limits(&rules, config.max_token_bytes, config.remember, &mut problems);
+        check_limits(&rules, config.max_token_bytes, config.token_cache_size, &mut problems);
         problems.note("/realm", names::check_quotable(&config.realm));
         for (i, scope) in rules.scopes.iter().enumerate() {
             problems.note(Pointer::from("/scopes").then(i), names::check_scope(scope));
@@ -239,13 +239,13 @@ impl Plugin for Jwt {
             rules,
             mapping,
             challenge,
-            memory: Memory::new(config.remember),
+            memory: TokenCache::new(config.token_cache_size),
             next_look,
         })
     }
 }
 
-fn check_limits(rules: &Rules, max_token_bytes: usize, remember: usize, problems: &mut Problems) {
+fn check_limits(rules: &Rules, max_token_bytes: usize, token_cache_size: usize, problems: &mut Problems) {
     const MAX_LEEWAY: i64 = 10 * 60_000;
     if rules.leeway > MAX_LEEWAY {
         problems.add("/leeway", "must be at most 10m");
@@ -256,8 +256,8 @@ fn check_limits(rules: &Rules, max_token_bytes: usize, remember: usize, problems
     if !(64..=64 * 1024).contains(&max_token_bytes) {
         problems.add("/max-token-bytes", "must be from 64 to 65536");
     }
-    if remember > 100_000 {
-        problems.add("/remember", "must be at most 100000");
+    if token_cache_size > 100_000 {
+        problems.add("/token-cache-size", "must be at most 100000");
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct RemoteKeys {
 
 impl RemoteKeys {
     pub(crate) fn read(config: RemoteConfig, at: &Pointer, problems: &mut Problems) -> Option<Self> {
-        let RemoteConfig { upstream, path, refresh, retry, keep, timeout } = config;
+        let RemoteConfig { upstream, path, refresh, retry, max_stale, timeout } = config;
         let before = problems.iter().count();
         let mut range = |name: &str, span: Span, least: &str, most: &str, fits: bool| {
             if !fits {
@@ -37,17 +37,17 @@ impl RemoteKeys {
         let seconds = |span: Span, range: std::ops::RangeInclusive<u64>| range.contains(&span.seconds());
         range("refresh", refresh, "10s", "1d", seconds(refresh, 10..=86_400));
         range("retry", retry, "1s", "1h", seconds(retry, 1..=3600));
-        range("keep", keep, "10s", "30d", seconds(keep, 10..=30 * 86_400));
+        range("max-stale", max_stale, "10s", "30d", seconds(max_stale, 10..=30 * 86_400));
         range("timeout", timeout, "1ms", "60s", !timeout.0.is_zero() && timeout.seconds() <= 60);
-        if keep < refresh {
-            problems.add(at.then("keep"), "must not be less than `refresh`: there would be no keys in between");
+        if max_stale < refresh {
+            problems.add(at.then("max-stale"), "must not be less than `refresh`: there would be no keys in between");
         }
         let source = Source {
             upstream,
             path_with_query: path,
             refresh: refresh.0,
             retry: retry.0,
-            keep: keep.0,
+            keep: max_stale.0,
             timeout: timeout.0,
         };
         match documents::get(&source, 0, false) {

@@ -30,7 +30,7 @@ pub struct Config {
     #[serde(default)]
     #[schemars(length(max = 8))]
     limits: Vec<Limit>,
-    /// Other limits for clients of a tier, by its name; the limits above are for everyone else.
+    /// Other limits for clients of a tier, by its name; the limits above apply to all other clients.
     #[serde(default)]
     tiers: BTreeMap<String, Tier>,
     /// The attribute in which an earlier plugin has left the client's tier.
@@ -39,14 +39,14 @@ pub struct Config {
     /// What tells clients apart; `client-address` if left out.
     #[serde(default = "client_address")]
     key: Key,
-    /// What becomes of a request that lacks the header, attribute or path parameter of the key.
+    /// Handling of requests without the header, attribute or path parameter of the key.
     #[serde(default)]
     missing: Missing,
-    /// IPv4 clients with so many leading bits in common are one client.
+    /// Prefix length by which IPv4 clients are grouped.
     #[serde(default = "whole_ipv4")]
     #[schemars(range(min = 1, max = 32))]
     ipv4_prefix: u8,
-    /// IPv6 clients with so many leading bits in common are one client: one customer has at least a /64.
+    /// Prefix length by which IPv6 clients are grouped: one customer has at least a /64.
     #[serde(default = "customer_ipv6")]
     #[schemars(range(min = 1, max = 128))]
     ipv6_prefix: u8,
@@ -62,7 +62,7 @@ pub struct Config {
     /// The bucket of the store in which the counts are; it must be granted to the plugin.
     #[serde(default = "own_bucket")]
     bucket: String,
-    /// What becomes of requests while the store cannot be reached.
+    /// Handling of requests while the store is unavailable.
     #[serde(default)]
     on_store_failure: OnStoreFailure,
 }
@@ -123,7 +123,7 @@ impl Algorithm {
     }
 }
 
-/// What becomes of requests while the store cannot be reached.
+/// Handling of requests while the store is unavailable.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum OnStoreFailure {

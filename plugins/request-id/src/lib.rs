@@ -13,18 +13,18 @@ use sha2::{Digest, Sha256};
 /// Which header the identifier is in, what it looks like, and whom it is taken from.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
-#[schemars(example = serde_json::json!({ "header": "x-correlation-id", "accept": "valid", "form": "uuid" }))]
+#[schemars(example = serde_json::json!({ "header": "x-correlation-id", "accept": "valid", "format": "uuid" }))]
 struct Config {
     /// The header, on the request and on the response.
     header: String,
-    /// Whether an identifier that the client sent is kept.
+    /// Whether an identifier sent by the client is accepted.
     accept: Accept,
-    /// What an identifier has to look like to be kept.
-    form: Form,
-    /// What a new identifier is.
-    make: Make,
-    /// Whether the client is told, in the same header of the response.
-    respond: bool,
+    /// The format that an identifier must have to be accepted.
+    format: Format,
+    /// How new identifiers are generated.
+    generator: Generator,
+    /// Whether the response has the identifier in the same header.
+    echo: bool,
 }
 
 /// Whether an identifier that came along is kept.
@@ -42,17 +42,17 @@ enum Accept {
 /// What an identifier looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-enum Form {
+enum Format {
     /// A UUID of any version in its usual form (RFC 9562 §4), in upper or lower case.
     Uuid,
     /// 1 to 128 letters, digits, `-`, `_`, `.`, `~`, `:`, `/`, `+`, `=`.
     Text,
 }
 
-/// What a new identifier is.
+/// How new identifiers are generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-enum Make {
+enum Generator {
     /// A UUID that sorts by time (RFC 9562 §5.7).
     UuidV7,
     /// The gateway's own identifier of the exchange.
@@ -64,9 +64,9 @@ impl Default for Config {
         Self {
             header: "x-correlation-id".into(),
             accept: Accept::Valid,
-            form: Form::Uuid,
-            make: Make::UuidV7,
-            respond: true,
+            format: Format::Uuid,
+            generator: Generator::UuidV7,
+            echo: true,
         }
     }
 }
@@ -86,11 +86,12 @@ impl Plugin for RequestId {
     fn new(config: Config) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         problems.note("/header", names::check_settable_header(&config.header));
-        if config.form == Form::Uuid && config.make == Make::Gateway && config.accept != Accept::Never {
-            problems.add("/make", "makes what `form: uuid` would not keep at the next gateway; use `form: text`");
+        if config.format == Format::Uuid && config.generator == Generator::Gateway && config.accept != Accept::Never {
+            problems
+                .add("/generator", "makes what `format: uuid` would not keep at the next gateway; use `format: text`");
         }
         let mut edits = vec![Edit::set_header(config.header.as_str()), Edit::set_attribute(ATTRIBUTE)];
-        if config.respond {
+        if config.echo {
             edits.push(Edit::set_response_header(config.header.as_str()));
         }
         problems.or(edits).map(|edits| Self { config, edits: Edits::new(&edits) })
@@ -102,7 +103,7 @@ impl RequestFilter for RequestId {
         let sent =
             if self.config.accept == Accept::Never { Vec::new() } else { request.header_values(&self.config.header) };
         let valid = match &sent[..] {
-            [one] => std::str::from_utf8(one).ok().filter(|text| self.config.form.fits(text)),
+            [one] => std::str::from_utf8(one).ok().filter(|text| self.config.format.fits(text)),
             _ => None,
         };
         let id = match valid {
@@ -112,7 +113,7 @@ impl RequestFilter for RequestId {
                 let problem = plugin_sdk::Problem::new(400).detail(&detail).member("request-id", request.id());
                 return Ok(problem.into());
             }
-            None => self.config.make.next(request),
+            None => self.config.generator.next(request),
         };
         // Several values, or one in another case of a name, are one afterwards.
         let id = Some(id.as_bytes());
@@ -123,7 +124,7 @@ impl RequestFilter for RequestId {
 
 export_plugin!(RequestId: request);
 
-impl Form {
+impl Format {
     fn fits(self, text: &str) -> bool {
         match self {
             Self::Uuid => {
@@ -139,7 +140,7 @@ impl Form {
     }
 }
 
-impl Make {
+impl Generator {
     fn next(self, request: &Request) -> String {
         match self {
             Self::Gateway => request.id(),

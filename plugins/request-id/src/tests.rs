@@ -3,7 +3,7 @@ use plugin_sdk::{
     testkit::{TestExchange, TestHost, TestPlugin, TestRequest, TestResponse, config_schema},
 };
 
-use super::{Form, RequestId, uuid_v7};
+use super::{Format, RequestId, uuid_v7};
 
 const UUID: &str = "017F22E2-79B0-7CC3-98C4-DC0C0C07398F";
 
@@ -27,7 +27,7 @@ fn a_request_without_one_gets_a_uuid_of_version_7_and_the_client_is_told() {
     let mut plugin = plugin(json!({}));
     let exchange = plugin.request(TestRequest::get("/"));
     let made = id(&exchange);
-    assert!(Form::Uuid.fits(&made), "{made}");
+    assert!(Format::Uuid.fits(&made), "{made}");
     assert_eq!(&made[14..15], "7");
     assert_eq!(exchange.attribute("request-id"), Some(&*made));
     let exchange = exchange.with_response(TestResponse::new(200).header("x-correlation-id", "another"));
@@ -59,9 +59,9 @@ fn a_valid_one_is_kept_and_any_other_replaced() {
         let made = id(&sent(json!({}), values));
         assert!(!values.contains(&&*made), "{values:?}");
     }
-    assert_eq!(id(&sent(json!({ "form": "text" }), &["shop:7/a+b="])), "shop:7/a+b=");
+    assert_eq!(id(&sent(json!({ "format": "text" }), &["shop:7/a+b="])), "shop:7/a+b=");
     for wrong in ["a b", "a\"b", "a,b", &"a".repeat(129)] {
-        assert_ne!(id(&sent(json!({ "form": "text" }), &[wrong])), wrong);
+        assert_ne!(id(&sent(json!({ "format": "text" }), &[wrong])), wrong);
     }
     assert_ne!(id(&sent(json!({ "accept": "never" }), &[UUID])), UUID);
 }
@@ -80,7 +80,7 @@ fn one_that_is_not_valid_can_be_refused() {
 
 #[test]
 fn the_gateway_s_own_can_have_another_name() {
-    let config = json!({ "make": "gateway", "form": "text", "respond": false });
+    let config = json!({ "generator": "gateway", "format": "text", "echo": false });
     assert_eq!(id(&sent(config, &[])), "test-request");
 }
 
@@ -88,7 +88,7 @@ fn the_gateway_s_own_can_have_another_name() {
 fn what_makes_no_sense_is_told() {
     let problems = |config| TestHost::new().plugin::<RequestId>(config).err().unwrap().to_string();
     assert_eq!(problems(json!({ "header": "host" })), "/header: is a header that belongs to the gateway");
-    assert!(problems(json!({ "make": "gateway" })).starts_with("/make: "));
+    assert!(problems(json!({ "generator": "gateway" })).starts_with("/generator: "));
 }
 
 #[test]

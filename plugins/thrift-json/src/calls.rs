@@ -41,7 +41,7 @@ enum Segment {
     Variable(Vec<String>),
 }
 
-pub(crate) enum Found<'a> {
+pub(crate) enum MatchedCall<'a> {
     /// With what the path says.
     Call(&'a Binding, Vec<(&'a [String], &'a str)>),
     OtherMethod,
@@ -109,23 +109,23 @@ impl Calls {
         own.chain(bound)
     }
 
-    pub(crate) fn find<'a>(&'a self, verb: &str, path: &'a str) -> Found<'a> {
+    pub(crate) fn find<'a>(&'a self, verb: &str, path: &'a str) -> MatchedCall<'a> {
         let Some(path) = path.strip_prefix(&*self.prefix).and_then(|path| path.strip_prefix('/')) else {
-            return Found::Nothing;
+            return MatchedCall::Nothing;
         };
-        let mut found = Found::Nothing;
+        let mut found = MatchedCall::Nothing;
         if let Some(binding) = self.plain.get(path).and_then(|method| self.own.get(*method)) {
             if verb == "POST" {
-                return Found::Call(binding, Vec::new());
+                return MatchedCall::Call(binding, Vec::new());
             }
-            found = Found::OtherMethod;
+            found = MatchedCall::OtherMethod;
         }
         for binding in &self.bindings {
             if let Some(said) = matched(&binding.template, path) {
                 if binding.verb == verb {
-                    return Found::Call(binding, said);
+                    return MatchedCall::Call(binding, said);
                 }
-                found = Found::OtherMethod;
+                found = MatchedCall::OtherMethod;
             }
         }
         found

@@ -36,8 +36,8 @@ pub(crate) struct Config {
     /// Other ways to make calls than `POST /Service/method`.
     #[serde(default)]
     pub(crate) bindings: Vec<Binding>,
-    /// The status of an answer for each declared exception, `"*"` for all others. An exception can also say so itself in the
-    /// IDL, as in `exception NotFound { … } (http.status = "404")`; 500 for what nobody speaks of.
+    /// The status of an answer for each declared exception, `"*"` for all others. An exception can also say
+    /// so itself in the IDL, as in `exception NotFound { … } (http.status = "404")`; 500 for all others.
     #[serde(default)]
     pub(crate) exceptions: BTreeMap<String, Status>,
     /// How long a call over TCP may take.
@@ -46,10 +46,10 @@ pub(crate) struct Config {
     /// The path to which the transport `http` posts messages.
     #[serde(default = "root")]
     pub(crate) http_path: String,
-    /// What becomes of members of a body that the IDL does not have.
+    /// Handling of unknown members of a body.
     #[serde(default)]
     pub(crate) unknown_fields: Treatment,
-    /// What becomes of query parameters that are no argument.
+    /// Handling of unknown query parameters.
     #[serde(default)]
     pub(crate) unknown_parameters: Treatment,
     /// How values of enumerations are written in answers.

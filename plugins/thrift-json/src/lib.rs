@@ -25,7 +25,7 @@ use plugin_sdk::{
     tcp::{self, Message, TcpError},
 };
 
-use calls::{Calls, Found};
+use calls::{Calls, MatchedCall};
 use config::{Config, Transport, Treatment};
 use outcome::Outcomes;
 use refusal::Refusal;
@@ -147,9 +147,9 @@ impl RequestFilter for ThriftJson {
         let (verb, path, query) = (text(next()), text(next()), text(next()));
         let (kind, encoding) = (next(), next());
         let (binding, said) = match self.calls.find(verb, path) {
-            Found::Call(binding, said) => (binding, said),
-            Found::OtherMethod => return refuse(request, 405, "no call is made with this method at this path"),
-            Found::Nothing => return refuse(request, 404, "no call is made at this path"),
+            MatchedCall::Call(binding, said) => (binding, said),
+            MatchedCall::OtherMethod => return refuse(request, 405, "no call is made with this method at this path"),
+            MatchedCall::Nothing => return refuse(request, 404, "no call is made at this path"),
         };
         let content = match streams::read_request(request) {
             Ok(content) => content,
@@ -179,7 +179,7 @@ impl RequestFilter for ThriftJson {
                 .with_memo(index);
             return match tcp::send(request, message) {
                 Ok(on_its_way) => Err(on_its_way.into()),
-                // A number may have more octets than its text.
+                // A number may have more bytes than its text.
                 Err(TcpError::TooLarge(_)) => refuse(request, 413, "the message is too large"),
                 Err(error) => silent(request, &error),
             };

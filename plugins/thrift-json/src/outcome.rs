@@ -6,7 +6,7 @@ use plugin_sdk::{Pointer, Problem, Problems, Reply, Request, log};
 use serde_json::Value;
 use thrift::ApplicationErrorKind;
 
-use crate::{config::Status, schema::Schema, wire::Outcome};
+use crate::{config::Status, schema::Schema, wire::CallOutcome};
 
 /// The status of each exception.
 pub(crate) struct Outcomes {
@@ -37,11 +37,11 @@ impl Outcomes {
         Self { by_name, others }
     }
 
-    pub(crate) fn reply(&self, schema: &Schema, request: &Request, outcome: Outcome) -> Reply {
+    pub(crate) fn reply(&self, schema: &Schema, request: &Request, outcome: CallOutcome) -> Reply {
         match outcome {
-            Outcome::Done(Some(json)) => Reply::new(200).with_body("application/json", json),
-            Outcome::Done(None) => Reply::new(204),
-            Outcome::Thrown(number, json) => {
+            CallOutcome::Done(Some(json)) => Reply::new(200).with_body("application/json", json),
+            CallOutcome::Done(None) => Reply::new(204),
+            CallOutcome::Thrown(number, json) => {
                 let name = &schema.structs[number].name;
                 let status = self.by_name.get(name).copied().unwrap_or(self.others);
                 let value: Value = serde_json::from_slice(&json).unwrap_or_default();
@@ -50,7 +50,7 @@ impl Outcomes {
                 let problem = Problem::new(status).detail(&detail).member("request-id", request.id());
                 problem.member("exception", name.as_str()).member("value", value).into()
             }
-            Outcome::Failed(kind, message) => {
+            CallOutcome::Failed(kind, message) => {
                 let kind = kind_name(kind);
                 log::emit(log::Level::Warn, &format!("the service failed: {kind}: {message}"), &[]);
                 let problem = Problem::new(502).detail("the service could not make the call");

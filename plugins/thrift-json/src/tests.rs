@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     config::{Enums, Protocol, Wide},
     schema::{Method, Need, Type},
-    wire::Outcome,
+    wire::CallOutcome,
     write::Writer,
 };
 
@@ -249,7 +249,7 @@ fn json_has_one_form_in_answers_and_some_more_in_requests() {
         let round = |value: Value| -> Value {
             let bytes = returned(&wire, &schema, method, &value).unwrap();
             match wire.hear(&schema, method, &bytes) {
-                Heard::Whole(Outcome::Done(Some(json)), true) => serde_json::from_slice(&json).unwrap(),
+                Heard::Whole(CallOutcome::Done(Some(json)), true) => serde_json::from_slice(&json).unwrap(),
                 other => panic!("{other:?}"),
             }
         };
@@ -367,7 +367,7 @@ fn what_is_written_is_read_for_types_and_values_by_lot() {
             let value = lot.value(&schema, method.result.as_ref().unwrap());
             let bytes = returned(&wire, &schema, method, &value).unwrap_or_else(|why| panic!("{text}{value}: {why:?}"));
             match wire.hear(&schema, method, &bytes) {
-                Heard::Whole(Outcome::Done(Some(json)), true) => {
+                Heard::Whole(CallOutcome::Done(Some(json)), true) => {
                     let found: Value = serde_json::from_slice(&json).unwrap();
                     assert_eq!(found, value, "{text}");
                 }
@@ -410,7 +410,7 @@ fn octets_that_were_changed_by_lot_are_read_or_refused() {
                     }
                 }
                 match wire.hear(&schema, method, &changed) {
-                    Heard::Whole(Outcome::Done(Some(json)), _) => {
+                    Heard::Whole(CallOutcome::Done(Some(json)), _) => {
                         assert!(serde_json::from_slice::<Value>(&json).is_ok(), "{}", String::from_utf8_lossy(&json));
                     }
                     Heard::Whole(..) => {}

@@ -32,7 +32,7 @@ pub(crate) struct Wire {
 
 /// What a service says to a call.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Outcome {
+pub(crate) enum CallOutcome {
     /// The result as JSON; nothing for `void`.
     Done(Option<Vec<u8>>),
     /// A declared exception, as the number of its struct, and JSON.
@@ -45,7 +45,7 @@ pub(crate) enum Outcome {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Heard {
     /// The whole message, and whether there was nothing more.
-    Whole(Outcome, bool),
+    Whole(CallOutcome, bool),
     /// It cannot be whole before so many bytes are there.
     Part(usize),
     Malformed(String),
@@ -122,8 +122,8 @@ impl Wire {
     }
 
     /// What a whole message says, and how much follows it.
-    fn read(&self, schema: &Schema, method: &Method, mut bytes: &[u8]) -> Result<(Outcome, usize), Error> {
-        // Nothing has more elements or octets than the message, whatever it says.
+    fn read(&self, schema: &Schema, method: &Method, mut bytes: &[u8]) -> Result<(CallOutcome, usize), Error> {
+        // Nothing has more elements or bytes than the message, whatever it says.
         let most = Some(bytes.len());
         let config = TConfiguration::builder().max_string_size(most).max_container_size(most).build()?;
         let outcome = match self.protocol {
@@ -137,7 +137,7 @@ impl Wire {
         Ok((outcome, bytes.len()))
     }
 
-    fn outcome(&self, schema: &Schema, method: &Method, input: &mut dyn TInputProtocol) -> Result<Outcome, Error> {
+    fn outcome(&self, schema: &Schema, method: &Method, input: &mut dyn TInputProtocol) -> Result<CallOutcome, Error> {
         let begin = input.read_message_begin()?;
         if begin.sequence_number != SEQUENCE {
             return Err(malformed(format!("it answers message {}, not {SEQUENCE}", begin.sequence_number)));
@@ -146,7 +146,7 @@ impl Wire {
             TMessageType::Exception => {
                 let error = Error::read_application_error_from_in_protocol(input)?;
                 input.read_message_end()?;
-                return Ok(Outcome::Failed(error.kind, error.message));
+                return Ok(CallOutcome::Failed(error.kind, error.message));
             }
             TMessageType::Reply => {}
             other => return Err(malformed(format!("it is of type {other}"))),
@@ -165,11 +165,11 @@ impl Wire {
             match (&method.result, thrown) {
                 (Some(ty), _) if id == 0 && ty.wire() == begin.field_type && outcome.is_none() => {
                     reader.value(ty)?;
-                    outcome = Some(Outcome::Done(Some(std::mem::take(&mut reader.json))));
+                    outcome = Some(CallOutcome::Done(Some(std::mem::take(&mut reader.json))));
                 }
                 (_, Some((_, exception))) if id != 0 && outcome.is_none() => {
                     reader.structure(&schema.structs[*exception])?;
-                    outcome = Some(Outcome::Thrown(*exception, std::mem::take(&mut reader.json)));
+                    outcome = Some(CallOutcome::Thrown(*exception, std::mem::take(&mut reader.json)));
                 }
                 _ => reader.input.skip(begin.field_type)?,
             }
@@ -179,7 +179,7 @@ impl Wire {
         reader.input.read_message_end()?;
         match (outcome, &method.result) {
             (Some(outcome), _) => Ok(outcome),
-            (None, None) => Ok(Outcome::Done(None)),
+            (None, None) => Ok(CallOutcome::Done(None)),
             (None, Some(_)) => Err(malformed("it has neither a result nor an exception that the IDL knows".to_owned())),
         }
     }

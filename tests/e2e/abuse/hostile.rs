@@ -1,5 +1,5 @@
 //! Ten thousand requests that were made to break the plugins' parsers: fields that nearly are what they should be,
-//! cut, doubled, mixed with each other and with octets that nobody expects. The same ones in every run.
+//! cut, doubled, mixed with each other and with bytes that nobody expects. The same ones in every run.
 
 use std::sync::{
     Arc,
@@ -81,7 +81,7 @@ routes:
       {{ name: ip-rules, config: {{ deny: [198.51.100.0/24] }} }},
       {{ name: rate-limit, config: {{ limit: 100000, per: 1h, key: {{ header: x-odd }} }} }},
       {{ name: concurrency, config: {{ limit: 100 }} }},
-      {{ name: ext-auth, config: {{ upstream: echo, headers: [authorization, cookie, x-odd], cache: 1s }} }}] }}
+      {{ name: ext-auth, config: {{ upstream: echo, headers: [authorization, cookie, x-odd], cache-ttl: 1s }} }}] }}
   - {{ name: transform, match: {{ path: '/transform/{{*rest}}' }}, upstream: echo, plugins: [{{ name: transform, config: {transform} }}] }}
 ",
         upstream = upstream.address(),

@@ -124,7 +124,7 @@ async fn heads_that_unpack_to_a_thousand_times_their_size() {
         let mut client = Frames::connect(address).await;
         let mut fill = frames::block(&GET);
         let large = frames::block(&[("x-bomb", &"x".repeat(3900))]);
-        // Into the dynamic table (RFC 7541 §6.2.1), from where one octet fetches it.
+        // Into the dynamic table (RFC 7541 §6.2.1), from where one byte fetches it.
         fill.push(0x40);
         fill.extend(&large[1..]);
         client.try_send(&frames::frame(frames::HEADERS, frames::END_STREAM | frames::END_HEADERS, 1, &fill)).await;
@@ -155,7 +155,7 @@ async fn settings_whose_acknowledgements_are_not_read() {
 
 #[tokio::test]
 async fn window_updates_without_end() {
-    // By one octet each, of the connection.
+    // By one byte each, of the connection.
     endures(|address| flood(address, frames::frame(frames::WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes()), 500_000)).await;
 }
 

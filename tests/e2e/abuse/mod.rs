@@ -165,7 +165,7 @@ async fn a_head_that_unpacks_to_more_than_the_limit_is_refused() {
     let gateway = gateway_to(upstream.address(), "").await;
     let bystander = Bystander::of(&gateway);
     let mut client = Frames::connect(gateway.address()).await;
-    // One large field goes into the table (RFC 7541 §6.2.1), and then each octet (§6.1) stands for all of it.
+    // One large field goes into the table (RFC 7541 §6.2.1), and then each byte (§6.1) stands for all of it.
     let mut block = frames::block(&GET);
     let large = frames::block(&[("x-bomb", &"x".repeat(3000))]);
     block.push(0x40);
@@ -189,7 +189,7 @@ async fn a_head_that_goes_on_for_ever_ends_its_connection() {
         let mut sent = 0;
         while client.try_send(&part).await {
             sent += part.len();
-            assert!(sent < 64 << 20, "takes {sent} octets of one head");
+            assert!(sent < 64 << 20, "takes {sent} bytes of one head");
         }
         client.is_ended().await;
     }
@@ -264,7 +264,7 @@ async fn responses_that_are_never_read_hold_up_nobody() {
     bystander.noticed_nothing().await;
 }
 
-/// SplitMix64: the same octets in every run.
+/// SplitMix64: the same bytes in every run.
 struct Random(u64);
 
 impl Random {
@@ -284,7 +284,7 @@ impl Random {
         (0..self.below(most)).map(|_| self.next() as u8).collect()
     }
 
-    /// A few octets changed, doubled, removed or put in.
+    /// A few bytes changed, doubled, removed or put in.
     fn spoil(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
         const TRICKS: &[u8] = b"\r\n\0\t :;,/%\\\"\x7f\xff0f";
         for _ in 0..=self.below(4) {

@@ -69,11 +69,11 @@ async fn a_reader_does_nothing_but_read_and_what_is_more_is_audited() {
     assert_eq!(ask(&gateway, purge).await.json(), json!({ "purged": 0 }));
     let changes = ask(&gateway, reads(Request::get("/api/v1/audit"))).await.json();
     let newest = &changes[0];
-    assert_eq!(newest["who"], "ops");
+    assert_eq!(newest["operator"], "ops");
     assert_eq!(newest["method"], "DELETE");
     assert_eq!(newest["target"], "/api/v1/cache/pages?all");
     assert_eq!(newest["status"], 200);
-    assert_eq!((changes[1]["who"].as_str(), changes[1]["status"].as_u64()), (Some("dashboard"), Some(403)));
+    assert_eq!((changes[1]["operator"].as_str(), changes[1]["status"].as_u64()), (Some("dashboard"), Some(403)));
     assert!(!changes.to_string().contains("a-token"), "{changes}");
 }
 

@@ -81,9 +81,9 @@ async fn another_one_is_put_in_force_and_into_the_file() {
     let revisions = gateway.revisions().await;
     assert_eq!(revisions.len(), 2, "that the file has changed is no news: {revisions:?}");
     assert_eq!(revisions[0]["origin"], "operator");
-    assert_eq!(revisions[0]["who"], "127.0.0.1");
-    assert_eq!(revisions[0]["present"], true);
-    assert_eq!((&revisions[1]["origin"], &revisions[1]["present"]), (&json!("start"), &json!(false)));
+    assert_eq!(revisions[0]["operator"], "127.0.0.1");
+    assert_eq!(revisions[0]["active"], true);
+    assert_eq!((&revisions[1]["origin"], &revisions[1]["active"]), (&json!("start"), &json!(false)));
     // The file is looked at as before.
     fs::write(&gateway.file, yaml(203)).expect("a file");
     eventually("the file being taken up", async || gateway.serves().await == 203).await;
@@ -144,7 +144,7 @@ async fn what_it_changed_is_told_and_can_be_gone_back_to() {
     assert_eq!(gateway.serves().await, 201);
     assert_eq!(fs::read_to_string(&gateway.file).expect("a file"), yaml(201));
     let newest = gateway.revisions().await[0].clone();
-    assert_eq!((&newest["origin"], &newest["back_to"]), (&json!("back"), &json!(1)));
+    assert_eq!((&newest["origin"], &newest["rolled_back_to"]), (&json!("rollback"), &json!(1)));
 
     for target in ["/revisions/9", "/revisions/9/diff", "/revisions/3/diff?from=9", "/revisions/x"] {
         assert_eq!(refused(&gateway.get(target).await).0, 404, "{target}");

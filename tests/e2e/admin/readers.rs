@@ -65,7 +65,7 @@ routes: [{{ name: all, plugins: [evil], respond: {{ status: 204 }} }}]
     assert_eq!(server.requests(), 1);
     // Both are written down.
     let audit = as_one(&gateway, READ, Request::get("/api/v1/audit")).await.json();
-    let entry = |at: usize| (audit[at]["who"].clone(), audit[at]["target"].clone(), audit[at]["status"].clone());
+    let entry = |at: usize| (audit[at]["operator"].clone(), audit[at]["target"].clone(), audit[at]["status"].clone());
     let target = json!("/api/v1/config/validate");
     assert_eq!(entry(0), (json!("ops"), target.clone(), json!(200)), "{audit}");
     assert_eq!(entry(1), (json!("dashboard"), target, json!(403)), "{audit}");
@@ -194,7 +194,7 @@ async fn check_and_the_log_do_not_repeat_secrets() {
     fs::write(folder.path().join("gateway.yaml"), with_secrets(204).replace("issuer: i", "token: hidden"))
         .expect("a file");
     gateway.signal("HUP");
-    gateway.logged("without effect").await;
+    gateway.logged("reload failed").await;
     gateway.logged("problem").await;
     assert!(!gateway.log().contains("hidden"), "{}", gateway.log());
 }

@@ -51,7 +51,7 @@ async fn endpoints_are_shown_with_what_they_were_sent() {
     assert_eq!(endpoint["address"], two.upstreams[0].address().to_string());
     assert_eq!(
         (&endpoint["health"], &endpoint["drained"], &endpoint["weight"]),
-        (&json!("fit"), &json!(false), &json!(1))
+        (&json!("healthy"), &json!(false), &json!(1))
     );
     assert_eq!(endpoint["requests"], 5);
     assert_eq!(get(&two.gateway, "/upstreams/it").await, it);

@@ -175,7 +175,7 @@ async fn a_slow_reader_with_small_buffers_gets_everything() {
         all
     });
     written.expect("all is taken");
-    assert!(answer.ends_with(body.as_bytes()), "{} octets", answer.len());
+    assert!(answer.ends_with(body.as_bytes()), "{} bytes", answer.len());
 }
 
 #[tokio::test]

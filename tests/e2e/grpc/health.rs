@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 async fn fit(gateway: &TestGateway) -> u64 {
-    metric(gateway, "gateway_upstream_endpoints{upstream=\"it\",state=\"fit\"}").await
+    metric(gateway, "gateway_upstream_endpoints{upstream=\"it\",state=\"healthy\"}").await
 }
 
 #[tokio::test]

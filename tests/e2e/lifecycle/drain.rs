@@ -56,7 +56,7 @@ async fn when_the_delay_is_over_the_listeners_close_and_requests_finish() {
     let in_flight = tokio::spawn(async move { client.send(Request::get("/")).await });
     upstream.arrivals(1).await;
     gateway.process.signal("QUIT");
-    gateway.process.logged("not ready any more").await;
+    gateway.process.logged("no longer ready").await;
     gateway.process.logged("draining").await;
     eventually("new connections are refused", async || is_refused(gateway.address).await).await;
     upstream.release(1);

@@ -131,7 +131,7 @@ async fn a_bad_new_pair_keeps_the_old_one_and_says_so() {
     let first = first.expect("issued at the start");
     watching.authority.issue(watching.path(), "other", &[NAME]);
     fs::copy(watching.path().join("other.key"), watching.path().join("api.key")).unwrap();
-    watching.process.logged("reload without effect").await;
+    watching.process.logged("reload failed").await;
     watching.process.logged("the private key does not belong to the certificate").await;
     eventually("it is counted", async || watching.metric("gateway_config_last_reload_successful 0").await).await;
     assert!(watching.shows(&first).await);

@@ -23,7 +23,7 @@ struct Successor(String);
 impl Successor {
     /// The one that the log speaks of after `known` others.
     async fn of(process: &mut Process, known: usize) -> Self {
-        const SERVES: &str = " serves in place of this one";
+        const SERVES: &str = " has taken over";
         process.logged_times(SERVES, known + 1).await;
         let log = process.log();
         let line = log.lines().filter(|line| line.contains(SERVES)).nth(known).expect("it was logged");
@@ -182,7 +182,7 @@ async fn a_new_process_that_cannot_serve_leaves_the_old_one_serving() {
     let valid = fs::read_to_string(&gateway.file).unwrap();
     fs::write(&gateway.file, "listeners: 5\n").unwrap();
     gateway.process.signal("USR2");
-    let line = gateway.process.logged("the new process does not serve").await;
+    let line = gateway.process.logged("the new process failed to start").await;
     assert!(line.contains("exit status: 3"), "{line}");
     assert_eq!(gateway.get("/").await, "served");
     assert_eq!(gateway.admin_page("/readyz").await.0, 200);

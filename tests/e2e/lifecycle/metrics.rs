@@ -50,7 +50,7 @@ async fn series_of_what_a_reload_removed_are_released() {
     })
     .await;
     // What stays keeps its count.
-    let requests = [("route", "route-5"), ("method", "GET"), ("status", "2xx")];
+    let requests = [("route", "route-5"), ("method", "GET"), ("status_class", "2xx")];
     assert_eq!(gateway.metric("gateway_requests_total", &requests).await, Some(1));
     gateway.reload(&format!("# Otherwise the same.\n{}", revision(5, &upstream))).await.expect("a sound configuration");
     assert_eq!(gateway.metric("gateway_requests_total", &requests).await, Some(1));
@@ -89,7 +89,7 @@ async fn metrics_come_in_the_format_and_the_coding_that_is_asked_for() {
         let request = Request::get("/metrics").header("accept", accept).header("accept-encoding", coding);
         Client::connect(gateway.admin()).await.send(request).await
     };
-    let count = "gateway_requests_total{route=\"all\",method=\"GET\",status=\"2xx\"} 1\n";
+    let count = "gateway_requests_total{route=\"all\",method=\"GET\",status_class=\"2xx\"} 1\n";
     let prometheus = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
                       text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
     let open = scrape(prometheus, "identity").await;

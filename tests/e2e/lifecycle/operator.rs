@@ -74,16 +74,16 @@ routes:
     client.send(Request::new("BREW".parse().unwrap(), "/users/4")).await;
     let metrics = gateway.metrics().await;
     for line in [
-        "gateway_requests_total{route=\"users\",method=\"GET\",status=\"2xx\"} 3",
-        "gateway_requests_total{route=\"users\",method=\"POST\",status=\"2xx\"} 1",
-        "gateway_requests_total{route=\"broken\",method=\"GET\",status=\"5xx\"} 1",
-        "gateway_requests_total{route=\"\",method=\"GET\",status=\"4xx\"} 1",
-        "gateway_requests_total{route=\"\",method=\"other\",status=\"4xx\"} 1",
+        "gateway_requests_total{route=\"users\",method=\"GET\",status_class=\"2xx\"} 3",
+        "gateway_requests_total{route=\"users\",method=\"POST\",status_class=\"2xx\"} 1",
+        "gateway_requests_total{route=\"broken\",method=\"GET\",status_class=\"5xx\"} 1",
+        "gateway_requests_total{route=\"\",method=\"GET\",status_class=\"4xx\"} 1",
+        "gateway_requests_total{route=\"\",method=\"other\",status_class=\"4xx\"} 1",
         "gateway_failures_total{reason=\"upstream-unreachable\"} 1",
         "gateway_failures_total{reason=\"no-route\"} 1",
         "gateway_failures_total{reason=\"method-not-allowed\"} 1",
         "gateway_request_duration_seconds_count{route=\"users\"} 4",
-        "gateway_upstream_requests_total{upstream=\"echo\",status=\"2xx\"} 4",
+        "gateway_upstream_requests_total{upstream=\"echo\",status_class=\"2xx\"} 4",
         "gateway_upstream_connects_total{upstream=\"echo\",result=\"ok\"} 1",
         "gateway_upstream_connects_total{upstream=\"gone\",result=\"failed\"} 1",
         "gateway_upstream_connections{upstream=\"echo\"} 1",

@@ -119,7 +119,7 @@ async fn a_rejected_reload_leaves_the_health_of_endpoints_alone() {
     let accepted = checked.without_health("");
     checked.gateway.reload(&accepted).await.unwrap();
     assert_eq!(checked.unhealthy().await, 0);
-    let fit = "gateway_upstream_endpoints{upstream=\"it\",state=\"fit\"}";
+    let fit = "gateway_upstream_endpoints{upstream=\"it\",state=\"healthy\"}";
     assert_eq!(metric(&checked.gateway, fit).await, 2);
 }
 
@@ -258,7 +258,7 @@ routes:
     let applied = tokio::spawn(async move { admin.send(Request::put("/api/v1/config", new)).await });
     eventually("the new configuration being in force", async || {
         let revisions = ask(&gateway, Request::get("/api/v1/config/revisions")).await.json();
-        revisions[0]["id"] == 2 && revisions[0]["present"] == true
+        revisions[0]["id"] == 2 && revisions[0]["active"] == true
     })
     .await;
     assert!(!ended.load(Ordering::SeqCst), "it waited for the busy worker");

@@ -38,7 +38,7 @@ global-plugins: [{ name: access-log, config: { sink: lines } }]";
     assert_eq!(gateway.client().await.send(Request::get("/renamed")).await.status, 200);
     eventually("the line is in the file that was renamed", async || has(&rotated, "/renamed")).await;
     gateway.process.signal("USR1");
-    gateway.process.logged("the files of sinks are open anew").await;
+    gateway.process.logged("sink files reopened").await;
     assert_eq!(fs::read_to_string(&current).unwrap(), "", "it is there, also without a line");
     assert_eq!(gateway.client().await.send(Request::get("/after")).await.status, 200);
     eventually("the line is in the new file", async || has(&current, "/after")).await;
@@ -60,13 +60,13 @@ async fn sigterm_does_not_wait_for_a_reload_that_takes_long() {
     let opening = tokio::task::spawn_blocking(move || fs::OpenOptions::new().write(true).open(file));
     let _open = in_time("the gateway reading its file", opening).await.expect("no panic").expect("opened");
     gateway.process.signal("TERM");
-    gateway.process.logged("the reload is given up").await;
+    gateway.process.logged("reload cancelled").await;
     assert_eq!(gateway.process.ended().await.code, 0);
 }
 
 #[tokio::test]
 async fn sigterm_does_not_wait_for_a_file_to_come_to_rest() {
-    const RELOADED: &str = "reload without effect";
+    const RELOADED: &str = "reload failed";
     let upstream = Upstream::echo().await;
     let mut gateway = Running::start(&with(upstream.address(), "timeouts: { drain-delay: 0s }")).await;
     let file = gateway.file.clone();

@@ -28,7 +28,7 @@ async fn a_broken_file_leaves_the_old_one_serving_and_the_log_says_why() {
     let valid = fs::read_to_string(&gateway.file).unwrap();
     fs::write(&gateway.file, valid.replace("upstream: echo", "upstream: ecko")).unwrap();
     gateway.process.signal("HUP");
-    gateway.process.logged("reload without effect").await;
+    gateway.process.logged("reload failed").await;
     let problem = gateway.process.logged("gateway.yaml:6:").await;
     assert!(problem.contains("did you mean `echo`?"), "{problem}");
     assert_eq!(gateway.get("/").await, "one");
@@ -55,7 +55,7 @@ async fn a_file_that_is_gone_leaves_the_old_one_serving() {
     let mut gateway = Running::start_with(&to(upstream.address()), &["--no-watch"]).await;
     fs::remove_file(&gateway.file).unwrap();
     gateway.process.signal("HUP");
-    gateway.process.logged("reload without effect").await;
+    gateway.process.logged("reload failed").await;
     assert_eq!(gateway.get("/").await, "one");
 }
 
@@ -121,7 +121,7 @@ async fn the_logs_level_changes_by_reload_and_its_format_at_the_next_start() {
     let mut gateway = Running::start_with(&to(upstream.address()), &["--no-watch"]).await;
     fs::write(&gateway.file, with(upstream.address(), "log: { level: debug, format: json }")).unwrap();
     gateway.process.signal("HUP");
-    gateway.process.logged("`log.format` changes at the next start").await;
+    gateway.process.logged("`log.format` takes effect at the next start").await;
     gateway.process.logged("configuration reloaded").await;
     // A client that talks nonsense is worth a word at this level.
     raw::exchange(gateway.address, b"nonsense\r\n\r\n").await;
@@ -171,7 +171,7 @@ async fn a_configuration_that_lacks_a_file_is_in_force_when_the_file_comes() {
     let mut gateway = Running::start(&to(one.address())).await;
     let secrets = "secrets: { key: { file: later } }";
     fs::write(&gateway.file, with(two.address(), secrets)).unwrap();
-    gateway.process.logged("reload without effect").await;
+    gateway.process.logged("reload failed").await;
     assert_eq!(gateway.get("/").await, "one");
     fs::write(gateway.folder.path().join("later"), "s3cret\n").unwrap();
     eventually("the second is in force", async || gateway.get("/").await == "two").await;
@@ -193,7 +193,7 @@ async fn a_component_that_is_written_is_loaded() {
     let component = folder.path().join("naughty.wasm");
     let bytes = fs::read(&component).unwrap();
     fs::write(&component, b"no component").unwrap();
-    process.logged("reload without effect").await;
+    process.logged("reload failed").await;
     fs::write(&component, bytes).unwrap();
     process.logged("configuration reloaded").await;
 }

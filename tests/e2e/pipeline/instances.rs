@@ -80,7 +80,7 @@ async fn one_instance(gate: &Gate, settings: &str) -> TestGateway {
     let one = "workers: 1
 listeners: [{ address: '127.0.0.1:0' }]
 admin: { address: '127.0.0.1:0' }
-limits: { streams: 300 }";
+limits: { max-concurrent-streams: 300 }";
     let settings = format!("limits: {{ instances: 1 }}{settings}");
     let yaml = yaml(&[("gate", gate.address())], list, &settings, one);
     TestGateway::start_in(guests::folder(), &yaml).await

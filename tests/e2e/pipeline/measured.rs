@@ -30,7 +30,8 @@ routes:
     assert_eq!(calls("rate-limit", "limited", "request").await, Some(5));
     assert_eq!(calls("transform", "stamped", "response").await, Some(5));
     assert_eq!(calls("transform", "limited", "response").await, None, "it is not there");
-    let answers = gateway.metric("gateway_wasm_answers_total", &[("plugin", "rate-limit"), ("route", "limited")]).await;
+    let answers =
+        gateway.metric("gateway_plugin_local_replies_total", &[("plugin", "rate-limit"), ("route", "limited")]).await;
     assert_eq!(answers, Some(3));
     let failures = gateway.metric("gateway_wasm_failures_total", &[("plugin", "rate-limit"), ("kind", "trap")]).await;
     assert_eq!(failures, Some(0), "they are there before the first one");

@@ -93,7 +93,7 @@ async fn a_plugin_cannot_fill_the_log_with_many_calls() {
     for _ in 0..REQUESTS {
         assert_eq!(speaking.get().await.1, 200);
     }
-    speaking.line("said too much").await;
+    speaking.line("exceeded its output limits").await;
     speaking.process.signal("TERM");
     let ended = speaking.process.ended().await;
     let logged = ended.stderr.lines().filter(|line| line.contains("long-long-")).count();
@@ -121,7 +121,7 @@ async fn a_guest_can_neither_forge_a_line_nor_flood_the_log() {
     let mut speaking = Speaking::through(&format!("[{forging}, {flooding}]")).await;
     let (request, status) = speaking.get().await;
     assert_eq!(status, 500, "its time ran out");
-    let line = speaking.line("said too much in one call").await;
+    let line = speaking.line("exceeded its output limits").await;
     is_by_naughty(&line, &request, "WARN");
     assert_eq!(speaking.line("2J").await["message"], r#"x\n{"level":"ERROR"}\u{1b}[2J"#);
     speaking.process.signal("TERM");

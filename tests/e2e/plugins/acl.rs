@@ -40,7 +40,7 @@ async fn tokens_are_judged_by_their_groups_and_scopes() {
     let metrics = behind.gateway.metrics().await;
     for (reason, count) in [("anonymous", 1), ("denied", 1), ("not-allowed", 2)] {
         let line =
-            format!("gateway_plugin_acl_refused_total{{plugin=\"acl\",reason=\"{reason}\",route=\"all\"}} {count}");
+            format!("gateway_plugin_acl_denied_total{{plugin=\"acl\",reason=\"{reason}\",route=\"all\"}} {count}");
         assert!(metrics.contains(&line), "{line} in\n{metrics}");
     }
 }

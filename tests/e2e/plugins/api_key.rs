@@ -57,7 +57,7 @@ async fn a_stranger_is_challenged_and_goes_no_further() {
     assert_eq!(behind.send(twice).await.status, 400);
     assert_eq!(behind.upstream.requests(), 0);
     let metrics = behind.gateway.metrics().await;
-    let line = "gateway_plugin_api_key_refused_total{plugin=\"api-key\",reason=\"unknown\",route=\"all\"} 2";
+    let line = "gateway_plugin_api_key_denied_total{plugin=\"api-key\",reason=\"unknown\",route=\"all\"} 2";
     assert!(metrics.contains(line), "{metrics}");
     assert!(!metrics.contains("wrong") && !metrics.contains(SHA256));
 }

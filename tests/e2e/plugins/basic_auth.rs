@@ -50,7 +50,7 @@ async fn a_right_password_lets_in_and_stays_with_the_gateway() {
     let metrics = behind.gateway.metrics().await;
     let failures = metrics.lines().filter(|line| line.starts_with("gateway_wasm_failures_total{plugin=\"basic-auth\""));
     assert!(failures.into_iter().all(|line| line.ends_with(" 0")), "to have to wait is no failure: {metrics}");
-    assert!(metrics.contains("gateway_plugin_basic_auth_refused_total"), "{metrics}");
+    assert!(metrics.contains("gateway_plugin_basic_auth_denied_total"), "{metrics}");
 }
 
 #[tokio::test]

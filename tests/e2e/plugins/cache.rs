@@ -390,9 +390,11 @@ async fn the_operator_purges_by_key_prefix_and_tag() {
 async fn a_wrong_configuration_is_told_at_its_place() {
     let behind = Behind::plugin("cache", &json!({})).await;
     assert_eq!(behind.get("/").await.status, 200);
-    let yaml = behind_yaml(&json!({ "name": "1 a", "wait": "2m", "key": { "headers": ["a b"] }, "default-ttl": "0s" }));
+    let yaml = behind_yaml(
+        &json!({ "name": "1 a", "lock-timeout": "2m", "key": { "headers": ["a b"] }, "default-ttl": "0s" }),
+    );
     let error = TestGateway::try_start(&yaml).await.err().unwrap().to_string();
-    for place in ["/name", "/wait", "/key/headers/0", "/default-ttl"] {
+    for place in ["/name", "/lock-timeout", "/key/headers/0", "/default-ttl"] {
         assert!(error.contains(place.rsplit('/').next().unwrap()), "{place} in {error}");
     }
 }

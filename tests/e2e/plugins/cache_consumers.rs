@@ -191,7 +191,7 @@ async fn a_request_that_waits_gets_no_response_to_another_consumer() {
     let gate = Gate::answering("late").await;
     let yaml = format!(
         "upstreams: {{ origin: {{ endpoints: ['http://{}'] }} }}
-routes: [{{ name: all, plugins: [{}, {{ name: cache, config: {{ default-ttl: 1m, wait: 1m }} }}], upstream: origin }}]
+routes: [{{ name: all, plugins: [{}, {{ name: cache, config: {{ default-ttl: 1m, lock-timeout: 1m }} }}], upstream: origin }}]
 ",
         gate.address(),
         api_key()

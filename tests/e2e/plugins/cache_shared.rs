@@ -23,7 +23,7 @@ routes: [{{ name: all, plugins: [{{ name: cache, config: {config} }}], upstream:
 #[tokio::test]
 async fn a_hundred_who_want_the_same_are_one_request_upstream() {
     let gate = Gate::answering("late").await;
-    let gateway = before(&gate, "{ default-ttl: 1m, wait: 1m }").await;
+    let gateway = before(&gate, "{ default-ttl: 1m, lock-timeout: 1m }").await;
     let address = gateway.address();
     let clients: Vec<_> = (0..100)
         .map(|_| tokio::spawn(async move { Client::connect(address).await.send(Request::get("/")).await }))
@@ -40,7 +40,7 @@ async fn a_hundred_who_want_the_same_are_one_request_upstream() {
 #[tokio::test]
 async fn nobody_waits_for_what_is_not_kept() {
     let gate = Gate::answering("late").await;
-    let gateway = before(&gate, "{ wait: 1m }").await;
+    let gateway = before(&gate, "{ lock-timeout: 1m }").await;
     let address = gateway.address();
     let get = move || tokio::spawn(async move { Client::connect(address).await.send(Request::get("/")).await });
     let clients: Vec<_> = (0..20).map(|_| get()).collect();
@@ -59,7 +59,7 @@ async fn nobody_waits_for_what_is_not_kept() {
 #[tokio::test]
 async fn nobody_waits_longer_than_configured() {
     let gate = Gate::answering("late").await;
-    let gateway = before(&gate, "{ default-ttl: 1m, wait: 20ms }").await;
+    let gateway = before(&gate, "{ default-ttl: 1m, lock-timeout: 20ms }").await;
     let address = gateway.address();
     let get = move || tokio::spawn(async move { Client::connect(address).await.send(Request::get("/")).await });
     let clients = [get(), get()];
@@ -73,7 +73,7 @@ async fn nobody_waits_longer_than_configured() {
 #[tokio::test]
 async fn when_the_first_leaves_the_next_one_fetches() {
     let gate = Gate::answering("late").await;
-    let gateway = before(&gate, "{ default-ttl: 1m, wait: 1m }").await;
+    let gateway = before(&gate, "{ default-ttl: 1m, lock-timeout: 1m }").await;
     let mut first = TcpStream::connect(gateway.address()).await.unwrap();
     first.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
     gate.arrivals(1).await;
@@ -102,7 +102,7 @@ async fn half_a_body_is_not_kept() {
     .await;
     let yaml = format!(
         "upstreams: {{ origin: {{ endpoints: ['http://{}'] }} }}
-routes: [{{ name: all, plugins: [{{ name: cache, config: {{ wait: 1m }} }}], upstream: origin }}]
+routes: [{{ name: all, plugins: [{{ name: cache, config: {{ lock-timeout: 1m }} }}], upstream: origin }}]
 ",
         upstream.address()
     );

@@ -37,7 +37,7 @@ async fn who_is_over_the_limit_comes_again_and_gets_in_when_another_has_ended() 
     gate.release(100);
     eventually("room", async || get().await.unwrap().status == 200).await;
     let metrics = gateway.metrics().await;
-    assert!(metrics.contains("gateway_plugin_concurrency_refused_total{"), "{metrics}");
+    assert!(metrics.contains("gateway_plugin_concurrency_denied_total{"), "{metrics}");
 }
 
 #[tokio::test]

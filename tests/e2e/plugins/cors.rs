@@ -39,9 +39,9 @@ async fn a_preflight_is_answered_by_the_gateway() {
     assert!(cors_fields(&response).is_empty(), "{:?}", response.headers);
     assert_eq!(behind.upstream.requests(), 0);
     let metrics = behind.gateway.metrics().await;
-    for outcome in ["allowed", "refused"] {
+    for outcome in ["allowed", "denied"] {
         let line =
-            format!("gateway_plugin_cors_preflights_total{{plugin=\"cors\",outcome=\"{outcome}\",route=\"all\"}} 1");
+            format!("gateway_plugin_cors_preflights_total{{plugin=\"cors\",result=\"{outcome}\",route=\"all\"}} 1");
         assert!(metrics.contains(&line), "{line} in\n{metrics}");
     }
 }

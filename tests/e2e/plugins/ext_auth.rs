@@ -86,7 +86,7 @@ async fn a_consent_lets_in_and_tells_the_upstream_who_it_is() {
 #[tokio::test]
 async fn a_refusal_is_the_service_s_own() {
     let (authorizer, echo) = (Authorizer::start().await, Upstream::echo().await);
-    let gateway = authorizer.gateway(&echo, json!({ "cache": "1m" })).await;
+    let gateway = authorizer.gateway(&echo, json!({ "cache-ttl": "1m" })).await;
     let response = gateway.send(from("ben")).await;
     assert_eq!((response.status.as_u16(), response.text().as_str()), (401, "who are you?"));
     assert_eq!((response.header("www-authenticate"), response.header("x-internal")), ("Bearer", ""));
@@ -105,13 +105,13 @@ async fn a_refusal_is_the_service_s_own() {
 #[tokio::test]
 async fn a_consent_gives_the_client_its_cookies_and_the_upstream_all_values() {
     let (authorizer, echo) = (Authorizer::start().await, Upstream::echo().await);
-    let gateway = authorizer.gateway(&echo, json!({ "cache": "1m" })).await;
+    let gateway = authorizer.gateway(&echo, json!({ "cache-ttl": "1m" })).await;
     for cookies in [&["session=2", "seen=1"][..], &[]] {
         let response = gateway.send(from("session")).await;
         assert_eq!(response.upstream_saw("x-user"), ["bea", "of two"]);
         assert_eq!(response.header_values("set-cookie"), cookies, "only who the service was asked about gets them");
     }
-    let none = authorizer.gateway(&echo, json!({ "client-headers": [] })).await;
+    let none = authorizer.gateway(&echo, json!({ "client-headers-on-success": [] })).await;
     assert!(none.send(from("session")).await.header_values("set-cookie").is_empty());
 }
 

@@ -157,7 +157,7 @@ async fn a_message_that_is_larger_than_its_text_is_over_the_limit_too() {
     fs::write(folder.path().join("echo.binpb"), descriptors("library.proto")).expect("a file");
     let server = GrpcServer::start().await;
     let gateway = TestGateway::start_in(folder, &yaml(&server, "limits: { buffer-bytes: 64KiB }")).await;
-    // Two octets for each number as text, and eight in the message.
+    // Two bytes for each number as text, and eight in the message.
     let body = json!({ "weights": vec![1; 20_000] }).to_string();
     assert!(body.len() < 64 * 1024);
     assert_eq!(gateway.send(Request::post("/v1/shelves/1/books", body)).await.status, 413);
@@ -270,10 +270,7 @@ async fn a_service_tells_its_descriptors_by_reflection() {
 async fn a_service_without_reflection_stops_the_start_and_is_named() {
     let server = GrpcServer::start().await;
     let error = TestGateway::try_start(&reflected(server.address())).await.err().expect("refused").to_string();
-    assert!(
-        error.contains("upstream `it` does not tell its descriptors") && error.contains("no reflection"),
-        "{error}"
-    );
+    assert!(error.contains("descriptors of upstream `it` by reflection") && error.contains("no reflection"), "{error}");
     let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
     let error = TestGateway::try_start(&reflected(gone)).await.err().expect("refused").to_string();
     assert!(error.contains("refused"), "{error}");

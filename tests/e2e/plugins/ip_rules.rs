@@ -13,7 +13,7 @@ async fn an_address_is_let_in_or_not() {
     assert_eq!(response.problem()["detail"], "your address is not allowed here");
     assert_eq!(denied.upstream.requests(), 0);
     let metrics = denied.gateway.metrics().await;
-    let line = "gateway_plugin_ip_rules_refused_total{plugin=\"ip-rules\",reason=\"denied\",route=\"all\"} 1";
+    let line = "gateway_plugin_ip_rules_denied_total{plugin=\"ip-rules\",reason=\"denied\",route=\"all\"} 1";
     assert!(metrics.contains(line), "{metrics}");
 
     let allowed = Behind::plugin("ip-rules", &json!({ "allow": ["127.0.0.1"] })).await;

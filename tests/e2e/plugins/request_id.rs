@@ -30,7 +30,7 @@ async fn one_that_is_not_valid_is_refused_where_that_is_wanted() {
     let behind = Behind::plugin("request-id", &json!({ "accept": "valid-only", "header": "x-request-id" })).await;
     assert_eq!(behind.get("/").await.status, 400, "the gateway's own is no UUID");
     let behind =
-        Behind::plugin("request-id", &json!({ "accept": "valid-only", "header": "x-id", "form": "text" })).await;
+        Behind::plugin("request-id", &json!({ "accept": "valid-only", "header": "x-id", "format": "text" })).await;
     let twice = Request::get("/").header("x-id", "a").header("x-id", "b");
     assert_eq!(behind.send(twice).await.status, 400);
     assert_eq!(behind.send(Request::get("/").header("x-id", "shop:7")).await.header("x-id"), "shop:7");

@@ -252,7 +252,7 @@ routes: [{{ name: all, plugins: [{{ name: thrift-json, config: {{ idl: wide, {co
 "
         );
         let gateway = TestGateway::start_in(folder, &yaml).await;
-        // Two octets for each number as text, and eight in the message.
+        // Two bytes for each number as text, and eight in the message.
         let body = json!({ "all": vec![1; 20_000] }).to_string();
         assert!(body.len() < 64 * 1024);
         let request = Request::post("/Wide/take", body).header("content-type", "application/json");
@@ -310,7 +310,7 @@ async fn lies_of_a_service_are_a_bad_gateway_at_once() {
         frame
     };
     let lies = [
-        // A string of 2 GiB in a frame of a few octets, and one of less than none.
+        // A string of 2 GiB in a frame of a few bytes, and one of less than none.
         reply(&[11, 0, 0, 0x7f, 0xff, 0xff, 0xff, b'x', 0]),
         reply(&[11, 0, 0, 0xff, 0xff, 0xff, 0xff, b'x', 0]),
         // Another type, and none at all.

@@ -145,16 +145,16 @@ impl Frame {
         self.number(at)
     }
 
-    /// The four octets from `at` on.
+    /// The four bytes from `at` on.
     pub fn number(&self, at: usize) -> u32 {
-        u32::from_be_bytes(self.payload[at..at + 4].try_into().expect("four octets"))
+        u32::from_be_bytes(self.payload[at..at + 4].try_into().expect("four bytes"))
     }
 
     /// What SETTINGS says about a parameter.
     pub fn setting(&self, parameter: u16) -> Option<u32> {
         let mut settings = self.payload.chunks_exact(6);
         let found = settings.find(|setting| setting[..2] == parameter.to_be_bytes())?;
-        Some(u32::from_be_bytes(found[2..].try_into().expect("four octets")))
+        Some(u32::from_be_bytes(found[2..].try_into().expect("four bytes")))
     }
 }
 
@@ -210,7 +210,7 @@ fn push_string(block: &mut Vec<u8>, text: &str) {
 fn status(block: &[u8]) -> u16 {
     match block {
         [indexed @ 0x88..=0x8e, ..] => [200, 204, 206, 304, 400, 404, 500][usize::from(indexed - 0x88)],
-        // Three digits in Huffman coding are two or three octets.
+        // Three digits in Huffman coding are two or three bytes.
         [_, 0x82, a, b, ..] => digits(u32::from_be_bytes([*a, *b, 0, 0])),
         [_, 0x83, a, b, c, ..] => digits(u32::from_be_bytes([*a, *b, *c, 0])),
         _ => panic!("no status in {block:?}"),

@@ -138,7 +138,7 @@ impl Process {
         assert!(sent.expect("a shell").success(), "the signal could not be sent");
     }
 
-    /// Its memory in octets: `VmRSS` for now, `VmHWM` for the most that it ever had (proc_pid_status(5)).
+    /// Its memory in bytes: `VmRSS` for now, `VmHWM` for the most that it ever had (proc_pid_status(5)).
     pub fn memory(&self, kind: &str) -> u64 {
         let id = self.child.id().expect("it still runs");
         let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("Linux");

@@ -36,9 +36,9 @@ async fn random_reaches_every_endpoint() {
 }
 
 #[tokio::test]
-async fn least_requests_go_past_an_endpoint_that_is_held_up() {
+async fn least_request_goes_past_an_endpoint_that_is_held_up() {
     let (slow, fast) = (Gate::answering("slow").await, Upstream::named("fast").await);
-    let gateway = TestGateway::start(&balanced(&[slow.address(), fast.address()], "balance: least-requests")).await;
+    let gateway = TestGateway::start(&balanced(&[slow.address(), fast.address()], "balance: least-request")).await;
     let address = gateway.address();
     // Without load it is by lot: sooner or later one gets held up.
     let held_up = loop {
@@ -117,7 +117,7 @@ async fn a_request_without_the_key_goes_anywhere() {
     let upstreams = named().await;
     let gateway = gateway(&upstreams, "{ hash: { header: x-user } }").await;
     assert_eq!(answers(&gateway, 200).await.len(), NAMES.len());
-    assert_eq!(metric(&gateway, "gateway_upstream_endpoints{upstream=\"it\",state=\"fit\"}").await, 5);
+    assert_eq!(metric(&gateway, "gateway_upstream_endpoints{upstream=\"it\",state=\"healthy\"}").await, 5);
 }
 
 /// A gateway to two endpoints of which the first has the weight 0.
@@ -130,7 +130,7 @@ async fn with_weight_0(balance: &str, a: &Upstream, b: &Upstream) -> TestGateway
 #[tokio::test]
 async fn an_endpoint_of_weight_0_gets_no_requests_and_can_be_given_some() {
     let (a, b) = (Upstream::named("a").await, Upstream::named("b").await);
-    for balance in ["round-robin", "random", "least-requests", "{ hash: client-address }"] {
+    for balance in ["round-robin", "random", "least-request", "{ hash: client-address }"] {
         let gateway = with_weight_0(balance, &a, &b).await;
         assert_eq!(answers(&gateway, 20).await, HashMap::from([("b".to_owned(), 20)]), "{balance}");
         assert_eq!(metric(&gateway, "gateway_upstream_endpoints{upstream=\"it\",state=\"drained\"}").await, 1);

@@ -38,7 +38,7 @@ const OPEN: &str = "gateway_upstream_circuit_open{upstream=\"it\"}";
 #[tokio::test]
 async fn an_open_circuit_answers_at_once_and_says_when_to_come_again() {
     let (upstream, _) = sick().await;
-    let settings = "circuit-breaker: { failure-rate: 50%, minimum-requests: 10, open-for: 1h }";
+    let settings = "circuit-breaker: { failure-rate: 50%, minimum-requests: 10, open-duration: 1h }";
     let mut gateway = TestGateway::start(&balanced(&[upstream.address()], settings)).await;
     let mut client = Client::connect(gateway.address()).await;
     for _ in 0..10 {
@@ -60,7 +60,7 @@ async fn an_open_circuit_answers_at_once_and_says_when_to_come_again() {
 #[tokio::test]
 async fn a_circuit_closes_when_the_requests_that_are_let_through_end_well() {
     let (upstream, sick) = sick().await;
-    let settings = "circuit-breaker: { minimum-requests: 5, open-for: 200ms, probes: 2 }";
+    let settings = "circuit-breaker: { minimum-requests: 5, open-duration: 200ms, half-open-requests: 2 }";
     let gateway = TestGateway::start(&balanced(&[upstream.address()], settings)).await;
     eventually("the circuit opening", async || gateway.get("/").await.status == 503).await;
     sick.store(false, Ordering::SeqCst);

@@ -59,7 +59,7 @@ async fn ejections(gateway: &TestGateway) -> u64 {
 #[tokio::test]
 async fn failures_in_a_row_eject_an_endpoint_for_a_while() {
     let (a, b) = (Patient::named("a").await, Patient::named("b").await);
-    let settings = "health: { passive: { consecutive-failures: 3, eject-for: 500ms } }";
+    let settings = "health: { passive: { consecutive-failures: 3, ejection-time: 500ms } }";
     let gateway = TestGateway::start(&balanced(&[a.upstream.address(), b.upstream.address()], settings)).await;
     a.set(true);
     assert_eq!(failures(&gateway, 100).await, 3);
@@ -72,7 +72,7 @@ async fn failures_in_a_row_eject_an_endpoint_for_a_while() {
 async fn a_share_of_failures_ejects_an_endpoint() {
     let (a, b) = (Patient::named("a").await, Patient::named("b").await);
     let settings = "health: { passive: { consecutive-failures: 0, failure-rate: 40%, minimum-requests: 10, \
-        eject-for: 1h, eject-for-at-most: 1h } }";
+        ejection-time: 1h, max-ejection-time: 1h } }";
     let gateway = TestGateway::start(&balanced(&[a.upstream.address(), b.upstream.address()], settings)).await;
     let mut client = Client::connect(gateway.address()).await;
     for request in 0..100 {
@@ -88,7 +88,7 @@ async fn a_share_of_failures_ejects_an_endpoint() {
 #[tokio::test]
 async fn an_endpoint_that_refuses_connections_is_ejected_and_no_request_lost() {
     let alive = Upstream::named("alive").await;
-    let settings = "health: { passive: { consecutive-failures: 2, eject-for: 1h, eject-for-at-most: 1h } }";
+    let settings = "health: { passive: { consecutive-failures: 2, ejection-time: 1h, max-ejection-time: 1h } }";
     let gateway = TestGateway::start(&balanced(&[nobody(), alive.address()], settings)).await;
     assert_eq!(failures(&gateway, 50).await, 0);
     assert_eq!(ejections(&gateway).await, 1);
@@ -101,14 +101,14 @@ async fn no_more_than_the_share_is_ejected() {
     let (a, b, c) = (Patient::named("a").await, Patient::named("b").await, Patient::named("c").await);
     let addresses = [&a, &b, &c].map(|patient| patient.upstream.address());
     let settings = "health: { panic-threshold: 0%, passive: { consecutive-failures: 1, max-ejected: 67%, \
-        eject-for: 1h, eject-for-at-most: 1h } }";
+        ejection-time: 1h, max-ejection-time: 1h } }";
     let gateway = TestGateway::start(&balanced(&addresses, settings)).await;
     for patient in [&a, &b, &c] {
         patient.set(true);
     }
     assert_eq!(failures(&gateway, 30).await, 30);
     assert_eq!(ejections(&gateway).await, 2);
-    let fit = metric(&gateway, "gateway_upstream_endpoints{upstream=\"it\",state=\"fit\"}").await;
+    let fit = metric(&gateway, "gateway_upstream_endpoints{upstream=\"it\",state=\"healthy\"}").await;
     assert_eq!(fit, 1);
 }
 
@@ -116,7 +116,7 @@ async fn no_more_than_the_share_is_ejected() {
 async fn an_ejected_endpoint_stands_in_where_no_other_can_be_reached() {
     let a = Patient::named("a").await;
     let b = Upstream::named("b").await;
-    let settings = "health: { passive: { consecutive-failures: 1, eject-for: 1h, eject-for-at-most: 1h } }, \
+    let settings = "health: { passive: { consecutive-failures: 1, ejection-time: 1h, max-ejection-time: 1h } }, \
         idle-connections: 0";
     let gateway = TestGateway::start(&balanced(&[a.upstream.address(), b.address()], settings)).await;
     a.set(true);
@@ -130,7 +130,7 @@ async fn an_ejected_endpoint_stands_in_where_no_other_can_be_reached() {
 #[tokio::test]
 async fn what_one_worker_finds_out_holds_for_all() {
     let (a, b) = (Patient::named("a").await, Patient::named("b").await);
-    let settings = "health: { passive: { consecutive-failures: 4, eject-for: 1h, eject-for-at-most: 1h } }";
+    let settings = "health: { passive: { consecutive-failures: 4, ejection-time: 1h, max-ejection-time: 1h } }";
     let config = balanced(&[a.upstream.address(), b.upstream.address()], settings).replace("workers: 1", "workers: 4");
     let gateway = TestGateway::start(&config).await;
     a.set(true);

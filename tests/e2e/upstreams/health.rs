@@ -65,7 +65,7 @@ async fn an_endpoint_that_fails_its_checks_gets_no_requests_until_it_passes_them
     eventually("the checks failing", async || endpoints(&gateway, "unhealthy").await == 1).await;
     assert_eq!(answers(&gateway, 20).await, HashMap::from([("b".to_owned(), 20)]));
     a.set(204);
-    eventually("the checks passing", async || endpoints(&gateway, "fit").await == 2).await;
+    eventually("the checks passing", async || endpoints(&gateway, "healthy").await == 2).await;
     assert_eq!(answers(&gateway, 20).await.len(), 2);
 }
 
@@ -87,7 +87,7 @@ async fn the_statuses_that_are_expected_can_be_said() {
     let checks = CHECKS.replace("path: /healthz", "path: /healthz, expect: [418, \"200-204\"]");
     let gateway = TestGateway::start(&balanced(&[a.upstream.address()], &checks)).await;
     eventually("some checks", async || a.checks() > 5).await;
-    assert_eq!(endpoints(&gateway, "fit").await, 1);
+    assert_eq!(endpoints(&gateway, "healthy").await, 1);
     a.set(302);
     eventually("the checks failing", async || endpoints(&gateway, "unhealthy").await == 1).await;
 }
@@ -137,7 +137,7 @@ async fn checks_carry_the_fields_and_the_host_that_they_are_given() {
     let gateway = TestGateway::start(&balanced(&[upstream.address()], &checks)).await;
     let checked = "gateway_upstream_health_checks_total{upstream=\"it\",result=\"ok\"}";
     eventually("checks that succeed", async || metric(&gateway, checked).await > 2).await;
-    assert_eq!(endpoints(&gateway, "fit").await, 1);
+    assert_eq!(endpoints(&gateway, "healthy").await, 1);
     let bare = TestGateway::start(&balanced(&[upstream.address()], CHECKS)).await;
     eventually("the checks failing", async || endpoints(&bare, "unhealthy").await == 1).await;
 }
@@ -163,5 +163,5 @@ async fn checks_over_http_2_have_their_host_as_the_authority() {
     let gateway = TestGateway::start(&balanced(&[address], &format!("protocol: http2, {checks}"))).await;
     let checked = "gateway_upstream_health_checks_total{upstream=\"it\",result=\"ok\"}";
     eventually("checks that succeed", async || metric(&gateway, checked).await > 2).await;
-    assert_eq!(endpoints(&gateway, "fit").await, 1);
+    assert_eq!(endpoints(&gateway, "healthy").await, 1);
 }

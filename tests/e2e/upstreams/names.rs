@@ -22,7 +22,7 @@ fn named(port: u16, dns: &NameServer) -> String {
     format!("{config}dns: {{ servers: ['{}'] }}\n", dns.address())
 }
 
-const FIT: &str = "gateway_upstream_endpoints{upstream=\"it\",state=\"fit\"}";
+const FIT: &str = "gateway_upstream_endpoints{upstream=\"it\",state=\"healthy\"}";
 
 #[tokio::test]
 async fn every_address_of_a_name_is_an_endpoint() {

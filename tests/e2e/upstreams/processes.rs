@@ -157,7 +157,7 @@ const WATCHED: &str = "
     retry: { attempts: 2, on: [connect-failure, reset, timeout], budget: 100%, backoff: 1ms }
     health:
       active: { path: /, interval: 100ms, timeout: 500ms, unhealthy-after: 2, healthy-after: 2 }
-      passive: { consecutive-failures: 5, eject-for: 500ms, eject-for-at-most: 1s }
+      passive: { consecutive-failures: 5, ejection-time: 500ms, max-ejection-time: 1s }
 ";
 
 async fn before(services: &[&Service], settings: &str) -> TestGateway {
@@ -171,7 +171,7 @@ async fn before(services: &[&Service], settings: &str) -> TestGateway {
 }
 
 async fn fit(gateway: &TestGateway) -> u64 {
-    metric(gateway, "gateway_upstream_endpoints{upstream=\"it\",state=\"fit\"}").await
+    metric(gateway, "gateway_upstream_endpoints{upstream=\"it\",state=\"healthy\"}").await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -226,9 +226,9 @@ async fn a_frozen_endpoint_delays_few_requests_and_loses_none() {
 
 /// It is healthy by every check, and yet each request to it takes a hundred times as long as to the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slowed_endpoint_gets_less_of_the_load_by_least_requests() {
+async fn a_slowed_endpoint_gets_less_of_the_load_by_least_request() {
     let (a, b, c) = (Service::named("a").await, Service::named("b").await, Service::named("c").await);
-    let gateway = before(&[&a, &b, &c], "    balance: least-requests\n").await;
+    let gateway = before(&[&a, &b, &c], "    balance: least-request\n").await;
     let load = Load::on(&gateway).await;
     let slow = Arc::new(AtomicBool::new(true));
     let goes_on = slow.clone();

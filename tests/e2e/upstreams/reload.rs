@@ -25,7 +25,7 @@ async fn endpoints_that_stay_keep_their_connections() {
 async fn endpoints_that_stay_keep_their_standing() {
     let (a, c) = (Upstream::named("a").await, Upstream::named("c").await);
     let dead = nobody();
-    let settings = "health: { passive: { consecutive-failures: 2, eject-for: 1h, eject-for-at-most: 1h } }";
+    let settings = "health: { passive: { consecutive-failures: 2, ejection-time: 1h, max-ejection-time: 1h } }";
     let mut gateway = TestGateway::start(&balanced(&[a.address(), dead], settings)).await;
     answers(&gateway, 20).await;
     let refused = "gateway_upstream_connects_total{upstream=\"it\",result=\"failed\"}";

@@ -128,8 +128,8 @@ async fn a_connection_that_breaks_before_the_response_is_no_end() {
 async fn a_request_of_which_nothing_was_sent_is_sent_again_whatever_its_method() {
     // Nobody is there at first: an upstream that is just being restarted.
     let address = free_address();
-    let settings = "retry: { attempts: 10, on: [connect-failure], budget: 100%, budget-floor: 100, backoff: 1s, \
-        backoff-at-most: 1s }";
+    let settings = "retry: { attempts: 10, on: [connect-failure], budget: 100%, min-retries-per-second: 100, backoff: 1s, \
+        max-backoff: 1s }";
     let gateway = TestGateway::start(&balanced(&[address], settings).replace("request: 5s", "request: 30s")).await;
     let to = gateway.address();
     let asking = tokio::spawn(async move { Client::connect(to).await.send(Request::post("/", "body")).await.text() });
@@ -159,7 +159,7 @@ async fn a_response_that_has_begun_is_never_asked_for_again() {
 #[tokio::test]
 async fn a_storm_of_failures_adds_no_more_load_than_the_budget() {
     let (a, b) = (failing(usize::MAX, 503).await, failing(usize::MAX, 503).await);
-    let settings = "retry: { attempts: 3, budget: 20%, budget-floor: 0, backoff: 0ms, backoff-at-most: 0ms }";
+    let settings = "retry: { attempts: 3, budget: 20%, min-retries-per-second: 0, backoff: 0ms, max-backoff: 0ms }";
     let gateway = TestGateway::start(&balanced(&[a.address(), b.address()], settings)).await;
     let mut client = Client::connect(gateway.address()).await;
     for _ in 0..500 {
@@ -180,7 +180,7 @@ async fn a_body_that_takes_too_long_as_a_whole_is_cut_off_though_it_flows() {
     })
     .await;
     let config =
-        balanced(&[upstream.address()], "").replace("upstream: it", "upstream: it, timeouts: { whole: 300ms }");
+        balanced(&[upstream.address()], "").replace("upstream: it", "upstream: it, timeouts: { total: 300ms }");
     let gateway = TestGateway::start(&config).await;
     assert!(Client::connect(gateway.address()).await.try_send(Request::get("/")).await.is_err());
     crate::support::counted::failed(&gateway, "total-timeout", 1).await;
@@ -195,7 +195,7 @@ async fn the_time_for_a_whole_response_also_limits_the_wait_for_its_head() {
         None
     })
     .await;
-    for timeouts in ["request: off, whole: 300ms", "request: 1h, whole: 300ms"] {
+    for timeouts in ["request: off, total: 300ms", "request: 1h, total: 300ms"] {
         let timeouts = format!("upstream: it, timeouts: {{ {timeouts} }}");
         let config = balanced(&[upstream.address()], "").replace("upstream: it", &timeouts);
         let gateway = TestGateway::start(&config).await;

@@ -43,7 +43,7 @@ async fn connects_failed(gateway: &TestGateway) -> u64 {
 }
 
 async fn fit(gateway: &TestGateway) -> u64 {
-    metric(gateway, "gateway_upstream_endpoints{upstream=\"it\",state=\"fit\"}").await
+    metric(gateway, "gateway_upstream_endpoints{upstream=\"it\",state=\"healthy\"}").await
 }
 
 #[tokio::test]

@@ -172,7 +172,7 @@ impl Bench {
             ("@UPSTREAM@", upstream.to_string()),
             ("@TLS@", tls),
             ("@ROUTES@", routes),
-            ("@REMEMBER@", remember.to_owned()),
+            ("@TOKEN_CACHE_SIZE@", remember.to_owned()),
             ("@DESCRIPTORS@", descriptors().display().to_string()),
         ];
         let config = render(scenario.config, &run, &values)?;

@@ -1,4 +1,4 @@
-//! How endpoints are found to be unfit.
+//! Health checks.
 
 use gateway_core::model;
 use http::{

@@ -46,7 +46,7 @@ use serde_json::{Map, Value};
 
 use self::{
     plugins::Plugins,
-    report::{Outcome, Report},
+    report::{CheckResult, Report},
     shape::{Misfit, What},
 };
 use crate::{
@@ -118,7 +118,7 @@ fn looked_at<T>(
     text: &str,
     path: &Path,
     look: impl FnOnce(&File, &mut Report<'_>) -> Option<T>,
-) -> Result<(Option<T>, Outcome), Problems> {
+) -> Result<(Option<T>, CheckResult), Problems> {
     let failed = |problems| {
         let redaction = Redaction::of_any_text(text, &Sensitive::default(), |word| WORDS.contains(word));
         Problems::new(path, &redaction, problems)
@@ -143,7 +143,7 @@ fn looked_at<T>(
             None
         }
     };
-    Ok((found, report.into_outcome()))
+    Ok((found, report.into_result()))
 }
 
 /// The schema of the file, compiled once.

@@ -6,7 +6,7 @@ use std::{collections::HashSet, sync::Arc};
 
 use gateway_core::model::{HostPattern, Match, PathRule, Route, Segment};
 use gateway_http::path::{Normal, normalise};
-use gateway_route::{Found, Query, Table};
+use gateway_route::{Query, RouteMatch, Table};
 use http::{HeaderMap, Method, uri::PathAndQuery};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -102,8 +102,8 @@ impl Sample {
             Normal::Ambiguous(path) => table.resolve(&path, &query(&target)).ok()?,
         };
         match table.find(&query(&target)) {
-            Found::Route { route, .. } => Some(route),
-            Found::NotFound | Found::MethodNotAllowed { .. } => None,
+            RouteMatch::Route { route, .. } => Some(route),
+            RouteMatch::NotFound | RouteMatch::MethodNotAllowed { .. } => None,
         }
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Report<'a> {
 }
 
 /// What was found out about a file.
-pub(super) struct Outcome {
+pub(super) struct CheckResult {
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
     pub(super) sensitive: Sensitive,
@@ -87,9 +87,9 @@ impl<'a> Report<'a> {
         self.problems.is_empty()
     }
 
-    pub(super) fn into_outcome(self) -> Outcome {
+    pub(super) fn into_result(self) -> CheckResult {
         let Self { problems, warnings, sensitive, files, .. } = self;
-        Outcome { problems, warnings, sensitive, files: files.into_inner().into_iter().collect() }
+        CheckResult { problems, warnings, sensitive, files: files.into_inner().into_iter().collect() }
     }
 
     /// A part that has its shape. One that has not has been reported, as the schema and the types say the

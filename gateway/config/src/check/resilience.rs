@@ -6,11 +6,11 @@ use super::report::Report;
 use crate::yaml::join;
 
 pub(super) fn retry(mut retry: Retry, place: &str, report: &mut Report<'_>) -> Retry {
-    if retry.budget == Percent(0) && retry.budget_floor == 0 {
+    if retry.budget == Percent(0) && retry.min_retries_per_second == 0 {
         report
             .value(&join(place, "budget"), "a budget of nothing allows no retry; leave `retry` out, or write a share");
     }
-    retry.backoff_at_most = retry.backoff_at_most.max(retry.backoff);
+    retry.max_backoff = retry.max_backoff.max(retry.backoff);
     retry
 }
 
@@ -29,6 +29,6 @@ pub(super) fn passive(mut passive: PassiveHealth, place: &str, report: &mut Repo
     if passive.failure_rate == Some(Percent(0)) {
         report.value(&join(place, "failure-rate"), "`0%` is always reached; leave it out, or write a share");
     }
-    passive.eject_for_at_most = passive.eject_for_at_most.max(passive.eject_for);
+    passive.max_ejection_time = passive.max_ejection_time.max(passive.ejection_time);
     passive
 }

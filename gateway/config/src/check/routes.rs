@@ -47,7 +47,7 @@ pub(super) fn routes(file: &File, context: &mut Context<'_, '_>, report: &mut Re
         let route = rest(file, typed, &place, context, report);
         if let (Some(name), Some(matches)) = (name, matches) {
             if let Some(route) = route {
-                let Rest { plugins, action, upgrades, upgrade_idle, body_bytes, buffer_bytes, timeout, whole_timeout } =
+                let Rest { plugins, action, upgrades, upgrade_idle, body_bytes, buffer_bytes, timeout, total_timeout } =
                     route;
                 let made = match typed.matches.0.as_ref().ok().and_then(|typed| typed.from_plugin.as_ref()) {
                     None => vec![(matches, None)],
@@ -73,7 +73,7 @@ pub(super) fn routes(file: &File, context: &mut Context<'_, '_>, report: &mut Re
                         body_bytes,
                         buffer_bytes,
                         timeout,
-                        whole_timeout,
+                        total_timeout,
                         upgrades: upgrades.clone(),
                         upgrade_idle,
                     }));
@@ -102,7 +102,7 @@ struct Rest {
     body_bytes: u64,
     buffer_bytes: usize,
     timeout: model::RequestTimeout,
-    whole_timeout: Option<Duration>,
+    total_timeout: Option<Duration>,
 }
 
 fn rest(
@@ -133,7 +133,7 @@ fn rest(
         body_bytes: limits.body_bytes.unwrap_or(context.limits.body_bytes),
         buffer_bytes: limits.buffer_bytes.unwrap_or(context.limits.buffer_bytes),
         timeout: timeouts.request.unwrap_or(context.timeouts.request),
-        whole_timeout: timeouts.whole,
+        total_timeout: timeouts.total,
     })
 }
 

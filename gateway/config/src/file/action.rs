@@ -17,7 +17,7 @@ pub(crate) struct Split {
     pub weight: u32,
 }
 
-/// What is left out is as in the request, and so is the query.
+/// Omitted parts and the query are taken from the request.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]

@@ -10,27 +10,29 @@ use crate::part::Part;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Admin {
-    /// IP address and port. Whoever reaches it sees health and metrics.
+    /// IP address and port. Health and metrics need no authentication.
     pub address: String,
     /// Present for HTTPS.
     pub tls: Option<Part<ListenerTls>>,
-    /// Who may use the API. Without a list, whoever comes from a loopback address may do everything, and nobody else anything.
+    /// Access control of the admin API. By default, loopback clients have full access and all others are
+    /// denied.
     #[serde(default)]
     pub access: Vec<Part<Access>>,
 }
 
-/// Somebody, known by a token or by a certificate.
+/// An operator, identified by a token or a certificate.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 #[schemars(extend("required" = ["name"]))]
 pub(crate) struct Access {
-    /// In the audit log.
+    /// The operator's name in the audit log.
     #[schemars(length(min = 1, max = 64))]
     pub name: String,
     /// The name of the secret that is sent as `Authorization: Bearer …`.
     pub token: Option<String>,
     /// A DNS name in the certificate that the client shows; needs `tls` with `client-certificates`.
     pub certificate: Option<String>,
-    /// `read`: may look at everything. `full`: may also check configurations, which reads files and runs plugins, and change things.
+    /// `read`: read-only access. `full`: also changes, and validating configurations, which reads files and
+    /// runs plugins.
     pub role: Part<Role>,
 }

@@ -15,8 +15,8 @@ pub(crate) struct Listener {
     pub address: Part<String>,
     /// Present for HTTPS.
     pub tls: Option<Part<ListenerTls>>,
-    /// Present where load balancers before the gateway say who the client is in a PROXY protocol header, version 1
-    /// or 2, before anything else on the connection, TLS included.
+    /// Accept the client's address in a PROXY protocol header (version 1 or 2) from load balancers in front
+    /// of the gateway; it precedes the TLS handshake.
     pub proxy_protocol: Option<Part<ProxyProtocol>>,
 }
 
@@ -24,13 +24,13 @@ pub(crate) struct Listener {
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 #[schemars(extend("required" = ["certificates"]))]
 pub(crate) struct ListenerTls {
-    /// Chosen by the name that the client asks for; the first one answers all others.
+    /// Selected by SNI; the first one is the default.
     #[schemars(length(min = 1))]
     pub certificates: Vec<Part<Certificate>>,
-    /// The oldest that is accepted.
+    /// Minimum TLS version.
     pub min_version: Part<TlsVersion>,
-    /// Present where clients show certificates of their own (mTLS). What is in them becomes attributes such as
-    /// `tls.client.subject` and `tls.client.san.dns`.
+    /// Client certificates (mTLS). Their contents become attributes such as `tls.client.subject` and
+    /// `tls.client.san.dns`.
     pub client_certificates: Option<Part<ClientCertificates>>,
 }
 
@@ -48,11 +48,11 @@ pub(crate) struct Certificate {
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 #[schemars(extend("required" = ["ca"]))]
 pub(crate) struct ClientCertificates {
-    /// PEM files with the authorities whose certificates are accepted; no others are.
+    /// PEM files with the trusted CAs; system CAs are not trusted.
     #[schemars(length(min = 1))]
     pub ca: Vec<Part<String>>,
-    /// `required`: without a certificate there is no connection. `optional`: without one there is no
-    /// `tls.client.fingerprint`; one that is shown must be valid all the same.
+    /// `required`: handshakes without a certificate fail. `optional`: clients without a certificate have no
+    /// `tls.client.fingerprint`; a certificate that is sent must be valid.
     pub mode: Part<ClientCertificateMode>,
 }
 
@@ -60,11 +60,11 @@ pub(crate) struct ClientCertificates {
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 #[schemars(extend("required" = ["from"]))]
 pub(crate) struct ProxyProtocol {
-    /// Networks or addresses of the load balancers whose headers are believed. Everybody else is an ordinary
-    /// client, whose header is no valid request.
+    /// Networks or addresses of the load balancers whose PROXY headers are trusted. From other peers such a
+    /// header is an invalid request.
     #[schemars(length(min = 1))]
     pub from: Vec<Part<String>>,
-    /// `required`: their connections begin with a header or are closed. `optional`: they may begin without one, for
-    /// the time of a migration only: clients of a balancer that adds none could write their own.
+    /// `required`: connections without a header are closed. `optional`: the header may be missing; only for
+    /// migrations, because clients of a load balancer that adds none can forge it.
     pub mode: Part<ProxyHeaderMode>,
 }

@@ -11,7 +11,8 @@ use crate::part::Part;
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(crate) struct State {
-    /// `memory`: of this process, forgotten at its end. `{ redis: { url: … } }`: of a server that several gateways share.
+    /// `memory`: local to this process, lost when it ends. `{ redis: { url: … } }`: a Redis server shared by
+    /// several gateways.
     pub backend: Part<Backend>,
 }
 
@@ -31,7 +32,7 @@ pub(crate) enum Backend {
 pub(crate) struct Redis {
     /// `redis://HOST:PORT`, or `rediss://HOST:PORT` over TLS; a database may follow as a path: `redis://HOST:PORT/2`.
     pub url: Option<String>,
-    /// Some nodes of a cluster, instead of `url`; the others are found through them.
+    /// Some nodes of a Redis Cluster, instead of `url`; the others are discovered.
     pub cluster: Vec<String>,
     /// Sentinels, as URLs with their port. The host of `url` is then the name under which they monitor the primary:
     /// `redis://NAME`.
@@ -48,9 +49,9 @@ pub(crate) struct Redis {
     pub sentinel_password: Option<String>,
     /// A file of authorities in PEM that are trusted instead of the system's. It is read again before each connection.
     pub ca: Option<String>,
-    /// Before the name of every key.
+    /// Prefix of all keys.
     pub prefix: String,
-    /// For each answer. Whoever asked goes on without one then.
+    /// Timeout of each request to Redis.
     #[serde(with = "HumanDuration::<1, { 10 * SECOND }>")]
     pub timeout: Duration,
 }

@@ -11,7 +11,7 @@ use crate::part::Part;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Tracing {
-    /// Where spans are sent by OpenTelemetry's protocol.
+    /// Export of spans by OTLP.
     pub otlp: Part<Otlp>,
     /// Which requests are traced.
     #[serde(default)]
@@ -32,14 +32,14 @@ fn service() -> String {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct Otlp {
-    /// One of `upstreams`: the collector. Its time-outs, TLS, limits and circuit breaker hold.
+    /// One of `upstreams`: the collector. Its timeouts, TLS settings, limits and circuit breaker apply.
     pub upstream: Part<String>,
     /// `grpc` (the upstream then needs `protocol: http2`), or `http` with binary Protobuf.
     #[serde(default)]
     pub protocol: OtlpProtocol,
     /// Of `protocol: http`; `/v1/traces` if left out.
     pub path: Option<String>,
-    /// Fields of each request, with the names of the secrets that are their values.
+    /// Headers of each request, with the names of secrets as values.
     #[serde(default)]
     pub headers: BTreeMap<String, String>,
 }
@@ -47,11 +47,11 @@ pub(crate) struct Otlp {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(crate) struct Sampling {
-    /// The share of the traces that begin here: 0 for none, 1 for all of them.
+    /// The sampled share of traces that begin at this gateway, from 0 to 1.
     #[schemars(range(min = 0, max = 1))]
     pub ratio: f64,
-    /// Whose word counts on whether a trace that began elsewhere (`traceparent`) is recorded: `any` client's, only that of
-    /// `trusted` proxies, or `none`, so that every trace begins here.
+    /// Whose `traceparent` is accepted: from `any` client, only from `trusted` proxies, or from `none`, so
+    /// that every trace begins here.
     pub parent: ParentRule,
 }
 

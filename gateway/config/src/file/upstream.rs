@@ -29,24 +29,24 @@ pub(crate) struct Upstream {
     /// `tcp://HOST:PORT` and `tls://HOST:PORT` for services that plugins such as `thrift-json` speak to.
     #[schemars(length(min = 1))]
     pub endpoints: Vec<Part<Endpoint>>,
-    /// Which endpoint gets the next request.
+    /// The load balancing policy.
     pub balance: Part<Balance>,
-    /// How endpoints are found to be unfit.
+    /// Health checks.
     pub health: Part<Health>,
-    /// When a request is sent again; never, but for what was not sent at all, if left out.
+    /// Retries. By default a request is sent again only if nothing of it was sent.
     pub retry: Option<Part<Retry>>,
-    /// Stops sending while too many requests fail.
+    /// Circuit breaker.
     pub circuit_breaker: Option<Part<CircuitBreaker>>,
-    /// What is too much for the upstream.
+    /// Limits of the upstream.
     pub limits: Part<UpstreamLimits>,
     /// For `https` and `tls` endpoints.
     pub tls: Option<Part<UpstreamTls>>,
-    /// What is spoken to endpoints. gRPC needs `http2`, or `auto` over TLS; WebSocket needs `http1`.
+    /// The protocol of endpoints. gRPC needs `http2`, or `auto` over TLS; WebSocket needs `http1`.
     pub protocol: Part<Protocol>,
-    /// The `Host` that the endpoint sees: the client's (`preserve`) or its own (`endpoint`).
+    /// The `Host` header sent to endpoints: the client's (`preserve`) or the endpoint's own (`endpoint`).
     pub host: Part<HostHeader>,
     pub timeouts: Part<UpstreamTimeouts>,
-    /// Unused connections kept to each endpoint, for each worker.
+    /// Maximum idle connections per endpoint and worker.
     #[schemars(range(max = 65_536))]
     pub idle_connections: Part<usize>,
 }
@@ -62,9 +62,9 @@ pub(crate) enum Endpoint {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) struct WeightedEndpoint {
-    /// `http://HOST:PORT` or `https://HOST:PORT`; `tcp://` or `tls://` for what plugins speak to.
+    /// `http://HOST:PORT` or `https://HOST:PORT`; `tcp://` or `tls://` for use by plugins.
     pub url: String,
-    /// Its share of the requests, relative to the others; no new ones for 0.
+    /// Its weight relative to other endpoints; with 0 it gets no new requests.
     #[serde(default = "one")]
     #[schemars(range(max = 1_000))]
     pub weight: u32,
@@ -73,59 +73,59 @@ pub(crate) struct WeightedEndpoint {
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(crate) struct Health {
-    /// Endpoints are asked how they are.
+    /// Active health checks: requests to each endpoint at an interval.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub active: Option<Part<ActiveHealth>>,
-    /// Endpoints are judged by how requests fare.
+    /// Passive health checks (outlier detection): endpoints are ejected when requests fail.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passive: Option<Part<PassiveHealth>>,
-    /// Where a smaller share of the endpoints than this is fit, all are used: better a few failures than all the
-    /// traffic on the last one. `0%` for only where none is fit.
+    /// If fewer endpoints than this are healthy, all are used, so that the traffic does not overload the
+    /// remaining ones. With `0%` only if none is healthy.
     pub panic_threshold: Percent,
 }
 
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(crate) struct ActiveHealth {
-    /// What is asked for, with GET.
+    /// The path to request with GET.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// The gRPC health protocol instead of a path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grpc: Option<Part<GrpcHealth>>,
-    /// Nothing is asked: that a connection can be opened is a good answer.
+    /// The check succeeds if a connection can be opened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tcp: Option<Part<TcpHealth>>,
     /// Header fields of each check, such as `host` or `authorization`. Without `host` it is the endpoint's own.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub headers: BTreeMap<String, Part<String>>,
-    /// The statuses of a good answer: `[200, 204]` or `["200-299"]`.
+    /// Statuses of a successful check: `[200, 204]` or `["200-299"]`.
     #[schemars(length(min = 1))]
     pub expect: Vec<Part<Statuses>>,
-    /// Between two checks, more or less a tenth.
+    /// Interval between two checks, with 10 % jitter.
     // So often that a check is no attack.
     #[serde(with = "HumanDuration::<50, DAY>")]
     pub interval: Duration,
-    /// For connecting and answering.
+    /// Timeout of a check, connecting included.
     #[serde(with = "Wait")]
     pub timeout: Duration,
-    /// So many bad answers in a row, and no more requests go there.
+    /// Consecutive failed checks after which an endpoint is unhealthy.
     #[schemars(range(min = 1, max = 1_000))]
     pub unhealthy_after: u32,
-    /// So many good answers in a row, and requests go there again.
+    /// Consecutive successful checks after which an endpoint is healthy.
     #[schemars(range(min = 1, max = 1_000))]
     pub healthy_after: u32,
 }
 
-/// `grpc.health.v1.Health/Check`; `SERVING` is a good answer.
+/// `grpc.health.v1.Health/Check`; `SERVING` is a success.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(crate) struct GrpcHealth {
-    /// The service asked about, such as `orders.v1.Orders`; the server as a whole if left out.
+    /// The service to check, such as `orders.v1.Orders`; the server as a whole by default.
     pub service: String,
 }
 
-/// There is nothing to say about it.
+/// It has no options.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(crate) struct TcpHealth {}
@@ -141,13 +141,13 @@ pub(crate) enum Statuses {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(crate) struct UpstreamTls {
-    /// PEM file with the authorities that are believed; the system's if left out.
+    /// PEM file with the trusted CAs; the system's by default.
     pub ca: Option<String>,
-    /// The name that is asked for and verified; the endpoint's host if left out.
+    /// The name for SNI and verification; the endpoint's host by default.
     pub server_name: Option<String>,
-    /// By which the gateway proves who it is, where the endpoints ask for that.
+    /// The client certificate of the gateway (mTLS).
     pub certificate: Option<Part<Certificate>>,
-    /// `false` to believe anyone, who can then read and change everything: for tests only.
+    /// `false` disables certificate verification: for tests only.
     pub verify: bool,
 }
 

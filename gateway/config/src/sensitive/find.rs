@@ -21,7 +21,7 @@ const MAX_ROUNDS: usize = 32;
 
 /// A secret, or the placeholder of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Found {
+pub(super) struct SensitiveRange {
     pub(super) range: Range<usize>,
     pub(super) what: What,
 }
@@ -37,7 +37,7 @@ pub(super) enum What {
 }
 
 /// All of them in order and apart; `None` if the text is no YAML.
-pub(super) fn find(text: &str, sensitive: &Sensitive) -> Option<Vec<Found>> {
+pub(super) fn find(text: &str, sensitive: &Sensitive) -> Option<Vec<SensitiveRange>> {
     let document = Document::parse(text)?;
     let mut finder = Finder { sensitive, text, anchors: BTreeSet::new(), found: BTreeMap::new() };
     // An alias in a secret's place makes a secret of what was defined before it. Each round but the last finds another one.
@@ -46,7 +46,7 @@ pub(super) fn find(text: &str, sensitive: &Sensitive) -> Option<Vec<Found>> {
         let known = finder.anchors.len();
         finder.found.clear();
         for root in &document.roots {
-            finder.node(root, &Place { is_root: true, ..Place::default() });
+            finder.node(root, &ValueContext { is_root: true, ..ValueContext::default() });
         }
         if finder.anchors.len() == known {
             break;
@@ -56,7 +56,7 @@ pub(super) fn find(text: &str, sensitive: &Sensitive) -> Option<Vec<Found>> {
             return None;
         }
     }
-    let mut found: Vec<Found> = finder.found.into_values().collect();
+    let mut found: Vec<SensitiveRange> = finder.found.into_values().collect();
     let values: Vec<String> = found
         .iter()
         .filter_map(|found| match &found.what {
@@ -77,12 +77,12 @@ struct Finder<'a> {
     /// Anchors of what is a secret because of an alias.
     anchors: BTreeSet<usize>,
     /// By where they begin.
-    found: BTreeMap<usize, Found>,
+    found: BTreeMap<usize, SensitiveRange>,
 }
 
 /// What is known of a value by where it stands.
 #[derive(Clone, Default)]
-struct Place<'s> {
+struct ValueContext<'s> {
     is_root: bool,
     /// It is a secret, or it is within one.
     secret: bool,
@@ -100,7 +100,7 @@ struct Place<'s> {
 }
 
 impl<'a> Finder<'a> {
-    fn node(&mut self, node: &Node, place: &Place<'a>) {
+    fn node(&mut self, node: &Node, place: &ValueContext<'a>) {
         let secret =
             place.secret || place.schemas.are_secret() || (node.anchor > 0 && self.anchors.contains(&node.anchor));
         match &node.kind {
@@ -110,14 +110,14 @@ impl<'a> Finder<'a> {
             Kind::List(items) => {
                 for (index, item) in items.iter().enumerate() {
                     let schemas = place.schemas.item(index);
-                    self.node(item, &Place { is_root: false, secret, schemas, ..place.clone() });
+                    self.node(item, &ValueContext { is_root: false, secret, schemas, ..place.clone() });
                 }
             }
             Kind::Map(entries) => self.map(entries, secret, place),
         }
     }
 
-    fn map(&mut self, entries: &[(Node, Node)], secret: bool, place: &Place<'a>) {
+    fn map(&mut self, entries: &[(Node, Node)], secret: bool, place: &ValueContext<'a>) {
         let text_of = |wanted: &str| {
             entries.iter().find(|(key, _)| key.text() == Some(wanted)).and_then(|(_, value)| value.text())
         };
@@ -127,7 +127,7 @@ impl<'a> Finder<'a> {
         let plugin = text_of("name").and_then(|name| self.sensitive.schemas.get(name));
         for (key_node, value) in entries {
             // A key that is no text has no name; what is in it may be a secret all the same.
-            self.node(key_node, &Place::default());
+            self.node(key_node, &ValueContext::default());
             let key = key_node.text().unwrap_or_default();
             // The name of a variable or of a file is none.
             let names_source = !place.names && (key == "env" || key == "file");
@@ -150,7 +150,7 @@ impl<'a> Finder<'a> {
                 _ => place.schemas.key(key),
             };
             let is_name = names || names_source || (place.grants && key == "secrets");
-            let place = Place {
+            let place = ValueContext {
                 is_root: false,
                 secret: !is_name && (secret || own || place.names),
                 plural: key.ends_with(['s', 'S']),
@@ -190,12 +190,12 @@ impl<'a> Finder<'a> {
     }
 
     fn add(&mut self, range: Range<usize>, what: What) {
-        self.found.insert(range.start, Found { range, what });
+        self.found.insert(range.start, SensitiveRange { range, what });
     }
 }
 
 /// Comments are often earlier configurations: what would be a secret there is one, and what follows it may be the rest.
-fn comments(text: &str, comments: &[Comment], values: &[String], found: &mut Vec<Found>) {
+fn comments(text: &str, comments: &[Comment], values: &[String], found: &mut Vec<SensitiveRange>) {
     let mut before: Option<(usize, Rest)> = None;
     for Comment { range, line } in comments {
         let comment = &text[range.clone()];
@@ -222,11 +222,14 @@ fn comments(text: &str, comments: &[Comment], values: &[String], found: &mut Vec
         before = next.map(|rest| (*line, rest));
         if secret {
             let length = comment.trim_end().len();
-            found.push(Found { range: range.start + indent..range.start + length.max(indent), what: What::Comment });
+            found.push(SensitiveRange {
+                range: range.start + indent..range.start + length.max(indent),
+                what: What::Comment,
+            });
         } else {
             let parts = in_urls(comment).into_iter();
             let parts = parts.map(|part| range.start + part.start..range.start + part.end);
-            found.extend(parts.map(|range| Found { range, what: What::Part }));
+            found.extend(parts.map(|range| SensitiveRange { range, what: What::Part }));
         }
     }
 }

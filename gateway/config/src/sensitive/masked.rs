@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::{
     Sensitive,
     document::{Document, Kind, Node, Scalar, Style},
-    find::{Found, What, find},
+    find::{SensitiveRange, What, find},
 };
 
 const BEFORE: &str = "<masked ";
@@ -50,7 +50,7 @@ impl Masked {
         };
         let mut masked = Self { text: String::with_capacity(text.len()), secrets: Vec::new() };
         let mut from = 0;
-        for Found { range, what } in found {
+        for SensitiveRange { range, what } in found {
             if range.start < from {
                 continue;
             }
@@ -75,11 +75,11 @@ impl Masked {
     ///
     /// A placeholder that there is no secret for, or that stands somewhere else.
     pub fn unmask(&self, text: &str, sensitive: &Sensitive) -> Result<String, Unmaskable> {
-        // What is no YAML is told where it is checked.
+        // Invalid YAML is reported by the check.
         let Some(found) = find(text, sensitive) else { return Ok(text.to_owned()) };
         let mut whole = String::with_capacity(text.len());
         let mut from = 0;
-        for Found { range, what } in found {
+        for SensitiveRange { range, what } in found {
             let piece = &text[range.clone()];
             if !is_placeholder(piece) || range.start < from {
                 continue;

@@ -10,7 +10,7 @@ use super::Upstream;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
     Upstream(Arc<Upstream>),
-    /// By lot, by weight; at least two, of which one has a weight.
+    /// Weighted random; at least two, of which one has a weight.
     Split(Vec<(Arc<Upstream>, u32)>),
     Redirect(Redirect),
     Respond(Respond),

@@ -6,16 +6,16 @@ use http::HeaderName;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// `round-robin` goes by turns, `random` by lot, both by weight; `least-requests` takes, of two chosen at random, the
-/// one with fewer requests under way; a hash takes the same endpoint for the same key of the request.
+/// `round-robin` and `random` respect weights; `least-request` takes, of two endpoints chosen at random, the
+/// one with fewer active requests; `hash` is a consistent hash of the request's key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Balance {
     #[default]
     RoundRobin,
-    LeastRequests,
+    LeastRequest,
     Random,
-    /// Requests with the same key go to the same endpoint, as long as it is there.
+    /// Requests with the same key go to the same endpoint while it is available.
     Hash(HashKey),
 }
 
@@ -76,7 +76,7 @@ impl JsonSchema for HashKey {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "`client-address` (as far as trusted proxies tell), or one of `header`, `cookie` and `attribute`.",
+            "description": "`client-address` (as reported by trusted proxies), or one of `header`, `cookie` and `attribute`.",
             "anyOf": [
                 { "type": "string", "enum": ["client-address"] },
                 {
@@ -122,7 +122,7 @@ mod tests {
     fn balances_are_read_and_written() {
         for (written, balance) in [
             (json!("round-robin"), Balance::RoundRobin),
-            (json!("least-requests"), Balance::LeastRequests),
+            (json!("least-request"), Balance::LeastRequest),
             (json!("random"), Balance::Random),
             (json!({ "hash": "client-address" }), Balance::Hash(HashKey::ClientAddress)),
             (json!({ "hash": { "header": "x-user" } }), Balance::Hash(HashKey::Header("x-user".parse().unwrap()))),

@@ -31,30 +31,30 @@ pub struct Limits {
     // The upper end is the `http` crate's.
     #[serde(with = "ByteSize::<64, 65_534>")]
     pub uri_bytes: usize,
-    /// A request's body; a route may have its own.
+    /// Maximum size of a request body; a route can override it.
     #[serde(with = "BodyBytes")]
     pub body_bytes: u64,
-    /// A body that a plugin reads; a route may have its own.
+    /// Maximum size of a body that a plugin buffers; a route can override it.
     #[serde(with = "BufferBytes")]
     pub buffer_bytes: usize,
-    /// Responses that plugins such as `cache` keep, all together.
+    /// Memory for all cached responses.
     #[serde(with = "ByteSize::<0, TIB>")]
     pub cache_bytes: u64,
-    /// What plugins such as `rate-limit` count and remember in memory, all together. Every bucket and route can fill the memory
-    /// that others leave unused, and has an equal part of it for itself. One value can take up a 16th.
+    /// Memory for the state of plugins such as `rate-limit`. Each bucket and route has an equal share and can
+    /// use memory that others leave free. A single value can take 1/16 of it.
     // With less, a shard has no room for a long key and a value.
     #[serde(with = "ByteSize::<MIB, TIB>")]
     pub store_bytes: usize,
     /// Plugin instances of all plugins, workers and routes together. Idle ones are dropped to stay below it.
     #[schemars(range(min = 16, max = 4000))]
     pub plugin_instances: usize,
-    /// Open client connections. There are fewer if the process may not have twice as many file descriptors: half of them is for
-    /// upstreams.
+    /// Open client connections. Fewer if the file descriptor limit is below twice this number: half of the
+    /// descriptors are reserved for upstreams.
     #[schemars(range(min = 1, max = 10_000_000))]
     pub connections: usize,
     /// Concurrent HTTP/2 streams of one connection.
     #[schemars(range(min = 1, max = 100_000))]
-    pub streams: u32,
+    pub max_concurrent_streams: u32,
 }
 
 impl Limits {
@@ -75,7 +75,7 @@ impl Default for Limits {
             store_bytes: 256 << 20,
             plugin_instances: 4000,
             connections: Self::CONNECTIONS,
-            streams: 128,
+            max_concurrent_streams: 128,
         }
     }
 }
@@ -86,24 +86,26 @@ pub struct Timeouts {
     /// TLS handshake and head of a request.
     #[serde(with = "HumanDuration::<1, { 10 * MINUTE }>")]
     pub header_read: Duration,
-    /// A kept-alive connection without a request.
+    /// Idle time of a keep-alive connection without a request.
     #[serde(with = "Wait")]
     pub idle: Duration,
-    /// The head of the response is awaited: from the last byte of the request, or from its head while a service does not
-    /// read the body; `off` for no limit. A client that sends a body has `body` for each part of it instead. What a gRPC client says
-    /// with `grpc-timeout` replaces the default, and can shorten a value that is given here. A route may have its own.
+    /// Time until the response begins: from the last byte of the request, or from its header section while
+    /// the service does not read the body; `off` for no limit. While the client sends a body, `body` applies
+    /// instead. The `grpc-timeout` of a gRPC client replaces the default and can shorten a configured value.
+    /// A route can override it.
     pub request: RequestTimeout,
-    /// A body of which no byte moves.
+    /// Time between two chunks of a body.
     #[serde(with = "Wait")]
     pub body: Duration,
-    /// After an upgrade: nothing moves in either direction; a route may have its own.
+    /// Idle time of an upgraded connection; a route can override it.
     #[serde(with = "Wait")]
     pub upgrade_idle: Duration,
-    /// On SIGTERM and SIGQUIT: `/readyz` answers 503, and connections are accepted for so long, until load balancers have noticed;
-    /// HTTP/1.1 responses carry `Connection: close`, and HTTP/2 clients get a GOAWAY. Then `drain` begins.
+    /// On SIGTERM and SIGQUIT: how long connections are still accepted while `/readyz` responds with 503, so
+    /// that load balancers stop sending requests; HTTP/1.1 responses carry `Connection: close`, and HTTP/2
+    /// clients get a GOAWAY. Then `drain` begins.
     #[serde(with = "HumanDuration::<0, HOUR>")]
     pub drain_delay: Duration,
-    /// What a shutdown waits for requests in flight.
+    /// How long a shutdown waits for active requests.
     #[serde(with = "HumanDuration::<0, HOUR>")]
     pub drain: Duration,
 }

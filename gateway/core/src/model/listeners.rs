@@ -43,7 +43,7 @@ pub enum TlsVersion {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientCertificates {
-    /// PEM of the authorities believed; at least one.
+    /// PEM of the trusted CAs; at least one.
     pub ca: Vec<PathBuf>,
     pub mode: ClientCertificateMode,
 }

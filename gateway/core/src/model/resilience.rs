@@ -22,14 +22,14 @@ pub struct UpstreamTimeouts {
     /// TCP and TLS.
     #[serde(with = "HumanDuration::<1, { 5 * MINUTE }>")]
     pub connect: Duration,
-    /// From sending a request to the head of its response, each time that it is sent; the route's `request` bounds all
-    /// of them together.
+    /// From sending a request to the head of its response, for each attempt; the route's `request` limits all
+    /// attempts together.
     #[serde(with = "Optional::<Wait>", skip_serializing_if = "Option::is_none")]
     pub response: Option<Duration>,
-    /// A response's body of which no byte comes; the general `body` if left out.
+    /// Time between two chunks of a response body; the global `body` by default.
     #[serde(with = "Optional::<Wait>", skip_serializing_if = "Option::is_none")]
     pub body: Option<Duration>,
-    /// How long an unused connection is kept.
+    /// How long idle connections are kept.
     #[serde(with = "Wait")]
     pub idle: Duration,
 }
@@ -40,18 +40,18 @@ impl Default for UpstreamTimeouts {
     }
 }
 
-/// For the whole process. What is over a limit is answered with 503.
+/// Limits for the whole process. Requests over a limit get 503.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct UpstreamLimits {
-    /// Connections; a worker that has none may open one nevertheless.
+    /// Maximum connections; a worker without a connection can always open one.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub connections: Option<usize>,
-    /// Requests that wait because of `connections`.
+    /// Maximum requests that wait for a connection.
     #[schemars(range(max = 1_000_000))]
     pub pending: usize,
-    /// Requests of which the response has not ended.
+    /// Maximum active requests.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub requests: Option<usize>,
@@ -66,26 +66,26 @@ impl Default for UpstreamLimits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct PassiveHealth {
-    /// So many failures in a row eject an endpoint: statuses of 500 and above, and requests without a response.
-    /// 0 for never.
+    /// Consecutive failures that eject an endpoint: statuses of 500 and above, and requests without a
+    /// response. 0 disables it.
     #[schemars(range(max = 1_000_000))]
     pub consecutive_failures: u32,
-    /// Such a share of failures ejects an endpoint.
+    /// Failure rate that ejects an endpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure_rate: Option<Percent>,
-    /// The share is not looked at before an endpoint has had so many requests within the window.
+    /// Minimum number of requests to an endpoint within the window for `failure-rate` to apply.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub minimum_requests: u32,
-    /// Over what time the share is counted.
+    /// The time window of `failure-rate`.
     #[serde(with = "Window")]
     pub window: Duration,
-    /// How long an endpoint stays ejected; twice as long the second time in short order, and so on.
+    /// How long an endpoint is ejected; doubled for each further ejection in short order.
     #[serde(with = "Wait")]
-    pub eject_for: Duration,
-    /// It never stays ejected for longer.
+    pub ejection_time: Duration,
+    /// Maximum ejection time.
     #[serde(with = "Wait")]
-    pub eject_for_at_most: Duration,
-    /// No more of the endpoints are ejected at a time.
+    pub max_ejection_time: Duration,
+    /// Maximum share of endpoints that are ejected at a time.
     pub max_ejected: Percent,
 }
 
@@ -96,35 +96,35 @@ impl Default for PassiveHealth {
             failure_rate: None,
             minimum_requests: 20,
             window: Duration::from_secs(10),
-            eject_for: Duration::from_secs(30),
-            eject_for_at_most: Duration::from_secs(300),
+            ejection_time: Duration::from_secs(30),
+            max_ejection_time: Duration::from_secs(300),
             max_ejected: Percent(50),
         }
     }
 }
 
-/// Only idempotent requests whose body is at hand are sent again, and those of which nothing was sent; never one whose
-/// response has begun.
+/// Only idempotent requests whose body is buffered are retried, and those of which nothing was sent; never
+/// after the response has begun.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct Retry {
-    /// How often a request is sent again at most.
+    /// Maximum number of retries of a request.
     #[schemars(range(min = 1, max = 10))]
     pub attempts: u32,
     /// `connect-failure`: no endpoint could be reached; `reset`: the connection broke before the response began;
     /// `timeout`: the response did not begin within `timeouts.response`; and statuses.
     pub on: RetryOn,
-    /// How many retries there may be, as a share of the requests.
+    /// Retry budget: the share of requests that can be retried.
     pub budget: Percent,
-    /// So many retries a second are there for each worker, whatever the traffic.
+    /// Retries per second and worker that are allowed in any case.
     #[schemars(range(max = 10_000))]
-    pub budget_floor: u32,
-    /// The first retry waits for up to this, each further one for up to twice as long as the one before.
+    pub min_retries_per_second: u32,
+    /// Maximum delay of the first retry; doubled for each further one. The delay is random.
     #[serde(with = "Backoff")]
     pub backoff: Duration,
-    /// None waits for longer.
+    /// Maximum delay of a retry.
     #[serde(with = "Backoff")]
-    pub backoff_at_most: Duration,
+    pub max_backoff: Duration,
 }
 
 impl Default for Retry {
@@ -134,9 +134,9 @@ impl Default for Retry {
             attempts: 1,
             on,
             budget: Percent(20),
-            budget_floor: 3,
+            min_retries_per_second: 3,
             backoff: Duration::from_millis(25),
-            backoff_at_most: Duration::from_millis(250),
+            max_backoff: Duration::from_millis(250),
         }
     }
 }
@@ -227,20 +227,21 @@ impl JsonSchema for RetryOn {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub struct CircuitBreaker {
-    /// Such a share of failures opens the circuit: requests are answered with 503 at once.
+    /// Failure rate that opens the circuit: requests then get 503 immediately.
     pub failure_rate: Percent,
-    /// The share is not looked at before there were so many requests within the window.
+    /// Minimum number of requests within the window for `failure-rate` to apply.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub minimum_requests: u32,
-    /// Over what time the share is counted.
+    /// The time window of `failure-rate`.
     #[serde(with = "Window")]
     pub window: Duration,
-    /// How long it stays open before some requests are let through to see.
+    /// How long the circuit stays open before it is half-open.
     #[serde(with = "HumanDuration::<1, HOUR>")]
-    pub open_for: Duration,
-    /// So many at a time are let through then; if as many end well it closes, if one fails it stays open.
+    pub open_duration: Duration,
+    /// Concurrent requests while half-open; the circuit closes when as many succeed, and opens again when one
+    /// fails.
     #[schemars(range(min = 1, max = 1_000))]
-    pub probes: u32,
+    pub half_open_requests: u32,
 }
 
 impl Default for CircuitBreaker {
@@ -249,8 +250,8 @@ impl Default for CircuitBreaker {
             failure_rate: Percent(50),
             minimum_requests: 20,
             window: Duration::from_secs(10),
-            open_for: Duration::from_secs(5),
-            probes: 3,
+            open_duration: Duration::from_secs(5),
+            half_open_requests: 3,
         }
     }
 }

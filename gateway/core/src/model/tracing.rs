@@ -64,7 +64,7 @@ pub struct Sampling {
     pub parent: ParentRule,
 }
 
-/// Whose `traceparent` is believed.
+/// Whose `traceparent` is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ParentRule {

@@ -1,4 +1,4 @@
-//! Upstreams: where requests go, which endpoint gets the next one, and who is fit for it.
+//! Upstreams: endpoints, load balancing and health.
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -31,7 +31,7 @@ pub struct Upstream {
     pub protocol: Protocol,
     pub host: HostHeader,
     pub timeouts: UpstreamTimeouts,
-    /// Unused connections kept to each endpoint, for each worker.
+    /// Maximum idle connections per endpoint and worker.
     pub idle_connections: usize,
 }
 
@@ -43,7 +43,7 @@ pub struct Endpoint {
     pub weight: u32,
 }
 
-/// What is spoken to endpoints. Over TLS it is agreed by ALPN; in clear text it has to be known before.
+/// The protocol of endpoints. Over TLS it is agreed by ALPN; in clear text it has to be known before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Protocol {
@@ -96,13 +96,13 @@ pub enum HealthQuestion {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamTls {
-    /// PEM of the authorities believed; the system's if absent.
+    /// PEM of the trusted CAs; the system's if absent.
     pub ca: Option<PathBuf>,
     /// The name sent as SNI and verified; the endpoint's host if absent.
     pub server_name: Option<String>,
     /// By which the gateway proves who it is.
     pub certificate: Option<CertificateFiles>,
-    /// False to believe anyone.
+    /// False disables certificate verification.
     pub verify: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Who is believed about the client, and what the upstream reads.
+//! Which forwarding headers are trusted, and what the upstream gets.
 
 use super::*;
 
@@ -17,8 +17,8 @@ fn announced(peer: &str, fields: &[(&'static str, &'static str)]) -> (Client, He
     for (name, value) in fields {
         headers.append(*name, HeaderValue::from_static(value));
     }
-    let census = Census::of(&headers);
-    let client = Peer::new(address(peer), false, &proxies()).announce(&mut headers, census, &HOST, &proxies());
+    let known_headers = KnownHeaders::of(&headers);
+    let client = Peer::new(address(peer), false, &proxies()).announce(&mut headers, known_headers, &HOST, &proxies());
     (client, headers)
 }
 
@@ -248,8 +248,8 @@ fn the_element_follows_the_authority_and_is_made_once_for_each() {
     let peer = Peer::new(address("192.0.2.7"), true, &[]);
     let sent = |host: &'static str| {
         let mut headers = HeaderMap::new();
-        let census = Census::of(&headers);
-        peer.announce(&mut headers, census, &HeaderValue::from_static(host), &[]);
+        let known_headers = KnownHeaders::of(&headers);
+        peer.announce(&mut headers, known_headers, &HeaderValue::from_static(host), &[]);
         headers.remove("forwarded").expect("it is set")
     };
     let (first, again) = (sent("a"), sent("a"));

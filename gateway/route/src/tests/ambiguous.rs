@@ -4,7 +4,7 @@ use gateway_core::model::{EncodedSlashes, MatrixParameters};
 use gateway_http::path::{Normal, Rejected, normalise};
 use http::uri::PathAndQuery;
 
-use super::{Draft, Found, Query, Table, route, routes};
+use super::{Draft, Query, RouteMatch, Table, route, routes};
 
 impl Draft {
     fn slashes(mut self, encoded_slashes: EncodedSlashes) -> Self {
@@ -35,7 +35,7 @@ fn asked(drafts: &[Draft], target: &str) -> Result<String, Rejected> {
         Normal::Ambiguous(path) => table.resolve(&path, &query(&target))?,
     };
     Ok(match table.find(&query(&target)) {
-        Found::Route { route, .. } => format!("{} {target}", route.name),
+        RouteMatch::Route { route, .. } => format!("{} {target}", route.name),
         _ => format!("none {target}"),
     })
 }

@@ -10,7 +10,7 @@ use gateway_core::model::{Action, HostPattern, Match, PathPattern, PathRule, Res
 use gateway_http::parameters::{captures, decode};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use super::{Found, Query, Table};
+use super::{Query, RouteMatch, Table};
 
 /// A route that grows by what a test says about it.
 #[derive(Clone)]
@@ -77,7 +77,7 @@ fn routes(drafts: impl IntoIterator<Item = Draft>) -> Vec<Arc<Route>> {
             body_bytes: 0,
             buffer_bytes: 0,
             timeout: Default::default(),
-            whole_timeout: None,
+            total_timeout: None,
             upgrades: vec![],
             upgrade_idle: Duration::from_secs(1),
         })
@@ -134,9 +134,9 @@ impl Asked {
 /// The name of the route that answers, `404`, or `405` and what is allowed.
 fn answer(table: &Table, asked: &Asked) -> String {
     match table.find(&asked.query()) {
-        Found::Route { route, .. } => route.name.to_string(),
-        Found::NotFound => "404".to_owned(),
-        Found::MethodNotAllowed { allow } => {
+        RouteMatch::Route { route, .. } => route.name.to_string(),
+        RouteMatch::NotFound => "404".to_owned(),
+        RouteMatch::MethodNotAllowed { allow } => {
             let allow: Vec<_> = allow.iter().map(Method::as_str).collect();
             format!("405 {}", allow.join(", "))
         }
@@ -153,7 +153,7 @@ fn assert_answers(table: &Table, expected: &[(&str, &str)]) {
 fn parameters(table: &Table, request: &str) -> Vec<(String, String)> {
     let asked = ask(request);
     match table.find(&asked.query()) {
-        Found::Route { route, .. } => captures(&route.matches.path, &asked.path)
+        RouteMatch::Route { route, .. } => captures(&route.matches.path, &asked.path)
             .map(|(name, text)| (name.to_owned(), decode(text).into_owned()))
             .collect(),
         other => panic!("no route: {other:?}"),

@@ -20,8 +20,8 @@ use http::{HeaderMap, Method, StatusCode, header};
 use rustls::{ServerConfig, ServerConnection};
 
 use super::{
-    answer::{Answer, Refusal},
-    connections::Seat,
+    api_result::{ApiResult, Refusal},
+    connections::ConnectionState,
     panel::Panel,
 };
 
@@ -68,7 +68,7 @@ impl Rules {
         Ok(Self { tls, access: admin.access.iter().map(known).collect::<io::Result<_>>()? })
     }
 
-    fn find(&self, peer: &Peer, headers: &HeaderMap) -> Answer<Who> {
+    fn find(&self, peer: &Peer, headers: &HeaderMap) -> ApiResult<Operator> {
         if self.access.is_empty() {
             return match peer.address.ip().to_canonical() {
                 ip if !ip.is_loopback() => Err(Refusal::new(
@@ -80,7 +80,7 @@ impl Rules {
                 _ if !is_local(headers) => {
                     Err(Refusal::new(StatusCode::FORBIDDEN, "ask for `localhost` or an address, not for another name"))
                 }
-                ip => Ok(Who { name: ip.to_string().into(), role: Role::Full }),
+                ip => Ok(Operator { name: ip.to_string().into(), role: Role::Full }),
             };
         }
         let token = bearer(headers).map(|token| hash(token.as_bytes()));
@@ -91,7 +91,7 @@ impl Rules {
             KnownBy::Certificate(name) => peer.names.contains(name),
         });
         match found {
-            Some(known) => Ok(Who { name: known.name.clone(), role: known.role }),
+            Some(known) => Ok(Operator { name: known.name.clone(), role: known.role }),
             None => Err(Refusal::new(StatusCode::UNAUTHORIZED, "no token or certificate of `admin.access` was shown")),
         }
     }
@@ -138,13 +138,13 @@ impl Peer {
 
 /// Who asks.
 #[derive(Debug, Clone)]
-pub(super) struct Who {
+pub(super) struct Operator {
     pub(super) name: Arc<str>,
     role: Role,
 }
 
 /// Lets a request in if its operator may do what it asks for, and writes down what is more than reading.
-pub(super) async fn check(State(panel): State<Arc<Panel>>, mut request: Request, next: Next) -> Answer<Response> {
+pub(super) async fn check(State(panel): State<Arc<Panel>>, mut request: Request, next: Next) -> ApiResult<Response> {
     let rules = panel.rules();
     let peer = request.extensions().get::<Peer>().cloned();
     let peer = peer.ok_or_else(|| Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the peer is not known"))?;
@@ -158,7 +158,7 @@ pub(super) async fn check(State(panel): State<Arc<Panel>>, mut request: Request,
         let message = format!("`{}` has the role `read`, and this needs the role `full`", who.name);
         return Err(Refusal::new(StatusCode::FORBIDDEN, message));
     }
-    if let Some(seat) = request.extensions().get::<Arc<Seat>>() {
+    if let Some(seat) = request.extensions().get::<Arc<ConnectionState>>() {
         seat.known();
     }
     let (method, uri) = (request.method().clone(), request.uri().clone());

@@ -10,15 +10,15 @@ use std::{
 
 use crate::app::{Source, StartError};
 
-/// On which terms.
-pub(in crate::app) struct Terms {
+/// Options of applying a configuration.
+pub(in crate::app) struct ApplyOptions {
     /// Only where one of these revisions is in force still; none for whichever it is.
     pub(super) expected: Option<Vec<u64>>,
     /// Into the configuration file too.
     pub(super) write: bool,
 }
 
-/// It is in force.
+/// The configuration is active.
 #[derive(Debug)]
 pub(in crate::app) struct Applied {
     /// Why it is not in the configuration file.
@@ -33,7 +33,7 @@ pub(in crate::app) enum NotApplied {
     Start(StartError),
 }
 
-impl Terms {
+impl ApplyOptions {
     /// Writes what is in force now where it comes from, if that is wanted and can be.
     pub(in crate::app) async fn keep(&self, source: &Source, text: &Arc<str>) -> Applied {
         let not_written = match source {
@@ -48,13 +48,15 @@ impl Terms {
         if let Some(why) = &not_written
             && self.write
         {
-            tracing::warn!("the configuration in force is not in a file, and will be lost at the next start: {why}");
+            tracing::warn!(
+                "the active configuration was not written to a file and will be lost at the next start: {why}"
+            );
         }
         Applied { not_written }
     }
 }
 
-/// Whole or not at all: whoever reads it meanwhile reads the old one. A link stays one.
+/// Atomic: a concurrent reader sees the old file. A symbolic link stays one.
 fn replace(file: &Path, text: &str) -> io::Result<()> {
     let file = fs::canonicalize(file)?;
     let folder = file.parent().unwrap_or(Path::new("/"));
@@ -70,7 +72,7 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
         })
         .and_then(|()| fs::rename(&beside, &file));
     if written.is_err() {
-        // What is left of it is of no use.
+        // The incomplete file is removed.
         let _ = fs::remove_file(&beside);
     }
     written.map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display())))

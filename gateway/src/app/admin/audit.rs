@@ -20,7 +20,7 @@ const KEPT: usize = 256;
 pub(super) struct Change {
     /// Seconds since 1970.
     at: f64,
-    who: String,
+    operator: String,
     method: String,
     /// Path and query.
     target: String,
@@ -32,12 +32,12 @@ pub(super) struct Change {
 pub(super) struct Audit(Mutex<VecDeque<Change>>);
 
 impl Audit {
-    pub(super) fn note(&self, who: &str, method: &Method, uri: &Uri, status: StatusCode) {
+    pub(super) fn note(&self, operator: &str, method: &Method, uri: &Uri, status: StatusCode) {
         let target: String = uri.path_and_query().map_or("", |target| target.as_str()).chars().take(512).collect();
         let status = status.as_u16();
-        tracing::info!(target: "gateway::audit", who, method = method.as_str(), target_path = target, status, "admin API request");
+        tracing::info!(target: "gateway::audit", operator, method = method.as_str(), target_path = target, status, "admin API request");
         let at = seconds(SystemTime::now());
-        let change = Change { at, who: who.to_owned(), method: method.as_str().to_owned(), target, status };
+        let change = Change { at, operator: operator.to_owned(), method: method.as_str().to_owned(), target, status };
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= KEPT {
             kept.pop_front();

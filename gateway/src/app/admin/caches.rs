@@ -8,12 +8,12 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    answer::{Answer, Named, Refusal},
+    api_result::{ApiResult, Named, Refusal},
     panel::Panel,
     purge::Order,
 };
 
-/// What was forgotten.
+/// The result of a purge.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Purged {
     /// Keys, of this gateway.
@@ -38,21 +38,21 @@ struct What {
     all: Option<String>,
 }
 
-/// Forgets responses that a plugin keeps in a bucket, here and in the gateways that share its state.
+/// Purges cached responses of a bucket, in this gateway and in those that share its state.
 #[utoipa::path(delete, path = "/cache/{bucket}", tag = "traffic", params(("bucket" = String, Path), What),
     responses((status = 200, body = Purged)))]
 pub(super) async fn purge(
     State(panel): State<Arc<Panel>>,
     Named(bucket): Named<String>,
     uri: Uri,
-) -> Answer<Json<Purged>> {
+) -> ApiResult<Json<Purged>> {
     let order = Order::read(bucket, uri.query().unwrap_or_default());
     let order = order.map_err(|expected| Refusal::new(StatusCode::BAD_REQUEST, expected))?;
     // Here first, and counted: the word of it comes back to this gateway too.
     let purged = panel.shared.responses.purge(&order.bucket, &order.what());
     if let Some(Err(failure)) = panel.shared.remote.get().map(|remote| remote.purge(&order.bucket, &order.what())) {
-        tracing::warn!(bucket = order.bucket, what = ?order.what(), ?failure, "other gateways do not hear of a purge");
+        tracing::warn!(bucket = order.bucket, what = ?order.what(), ?failure, "cache purge not sent to the other gateways");
     }
-    tracing::info!(bucket = order.bucket, what = ?order.what(), purged, "responses were purged");
+    tracing::info!(bucket = order.bucket, what = ?order.what(), purged, "cached responses purged");
     Ok(Json(Purged { purged }))
 }

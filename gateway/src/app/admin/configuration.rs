@@ -14,47 +14,47 @@ use similar::TextDiff;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    access::Who,
-    answer::{Answer, Asked, Misfit, Named, Refusal, Text, misfits},
-    applying::{NotApplied, Terms},
+    access::Operator,
+    api_result::{ApiResult, Asked, Misfit, Named, Refusal, Text, misfits},
+    applying::{ApplyOptions, NotApplied},
     history::{Origin, Revision},
     panel::{Panel, seconds},
 };
 use crate::app::{StartError, snapshot};
 
-/// A configuration that was in force.
+/// A revision: a configuration that is or was active.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RevisionView {
     id: u64,
     /// Since when, in seconds since 1970.
     at: f64,
-    /// `start`, `reload` (the file changed, or a signal asked for it), `operator`, `back` (an operator went back).
+    /// `start`, `reload` (the file changed, or a signal asked for it), `operator`, `rollback`.
     origin: &'static str,
     /// The operator.
     #[serde(skip_serializing_if = "Option::is_none")]
-    who: Option<String>,
-    /// The revision that was gone back to.
+    operator: Option<String>,
+    /// The revision that was rolled back to.
     #[serde(skip_serializing_if = "Option::is_none")]
-    back_to: Option<u64>,
+    rolled_back_to: Option<u64>,
     bytes: usize,
-    /// It is the one in force.
-    present: bool,
+    /// It is the active one.
+    active: bool,
 }
 
 impl RevisionView {
     fn of(revision: &Revision, present: u64) -> Self {
-        let (origin, who, back_to) = match &revision.origin {
+        let (origin, operator, rolled_back_to) = match &revision.origin {
             Origin::Start => ("start", None, None),
             Origin::Reload => ("reload", None, None),
-            Origin::Operator(who) => ("operator", Some(who.clone()), None),
-            Origin::Back(who, to) => ("back", Some(who.clone()), Some(*to)),
+            Origin::Operator(operator) => ("operator", Some(operator.clone()), None),
+            Origin::Back(operator, to) => ("rollback", Some(operator.clone()), Some(*to)),
         };
         let (id, bytes) = (revision.id, revision.text.len());
-        Self { id, at: seconds(revision.at), origin, who, back_to, bytes, present: id == present }
+        Self { id, at: seconds(revision.at), origin, operator, rolled_back_to, bytes, active: id == present }
     }
 }
 
-/// What became of a configuration that was sent.
+/// The result of applying a configuration.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct InForce {
     /// Its number.
@@ -64,23 +64,23 @@ pub(super) struct InForce {
     /// Why it was not.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_written: Option<String>,
-    /// What is allowed and makes no sense.
+    /// Warnings: valid, but probably a mistake.
     warnings: Vec<Misfit>,
 }
 
-/// Whether a configuration could be put in force.
+/// The result of validating a configuration.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Judgement {
     valid: bool,
     problems: Vec<Misfit>,
-    /// What is allowed and makes no sense.
+    /// Warnings: valid, but probably a mistake.
     warnings: Vec<Misfit>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Writing {
-    /// `false`: in force until the next start or reload, and not written to the file.
+    /// `false`: active until the next start or reload, and not written to the file.
     #[serde(default = "yes")]
     write: bool,
 }
@@ -96,43 +96,44 @@ pub(super) struct Compared {
     from: Option<u64>,
 }
 
-/// The configuration in force as it was typed, but for secrets, which have placeholders such as `<masked 1>`. `ETag` has its number.
+/// The active configuration as written, with placeholders such as `<masked 1>` for secrets. `ETag` is its
+/// revision.
 #[utoipa::path(get, path = "/config", tag = "configuration",
     responses((status = 200, content_type = "application/yaml", body = Object)))]
-pub(super) async fn present(State(panel): State<Arc<Panel>>) -> Answer<Response> {
+pub(super) async fn present(State(panel): State<Arc<Panel>>) -> ApiResult<Response> {
     let history = panel.history();
     history.present().map(yaml).ok_or_else(|| Refusal::not_found("revision", "present"))
 }
 
-/// Puts another configuration in force, if nothing is wrong with it, and writes it to the configuration file. Placeholders of
-/// the present one's secrets are replaced by them, where a secret stands.
-/// With `If-Match` only where the revision of that number is in force still; with placeholders it is needed.
+/// Applies a configuration if it is valid, and writes it to the configuration file. Placeholders of the
+/// present one's secrets are replaced by them, where a secret stands. With `If-Match`, only if that revision
+/// is still active; required with placeholders.
 #[utoipa::path(put, path = "/config", tag = "configuration", params(Writing),
     request_body(content = Object, content_type = "application/yaml", description = "A configuration: docs and editors know its schema by `gateway schema`"),
     responses((status = 200, body = InForce)))]
 pub(super) async fn apply(
     State(panel): State<Arc<Panel>>,
-    Extension(who): Extension<Who>,
+    Extension(operator): Extension<Operator>,
     headers: HeaderMap,
     Asked(writing): Asked<Writing>,
     Text(text): Text,
-) -> Answer<Json<InForce>> {
+) -> ApiResult<Json<InForce>> {
     let expected = expected(&headers);
     let whole = unmasked(&panel, &text)?;
     if whole != text && expected.is_none() {
         let message = "secrets that have numbers in their places are those of one revision: say which by `If-Match`";
         return Err(Refusal::new(StatusCode::PRECONDITION_REQUIRED, message));
     }
-    let terms = Terms { expected, write: writing.write };
-    put_in_force(&panel, whole, Origin::Operator(who.name.to_string()), terms).await
+    let options = ApplyOptions { expected, write: writing.write };
+    put_in_force(&panel, whole, Origin::Operator(operator.name.to_string()), options).await
 }
 
-/// Says what is wrong with a configuration, and changes nothing. It needs the role `full`: files and variables are read,
+/// Validates a configuration without applying it. It needs the role `full`: files and variables are read,
 /// components are fetched, and those that are approved run.
 #[utoipa::path(post, path = "/config/validate", tag = "configuration",
     request_body(content = serde_json::Value, content_type = "application/yaml", description = "A configuration: docs and editors know its schema by `gateway schema`"),
     responses((status = 200, body = Judgement)))]
-pub(super) async fn validate(State(panel): State<Arc<Panel>>, Text(text): Text) -> Answer<Json<Judgement>> {
+pub(super) async fn validate(State(panel): State<Arc<Panel>>, Text(text): Text) -> ApiResult<Json<Judgement>> {
     let text = unmasked(&panel, &text)?;
     let busy = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the gateway is ending");
     let _turn = panel.checking.acquire().await.map_err(busy)?;
@@ -153,7 +154,7 @@ pub(super) async fn validate(State(panel): State<Arc<Panel>>, Text(text): Text) 
     }))
 }
 
-/// The configurations that were in force since the process began, the newest first; the last 32 of them.
+/// The last 32 active configurations since the process started, the newest first.
 #[utoipa::path(get, path = "/config/revisions", tag = "configuration",
     responses((status = 200, body = Vec<RevisionView>)))]
 pub(super) async fn revisions(State(panel): State<Arc<Panel>>) -> Json<Vec<RevisionView>> {
@@ -165,7 +166,7 @@ pub(super) async fn revisions(State(panel): State<Arc<Panel>>) -> Json<Vec<Revis
 /// One of them as it was typed, but for secrets, which have numbers in their places.
 #[utoipa::path(get, path = "/config/revisions/{id}", tag = "configuration", params(("id" = u64, Path)),
     responses((status = 200, content_type = "application/yaml", body = Object)))]
-pub(super) async fn revision(State(panel): State<Arc<Panel>>, Named(id): Named<u64>) -> Answer<Response> {
+pub(super) async fn revision(State(panel): State<Arc<Panel>>, Named(id): Named<u64>) -> ApiResult<Response> {
     let history = panel.history();
     history.get(id).map(yaml).ok_or_else(|| Refusal::not_found("revision", &id.to_string()))
 }
@@ -178,7 +179,7 @@ pub(super) async fn diff(
     State(panel): State<Arc<Panel>>,
     Named(id): Named<u64>,
     Asked(compared): Asked<Compared>,
-) -> Answer<Response> {
+) -> ApiResult<Response> {
     let (old, new, from) = {
         let history = panel.history();
         let text = |id: u64| history.get(id).map(|revision| revision.masked().text.clone());
@@ -200,24 +201,24 @@ pub(super) async fn diff(
     Ok(([(header::CONTENT_TYPE, HeaderValue::from_static("text/x-diff; charset=utf-8"))], diff).into_response())
 }
 
-/// Goes back to one of them: puts it in force again, if nothing is wrong with it now.
+/// Rolls back to a revision if it is still valid.
 #[utoipa::path(post, path = "/config/revisions/{id}/activate", tag = "configuration",
     params(("id" = u64, Path), Writing), responses((status = 200, body = InForce)))]
 pub(super) async fn activate(
     State(panel): State<Arc<Panel>>,
-    Extension(who): Extension<Who>,
+    Extension(operator): Extension<Operator>,
     headers: HeaderMap,
     Named(id): Named<u64>,
     Asked(writing): Asked<Writing>,
-) -> Answer<Json<InForce>> {
+) -> ApiResult<Json<InForce>> {
     let text = panel.history().get(id).map(|revision| revision.text.to_string());
     let text = text.ok_or_else(|| Refusal::not_found("revision", &id.to_string()))?;
-    let terms = Terms { expected: expected(&headers), write: writing.write };
-    put_in_force(&panel, text, Origin::Back(who.name.to_string(), id), terms).await
+    let options = ApplyOptions { expected: expected(&headers), write: writing.write };
+    put_in_force(&panel, text, Origin::Back(operator.name.to_string(), id), options).await
 }
 
 /// What was shown without its secrets gets those of the present revision back.
-fn unmasked(panel: &Panel, text: &str) -> Answer<String> {
+fn unmasked(panel: &Panel, text: &str) -> ApiResult<String> {
     let unmasked = panel.history().present().map(|revision| revision.unmask(text));
     let unmasked = unmasked.unwrap_or_else(|| Ok(text.to_owned()));
     unmasked.map_err(|Unmaskable(why)| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, why))
@@ -230,8 +231,8 @@ fn expected(headers: &HeaderMap) -> Option<Vec<u64>> {
     (wanted.trim() != "*").then(|| wanted.split(',').filter_map(number).collect())
 }
 
-async fn put_in_force(panel: &Panel, text: String, origin: Origin, terms: Terms) -> Answer<Json<InForce>> {
-    let applied = panel.apply(text, origin, terms).await?.map_err(|why| match why {
+async fn put_in_force(panel: &Panel, text: String, origin: Origin, options: ApplyOptions) -> ApiResult<Json<InForce>> {
+    let applied = panel.apply(text, origin, options).await?.map_err(|why| match why {
         NotApplied::Unexpected(present) => {
             let message = format!("revision {present} is in force by now: look at it first");
             Refusal::new(StatusCode::PRECONDITION_FAILED, message)

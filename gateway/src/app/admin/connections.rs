@@ -27,11 +27,11 @@ const STALL: Duration = Duration::from_secs(30);
 /// All connections that are open.
 pub(super) struct Connections {
     began: Instant,
-    seats: Mutex<Vec<Arc<Seat>>>,
+    states: Mutex<Vec<Arc<ConnectionState>>>,
 }
 
 /// One of them.
-pub(super) struct Seat {
+pub(super) struct ConnectionState {
     /// When a byte moved last, in milliseconds.
     moved: AtomicU64,
     doing: AtomicU8,
@@ -43,7 +43,7 @@ pub(super) struct Seat {
 enum Doing {
     /// No request is under way: its head is not there yet.
     Nothing = 0,
-    /// A request of whoever it may be.
+    /// A request that is not authenticated yet.
     Anything = 1,
     /// A request of an operator.
     Operating = 2,
@@ -51,26 +51,30 @@ enum Doing {
 
 impl Connections {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { began: Instant::now(), seats: Mutex::default() })
+        Arc::new(Self { began: Instant::now(), states: Mutex::default() })
     }
 
     /// A place for a new connection. If there is none left, the least important one that has waited longest loses its own.
-    pub(super) fn enter(self: &Arc<Self>) -> Place {
+    pub(super) fn enter(self: &Arc<Self>) -> ConnectionSlot {
         let now = self.now();
-        let seat = Arc::new(Seat { moved: AtomicU64::new(now), doing: AtomicU8::default(), given_up: Notify::new() });
-        let mut seats = self.seats();
-        if seats.len() >= MAX_CONNECTIONS {
-            let rank = |seat: &Seat| (seat.doing.load(Relaxed), seat.moved.load(Relaxed));
-            if let Some((at, _)) = seats.iter().enumerate().min_by_key(|(_, seat)| rank(seat)) {
-                seats.remove(at).given_up.notify_one();
+        let state = Arc::new(ConnectionState {
+            moved: AtomicU64::new(now),
+            doing: AtomicU8::default(),
+            given_up: Notify::new(),
+        });
+        let mut states = self.states();
+        if states.len() >= MAX_CONNECTIONS {
+            let rank = |state: &ConnectionState| (state.doing.load(Relaxed), state.moved.load(Relaxed));
+            if let Some((at, _)) = states.iter().enumerate().min_by_key(|(_, state)| rank(state)) {
+                states.remove(at).given_up.notify_one();
             }
         }
-        seats.push(seat.clone());
-        Place { seat, connections: self.clone() }
+        states.push(state.clone());
+        ConnectionSlot { state, connections: self.clone() }
     }
 
-    fn seats(&self) -> MutexGuard<'_, Vec<Arc<Seat>>> {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+    fn states(&self) -> MutexGuard<'_, Vec<Arc<ConnectionState>>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn now(&self) -> u64 {
@@ -79,34 +83,34 @@ impl Connections {
 }
 
 /// A connection's place, until it is dropped.
-pub(super) struct Place {
-    seat: Arc<Seat>,
+pub(super) struct ConnectionSlot {
+    state: Arc<ConnectionState>,
     connections: Arc<Connections>,
 }
 
-impl Place {
-    pub(super) fn seat(&self) -> Arc<Seat> {
-        self.seat.clone()
+impl ConnectionSlot {
+    pub(super) fn state(&self) -> Arc<ConnectionState> {
+        self.state.clone()
     }
 
     /// Ends when another connection has taken the place.
     pub(super) async fn given_up(&self) {
-        self.seat.given_up.notified().await;
+        self.state.given_up.notified().await;
     }
 
     /// The connection's stream, whose progress is noted.
     pub(super) fn noting<S>(&self, stream: S) -> Noting<S> {
-        Noting { stream, seat: self.seat.clone(), connections: self.connections.clone(), stalled: None }
+        Noting { stream, state: self.state.clone(), connections: self.connections.clone(), stalled: None }
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.connections.seats().retain(|seat| !Arc::ptr_eq(seat, &self.seat));
+        self.connections.states().retain(|state| !Arc::ptr_eq(state, &self.state));
     }
 }
 
-impl Seat {
+impl ConnectionState {
     /// A request begins.
     pub(super) fn begin(&self) {
         self.doing.store(Doing::Anything as u8, Relaxed);
@@ -121,18 +125,18 @@ impl Seat {
 /// A response's body. With its end the request is over.
 pub(super) struct Ending<B> {
     body: B,
-    seat: Arc<Seat>,
+    state: Arc<ConnectionState>,
 }
 
 impl<B> Ending<B> {
-    pub(super) fn new(body: B, seat: Arc<Seat>) -> Self {
-        Self { body, seat }
+    pub(super) fn new(body: B, state: Arc<ConnectionState>) -> Self {
+        Self { body, state }
     }
 }
 
 impl<B> Drop for Ending<B> {
     fn drop(&mut self) {
-        self.seat.doing.store(Doing::Nothing as u8, Relaxed);
+        self.state.doing.store(Doing::Nothing as u8, Relaxed);
     }
 }
 
@@ -156,7 +160,7 @@ impl<B: Body + Unpin> Body for Ending<B> {
 /// A stream that fails when the client takes nothing for `STALL`.
 pub(super) struct Noting<S> {
     stream: S,
-    seat: Arc<Seat>,
+    state: Arc<ConnectionState>,
     connections: Arc<Connections>,
     stalled: Option<Pin<Box<Sleep>>>,
 }
@@ -164,7 +168,7 @@ pub(super) struct Noting<S> {
 impl<S> Noting<S> {
     fn moved(&mut self) {
         self.stalled = None;
-        self.seat.moved.store(self.connections.now(), Relaxed);
+        self.state.moved.store(self.connections.now(), Relaxed);
     }
 
     /// What is written cannot go on.
@@ -180,7 +184,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Noting<S> {
         let before = buffer.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
         if buffer.filled().len() > before {
-            self.seat.moved.store(self.connections.now(), Relaxed);
+            self.state.moved.store(self.connections.now(), Relaxed);
         }
         Poll::Ready(read)
     }
@@ -218,21 +222,21 @@ mod tests {
             places.push(connections.enter());
             tokio::time::advance(Duration::from_millis(1)).await;
         }
-        places[0].seat.begin();
-        places[1].seat.known();
+        places[0].state.begin();
+        places[1].state.known();
         // The one of a request that is over is as good as any.
-        places[2].seat.begin();
-        drop(Ending::new((), places[2].seat()));
+        places[2].state.begin();
+        drop(Ending::new((), places[2].state()));
         let _noting = places[3].noting(());
-        places[3].seat.moved.store(connections.now(), Relaxed);
+        places[3].state.moved.store(connections.now(), Relaxed);
         let _new = [connections.enter(), connections.enter()];
         for (at, given_up) in [(0, false), (1, false), (2, true), (3, false), (4, true), (5, false)] {
             let soon = tokio::time::timeout(Duration::ZERO, places[at].given_up()).await;
             assert_eq!(soon.is_ok(), given_up, "{at}");
         }
-        assert_eq!(connections.seats().len(), MAX_CONNECTIONS);
+        assert_eq!(connections.states().len(), MAX_CONNECTIONS);
         drop(places);
-        assert_eq!(connections.seats().len(), 2);
+        assert_eq!(connections.states().len(), 2);
     }
 
     #[tokio::test(start_paused = true)]

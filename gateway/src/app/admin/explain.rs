@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    answer::{Answer, Refusal, Told},
+    api_result::{ApiResult, Refusal, Told},
     panel::Panel,
     routes::{ActionView, MatchView, names, secret_conditions},
 };
@@ -73,7 +73,7 @@ pub(super) struct Considered {
 pub(super) async fn explain(
     State(panel): State<Arc<Panel>>,
     Told(question): Told<Question>,
-) -> Answer<Json<Explained>> {
+) -> ApiResult<Json<Explained>> {
     let Question { method, url, headers } = question;
     let asked = Asked::parse(&method, &url, &headers);
     let asked = asked.map_err(|why| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, why))?;

@@ -16,7 +16,7 @@ const BYTES: usize = 32 * 1024 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::app) enum Origin {
     Start,
-    /// The file or one that it names has changed, or somebody asked for a reload.
+    /// The file or one that it names has changed, or a reload was requested.
     Reload,
     /// An operator sent it.
     Operator(String),
@@ -31,7 +31,7 @@ pub(super) struct Revision {
     pub(super) text: Arc<str>,
     /// What tells its secrets from other values.
     sensitive: Arc<Sensitive>,
-    /// Its text without secrets, as soon as somebody wants to see it.
+    /// Its text without secrets, computed on first use.
     masked: OnceLock<Masked>,
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{
-    answer::{Answer, Refusal, Told},
+    api_result::{ApiResult, Refusal, Told},
     panel::Panel,
 };
 
@@ -26,7 +26,7 @@ pub(super) struct Level {
 
 /// The log's level.
 #[utoipa::path(get, path = "/log-level", tag = "gateway", responses((status = 200, body = Level)))]
-pub(super) async fn level(State(panel): State<Arc<Panel>>) -> Answer<Json<Level>> {
+pub(super) async fn level(State(panel): State<Arc<Panel>>) -> ApiResult<Json<Level>> {
     let level = panel.shared.log_level();
     level.map(|level| Json(Level { level })).ok_or_else(none)
 }
@@ -34,7 +34,7 @@ pub(super) async fn level(State(panel): State<Arc<Panel>>) -> Answer<Json<Level>
 /// Another level for the log, until a reload brings one or the process ends.
 #[utoipa::path(put, path = "/log-level", tag = "gateway", request_body = Level,
     responses((status = 200, body = Level)))]
-pub(super) async fn set_level(State(panel): State<Arc<Panel>>, Told(asked): Told<Level>) -> Answer<Json<Level>> {
+pub(super) async fn set_level(State(panel): State<Arc<Panel>>, Told(asked): Told<Level>) -> ApiResult<Json<Level>> {
     if asked.level.len() > LEVEL {
         return Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, format!("a level has up to {LEVEL} characters")));
     }

@@ -2,7 +2,7 @@
 //! an operator may look at or change.
 
 mod access;
-mod answer;
+mod api_result;
 mod applying;
 mod audit;
 mod caches;
@@ -38,12 +38,12 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 pub(super) use access::Rules;
-pub(super) use applying::{Applied, NotApplied, Terms};
+pub(super) use applying::{Applied, ApplyOptions, NotApplied};
 pub(super) use history::Origin;
 pub(super) use panel::Panel;
 
 use access::Peer;
-use connections::{Connections, Ending, Noting, Seat};
+use connections::{ConnectionState, Connections, Ending, Noting};
 
 /// After an accept that failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -77,7 +77,7 @@ pub(super) async fn serve(socket: StdListener, panel: Arc<Panel>, mut ends: Ends
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept an operator's connection");
+                tracing::warn!(%error, "cannot accept an admin connection");
                 // Running out of descriptors passes, and is not to be asked for again and again meanwhile.
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
@@ -86,11 +86,11 @@ pub(super) async fn serve(socket: StdListener, panel: Arc<Panel>, mut ends: Ends
         let (router, tls) = (router.clone(), panel.rules().tls.clone());
         let (place, ends) = (connections.enter(), ends.clone());
         tokio::task::spawn_local(async move {
-            let (seat, stream) = (place.seat(), place.noting(stream));
+            let (state, stream) = (place.state(), place.noting(stream));
             let serving = async {
                 match tls {
-                    None => connection(stream, Peer::plain(address), seat, router, ends).await,
-                    Some(config) => secured(stream, address, seat, TlsAcceptor::from(config), router, ends).await,
+                    None => connection(stream, Peer::plain(address), state, router, ends).await,
+                    Some(config) => secured(stream, address, state, TlsAcceptor::from(config), router, ends).await,
                 }
             };
             let served = tokio::select! {
@@ -98,7 +98,7 @@ pub(super) async fn serve(socket: StdListener, panel: Arc<Panel>, mut ends: Ends
                 () = place.given_up() => Err("another one took its place".into()),
             };
             if let Err(error) = served {
-                tracing::debug!(error = &*error, "operator's connection ended");
+                tracing::debug!(error = &*error, "admin connection ended");
             }
         });
         // Otherwise many that come at once would take each other's places before any of them was looked at.
@@ -111,37 +111,37 @@ type Ended = Result<(), Box<dyn std::error::Error>>;
 async fn secured(
     stream: Noting<TcpStream>,
     address: SocketAddr,
-    seat: Arc<Seat>,
+    state: Arc<ConnectionState>,
     acceptor: TlsAcceptor,
     router: Router,
     ends: Ends,
 ) -> Ended {
     let stream = tokio::time::timeout(HEAD_TIMEOUT, acceptor.accept(stream)).await??;
     let peer = Peer::secured(address, stream.get_ref().1);
-    connection(stream, peer, seat, router, ends).await
+    connection(stream, peer, state, router, ends).await
 }
 
 async fn connection(
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
     peer: Peer,
-    seat: Arc<Seat>,
+    state: Arc<ConnectionState>,
     router: Router,
     mut ends: Ends,
 ) -> Ended {
     let ended = ends.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        seat.begin();
+        state.begin();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer.clone());
-        request.extensions_mut().insert(seat.clone());
-        let (router, seat, ended) = (router.clone(), seat.clone(), ended.clone());
+        request.extensions_mut().insert(state.clone());
+        let (router, state, ended) = (router.clone(), state.clone(), ended.clone());
         async move {
             let mut response = router.oneshot(request).await?;
             // The sender is gone.
             if ended.has_changed().is_err() {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Ok::<_, Infallible>(response.map(|body| Ending::new(body, seat)))
+            Ok::<_, Infallible>(response.map(|body| Ending::new(body, state)))
         }
     });
     let mut connection = std::pin::pin!(

@@ -1,5 +1,6 @@
-//! The dashboard: three files that `cargo xtask dashboard` makes of the folder `dashboard`, kept beside their source so that
-//! whoever builds the gateway needs no Node.js. They hold nothing that is secret; what they show they ask the API for.
+//! The dashboard: three files that `cargo xtask dashboard` makes of the folder `dashboard`, kept beside their
+//! source so that building the gateway needs no Node.js. They hold nothing that is secret; what they show
+//! they ask the API for.
 
 use axum::{
     Router,

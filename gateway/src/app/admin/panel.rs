@@ -14,8 +14,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{
     access::Rules,
-    answer::{Answer, Refusal},
-    applying::{Applied, NotApplied, Terms},
+    api_result::{ApiResult, Refusal},
+    applying::{Applied, ApplyOptions, NotApplied},
     audit::Audit,
     history::{History, Origin},
 };
@@ -108,21 +108,21 @@ impl Panel {
         &self,
         text: String,
         origin: Origin,
-        terms: Terms,
-    ) -> Answer<Result<Applied, NotApplied>> {
+        options: ApplyOptions,
+    ) -> ApiResult<Result<Applied, NotApplied>> {
         let gone = || Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the gateway is ending");
         let orders = self.orders.upgrade().ok_or_else(gone)?;
         let (reply, answer) = oneshot::channel();
-        orders.send(Order::Apply { text, origin, terms, reply }).await.map_err(|_| gone())?;
+        orders.send(Order::Apply { text, origin, options, reply }).await.map_err(|_| gone())?;
         answer.await.map_err(|_| gone())
     }
 }
 
 impl Panel {
     /// The revision in force, where it is none of those that were expected.
-    pub(in crate::app) fn is_as_expected(&self, terms: &Terms) -> Result<(), u64> {
+    pub(in crate::app) fn is_as_expected(&self, options: &ApplyOptions) -> Result<(), u64> {
         let present = self.history().present().map_or(0, |revision| revision.id);
-        let expected = terms.expected.as_ref().is_none_or(|expected| expected.contains(&present));
+        let expected = options.expected.as_ref().is_none_or(|expected| expected.contains(&present));
         if expected { Ok(()) } else { Err(present) }
     }
 

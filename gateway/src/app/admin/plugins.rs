@@ -28,11 +28,11 @@ pub(super) struct PluginView {
     bytes: usize,
     /// `request`, `response`, `complete`.
     phases: Vec<&'static str>,
-    /// It may wait for the network or for bodies, so its calls cost a little more.
+    /// It can wait for the network or for bodies, so its calls run on fibers.
     waits: bool,
     /// The interfaces that it imports.
     imports: Vec<String>,
-    /// What it wants to touch and may: names by kind, `*` for all.
+    /// The grants that it uses: names by kind, `*` for all.
     grants: BTreeMap<&'static str, Vec<String>>,
     /// `shared`, `request`.
     isolation: &'static str,
@@ -44,7 +44,7 @@ pub(super) struct PluginView {
     calls: Vec<CallStats>,
 }
 
-/// A breakdown of a plugin.
+/// A trap of a plugin.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct TrapView {
     /// Seconds since 1970.
@@ -117,7 +117,7 @@ fn granted(names: &Names) -> Vec<String> {
     }
 }
 
-/// The last breakdowns of all plugins, the newest first.
+/// The last traps of all plugins, the newest first.
 #[utoipa::path(get, path = "/plugins/traps", tag = "plugins", responses((status = 200, body = Vec<TrapView>)))]
 pub(super) async fn traps(State(panel): State<Arc<Panel>>) -> Json<Vec<TrapView>> {
     // A plugin that panics may say why, in words with a secret.

@@ -23,7 +23,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     access,
-    answer::{Answer, Misfit, Refusal},
+    api_result::{ApiResult, Misfit, Refusal},
     audit, caches, certificates, configuration, explain, logs, page,
     panel::{Panel, seconds},
     plugins, routes as route_pages, scrape, stats, tails, upstreams,
@@ -177,14 +177,14 @@ async fn state_ready(State(panel): State<Arc<Panel>>) -> Response {
     }
 }
 
-async fn nothing() -> Answer<()> {
+async fn nothing() -> ApiResult<()> {
     Err(Refusal::new(
         StatusCode::NOT_FOUND,
         "there are the dashboard at /, /healthz, /readyz, /metrics, and what /api/v1/openapi.json describes",
     ))
 }
 
-async fn other_method() -> Answer<()> {
+async fn other_method() -> ApiResult<()> {
     Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "the path has other methods"))
 }
 

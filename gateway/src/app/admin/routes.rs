@@ -27,7 +27,7 @@ pub(super) struct RouteView {
     /// In their order, the global ones first.
     plugins: Vec<String>,
     action: ActionView,
-    /// Requests by class of status.
+    /// Requests by status class.
     requests: Numbers,
     duration: Durations,
 }

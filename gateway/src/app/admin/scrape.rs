@@ -11,7 +11,7 @@ use gateway_telemetry::text_format::{OPENMETRICS, TEXT, from_openmetrics};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
-    answer::{Answer, Refusal},
+    api_result::{ApiResult, Refusal},
     panel::Panel,
 };
 
@@ -71,7 +71,7 @@ fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Vec<Item<'a>> {
 }
 
 /// All metrics.
-pub(super) async fn metrics(State(panel): State<Arc<Panel>>, headers: HeaderMap) -> Answer<Response> {
+pub(super) async fn metrics(State(panel): State<Arc<Panel>>, headers: HeaderMap) -> ApiResult<Response> {
     let (format, gzip) = (format(&headers), takes_gzip(&headers));
     // Many series take a while, and health is answered meanwhile. One page at a time: the next ones wait, and take no memory.
     let ending = |_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "the gateway is ending");

@@ -16,7 +16,7 @@ pub(super) fn numbers(counts: &Counts) -> Numbers {
     counts.iter().filter(|(_, count)| *count > 0).copied().collect()
 }
 
-/// All that was counted since the start.
+/// All counters since the start.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Stats {
     /// Seconds since 1970.
@@ -25,7 +25,7 @@ pub(super) struct Stats {
     bounds: Vec<f64>,
     /// Open client connections.
     connections: u64,
-    /// Exchanges and connections that the gateway itself ended, by reason.
+    /// Requests and connections that the gateway itself ended, by reason.
     failures: Numbers,
     routes: Vec<RouteStats>,
     plugins: Vec<CallStats>,
@@ -37,16 +37,16 @@ pub(super) struct Stats {
 pub(super) struct RouteStats {
     /// Empty for those that match none.
     route: String,
-    /// By class of status; `none` where the client left before.
+    /// By status class; `none` if the client disconnected before a response.
     requests: Numbers,
     duration: Durations,
 }
 
-/// How long things took.
+/// A histogram of durations.
 #[derive(Debug, Default, Serialize, ToSchema)]
 pub(super) struct Durations {
     count: u64,
-    /// All together.
+    /// The sum in seconds.
     seconds: f64,
     /// How many there are between the bound before and the one of the same place.
     buckets: Vec<u64>,
@@ -65,12 +65,12 @@ pub(super) struct CallStats {
     plugin: String,
     /// Empty for exchanges that match none.
     route: String,
-    /// By phase: `request`, `response`, `complete`, `part`.
+    /// By phase: `request`, `response`, `complete`, `body_chunk`.
     calls: Numbers,
     /// By phase.
     nanoseconds: Numbers,
-    /// Requests that it answered.
-    answers: u64,
+    /// Requests that the plugin responded to itself.
+    local_replies: u64,
     /// By kind: `error`, `trap`, `timeout`, `memory`, `busy`.
     failures: Numbers,
 }
@@ -82,7 +82,7 @@ impl CallStats {
             route: figures.route.to_string(),
             calls: numbers(&figures.calls),
             nanoseconds: numbers(&figures.nanos),
-            answers: figures.answers,
+            local_replies: figures.local_replies,
             failures: numbers(&figures.failures),
         }
     }
@@ -92,7 +92,7 @@ impl CallStats {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct UpstreamStats {
     upstream: String,
-    /// By class of status; `none` without a response.
+    /// By status class; `none` without a response.
     requests: Numbers,
     duration: Durations,
     /// Open connections.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    answer::{Answer, Asked, Refusal},
+    api_result::{ApiResult, Asked, Refusal},
     panel::{Panel, seconds},
 };
 
@@ -78,7 +78,7 @@ pub(super) struct Ended {
 pub(super) async fn tail(
     State(panel): State<Arc<Panel>>,
     Asked(wanted): Asked<Wanted>,
-) -> Answer<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
+) -> ApiResult<Sse<impl Stream<Item = Result<Event, Infallible>>>> {
     let status = wanted.status.as_deref().map(Statuses::parse).transpose()?;
     let too_many = || Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "others watch already, and there may be no more");
     let watcher = panel.shared.tail.watch().ok_or_else(too_many)?;
@@ -104,7 +104,7 @@ enum Statuses {
 }
 
 impl Statuses {
-    fn parse(text: &str) -> Answer<Self> {
+    fn parse(text: &str) -> ApiResult<Self> {
         let class =
             text.strip_suffix("xx").and_then(|class| class.parse().ok()).filter(|class| (1..=5).contains(class));
         let one = || text.parse().ok().filter(|status| (100..=599).contains(status)).map(Self::One);

@@ -16,8 +16,8 @@ use gateway_config::{Checked, Problems, Sensitive};
 use gateway_core::model::{Config, Endpoint, OnError, PluginUse, Upstream};
 use gateway_route::Table;
 use gateway_server::{Beginning, tls::Termination};
-use gateway_telemetry::{metrics::Standings, sinks::LoadedSinks};
-use gateway_upstream::{ClientTls, Group, LoadedGroup, Watch};
+use gateway_telemetry::{metrics::ClusterHealth, sinks::LoadedSinks};
+use gateway_upstream::{ClientTls, Cluster, LoadedCluster, Watch};
 use gateway_wasm::services::Named;
 
 use super::{ListenerKey, ListenerSettings, Read, Snapshot, StartError, Used, read};
@@ -49,7 +49,7 @@ pub(in crate::app) struct Loaded {
     table: Arc<Table>,
     global: Vec<Arc<Used>>,
     routes: Vec<Vec<Arc<Used>>>,
-    groups: Vec<LoadedGroup>,
+    clusters: Vec<LoadedCluster>,
     secrets: Named,
     files: Named,
     tags: Vec<Tag>,
@@ -72,14 +72,14 @@ impl Loaded {
         let routes = config.routes.iter().map(|route| all(&route.plugins)).collect::<Result<Vec<_>, _>>()?;
 
         let listeners = listeners(&config, old.map(|old| &old.listeners[..]).unwrap_or_default())?;
-        let groups = groups(&config, old)?;
+        let clusters = clusters(&config, old)?;
         let none = Default::default();
         let sinks = old.map_or(&none, |old| &*old.sinks).load(&config.sinks).map_err(io::Error::other)?;
         let secrets = all_secrets(&config, &components)?;
         let before = old.and_then(|old| old.traces.as_ref());
         let counted = || shared.metrics.traces();
         let traces = config.tracing.as_ref();
-        let traces = traces.map(|settings| LoadedTraces::load(settings, &groups, &secrets, before, counted()));
+        let traces = traces.map(|settings| LoadedTraces::load(settings, &clusters, &secrets, before, counted()));
         let traces = traces.transpose()?;
         let files = components.files().clone();
         // A listener that is there stays until the process ends, and so does what holds for it.
@@ -103,7 +103,7 @@ impl Loaded {
             traces,
             global,
             routes,
-            groups,
+            clusters,
             secrets,
             files,
             tags,
@@ -137,15 +137,15 @@ impl Loaded {
     /// cannot fail. Blocks until new names of endpoints have been looked up once, for a few seconds at most.
     pub(in crate::app) fn install(self, shared: &Arc<Shared>, watch: &Watch) -> Arc<Snapshot> {
         let metrics = &shared.metrics;
-        let groups: Vec<Arc<Group>> = self.groups.into_iter().map(|group| group.install(metrics)).collect();
-        watch.follow(groups.clone(), self.config.dns.clone());
+        let clusters: Vec<Arc<Cluster>> = self.clusters.into_iter().map(|cluster| cluster.install(metrics)).collect();
+        watch.follow(clusters.clone(), self.config.dns.clone());
         // Only now: as long as something checks the old groups it could still find an endpoint unhealthy.
-        groups.iter().for_each(|group| group.end_checks());
-        metrics.watch_upstreams(groups.iter().map(|group| {
-            let standings: Weak<dyn Standings> = Arc::<Group>::downgrade(group);
-            (group.model.name.clone(), standings)
+        clusters.iter().for_each(|cluster| cluster.end_checks());
+        metrics.watch_upstreams(clusters.iter().map(|cluster| {
+            let health_counts: Weak<dyn ClusterHealth> = Arc::<Cluster>::downgrade(cluster);
+            (cluster.model.name.clone(), health_counts)
         }));
-        let traces = self.traces.and_then(|traces| traces.install(&groups, metrics));
+        let traces = self.traces.and_then(|traces| traces.install(&clusters, metrics));
         shared.documents.doubt();
         shared.reflected.install(self.told);
         let kept = Kept::usual();
@@ -163,7 +163,7 @@ impl Loaded {
             table: self.table,
             global: self.global,
             routes: self.routes,
-            groups,
+            clusters,
             secrets: self.secrets,
             files: self.files,
             shared: shared.clone(),
@@ -218,7 +218,7 @@ fn listeners(config: &Config, old: &[ListenerSettings]) -> Result<Vec<ListenerSe
 }
 
 /// What is known of endpoints that stay is kept.
-fn groups(config: &Config, old: Option<&Snapshot>) -> io::Result<Vec<LoadedGroup>> {
+fn clusters(config: &Config, old: Option<&Snapshot>) -> io::Result<Vec<LoadedCluster>> {
     let load = |upstream: &Arc<Upstream>| {
         let secure = upstream.endpoints.iter().any(|endpoint| Endpoint::is_secure(&endpoint.url));
         let tls = secure.then(|| ClientTls::load(&upstream.tls, upstream.protocol)).transpose();
@@ -229,8 +229,8 @@ fn groups(config: &Config, old: Option<&Snapshot>) -> io::Result<Vec<LoadedGroup
             );
         }
         let named = |error| io::Error::other(format!("upstream `{}`: {error}", upstream.name));
-        let old = old.and_then(|old| old.groups.iter().find(|group| group.model.name == upstream.name));
-        Ok(LoadedGroup::new(upstream.clone(), tls.map_err(named)?, old))
+        let old = old.and_then(|old| old.clusters.iter().find(|cluster| cluster.model.name == upstream.name));
+        Ok(LoadedCluster::new(upstream.clone(), tls.map_err(named)?, old))
     };
     config.upstreams.values().map(load).collect()
 }

@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// However many redirections there are.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 
-pub(super) struct Cluster {
+pub(super) struct RedisCluster {
     /// Nodes that the operator has named.
     seeds: Vec<String>,
     prefix: String,
@@ -41,7 +41,7 @@ struct Range {
     port: u16,
 }
 
-impl Cluster {
+impl RedisCluster {
     pub(super) fn new(seeds: Vec<String>, prefix: String, owner: Weak<dyn Owner>) -> Self {
         Self {
             seeds,

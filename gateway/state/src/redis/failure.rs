@@ -8,7 +8,7 @@ pub enum Failure {
     /// A key or value is too large, or is not a number.
     TooLarge,
     /// The server is unavailable, or did not answer in time.
-    Away(String),
+    Unavailable(String),
 }
 
 /// What else an error says.
@@ -31,7 +31,7 @@ pub(super) enum Concerns {
 const OF_ONE_REQUEST: [&str; 5] = ["ERR", "NOSCRIPT", "CROSSSLOT", "TRYAGAIN", "EXECABORT"];
 
 pub(super) fn explain(error: &RedisError) -> (Failure, Concerns) {
-    let unavailable = Failure::Away(error.to_string());
+    let unavailable = Failure::Unavailable(error.to_string());
     let Some(code) = error.code() else {
         // A reply that is not what the command returns has the same kind as bytes that are no reply at all, so that the kind does
         // not say whether the connection can be read on. The probe does: after bytes that are no reply the client ends the connection.

@@ -13,7 +13,7 @@ use super::super::responses::{Purge, Stored};
 
 /// The form below. What another version wrote is as if it were not there.
 const VERSION: u8 = 1;
-/// Purges that are remembered. What was kept before the oldest of so many is not believed any more.
+/// Purges that are remembered. Responses stored before the oldest of them are invalid.
 pub(super) const REMEMBERED: usize = 1000;
 
 /// Writes a response; the time is that of this machine, which need not be that of the next reader's by more than caches
@@ -106,7 +106,7 @@ struct Known {
     seen: i64,
     /// With the server's time, in milliseconds.
     orders: VecDeque<(i64, String)>,
-    /// What was kept before is not believed.
+    /// Responses stored before are invalid.
     floor: i64,
 }
 

@@ -15,13 +15,13 @@ use tokio::{
 
 use super::{
     ask::{Ask, Counts},
-    cluster::Cluster,
+    cluster::RedisCluster,
     dial::{CONNECT, Dialer, Target},
     failure::Failure,
     forgotten::Forgotten,
     health::Health,
     kept::Purges,
-    node::{Node, Owner, PULSE, Unanswered},
+    node::{Node, Owner, PULSE, RequestError},
     ops::{Op, Reply},
     settings::{Servers, Settings, StartError},
 };
@@ -95,22 +95,22 @@ pub(super) struct Shared {
     counts: Arc<Counts>,
     news: News,
     news_wanted: Notify,
-    /// What was purged is known: only then are responses believed.
+    /// Purges are known: only then are stored responses used.
     news_known: Cell<bool>,
-    /// The news was asked for since some server was available: before, nothing is asked for anybody.
+    /// The news was asked for since some server was available: before that, no request is sent.
     settled: Cell<bool>,
 }
 
 enum Topology {
     One(Rc<Node>),
-    Cluster(Rc<Cluster>),
+    Cluster(Rc<RedisCluster>),
 }
 
-/// Runs until nobody can ask any more.
+/// Runs until all senders are dropped.
 pub(super) fn run(link: Link, mut asks: mpsc::Receiver<Ask>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return tracing::error!("the state cannot be reached: {error}"),
+        Err(error) => return tracing::error!("redis state backend unavailable: {error}"),
     };
     let room = Arc::new(Semaphore::new(UNDER_WAY));
     LocalSet::new().block_on(&runtime, async {
@@ -156,7 +156,7 @@ impl Owner for Shared {
         if let Topology::Cluster(_) = self.servers
             && self.settled.get()
         {
-            tracing::info!(server, "a node of the cluster with the state is available");
+            tracing::info!(server, "redis cluster node available");
         }
         // What was purged while it was not is heard first.
         self.news_known.set(false);
@@ -165,9 +165,9 @@ impl Owner for Shared {
 
     fn log_away(&self, server: &str, why: &str) {
         match &self.servers {
-            Topology::One(_) => tracing::warn!(server, "the state in Redis is away: {why}"),
+            Topology::One(_) => tracing::warn!(server, "redis state backend unavailable: {why}"),
             Topology::Cluster(cluster) => {
-                tracing::warn!(server, "a node of the cluster with the state is unavailable: {why}");
+                tracing::warn!(server, "redis cluster node unavailable: {why}");
                 cluster.look();
             }
         }
@@ -175,7 +175,7 @@ impl Owner for Shared {
 
     fn unreachable(&self, why: &str) {
         if self.health.trouble().as_deref() != Some(why) {
-            tracing::warn!(server = self.name, "the state in Redis is away: {why}");
+            tracing::warn!(server = self.name, "redis state backend unavailable: {why}");
             self.health.set(false, (0, 0), Some(why.to_owned()));
         }
     }
@@ -203,8 +203,8 @@ impl Owner for Shared {
         let usable = up > 0 && self.settled.get();
         let was_usable = self.health.set(usable, (up as u64, down.len() as u64), trouble);
         if usable && !was_usable {
-            // Said when it is true: whoever reads it may rely on it.
-            tracing::info!(server = self.name, "the state is in Redis");
+            // Logged only when it is true.
+            tracing::info!(server = self.name, "redis state backend available");
         }
     }
 }
@@ -225,7 +225,7 @@ impl Shared {
                 (url.clone(), Topology::One(Node::new(target, url, probe, owner.clone())))
             }
             Servers::Cluster(seeds) => {
-                (seeds.join(", "), Topology::Cluster(Rc::new(Cluster::new(seeds, prefix, owner))))
+                (seeds.join(", "), Topology::Cluster(Rc::new(RedisCluster::new(seeds, prefix, owner))))
             }
         };
         Self {
@@ -249,7 +249,7 @@ impl Shared {
         }
     }
 
-    async fn hear(&self) -> Result<(), Unanswered> {
+    async fn hear(&self) -> Result<(), RequestError> {
         let News { purge_keys, forgotten_keys, .. } = &self.news;
         let purges = Op::Purges { keys: purge_keys.clone(), seen: self.news.purges.seen(), order: None };
         self.news.learn(&self.run(&purges, CONNECT).await?);
@@ -263,30 +263,30 @@ impl Shared {
         let counts = &*self.counts;
         let asked = Instant::now();
         let result = if matches!(op, Op::Find { .. }) && !self.news_known.get() {
-            Err(Unanswered::Skipped(Failure::Away("what was purged is not known".to_owned())))
+            Err(RequestError::Skipped(Failure::Unavailable("what was purged is not known".to_owned())))
         } else {
             self.run_whole(op).await
         };
         let (counter, result) = match result {
             Ok(reply) => {
                 let micros = u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX);
-                counts.micros.fetch_add(micros, Ordering::Relaxed);
+                counts.succeeded(micros);
                 self.news.learn(&reply);
-                (&counts.answered, Ok(reply))
+                (&counts.ok, Ok(reply))
             }
-            Err(Unanswered::Skipped(failure)) => (&counts.unasked, Err(failure)),
-            Err(Unanswered::Late(failure)) => (&counts.late, Err(failure)),
-            Err(Unanswered::Failed(failure) | Unanswered::Moved(_, _, failure) | Unanswered::Asked(_, failure)) => {
-                (&counts.failed, Err(failure))
-            }
+            Err(RequestError::Skipped(failure)) => (&counts.skipped, Err(failure)),
+            Err(RequestError::Timeout(failure)) => (&counts.timeouts, Err(failure)),
+            Err(
+                RequestError::Failed(failure) | RequestError::Moved(_, _, failure) | RequestError::Asked(_, failure),
+            ) => (&counts.errors, Err(failure)),
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        // Whoever asked may have gone.
+        // The caller may be gone.
         let _ = answer.send(result);
     }
 
     /// An operation with what follows from it.
-    async fn run_whole(&self, op: Op) -> Result<Reply, Unanswered> {
+    async fn run_whole(&self, op: Op) -> Result<Reply, RequestError> {
         let reply = self.run(&op, self.timeout).await?;
         match (op, reply) {
             (Op::Forget { .. }, Reply::Number(0)) => Ok(Reply::Done),
@@ -299,23 +299,23 @@ impl Shared {
     }
 
     /// Runs an operation where its keys are.
-    async fn run(&self, op: &Op, limit: Duration) -> Result<Reply, Unanswered> {
+    async fn run(&self, op: &Op, limit: Duration) -> Result<Reply, RequestError> {
         let cluster = match &self.servers {
             Topology::One(node) => return node.run(op, false, limit).await,
             Topology::Cluster(cluster) => cluster,
         };
-        let without = || Unanswered::Skipped(Failure::Away("the key's slot has no node".to_owned()));
+        let without = || RequestError::Skipped(Failure::Unavailable("the key's slot has no node".to_owned()));
         let mut node = cluster.node(op.key()).ok_or_else(without)?;
         let mut asking = false;
         for _ in 0..REDIRECTIONS {
             let (next, ask, failure) = match node.run(op, asking, limit).await {
-                Err(Unanswered::Moved(slot, address, failure)) => (cluster.moved(slot, &address), false, failure),
-                Err(Unanswered::Asked(address, failure)) => (cluster.at(&address), true, failure),
+                Err(RequestError::Moved(slot, address, failure)) => (cluster.moved(slot, &address), false, failure),
+                Err(RequestError::Asked(address, failure)) => (cluster.at(&address), true, failure),
                 done => return done,
             };
-            let Some(next) = next.filter(|next| next.is_up()) else { return Err(Unanswered::Failed(failure)) };
+            let Some(next) = next.filter(|next| next.is_up()) else { return Err(RequestError::Failed(failure)) };
             (node, asking) = (next, ask);
         }
-        Err(Unanswered::Failed(Failure::Away("too many redirections".to_owned())))
+        Err(RequestError::Failed(Failure::Unavailable("too many redirections".to_owned())))
     }
 }

@@ -27,7 +27,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-pub use ask::Counts;
+pub use ask::{Counts, DURATION_BOUNDS};
 pub use failure::Failure;
 pub use ops::{Op, Reply};
 pub use settings::{Credentials, CredentialsError, ReadCredentials, Secret, Servers, Settings, StartError};
@@ -64,7 +64,7 @@ pub struct Asked {
 }
 
 impl Redis {
-    /// Begins to connect. A server that is away is no error: it may come.
+    /// Begins to connect. An unavailable server is not an error: the gateway reconnects.
     ///
     /// # Errors
     ///
@@ -106,17 +106,17 @@ impl Redis {
 
     /// Sends a question. It is answered, or fails, within the time that is configured.
     pub fn ask(&self, op: Op) -> Result<Asked, Failure> {
-        let unasked = |why: &str| {
-            self.counts.unasked.fetch_add(1, Ordering::Relaxed);
-            Failure::Away(why.to_owned())
+        let skipped = |why: &str| {
+            self.counts.skipped.fetch_add(1, Ordering::Relaxed);
+            Failure::Unavailable(why.to_owned())
         };
         if !self.health.is_usable() {
-            return Err(unasked("not connected"));
+            return Err(skipped("not connected"));
         }
         let (answer, receiver) = oneshot::channel();
         match self.asks.try_send(Ask { op, answer }) {
             Ok(()) => Ok(Asked { answer: receiver, timeout: self.timeout }),
-            Err(_) => Err(unasked("too many questions at once")),
+            Err(_) => Err(skipped("too many requests are waiting")),
         }
     }
 
@@ -184,7 +184,7 @@ impl Redis {
     ///
     /// # Errors
     ///
-    /// Redis is away, so nobody hears of it.
+    /// Redis is unavailable, so the other gateways are not notified.
     pub fn purge(&self, bucket: &str, what: &Purge<'_>) -> Result<(), Failure> {
         let order = Some(kept::order(bucket, what));
         self.ask(Op::Purges { keys: purge_keys(&self.prefix), seen: self.purges.seen(), order }).map(drop)
@@ -209,8 +209,8 @@ impl Asked {
     pub async fn answer(self) -> Result<Reply, Failure> {
         match tokio::time::timeout(self.timeout, self.answer).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(Failure::Away("the question was given up".to_owned())),
-            Err(_) => Err(Failure::Away(format!("no answer within {:?}", self.timeout))),
+            Ok(Err(_)) => Err(Failure::Unavailable("the question was given up".to_owned())),
+            Err(_) => Err(Failure::Unavailable(format!("no answer within {:?}", self.timeout))),
         }
     }
 }

@@ -56,7 +56,7 @@ pub(super) struct Node {
     pub(super) name: String,
     /// What is written to see whether writes are taken; in a cluster it lies in a slot of this node's.
     pub(super) probe: RefCell<String>,
-    line: RefCell<Option<Rc<Line>>>,
+    node_connection: RefCell<Option<Rc<NodeConnection>>>,
     /// Why there is no connection.
     pub(super) why: RefCell<String>,
     suspected: Notify,
@@ -68,17 +68,17 @@ pub(super) struct Node {
 
 /// A connection and how it does. A request keeps the line that it was sent on: it may end long after another line has taken the
 /// place of its own, and what it has to say about the connection then concerns the old one only.
-struct Line {
+struct NodeConnection {
     connection: MultiplexedConnection,
     /// Requests in a row that were not answered in time.
-    unanswered: Cell<u32>,
+    timeouts_in_a_row: Cell<u32>,
 }
 
 /// Why a request was not answered.
-pub(super) enum Unanswered {
+pub(super) enum RequestError {
     /// It was not sent.
     Skipped(Failure),
-    Late(Failure),
+    Timeout(Failure),
     Failed(Failure),
     Moved(u16, String, Failure),
     Asked(String, Failure),
@@ -90,7 +90,7 @@ impl Node {
             target,
             name,
             probe: RefCell::new(probe),
-            line: RefCell::default(),
+            node_connection: RefCell::default(),
             why: RefCell::new("not connected".to_owned()),
             suspected: Notify::new(),
             lost: Notify::new(),
@@ -100,69 +100,69 @@ impl Node {
     }
 
     pub(super) fn is_up(&self) -> bool {
-        self.line.borrow().is_some()
+        self.node_connection.borrow().is_some()
     }
 
     pub(super) fn connection(&self) -> Option<MultiplexedConnection> {
-        self.line.borrow().as_ref().map(|line| line.connection.clone())
+        self.node_connection.borrow().as_ref().map(|node_connection| node_connection.connection.clone())
     }
 
-    fn is_current(&self, line: &Rc<Line>) -> bool {
-        self.line.borrow().as_ref().is_some_and(|current| Rc::ptr_eq(current, line))
+    fn is_current(&self, node_connection: &Rc<NodeConnection>) -> bool {
+        self.node_connection.borrow().as_ref().is_some_and(|current| Rc::ptr_eq(current, node_connection))
     }
 
     /// Ends `stay_connected`.
     pub(super) fn retire(&self) {
         self.retired.set(true);
-        self.line.take();
+        self.node_connection.take();
         self.lost.notify_one();
     }
 
     /// `asking`: the slot is on its way to this node.
-    pub(super) async fn run(&self, op: &Op, asking: bool, limit: Duration) -> Result<Reply, Unanswered> {
-        let Some(line) = self.line.borrow().clone() else {
-            return Err(Unanswered::Skipped(Failure::Away(format!("{}: {}", self.name, self.why.borrow()))));
+    pub(super) async fn run(&self, op: &Op, asking: bool, limit: Duration) -> Result<Reply, RequestError> {
+        let Some(node_connection) = self.node_connection.borrow().clone() else {
+            return Err(RequestError::Skipped(Failure::Unavailable(format!("{}: {}", self.name, self.why.borrow()))));
         };
-        let mut connection = line.connection.clone();
+        let mut connection = node_connection.connection.clone();
         let run = async { if asking { op.run(&mut Asking(connection)).await } else { op.run(&mut connection).await } };
         match tokio::time::timeout(limit, run).await {
             Ok(Ok(reply)) => {
-                line.unanswered.set(0);
+                node_connection.timeouts_in_a_row.set(0);
                 Ok(reply)
             }
             Ok(Err(error)) => {
                 let (failure, concerns) = explain(&error);
                 Err(match concerns {
-                    Concerns::Moved(slot, address) => Unanswered::Moved(slot, address, failure),
-                    Concerns::Asked(address) => Unanswered::Asked(address, failure),
-                    Concerns::Request => Unanswered::Failed(failure),
+                    Concerns::Moved(slot, address) => RequestError::Moved(slot, address, failure),
+                    Concerns::Asked(address) => RequestError::Asked(address, failure),
+                    Concerns::Request => RequestError::Failed(failure),
                     Concerns::Server => {
-                        if self.is_current(&line) {
+                        if self.is_current(&node_connection) {
                             self.suspected.notify_one();
                         }
-                        Unanswered::Failed(failure)
+                        RequestError::Failed(failure)
                     }
                     Concerns::Connection => {
-                        self.lose(&line, &error.to_string());
-                        Unanswered::Failed(failure)
+                        self.lose(&node_connection, &error.to_string());
+                        RequestError::Failed(failure)
                     }
                 })
             }
             Err(_) => {
                 let why = format!("no answer within {limit:?}");
-                line.unanswered.set(line.unanswered.get().saturating_add(1));
-                if line.unanswered.get() >= MAX_TIMEOUTS {
-                    self.lose(&line, &why);
+                node_connection.timeouts_in_a_row.set(node_connection.timeouts_in_a_row.get().saturating_add(1));
+                if node_connection.timeouts_in_a_row.get() >= MAX_TIMEOUTS {
+                    self.lose(&node_connection, &why);
                 }
-                Err(Unanswered::Late(Failure::Away(why)))
+                Err(RequestError::Timeout(Failure::Unavailable(why)))
             }
         }
     }
 
     /// The line is of no use. If another one has taken its place already, that one stays.
-    fn lose(&self, line: &Rc<Line>, why: &str) {
-        if self.is_current(line) {
-            self.line.take();
+    fn lose(&self, node_connection: &Rc<NodeConnection>, why: &str) {
+        if self.is_current(node_connection) {
+            self.node_connection.take();
             self.down(why);
             self.lost.notify_one();
         }
@@ -185,14 +185,14 @@ impl Node {
             let Some(dialer) = self.owner.upgrade().map(|owner| Rc::clone(owner.dialer())) else { return };
             match tokio::time::timeout(CONNECT, self.connect(&dialer)).await {
                 Ok(Ok((connection, url))) if !self.retired.get() => {
-                    let line = Rc::new(Line { connection, unanswered: Cell::new(0) });
-                    self.line.replace(Some(Rc::clone(&line)));
+                    let node_connection = Rc::new(NodeConnection { connection, timeouts_in_a_row: Cell::new(0) });
+                    self.node_connection.replace(Some(Rc::clone(&node_connection)));
                     *self.why.borrow_mut() = String::new();
                     if let Some(owner) = self.owner.upgrade() {
                         owner.came(&self.name);
                     }
                     wait = SHORTEST_WAIT;
-                    self.look_after(&line, &url, &dialer).await;
+                    self.look_after(&node_connection, &url, &dialer).await;
                 }
                 Ok(Ok(_)) => return,
                 Ok(Err(error)) => self.down(&error.to_string()),
@@ -220,10 +220,10 @@ impl Node {
     }
 
     /// Ends when the connection was given up.
-    async fn look_after(&self, line: &Rc<Line>, url: &str, dialer: &Dialer) {
-        let mut connection = line.connection.clone();
+    async fn look_after(&self, node_connection: &Rc<NodeConnection>, url: &str, dialer: &Dialer) {
+        let mut connection = node_connection.connection.clone();
         let mut pulses = 0;
-        while self.is_current(line) {
+        while self.is_current(node_connection) {
             let suspected = tokio::select! {
                 () = self.lost.notified() => continue,
                 () = self.suspected.notified() => true,
@@ -231,8 +231,8 @@ impl Node {
             };
             match tokio::time::timeout(CONNECT, self.probe(&mut connection)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(error)) => return self.lose(line, &error.to_string()),
-                Err(_) => return self.lose(line, &format!("no answer within {CONNECT:?}")),
+                Ok(Err(error)) => return self.lose(node_connection, &error.to_string()),
+                Err(_) => return self.lose(node_connection, &format!("no answer within {CONNECT:?}")),
             }
             if suspected {
                 tokio::time::sleep(BETWEEN_PROBES).await;
@@ -245,7 +245,7 @@ impl Node {
                 && now != url
             {
                 // A primary that was cut off may go on taking writes, which are lost with it.
-                return self.lose(line, &format!("the Sentinels name another primary: {now}"));
+                return self.lose(node_connection, &format!("the Sentinels name another primary: {now}"));
             }
         }
     }

@@ -39,7 +39,7 @@ pub(super) async fn take(
     verdicts(steps, returned).ok_or_else(strange)
 }
 
-/// What the script is told of a step.
+/// Arguments of the script for a step.
 pub fn arguments(step: &Step) -> [u64; 5] {
     let way = match step.counting {
         Counting::Steady => 0,

@@ -42,7 +42,7 @@ fn nobody_waits_for_a_server_that_is_away() {
     let redis = Redis::start(settings, Arc::default()).unwrap();
     assert!(redis.trouble().is_some());
     let op = redis.get("b", "k").unwrap();
-    assert!(matches!(redis.ask(op), Err(Failure::Away(_))));
+    assert!(matches!(redis.ask(op), Err(Failure::Unavailable(_))));
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Sending what was recorded: in batches, with patience for a collector that is away for a moment, and none for one that
-//! stays away.
+//! Sending what was recorded: in batches, with retries for a collector that is temporarily unavailable, and
+//! none for one that stays away.
 
 use std::{fmt, future::Future, pin::Pin, time::Duration};
 
@@ -140,7 +140,7 @@ impl Exporter<'_> {
                 Err(refusal) => {
                     self.metrics.dropped(Lost::Export, part.len() as u64);
                     if std::mem::take(&mut self.well) {
-                        tracing::warn!("spans are lost, the collector does not take them: {refusal}");
+                        tracing::warn!("spans dropped: the collector rejected them: {refusal}");
                     }
                 }
             }
@@ -174,12 +174,12 @@ impl Exporter<'_> {
         self.metrics.dropped(Lost::Export, rejected);
         match partial.filter(|_| rejected > 0) {
             Some(partial) if std::mem::take(&mut self.well) => {
-                tracing::warn!("spans are lost, the collector takes only some of them: {}", partial.error_message);
+                tracing::warn!("spans dropped: the collector accepted only some of them: {}", partial.error_message);
             }
             Some(_) => {}
             None if !self.well => {
                 self.well = true;
-                tracing::info!("the collector takes spans again");
+                tracing::info!("the collector accepts spans again");
             }
             None => {}
         }

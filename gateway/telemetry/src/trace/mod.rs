@@ -1,5 +1,5 @@
-//! Traces: which requests are recorded, and what of them. A request that is not recorded costs the look at its
-//! `traceparent`; one that is, a list of spans that are written down as they end and sent by somebody else (`export`).
+//! Traces: which requests are recorded, and what of them. A request that is not recorded costs the look at
+//! its `traceparent`; one that is, a list of spans that are recorded when they end and sent by `export`.
 
 mod context;
 mod export;
@@ -49,7 +49,7 @@ pub struct Tracer {
     metrics: Arc<TraceMetrics>,
 }
 
-/// What the exporter is told.
+/// Commands of the exporter.
 #[derive(Debug)]
 pub(super) enum Order {
     Send(Box<Finished>),
@@ -142,7 +142,7 @@ pub(super) struct Finished {
 }
 
 impl Tracer {
-    /// Whoever has the queue sends what the tracer records; see `export`.
+    /// The owner of the queue exports the recorded spans; see `export`.
     pub fn new(sampling: Sampling, metrics: Arc<TraceMetrics>) -> (Arc<Self>, Queue) {
         let (queue, orders) = mpsc::channel(QUEUE);
         let most = (1_u64 << RANDOM_BITS) as f64;

@@ -11,9 +11,9 @@ pub(crate) enum Balancer {
     /// There is nothing to choose.
     Only,
     RoundRobin(RoundRobin),
-    LeastRequests(Lots),
-    Random(Lots),
-    Hash(Rendezvous, Lots),
+    LeastRequest(WeightedRandom),
+    Random(WeightedRandom),
+    Hash(Rendezvous, WeightedRandom),
 }
 
 /// What a balancer has to know of an endpoint.
@@ -29,7 +29,7 @@ impl Balancer {
         if candidates.len() < 2 {
             return Self::Only;
         }
-        let lots = || Lots::new(candidates.iter().map(|candidate| candidate.weight));
+        let weighted_random = || WeightedRandom::new(candidates.iter().map(|candidate| candidate.weight));
         match balance {
             Balance::RoundRobin => {
                 let robin = RoundRobin::new(candidates.iter().map(|candidate| candidate.weight));
@@ -39,11 +39,11 @@ impl Balancer {
                 }
                 Self::RoundRobin(robin)
             }
-            Balance::LeastRequests => Self::LeastRequests(lots()),
-            Balance::Random => Self::Random(lots()),
+            Balance::LeastRequest => Self::LeastRequest(weighted_random()),
+            Balance::Random => Self::Random(weighted_random()),
             Balance::Hash(_) => {
                 let entries = candidates.iter().map(|candidate| (candidate.identity, candidate.weight));
-                Self::Hash(Rendezvous::new(entries), lots())
+                Self::Hash(Rendezvous::new(entries), weighted_random())
             }
         }
     }
@@ -53,9 +53,11 @@ impl Balancer {
         match self {
             Self::Only => 0,
             Self::RoundRobin(robin) => robin.next(),
-            Self::LeastRequests(lots) => lots.less_loaded(load),
-            Self::Random(lots) => lots.draw(),
-            Self::Hash(rendezvous, lots) => key.map_or_else(|| lots.draw(), |key| rendezvous.pick(key)),
+            Self::LeastRequest(weighted_random) => weighted_random.less_loaded(load),
+            Self::Random(weighted_random) => weighted_random.draw(),
+            Self::Hash(rendezvous, weighted_random) => {
+                key.map_or_else(|| weighted_random.draw(), |key| rendezvous.pick(key))
+            }
         }
     }
 }
@@ -88,14 +90,14 @@ impl RoundRobin {
     }
 }
 
-/// Chance, by weight.
-pub(crate) struct Lots {
+/// Weighted random choice.
+pub(crate) struct WeightedRandom {
     /// The sum of the weights up to each position.
     sums: Vec<u32>,
     equal: bool,
 }
 
-impl Lots {
+impl WeightedRandom {
     fn new(weights: impl IntoIterator<Item = u32>) -> Self {
         let weights: Vec<u32> = weights.into_iter().collect();
         let equal = weights.windows(2).all(|pair| pair[0] == pair[1]);
@@ -161,28 +163,28 @@ mod tests {
     #[test]
     fn lots_fall_by_weight() {
         fastrand::seed(7);
-        let lots = Lots::new([1, 3]);
-        let counts = share(2, || lots.draw());
+        let weighted_random = WeightedRandom::new([1, 3]);
+        let counts = share(2, || weighted_random.draw());
         assert!((7_200..7_800).contains(&counts[1]), "{counts:?}");
-        let counts = share(4, || Lots::new([2; 4]).draw());
+        let counts = share(4, || WeightedRandom::new([2; 4]).draw());
         assert!(counts.iter().all(|count| (2_200..2_800).contains(count)), "{counts:?}");
     }
 
     #[test]
     fn of_two_choices_the_less_loaded_is_taken() {
         fastrand::seed(7);
-        let lots = Lots::new([1, 1]);
-        assert_eq!(share(2, || lots.less_loaded(|index| [5, 4][index])), [0, 10_000]);
+        let weighted_random = WeightedRandom::new([1, 1]);
+        assert_eq!(share(2, || weighted_random.less_loaded(|index| [5, 4][index])), [0, 10_000]);
         // Twice the weight, twice the load: equally good.
-        let lots = Lots::new([1, 2]);
-        let counts = share(2, || lots.less_loaded(|index| [5, 10][index]));
+        let weighted_random = WeightedRandom::new([1, 2]);
+        let counts = share(2, || weighted_random.less_loaded(|index| [5, 10][index]));
         assert!((6_300..7_000).contains(&counts[1]), "{counts:?}");
     }
 
     #[test]
     fn a_single_endpoint_is_always_next() {
         let only = [Candidate { weight: 3, identity: 1 }];
-        for balance in [Balance::RoundRobin, Balance::LeastRequests, Balance::Random] {
+        for balance in [Balance::RoundRobin, Balance::LeastRequest, Balance::Random] {
             assert_eq!(Balancer::new(&balance, &only).pick(None, |_| 0), 0);
         }
     }

@@ -1,6 +1,6 @@
-//! Consistent hashing by the highest random weight: each pair of key and endpoint has a score, and the best one
-//! has the key. An endpoint that goes gives up its own keys and nobody else's; one that comes takes 1/n. There is
-//! no table to build when one is ejected, the shares are even, and gateways agree without talking.
+//! Consistent hashing by the highest random weight: each pair of key and endpoint has a score, and the best
+//! one has the key. An endpoint that goes gives up its own keys only; one that comes takes 1/n. There is no
+//! table to build when one is ejected, the shares are even, and gateways agree without talking.
 
 /// The endpoints' identities and weights.
 pub(crate) struct Rendezvous {

@@ -1,13 +1,13 @@
-//! The circuit breaker of one upstream, for all workers: closed while things go well; open, when too many requests
-//! failed, so that nobody waits for what will fail and the upstream can recover; half-open, when a few are let
-//! through to see. Points in time are in microseconds (`moment`).
+//! The circuit breaker of one upstream, for all workers: closed while things go well; open, when too many
+//! requests failed, so that requests fail immediately and the upstream can recover; half-open, when a few are
+//! let through to see. Points in time are in microseconds (`moment`).
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::SeqCst};
 
 use gateway_core::model::CircuitBreaker;
 
 use super::window::Window;
-use crate::moment::span;
+use crate::monotonic_clock::span;
 
 const CLOSED: u8 = 0;
 const OPEN: u8 = 1;
@@ -16,7 +16,7 @@ const HALF_OPEN: u8 = 2;
 #[derive(Debug, Default)]
 pub(crate) struct Breaker {
     state: AtomicU8,
-    /// When an open one lets somebody through.
+    /// When an open circuit becomes half-open.
     open_until: AtomicU64,
     window: Window,
     /// Requests let through while half-open: under way, and ended well.
@@ -27,7 +27,7 @@ pub(crate) struct Breaker {
 /// What came of asking to be let through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
-    /// As ever.
+    /// Closed.
     Through,
     /// To see how it goes; the end of it must be told.
     Probe,
@@ -61,11 +61,11 @@ impl Breaker {
     }
 
     fn probe(&self, policy: &CircuitBreaker) -> Admission {
-        let one_more = |probes: u32| (probes < policy.probes).then_some(probes + 1);
+        let one_more = |probes: u32| (probes < policy.half_open_requests).then_some(probes + 1);
         match self.probes.fetch_update(SeqCst, SeqCst, one_more) {
             Ok(_) => Admission::Probe,
             // They will not take longer than it was closed for before.
-            Err(_) => Admission::Refused(span(policy.open_for)),
+            Err(_) => Admission::Refused(span(policy.open_duration)),
         }
     }
 
@@ -90,7 +90,7 @@ impl Breaker {
             // Who was let through before it opened says nothing new.
             HALF_OPEN if probe && failed => self.open(policy, HALF_OPEN, now).then_some(Change::Opened),
             HALF_OPEN if probe => {
-                let enough = self.successes.fetch_add(1, SeqCst) + 1 >= policy.probes;
+                let enough = self.successes.fetch_add(1, SeqCst) + 1 >= policy.half_open_requests;
                 let closes = enough && self.state.compare_exchange(HALF_OPEN, CLOSED, SeqCst, SeqCst).is_ok();
                 closes.then_some(Change::Closed)
             }
@@ -99,8 +99,8 @@ impl Breaker {
     }
 
     fn open(&self, policy: &CircuitBreaker, from: u8, now: u64) -> bool {
-        // Before the state, so that nobody finds it open with a time that has passed.
-        self.open_until.store(now + span(policy.open_for), SeqCst);
+        // Before the state, so that no reader sees it open with a time in the past.
+        self.open_until.store(now + span(policy.open_duration), SeqCst);
         self.window.clear();
         self.state.compare_exchange(from, OPEN, SeqCst, SeqCst).is_ok()
     }
@@ -124,8 +124,8 @@ mod tests {
             failure_rate: Percent(50),
             minimum_requests: 10,
             window: Duration::from_secs(10),
-            open_for: Duration::from_secs(5),
-            probes: 2,
+            open_duration: Duration::from_secs(5),
+            half_open_requests: 2,
         }
     }
 

@@ -1,12 +1,12 @@
-//! What the whole process knows of an upstream, shared by all workers in atomics: its endpoints (`group`), how each fares
-//! (`standing`), its circuit breaker, and what it has to bear (`load`).
+//! What the whole process knows of an upstream, shared by all workers in atomics: its endpoints (`hosts`), how each fares
+//! (`health`), its circuit breaker, and what it has to bear (`load`).
 
 pub(crate) mod breaker;
-mod group;
+mod host_health;
+mod hosts;
 mod load;
-mod standing;
 mod window;
 
-pub use group::{EndpointState, Group, Health, LoadedGroup};
-pub(crate) use group::{Member, host, looks_again, port};
-pub(crate) use standing::Standing;
+pub(crate) use host_health::HostHealth;
+pub use hosts::{Cluster, EndpointState, Health, LoadedCluster};
+pub(crate) use hosts::{Host, host_of, looks_again, port};

@@ -13,7 +13,7 @@ use super::{
     http1,
     http2::Mux,
     io::Io,
-    permits::{Open, Place},
+    permits::{ConnectionPermit, Open},
     tls::ClientTls,
 };
 
@@ -64,7 +64,7 @@ impl Address {
     pub(crate) async fn connect(
         &self,
         metrics: Option<&UpstreamMetrics>,
-        place: Option<Place>,
+        place: Option<ConnectionPermit>,
         open: &Rc<Open>,
     ) -> io::Result<Connected> {
         let stream = TcpStream::connect(self.socket).await?;

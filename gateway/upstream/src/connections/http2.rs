@@ -38,13 +38,13 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Of a request's body, what the upstream has not yet taken.
 const SEND_BUFFER: usize = 64 * 1024;
-/// So many requests in a row given up without an answer, and the connection is taken to be dead: nobody else would notice that
-/// before TCP does.
+/// So many requests in a row given up without an answer, and the connection is considered dead: nothing else
+/// would detect that before TCP does.
 const UNANSWERED: u32 = 3;
 /// A client that leaves after this time has waited for long.
 const LONG: Duration = Duration::from_secs(1);
 /// How long an upstream may take no requests on a new connection.
-const PATIENCE: Duration = Duration::from_secs(1);
+const SETTINGS_TIMEOUT: Duration = Duration::from_secs(1);
 /// What was cancelled, and may still be on its way to us: so many streams for so long. What comes for one that h2 has forgotten
 /// it takes for an error, and after so many of them over its life it ends the connection with all that is under way. Long before
 /// that, another connection takes its place.
@@ -72,8 +72,8 @@ pub(crate) struct Mux {
     open: Rc<Open>,
 }
 
-/// A place for one request on a connection.
-pub(crate) struct Slot {
+/// Permission for one request on an HTTP/2 connection.
+pub(crate) struct StreamPermit {
     mux: Rc<Mux>,
     /// A request went out then, when so much had been read, and nothing has come back.
     awaits: Option<(Instant, u32)>,
@@ -82,7 +82,7 @@ pub(crate) struct Slot {
 /// The rest of a response. Dropped before its end, it cancels the request (RFC 9113 §8.7).
 pub(crate) struct Stream {
     incoming: Incoming,
-    _slot: Slot,
+    _slot: StreamPermit,
 }
 
 impl Mux {
@@ -138,12 +138,12 @@ impl Mux {
     }
 
     /// Room for a request, if there is any.
-    pub(crate) fn slot(self: &Rc<Self>) -> Option<Slot> {
+    pub(crate) fn slot(self: &Rc<Self>) -> Option<StreamPermit> {
         if self.streams.get() >= self.most.get() || self.is_over() {
             return None;
         }
         self.streams.set(self.streams.get() + 1);
-        Some(Slot { mux: self.clone(), awaits: None })
+        Some(StreamPermit { mux: self.clone(), awaits: None })
     }
 
     /// No further request will go on it. Those in flight may end well.
@@ -154,7 +154,7 @@ impl Mux {
     ///
     /// - It seems to be dead. HTTP/1.1 notices that by the time limit of a single request, which takes its connection with it. Here
     ///   the time limit only cancels a stream, the connection stays, and every following request would wait for its own time
-    ///   limit. So requests that are given up are counted (`Slot::drop`), but only if no byte has come for any stream meanwhile.
+    ///   limit. So requests that are given up are counted (`StreamPermit::drop`), but only if no byte has come for any stream meanwhile.
     ///   Without that condition one slow resource would retire a connection that works, and with a new handshake for each
     ///   retirement a slow upstream would get slower.
     /// - It approaches the number of stream errors after which h2 closes a connection with everything on it. Clients that cancel
@@ -182,7 +182,7 @@ impl Mux {
     /// Ends when a new connection is one that takes no requests at all (RFC 9113 §6.5.2 allows a server to say so for a short
     /// time). How many it takes is known only some time after the first request has been handed over.
     async fn takes_none(&self) {
-        tokio::time::sleep(PATIENCE).await;
+        tokio::time::sleep(SETTINGS_TIMEOUT).await;
         // Hyper does not say by itself when that has changed.
         self.look.notify_one();
         self.looked.notified().await;
@@ -197,7 +197,7 @@ impl Mux {
     }
 }
 
-impl Slot {
+impl StreamPermit {
     /// Sends a request and waits for the head of its response. The body is given back where nothing of it was sent.
     pub(crate) async fn send(mut self, request: Request<Body>, unsent: &mut Body) -> Result<(Parts, Stream), Broken> {
         let response = self.mux.sender.borrow_mut().try_send_request(request);
@@ -236,7 +236,7 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for StreamPermit {
     fn drop(&mut self) {
         let mux = &self.mux;
         if let Some((since, reads)) = self.awaits {

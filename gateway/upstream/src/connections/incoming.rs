@@ -10,14 +10,14 @@ use http_body::{Frame, SizeHint};
 use super::{
     broken::Broken,
     http1,
-    http2::{Slot, Stream},
+    http2::{Stream, StreamPermit},
     request_head::RequestHead,
 };
 
-/// What a request goes by: a connection of its own, or a place on one that is shared.
-pub(crate) enum Line {
+/// How a request is sent: on its own connection, or on a shared one.
+pub(crate) enum Transport {
     Http1(Box<http1::Connection>),
-    Http2(Slot),
+    Http2(StreamPermit),
 }
 
 pub(crate) enum Incoming {
@@ -25,7 +25,7 @@ pub(crate) enum Incoming {
     Http2(Stream),
 }
 
-impl Line {
+impl Transport {
     /// Sends what `head` and `request` make of the request for either protocol. The body is taken, unless the request
     /// turns out to be unsent.
     pub(crate) async fn send(

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use gateway_telemetry::metrics::Held;
+use gateway_telemetry::metrics::GaugeGuard;
 use tokio::sync::Notify;
 
 /// The whole process's connections to an upstream, where they are limited, and its requests that wait for one.
@@ -22,7 +22,7 @@ pub(crate) struct Counts {
 }
 
 /// What a connection counts as, until it is closed.
-pub(crate) type Counted = (Option<Held>, Option<Place>);
+pub(crate) type Counted = (Option<GaugeGuard>, Option<ConnectionPermit>);
 
 /// One worker's connections to an upstream.
 #[derive(Default)]
@@ -43,13 +43,13 @@ impl Open {
     }
 }
 
-/// Leave to have one connection open; held until it is closed.
-pub(crate) struct Place {
+/// Permission for one open connection; held until it is closed.
+pub(crate) struct ConnectionPermit {
     counts: Arc<Counts>,
     open: Rc<Open>,
 }
 
-impl Place {
+impl ConnectionPermit {
     pub(crate) fn take(counts: &Arc<Counts>, open: &Rc<Open>, most: usize) -> Option<Self> {
         // A worker without any would otherwise wait for others, who do not know of it.
         let needs_one = open.count.get() == 0;
@@ -60,7 +60,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         self.counts.open.fetch_sub(1, Relaxed);
         self.open.count.set(self.open.count.get() - 1);

@@ -13,7 +13,7 @@ pub(crate) struct RequestHead<'a> {
     pub(crate) upgrade: Option<Upgrade>,
     /// What `traceparent` says, where the request has one.
     pub(crate) traceparent: Option<&'a HeaderValue>,
-    /// Gets the interim responses, where somebody wants them.
+    /// Receives the interim responses, if wanted.
     pub(crate) interim: Option<&'a dyn Fn(&Parts)>,
     /// The body follows when the upstream asks for it (RFC 9110 §10.1.1).
     pub(crate) expects_continue: bool,

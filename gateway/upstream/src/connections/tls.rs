@@ -1,4 +1,4 @@
-//! TLS towards upstreams: whom we believe.
+//! TLS towards upstreams: certificate verification.
 
 use std::{io, path::Path, sync::Arc};
 
@@ -17,13 +17,13 @@ use rustls::{
 #[derive(Clone)]
 pub struct ClientTls {
     pub(crate) config: Arc<ClientConfig>,
-    /// Tells two configurations apart: the certificates believed and the one shown, in DER.
+    /// Tells two configurations apart: the trusted CAs and the client certificate, in DER.
     identity: Arc<[Vec<u8>]>,
     verifies: bool,
 }
 
 impl ClientTls {
-    /// With a `ca` only its certificates are believed; otherwise the system's.
+    /// With a `ca` only its certificates are trusted; otherwise the system's.
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl ClientTls {
     }
 }
 
-/// Believes every certificate, and still sees to it that the handshake is the certificate's owner's.
+/// Accepts every certificate, and still verifies that the peer owns its key.
 #[derive(Debug)]
 struct Anyone(Arc<CryptoProvider>);
 

@@ -7,7 +7,7 @@ use crate::connections::incoming::Incoming;
 
 pub(crate) const METHOD: &str = "/grpc.health.v1.Health/Check";
 
-/// The most octets that an answer may have.
+/// The most bytes that an answer may have.
 const MOST: usize = 1024;
 /// `HealthCheckResponse.ServingStatus.SERVING`.
 const SERVING: u8 = 1;
@@ -42,7 +42,7 @@ pub(crate) async fn judge(head: &Parts, mut incoming: Incoming) -> Result<(), St
     while let Some(frame) = std::future::poll_fn(|cx| incoming.poll_frame(cx)).await {
         let frame = frame.map_err(|error| error.to_string())?;
         match frame.into_data() {
-            Ok(data) if answer.len() + data.len() > MOST => return Err(format!("an answer of over {MOST} octets")),
+            Ok(data) if answer.len() + data.len() > MOST => return Err(format!("an answer of over {MOST} bytes")),
             Ok(data) => answer.put_slice(&data),
             Err(frame) => trailers = frame.into_trailers().ok(),
         }

@@ -22,7 +22,7 @@ use hickory_resolver::{
     system_conf::parse_resolv_conf,
 };
 
-use crate::cluster::Group;
+use crate::cluster::Cluster;
 
 /// A record may ask to be looked up at every use; we do not.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -156,21 +156,27 @@ fn name_server(address: &SocketAddr) -> NameServerConfig {
 }
 
 /// Keeps the addresses of one name up to date, for ever. `asked` is called once, after the first answer or failure.
-pub(crate) async fn keep_up(group: Arc<Group>, origin: usize, host: String, names: Rc<Names>, asked: impl FnOnce()) {
+pub(crate) async fn keep_up(
+    cluster: Arc<Cluster>,
+    origin: usize,
+    host: String,
+    names: Rc<Names>,
+    asked: impl FnOnce(),
+) {
     let mut asked = Some(asked);
     let mut retry = RETRY;
     loop {
-        let upstream = &*group.model.name;
+        let upstream = &*cluster.model.name;
         let wait = match names.look_up(&host).await {
             Ok((addresses, valid)) => {
-                if group.set_addresses(origin, &addresses) {
-                    tracing::info!(upstream, name = host, ?addresses, "a name has new addresses");
+                if cluster.set_addresses(origin, &addresses) {
+                    tracing::info!(upstream, name = host, ?addresses, "DNS addresses changed");
                 }
                 retry = RETRY;
                 valid
             }
             Err(error) => {
-                tracing::warn!(upstream, name = host, "cannot look up a name; what was known before holds: {error}");
+                tracing::warn!(upstream, name = host, "DNS lookup failed; the previous addresses stay in use: {error}");
                 retry = (retry * 2).min(SLOWEST);
                 retry / 2
             }

@@ -8,26 +8,26 @@ use http::{HeaderMap, HeaderValue, Method, header, uri::PathAndQuery};
 
 use super::grpc_health;
 use crate::{
-    cluster::{Group, Member},
-    connections::{broken::chain, connect::Connected, incoming::Line, request_head::RequestHead},
+    cluster::{Cluster, Host},
+    connections::{broken::chain, connect::Connected, incoming::Transport, request_head::RequestHead},
 };
 
 /// For ever; ended by dropping.
-pub(crate) async fn keep_asking(group: Arc<Group>, member: Member) {
-    let Some(policy) = &group.model.health.active else { return };
-    let mut streak = Streak::new(member.standing.is_unhealthy());
+pub(crate) async fn keep_asking(cluster: Arc<Cluster>, host: Host) {
+    let Some(policy) = &cluster.model.health.active else { return };
+    let mut streak = Streak::new(host.health.is_unhealthy());
     // Not all endpoints of all upstreams at once.
     tokio::time::sleep(policy.interval.min(Duration::from_secs(1)).mul_f64(fastrand::f64())).await;
     loop {
-        let answer = tokio::time::timeout(policy.timeout, ask(&group, &member, policy)).await;
+        let answer = tokio::time::timeout(policy.timeout, ask(&cluster, &host, policy)).await;
         let answer = answer.unwrap_or_else(|_| Err(format!("no answer within {:?}", policy.timeout)));
-        group.metrics.health_checked(answer.is_ok());
+        cluster.metrics.health_checked(answer.is_ok());
         if let Err(reason) = &answer {
-            let (upstream, endpoint) = (&*group.model.name, member.address);
+            let (upstream, endpoint) = (&*cluster.model.name, host.address);
             tracing::debug!(upstream, %endpoint, "health check failed: {reason}");
         }
         if let Some(unhealthy) = streak.count(policy, answer.is_ok()) {
-            group.set_unhealthy(&member, unhealthy);
+            cluster.set_unhealthy(&host, unhealthy);
         }
         // A tenth more or less, so that gateways and endpoints do not fall into step.
         tokio::time::sleep(policy.interval.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
@@ -35,14 +35,14 @@ pub(crate) async fn keep_asking(group: Arc<Group>, member: Member) {
 }
 
 /// On a connection of its own: whether new ones are accepted is part of the question.
-async fn ask(group: &Group, member: &Member, policy: &ActiveHealth) -> Result<(), String> {
-    let connected = group.connect_to(member).connect(None, None, &Rc::default()).await;
+async fn ask(cluster: &Cluster, host: &Host, policy: &ActiveHealth) -> Result<(), String> {
+    let connected = cluster.connect_to(host).connect(None, None, &Rc::default()).await;
     let connected = connected.map_err(|error| chain(&error))?;
     let line = match connected {
-        Connected::Http1(connection) => Line::Http1(connection),
-        Connected::Http2(mux) => Line::Http2(mux.slot().ok_or("the endpoint went away at once")?),
+        Connected::Http1(connection) => Transport::Http1(connection),
+        Connected::Http2(mux) => Transport::Http2(mux.slot().ok_or("the endpoint went away at once")?),
     };
-    let url = &group.model.endpoints[member.origin].url;
+    let url = &cluster.model.endpoints[host.origin].url;
     let authority = url.authority().map_or("", |authority| authority.as_str());
     let mut headers = HeaderMap::with_capacity(3 + policy.headers.len());
     headers.insert(header::USER_AGENT, HeaderValue::from_static("gateway-health-check"));

@@ -20,12 +20,12 @@ impl Upstream {
     /// Connecting to an endpoint failed, after it was tried since `began`.
     pub(crate) fn could_not_connect(&self, endpoint: &Rc<Endpoint>, timed_out: bool, began: Instant) {
         let is_long = timed_out || began.elapsed() >= LONG;
-        if is_long && self.group.set_unreachable(&endpoint.standing) {
+        if is_long && self.cluster.set_unreachable(&endpoint.health) {
             let address = endpoint.address.socket();
             tracing::warn!(
                 upstream = &*self.model.name,
                 endpoint = %address,
-                "connections to an endpoint time out; it gets no requests until one succeeds, while there are others"
+                "endpoint unreachable: connections time out; it gets no requests while other endpoints are available"
             );
             tokio::task::spawn_local(until_reached(
                 endpoint.clone(),
@@ -41,20 +41,20 @@ struct Unreachable(Rc<Endpoint>);
 
 impl Drop for Unreachable {
     fn drop(&mut self) {
-        self.0.standing.set_unreachable(false);
+        self.0.health.set_unreachable(false);
     }
 }
 
-async fn until_reached(endpoint: Rc<Endpoint>, upstream: std::sync::Arc<str>, patience: Duration) {
+async fn until_reached(endpoint: Rc<Endpoint>, upstream: std::sync::Arc<str>, connect_timeout: Duration) {
     let unreachable = Unreachable(endpoint);
     let endpoint = &unreachable.0;
     let mut pause = FIRST_PAUSE;
     // When this holds the last reference, the endpoint is no longer part of the upstream.
     while Rc::strong_count(endpoint) > 1 {
         tokio::time::sleep(pause.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
-        let attempt = tokio::time::timeout(patience, endpoint.address.connect(None, None, &Rc::default())).await;
+        let attempt = tokio::time::timeout(connect_timeout, endpoint.address.connect(None, None, &Rc::default())).await;
         if matches!(attempt, Ok(Ok(_))) {
-            tracing::info!(upstream = &*upstream, endpoint = %endpoint.address.socket(), "an endpoint can be reached again");
+            tracing::info!(upstream = &*upstream, endpoint = %endpoint.address.socket(), "endpoint reachable again");
             return;
         }
         pause = (pause * 2).min(LONGEST_PAUSE);

@@ -20,7 +20,7 @@ use super::{
     names::{self, Names},
     probe,
 };
-use crate::cluster::{Group, Member, Standing};
+use crate::cluster::{Cluster, Host, HostHealth};
 
 /// How long a configuration waits for the first answers about names, so that its first requests find endpoints.
 const FIRST_ANSWERS: Duration = Duration::from_secs(5);
@@ -29,7 +29,7 @@ const FIRST_ANSWERS: Duration = Duration::from_secs(5);
 pub struct Watch(mpsc::UnboundedSender<Order>);
 
 struct Order {
-    groups: Vec<Arc<Group>>,
+    clusters: Vec<Arc<Cluster>>,
     dns: Dns,
     /// Dropped by everyone when each new name has been asked for.
     asked: sync_mpsc::Sender<()>,
@@ -57,13 +57,13 @@ impl Watch {
 
     /// Watches over these groups from now on, and no others. Blocks until each name that is new has been asked for
     /// once, or for five seconds.
-    pub fn follow(&self, groups: Vec<Arc<Group>>, dns: Dns) {
+    pub fn follow(&self, clusters: Vec<Arc<Cluster>>, dns: Dns) {
         let (asked, all_asked) = sync_mpsc::channel();
         // The thread ends with this handle, not before.
-        let _ = self.0.send(Order { groups, dns, asked });
+        let _ = self.0.send(Order { clusters, dns, asked });
         // An error means that everyone has let go of the sender: all have been asked.
         if all_asked.recv_timeout(FIRST_ANSWERS) == Err(sync_mpsc::RecvTimeoutError::Timeout) {
-            tracing::warn!("names of endpoints could not be looked up within {FIRST_ANSWERS:?}");
+            tracing::warn!("DNS lookups of endpoints did not finish within {FIRST_ANSWERS:?}");
         }
     }
 }
@@ -71,7 +71,7 @@ impl Watch {
 #[derive(Default)]
 struct Watched {
     dns: Dns,
-    groups: Vec<(Arc<Group>, Vec<Task>)>,
+    clusters: Vec<(Arc<Cluster>, Vec<Task>)>,
 }
 
 /// Ends when dropped.
@@ -91,18 +91,18 @@ impl Drop for Task {
 
 impl Watched {
     fn follow(&mut self, order: Order) {
-        let mut old = std::mem::take(&mut self.groups);
+        let mut old = std::mem::take(&mut self.clusters);
         if self.dns != order.dns {
             old.clear();
         }
         let names = Rc::new(Names::new(&order.dns));
-        for group in order.groups.into_iter().filter(|group| group.needs_watching()) {
-            let kept = old.iter().position(|(known, _)| Arc::ptr_eq(known, &group));
-            self.groups.push(match kept {
+        for cluster in order.clusters.into_iter().filter(|cluster| cluster.needs_watching()) {
+            let kept = old.iter().position(|(known, _)| Arc::ptr_eq(known, &cluster));
+            self.clusters.push(match kept {
                 Some(index) => old.swap_remove(index),
                 None => {
-                    let tasks = watch(&group, &names, &order.asked);
-                    (group, tasks)
+                    let tasks = watch(&cluster, &names, &order.asked);
+                    (cluster, tasks)
                 }
             });
         }
@@ -110,29 +110,29 @@ impl Watched {
     }
 }
 
-fn watch(group: &Arc<Group>, names: &Rc<Names>, asked: &sync_mpsc::Sender<()>) -> Vec<Task> {
+fn watch(cluster: &Arc<Cluster>, names: &Rc<Names>, asked: &sync_mpsc::Sender<()>) -> Vec<Task> {
     let look_up = |(origin, host): (usize, String)| {
         let asked = asked.clone();
-        Task::of(names::keep_up(group.clone(), origin, host, names.clone(), move || drop(asked)))
+        Task::of(names::keep_up(cluster.clone(), origin, host, names.clone(), move || drop(asked)))
     };
-    let mut tasks: Vec<Task> = group.names().into_iter().map(look_up).collect();
-    if group.model.health.active.is_some() {
-        tasks.push(Task::of(ask_all(group.clone())));
+    let mut tasks: Vec<Task> = cluster.names().into_iter().map(look_up).collect();
+    if cluster.model.health.active.is_some() {
+        tasks.push(Task::of(ask_all(cluster.clone())));
     }
     tasks
 }
 
 /// Asks every endpoint that there is, and follows as they come and go.
-async fn ask_all(group: Arc<Group>) {
-    let mut asking: HashMap<*const Standing, Task> = HashMap::new();
+async fn ask_all(cluster: Arc<Cluster>) {
+    let mut asking: HashMap<*const HostHealth, Task> = HashMap::new();
     loop {
-        let members: Vec<Member> = group.members().clone();
-        let is_there = |standing: &*const Standing| members.iter().any(|m| Arc::as_ptr(&m.standing) == *standing);
-        asking.retain(|standing, _| is_there(standing));
-        for member in &members {
-            let ask = || Task::of(probe::keep_asking(group.clone(), member.clone()));
-            asking.entry(Arc::as_ptr(&member.standing)).or_insert_with(ask);
+        let hosts: Vec<Host> = cluster.hosts().clone();
+        let is_there = |health: &*const HostHealth| hosts.iter().any(|m| Arc::as_ptr(&m.health) == *health);
+        asking.retain(|health, _| is_there(health));
+        for host in &hosts {
+            let ask = || Task::of(probe::keep_asking(cluster.clone(), host.clone()));
+            asking.entry(Arc::as_ptr(&host.health)).or_insert_with(ask);
         }
-        group.changed.notified().await;
+        cluster.changed.notified().await;
     }
 }

@@ -11,17 +11,21 @@ use crate::{
     connections::{
         broken::chain,
         connect::Connected,
-        incoming::Line,
-        permits::{Place, Waiting},
+        incoming::Transport,
+        permits::{ConnectionPermit, Waiting},
     },
     refused::Refused,
-    worker::{Busy, Endpoint, Opening, Upstream},
+    worker::{Endpoint, InFlight, Opening, Upstream},
 };
 
 /// A new connection to the endpoint or, where it cannot be reached, to another one, which takes its place: nothing
 /// has been sent yet. Where there may be no more connections, one that becomes free; then the second is true.
 /// `alone` is for a connection that no other request has used or will use.
-pub(crate) async fn acquire(upstream: &Upstream, endpoint: &mut Busy, alone: bool) -> Result<(Line, bool), Refused> {
+pub(crate) async fn acquire(
+    upstream: &Upstream,
+    endpoint: &mut InFlight,
+    alone: bool,
+) -> Result<(Transport, bool), Refused> {
     let mut tried: SmallVec<[Rc<Endpoint>; 4]> = SmallVec::new();
     loop {
         let _opening = match share(upstream, endpoint, alone).await {
@@ -30,18 +34,18 @@ pub(crate) async fn acquire(upstream: &Upstream, endpoint: &mut Busy, alone: boo
         };
         let place = match upstream.model.limits.connections {
             None => None,
-            Some(most) => match wait_for_place(upstream, endpoint, most, alone).await? {
-                Free::Line(line) => return Ok((line, true)),
-                Free::Place(place) => Some(place),
+            Some(most) => match wait_for_connection_permit(upstream, endpoint, most, alone).await? {
+                Free::Transport(line) => return Ok((line, true)),
+                Free::ConnectionPermit(place) => Some(place),
             },
         };
         let began = Instant::now();
         let connecting = endpoint.address.connect(Some(&upstream.metrics), place, &upstream.open);
         let attempt = tokio::time::timeout(upstream.model.timeouts.connect, connecting).await;
         let (failure, cause) = match attempt {
-            Ok(Ok(Connected::Http1(connection))) => return Ok((Line::Http1(connection), false)),
+            Ok(Ok(Connected::Http1(connection))) => return Ok((Transport::Http1(connection), false)),
             Ok(Ok(Connected::Http2(mux))) => match if alone { mux.slot() } else { endpoint.share(mux) } {
-                Some(slot) => return Ok((Line::Http2(slot), false)),
+                Some(slot) => return Ok((Transport::Http2(slot), false)),
                 None => (Failure::UpstreamClosed, "the upstream went away at once".to_owned()),
             },
             Ok(Err(error)) => (Failure::UpstreamUnreachable, chain(&error)),
@@ -63,14 +67,14 @@ pub(crate) async fn acquire(upstream: &Upstream, endpoint: &mut Busy, alone: boo
 
 /// Where requests share connections, several that come at once share the one that the first of them opens: a place on
 /// one, or leave to open one.
-async fn share(upstream: &Upstream, endpoint: &Busy, alone: bool) -> Result<Line, Option<Opening>> {
+async fn share(upstream: &Upstream, endpoint: &InFlight, alone: bool) -> Result<Transport, Option<Opening>> {
     if alone || !upstream.model.protocol.shares_connections() {
         return Err(None);
     }
     loop {
         match Opening::begin(endpoint.endpoint()) {
             Some(opening) => return Err(Some(opening)),
-            // Whoever opens it gives up after this time too.
+            // The opener gives up after this time too.
             None => drop(tokio::time::timeout(upstream.model.timeouts.connect, endpoint.opened()).await),
         }
         if let Some(line) = endpoint.take_idle() {
@@ -80,15 +84,20 @@ async fn share(upstream: &Upstream, endpoint: &Busy, alone: bool) -> Result<Line
 }
 
 enum Free {
-    Line(Line),
-    Place(Place),
+    Transport(Transport),
+    ConnectionPermit(ConnectionPermit),
 }
 
 /// Room for one more connection, or one that has become free meanwhile.
-async fn wait_for_place(upstream: &Upstream, endpoint: &Busy, most: usize, alone: bool) -> Result<Free, Refused> {
-    let (counts, open) = (&upstream.group.load.connections, &upstream.open);
-    if let Some(place) = Place::take(counts, open, most) {
-        return Ok(Free::Place(place));
+async fn wait_for_connection_permit(
+    upstream: &Upstream,
+    endpoint: &InFlight,
+    most: usize,
+    alone: bool,
+) -> Result<Free, Refused> {
+    let (counts, open) = (&upstream.cluster.load.connections, &upstream.open);
+    if let Some(place) = ConnectionPermit::take(counts, open, most) {
+        return Ok(Free::ConnectionPermit(place));
     }
     let Some(waiting) = Waiting::queue(counts, open, upstream.model.limits.pending) else {
         upstream.metrics.rejected(Rejection::Pending);
@@ -99,10 +108,10 @@ async fn wait_for_place(upstream: &Upstream, endpoint: &Busy, most: usize, alone
         upstream.make_room_for(endpoint.endpoint());
         waiting.turn().await;
         if !alone && let Some(line) = endpoint.take_idle() {
-            return Ok(Free::Line(line));
+            return Ok(Free::Transport(line));
         }
-        if let Some(place) = Place::take(counts, open, most) {
-            return Ok(Free::Place(place));
+        if let Some(place) = ConnectionPermit::take(counts, open, most) {
+            return Ok(Free::ConnectionPermit(place));
         }
     }
 }

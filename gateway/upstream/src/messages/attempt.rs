@@ -16,15 +16,15 @@ use super::{acquire::acquire, head, request::Outgoing};
 use crate::{
     connections::{
         broken::{Broken, chain},
-        incoming::{Incoming, Line},
+        incoming::{Incoming, Transport},
         request_head::RequestHead,
     },
     refused::Refused,
-    worker::{Busy, Endpoint, PrivateConnections, Upstream},
+    worker::{Endpoint, InFlight, PrivateConnections, Upstream},
 };
 
 /// The head of a response, and what its body comes by.
-pub(crate) struct Answer {
+pub(crate) struct ReceivedHead {
     pub(crate) head: Parts,
     pub(crate) incoming: Incoming,
     /// When the head was there.
@@ -35,13 +35,13 @@ pub(crate) struct Answer {
 /// `endpoint` is the one to begin with; it becomes the one that was asked.
 pub(crate) async fn attempt(
     upstream: &Upstream,
-    endpoint: &mut Busy,
+    endpoint: &mut InFlight,
     outgoing: &mut Outgoing<'_>,
     traffic: &Traffic,
     timer: &Timer,
     deadline: Deadline,
     began: Instant,
-) -> Result<Answer, Refused> {
+) -> Result<ReceivedHead, Refused> {
     let own = upstream.model.timeouts.response.map(|limit| Deadline::new(began, Some(limit)));
     let left = |now| {
         let left = deadline.left(traffic, now);
@@ -87,10 +87,10 @@ pub(crate) async fn attempt(
     record(upstream, endpoint, outgoing, at, Some(status), judged.is_err().then_some(Failure::UpstreamProtocol));
     upstream.observe(endpoint, judged.is_err() || head.status.is_server_error(), at);
     judged.map_err(|cause| Refused::new(Failure::UpstreamProtocol, cause))?;
-    Ok(Answer { head, incoming, at })
+    Ok(ReceivedHead { head, incoming, at })
 }
 
-/// Writes down how a try ended, where somebody wants to know.
+/// Records how an attempt ended, if it is traced.
 fn record(
     upstream: &Upstream,
     endpoint: &Endpoint,
@@ -129,7 +129,7 @@ fn timed_out(traffic: &Traffic, began: Instant, deadline: Deadline, own: Option<
 /// was asked.
 async fn exchange(
     upstream: &Upstream,
-    endpoint: &mut Busy,
+    endpoint: &mut InFlight,
     outgoing: &mut Outgoing<'_>,
     traffic: &Traffic,
 ) -> Result<(Parts, Incoming), Refused> {
@@ -139,7 +139,7 @@ async fn exchange(
         upstream.model.protocol.shares_connections() && authentication::has_credentials_of_connection(outgoing.headers);
     let mut retried = false;
     loop {
-        // After one idle connection turned out to be closed, the others are not believed either.
+        // After one idle connection turned out to be closed, the others are not used either.
         let idle = if retried { None } else { idle(endpoint, outgoing.private, alone) };
         let (line, reused) = match idle {
             Some(line) => (line, true),
@@ -156,7 +156,7 @@ async fn exchange(
         // `Unprocessed` is a statement of the upstream and holds for every method. `Closed` is none: the upstream may have acted
         // on the request before the connection broke. Only an idempotent method may be repeated then, and only on a connection
         // that was reused; on a new one the end is an answer of the upstream, and repeating the request would double its load.
-        let may_go_again = !retried && (reused || matches!(line, Line::Http2(_)));
+        let may_go_again = !retried && (reused || matches!(line, Transport::Http2(_)));
         let copy = if may_go_again { outgoing.copy() } else { None };
         let mut body = std::mem::take(&mut outgoing.body);
         let expects_continue = body.awaits_continue();
@@ -183,9 +183,9 @@ async fn exchange(
     }
 }
 
-/// A connection that is there already: this client's own, or one that belongs to nobody.
-fn idle(endpoint: &Busy, private: Option<&PrivateConnections>, alone: bool) -> Option<Line> {
-    let own = private.and_then(|private| private.take(endpoint)).map(Line::Http1);
+/// A connection that is there already: this client's own, or one without an owner.
+fn idle(endpoint: &InFlight, private: Option<&PrivateConnections>, alone: bool) -> Option<Transport> {
+    let own = private.and_then(|private| private.take(endpoint)).map(Transport::Http1);
     own.or_else(|| if alone { None } else { endpoint.take_idle() })
 }
 

@@ -1,19 +1,19 @@
 //! Whether the head of an upstream's response means the same to everyone, after hyper has parsed it: what
-//! follows it must end where the client believes it ends.
+//! follows it must end where the client expects it to end.
 //!
 //! Hyper sees to fields that are not valid, to lengths that differ, and skips interim responses.
 
 use gateway_core::model::Upgrade;
 use gateway_http::{
-    census::{CONTENT_LENGTH, Census, TRANSFER_ENCODING},
     field_name, hop,
+    known_headers::{CONTENT_LENGTH, KnownHeaders, TRANSFER_ENCODING},
 };
 use http::{HeaderMap, HeaderValue, StatusCode, Version, header, response::Parts};
 
 /// Puts a head in order, without what was for the upstream's connection only, or says why it cannot go on.
 /// `asked` is what the request wanted to switch to.
 pub(crate) fn judge(head: &mut Parts, asked: Option<Upgrade>) -> Result<(), &'static str> {
-    let census = Census::of(&head.headers);
+    let known_headers = KnownHeaders::of(&head.headers);
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         // Hyper makes a tunnel of it.
         let asked = asked.ok_or("the upstream switched protocols unasked")?;
@@ -32,7 +32,7 @@ pub(crate) fn judge(head: &mut Parts, asked: Option<Upgrade>) -> Result<(), &'st
     if head.version >= Version::HTTP_2 && !field_name::are_tokens(&head.headers) {
         return Err("the upstream sent a field with a name that is none");
     }
-    if census.has(TRANSFER_ENCODING) {
+    if known_headers.has(TRANSFER_ENCODING) {
         let mut codings = head.headers.get_all(header::TRANSFER_ENCODING).iter();
         // Hyper undoes the last coding only, and that one is not told to the client.
         if codings.next().is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked"))
@@ -41,14 +41,14 @@ pub(crate) fn judge(head: &mut Parts, asked: Option<Upgrade>) -> Result<(), &'st
             return Err("the upstream used another transfer coding than chunked");
         }
         // RFC 9112 §6.3: might be an attempt at response splitting, and ought to be an error.
-        if census.has(CONTENT_LENGTH) {
+        if known_headers.has(CONTENT_LENGTH) {
             return Err("the upstream sent Content-Length beside Transfer-Encoding");
         }
     }
-    if census.has(CONTENT_LENGTH) {
+    if known_headers.has(CONTENT_LENGTH) {
         settle_length(&mut head.headers);
     }
-    hop::strip(&mut head.headers, census);
+    hop::strip(&mut head.headers, known_headers);
     Ok(())
 }
 

@@ -10,6 +10,6 @@ mod retry;
 mod send;
 mod switched;
 
-pub use request::{Outgoing, Patience};
-pub use send::{Sent, send};
+pub use request::{Deadlines, Outgoing};
+pub use send::{UpstreamResponse, send};
 pub use switched::Switched;

@@ -28,7 +28,7 @@ pub struct Outgoing<'a> {
     pub key: Option<u64>,
     /// Taken when it is sent.
     pub body: Body,
-    /// Gets the interim responses, where somebody wants them (RFC 9110 §15.2).
+    /// Receives the interim responses (RFC 9110 §15.2), if wanted.
     pub interim: Option<&'a dyn Fn(&Parts)>,
     /// Whose request it is, where connections can belong to the client.
     pub private: Option<&'a PrivateConnections>,
@@ -36,8 +36,8 @@ pub struct Outgoing<'a> {
     pub tries: Option<Box<Tries>>,
 }
 
-/// How long each part may take.
-pub struct Patience {
+/// The deadlines of a request.
+pub struct Deadlines {
     /// Now.
     pub since: Instant,
     /// Until the response's head is there.
@@ -45,7 +45,7 @@ pub struct Patience {
     /// Between two parts of the response's body, unless the upstream has a time of its own.
     pub body: Duration,
     /// Until the last byte of the response.
-    pub whole: Option<Instant>,
+    pub total: Option<Instant>,
 }
 
 impl Outgoing<'_> {

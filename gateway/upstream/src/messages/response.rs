@@ -14,13 +14,13 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::{
     connections::incoming::Incoming,
-    worker::{Busy, Owner, Pass},
+    worker::{InFlight, Owner, RequestPermit},
 };
 
 /// Dropped before its end, it takes the connection with it: that is how a request is cancelled.
 pub(crate) struct UpstreamBody {
     /// Until it has ended.
-    under_way: Option<(Incoming, Lease)>,
+    under_way: Option<(Incoming, BodyLease)>,
     /// Why it ended before its end, which is said when what came before has had a chance to go out.
     failed: Option<BodyError>,
     /// Armed while nothing comes.
@@ -57,16 +57,16 @@ impl BodyTimeouts {
     }
 }
 
-/// What holds an endpoint while a response is under way.
-pub(crate) struct Lease {
-    pub(crate) endpoint: Busy,
+/// Holds an endpoint while a response body is read.
+pub(crate) struct BodyLease {
+    pub(crate) endpoint: InFlight,
     /// The client connection that the connection belongs to, if it is private and kept.
     pub(crate) owner: Option<Rc<Owner>>,
-    pub(crate) _pass: Option<Pass>,
+    pub(crate) _permit: Option<RequestPermit>,
 }
 
 /// The response has ended: another request may follow on its connection, if that is good for one.
-fn give_back(incoming: Incoming, lease: Lease) {
+fn give_back(incoming: Incoming, lease: BodyLease) {
     let Some(connection) = incoming.into_connection() else { return };
     if !connection.is_private() {
         return lease.endpoint.put_idle(connection);
@@ -81,7 +81,7 @@ impl UpstreamBody {
     /// The body to forward. One that is here already gives its connection back at once.
     pub(crate) fn wrap(
         mut incoming: Incoming,
-        lease: Lease,
+        lease: BodyLease,
         stall: Timer,
         traffic: Rc<Traffic>,
         timeouts: BodyTimeouts,

@@ -15,12 +15,12 @@ use gateway_http::body::Traffic;
 use smallvec::SmallVec;
 
 use super::{
-    attempt::{Answer, attempt},
-    request::{Outgoing, Patience},
+    attempt::{ReceivedHead, attempt},
+    request::{Deadlines, Outgoing},
 };
 use crate::{
     refused::Refused,
-    worker::{Busy, Endpoint, Upstream},
+    worker::{Endpoint, InFlight, Upstream},
 };
 
 /// Makes attempts until one succeeds or none may follow.
@@ -35,15 +35,15 @@ use crate::{
 pub(crate) async fn until_done(
     upstream: &Upstream,
     policy: &Retry,
-    endpoint: &mut Busy,
+    endpoint: &mut InFlight,
     outgoing: &mut Outgoing<'_>,
     traffic: &Traffic,
-    patience: &Patience,
+    deadlines: &Deadlines,
     timer: &Timer,
-) -> Result<Answer, Refused> {
+) -> Result<ReceivedHead, Refused> {
     upstream.budget.deposit();
-    let deadline = patience.response;
-    let mut began = patience.since;
+    let deadline = deadlines.response;
+    let mut began = deadlines.since;
     let mut tried: SmallVec<[Rc<Endpoint>; 4]> = SmallVec::new();
     for attempts_left in (0..=policy.attempts).rev() {
         let spare = if attempts_left > 0 { outgoing.spare() } else { None };
@@ -84,11 +84,11 @@ pub(crate) async fn until_done(
 /// Up to `backoff` before the first retry, up to twice as long before each further one: spread, so that requests that
 /// failed together do not come again together.
 fn backoff(policy: &Retry, retries: u32) -> Duration {
-    let most = policy.backoff.saturating_mul(1 << retries.min(16)).min(policy.backoff_at_most);
+    let most = policy.backoff.saturating_mul(1 << retries.min(16)).min(policy.max_backoff);
     most.mul_f64(fastrand::f64())
 }
 
-fn is_retried(on: &RetryOn, result: &Result<Answer, Refused>) -> bool {
+fn is_retried(on: &RetryOn, result: &Result<ReceivedHead, Refused>) -> bool {
     match result {
         Ok(answer) => on.statuses.binary_search(&answer.head.status.as_u16()).is_ok(),
         Err(refused) => match refused.failure {
@@ -112,9 +112,9 @@ mod tests {
             attempts: 5,
             on: RetryOn::default(),
             budget: Percent(20),
-            budget_floor: 0,
+            min_retries_per_second: 0,
             backoff: Duration::from_millis(100),
-            backoff_at_most: Duration::from_millis(300),
+            max_backoff: Duration::from_millis(300),
         };
         for (retries, most) in [(0, 100), (1, 200), (2, 300), (9, 300)] {
             let waits: Vec<u128> = (0..1000).map(|_| backoff(&policy, retries).as_millis()).collect();

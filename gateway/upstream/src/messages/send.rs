@@ -7,9 +7,9 @@ use gateway_http::body::{Body, Traffic};
 use http::{StatusCode, response::Parts};
 
 use super::{
-    attempt::{Answer, attempt},
-    request::{Outgoing, Patience},
-    response::{BodyTimeouts, Lease, UpstreamBody},
+    attempt::{ReceivedHead, attempt},
+    request::{Deadlines, Outgoing},
+    response::{BodyLease, BodyTimeouts, UpstreamBody},
     retry,
     switched::Switched,
 };
@@ -19,8 +19,8 @@ use crate::{
     worker::{PrivateConnections, Upstream},
 };
 
-/// A response has begun.
-pub struct Sent {
+/// The beginning of an upstream's response.
+pub struct UpstreamResponse {
     /// The head, without fields of the connection.
     pub response: Parts,
     /// How long it took until the head was there, in microseconds.
@@ -41,47 +41,47 @@ pub async fn send(
     upstream: &Upstream,
     mut outgoing: Outgoing<'_>,
     traffic: &Rc<Traffic>,
-    patience: Patience,
-) -> Result<Sent, Refused> {
+    deadlines: Deadlines,
+) -> Result<UpstreamResponse, Refused> {
     if outgoing.method.is_idempotent() {
         // An idle connection that turns out to be closed then costs nothing: it can be sent again.
         outgoing.body.settle().await;
     }
-    let mut pass = upstream.admit(patience.since)?;
-    let Some(mut endpoint) = upstream.pick(outgoing.private, outgoing.key, patience.since) else {
+    let mut permit = upstream.admit(deadlines.since)?;
+    let Some(mut endpoint) = upstream.pick(outgoing.private, outgoing.key, deadlines.since) else {
         upstream.metrics.failed();
         return Err(Refused::new(Failure::NoEndpoint, "no endpoint is known"));
     };
     let timer = upstream.timers.timer();
-    let (since, deadline) = (patience.since, patience.response);
+    let (since, deadline) = (deadlines.since, deadlines.response);
     let result = match &upstream.model.retry {
         None => attempt(upstream, &mut endpoint, &mut outgoing, traffic, &timer, deadline, since).await,
         // Boxed, so that those who never retry do not carry what that takes.
         Some(policy) => {
             let (endpoint, outgoing) = (&mut endpoint, &mut outgoing);
-            Box::pin(retry::until_done(upstream, policy, endpoint, outgoing, traffic, &patience, &timer)).await
+            Box::pin(retry::until_done(upstream, policy, endpoint, outgoing, traffic, &deadlines, &timer)).await
         }
     };
-    if let Some(pass) = &mut pass {
+    if let Some(permit) = &mut permit {
         match &result {
-            Ok(answer) => pass.ended(Some(answer.head.status.is_server_error()), answer.at),
-            Err(refused) => pass.ended(refused.failure.is_the_upstreams().then_some(true), Instant::now()),
+            Ok(answer) => permit.ended(Some(answer.head.status.is_server_error()), answer.at),
+            Err(refused) => permit.ended(refused.failure.is_the_upstreams().then_some(true), Instant::now()),
         }
     }
-    let Answer { head, incoming, at } = result?;
-    let head_us = at.saturating_duration_since(patience.since).as_micros() as u64;
+    let ReceivedHead { head, incoming, at } = result?;
+    let head_us = at.saturating_duration_since(deadlines.since).as_micros() as u64;
     let owner = outgoing.private.filter(|_| incoming.is_private()).map(PrivateConnections::owner);
-    let lease = Lease { endpoint, owner, _pass: pass };
+    let lease = BodyLease { endpoint, owner, _permit: permit };
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         let Incoming::Http1(reading) = incoming else {
             // RFC 9113 §8.6 has no such response.
             return Err(Refused::new(Failure::UpstreamProtocol, "the upstream switched protocols in HTTP/2"));
         };
         let switched = Some(Box::new(Switched::new(reading, lease)));
-        return Ok(Sent { response: head, head_us, body: Body::Empty, switched });
+        return Ok(UpstreamResponse { response: head, head_us, body: Body::Empty, switched });
     }
     let timeouts =
-        BodyTimeouts { between: upstream.model.timeouts.body.unwrap_or(patience.body), total: patience.whole };
+        BodyTimeouts { between: upstream.model.timeouts.body.unwrap_or(deadlines.body), total: deadlines.total };
     let body = UpstreamBody::wrap(incoming, lease, timer, traffic.clone(), timeouts);
-    Ok(Sent { response: head, head_us, body, switched: None })
+    Ok(UpstreamResponse { response: head, head_us, body, switched: None })
 }

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::response::Lease;
+use super::response::BodyLease;
 use crate::connections::{http1::Reading, io::Io, permits::Counted};
 
 /// It keeps its place in the balance and among the upstream's connections until it is dropped.
@@ -18,11 +18,11 @@ pub struct Switched {
     /// What came with the response.
     early: Bytes,
     _counted: Counted,
-    _lease: Lease,
+    _lease: BodyLease,
 }
 
 impl Switched {
-    pub(crate) fn new(reading: Reading, lease: Lease) -> Self {
+    pub(crate) fn new(reading: Reading, lease: BodyLease) -> Self {
         let (io, early, counted) = reading.into_switched();
         Self { io, early, _counted: counted, _lease: lease }
     }

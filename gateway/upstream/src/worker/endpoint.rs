@@ -15,12 +15,12 @@ use http::{HeaderValue, Uri};
 use tokio::sync::Notify;
 
 use crate::{
-    cluster::{Member, Standing},
+    cluster::{Host, HostHealth},
     connections::{
         connect::Address,
         http1::Connection,
-        http2::{Mux, Slot},
-        incoming::Line,
+        http2::{Mux, StreamPermit},
+        incoming::Transport,
         permits::Open,
     },
 };
@@ -30,7 +30,7 @@ pub(crate) struct Endpoint {
     pub(crate) address: Address,
     /// What `Host` names it by.
     pub(crate) authority: HeaderValue,
-    pub(crate) standing: Arc<Standing>,
+    pub(crate) health: Arc<HostHealth>,
     /// Also how many requests of this worker there are of which the response has not ended.
     pub(crate) metrics: Arc<EndpointMetrics>,
     /// The longest unused in front.
@@ -39,7 +39,7 @@ pub(crate) struct Endpoint {
     private: RefCell<Vec<(Weak<Owner>, Idle)>>,
     /// Connections that requests share.
     shared: RefCell<Vec<Rc<Mux>>>,
-    /// One more of them is being opened; whoever waits for it is told how that ended.
+    /// One more of them is being opened; waiters get the result.
     opening: Cell<bool>,
     opened: Notify,
     capacity: Cell<usize>,
@@ -58,19 +58,19 @@ struct Idle {
 impl Endpoint {
     pub(crate) fn new(
         upstream: &model::Upstream,
-        member: &Member,
+        host: &Host,
         address: Address,
         open: &Rc<Open>,
         metrics: Arc<EndpointMetrics>,
     ) -> Self {
-        let url = upstream.endpoints[member.origin].url.clone();
+        let url = upstream.endpoints[host.origin].url.clone();
         let authority = url.authority().map_or("", |a| a.as_str());
         Self {
-            // A URL's authority has no octet that a header value may not have.
+            // A URL's authority has no byte that a header value may not have.
             authority: HeaderValue::from_str(authority).unwrap_or_else(|_| HeaderValue::from_static("")),
             url,
             address,
-            standing: member.standing.clone(),
+            health: host.health.clone(),
             metrics,
             idle: RefCell::default(),
             private: RefCell::default(),
@@ -89,8 +89,8 @@ impl Endpoint {
     }
 
     /// Whether its connections are those that one at this address would have.
-    pub(crate) fn is_at(&self, address: &Address, standing: &Arc<Standing>) -> bool {
-        Arc::ptr_eq(&self.standing, standing) && self.address.is_same(address)
+    pub(crate) fn is_at(&self, address: &Address, health: &Arc<HostHealth>) -> bool {
+        Arc::ptr_eq(&self.health, health) && self.address.is_same(address)
     }
 
     pub(crate) fn under_way(&self) -> u32 {
@@ -99,25 +99,25 @@ impl Endpoint {
 
     /// A connection for a request: the one used last, since it is the least likely to be closed by the upstream
     /// meanwhile. Whether it is shows when the request is sent.
-    pub(crate) fn take_idle(&self) -> Option<Line> {
+    pub(crate) fn take_idle(&self) -> Option<Transport> {
         let mut shared = self.shared.borrow_mut();
         if !shared.is_empty() {
             shared.retain(|mux| !mux.is_over());
             if let Some(slot) = shared.iter().find_map(Mux::slot) {
-                return Some(Line::Http2(slot));
+                return Some(Transport::Http2(slot));
             }
         }
-        self.idle.borrow_mut().pop_back().map(|idle| Line::Http1(idle.connection))
+        self.idle.borrow_mut().pop_back().map(|idle| Transport::Http1(idle.connection))
     }
 
     /// A new connection, with a place on it for who opened it.
-    pub(crate) fn share(&self, mux: Rc<Mux>) -> Option<Slot> {
+    pub(crate) fn share(&self, mux: Rc<Mux>) -> Option<StreamPermit> {
         let slot = mux.slot();
         self.shared.borrow_mut().push(mux);
         slot
     }
 
-    /// When whoever opens a connection has one, or has failed.
+    /// When the opener has a connection, or has failed.
     pub(crate) async fn opened(&self) {
         self.opened.notified().await;
     }
@@ -252,7 +252,7 @@ impl Drop for Owner {
     }
 }
 
-/// Leave to open a connection that others will share; until it is dropped, nobody else opens one.
+/// Leave to open a connection that others will share; until it is dropped, no other request opens one.
 pub(crate) struct Opening(Rc<Endpoint>);
 
 impl Opening {
@@ -268,10 +268,10 @@ impl Drop for Opening {
     }
 }
 
-/// An endpoint with a request under way, until dropped.
-pub(crate) struct Busy(Rc<Endpoint>);
+/// A request in flight at an endpoint, until dropped.
+pub(crate) struct InFlight(Rc<Endpoint>);
 
-impl Busy {
+impl InFlight {
     pub(crate) fn new(endpoint: &Rc<Endpoint>) -> Self {
         endpoint.metrics.begin();
         Self(endpoint.clone())
@@ -282,7 +282,7 @@ impl Busy {
     }
 }
 
-impl Deref for Busy {
+impl Deref for InFlight {
     type Target = Endpoint;
 
     fn deref(&self) -> &Endpoint {
@@ -290,7 +290,7 @@ impl Deref for Busy {
     }
 }
 
-impl Drop for Busy {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.metrics.end();
     }

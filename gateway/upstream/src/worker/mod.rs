@@ -3,12 +3,12 @@
 
 mod budget;
 mod endpoint;
-mod pass;
+mod permit;
 mod private;
 mod upstream;
 mod view;
 
-pub(crate) use endpoint::{Busy, Endpoint, Opening, Owner};
-pub(crate) use pass::Pass;
+pub(crate) use endpoint::{Endpoint, InFlight, Opening, Owner};
+pub(crate) use permit::RequestPermit;
 pub use private::PrivateConnections;
 pub use upstream::{Upstream, Upstreams};

@@ -1,13 +1,13 @@
-//! Connections of one client only. NTLM and Negotiate authenticate a connection and not each request, so a connection on
-//! which a client has authenticated itself must not serve anybody else (RFC 9110 §16.4.2), and must serve this client's
-//! next request, or it would have to begin anew. Such a connection is kept by its endpoint for the client connection that it
-//! belongs to, and closes with that.
+//! Connections of one client only. NTLM and Negotiate authenticate a connection and not each request, so a
+//! connection on which a client has authenticated itself must not serve other clients (RFC 9110 §16.4.2), and
+//! must serve this client's next request, or it would have to begin anew. Such a connection is kept by its
+//! endpoint for the client connection that it belongs to, and closes with that.
 
 use std::{cell::OnceCell, rc::Rc};
 
 use super::{
-    endpoint::{Busy, Endpoint, Owner},
-    view::View,
+    endpoint::{Endpoint, InFlight, Owner},
+    view::WorkerView,
 };
 use crate::connections::http1::Connection;
 
@@ -17,9 +17,9 @@ pub struct PrivateConnections(OnceCell<Rc<Owner>>);
 
 impl PrivateConnections {
     /// The endpoint that has a connection of this client, if one that gets requests has.
-    pub(crate) fn endpoint(&self, view: &View) -> Option<Busy> {
+    pub(crate) fn endpoint(&self, view: &WorkerView) -> Option<InFlight> {
         let owner = self.0.get()?;
-        view.fit().iter().find(|endpoint| endpoint.has_private(owner)).map(Busy::new)
+        view.healthy().iter().find(|endpoint| endpoint.has_private(owner)).map(InFlight::new)
     }
 
     /// This client's connection to an endpoint.

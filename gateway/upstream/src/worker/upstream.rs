@@ -13,12 +13,12 @@ use gateway_telemetry::metrics::{Metrics, UpstreamMetrics};
 
 use super::{
     budget::Budget,
-    endpoint::{Busy, Endpoint},
-    pass::Pass,
+    endpoint::{Endpoint, InFlight},
+    permit::RequestPermit,
     private::PrivateConnections,
-    view::View,
+    view::WorkerView,
 };
-use crate::{cluster::Group, connections::permits::Open, refused::Refused};
+use crate::{cluster::Cluster, connections::permits::Open, refused::Refused};
 
 /// The upstreams of one configuration, for one worker.
 pub struct Upstreams(HashMap<Arc<str>, Rc<Upstream>>);
@@ -27,11 +27,11 @@ pub struct Upstreams(HashMap<Arc<str>, Rc<Upstream>>);
 pub struct Upstream {
     /// Its configuration.
     pub model: Arc<model::Upstream>,
-    pub(crate) group: Arc<Group>,
+    pub(crate) cluster: Arc<Cluster>,
     /// Of the view, where a look costs least.
     version: Cell<u64>,
     until: Cell<Option<Instant>>,
-    view: RefCell<View>,
+    view: RefCell<WorkerView>,
     /// Something limits what may be sent.
     guarded: bool,
     /// For sending again.
@@ -44,25 +44,25 @@ pub struct Upstream {
 impl Upstreams {
     /// Endpoints that are as they were in `old` keep their connections. Metrics are counted as this worker's.
     pub fn new<'a>(
-        groups: impl IntoIterator<Item = &'a Arc<Group>>,
+        clusters: impl IntoIterator<Item = &'a Arc<Cluster>>,
         old: Option<&Self>,
         timers: &Timers,
         metrics: &Metrics,
         worker: usize,
     ) -> Self {
-        let build = |group: &Arc<Group>| {
-            let name = group.model.name.clone();
+        let build = |cluster: &Arc<Cluster>| {
+            let name = cluster.model.name.clone();
             let kept = old.and_then(|old| old.0.get(&name));
             let upstream = match kept {
-                Some(kept) if Arc::ptr_eq(&kept.group, group) => kept.clone(),
+                Some(kept) if Arc::ptr_eq(&kept.cluster, cluster) => kept.clone(),
                 _ => {
                     let metrics = metrics.upstream(worker, &name);
-                    Rc::new(Upstream::new(group.clone(), kept.map(|kept| &**kept), timers.clone(), metrics))
+                    Rc::new(Upstream::new(cluster.clone(), kept.map(|kept| &**kept), timers.clone(), metrics))
                 }
             };
             (name, upstream)
         };
-        Self(groups.into_iter().map(build).collect())
+        Self(clusters.into_iter().map(build).collect())
     }
 
     /// The upstream of this name.
@@ -82,34 +82,37 @@ impl Upstreams {
 }
 
 impl Upstream {
-    fn new(group: Arc<Group>, old: Option<&Self>, timers: Timers, metrics: Arc<UpstreamMetrics>) -> Self {
+    fn new(cluster: Arc<Cluster>, old: Option<&Self>, timers: Timers, metrics: Arc<UpstreamMetrics>) -> Self {
         let open = old.map_or_else(Rc::default, |old| old.open.clone());
         let kept = old.map_or(Vec::new(), |old| old.view.borrow().endpoints.clone());
-        let view = View::new(&group, Instant::now(), &kept, &open);
+        let view = WorkerView::new(&cluster, Instant::now(), &kept, &open);
         for endpoint in &view.endpoints {
-            endpoint.keep_at_most(group.model.idle_connections);
+            endpoint.keep_at_most(cluster.model.idle_connections);
         }
-        let model = group.model.clone();
+        let model = cluster.model.clone();
         Self {
             version: Cell::new(view.version),
             until: Cell::new(view.until),
             view: RefCell::new(view),
             guarded: model.circuit_breaker.is_some() || model.limits.requests.is_some(),
-            budget: model.retry.as_ref().map_or(Budget::new(0, 0), |r| Budget::new(r.budget.0, r.budget_floor)),
+            budget: model
+                .retry
+                .as_ref()
+                .map_or(Budget::new(0, 0), |r| Budget::new(r.budget.0, r.min_retries_per_second)),
             open,
             timers,
             metrics,
             model,
-            group,
+            cluster,
         }
     }
 
     /// Leave to send a request, where anything limits that.
-    pub(crate) fn admit(&self, now: Instant) -> Result<Option<Pass>, Refused> {
+    pub(crate) fn admit(&self, now: Instant) -> Result<Option<RequestPermit>, Refused> {
         if !self.guarded {
             return Ok(None);
         }
-        Pass::ask(&self.group, &self.metrics, now).map(Some)
+        RequestPermit::ask(&self.cluster, &self.metrics, now).map(Some)
     }
 
     /// Closes at most one connection that a request to this endpoint cannot use.
@@ -120,8 +123,13 @@ impl Upstream {
     }
 
     /// The endpoint for a request that begins now: the one that has a connection of this client, if there is one.
-    pub(crate) fn pick(&self, private: Option<&PrivateConnections>, key: Option<u64>, now: Instant) -> Option<Busy> {
-        if self.group.version() != self.version.get() || self.until.get().is_some_and(|until| now >= until) {
+    pub(crate) fn pick(
+        &self,
+        private: Option<&PrivateConnections>,
+        key: Option<u64>,
+        now: Instant,
+    ) -> Option<InFlight> {
+        if self.cluster.version() != self.version.get() || self.until.get().is_some_and(|until| now >= until) {
             self.look_again(now);
         }
         let view = self.view.borrow();
@@ -129,13 +137,13 @@ impl Upstream {
     }
 
     /// An endpoint that has not been tried for this request, if there is one.
-    pub(crate) fn another(&self, tried: &[Rc<Endpoint>]) -> Option<Busy> {
+    pub(crate) fn another(&self, tried: &[Rc<Endpoint>]) -> Option<InFlight> {
         self.view.borrow().another(tried)
     }
 
     #[cold]
     fn look_again(&self, now: Instant) {
-        let view = View::new(&self.group, now, &self.view.borrow().endpoints, &self.open);
+        let view = WorkerView::new(&self.cluster, now, &self.view.borrow().endpoints, &self.open);
         self.version.set(view.version);
         self.until.set(view.until);
         drop(self.view.replace(view));
@@ -147,7 +155,7 @@ impl Upstream {
             endpoint.metrics.failed();
         }
         if let Some(policy) = &self.model.health.passive {
-            self.group.observe(policy, &endpoint.standing, failed, now);
+            self.cluster.observe(policy, &endpoint.health, failed, now);
         }
     }
 }

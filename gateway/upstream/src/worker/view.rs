@@ -3,93 +3,93 @@
 
 use std::{rc::Rc, time::Instant};
 
-use super::endpoint::{Busy, Endpoint};
+use super::endpoint::{Endpoint, InFlight};
 use crate::{
     balancing::{Balancer, Candidate, hash_of},
-    cluster::{Group, Standing, looks_again},
+    cluster::{Cluster, HostHealth, looks_again},
     connections::permits::Open,
-    moment::micros,
+    monotonic_clock::micros,
 };
 
-/// Made anew whenever members or their standing change.
-pub(crate) struct View {
+/// Rebuilt whenever hosts or their health change.
+pub(crate) struct WorkerView {
     pub(crate) version: u64,
-    /// Somebody's ejection ends then.
+    /// The next ejection ends then.
     pub(crate) until: Option<Instant>,
     /// Those that get requests come first, in the balancer's order.
     pub(crate) endpoints: Vec<Rc<Endpoint>>,
-    fit: usize,
+    healthy: usize,
     balancer: Balancer,
 }
 
-impl View {
+impl WorkerView {
     /// Connections are kept of endpoints that stay.
-    pub(crate) fn new(group: &Group, now: Instant, old: &[Rc<Endpoint>], open: &Rc<Open>) -> Self {
+    pub(crate) fn new(cluster: &Cluster, now: Instant, old: &[Rc<Endpoint>], open: &Rc<Open>) -> Self {
         // Before the members are read: a change after that is seen next time.
-        let version = group.version();
-        let (members, until) = {
-            let members = group.members();
-            let in_use: Vec<_> = members.iter().filter(|member| group.is_in_use(member)).cloned().collect();
+        let version = cluster.version();
+        let (hosts, until) = {
+            let hosts = cluster.hosts();
+            let in_use: Vec<_> = hosts.iter().filter(|host| cluster.is_in_use(host)).cloned().collect();
             let until = looks_again(&in_use, now);
             (in_use, until)
         };
-        let is_fit = |standing: &Standing| standing.is_fit(micros(now));
-        let fit = members.iter().filter(|member| is_fit(&member.standing)).count();
-        let panics = fit == 0 || {
-            let threshold = group.model.health.panic_threshold;
-            !threshold.is_reached(fit as u64, members.len() as u64)
+        let is_healthy = |health: &HostHealth| health.is_healthy(micros(now));
+        let healthy = hosts.iter().filter(|host| is_healthy(&host.health)).count();
+        let panics = healthy == 0 || {
+            let threshold = cluster.model.health.panic_threshold;
+            !threshold.is_reached(healthy as u64, hosts.len() as u64)
         };
-        let endpoints = members.iter().map(|member| {
-            let address = group.connect_to(member);
-            let kept = old.iter().find(|endpoint| endpoint.is_at(&address, &member.standing));
+        let endpoints = hosts.iter().map(|host| {
+            let address = cluster.connect_to(host);
+            let kept = old.iter().find(|endpoint| endpoint.is_at(&address, &host.health));
             kept.cloned().unwrap_or_else(|| {
-                Rc::new(Endpoint::new(&group.model, member, address, open, group.metrics.endpoint(member.address)))
+                Rc::new(Endpoint::new(&cluster.model, host, address, open, cluster.metrics.endpoint(host.address)))
             })
         });
         // Few healthy endpoints are a reason to try the unhealthy ones, but not to wait for those that cannot be reached.
-        let none_reachable = members.iter().all(|member| member.standing.is_unreachable());
+        let none_reachable = hosts.iter().all(|host| host.health.is_unreachable());
         let may_get =
-            |standing: &Standing| is_fit(standing) || (panics && (none_reachable || !standing.is_unreachable()));
+            |health: &HostHealth| is_healthy(health) || (panics && (none_reachable || !health.is_unreachable()));
         let (mut endpoints, rest): (Vec<_>, Vec<_>) =
-            endpoints.partition(|endpoint: &Rc<Endpoint>| may_get(&endpoint.standing));
+            endpoints.partition(|endpoint: &Rc<Endpoint>| may_get(&endpoint.health));
         let candidates: Vec<Candidate> = endpoints
             .iter()
             .map(|endpoint| {
                 // What is typed tells endpoints apart in every gateway alike; addresses do where a name has several.
                 let identity = format!("{} {}", endpoint.url, endpoint.address.socket());
-                let typed = || group.model.endpoints.iter().find(|e| e.url == endpoint.url).map_or(1, |e| e.weight);
-                let weight = endpoint.standing.weight().unwrap_or_else(typed);
+                let typed = || cluster.model.endpoints.iter().find(|e| e.url == endpoint.url).map_or(1, |e| e.weight);
+                let weight = endpoint.health.weight().unwrap_or_else(typed);
                 Candidate { weight, identity: hash_of(identity.as_bytes()) }
             })
             .collect();
-        let balancer = Balancer::new(&group.model.balance, &candidates);
-        let fit = endpoints.len();
+        let balancer = Balancer::new(&cluster.model.balance, &candidates);
+        let healthy = endpoints.len();
         endpoints.extend(rest);
-        Self { version, until, endpoints, fit, balancer }
+        Self { version, until, endpoints, healthy, balancer }
     }
 
     /// The endpoint for the next request; none if there is none at all.
-    pub(crate) fn pick(&self, key: Option<u64>) -> Option<Busy> {
-        if self.fit == 0 {
+    pub(crate) fn pick(&self, key: Option<u64>) -> Option<InFlight> {
+        if self.healthy == 0 {
             return None;
         }
         let index = self.balancer.pick(key, |index| self.endpoints[index].under_way());
-        Some(Busy::new(&self.endpoints[index]))
+        Some(InFlight::new(&self.endpoints[index]))
     }
 
     /// Those that get requests.
-    pub(crate) fn fit(&self) -> &[Rc<Endpoint>] {
-        &self.endpoints[..self.fit]
+    pub(crate) fn healthy(&self) -> &[Rc<Endpoint>] {
+        &self.endpoints[..self.healthy]
     }
 
     /// One that has not been tried: of those that are fit if there is any, else of the others.
-    pub(crate) fn another(&self, tried: &[Rc<Endpoint>]) -> Option<Busy> {
-        let (fit, rest) = self.endpoints.split_at(self.fit);
-        // From a place by lot, so that not all the load of one that is down falls on its neighbour.
-        let start = if fit.is_empty() { 0 } else { fastrand::usize(..fit.len()) };
+    pub(crate) fn another(&self, tried: &[Rc<Endpoint>]) -> Option<InFlight> {
+        let (healthy, rest) = self.endpoints.split_at(self.healthy);
+        // From a random position, so that the load of a failed endpoint does not fall on its neighbour only.
+        let start = if healthy.is_empty() { 0 } else { fastrand::usize(..healthy.len()) };
         // One that cannot be reached would cost the whole time for a connection; it is tried only where there is no other.
-        let rest = rest.iter().filter(|endpoint| fit.is_empty() || !endpoint.standing.is_unreachable());
-        let mut order = fit[start..].iter().chain(&fit[..start]).chain(rest);
-        order.find(|endpoint| !tried.iter().any(|tried| Rc::ptr_eq(tried, endpoint))).map(Busy::new)
+        let rest = rest.iter().filter(|endpoint| healthy.is_empty() || !endpoint.health.is_unreachable());
+        let mut order = healthy[start..].iter().chain(&healthy[..start]).chain(rest);
+        order.find(|endpoint| !tried.iter().any(|tried| Rc::ptr_eq(tried, endpoint))).map(InFlight::new)
     }
 }

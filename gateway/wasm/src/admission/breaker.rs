@@ -1,5 +1,6 @@
-//! A circuit breaker for plugins that run into their time limit again and again: each such call takes a worker's time from
-//! everybody else, so after a few in a row calls fail at once for a while.
+//! A circuit breaker for plugins that run into their time limit again and again: each such call takes a
+//! worker's time from all other requests, so after a few consecutive timeouts calls fail immediately for some
+//! time.
 
 use std::{
     cell::Cell,
@@ -7,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gateway_telemetry::metrics::{CallPhase, Held, PluginMetrics};
+use gateway_telemetry::metrics::{CallPhase, GaugeGuard, PluginMetrics};
 
 /// Consecutive time-outs that open the circuit.
 const TIMEOUTS: u32 = 3;
@@ -22,7 +23,7 @@ pub(crate) struct Breaker {
     /// How often the circuit was opened since it was last closed.
     opened: Cell<u32>,
     /// While the circuit is not closed.
-    shown: Cell<Option<Held>>,
+    shown: Cell<Option<GaugeGuard>>,
     metrics: PluginMetrics,
     plugin: Arc<str>,
     phase: CallPhase,
@@ -104,7 +105,7 @@ impl Breaker {
         tracing::warn!(
             plugin = &*self.plugin,
             phase = self.phase.name(),
-            "plugin ran into its time limit {} times in a row: its calls on this worker fail at once for {time:?}; \
+            "plugin circuit opened after {} consecutive timeouts: its calls on this worker fail immediately for {time:?}; \
              raise `limits.time` if it needs longer",
             self.timeouts.get()
         );
@@ -119,7 +120,7 @@ impl Breaker {
             tracing::info!(
                 plugin = &*self.plugin,
                 phase = self.phase.name(),
-                "plugin answers in time again: its calls on this worker are made as before"
+                "plugin circuit closed: it responds in time again"
             );
         }
     }

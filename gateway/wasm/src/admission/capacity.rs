@@ -119,7 +119,7 @@ impl Capacity {
         }
     }
 
-    /// For an instance that serves nobody. Blocks, so not for workers.
+    /// For an instance that serves no requests. It blocks, so it is not for workers.
     pub(crate) fn reserve_for_trial(self: &Arc<Self>, weight: usize) -> Option<Reservation> {
         let free = lock(&self.free_for_trials);
         let enough = |free: &mut usize| *free < weight;

@@ -1,6 +1,6 @@
-//! Calls that wait for an instance, and calls that hold one while they wait for a body. The latter give way: their instance
-//! is dropped, the body is collected without one, and the call is made again from its beginning. So clients that send
-//! slowly hold up nobody.
+//! Calls that wait for an instance, and calls that hold one while they wait for a body. The latter give way:
+//! their instance is dropped, the body is collected without one, and the call is made again from its
+//! beginning. So clients that send slowly do not block others.
 
 use std::{cell::Cell, fmt, sync::Arc};
 
@@ -30,10 +30,10 @@ impl Contention {
     }
 
     /// One more waits, until the place is dropped; the call that has waited for a body for longest gives way.
-    pub(crate) fn wait(&self) -> Place<'_> {
+    pub(crate) fn wait(&self) -> QueueGuard<'_> {
         self.waiting.set(self.waiting.get() + 1);
         self.ask();
-        Place(self)
+        QueueGuard(self)
     }
 
     /// Asks a call that waits for a body to give way.
@@ -41,7 +41,7 @@ impl Contention {
         self.asked.notify_one();
     }
 
-    /// Ends when somebody else waits for an instance.
+    /// Ends when another call waits for an instance.
     pub(crate) async fn wanted(&self) {
         while self.waiting.get() == 0 && !self.capacity.is_short() {
             self.asked.notified().await;
@@ -50,9 +50,9 @@ impl Contention {
 }
 
 /// A place in the queue, given up when dropped.
-pub(crate) struct Place<'a>(&'a Contention);
+pub(crate) struct QueueGuard<'a>(&'a Contention);
 
-impl Drop for Place<'_> {
+impl Drop for QueueGuard<'_> {
     fn drop(&mut self) {
         self.0.waiting.set(self.0.waiting.get() - 1);
     }

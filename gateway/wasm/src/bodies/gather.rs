@@ -26,15 +26,15 @@ pub(crate) struct Whole {
     pub(crate) trailers: Option<HeaderMap>,
 }
 
-/// Collects a body and leaves it in its place, so that whoever comes next meets the same bytes: also when it
-/// is too large, and also when the call is cancelled half-way.
+/// Collects a body and leaves it in its place, so that the next reader gets the same bytes: also when it is
+/// too large, and also when the call is cancelled half-way.
 pub(crate) async fn read(place: &mut Body, limit: usize) -> Result<Whole, Unread> {
     Reading::new(place).collect(limit).await
 }
 
-/// The same, if nobody has to be waited for.
+/// The same, if it does not have to wait.
 pub(crate) fn read_at_once(place: &mut Body, limit: usize) -> Option<Result<Whole, Unread>> {
-    // Whoever asks again asks with a waker of his own.
+    // The next poll has a waker of its own.
     match pin!(read(place, limit)).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(result) => Some(result),
         Poll::Pending => None,

@@ -15,7 +15,7 @@ pub(crate) struct Audience {
     pub(crate) consumer: Option<ConsumerId>,
     /// The same by what others than the stage at hand have found out.
     identified: Option<ConsumerId>,
-    /// The consumer may have what is stored for everybody, and what its response itself allows is stored for everybody.
+    /// The consumer can use shared responses, and its responses are shared if they allow it.
     pub(crate) shares: bool,
 }
 
@@ -32,8 +32,9 @@ impl Audience {
     ///
     /// # Errors
     ///
-    /// Nobody's: a later stage has found out more about the client, so the request was not the one that was looked for. What is
-    /// stored under an anonymous client's key must not be a response to somebody in particular.
+    /// Nobody's: a later stage has found out more about the client, so the request was not the one that was
+    /// looked for. What is stored under an anonymous client's key must not be a response to a particular
+    /// client.
     pub(crate) fn owner(&self, exchange: &Exchange, headers: &HeaderMap) -> Result<Option<ConsumerId>, UnknownCaller> {
         if identified_by_others(exchange)? != self.identified {
             return Err(UnknownCaller);

@@ -7,34 +7,34 @@ use wasmtime::{Result, component::Resource};
 
 use crate::{
     admission::GaveWay,
-    awaited::Awaited,
     bindings::{
         Request, Response,
         bodies::{BodyError, Host},
     },
     bodies::gather::{Unread, read},
     instance::state::State,
+    pending_call::PendingCall,
     plugin_state::PluginState,
 };
 
-type Answer<T> = Result<std::result::Result<T, BodyError>>;
+type HostResult<T> = Result<std::result::Result<T, BodyError>>;
 
 impl Host for State {
-    async fn read_request(&mut self, _: Resource<Request>) -> Answer<Vec<u8>> {
+    async fn read_request(&mut self, _: Resource<Request>) -> HostResult<Vec<u8>> {
         SendWrapper::new(async { whole(self, Phase::Request, |exchange| &mut exchange.request_body).await }).await
     }
 
-    async fn replace_request(&mut self, _: Resource<Request>, body: Vec<u8>) -> Answer<()> {
+    async fn replace_request(&mut self, _: Resource<Request>, body: Vec<u8>) -> HostResult<()> {
         let exchange = self.exchange()?;
         Ok(within_bounds(exchange, body)
             .and_then(|body| exchange.replace_request_body(body).map_err(|_| BodyError::Unavailable)))
     }
 
-    async fn read_response(&mut self, _: Resource<Response>) -> Answer<Vec<u8>> {
+    async fn read_response(&mut self, _: Resource<Response>) -> HostResult<Vec<u8>> {
         SendWrapper::new(async { whole(self, Phase::Response, |exchange| &mut exchange.response_body).await }).await
     }
 
-    async fn replace_response(&mut self, _: Resource<Response>, body: Vec<u8>) -> Answer<()> {
+    async fn replace_response(&mut self, _: Resource<Response>, body: Vec<u8>) -> HostResult<()> {
         let exchange = self.exchange()?;
         Ok(within_bounds(exchange, body)
             .and_then(|body| exchange.replace_response_body(body).map_err(|_| BodyError::Unavailable)))
@@ -43,7 +43,7 @@ impl Host for State {
 
 /// Reads a body to its end. A call that could be made again from its beginning does not wait for it while others wait for its
 /// instance.
-async fn whole(state: &mut State, phase: Phase, place: fn(&mut Exchange) -> &mut Body) -> Answer<Vec<u8>> {
+async fn whole(state: &mut State, phase: Phase, place: fn(&mut Exchange) -> &mut Body) -> HostResult<Vec<u8>> {
     let contention = state.may_give_way();
     let exchange = state.exchange()?;
     if exchange.phase != phase {
@@ -58,7 +58,7 @@ async fn whole(state: &mut State, phase: Phase, place: fn(&mut Exchange) -> &mut
                 biased;
                 whole = reading => whole,
                 () = contention.wanted() => {
-                    PluginState::wait_for(exchange, Awaited::Body);
+                    PluginState::wait_for(exchange, PendingCall::Body);
                     return Err(GaveWay.into());
                 }
             }

@@ -21,22 +21,22 @@ use smallvec::{SmallVec, smallvec};
 use wasmtime::{Result, component::Resource};
 
 use crate::{
-    awaited::Awaited,
     bindings::{
         self, Request, Response,
         cache::{CacheError, Entry, Host, Turn},
     },
     cache::{
+        cache_lookups::{CacheLookups, FoundResponse, Part},
+        cache_writer::StorePlan,
         consumer::Audience,
-        held::{Found, Held, Part},
-        recording::Plan,
     },
     instance::state::State,
+    pending_call::PendingCall,
     plugin_state::PluginState,
 };
 
-type Outcome<T> = std::result::Result<T, CacheError>;
-type Answer<T> = Result<Outcome<T>>;
+type CacheResult<T> = std::result::Result<T, CacheError>;
+type HostResult<T> = Result<CacheResult<T>>;
 
 /// Stored responses that one stage may look at for one exchange.
 const FOUND: usize = 256;
@@ -62,7 +62,7 @@ impl Host for State {
         bucket: String,
         key: String,
         shared: bool,
-    ) -> Answer<Vec<bindings::cache::Stored>> {
+    ) -> HostResult<Vec<bindings::cache::Stored>> {
         let responses = match self.granted(&bucket, &key)? {
             Ok(responses) => responses,
             Err(error) => return Ok(Err(error)),
@@ -75,8 +75,8 @@ impl Host for State {
         let Ok(audience) = PluginState::find_audience(exchange) else { return Ok(Err(CacheError::Unavailable)) };
         let Audience { consumer, shares, .. } = audience;
         let own = CacheKey { bucket: &bucket, consumer, key: &key };
-        let looked = responses.moment(own);
-        // Each with its owner: the consumer's own, and then everybody's, if that is allowed.
+        let looked = responses.lookup_mark(own);
+        // Each with its owner: the consumer's own, then shared ones, if that is allowed.
         let mut found: SmallVec<[_; 2]> = smallvec![(consumer, responses.find(own))];
         if consumer.is_some() && shares {
             found.push((None, responses.find(CacheKey::anonymous(&bucket, &key))));
@@ -104,13 +104,13 @@ impl Host for State {
                     note: stored.note.to_vec(),
                 });
                 let (bucket, key, stored) = (bucket.clone(), key.clone(), stored.clone());
-                held.found.push(Found { bucket, consumer: *consumer, key, stored });
+                held.found.push(FoundResponse { bucket, consumer: *consumer, key, stored });
             }
         }
         Ok(Ok(told))
     }
 
-    fn answer(&mut self, _: Resource<Request>, id: u32, part: bindings::cache::Part) -> Answer<()> {
+    fn answer(&mut self, _: Resource<Request>, id: u32, part: bindings::cache::Part) -> HostResult<()> {
         let exchange = self.exchange()?;
         if exchange.phase != Phase::Request {
             return Ok(Err(CacheError::Unavailable));
@@ -125,7 +125,7 @@ impl Host for State {
         _: Resource<Response>,
         id: u32,
         part: bindings::cache::Part,
-    ) -> Answer<()> {
+    ) -> HostResult<()> {
         let exchange = self.exchange()?;
         let (found, part) = match chosen(&PluginState::of(exchange).held, id, part) {
             Ok((found, part)) => (found.clone(), part),
@@ -144,7 +144,7 @@ impl Host for State {
         bucket: String,
         key: String,
         entry: Entry,
-    ) -> Answer<()> {
+    ) -> HostResult<()> {
         let responses = match self.granted(&bucket, &key)? {
             Ok(responses) => responses,
             Err(error) => return Ok(Err(error)),
@@ -165,13 +165,13 @@ impl Host for State {
         };
         let claim = PluginState::of(exchange).held.claim.take();
         let (bucket, key) = (bucket.into(), key.into());
-        let plan = Plan { responses, bucket, consumer: owner, key, stored, limit, claim, remote };
+        let plan = StorePlan { responses, bucket, consumer: owner, key, stored, limit, claim, remote };
         let body = std::mem::take(&mut exchange.response_body);
         exchange.response_body = plan.follow(body);
         Ok(Ok(()))
     }
 
-    fn freshen(&mut self, _: Resource<Request>, _: Resource<Response>, id: u32, entry: Entry) -> Answer<()> {
+    fn freshen(&mut self, _: Resource<Request>, _: Resource<Response>, id: u32, entry: Entry) -> HostResult<()> {
         let responses = Arc::clone(&self.services()?.shared.responses);
         let exchange = self.exchange()?;
         if exchange.phase != Phase::Response {
@@ -190,7 +190,7 @@ impl Host for State {
             Err(error) => return Ok(Err(error)),
         };
         if found.consumer.is_none() && owner.is_some() {
-            // It was everybody's, and is this consumer's from now on.
+            // It was shared, and belongs to this consumer from now on.
             self.forget_all(&responses, &found.bucket, &found.key)?;
         }
         if let Some(remote) = remote {
@@ -200,12 +200,12 @@ impl Host for State {
         let held = &mut PluginState::of(self.exchange()?).held;
         held.claim = None;
         if let Some(place) = held.found.get_mut(id as usize) {
-            *place = Found { consumer: owner, stored: Arc::new(stored), ..found };
+            *place = FoundResponse { consumer: owner, stored: Arc::new(stored), ..found };
         }
         Ok(Ok(()))
     }
 
-    fn forget(&mut self, bucket: String, key: String) -> Answer<()> {
+    fn forget(&mut self, bucket: String, key: String) -> HostResult<()> {
         let responses = match self.granted(&bucket, &key)? {
             Ok(responses) => responses,
             Err(error) => return Ok(Err(error)),
@@ -214,7 +214,7 @@ impl Host for State {
         Ok(Ok(()))
     }
 
-    fn claim(&mut self, _: Resource<Request>, bucket: String, key: String, wait_ms: u32) -> Answer<Turn> {
+    fn claim(&mut self, _: Resource<Request>, bucket: String, key: String, wait_ms: u32) -> HostResult<Turn> {
         let responses = match self.granted(&bucket, &key)? {
             Ok(responses) => responses,
             Err(error) => return Ok(Err(error)),
@@ -231,8 +231,8 @@ impl Host for State {
         }
         match responses.claim(CacheKey { bucket: &bucket, consumer, key: &key }, held.looked) {
             responses::Turn::LookAgain => {
-                // At once: somebody has kept something since.
-                PluginState::wait_for(exchange, Awaited::Thing(Box::pin(async { None })));
+                // Immediately: a response was stored since.
+                PluginState::wait_for(exchange, PendingCall::Thing(Box::pin(async { None })));
                 Ok(Err(CacheError::Later))
             }
             responses::Turn::Mine(claim) => {
@@ -249,13 +249,13 @@ impl Host for State {
                     let _ = tokio::time::timeout(wait, end.changed()).await;
                     None
                 };
-                PluginState::wait_for(exchange, Awaited::Thing(Box::pin(ended)));
+                PluginState::wait_for(exchange, PendingCall::Thing(Box::pin(ended)));
                 Ok(Err(CacheError::Later))
             }
         }
     }
 
-    fn waive(&mut self, _: Resource<Request>, bucket: String, key: String, for_ms: u32) -> Answer<()> {
+    fn waive(&mut self, _: Resource<Request>, bucket: String, key: String, for_ms: u32) -> HostResult<()> {
         let responses = match self.granted(&bucket, &key)? {
             Ok(responses) => responses,
             Err(error) => return Ok(Err(error)),
@@ -269,7 +269,7 @@ impl Host for State {
         Ok(Ok(()))
     }
 
-    fn renew(&mut self, _: Resource<Request>, bucket: String, key: String) -> Answer<bool> {
+    fn renew(&mut self, _: Resource<Request>, bucket: String, key: String) -> HostResult<bool> {
         let responses = match self.granted(&bucket, &key)? {
             Ok(responses) => responses,
             Err(error) => return Ok(Err(error)),
@@ -278,16 +278,16 @@ impl Host for State {
         if exchange.phase != Phase::Request || !exchange.request_body.is_buffered() {
             return Ok(Err(CacheError::Unavailable));
         }
-        if exchange.behind.is_some() || PluginState::existing(exchange).is_some_and(|state| state.held.renewal) {
+        if exchange.background.is_some() || PluginState::existing(exchange).is_some_and(|state| state.held.renewal) {
             return Ok(Ok(false));
         }
-        // What was found may have been renewed since, by somebody who is done with it.
+        // The response may have been revalidated since.
         let looked = PluginState::existing(exchange).and_then(|state| state.held.looked);
         let Ok(audience) = PluginState::audience(exchange) else { return Ok(Ok(false)) };
         let key = CacheKey { bucket: &bucket, consumer: audience.consumer, key: &key };
         let responses::Turn::Mine(claim) = responses.claim(key, looked) else { return Ok(Ok(false)) };
-        exchange.behind = Some(Box::new(
-            exchange.again(PluginState { held: Held::of_renewal(claim, audience), ..PluginState::default() }),
+        exchange.background = Some(Box::new(
+            exchange.again(PluginState { held: CacheLookups::of_renewal(claim, audience), ..PluginState::default() }),
         ));
         Ok(Ok(true))
     }
@@ -296,7 +296,7 @@ impl Host for State {
         Ok(PluginState::existing(self.exchange()?).is_some_and(|state| state.held.renewal))
     }
 
-    fn remember(&mut self, _: Resource<Request>, memo: Vec<u8>) -> Answer<()> {
+    fn remember(&mut self, _: Resource<Request>, memo: Vec<u8>) -> HostResult<()> {
         if memo.len() > MEMO_BYTES {
             return Ok(Err(CacheError::TooLarge));
         }
@@ -311,7 +311,7 @@ impl Host for State {
 
 impl State {
     /// What is not in memory may be where the state is. What is found there is in memory from then on.
-    fn find_elsewhere(&mut self, responses: &Responses, bucket: &str, key: &str) -> Answer<Arc<[Arc<Stored>]>> {
+    fn find_elsewhere(&mut self, responses: &Responses, bucket: &str, key: &str) -> HostResult<Arc<[Arc<Stored>]>> {
         let Some(remote) = self.services()?.shared.remote.clone() else { return Ok(Ok(Arc::new([]))) };
         let Ok(op) = remote.find(bucket, key) else { return Ok(Ok(Arc::new([]))) };
         match self.inquire(op)? {
@@ -343,7 +343,7 @@ impl State {
         Ok(())
     }
 
-    fn granted(&self, bucket: &str, key: &str) -> Answer<Arc<Responses>> {
+    fn granted(&self, bucket: &str, key: &str) -> HostResult<Arc<Responses>> {
         // A zero would end the bucket's name where the key begins.
         if !self.identity.grants.store.allows(bucket) || bucket.contains('\0') {
             return Ok(Err(CacheError::Denied(bucket.to_owned())));
@@ -375,7 +375,7 @@ fn varies_by_two_spellings(request: &HeaderMap, response: &HeaderMap) -> bool {
     names.any(|name| can_be_respelled(name.as_str()) && has_other_spelling(request, name.as_str()))
 }
 
-fn chosen(held: &Held, id: u32, part: bindings::cache::Part) -> Outcome<(&Found, Part)> {
+fn chosen(held: &CacheLookups, id: u32, part: bindings::cache::Part) -> CacheResult<(&FoundResponse, Part)> {
     let found = held.get(id).ok_or(CacheError::Unavailable)?;
     let part = match part {
         bindings::cache::Part::Whole => Part::Whole,
@@ -392,7 +392,7 @@ fn chosen(held: &Held, id: u32, part: bindings::cache::Part) -> Outcome<(&Found,
 }
 
 /// As yet without a body.
-fn stored(entry: Entry, status: StatusCode, mut headers: HeaderMap) -> Outcome<Stored> {
+fn stored(entry: Entry, status: StatusCode, mut headers: HeaderMap) -> CacheResult<Stored> {
     let Entry { note, secondary, keep_ms, tags, without, most_bytes: _, shared: _ } = entry;
     let tag_bytes: usize = tags.iter().map(|tag| tag.len() + 1).sum();
     if [note.len(), secondary.len(), tag_bytes].into_iter().any(|bytes| bytes > MAX_NOTE_BYTES) {

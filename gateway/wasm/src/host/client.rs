@@ -11,13 +11,13 @@ use wasmtime::Result;
 
 use crate::{
     admission::GaveWay,
-    awaited::{Awaited, Called},
     bindings::{
         Reply,
         http_client::{Call, CallError, Host},
     },
     identity::{Sha256, sha256},
     instance::state::State,
+    pending_call::{Called, PendingCall},
     plugin_state::PluginState,
     services::{self, LocalFuture, UpstreamCall},
 };
@@ -30,16 +30,16 @@ const HEADERS: usize = 100;
 const TARGET_BYTES: usize = 16 * 1024;
 
 impl Host for State {
-    async fn send(&mut self, call: Call) -> Result<Answer> {
+    async fn send(&mut self, call: Call) -> Result<ReplyResult> {
         SendWrapper::new(send(self, call)).await
     }
 }
 
-type Answer = std::result::Result<Reply, CallError>;
+type ReplyResult = std::result::Result<Reply, CallError>;
 
 /// A call that could be made again from its beginning does not wait for the answer while others wait for its instance. What
 /// is sent twice if a plugin does not ask the same when it is called again can be: only idempotent requests give way.
-async fn send(state: &mut State, call: Call) -> Result<Answer> {
+async fn send(state: &mut State, call: Call) -> Result<ReplyResult> {
     if !state.identity.grants.upstreams.allows(&call.upstream) {
         return Ok(Err(CallError::Denied(call.upstream)));
     }
@@ -72,7 +72,7 @@ async fn send(state: &mut State, call: Call) -> Result<Answer> {
     };
     let Some(answered) = answered else {
         let called = async move { Called { question, answer: answer.await } };
-        PluginState::wait_for(state.exchange()?, Awaited::Call(Box::pin(called)));
+        PluginState::wait_for(state.exchange()?, PendingCall::Call(Box::pin(called)));
         return Err(GaveWay.into());
     };
     state.has_effect();
@@ -93,7 +93,7 @@ fn identity(call: &UpstreamCall) -> Sha256 {
     })
 }
 
-async fn answer(services: &services::Services, call: UpstreamCall) -> Answer {
+async fn answer(services: &services::Services, call: UpstreamCall) -> ReplyResult {
     let upstream = call.upstream.clone();
     let timeout = call.timeout;
     match tokio::time::timeout(timeout, services.upstreams.call(call)).await {

@@ -6,9 +6,9 @@ use gateway_rules::crypto::{self, verify_hmac};
 use wasmtime::Result;
 
 use crate::{
-    awaited::{Answer, Awaited, Finding},
     bindings::crypto::{Algorithm, CryptoError, Host, PasswordError},
     instance::state::State,
+    pending_call::{CallResult, PendingCall, ResultValue},
     plugin_state::PluginState,
     services::passwords,
 };
@@ -48,24 +48,24 @@ impl Host for State {
             return Ok(Ok(true));
         }
         match PluginState::existing(exchange).and_then(|own| own.pending.answer(&question)) {
-            Some(Answer::Yes) => {
+            Some(ResultValue::Yes) => {
                 passwords::remember(question, Duration::from_millis(remember_ms.into()));
                 return Ok(Ok(true));
             }
-            Some(Answer::No) => return Ok(Ok(false)),
-            Some(Answer::Busy | Answer::Stored(_)) => return Ok(Err(PasswordError::Busy)),
+            Some(ResultValue::No) => return Ok(Ok(false)),
+            Some(ResultValue::Busy | ResultValue::Stored(_)) => return Ok(Err(PasswordError::Busy)),
             None => {}
         }
         let Some(place) = services.shared.passwords.queue() else { return Ok(Err(PasswordError::Busy)) };
         let find_out = async move {
             let answer = match place.find_out(question, hash, password).await {
-                Some(true) => Answer::Yes,
-                Some(false) => Answer::No,
-                None => Answer::Busy,
+                Some(true) => ResultValue::Yes,
+                Some(false) => ResultValue::No,
+                None => ResultValue::Busy,
             };
-            Some(Finding { question, answer })
+            Some(CallResult { question, answer })
         };
-        PluginState::wait_for(exchange, Awaited::Thing(Box::pin(find_out)));
+        PluginState::wait_for(exchange, PendingCall::Thing(Box::pin(find_out)));
         Ok(Err(PasswordError::Later))
     }
 }

@@ -1,4 +1,4 @@
-//! Documents of granted upstreams, kept for everybody.
+//! Documents of granted upstreams, shared by all instances.
 
 use std::{rc::Rc, time::Duration};
 
@@ -6,11 +6,11 @@ use wasmtime::Result;
 
 use super::client::target;
 use crate::{
-    awaited::Awaited,
     bindings::documents::{Document, DocumentError, Host, Source},
     instance::state::State,
+    pending_call::PendingCall,
     plugin_state::PluginState,
-    services::documents::{self, Found},
+    services::documents::{self, DocumentLookup},
 };
 
 impl Host for State {
@@ -40,15 +40,15 @@ impl Host for State {
         let Ok(exchange) = self.exchange() else { return Ok(Err(DocumentError::Later)) };
         let remote = services.shared.remote.as_ref();
         Ok(match services.shared.documents.get(source, known, insist, &services.upstreams, remote) {
-            Found::Document { version, body } => Ok(Some(Document { version, body: body.to_vec() })),
-            Found::Same => Ok(None),
-            Found::Unavailable(why) => Err(DocumentError::Unavailable(why)),
-            Found::Later(arrival) => {
+            DocumentLookup::Document { version, body } => Ok(Some(Document { version, body: body.to_vec() })),
+            DocumentLookup::Same => Ok(None),
+            DocumentLookup::Unavailable(why) => Err(DocumentError::Unavailable(why)),
+            DocumentLookup::Later(arrival) => {
                 let arrived = async move {
                     arrival.await;
                     None
                 };
-                PluginState::wait_for(exchange, Awaited::Thing(Box::pin(arrived)));
+                PluginState::wait_for(exchange, PendingCall::Thing(Box::pin(arrived)));
                 Err(DocumentError::Later)
             }
         })

@@ -9,18 +9,18 @@ use gateway_state::{
 use wasmtime::Result;
 
 use crate::{
-    awaited::{self, Awaited, Finding},
     bindings::store::{Counting, Host, Place, Quota, Step, StoreError, Verdict},
     identity::sha256,
     instance::state::State,
+    pending_call::{self, CallResult, PendingCall},
     plugin_state::PluginState,
 };
 
-type Outcome<T> = std::result::Result<T, StoreError>;
-type Answer<T> = Result<Outcome<T>>;
+type StoreResult<T> = std::result::Result<T, StoreError>;
+type HostResult<T> = Result<StoreResult<T>>;
 
 impl Host for State {
-    fn get(&mut self, bucket: String, key: String) -> Answer<Option<Vec<u8>>> {
+    fn get(&mut self, bucket: String, key: String) -> HostResult<Option<Vec<u8>>> {
         match self.remote(&bucket)? {
             Ok(None) => self.ask(&bucket, |store, bucket| Ok(store.get(bucket, &key)?.map(Vec::from))),
             Ok(Some(redis)) => self.ask_remote(redis.get(&bucket, &key), |reply| match reply {
@@ -31,7 +31,7 @@ impl Host for State {
         }
     }
 
-    fn set(&mut self, bucket: String, key: String, value: Vec<u8>, ttl_ms: Option<u64>) -> Answer<()> {
+    fn set(&mut self, bucket: String, key: String, value: Vec<u8>, ttl_ms: Option<u64>) -> HostResult<()> {
         self.has_effect();
         match self.remote(&bucket)? {
             Ok(None) => self.ask(&bucket, |store, bucket| store.set(bucket, &key, &value, ttl_ms)),
@@ -40,7 +40,7 @@ impl Host for State {
         }
     }
 
-    fn delete(&mut self, bucket: String, key: String) -> Answer<()> {
+    fn delete(&mut self, bucket: String, key: String) -> HostResult<()> {
         self.has_effect();
         match self.remote(&bucket)? {
             Ok(None) => self.ask(&bucket, |store, bucket| store.delete(bucket, &key)),
@@ -49,7 +49,7 @@ impl Host for State {
         }
     }
 
-    fn increment(&mut self, bucket: String, key: String, by: i64, ttl_ms: Option<u64>) -> Answer<i64> {
+    fn increment(&mut self, bucket: String, key: String, by: i64, ttl_ms: Option<u64>) -> HostResult<i64> {
         self.has_effect();
         match self.remote(&bucket)? {
             Ok(None) => self.ask(&bucket, |store, bucket| store.increment(bucket, &key, by, ttl_ms)),
@@ -61,7 +61,7 @@ impl Host for State {
         }
     }
 
-    fn take(&mut self, bucket: String, key: String, quota: Quota, cost: u32) -> Answer<Verdict> {
+    fn take(&mut self, bucket: String, key: String, quota: Quota, cost: u32) -> HostResult<Verdict> {
         self.has_effect();
         let quota = counted(quota);
         match self.remote(&bucket)? {
@@ -77,7 +77,7 @@ impl Host for State {
         }
     }
 
-    fn take_all(&mut self, bucket: String, group: String, steps: Vec<Step>, place: Place) -> Answer<Vec<Verdict>> {
+    fn take_all(&mut self, bucket: String, group: String, steps: Vec<Step>, place: Place) -> HostResult<Vec<Verdict>> {
         if steps.len() > MAX_STEPS {
             return Ok(Err(StoreError::TooLarge));
         }
@@ -126,13 +126,13 @@ fn told(verdict: state::Verdict) -> Verdict {
 fn refused(failure: Failure) -> StoreError {
     match failure {
         Failure::TooLarge => StoreError::TooLarge,
-        Failure::Away(why) => StoreError::Unavailable(why),
+        Failure::Unavailable(why) => StoreError::Unavailable(why),
     }
 }
 
 impl State {
     /// Where a granted bucket is, if it is not in the memory of the process.
-    fn remote(&self, bucket: &str) -> Answer<Option<std::sync::Arc<Redis>>> {
+    fn remote(&self, bucket: &str) -> HostResult<Option<std::sync::Arc<Redis>>> {
         if !self.identity.grants.store.allows(bucket) {
             return Ok(Err(StoreError::Denied(bucket.to_owned())));
         }
@@ -143,7 +143,7 @@ impl State {
         &self,
         bucket: &str,
         question: impl FnOnce(&MemoryStore, state::Bucket<'_>) -> std::result::Result<T, state::StoreError>,
-    ) -> Answer<T> {
+    ) -> HostResult<T> {
         let bucket = state::Bucket { name: bucket, route: self.route().unwrap_or_default() };
         // All of its errors are of this kind to a plugin.
         Ok(question(&self.readable()?.shared.store, bucket).map_err(|_| StoreError::TooLarge))
@@ -155,7 +155,7 @@ impl State {
         &mut self,
         op: std::result::Result<Op, Failure>,
         read: impl FnOnce(Reply) -> Option<T>,
-    ) -> Answer<T> {
+    ) -> HostResult<T> {
         let op = match op {
             Ok(op) => op,
             Err(failure) => return Ok(Err(refused(failure))),
@@ -171,19 +171,20 @@ impl State {
     pub(crate) fn inquire(&mut self, op: Op) -> Result<Option<std::result::Result<Reply, Failure>>> {
         let question = self.numbered(sha256(|sink| op.identity(sink)));
         let Some(redis) = self.readable()?.shared.remote.clone() else {
-            return Ok(Some(Err(Failure::Away("not there".to_owned()))));
+            return Ok(Some(Err(Failure::Unavailable("not there".to_owned()))));
         };
         // No request waits while a configuration is tried.
         let Ok(exchange) = self.exchange() else { return Ok(None) };
         let own = PluginState::existing(exchange);
-        if let Some(awaited::Answer::Stored(answer)) = own.and_then(|own| own.pending.answer(&question)) {
+        if let Some(pending_call::ResultValue::Stored(answer)) = own.and_then(|own| own.pending.answer(&question)) {
             return Ok(Some(answer));
         }
         Ok(match redis.ask(op) {
             Ok(asked) => {
-                let wait =
-                    async move { Some(Finding { question, answer: awaited::Answer::Stored(asked.answer().await) }) };
-                PluginState::wait_for(exchange, Awaited::Thing(Box::pin(wait)));
+                let wait = async move {
+                    Some(CallResult { question, answer: pending_call::ResultValue::Stored(asked.answer().await) })
+                };
+                PluginState::wait_for(exchange, PendingCall::Thing(Box::pin(wait)));
                 None
             }
             Err(failure) => Some(Err(failure)),

@@ -7,7 +7,6 @@ use http_body_util::BodyExt;
 use wasmtime::{Result, component::Resource};
 
 use crate::{
-    awaited::Awaited,
     bindings::{
         Request, Response,
         streams::{Content, Host, StreamError},
@@ -15,30 +14,31 @@ use crate::{
     bodies::gather::{Unread, read_at_once},
     fields,
     instance::state::State,
+    pending_call::PendingCall,
     plugin_state::PluginState,
 };
 
-type Outcome<T> = std::result::Result<T, StreamError>;
-type Answer<T> = Result<Outcome<T>>;
+type StreamResult<T> = std::result::Result<T, StreamError>;
+type HostResult<T> = Result<StreamResult<T>>;
 
 impl Host for State {
-    fn read_request(&mut self, _: Resource<Request>) -> Answer<Content> {
+    fn read_request(&mut self, _: Resource<Request>) -> HostResult<Content> {
         let exchange = self.exchange()?;
         Ok(whole(exchange, Phase::Request, |exchange| &mut exchange.request_body))
     }
 
-    fn replace_request(&mut self, _: Resource<Request>, body: Vec<u8>) -> Answer<()> {
+    fn replace_request(&mut self, _: Resource<Request>, body: Vec<u8>) -> HostResult<()> {
         let exchange = self.exchange()?;
         Ok(within_bounds(exchange, &body)
             .and_then(|()| exchange.replace_request_body(body.into()).map_err(|_| StreamError::Unavailable)))
     }
 
-    fn read_response(&mut self, _: Resource<Response>) -> Answer<Content> {
+    fn read_response(&mut self, _: Resource<Response>) -> HostResult<Content> {
         let exchange = self.exchange()?;
         Ok(whole(exchange, Phase::Response, |exchange| &mut exchange.response_body))
     }
 
-    fn replace_response(&mut self, _: Resource<Response>, content: Content) -> Answer<()> {
+    fn replace_response(&mut self, _: Resource<Response>, content: Content) -> HostResult<()> {
         let exchange = self.exchange()?;
         if let Err(error) = within_bounds(exchange, &content.body) {
             return Ok(Err(error));
@@ -55,7 +55,7 @@ impl Host for State {
         Ok(exchange.replace_response_body(body).map_err(|_| StreamError::Unavailable))
     }
 
-    fn follow_response(&mut self, _: Resource<Response>, memo: Vec<u8>) -> Answer<()> {
+    fn follow_response(&mut self, _: Resource<Response>, memo: Vec<u8>) -> HostResult<()> {
         let exchange = self.exchange()?;
         if exchange.phase != Phase::Response {
             return Ok(Err(StreamError::Unavailable));
@@ -68,7 +68,7 @@ impl Host for State {
     }
 }
 
-fn whole(exchange: &mut Exchange, phase: Phase, place: fn(&mut Exchange) -> &mut Body) -> Outcome<Content> {
+fn whole(exchange: &mut Exchange, phase: Phase, place: fn(&mut Exchange) -> &mut Body) -> StreamResult<Content> {
     if exchange.phase != phase {
         return Err(StreamError::Unavailable);
     }
@@ -81,12 +81,12 @@ fn whole(exchange: &mut Exchange, phase: Phase, place: fn(&mut Exchange) -> &mut
         Some(Err(Unread::TooLarge(limit))) => Err(StreamError::TooLarge(limit)),
         Some(Err(Unread::Interrupted(cause))) => Err(StreamError::Interrupted(cause)),
         None => {
-            PluginState::wait_for(exchange, Awaited::Body);
+            PluginState::wait_for(exchange, PendingCall::Body);
             Err(StreamError::Later)
         }
     }
 }
 
-fn within_bounds(exchange: &Exchange, body: &[u8]) -> Outcome<()> {
+fn within_bounds(exchange: &Exchange, body: &[u8]) -> StreamResult<()> {
     exchange.bounds.check_body(body.len()).map_err(StreamError::TooLarge)
 }

@@ -9,24 +9,24 @@ use gateway_pipeline::Phase;
 use wasmtime::{Result, component::Resource};
 
 use crate::{
-    awaited::{Awaited, Talk},
     bindings::{
         Request,
         tcp::{Answer, Host, Message, TcpError},
     },
     instance::state::State,
+    pending_call::{PendingCall, Talk},
     plugin_state::PluginState,
     services::{CallError, Opening},
 };
 
-type Outcome<T> = Result<std::result::Result<T, TcpError>>;
+type HostResult<T> = Result<std::result::Result<T, TcpError>>;
 
 /// The longest a conversation may take, whatever the plugin asks for.
 const TIMEOUT: Duration = Duration::from_secs(60);
 const MEMO_BYTES: usize = 64 * 1024;
 
 impl Host for State {
-    fn send(&mut self, _: Resource<Request>, message: Message) -> Outcome<()> {
+    fn send(&mut self, _: Resource<Request>, message: Message) -> HostResult<()> {
         let Message { upstream, bytes, wants, timeout_ms, repeatable, memo } = message;
         if !self.identity.grants.upstreams.allows(&upstream) {
             return Ok(Err(TcpError::Denied(upstream)));
@@ -54,11 +54,11 @@ impl Host for State {
         };
         PluginState::take_talk(exchange);
         let answer = Box::pin(async move { Talk { conversation: conversing.await, memo, limit, upstream } });
-        PluginState::wait_for(exchange, Awaited::Talk { going_on: false, answer });
+        PluginState::wait_for(exchange, PendingCall::Talk { going_on: false, answer });
         Ok(Ok(()))
     }
 
-    fn receive(&mut self, _: Resource<Request>) -> Outcome<Option<Answer>> {
+    fn receive(&mut self, _: Resource<Request>) -> HostResult<Option<Answer>> {
         let exchange = self.exchange()?;
         let talk = PluginState::existing(exchange).and_then(|state| state.pending.talk.as_ref());
         let Some(talk) = talk else { return Ok(Ok(None)) };
@@ -68,7 +68,7 @@ impl Host for State {
         })
     }
 
-    fn await_more(&mut self, _: Resource<Request>, wants: u32) -> Outcome<()> {
+    fn await_more(&mut self, _: Resource<Request>, wants: u32) -> HostResult<()> {
         let exchange = self.exchange()?;
         Ok(match PluginState::take_talk(exchange) {
             Some(Talk { conversation: Ok(mut conversation), memo, limit, upstream }) => {
@@ -76,7 +76,7 @@ impl Host for State {
                     let conversation = conversation.hear(wants as usize).await.map(|()| conversation);
                     Talk { conversation, memo, limit, upstream }
                 };
-                PluginState::wait_for(exchange, Awaited::Talk { going_on: true, answer: Box::pin(go_on) });
+                PluginState::wait_for(exchange, PendingCall::Talk { going_on: true, answer: Box::pin(go_on) });
                 Ok(())
             }
             Some(Talk { conversation: Err(error), limit, upstream, .. }) => Err(lowered(error, limit, &upstream)),

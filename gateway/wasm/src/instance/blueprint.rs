@@ -20,14 +20,14 @@ pub(crate) struct Blueprint {
     pub(crate) exports: Exports,
     /// It imports something that can wait, so every call needs a fiber.
     pub(crate) waits: bool,
-    pub(crate) lending: Lending,
+    pub(crate) handle_ownership: HandleOwnership,
     pub(crate) capacity: Arc<Capacity>,
     /// Slots of the allocator that an instance takes.
     pub(crate) weight: usize,
 }
 
 impl Blueprint {
-    /// Room for an instance that serves nobody. Blocks, so not for workers.
+    /// Room for an instance that serves no requests. It blocks, so it is not for workers.
     pub(crate) fn reserve_for_trial(&self) -> Result<Reservation, StageFailure> {
         let busy = || StageFailure {
             kind: FailureKind::Busy,
@@ -40,7 +40,7 @@ impl Blueprint {
 /// As what the functions of a component want requests and responses. The interface says `borrow`, which they have to give back
 /// before they return (component model, `Task.return_`); some languages' tools do that too late, and take `own` instead.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Lending {
+pub(crate) enum HandleOwnership {
     Borrowed,
     Owned,
 }

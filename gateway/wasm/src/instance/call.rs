@@ -1,5 +1,5 @@
 //! One instance of a component in a store of its own, and calls into it. A call that fails leaves the
-//! instance unusable, as a trap leaves its whole store; whoever holds it drops it then.
+//! instance unusable, as a trap leaves its whole store; its owner drops it then.
 
 use std::{
     rc::Rc,
@@ -7,9 +7,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use gateway_pipeline::{FailureKind, OwnedHeaders, Slot, StageFailure};
+use gateway_pipeline::{ExchangeSlot, FailureKind, OwnedHeaders, StageFailure};
 use gateway_telemetry::{
-    metrics::{Held, PluginMetrics},
+    metrics::{GaugeGuard, PluginMetrics},
     traps,
 };
 use wasmtime::{
@@ -35,8 +35,8 @@ const HANDED_OVER_BYTES: usize = 8 * 1024 * 1024;
 /// A call, with all that it waits for. A bound of last resort: exchanges have time-outs of their own.
 const WHOLE_CALL: Duration = Duration::from_secs(300);
 
-/// Whose instance it is and what bounds it.
-pub(crate) struct Terms {
+/// The identity and limits of an instance.
+pub(crate) struct InstanceParameters {
     pub(crate) identity: Arc<Identity>,
     pub(crate) metrics: PluginMetrics,
     pub(crate) memory: usize,
@@ -48,16 +48,16 @@ pub(crate) struct Instance {
     functions: Functions,
     /// For exchanges: what wears it. Getting ready does not.
     calls: u64,
-    _counted: Held,
+    _counted: GaugeGuard,
     /// Fields are dropped in the order of their declaration, so this must stay behind `store`: the reservation ends when the
     /// allocator's slots are free again. In front of it, another call could get the reservation and find no slot.
     _room: Reservation,
 }
 
-/// What a call is given, and for how long it may run.
-pub(crate) struct Loan<'a> {
+/// The scope of a call: its exchange, services and time limit.
+pub(crate) struct CallScope<'a> {
     /// The exchange, in the phases that have one.
-    pub(crate) slot: Option<&'a mut Slot>,
+    pub(crate) slot: Option<&'a mut ExchangeSlot>,
     pub(crate) services: &'a Rc<Services>,
     pub(crate) time: Duration,
     /// Who else wants the instance, if the call can give way.
@@ -66,12 +66,16 @@ pub(crate) struct Loan<'a> {
 
 impl Instance {
     /// Makes an instance of a component that cannot wait.
-    pub(crate) fn create(blueprint: &Blueprint, terms: Terms, loan: Loan<'_>) -> Result<Self, StageFailure> {
+    pub(crate) fn create(
+        blueprint: &Blueprint,
+        parameters: InstanceParameters,
+        scope: CallScope<'_>,
+    ) -> Result<Self, StageFailure> {
         // Dropped after the store, if this fails.
-        let Terms { identity, metrics, memory, room } = terms;
+        let InstanceParameters { identity, metrics, memory, room } = parameters;
         let mut store = new_store(blueprint, State::new(identity, metrics, memory));
         let functions = {
-            let borrowed = Lent::begin(&mut store, loan, Way::Direct);
+            let borrowed = EnteredCall::begin(&mut store, scope, Way::Direct);
             let made = blueprint.pre.instantiate(&mut *borrowed.store);
             let made = made.and_then(|made| Functions::of(&made, &mut *borrowed.store, &blueprint.exports));
             made.map_err(|error| failure(borrowed.store.data(), &error))?
@@ -82,13 +86,13 @@ impl Instance {
     /// Makes an instance on a fiber.
     pub(crate) async fn create_on_fiber(
         blueprint: &Blueprint,
-        terms: Terms,
-        loan: Loan<'_>,
+        parameters: InstanceParameters,
+        scope: CallScope<'_>,
     ) -> Result<Self, StageFailure> {
-        let Terms { identity, metrics, memory, room } = terms;
+        let InstanceParameters { identity, metrics, memory, room } = parameters;
         let mut store = new_store(blueprint, State::new(identity, metrics, memory));
         let functions = {
-            let borrowed = Lent::begin(&mut store, loan, Way::Fiber);
+            let borrowed = EnteredCall::begin(&mut store, scope, Way::Fiber);
             let clock = Arc::clone(&borrowed.store.data().clock);
             let made = clock.run(blueprint.pre.instantiate_async(&mut *borrowed.store)).await;
             let made = made.and_then(|made| Functions::of(&made, &mut *borrowed.store, &blueprint.exports));
@@ -107,15 +111,20 @@ impl Instance {
     }
 
     /// Calls on the worker's own stack: nothing else runs on this worker until the call has ended.
-    pub(crate) fn call<P, R>(&mut self, function: TypedFunc<P, R>, params: P, loan: Loan<'_>) -> Result<R, StageFailure>
+    pub(crate) fn call<P, R>(
+        &mut self,
+        function: TypedFunc<P, R>,
+        params: P,
+        scope: CallScope<'_>,
+    ) -> Result<R, StageFailure>
     where
         P: ComponentNamedList + Lower,
         R: ComponentNamedList + Lift,
     {
         self.calls += 1;
-        let lent = Lent::begin(&mut self.store, loan, Way::Direct);
-        let result = function.call(&mut *lent.store, params);
-        result.map_err(|error| failure(lent.store.data(), &error))
+        let entered = EnteredCall::begin(&mut self.store, scope, Way::Direct);
+        let result = function.call(&mut *entered.store, params);
+        result.map_err(|error| failure(entered.store.data(), &error))
     }
 
     /// Calls on a fiber, which may wait, and which makes room for others at each tick.
@@ -123,33 +132,33 @@ impl Instance {
         &mut self,
         function: TypedFunc<P, R>,
         params: P,
-        loan: Loan<'_>,
+        scope: CallScope<'_>,
     ) -> Result<R, StageFailure>
     where
         P: ComponentNamedList + Lower + Send + Sync + 'static,
         R: ComponentNamedList + Lift + Send + Sync + 'static,
     {
         self.calls += 1;
-        let lent = Lent::begin(&mut self.store, loan, Way::Fiber);
-        let clock = Arc::clone(&lent.store.data().clock);
-        let call = clock.run(function.call_async(&mut *lent.store, params));
+        let entered = EnteredCall::begin(&mut self.store, scope, Way::Fiber);
+        let clock = Arc::clone(&entered.store.data().clock);
+        let call = clock.run(function.call_async(&mut *entered.store, params));
         match tokio::time::timeout(WHOLE_CALL, call).await {
-            Ok(result) => result.map_err(|error| failure(lent.store.data(), &error)),
+            Ok(result) => result.map_err(|error| failure(entered.store.data(), &error)),
             Err(_) => Err(StageFailure { kind: FailureKind::Timeout, detail: "it waited too long".to_owned() }),
         }
     }
 
-    pub(crate) fn describe(&mut self, loan: Loan<'_>) -> Result<Manifest, StageFailure> {
-        self.call(self.functions.describe, (), loan).map(|(manifest,)| manifest)
+    pub(crate) fn describe(&mut self, scope: CallScope<'_>) -> Result<Manifest, StageFailure> {
+        self.call(self.functions.describe, (), scope).map(|(manifest,)| manifest)
     }
 
-    pub(crate) async fn describe_on_fiber(&mut self, loan: Loan<'_>) -> Result<Manifest, StageFailure> {
-        self.call_on_fiber(self.functions.describe, (), loan).await.map(|(manifest,)| manifest)
+    pub(crate) async fn describe_on_fiber(&mut self, scope: CallScope<'_>) -> Result<Manifest, StageFailure> {
+        self.call_on_fiber(self.functions.describe, (), scope).await.map(|(manifest,)| manifest)
     }
 
     /// Configures the instance; the list holds what the plugin has against the configuration.
-    pub(crate) fn configure(&mut self, json: &str, loan: Loan<'_>) -> Result<Vec<ConfigProblem>, StageFailure> {
-        let (result,) = self.call(self.functions.configure, (json.to_owned(),), loan)?;
+    pub(crate) fn configure(&mut self, json: &str, scope: CallScope<'_>) -> Result<Vec<ConfigProblem>, StageFailure> {
+        let (result,) = self.call(self.functions.configure, (json.to_owned(),), scope)?;
         self.calls = 0;
         Ok(result.err().unwrap_or_default())
     }
@@ -157,24 +166,24 @@ impl Instance {
     pub(crate) async fn configure_on_fiber(
         &mut self,
         json: &str,
-        loan: Loan<'_>,
+        scope: CallScope<'_>,
     ) -> Result<Vec<ConfigProblem>, StageFailure> {
-        let (result,) = self.call_on_fiber(self.functions.configure, (json.to_owned(),), loan).await?;
+        let (result,) = self.call_on_fiber(self.functions.configure, (json.to_owned(),), scope).await?;
         self.calls = 0;
         Ok(result.err().unwrap_or_default())
     }
 
     /// The phases that the plugin wants with its configuration; `None` if it does not say.
-    pub(crate) fn attends(&mut self, loan: Loan<'_>) -> Result<Option<PhaseSet>, StageFailure> {
+    pub(crate) fn attends(&mut self, scope: CallScope<'_>) -> Result<Option<PhaseSet>, StageFailure> {
         let Some(function) = self.functions.phases else { return Ok(None) };
-        let (phases,) = self.call(function, (), loan)?;
+        let (phases,) = self.call(function, (), scope)?;
         self.calls = 0;
         Ok(Some(phases))
     }
 
-    pub(crate) async fn attends_on_fiber(&mut self, loan: Loan<'_>) -> Result<Option<PhaseSet>, StageFailure> {
+    pub(crate) async fn attends_on_fiber(&mut self, scope: CallScope<'_>) -> Result<Option<PhaseSet>, StageFailure> {
         let Some(function) = self.functions.phases else { return Ok(None) };
-        let (phases,) = self.call_on_fiber(function, (), loan).await?;
+        let (phases,) = self.call_on_fiber(function, (), scope).await?;
         self.calls = 0;
         Ok(Some(phases))
     }
@@ -240,39 +249,39 @@ enum Way {
 /// The guard borrows both the store and the slot, so nothing else can look into the slot while it is empty, and a second call
 /// into the same store cannot begin. In the other direction, `give_back` takes everything that was lent, services included:
 /// a guest that runs outside of a call finds nothing to act on, and an idle instance keeps no configuration alive.
-struct Lent<'a> {
+struct EnteredCall<'a> {
     store: &'a mut Store<State>,
-    slot: Option<&'a mut Slot>,
+    slot: Option<&'a mut ExchangeSlot>,
     /// On the worker's own stack; a fiber says so by itself, while it runs.
     _running: Option<Running>,
 }
 
-impl<'a> Lent<'a> {
-    fn begin(store: &'a mut Store<State>, mut loan: Loan<'a>, way: Way) -> Self {
-        let exchange = loan.slot.as_mut().and_then(|slot| slot.0.take());
+impl<'a> EnteredCall<'a> {
+    fn begin(store: &'a mut Store<State>, mut scope: CallScope<'a>, way: Way) -> Self {
+        let exchange = scope.slot.as_mut().and_then(|slot| slot.0.take());
         let bodies = exchange.as_ref().map_or(0, |exchange| exchange.bounds.buffer_bytes);
         // A body comes with a head around it.
         store.set_hostcall_fuel(HANDED_OVER_BYTES.max(bodies.saturating_add(HANDED_OVER_BYTES / 8)));
         let state = store.data_mut();
-        state.lend(exchange, Rc::clone(loan.services), loan.contention.cloned());
+        state.enter_call(exchange, Rc::clone(scope.services), scope.contention.cloned());
         let running = match way {
             Way::Direct => {
-                state.mode = Mode::Direct { limit: loan.time, watched: None };
+                state.mode = Mode::Direct { limit: scope.time, watched: None };
                 // The present step is already under way.
-                store.set_epoch_deadline(ticks(loan.time / 2) + COARSE);
+                store.set_epoch_deadline(ticks(scope.time / 2) + COARSE);
                 Some(Running::begin())
             }
             Way::Fiber => {
-                state.mode = Mode::Fiber { limit: loan.time };
+                state.mode = Mode::Fiber { limit: scope.time };
                 store.set_epoch_deadline(1);
                 None
             }
         };
-        Self { store, slot: loan.slot, _running: running }
+        Self { store, slot: scope.slot, _running: running }
     }
 }
 
-impl Drop for Lent<'_> {
+impl Drop for EnteredCall<'_> {
     fn drop(&mut self) {
         let exchange = self.store.data_mut().give_back();
         if let Some(slot) = self.slot.take() {

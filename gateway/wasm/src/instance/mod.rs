@@ -11,5 +11,5 @@ pub(crate) mod selection;
 pub(crate) mod state;
 mod thread_bound;
 
-pub(crate) use blueprint::{Blueprint, Exports, Functions, Lending};
-pub(crate) use call::{Instance, Loan, Terms};
+pub(crate) use blueprint::{Blueprint, Exports, Functions, HandleOwnership};
+pub(crate) use call::{CallScope, Instance, InstanceParameters};

@@ -140,7 +140,7 @@ impl Output {
             tracing::warn!(
                 plugin = speaker.plugin,
                 request = speaker.request,
-                "plugin said too much in one call, or in all of them together: {lines} log lines and {bytes} printed bytes \
+                "plugin exceeded its output limits: {lines} log lines and {bytes} printed bytes \
                  dropped, and before that from {unreported} calls"
             );
         }

@@ -73,7 +73,7 @@ pub(crate) struct State {
     pub(crate) mode: Mode,
     pub(crate) clock: Arc<RunClock>,
     /// Present during a call. A store never leaves its worker, which wasmtime cannot know.
-    lent: ThreadBound<Lent>,
+    call: ThreadBound<CallState>,
     /// The present call has done something that must not be done twice.
     effects: AtomicBool,
     /// What the present call has asked the store, where it is not in memory.
@@ -86,7 +86,7 @@ pub(crate) struct State {
 }
 
 #[derive(Default)]
-struct Lent {
+struct CallState {
     exchange: Option<Box<Exchange>>,
     services: Option<Rc<Services>>,
     contention: Option<Rc<Contention>>,
@@ -106,7 +106,7 @@ impl State {
             edits: AllEdits::default(),
             mode: Mode::Direct { limit: Duration::ZERO, watched: None },
             clock: Arc::new(RunClock::new()),
-            lent: ThreadBound::new(Lent::default()),
+            call: ThreadBound::new(CallState::default()),
             effects: AtomicBool::new(false),
             questions: Vec::new(),
             table,
@@ -116,7 +116,7 @@ impl State {
     }
 
     /// Begins a call. An exchange is lent in the phases that have one.
-    pub(crate) fn lend(
+    pub(crate) fn enter_call(
         &mut self,
         mut exchange: Option<Box<Exchange>>,
         services: Rc<Services>,
@@ -128,18 +128,18 @@ impl State {
         self.limiter.refused = false;
         *self.effects.get_mut() = false;
         self.questions.clear();
-        *self.lent = Lent { exchange, services: Some(services), contention };
+        *self.call = CallState { exchange, services: Some(services), contention };
     }
 
     /// Ends a call and gives back what was lent.
     pub(crate) fn give_back(&mut self) -> Option<Box<Exchange>> {
-        let lent = std::mem::take(&mut *self.lent);
+        let call = std::mem::take(&mut *self.call);
         if !self.output.is_silent() {
-            let request = lent.exchange.as_ref().and_then(|exchange| exchange.id.to_str().ok()).unwrap_or_default();
+            let request = call.exchange.as_ref().and_then(|exchange| exchange.id.to_str().ok()).unwrap_or_default();
             let Identity { name, log_rate, .. } = &*self.identity;
             self.output.finish(Speaker { plugin: name, request, rate: log_rate, metrics: &self.metrics });
         }
-        lent.exchange
+        call.exchange
     }
 
     /// A guest that does not drop what it is given would fill its table of handles.
@@ -149,12 +149,12 @@ impl State {
 
     /// The exchange at hand. Handles to its messages exist only in calls that have one.
     pub(crate) fn exchange(&mut self) -> wasmtime::Result<&mut Exchange> {
-        self.lent.exchange.as_deref_mut().ok_or_else(|| wasmtime::format_err!("no request is being handled"))
+        self.call.exchange.as_deref_mut().ok_or_else(|| wasmtime::format_err!("no request is being handled"))
     }
 
     /// The route of the exchange at hand.
     pub(crate) fn route(&self) -> Option<&str> {
-        self.lent.exchange.as_ref().map(|exchange| &*exchange.route)
+        self.call.exchange.as_ref().map(|exchange| &*exchange.route)
     }
 
     /// A name for a question that is the same when the call is made again, and another one for each time that it is asked.
@@ -170,7 +170,7 @@ impl State {
 
     /// What a selection reads of the exchange at hand.
     pub(crate) fn selected(&mut self, selection: u32, with_response: bool) -> wasmtime::Result<Values> {
-        let exchange = self.lent.exchange.as_deref_mut();
+        let exchange = self.call.exchange.as_deref_mut();
         let exchange = exchange.ok_or_else(|| wasmtime::format_err!("no request is being handled"))?;
         Ok(self.selections.get(selection)?.read(exchange, with_response))
     }
@@ -182,13 +182,13 @@ impl State {
         with_response: bool,
         values: &Values,
     ) -> wasmtime::Result<Result<(), RefusedEdit>> {
-        let exchange = self.lent.exchange.as_deref_mut();
+        let exchange = self.call.exchange.as_deref_mut();
         let exchange = exchange.ok_or_else(|| wasmtime::format_err!("no request is being handled"))?;
         Ok(self.edits.get(edits)?.make(exchange, with_response, values))
     }
 
-    /// For what changes something, or asks somebody. Between the calls nothing runs, so this is only absent if the guest is
-    /// not called by us.
+    /// For functions that change something or send requests. Between the calls nothing runs, so this is only
+    /// absent if the guest is not called by us.
     pub(crate) fn services(&self) -> wasmtime::Result<&Rc<Services>> {
         self.has_effect();
         self.readable()
@@ -196,7 +196,7 @@ impl State {
 
     /// For what only reads what does not change.
     pub(crate) fn readable(&self) -> wasmtime::Result<&Rc<Services>> {
-        self.lent.services.as_ref().ok_or_else(|| wasmtime::format_err!("called outside of a call"))
+        self.call.services.as_ref().ok_or_else(|| wasmtime::format_err!("called outside of a call"))
     }
 
     /// The present call does something that must not be done twice.
@@ -206,12 +206,12 @@ impl State {
 
     /// What tells whether others wait for this instance, if the present call can be made again from its beginning.
     pub(crate) fn may_give_way(&self) -> Option<Rc<Contention>> {
-        self.lent.contention.clone().filter(|_| !self.effects.load(Relaxed))
+        self.call.contention.clone().filter(|_| !self.effects.load(Relaxed))
     }
 
     /// Who speaks, and the output to speak into.
     pub(crate) fn speak(&mut self) -> (&mut Output, Speaker<'_>) {
-        let request = self.lent.exchange.as_ref().and_then(|exchange| exchange.id.to_str().ok()).unwrap_or_default();
+        let request = self.call.exchange.as_ref().and_then(|exchange| exchange.id.to_str().ok()).unwrap_or_default();
         let Identity { name, log_rate, .. } = &*self.identity;
         (&mut self.output, Speaker { plugin: name, request, rate: log_rate, metrics: &self.metrics })
     }

@@ -9,7 +9,7 @@ use super::prepared::{Prepared, Refusal};
 use crate::{
     bindings,
     engine::threads::{no_thread, on_own_runtime},
-    instance::{Functions, Instance, Loan},
+    instance::{CallScope, Functions, Instance},
     services::{Services, Shared},
 };
 
@@ -76,8 +76,8 @@ impl Prepared {
                 let room = self.loaded.blueprint.reserve_for_trial()?;
                 let mut instance = self.instance_on_fiber(metrics(), &services, room).await?;
                 let Some(function) = function(instance.functions()) else { return Ok(None) };
-                let loan = Loan { slot: None, services: &services, time: TIME, contention: None };
-                Ok(Some(instance.call_on_fiber(function, (), loan).await?))
+                let scope = CallScope { slot: None, services: &services, time: TIME, contention: None };
+                Ok(Some(instance.call_on_fiber(function, (), scope).await?))
             });
             asked.unwrap_or_else(|error| Err(Refusal::Failure(no_thread(&error))))
         } else {
@@ -85,8 +85,8 @@ impl Prepared {
             let room = self.loaded.blueprint.reserve_for_trial().map_err(Refusal::from);
             room.and_then(|room| self.instance(metrics(), &services, room)).and_then(|mut instance: Instance| {
                 let Some(function) = function(instance.functions()) else { return Ok(None) };
-                let loan = Loan { slot: None, services: &services, time: TIME, contention: None };
-                Ok(Some(instance.call(function, (), loan)?))
+                let scope = CallScope { slot: None, services: &services, time: TIME, contention: None };
+                Ok(Some(instance.call(function, (), scope)?))
             })
         };
         match answer {

@@ -15,7 +15,7 @@ use crate::{
     bindings::PACKAGE,
     engine::TABLES,
     host::wasi,
-    instance::{Exports, Lending},
+    instance::{Exports, HandleOwnership},
 };
 
 /// Slots of the allocator that an instance takes: one for each memory, or pair of tables.
@@ -118,7 +118,7 @@ pub(crate) fn exports(engine: &Engine, component: &Component) -> Result<Exports,
 }
 
 /// As what its phases want the request and the response; all of them the same.
-pub(crate) fn lending(engine: &Engine, component: &Component) -> Result<Lending, LoadError> {
+pub(crate) fn handle_ownership(engine: &Engine, component: &Component) -> Result<HandleOwnership, LoadError> {
     let mut found = None;
     for (name, item) in component.component_type().exports(engine) {
         let ComponentItem::ComponentInstance(instance) = item.ty else { continue };
@@ -129,8 +129,8 @@ pub(crate) fn lending(engine: &Engine, component: &Component) -> Result<Lending,
             let ComponentItem::ComponentFunc(ty) = item.ty else { continue };
             for (_, param) in ty.params() {
                 let wanted = match param {
-                    Type::Own(_) => Lending::Owned,
-                    Type::Borrow(_) => Lending::Borrowed,
+                    Type::Own(_) => HandleOwnership::Owned,
+                    Type::Borrow(_) => HandleOwnership::Borrowed,
                     _ => continue,
                 };
                 if found.is_some_and(|found| found != wanted) {
@@ -140,7 +140,7 @@ pub(crate) fn lending(engine: &Engine, component: &Component) -> Result<Lending,
             }
         }
     }
-    Ok(found.unwrap_or(Lending::Borrowed))
+    Ok(found.unwrap_or(HandleOwnership::Borrowed))
 }
 
 pub(crate) fn ours(interface: &str) -> String {

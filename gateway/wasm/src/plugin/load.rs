@@ -20,7 +20,7 @@ use wasmtime::{
 
 use super::{
     facts::{self, Facts, Wants},
-    inspect::{can_wait, check_kind, exports, imports, lending, ours, weight, without_version},
+    inspect::{can_wait, check_kind, exports, handle_ownership, imports, ours, weight, without_version},
     load_error::{COMPONENT_BYTES, LoadError},
 };
 use crate::{
@@ -31,7 +31,7 @@ use crate::{
     },
     host,
     instance::{
-        Blueprint, Instance, Loan, Terms,
+        Blueprint, CallScope, Instance, InstanceParameters,
         output::LogRate,
         state::{Identity, State},
     },
@@ -148,7 +148,7 @@ impl Runtime {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Weak<Loaded>>> {
-        // The map is whole between statements, whoever panicked.
+        // The map is consistent between statements, even after a panic.
         self.loaded.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -169,7 +169,7 @@ impl Runtime {
             pre,
             exports,
             waits,
-            lending: lending(&self.engine, &component)?,
+            handle_ownership: handle_ownership(&self.engine, &component)?,
             capacity: Arc::clone(&self.capacity),
             weight: weight(&component),
         };
@@ -213,10 +213,10 @@ impl Loaded {
 
 /// Instantiates the component once, which also checks the types of its exports, and asks for its manifest.
 fn describe(blueprint: &Blueprint) -> Result<facts::CheckedManifest, LoadError> {
-    let terms = |services: &Services| -> Result<Terms, StageFailure> {
+    let parameters = |services: &Services| -> Result<InstanceParameters, StageFailure> {
         let grants = Grants::default();
         let name = "(not yet configured)".into();
-        Ok(Terms {
+        Ok(InstanceParameters {
             identity: Arc::new(Identity { name, grants, standard: false, log_rate: LogRate::default() }),
             metrics: services.shared.metrics.plugin(services.worker, ""),
             memory: DESCRIBE_MEMORY,
@@ -226,14 +226,14 @@ fn describe(blueprint: &Blueprint) -> Result<facts::CheckedManifest, LoadError> 
     let services = || Rc::new(Services::without_worker(Arc::default()));
     let at_once = || {
         let services = services();
-        let loan = || Loan { slot: None, services: &services, time: DESCRIBE_TIME, contention: None };
-        Instance::create(blueprint, terms(&services)?, loan())?.describe(loan())
+        let scope = || CallScope { slot: None, services: &services, time: DESCRIBE_TIME, contention: None };
+        Instance::create(blueprint, parameters(&services)?, scope())?.describe(scope())
     };
     let on_fiber = async || {
         let services = services();
-        let loan = || Loan { slot: None, services: &services, time: DESCRIBE_TIME, contention: None };
-        let mut instance = Instance::create_on_fiber(blueprint, terms(&services)?, loan()).await?;
-        instance.describe_on_fiber(loan()).await
+        let scope = || CallScope { slot: None, services: &services, time: DESCRIBE_TIME, contention: None };
+        let mut instance = Instance::create_on_fiber(blueprint, parameters(&services)?, scope()).await?;
+        instance.describe_on_fiber(scope()).await
     };
     let manifest = match blueprint.waits {
         true => on_own_runtime(on_fiber).unwrap_or_else(|error| Err(no_thread(&error))),

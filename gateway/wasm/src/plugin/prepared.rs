@@ -23,7 +23,7 @@ use crate::{
         threads::{no_thread, on_own_runtime},
     },
     identity::{Sha256, sha256},
-    instance::{Instance, Loan, Terms, output::LogRate, state::Identity},
+    instance::{CallScope, Instance, InstanceParameters, output::LogRate, state::Identity},
     services::{Services, Shared},
 };
 
@@ -159,16 +159,16 @@ impl Prepared {
         services: &Rc<Services>,
         room: Reservation,
     ) -> Result<Instance, Refusal> {
-        let loan = || Loan { slot: None, services, time: self.limits.time.max(CONFIGURE_TIME), contention: None };
+        let scope = || CallScope { slot: None, services, time: self.limits.time.max(CONFIGURE_TIME), contention: None };
         let began = thread_cpu_time();
-        let mut instance = Instance::create(&self.loaded.blueprint, self.terms(metrics, room), loan())?;
-        let problems = instance.configure(&self.config, loan())?;
+        let mut instance = Instance::create(&self.loaded.blueprint, self.parameters(metrics, room), scope())?;
+        let problems = instance.configure(&self.config, scope())?;
         if thread_cpu_time().saturating_sub(began) >= SLOW {
             self.is_slow.store(true, Relaxed);
         }
         let mut instance = accepted(instance, problems)?;
         if self.attended.get().is_none() {
-            self.learn(instance.attends(loan())?);
+            self.learn(instance.attends(scope())?);
             self.owned.get_or_init(|| instance.owned());
         }
         Ok(instance)
@@ -181,20 +181,20 @@ impl Prepared {
         services: &Rc<Services>,
         room: Reservation,
     ) -> Result<Instance, Refusal> {
-        let loan = || Loan { slot: None, services, time: self.limits.time.max(CONFIGURE_TIME), contention: None };
-        let terms = self.terms(metrics, room);
-        let mut instance = Instance::create_on_fiber(&self.loaded.blueprint, terms, loan()).await?;
-        let problems = instance.configure_on_fiber(&self.config, loan()).await?;
+        let scope = || CallScope { slot: None, services, time: self.limits.time.max(CONFIGURE_TIME), contention: None };
+        let parameters = self.parameters(metrics, room);
+        let mut instance = Instance::create_on_fiber(&self.loaded.blueprint, parameters, scope()).await?;
+        let problems = instance.configure_on_fiber(&self.config, scope()).await?;
         let mut instance = accepted(instance, problems)?;
         if self.attended.get().is_none() {
-            self.learn(instance.attends_on_fiber(loan()).await?);
+            self.learn(instance.attends_on_fiber(scope()).await?);
             self.owned.get_or_init(|| instance.owned());
         }
         Ok(instance)
     }
 
-    fn terms(&self, metrics: PluginMetrics, room: Reservation) -> Terms {
-        Terms { identity: Arc::clone(&self.identity), metrics, memory: self.limits.memory, room }
+    fn parameters(&self, metrics: PluginMetrics, room: Reservation) -> InstanceParameters {
+        InstanceParameters { identity: Arc::clone(&self.identity), metrics, memory: self.limits.memory, room }
     }
 
     /// Instances remember what they read when they were configured, so secrets and files are part of it.

@@ -93,7 +93,7 @@ impl Pool {
         !self.prepared.loaded.blueprint.waits && !self.suspect.get()
     }
 
-    /// Who else wants an instance, as calls that can be made again are told.
+    /// Other calls that wait for an instance.
     pub(crate) fn contention(&self) -> &Rc<Contention> {
         &self.contention
     }

@@ -65,7 +65,7 @@ struct Known {
 }
 
 /// What there is to say at once.
-pub(crate) enum Found {
+pub(crate) enum DocumentLookup {
     Document {
         version: u64,
         body: Bytes,
@@ -94,7 +94,7 @@ impl Documents {
         insist: bool,
         upstreams: &Rc<dyn Upstreams>,
         remote: Option<&Arc<Redis>>,
-    ) -> Found {
+    ) -> DocumentLookup {
         let entry = self.entry(&source);
         let now = Instant::now();
         let mut state = entry.lock();
@@ -113,18 +113,18 @@ impl Documents {
             tokio::task::spawn_local(fetch(attempt, source, unwelcome, Rc::clone(upstreams), remote.cloned()));
         }
         if usable && known != state.version {
-            Found::Document { version: state.version, body: state.body.clone() }
+            DocumentLookup::Document { version: state.version, body: state.body.clone() }
         } else if state.fetching && (!usable || unwelcome) {
             // Subscribed to before the attempt can end: it needs the lock for that.
             let mut attempts = entry.attempts.subscribe();
-            Found::Later(Box::pin(async move {
+            DocumentLookup::Later(Box::pin(async move {
                 // An error would mean that the entry is gone, and then there is nothing to wait for either.
                 let _ = attempts.changed().await;
             }))
         } else if usable {
-            Found::Same
+            DocumentLookup::Same
         } else {
-            Found::Unavailable(state.failure.clone())
+            DocumentLookup::Unavailable(state.failure.clone())
         }
     }
 
@@ -144,7 +144,7 @@ impl Documents {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Name, Arc<Entry>>> {
-        // The map is whole between statements, whoever panicked.
+        // The map is consistent between statements, even after a panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -219,7 +219,7 @@ async fn fetch(
 ) {
     // An upstream of the same name that is another one elsewhere has other documents.
     let name = upstreams.fingerprint(&source.upstream).map(|own| format!("{own} {}", source.target));
-    // Another gateway may have it. Whoever insists knows that it does not do.
+    // Another gateway may have it. A forced refresh skips that.
     if !insist
         && let (Some(remote), Some(name)) = (&remote, &name)
         && let Some((body, age)) = shared(remote, name).await
@@ -258,7 +258,7 @@ async fn fetch(
 /// The bucket of documents where the state is: no plugin's, since its name has a space. The number is the version of the values' form.
 const BUCKET: &str = "gateway documents 1";
 
-/// What another gateway has fetched, and how long ago. Where the state is away, nothing.
+/// What another gateway has fetched, and how long ago. Nothing while the state is unavailable.
 async fn shared(remote: &Redis, name: &str) -> Option<(Bytes, Duration)> {
     let Ok(Reply::Bytes(Some(value))) = remote.ask(remote.get(BUCKET, name).ok()?).ok()?.answer().await else {
         return None;
@@ -268,7 +268,7 @@ async fn shared(remote: &Redis, name: &str) -> Option<(Bytes, Duration)> {
     Some((value.slice(8..), Duration::from_millis(age)))
 }
 
-/// For other gateways; nobody waits for it.
+/// For other gateways; not waited for.
 fn share(remote: &Redis, name: &str, body: &Bytes, keep: Duration) {
     let value = [&unix_millis().to_be_bytes()[..], body].concat();
     let keep = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);

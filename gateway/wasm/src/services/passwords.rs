@@ -90,17 +90,17 @@ impl Default for Passwords {
 
 impl Passwords {
     /// A place in the queue; none if too many wait already.
-    pub(crate) fn queue(self: &Arc<Self>) -> Option<Place> {
+    pub(crate) fn queue(self: &Arc<Self>) -> Option<QueuedVerification> {
         let free = |waiting| (waiting < QUEUE).then_some(waiting + 1);
         let taken = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free);
-        taken.ok().map(|_| Place(Arc::clone(self)))
+        taken.ok().map(|_| QueuedVerification(Arc::clone(self)))
     }
 }
 
 /// A place in the queue.
-pub(crate) struct Place(Arc<Passwords>);
+pub(crate) struct QueuedVerification(Arc<Passwords>);
 
-impl Place {
+impl QueuedVerification {
     /// Whether the password is right, found out on a thread for blocking work; `None` if there was no room for that. A call that
     /// is dropped does not stop the work, which ends on its thread.
     pub(crate) async fn find_out(self, question: Question, hash: String, password: Vec<u8>) -> Option<bool> {
@@ -117,7 +117,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for QueuedVerification {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }

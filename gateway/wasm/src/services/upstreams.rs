@@ -33,7 +33,8 @@ pub trait Upstreams {
         Err(CallError::Unknown)
     }
 
-    /// What is the same for two gateways only if an upstream is configured in the same way; none if it is nobody else's.
+    /// What is the same for two gateways only if an upstream is configured in the same way; none if it is not
+    /// shared.
     fn fingerprint(&self, _upstream: &str) -> Option<String> {
         None
     }

@@ -1,6 +1,6 @@
 //! Calls that go well: warm instances, their reuse and their end.
 
-use gateway_pipeline::Outcome;
+use gateway_pipeline::ExchangeOutcome;
 
 use super::*;
 
@@ -176,7 +176,7 @@ fn an_observer_sees_the_outcome_and_can_change_nothing() {
     let stage = naughty_with(json!({ "do": "log", "phase": "complete", "with": "seen" })).stage();
     let mut slot = answered(slot(), Body::Empty);
     slot.phase = Phase::Complete;
-    let outcome = Outcome {
+    let outcome = ExchangeOutcome {
         status: Some(204),
         failure: None,
         upstream: Some("users".into()),
@@ -186,7 +186,7 @@ fn an_observer_sees_the_outcome_and_can_change_nothing() {
         upstream_us: None,
         plugins_us: 0,
     };
-    let complete = |stage: &Alone, slot: &mut Slot| {
+    let complete = |stage: &Alone, slot: &mut ExchangeSlot| {
         stage.complete(slot, &outcome).now_or_never().expect("called on a fiber").unwrap();
     };
     let log = logged(|| complete(&stage, &mut slot));

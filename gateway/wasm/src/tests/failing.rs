@@ -1,10 +1,10 @@
 //! Guests that misbehave: each costs its own call and nothing else.
 
-use gateway_pipeline::{FailureKind, Outcome, Pipeline, Verdict};
+use gateway_pipeline::{ExchangeOutcome, FailureKind, Pipeline, Verdict};
 
 use super::*;
 
-fn failure(stage: &Alone, slot: &mut Slot) -> StageFailure {
+fn failure(stage: &Alone, slot: &mut ExchangeSlot) -> StageFailure {
     at_once(stage, slot).expect_err("it fails")
 }
 
@@ -104,7 +104,7 @@ fn logging_without_end_is_bounded() {
     let stage = naughty("log-forever").time(50).stage();
     let log = logged(|| assert_eq!(failure(&stage, &mut slot()).kind, FailureKind::Timeout));
     assert_eq!(log.lines().filter(|line| line.contains("again")).count(), 100);
-    assert!(log.contains("said too much"), "{log}");
+    assert!(log.contains("exceeded its output limits"), "{log}");
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn printing_without_end_is_bounded() {
     let stage = naughty("print-forever").time(50).stage();
     let log = logged(|| assert_eq!(failure(&stage, &mut slot()).kind, FailureKind::Timeout));
     assert!(log.len() < 1 << 20, "{}", log.len());
-    assert!(log.contains("said too much"));
+    assert!(log.contains("exceeded its output limits"));
 }
 
 #[test]
@@ -198,7 +198,7 @@ async fn a_trap_in_the_response_phase_leaves_the_response_alone() {
 async fn a_failing_observer_is_only_logged() {
     let stage = naughty_with(json!({ "do": "trap", "phase": "complete" })).in_pipeline();
     let pipeline = Pipeline::new(Scope::default(), vec![gateway_pipeline::Entry::new(stage, false)]);
-    let outcome = Outcome {
+    let outcome = ExchangeOutcome {
         status: None,
         failure: Some("client-closed"),
         upstream: None,

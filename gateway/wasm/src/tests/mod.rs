@@ -1,12 +1,12 @@
 //! The room as a whole, with the guests of `tests/guests`.
 
-mod awaited;
 mod bodies;
+mod body_filter;
 mod calling;
 mod failing;
 mod grants;
 mod loading;
-mod passing;
+mod pending_call;
 mod speed;
 mod upstreams;
 
@@ -26,7 +26,8 @@ use gateway_http::{
     deadline::Deadline,
 };
 use gateway_pipeline::{
-    Alone, Bounds, Decision, Exchange, Phase, RequestHead, ResponseHead, Scope, Slot, Stage, StageFailure, Start,
+    Alone, Bounds, Decision, Exchange, ExchangeSlot, Phase, RequestHead, ResponseHead, Scope, Stage, StageFailure,
+    Start,
 };
 use http::{HeaderMap, HeaderValue, Method, Version};
 use serde_json::json;
@@ -148,12 +149,12 @@ impl World {
     }
 }
 
-pub(super) fn slot() -> Slot {
+pub(super) fn slot() -> ExchangeSlot {
     slot_with(Body::Empty)
 }
 
-fn slot_with(request_body: Body) -> Slot {
-    Slot::new(Exchange::new(Start {
+fn slot_with(request_body: Body) -> ExchangeSlot {
+    ExchangeSlot::new(Exchange::new(Start {
         id: HeaderValue::from_static("id-1"),
         client: IpAddr::V4(Ipv4Addr::LOCALHOST),
         secured: None,
@@ -180,7 +181,7 @@ fn slot_with(request_body: Body) -> Slot {
 }
 
 /// The exchange in its response phase.
-fn answered(mut slot: Slot, body: Body) -> Slot {
+fn answered(mut slot: ExchangeSlot, body: Body) -> ExchangeSlot {
     slot.phase = Phase::Response;
     slot.response = Some(ResponseHead { status: http::StatusCode::OK, headers: HeaderMap::new() });
     slot.response_body = body;
@@ -188,17 +189,17 @@ fn answered(mut slot: Slot, body: Body) -> Slot {
 }
 
 /// The request phase of a plugin that must not make anyone wait.
-fn at_once(stage: &Alone, slot: &mut Slot) -> Result<Decision, StageFailure> {
+fn at_once(stage: &Alone, slot: &mut ExchangeSlot) -> Result<Decision, StageFailure> {
     stage.request(slot).now_or_never().expect("called on a fiber")
 }
 
 /// The request phase, whether it waits or not.
-async fn in_time(stage: &Alone, slot: &mut Slot) -> Result<Decision, StageFailure> {
+async fn in_time(stage: &Alone, slot: &mut ExchangeSlot) -> Result<Decision, StageFailure> {
     stage.request(slot).await
 }
 
 /// The request phase of a plugin that may have to wait: it has begun.
-fn begun<'a>(stage: &'a Alone, slot: &'a mut Slot) -> LocalBoxFuture<'a, Result<Decision, StageFailure>> {
+fn begun<'a>(stage: &'a Alone, slot: &'a mut ExchangeSlot) -> LocalBoxFuture<'a, Result<Decision, StageFailure>> {
     let mut request = stage.request(slot).boxed_local();
     match (&mut request).now_or_never() {
         // What it asked for came at once.
@@ -212,7 +213,7 @@ fn later() -> Deadline {
     Deadline::new(Instant::now(), Some(Duration::from_secs(60)))
 }
 
-fn header<'a>(slot: &'a Slot, name: &str) -> &'a str {
+fn header<'a>(slot: &'a ExchangeSlot, name: &str) -> &'a str {
     slot.request.headers.get(name).map_or("", |value| value.to_str().unwrap())
 }
 

@@ -131,6 +131,6 @@ async fn a_full_queue_turns_away_at_once() {
 
 type Call<'a> = LocalFuture<'a, Result<Decision, StageFailure>>;
 
-fn futures<'a>(stage: &'a Alone, slots: &'a mut [Slot]) -> Vec<Call<'a>> {
+fn futures<'a>(stage: &'a Alone, slots: &'a mut [ExchangeSlot]) -> Vec<Call<'a>> {
     slots.iter_mut().map(|slot| Box::pin(in_time(stage, slot)) as Call<'a>).collect()
 }

@@ -82,7 +82,7 @@ fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     match length {
         [] => element.push(0),
         [short @ ..=0x7f] => element.push(*short),
-        // No content comes near the 127 octets of length for which this form has room.
+        // No content comes near the 127 bytes of length for which this form has room.
         long => {
             element.push(0x80 | long.len() as u8);
             element.extend_from_slice(long);

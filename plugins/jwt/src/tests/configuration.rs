@@ -244,7 +244,7 @@ fn names_are_checked() {
         (json!({ "realm": "a\"b" }), "/realm: must be printable ASCII, without quotation marks and backslashes"),
         (json!({ "scopes": ["a b"] }), "/scopes/0: has a space, needs an entry for each scope"),
         (json!({ "max-token-bytes": 1 }), "/max-token-bytes: must be from 64 to 65536"),
-        (json!({ "remember": 100_001 }), "/remember: must be at most 100000"),
+        (json!({ "token-cache-size": 100_001 }), "/token-cache-size: must be at most 100000"),
     ] {
         assert_problem(options, expected);
     }

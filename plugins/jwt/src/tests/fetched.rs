@@ -47,7 +47,7 @@ impl Provider {
     }
 
     fn plugin(&self) -> TestPlugin<Jwt> {
-        let from = json!({ "upstream": "id", "path": "/keys", "refresh": "10m", "retry": "30s", "keep": "1h" });
+        let from = json!({ "upstream": "id", "path": "/keys", "refresh": "10m", "retry": "30s", "max-stale": "1h" });
         let config = json!({ "jwks-from": from, "require-expiry": false });
         self.host.plugin(config).unwrap_or_else(|problems| panic!("{problems}"))
     }
@@ -174,8 +174,8 @@ fn a_place_that_cannot_be_is_told() {
         "/jwks-from/refresh: must be from 10s to 1d, is 1s\n/jwks-from/timeout: must be from 1ms to 60s, is 2m"
     );
     assert_eq!(
-        problems(&host, json!({ "upstream": "id", "path": "/k", "keep": "5m" })),
-        "/jwks-from/keep: must not be less than `refresh`: there would be no keys in between"
+        problems(&host, json!({ "upstream": "id", "path": "/k", "max-stale": "5m" })),
+        "/jwks-from/max-stale: must not be less than `refresh`: there would be no keys in between"
     );
     host.deny("id");
     assert_eq!(

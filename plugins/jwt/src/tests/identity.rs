@@ -80,7 +80,7 @@ fn a_claim_that_cannot_be_told_safely_is_refused() {
     for groups in [json!("a\r\nx-admin: true"), json!("a ")] {
         let token = token(json!({ "groups": groups }));
         for _ in 0..2 {
-            refused(plugin.request(bearer(&token)), 401, "unfit");
+            refused(plugin.request(bearer(&token)), 401, "unusable-claim");
         }
     }
     let listed = accepted(plugin.request(bearer(&token(json!({ "groups": ["CN=a,OU=b", { "id": 1 }] })))));

@@ -72,8 +72,8 @@ fn visit(plugin: &mut TestPlugin<Jwt>, clients: impl IntoIterator<Item = usize>)
 
 #[test]
 fn more_tokens_than_can_be_remembered_are_all_answered_rightly() {
-    for remember in [0, 1, 2, 7] {
-        let (host, mut plugin) = plugin(config_with(json!({ "remember": remember })));
+    for token_cache_size in [0, 1, 2, 7] {
+        let (host, mut plugin) = plugin(config_with(json!({ "token-cache-size": token_cache_size })));
         visit(&mut plugin, (0..200).flat_map(|i| [i % 3, i, (i * 7) % 11]));
         host.advance(Duration::from_secs(61));
         refused(plugin.request(bearer(&token(json!({ "sub": "client-1" })))), 401, "expired");

@@ -6,11 +6,11 @@ use http::HeaderMap;
 
 use super::{buffer::end_of_fields, fields};
 
-/// The most octets of one line that says a chunk's size.
+/// The most bytes of one line that says a chunk's size.
 const MAX_LINE: usize = 4096;
-/// The most octets of extensions in one body: nobody here reads them.
+/// Maximum bytes of extensions in one body; they are ignored.
 const MAX_EXTENSIONS: usize = 16 * 1024;
-/// The most octets of a trailer section.
+/// The most bytes of a trailer section.
 const MAX_TRAILERS: usize = 16 * 1024;
 
 #[derive(Default)]
@@ -67,7 +67,7 @@ impl Chunked {
                     let data = bytes.split_to(length).freeze();
                     let left = left - length as u64;
                     self.stage = if left > 0 { Stage::Data(left) } else { Stage::DataEnd };
-                    // Most often the end is here as well; whoever takes the data need not ask again to learn it.
+                    // Most often the end is here as well; the reader need not poll again for it.
                     if left == 0 && bytes.starts_with(b"\r\n0\r\n\r\n") {
                         bytes.advance(7);
                         self.stage = Stage::Done;

@@ -17,7 +17,7 @@ pub(crate) struct Connection {
     pub(super) buffer: Buffer,
     pub(super) outbox: Outbox,
     pub(super) counted: Counted,
-    /// A client has authenticated itself on it, or is about to: nobody else may use it.
+    /// A client has authenticated itself on it, or is about to: no other client may use it.
     pub(super) private: bool,
 }
 
@@ -64,7 +64,7 @@ impl Connection {
     /// Tells the other side of a connection at rest that it will be closed, if that can be said at once.
     pub(crate) fn take_leave(mut self: Box<Self>) {
         if self.io.is_tls() {
-            // RFC 8446 §6.1; nobody waits for it.
+            // RFC 8446 §6.1; not waited for.
             let _ = Pin::new(&mut self.io).poll_shutdown(&mut Context::from_waker(Waker::noop()));
         }
     }

@@ -100,7 +100,8 @@ impl Connection {
         .await?;
         // A final response: the body that was held back is not wanted, and the upstream may still wait for it.
         let unwanted = held.is_some() && sending.take().is_some();
-        // A challenge without credentials authenticates nobody, but the handshake that it begins is one connection's.
+        // A challenge without credentials does not authenticate, but the handshake that it begins is one
+        // connection's.
         self.private |= matches!(parts.status, StatusCode::UNAUTHORIZED | StatusCode::PROXY_AUTHENTICATION_REQUIRED)
             && authentication::challenges_connection(&parts.headers);
         let reusable = reusable && broken_off.is_none() && !unwanted;

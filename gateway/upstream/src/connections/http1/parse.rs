@@ -132,7 +132,7 @@ impl Framing {
             return Ok(Length::Exact(0));
         }
         if self.chunked {
-            // Chunks were not known to HTTP/1.0, so it is not to be believed that these are some (§6.1).
+            // Chunks were not known to HTTP/1.0, so these are not treated as chunks (§6.1).
             return match (self.other_coding, modern) {
                 (false, true) => Ok(Length::Chunked(Chunked::default())),
                 (true, _) => Err("another transfer coding than chunked".to_owned()),

@@ -142,7 +142,7 @@ impl Sending {
         }
         match &mut self.framing {
             Framing::Length(left) => {
-                // Whoever says how long it is holds its sender to that; a request must not run into the next one.
+                // The announced length is enforced; a request must not run into the next one.
                 *left = left.checked_sub(data.len() as u64).ok_or(Fault::Body(BodyError::Withdrawn))?;
             }
             Framing::Chunked => {

@@ -8,9 +8,9 @@ use super::{
     services::{Conversing, LocalFuture},
 };
 
-/// What an exchange waits for before its stage is called again.
-pub(super) enum Awaited {
-    Thing(LocalFuture<'static, Option<Finding>>),
+/// A pending call: what an exchange waits for before its stage is resumed.
+pub(super) enum PendingCall {
+    Thing(LocalFuture<'static, Option<CallResult>>),
     /// The answer to a plugin's own request, whose instance was wanted by others meanwhile.
     Call(LocalFuture<'static, Called>),
     /// The whole body of the message that the phase is about.
@@ -32,14 +32,14 @@ pub(super) struct Talk {
     pub(super) upstream: String,
 }
 
-/// What came of waiting, where only this exchange needs to know.
-pub(super) struct Finding {
+/// The result of a pending call, for this exchange only.
+pub(super) struct CallResult {
     pub(super) question: [u8; 32],
-    pub(super) answer: Answer,
+    pub(super) answer: ResultValue,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum ResultValue {
     Yes,
     No,
     /// There was no room to find out.
@@ -57,8 +57,8 @@ pub(super) struct Called {
 /// Of one stage's present call: what it waits for, and what was found for it. Gone when the call has ended.
 #[derive(Default)]
 pub(super) struct Pending {
-    pub(super) awaited: Option<Awaited>,
-    pub(super) findings: Vec<Finding>,
+    pub(super) pending_call: Option<PendingCall>,
+    pub(super) results: Vec<CallResult>,
     pub(super) calls: Vec<Called>,
     pub(super) talk: Option<Talk>,
 }
@@ -69,15 +69,15 @@ pub(super) enum Arrived {
     Nothing,
     /// The body can be read.
     Body,
-    Finding(Finding),
+    CallResult(CallResult),
     Call(Called),
     Talk(Talk),
 }
 
 impl Pending {
     /// What was found for a question.
-    pub(super) fn answer(&self, question: &[u8; 32]) -> Option<Answer> {
-        self.findings.iter().find(|finding| finding.question == *question).map(|finding| finding.answer.clone())
+    pub(super) fn answer(&self, question: &[u8; 32]) -> Option<ResultValue> {
+        self.results.iter().find(|finding| finding.question == *question).map(|finding| finding.answer.clone())
     }
 
     /// What the plugin's own request was answered.
@@ -86,7 +86,7 @@ impl Pending {
     }
 }
 
-impl Awaited {
+impl PendingCall {
     /// Whether it ends by itself, however often it is waited for: an answer has its time and its limit.
     pub(super) fn goes_on(&self) -> bool {
         matches!(self, Self::Talk { going_on: true, .. })
@@ -94,7 +94,7 @@ impl Awaited {
 
     pub(super) async fn arrive(self) -> Arrived {
         match self {
-            Self::Thing(future) => future.await.map_or(Arrived::Nothing, Arrived::Finding),
+            Self::Thing(future) => future.await.map_or(Arrived::Nothing, Arrived::CallResult),
             Self::Call(answer) => Arrived::Call(answer.await),
             Self::Talk { answer, .. } => Arrived::Talk(answer.await),
             Self::Body => Arrived::Body,

@@ -40,7 +40,7 @@ pub(super) struct Misfit {
     pub(super) message: String,
 }
 
-pub(super) type Answer<T> = Result<T, Refusal>;
+pub(super) type ApiResult<T> = Result<T, Refusal>;
 
 impl Refusal {
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
@@ -94,7 +94,7 @@ pub(super) struct Text(pub(super) String);
 impl<S: Send + Sync> FromRequest<S> for Text {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, _: &S) -> Answer<Self> {
+    async fn from_request(request: Request, _: &S) -> ApiResult<Self> {
         let reading = Limited::new(request.into_body(), BODY).collect();
         let read = tokio::time::timeout(HEAD_TIMEOUT, reading).await;
         let read = read.map_err(|_| Refusal::new(StatusCode::REQUEST_TIMEOUT, "the body did not come in time"))?;
@@ -116,7 +116,7 @@ pub(super) struct Told<T>(pub(super) T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Told<T> {
     type Rejection = Refusal;
 
-    async fn from_request(request: Request, state: &S) -> Answer<Self> {
+    async fn from_request(request: Request, state: &S) -> ApiResult<Self> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
         if !kind.eq_ignore_ascii_case("application/json") {
@@ -138,7 +138,7 @@ pub(super) struct Asked<T>(pub(super) T);
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
         match Query::from_request_parts(parts, state).await {
             Ok(Query(asked)) => Ok(Self(asked)),
             Err(error) => Err(Refusal::new(StatusCode::BAD_REQUEST, error.body_text())),
@@ -152,7 +152,7 @@ pub(super) struct Named<T>(pub(super) T);
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T> {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Answer<Self> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> ApiResult<Self> {
         match Path::from_request_parts(parts, state).await {
             Ok(Path(named)) => Ok(Self(named)),
             Err(error) => Err(Refusal::new(StatusCode::NOT_FOUND, error.body_text())),

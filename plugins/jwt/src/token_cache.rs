@@ -9,7 +9,7 @@ use std::{
 use crate::{identity::Identity, refusal::Refusal, rules::Validity};
 
 /// What was found out about a token whose signature is good.
-pub(crate) struct Passport {
+pub(crate) struct VerifiedToken {
     pub(crate) validity: Validity,
     /// Whose it is, or what it lacks.
     pub(crate) rights: Result<Identity, Refusal>,
@@ -19,17 +19,17 @@ pub(crate) struct Passport {
 const MAX_BYTES: usize = 4 * 1024 * 1024;
 
 /// A token of the memory, a slot of the clock.
-struct Slot {
+struct CachedToken {
     token: Box<[u8]>,
-    passport: Rc<Passport>,
+    verified_token: Rc<VerifiedToken>,
     /// Asked for since the hand was here.
     used: bool,
 }
 
 /// A bounded map from tokens to passports. When it is full, the hand of a clock goes round, takes who has expired
 /// or was not asked for since it last came by, and spares the others once.
-pub(crate) struct Memory {
-    slots: Vec<Slot>,
+pub(crate) struct TokenCache {
+    slots: Vec<CachedToken>,
     /// Fingerprints of tokens and their slots. Only verified tokens get here, so nobody fills it with rubbish; and
     /// what is found is compared as a whole, so two tokens of one fingerprint only displace each other.
     index: HashMap<u64, usize, BuildHasherDefault<AsItIs>>,
@@ -38,22 +38,22 @@ pub(crate) struct Memory {
     capacity: usize,
 }
 
-impl Memory {
+impl TokenCache {
     pub(crate) fn new(capacity: usize) -> Self {
         Self { slots: Vec::new(), index: HashMap::default(), hand: 0, bytes: 0, capacity }
     }
 
-    pub(crate) fn get(&mut self, token: &[u8]) -> Option<Rc<Passport>> {
+    pub(crate) fn get(&mut self, token: &[u8]) -> Option<Rc<VerifiedToken>> {
         let slot = self.slots.get_mut(*self.index.get(&fingerprint(token))?)?;
         if !same(&slot.token, token) {
             return None;
         }
         slot.used = true;
-        Some(Rc::clone(&slot.passport))
+        Some(Rc::clone(&slot.verified_token))
     }
 
-    pub(crate) fn insert(&mut self, token: &[u8], passport: Rc<Passport>, now: i64) {
-        let slot = Slot { token: token.into(), passport, used: false };
+    pub(crate) fn insert(&mut self, token: &[u8], verified_token: Rc<VerifiedToken>, now: i64) {
+        let slot = CachedToken { token: token.into(), verified_token, used: false };
         let size = slot.size();
         if self.capacity == 0 || size > MAX_BYTES {
             return;
@@ -80,7 +80,7 @@ impl Memory {
         loop {
             self.hand = if self.hand < self.slots.len() { self.hand } else { 0 };
             let Some(slot) = self.slots.get_mut(self.hand) else { return };
-            if !slot.used || slot.passport.validity.is_over(now) {
+            if !slot.used || slot.verified_token.validity.is_over(now) {
                 return self.remove(self.hand);
             }
             slot.used = false;
@@ -98,12 +98,12 @@ impl Memory {
     }
 }
 
-impl Slot {
+impl CachedToken {
     fn size(&self) -> usize {
         size_of::<Self>()
-            + size_of::<Passport>()
+            + size_of::<VerifiedToken>()
             + self.token.len()
-            + self.passport.rights.as_ref().map_or(0, Identity::size)
+            + self.verified_token.rights.as_ref().map_or(0, Identity::size)
     }
 }
 
@@ -150,20 +150,20 @@ impl Hasher for AsItIs {
 mod tests {
     use std::rc::Rc;
 
-    use super::{MAX_BYTES, Memory, Passport};
+    use super::{MAX_BYTES, TokenCache, VerifiedToken};
     use crate::{refusal::Refusal, rules::Validity};
 
-    fn passport(until: i64) -> Rc<Passport> {
-        Rc::new(Passport { validity: Validity::new(0, until), rights: Err(Refusal::Claim) })
+    fn verified_token(until: i64) -> Rc<VerifiedToken> {
+        Rc::new(VerifiedToken { validity: Validity::new(0, until), rights: Err(Refusal::Claim) })
     }
 
-    fn memory_of(capacity: usize, tokens: &[&str]) -> Memory {
-        let mut memory = Memory::new(capacity);
-        tokens.iter().for_each(|token| memory.insert(token.as_bytes(), passport(100), 0));
+    fn memory_of(capacity: usize, tokens: &[&str]) -> TokenCache {
+        let mut memory = TokenCache::new(capacity);
+        tokens.iter().for_each(|token| memory.insert(token.as_bytes(), verified_token(100), 0));
         memory
     }
 
-    fn knows(memory: &mut Memory, token: &str) -> bool {
+    fn knows(memory: &mut TokenCache, token: &str) -> bool {
         memory.get(token.as_bytes()).is_some()
     }
 
@@ -171,7 +171,7 @@ mod tests {
     fn who_came_again_is_spared_when_room_is_needed() {
         let mut memory = memory_of(3, &["a", "b", "c"]);
         assert!(knows(&mut memory, "a") && knows(&mut memory, "c"));
-        memory.insert(b"d", passport(100), 0);
+        memory.insert(b"d", verified_token(100), 0);
         assert!(!knows(&mut memory, "b"));
         assert!(["a", "c", "d"].iter().all(|token| knows(&mut memory, token)));
     }
@@ -179,9 +179,9 @@ mod tests {
     #[test]
     fn who_has_expired_is_not_spared() {
         let mut memory = memory_of(2, &["a"]);
-        memory.insert(b"b", passport(1000), 0);
+        memory.insert(b"b", verified_token(1000), 0);
         assert!(knows(&mut memory, "a") && knows(&mut memory, "b"));
-        memory.insert(b"c", passport(1000), 100);
+        memory.insert(b"c", verified_token(1000), 100);
         assert!(!knows(&mut memory, "a") && knows(&mut memory, "b") && knows(&mut memory, "c"));
     }
 
@@ -192,16 +192,16 @@ mod tests {
         let mut memory = memory_of(10, &[&one, &one]);
         assert_eq!(memory.slots.len(), 1);
         assert!(knows(&mut memory, &one) && !knows(&mut memory, &two));
-        memory.insert(two.as_bytes(), passport(100), 0);
+        memory.insert(two.as_bytes(), verified_token(100), 0);
         assert!(knows(&mut memory, &two) && !knows(&mut memory, &one));
     }
 
     #[test]
     fn bytes_are_bounded_and_accounted_for() {
-        let mut memory = Memory::new(100_000);
+        let mut memory = TokenCache::new(100_000);
         let long = "x".repeat(60_000);
         for i in 0..500 {
-            memory.insert(format!("{long}{i}").as_bytes(), passport(100), 0);
+            memory.insert(format!("{long}{i}").as_bytes(), verified_token(100), 0);
             assert!(memory.bytes <= MAX_BYTES && memory.index.len() == memory.slots.len());
         }
         assert!(memory.slots.len() > 60);
@@ -209,7 +209,7 @@ mod tests {
             memory.evict(100);
         }
         assert_eq!((memory.bytes, memory.index.len()), (0, 0));
-        memory.insert(&vec![b'x'; MAX_BYTES], passport(100), 0);
+        memory.insert(&vec![b'x'; MAX_BYTES], verified_token(100), 0);
         assert!(memory.slots.is_empty(), "one token must not displace all others");
     }
 }

@@ -4,7 +4,7 @@
 use std::{cell::Cell, rc::Rc, time::Instant};
 
 use gateway_http::{body::Body, deadline::Deadline};
-use gateway_pipeline::{Exchange, Phase, ResponseHead, Slot, Verdict};
+use gateway_pipeline::{Exchange, ExchangeSlot, Phase, ResponseHead, Verdict};
 use http_body_util::BodyExt;
 
 use super::{Site, Worker, forward, site::Next};
@@ -14,23 +14,23 @@ const AT_A_TIME: usize = 64;
 
 /// How many there are of one worker.
 #[derive(Default)]
-pub struct Errands(Cell<usize>);
+pub struct BackgroundRequests(Cell<usize>);
 
-/// Must be called within the worker's `LocalSet`; when that is being dropped, so are its errands.
+/// Must be called within the worker's `LocalSet`; when that is dropped, so are its background requests.
 pub(super) fn run(worker: &Rc<Worker>, site: &Rc<Site>, route: usize, exchange: Exchange) {
-    let Some(errand) = Errand::begin(worker) else { return };
+    let Some(running) = BackgroundRequest::begin(worker) else { return };
     let site = site.clone();
     tokio::task::spawn_local(async move {
         let request = exchange.id.clone();
-        if let Err(failed) = go(&site, route, Slot::new(exchange)).await {
+        if let Err(failed) = go(&site, route, ExchangeSlot::new(exchange)).await {
             let (request, route) = (request.to_str().unwrap_or_default(), &*site.routes[route].model.name);
-            tracing::debug!(request, route, "not renewed: {failed}");
+            tracing::debug!(request, route, "background revalidation failed: {failed}");
         }
-        drop(errand);
+        drop(running);
     });
 }
 
-async fn go(site: &Site, route: usize, mut slot: Slot) -> Result<(), &'static str> {
+async fn go(site: &Site, route: usize, mut slot: ExchangeSlot) -> Result<(), &'static str> {
     let route = &site.routes[route];
     let first = slot.stage;
     // No client ends it, so there is always a limit.
@@ -59,27 +59,27 @@ async fn go(site: &Site, route: usize, mut slot: Slot) -> Result<(), &'static st
     tokio::time::timeout(limit, drain(body)).await.map_err(|_| "the body did not end within `timeouts.request`")
 }
 
-/// It is the body that is kept as it passes: somebody has to pull.
+/// The body is cached while it is read, so it has to be read to its end.
 async fn drain(mut body: Body) {
     while let Some(Ok(_)) = body.frame().await {}
 }
 
 /// Counts as long as it lives.
-struct Errand(Rc<Worker>);
+struct BackgroundRequest(Rc<Worker>);
 
-impl Errand {
+impl BackgroundRequest {
     fn begin(worker: &Rc<Worker>) -> Option<Self> {
-        let errands = &worker.errands.0;
-        (errands.get() < AT_A_TIME).then(|| {
-            errands.set(errands.get() + 1);
+        let background_requests = &worker.background_requests.0;
+        (background_requests.get() < AT_A_TIME).then(|| {
+            background_requests.set(background_requests.get() + 1);
             Self(worker.clone())
         })
     }
 }
 
-impl Drop for Errand {
+impl Drop for BackgroundRequest {
     fn drop(&mut self) {
-        let errands = &self.0.errands.0;
-        errands.set(errands.get() - 1);
+        let background_requests = &self.0.background_requests.0;
+        background_requests.set(background_requests.get() - 1);
     }
 }

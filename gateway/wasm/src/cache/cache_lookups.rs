@@ -6,7 +6,7 @@ use bytes::Bytes;
 use gateway_pipeline::Reply;
 use gateway_state::{
     ConsumerId,
-    responses::{Claim, Moment, Stored},
+    responses::{Claim, LookupMark, Stored},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
@@ -14,17 +14,17 @@ use super::consumer::Audience;
 
 /// Part of its stage's state.
 #[derive(Default)]
-pub(crate) struct Held {
-    pub(crate) found: Vec<Found>,
+pub(crate) struct CacheLookups {
+    pub(crate) found: Vec<FoundResponse>,
     /// Whose they are.
     pub(crate) audience: Option<Audience>,
     /// When it looked last.
-    pub(crate) looked: Option<Moment>,
+    pub(crate) looked: Option<LookupMark>,
     pub(crate) memo: Option<Vec<u8>>,
     pub(crate) claim: Option<Claim>,
-    /// It has waited for somebody else's claim, and does so only once.
+    /// It has waited for the claim of another request, and does so only once.
     pub(crate) waited: bool,
-    /// The request is made behind the client's back.
+    /// It is a background request.
     pub(crate) renewal: bool,
     /// What the reply takes over.
     answer: Cell<Option<(usize, Part)>>,
@@ -32,7 +32,7 @@ pub(crate) struct Held {
 
 /// A stored response, and where it is.
 #[derive(Clone)]
-pub(crate) struct Found {
+pub(crate) struct FoundResponse {
     pub(crate) bucket: Arc<str>,
     pub(crate) consumer: Option<ConsumerId>,
     pub(crate) key: Arc<str>,
@@ -59,13 +59,13 @@ const IN_NOT_MODIFIED: [HeaderName; 7] = [
     header::VARY,
 ];
 
-impl Held {
-    /// Where a request is made behind the client's back.
+impl CacheLookups {
+    /// For background requests.
     pub(crate) fn of_renewal(claim: Claim, audience: Audience) -> Self {
         Self { claim: Some(claim), audience: Some(audience), renewal: true, ..Self::default() }
     }
 
-    pub(crate) fn get(&self, id: u32) -> Option<&Found> {
+    pub(crate) fn get(&self, id: u32) -> Option<&FoundResponse> {
         self.found.get(usize::try_from(id).ok()?)
     }
 

@@ -5,7 +5,7 @@ use http::HeaderMap;
 
 /// What a head has. A field that it lacks need not be looked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Census {
+pub struct KnownHeaders {
     found: u16,
     /// The fields as HTTP/1.1 writes them: `name: value` and a line end each.
     pub bytes: usize,
@@ -27,15 +27,15 @@ pub const TRAILER: u16 = 1 << 10;
 pub const AUTHORIZATION: u16 = 1 << 11;
 pub const CDN_LOOP: u16 = 1 << 12;
 
-impl Census {
+impl KnownHeaders {
     pub fn of(headers: &HeaderMap) -> Self {
-        let mut census = Self { found: 0, bytes: 0 };
+        let mut known_headers = Self { found: 0, bytes: 0 };
         for (name, value) in headers {
             let name = name.as_str();
-            census.bytes += name.len() + value.len() + 4;
-            census.found |= kind(name);
+            known_headers.bytes += name.len() + value.len() + 4;
+            known_headers.found |= kind(name);
         }
-        census
+        known_headers
     }
 
     /// Whether any of these is there.
@@ -89,12 +89,12 @@ mod tests {
 
     use super::*;
 
-    fn census(names: &[&'static str]) -> Census {
+    fn known_headers(names: &[&'static str]) -> KnownHeaders {
         let mut headers = HeaderMap::new();
         for name in names {
             headers.append(HeaderName::from_static(name), HeaderValue::from_static("1"));
         }
-        Census::of(&headers)
+        KnownHeaders::of(&headers)
     }
 
     #[test]
@@ -125,13 +125,13 @@ mod tests {
             ("trailer", TRAILER),
         ];
         for (name, field) in fields {
-            assert_eq!(census(&[name]).found, field, "{name}");
+            assert_eq!(known_headers(&[name]).found, field, "{name}");
         }
         for name in ["accept", "user-agent", "x-real-id", "content-lengtt", "ht", "x-request-ip", "x-forwarded"] {
-            assert_eq!(census(&[name]).found, 0, "{name}");
+            assert_eq!(known_headers(&[name]).found, 0, "{name}");
         }
         let all: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
-        assert_eq!(census(&all).found, (CDN_LOOP << 1) - 1);
+        assert_eq!(known_headers(&all).found, (CDN_LOOP << 1) - 1);
     }
 
     #[test]
@@ -139,6 +139,6 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.append("a", HeaderValue::from_static("1"));
         headers.append("a", HeaderValue::from_static("22"));
-        assert_eq!(Census::of(&headers).bytes, "a: 1\r\na: 22\r\n".len());
+        assert_eq!(KnownHeaders::of(&headers).bytes, "a: 1\r\na: 22\r\n".len());
     }
 }

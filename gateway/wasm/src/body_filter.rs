@@ -22,7 +22,7 @@ use wasmtime::component::TypedFunc;
 use super::{
     bindings::{Part, Passage},
     fields,
-    instance::{Instance, Loan},
+    instance::{CallScope, Instance},
     plugin_state::Tenant,
     pools::Pool,
     services::{LocalFuture, Services},
@@ -30,7 +30,7 @@ use super::{
 
 /// Has the response's body pass through the plugin, which has said so with a memo; in its instance, if the exchange has one of its own.
 pub(super) fn filter(
-    memo: Vec<u8>,
+    filter_state: Vec<u8>,
     own: Option<Tenant>,
     exchange: &Exchange,
     pool: &Rc<Pool>,
@@ -40,11 +40,11 @@ pub(super) fn filter(
     let (request, route) = (exchange.id.to_str().unwrap_or_default().into(), exchange.route.to_string());
     let limit = exchange.bounds.buffer_bytes;
     Box::new(move |inner, calls| {
-        Body::Stream(Box::pin(Passing {
+        Body::Stream(Box::pin(FilteredBody {
             inner,
             caller: Rc::new(Caller { pool, services, calls, request, route }),
             limit,
-            memo,
+            filter_state,
             left: BytesMut::new(),
             wants: 1,
             end: End::Ahead,
@@ -55,12 +55,12 @@ pub(super) fn filter(
     })
 }
 
-struct Passing {
+struct FilteredBody {
     inner: Body,
     caller: Rc<Caller>,
     /// Of what the plugin leaves for later.
     limit: usize,
-    memo: Vec<u8>,
+    filter_state: Vec<u8>,
     /// What was not taken, and has come since.
     left: BytesMut,
     /// The plugin has nothing to do with fewer bytes.
@@ -99,12 +99,12 @@ struct Kept {
     permit: Option<OwnedSemaphorePermit>,
 }
 
-impl Passing {
+impl FilteredBody {
     /// Hands over what is there; with the trailers, if that is all.
     fn begin_call(&mut self, end: Option<HeaderMap>) {
         let last = end.is_some();
         let part = Part {
-            memo: self.memo.clone(),
+            memo: self.filter_state.clone(),
             bytes: self.left.to_vec(),
             end: end.map(|trailers| fields::all(&trailers).collect()),
         };
@@ -143,17 +143,17 @@ impl Passing {
 
     /// Takes over what a call has said.
     fn conclude(&mut self, passage: Passage) -> Result<Bytes, String> {
-        let Passage { taken, output, wants, memo, trailers } = passage;
+        let Passage { taken, output, wants, memo: filter_state, trailers } = passage;
         let taken = usize::try_from(taken).unwrap_or(usize::MAX);
         if taken > self.left.len() {
             return Err(format!("it took {taken} of {} bytes", self.left.len()));
         }
         let _ = self.left.split_to(taken);
-        if let Some(memo) = memo {
-            if memo.len() > MAX_MEMO_BYTES {
+        if let Some(filter_state) = filter_state {
+            if filter_state.len() > MAX_MEMO_BYTES {
                 return Err(format!("its memo is over {MAX_MEMO_BYTES} bytes"));
             }
-            self.memo = memo;
+            self.filter_state = filter_state;
         }
         if self.end == End::Told {
             if !self.left.is_empty() {
@@ -184,7 +184,7 @@ impl Passing {
     }
 }
 
-impl HttpBody for Passing {
+impl HttpBody for FilteredBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -272,15 +272,16 @@ impl Caller {
         let result = tenant.and_then(|mut tenant| {
             let began = Instant::now();
             let function = function(&tenant.instance)?;
-            let said = tenant.instance.call(function, (part,), self.loan());
+            let said = tenant.instance.call(function, (part,), self.scope());
             self.count(began.elapsed());
-            said.map(|(said,)| (said, tenant)).map_err(|failure| self.pool.failed_at_once(CallPhase::Part, failure))
+            said.map(|(said,)| (said, tenant))
+                .map_err(|failure| self.pool.failed_at_once(CallPhase::BodyChunk, failure))
         });
         self.concluded(result)
     }
 
     async fn call_on_fiber(&self, part: Part, tenant: Option<Kept>) -> Called {
-        let attempt = match self.pool.attempt(CallPhase::Part).await {
+        let attempt = match self.pool.attempt(CallPhase::BodyChunk).await {
             Ok(attempt) => attempt,
             Err(failure) => return (Err(failure), None),
         };
@@ -298,7 +299,7 @@ impl Caller {
 
     async fn call_in(&self, part: Part, mut tenant: Kept) -> Result<(Said, Kept), StageFailure> {
         let function = function(&tenant.instance)?;
-        let said = tenant.instance.call_on_fiber(function, (part,), self.loan()).await;
+        let said = tenant.instance.call_on_fiber(function, (part,), self.scope()).await;
         self.count(tenant.instance.ran());
         said.map(|(said,)| (said, tenant)).map_err(|failure| self.pool.failed(failure))
     }
@@ -348,23 +349,18 @@ impl Caller {
         self.pool.prepared.isolation == Isolation::Request
     }
 
-    fn loan(&self) -> Loan<'_> {
-        Loan { slot: None, services: &self.services, time: self.pool.prepared.limits.time, contention: None }
+    fn scope(&self) -> CallScope<'_> {
+        CallScope { slot: None, services: &self.services, time: self.pool.prepared.limits.time, contention: None }
     }
 
     fn count(&self, ran: Duration) {
-        self.calls.called(CallPhase::Part, u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX));
+        self.calls.called(CallPhase::BodyChunk, u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX));
     }
 
     fn report(&self, failure: &str) {
         let Self { request, route, pool, .. } = self;
         let plugin = &*pool.prepared.identity.name;
-        tracing::warn!(
-            request = &**request,
-            route = &**route,
-            plugin,
-            "plugin failed with a part of a body: {failure}"
-        );
+        tracing::warn!(request = &**request, route = &**route, plugin, "plugin failed on a body chunk: {failure}");
     }
 }
 

@@ -19,17 +19,17 @@ const CALLS: &str = "gateway_wasm_calls_total{plugin=\"tested\",route=\"test\",p
 
 fn door(remember: &str) -> Use {
     let users = json!([{ "name": "anna", "hash": HASH }]);
-    Use::of(standard("basic-auth"), json!({ "users": users, "remember": remember }))
+    Use::of(standard("basic-auth"), json!({ "users": users, "cache-ttl": remember }))
 }
 
-fn knocking(credentials: &'static str) -> Slot {
+fn knocking(credentials: &'static str) -> ExchangeSlot {
     let mut slot = slot();
     slot.request.headers.insert("authorization", HeaderValue::from_static(credentials));
     slot
 }
 
 /// `anna:open sesame`.
-fn anna() -> Slot {
+fn anna() -> ExchangeSlot {
     knocking("Basic YW5uYTpvcGVuIHNlc2FtZQ==")
 }
 
@@ -42,7 +42,7 @@ async fn a_call_that_has_to_wait_is_made_again_and_is_no_failure() {
     assert_eq!(world.metric(CALLS), "2", "hashing takes a while");
     assert_eq!(slot.attribute("basic-auth.user"), Some("anna"));
     let pending = &PluginState::existing(&slot).unwrap().pending;
-    assert!(pending.awaited.is_none() && pending.findings.is_empty(), "what was found is for that call alone");
+    assert!(pending.pending_call.is_none() && pending.results.is_empty(), "what was found is for that call alone");
     assert_eq!(world.metric("gateway_wasm_failures_total{plugin=\"tested\",route=\"test\",kind=\"error\"}"), "0");
     assert_eq!(world.metric("gateway_wasm_instances_created_total{plugin=\"tested\"}"), "1");
     assert!(matches!(at_once(&stage, &mut anna()), Ok(Decision::Next)), "remembered");
@@ -108,7 +108,7 @@ async fn only_the_first_call_waits_for_a_document_and_no_call_needs_a_fiber() {
     let config = json!({ "jwks-from": { "upstream": "id", "path": "/keys" } });
     let mut used = Use::of(standard("jwt"), config);
     used.upstreams = provider.clone();
-    let refused = |result: Result<Decision, StageFailure>, slot: &Slot| {
+    let refused = |result: Result<Decision, StageFailure>, slot: &ExchangeSlot| {
         assert!(matches!(result, Ok(Decision::Respond(reply)) if reply.status == 401));
         assert_eq!(slot.attribute("jwt.error"), Some("claims"), "the signature is good");
     };

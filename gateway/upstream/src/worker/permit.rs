@@ -11,29 +11,29 @@ use gateway_telemetry::metrics::{Rejection, UpstreamMetrics};
 
 use crate::{
     cluster::{
-        Group,
+        Cluster,
         breaker::{Admission, Change},
     },
-    moment::micros,
+    monotonic_clock::micros,
     refused::Refused,
 };
 
-/// Leave to send one request; held until its response has ended.
-pub(crate) struct Pass {
-    group: Arc<Group>,
+/// Permission to send one request; held until its response has ended.
+pub(crate) struct RequestPermit {
+    cluster: Arc<Cluster>,
     /// Let through by the breaker, as a probe or not, until its end is known.
     admitted: Option<bool>,
     counted: bool,
 }
 
-impl Pass {
-    pub(crate) fn ask(group: &Arc<Group>, metrics: &UpstreamMetrics, now: Instant) -> Result<Self, Refused> {
-        let mut pass = Self { group: group.clone(), admitted: None, counted: false };
-        let load = &group.load;
-        if let Some(policy) = &group.model.circuit_breaker {
+impl RequestPermit {
+    pub(crate) fn ask(cluster: &Arc<Cluster>, metrics: &UpstreamMetrics, now: Instant) -> Result<Self, Refused> {
+        let mut permit = Self { cluster: cluster.clone(), admitted: None, counted: false };
+        let load = &cluster.load;
+        if let Some(policy) = &cluster.model.circuit_breaker {
             match load.breaker.admit(policy, micros(now)) {
-                Admission::Through => pass.admitted = Some(false),
-                Admission::Probe => pass.admitted = Some(true),
+                Admission::Through => permit.admitted = Some(false),
+                Admission::Probe => permit.admitted = Some(true),
                 Admission::Refused(micros) => {
                     metrics.rejected(Rejection::Circuit);
                     // Nothing for the log: that the circuit opened is there already.
@@ -42,38 +42,40 @@ impl Pass {
                 }
             }
         }
-        if let Some(most) = group.model.limits.requests {
+        if let Some(most) = cluster.model.limits.requests {
             if load.requests.fetch_update(Relaxed, Relaxed, |n| (n < most).then_some(n + 1)).is_err() {
                 metrics.rejected(Rejection::Requests);
                 return Err(Refused::new(Failure::UpstreamBusy, ""));
             }
-            pass.counted = true;
+            permit.counted = true;
         }
-        Ok(pass)
+        Ok(permit)
     }
 
     /// How it fared, if that says anything about the upstream.
     pub(crate) fn ended(&mut self, failed: Option<bool>, now: Instant) {
-        let Some((probe, policy)) = self.admitted.take().zip(self.group.model.circuit_breaker.as_ref()) else { return };
-        let upstream = &*self.group.model.name;
-        match self.group.load.breaker.ended(policy, probe, failed, micros(now)) {
+        let Some((probe, policy)) = self.admitted.take().zip(self.cluster.model.circuit_breaker.as_ref()) else {
+            return;
+        };
+        let upstream = &*self.cluster.model.name;
+        match self.cluster.load.breaker.ended(policy, probe, failed, micros(now)) {
             Some(Change::Opened) => {
-                self.group.metrics.circuit_opened();
-                tracing::warn!(upstream, "too many requests fail: the circuit opens for {:?}", policy.open_for);
+                self.cluster.metrics.circuit_opened();
+                tracing::warn!(upstream, "circuit opened for {:?}: too many requests failed", policy.open_duration);
             }
-            Some(Change::Closed) => tracing::info!(upstream, "requests succeed again: the circuit closes"),
+            Some(Change::Closed) => tracing::info!(upstream, "circuit closed: requests succeed again"),
             None => {}
         }
     }
 }
 
-impl Drop for Pass {
+impl Drop for RequestPermit {
     fn drop(&mut self) {
         if self.admitted.is_some() {
             self.ended(None, Instant::now());
         }
         if self.counted {
-            self.group.load.requests.fetch_sub(1, Relaxed);
+            self.cluster.load.requests.fetch_sub(1, Relaxed);
         }
     }
 }

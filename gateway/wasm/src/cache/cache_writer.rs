@@ -11,13 +11,13 @@ use gateway_http::body::{Body, BodyError};
 use gateway_state::{
     CacheKey, ConsumerId,
     redis::Redis,
-    responses::{Claim, Recorder, Responses, Stored},
+    responses::{Claim, Responses, SpaceReservation, Stored},
 };
 use http::{HeaderValue, header};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
-/// What is kept once the body is whole.
-pub(crate) struct Plan {
+/// What is stored once the body is complete.
+pub(crate) struct StorePlan {
     pub(crate) responses: Arc<Responses>,
     pub(crate) bucket: Arc<str>,
     /// Whose it is.
@@ -33,7 +33,7 @@ pub(crate) struct Plan {
     pub(crate) remote: Option<Arc<Redis>>,
 }
 
-impl Plan {
+impl StorePlan {
     /// Keeps a body that is at hand, and otherwise follows it.
     pub(crate) fn follow(self, body: Body) -> Body {
         // What announces too much is not even begun.
@@ -54,7 +54,10 @@ impl Plan {
                 let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
                 let recorder = self.responses.recorder();
                 let bytes = BytesMut::with_capacity(announced.unwrap_or(0));
-                Body::Stream(Box::pin(Recording { inner: body, tape: Some(Tape { plan: self, bytes, recorder }) }))
+                Body::Stream(Box::pin(RecordedBody {
+                    inner: body,
+                    writer: Some(CacheWriter { plan: self, bytes, recorder }),
+                }))
             }
         }
     }
@@ -71,30 +74,30 @@ impl Plan {
     }
 }
 
-struct Recording {
+struct RecordedBody {
     inner: Body,
     /// None once it is full, or the body has ended.
-    tape: Option<Tape>,
+    writer: Option<CacheWriter>,
 }
 
-struct Tape {
-    plan: Plan,
+struct CacheWriter {
+    plan: StorePlan,
     bytes: BytesMut,
-    recorder: Recorder,
+    recorder: SpaceReservation,
 }
 
-impl Recording {
+impl RecordedBody {
     fn hear(&mut self, data: &Bytes) {
-        let Some(tape) = &mut self.tape else { return };
-        if tape.bytes.len() + data.len() <= tape.plan.limit && tape.recorder.reserve(data.len()) {
-            tape.bytes.extend_from_slice(data);
+        let Some(writer) = &mut self.writer else { return };
+        if writer.bytes.len() + data.len() <= writer.plan.limit && writer.recorder.reserve(data.len()) {
+            writer.bytes.extend_from_slice(data);
         } else {
-            self.tape = None;
+            self.writer = None;
         }
     }
 
     fn finish(&mut self) {
-        if let Some(Tape { plan, bytes, recorder }) = self.tape.take() {
+        if let Some(CacheWriter { plan, bytes, recorder }) = self.writer.take() {
             // What was reserved for a length that did not come is given back.
             let bytes = if bytes.capacity() > bytes.len() { Bytes::copy_from_slice(&bytes) } else { bytes.freeze() };
             plan.keep(bytes);
@@ -103,7 +106,7 @@ impl Recording {
     }
 }
 
-impl HttpBody for Recording {
+impl HttpBody for RecordedBody {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -114,12 +117,12 @@ impl HttpBody for Recording {
                 if let Some(data) = frame.data_ref() {
                     self.hear(data);
                 }
-                // Nobody asks again after the last part.
+                // It is not polled again after the last chunk.
                 if frame.is_trailers() || self.inner.is_end_stream() {
                     self.finish();
                 }
             }
-            Some(Err(_)) => self.tape = None,
+            Some(Err(_)) => self.writer = None,
             None => self.finish(),
         }
         Poll::Ready(frame)

@@ -18,7 +18,7 @@ use gateway_http::{
     interim::Interim,
     request_id::X_REQUEST_ID,
 };
-use gateway_pipeline::{Outcome, Pipeline, Reply, ResponseHead, Slot};
+use gateway_pipeline::{ExchangeOutcome, ExchangeSlot, Pipeline, Reply, ResponseHead};
 use gateway_telemetry::{
     metrics::RouteMetrics,
     tail::Seen,
@@ -35,7 +35,7 @@ use super::{Client, Delivery, Site, Worker, failure_response::FailureResponse, o
 /// not mistaken for one that takes nothing.
 const PART: usize = 16 * 1024;
 
-pub(super) struct Ongoing {
+pub(super) struct ActiveExchange {
     worker: Rc<Worker>,
     /// Absent where hyper never had a request.
     pub(super) client: Option<Rc<Client>>,
@@ -45,7 +45,7 @@ pub(super) struct Ongoing {
     pub(super) site: Rc<Site>,
     /// The position among the site's routes.
     pub(super) route: Option<usize>,
-    pub(super) slot: Slot,
+    pub(super) slot: ExchangeSlot,
     /// As the client sent it.
     method: Method,
     pub(super) failure: Option<Failure>,
@@ -74,8 +74,8 @@ pub(super) struct Ongoing {
     rest: Bytes,
 }
 
-impl Ongoing {
-    pub(super) fn new(client: Rc<Client>, site: Rc<Site>, route: Option<usize>, slot: Slot) -> Box<Self> {
+impl ActiveExchange {
+    pub(super) fn new(client: Rc<Client>, site: Rc<Site>, route: Option<usize>, slot: ExchangeSlot) -> Box<Self> {
         let Delivery { timer, interim } = client.lifeline.begin_exchange();
         let method = slot.request.method.clone();
         let grpc = grpc::is_call(&slot.request.headers);
@@ -106,7 +106,7 @@ impl Ongoing {
     }
 
     /// An exchange that has ended before it began.
-    pub(super) fn refused(worker: Rc<Worker>, site: Rc<Site>, slot: Slot, failure: Failure) {
+    pub(super) fn refused(worker: Rc<Worker>, site: Rc<Site>, slot: ExchangeSlot, failure: Failure) {
         let method = slot.request.method.clone();
         drop(Self {
             worker,
@@ -146,7 +146,7 @@ impl Ongoing {
     pub(super) fn deadline(&self) -> Deadline {
         let own = self.route.map_or(self.site.config.timeouts.request, |index| self.site.routes[index].model.timeout);
         let asked = if self.grpc { grpc::timeout(&self.slot.request.headers) } else { None };
-        let whole = self.route.and_then(|index| self.site.routes[index].model.whole_timeout);
+        let whole = self.route.and_then(|index| self.site.routes[index].model.total_timeout);
         Deadline { total: whole, ..Deadline::of(self.slot.started, own, asked) }
     }
 
@@ -235,7 +235,7 @@ impl Ongoing {
         self.whole = body.is_end_stream();
         self.body = body;
         let reason = self.reason(status);
-        let mut response = Response::new(OutgoingBody { ongoing: self });
+        let mut response = Response::new(OutgoingBody { active: self });
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         if let Some(reason) = reason {
@@ -257,7 +257,7 @@ impl Ongoing {
     }
 
     /// What traces and the live view show of it.
-    fn served(&self, outcome: &Outcome) -> Served {
+    fn served(&self, outcome: &ExchangeOutcome) -> Served {
         let request = &self.slot.request;
         let route = self.route.map(|index| &self.site.routes[index].model);
         let is_error = |failure: Failure| failure.status().is_server_error() && failure != Failure::ClientClosed;
@@ -295,8 +295,8 @@ impl Ongoing {
         }
     }
 
-    fn outcome(&self) -> Outcome {
-        Outcome {
+    fn outcome(&self) -> ExchangeOutcome {
+        ExchangeOutcome {
             status: self.status.map(|status| status.as_u16()),
             failure: self.failure.map(Failure::reason),
             upstream: self.upstream.clone(),
@@ -309,7 +309,7 @@ impl Ongoing {
     }
 }
 
-impl Drop for Ongoing {
+impl Drop for ActiveExchange {
     fn drop(&mut self) {
         // Its connection is free from here on, or given up.
         drop(std::mem::take(&mut self.body));
@@ -337,7 +337,7 @@ impl Drop for Ongoing {
         }
         if self.pipeline(&self.site).has_observers() {
             let exchange = self.slot.0.take();
-            observe(&self.worker, self.site.clone(), self.route, Slot(exchange), outcome);
+            observe(&self.worker, self.site.clone(), self.route, ExchangeSlot(exchange), outcome);
         }
         if let Some(client) = &self.client {
             client.lifeline.end_exchange(request_is_whole);
@@ -347,12 +347,12 @@ impl Drop for Ongoing {
 
 /// The body of a response on its way to the client.
 pub struct OutgoingBody {
-    ongoing: Box<Ongoing>,
+    active: Box<ActiveExchange>,
 }
 
 impl OutgoingBody {
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Ongoing { body, rest, delivery, .. } = &mut *self.ongoing;
+        let ActiveExchange { body, rest, delivery, .. } = &mut *self.active;
         if !rest.is_empty() {
             let part = rest.split_to(PART.min(rest.len()));
             return Poll::Ready(Some(Ok(Frame::data(part))));
@@ -375,8 +375,8 @@ impl OutgoingBody {
 
     /// When the next part is asked for, the last one has been taken.
     fn time_delivery(&self, handed_over: bool) {
-        match &self.ongoing.delivery {
-            Some(timer) if handed_over => timer.arm(self.ongoing.site.config.timeouts.body),
+        match &self.active.delivery {
+            Some(timer) if handed_over => timer.arm(self.active.site.config.timeouts.body),
             Some(timer) => timer.disarm(),
             None => {}
         }
@@ -392,41 +392,41 @@ impl HttpBody for OutgoingBody {
         self.time_delivery(matches!(frame, Poll::Ready(Some(Ok(_)))));
         let frame = ready!(frame);
         let is_end_stream = self.is_end_stream();
-        let ongoing = &mut self.ongoing;
+        let active = &mut self.active;
         let mut frame = frame;
         if let Some(Ok(frame)) = &mut frame
             && let Some(trailers) = frame.trailers_mut()
         {
-            ongoing.slot.clean_response_trailers(trailers);
+            active.slot.clean_response_trailers(trailers);
         }
         match &frame {
             Some(Ok(frame)) => {
                 if let Some(data) = frame.data_ref() {
-                    let sent = &ongoing.slot.traffic.sent;
+                    let sent = &active.slot.traffic.sent;
                     sent.set(sent.get() + data.len() as u64);
                 }
                 // After trailers nothing follows, and hyper does not ask once more.
-                ongoing.whole = frame.is_trailers() || is_end_stream;
+                active.whole = frame.is_trailers() || is_end_stream;
             }
             Some(Err(error)) => {
                 let failure = error.failure();
-                ongoing.failure = Some(failure);
+                active.failure = Some(failure);
                 tracing::warn!(
-                    request = ongoing.slot.id.to_str().unwrap_or_default(),
+                    request = active.slot.id.to_str().unwrap_or_default(),
                     reason = failure.reason(),
                     "the response was cut off: {error}"
                 );
             }
-            None => ongoing.whole = true,
+            None => active.whole = true,
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ongoing.rest.is_empty() && self.ongoing.body.is_end_stream()
+        self.active.rest.is_empty() && self.active.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.ongoing.body.size_hint()
+        self.active.body.size_hint()
     }
 }

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use gateway_core::model::PassiveHealth;
 
 use super::window::Window;
-use crate::moment::span;
+use crate::monotonic_clock::span;
 
 /// Points in time are in microseconds (`moment`).
 #[derive(Debug, Default)]
-pub(crate) struct Standing {
-    /// Active checks found it unfit.
+pub(crate) struct HostHealth {
+    /// Unhealthy by active checks.
     unhealthy: AtomicBool,
     /// 0 if it never was.
     ejected_until: AtomicU64,
@@ -27,7 +27,7 @@ pub(crate) struct Standing {
     weight: AtomicU32,
 }
 
-impl Standing {
+impl HostHealth {
     pub(crate) fn is_unhealthy(&self) -> bool {
         self.unhealthy.load(Relaxed)
     }
@@ -42,7 +42,7 @@ impl Standing {
         Some(self.ejected_until.load(Relaxed)).filter(|until| *until > now)
     }
 
-    pub(crate) fn is_fit(&self, now: u64) -> bool {
+    pub(crate) fn is_healthy(&self, now: u64) -> bool {
         !self.is_unhealthy() && !self.is_unreachable() && self.ejected_until(now).is_none()
     }
 
@@ -97,7 +97,7 @@ impl Standing {
 
     /// Ejects it for as long as it has deserved, and says how long that is. To be called by one at a time.
     pub(crate) fn eject(&self, policy: &PassiveHealth, now: u64) -> u64 {
-        let (first, most) = (span(policy.eject_for), span(policy.eject_for_at_most));
+        let (first, most) = (span(policy.ejection_time), span(policy.max_ejection_time));
         let last = self.ejected_until.load(Relaxed);
         // One that has served for as long as it could be ejected begins anew.
         let in_short_order = last != 0 && now < last.saturating_add(most);
@@ -126,44 +126,44 @@ mod tests {
             failure_rate: None,
             minimum_requests: 10,
             window: Duration::from_secs(10),
-            eject_for: Duration::from_secs(1),
-            eject_for_at_most: Duration::from_secs(5),
+            ejection_time: Duration::from_secs(1),
+            max_ejection_time: Duration::from_secs(5),
             max_ejected: Percent(50),
         }
     }
 
     #[test]
     fn failures_in_a_row_eject_and_a_success_between_them_does_not() {
-        let standing = Standing::default();
-        let verdicts = [true, true, false, true, true, true].map(|failed| standing.observe(&policy(), 1, failed));
+        let health = HostHealth::default();
+        let verdicts = [true, true, false, true, true, true].map(|failed| health.observe(&policy(), 1, failed));
         assert_eq!(verdicts, [false, false, false, false, false, true]);
     }
 
     #[test]
     fn a_share_of_failures_ejects_from_the_least_number_of_requests_on() {
         let policy = PassiveHealth { consecutive_failures: 0, failure_rate: Some(Percent(50)), ..policy() };
-        let standing = Standing::default();
-        let verdicts: Vec<bool> = (0..12).map(|i| standing.observe(&policy, 1, i % 2 == 0)).collect();
+        let health = HostHealth::default();
+        let verdicts: Vec<bool> = (0..12).map(|i| health.observe(&policy, 1, i % 2 == 0)).collect();
         assert_eq!(verdicts.iter().position(|eject| *eject), Some(10));
     }
 
     #[test]
     fn each_ejection_in_short_order_is_twice_as_long_up_to_the_longest() {
-        let standing = Standing::default();
+        let health = HostHealth::default();
         let mut now = 1;
         for length in [1, 2, 4, 5, 5] {
-            assert_eq!(standing.eject(&policy(), now), length * SECOND);
-            assert!(!standing.is_fit(now + length * SECOND - 1));
+            assert_eq!(health.eject(&policy(), now), length * SECOND);
+            assert!(!health.is_healthy(now + length * SECOND - 1));
             now += length * SECOND;
-            assert!(standing.is_fit(now));
+            assert!(health.is_healthy(now));
         }
-        assert_eq!(standing.eject(&policy(), now + 5 * SECOND), SECOND, "it has served for a while");
+        assert_eq!(health.eject(&policy(), now + 5 * SECOND), SECOND, "it has served for a while");
     }
 
     #[test]
     fn only_a_change_is_news() {
-        let standing = Standing::default();
-        assert_eq!([true, true, false].map(|unhealthy| standing.set_unhealthy(unhealthy)), [true, false, true]);
-        assert!(standing.is_fit(1));
+        let health = HostHealth::default();
+        assert_eq!([true, true, false].map(|unhealthy| health.set_unhealthy(unhealthy)), [true, false, true]);
+        assert!(health.is_healthy(1));
     }
 }

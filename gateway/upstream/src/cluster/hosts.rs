@@ -12,25 +12,25 @@ use std::{
 };
 
 use gateway_core::model;
-use gateway_telemetry::metrics::{Metrics, PROCESS, Standings, UpstreamMetrics};
+use gateway_telemetry::metrics::{ClusterHealth, Metrics, PROCESS, UpstreamMetrics};
 use http::Uri;
 use tokio::sync::Notify;
 
-use super::{load::Load, standing::Standing};
+use super::{host_health::HostHealth, load::Load};
 use crate::{
     connections::{connect::Address, tls::ClientTls},
-    moment::{self, micros},
+    monotonic_clock::{self, micros},
 };
 
 /// One upstream of one configuration, for all workers.
-pub struct Group {
+pub struct Cluster {
     /// Its configuration.
     pub model: Arc<model::Upstream>,
     tls: Option<ClientTls>,
-    /// Counts the changes of `members` and of their standing.
+    /// Counts the changes of `hosts` and of their health.
     version: AtomicU64,
-    members: Mutex<Vec<Member>>,
-    /// The members have changed, for whoever checks them.
+    hosts: Mutex<Vec<Host>>,
+    /// The hosts have changed; notifies the health checks.
     pub(crate) changed: Notify,
     pub(crate) load: Arc<Load>,
     pub(crate) metrics: Arc<UpstreamMetrics>,
@@ -38,30 +38,30 @@ pub struct Group {
 
 /// An endpoint at one address.
 #[derive(Clone)]
-pub(crate) struct Member {
+pub(crate) struct Host {
     /// The position in the model's endpoints.
     pub(crate) origin: usize,
     pub(crate) address: SocketAddr,
-    pub(crate) standing: Arc<Standing>,
+    pub(crate) health: Arc<HostHealth>,
 }
 
 /// An upstream as a configuration has it. The process does not know of it before it is installed.
-pub struct LoadedGroup {
+pub struct LoadedCluster {
     /// Its configuration.
     pub model: Arc<model::Upstream>,
     tls: Option<ClientTls>,
     /// The installed group of the same name.
-    old: Option<Arc<Group>>,
+    old: Option<Arc<Cluster>>,
 }
 
-impl LoadedGroup {
+impl LoadedCluster {
     /// `tls` is needed if some endpoint has a URL of `https`; `old` is the installed group of the same name.
-    pub fn new(model: Arc<model::Upstream>, tls: Option<ClientTls>, old: Option<&Arc<Group>>) -> Self {
+    pub fn new(model: Arc<model::Upstream>, tls: Option<ClientTls>, old: Option<&Arc<Cluster>>) -> Self {
         Self { model, tls, old: old.cloned() }
     }
 
     /// The group that is installed already, if nothing changes for it.
-    pub fn unchanged(&self) -> Option<&Arc<Group>> {
+    pub fn unchanged(&self) -> Option<&Arc<Cluster>> {
         self.old.as_ref().filter(|old| old.is_same(&self.model, self.tls.as_ref()))
     }
 
@@ -70,44 +70,44 @@ impl LoadedGroup {
     ///
     /// The health of endpoints is shared with the old group, in which requests may be in flight. So it is not changed here, but
     /// by `end_checks` once nothing checks the old group any more.
-    pub fn install(self, metrics: &Metrics) -> Arc<Group> {
+    pub fn install(self, metrics: &Metrics) -> Arc<Cluster> {
         if let Some(same) = self.unchanged() {
             return same.clone();
         }
         let Self { model, tls, old } = self;
-        let known = old.as_ref().map(|old| (&old.model, old.members().clone()));
-        let mut members = Vec::new();
+        let known = old.as_ref().map(|old| (&old.model, old.hosts().clone()));
+        let mut hosts = Vec::new();
         for (origin, endpoint) in model.endpoints.iter().enumerate() {
-            let before = known.iter().flat_map(|(model, members)| {
-                members.iter().filter(|member| model.endpoints[member.origin].url == endpoint.url)
+            let before = known.iter().flat_map(|(model, hosts)| {
+                hosts.iter().filter(|host| model.endpoints[host.origin].url == endpoint.url)
             });
-            let before = before.map(|member| Member { origin, ..member.clone() }).collect::<Vec<_>>();
+            let before = before.map(|host| Host { origin, ..host.clone() }).collect::<Vec<_>>();
             match fixed(&endpoint.url) {
-                Some(address) if before.is_empty() => members.push(Member::new(origin, address)),
-                _ => members.extend(before),
+                Some(address) if before.is_empty() => hosts.push(Host::new(origin, address)),
+                _ => hosts.extend(before),
             }
         }
-        Arc::new(Group {
+        Arc::new(Cluster {
             metrics: metrics.upstream(PROCESS, &model.name),
             model,
             tls,
             version: AtomicU64::new(1),
-            members: Mutex::new(members),
+            hosts: Mutex::new(hosts),
             changed: Notify::new(),
             load: old.map_or_else(Arc::default, |old| old.load.clone()),
         })
     }
 }
 
-impl Group {
+impl Cluster {
     /// Where there are no active checks, no endpoint is unhealthy: nothing would find it healthy again.
     pub fn end_checks(&self) {
         if self.model.health.active.is_some() {
             return;
         }
         let mut any = false;
-        for member in self.members().iter() {
-            any |= member.standing.set_unhealthy(false);
+        for host in self.hosts().iter() {
+            any |= host.health.set_unhealthy(false);
         }
         if any {
             self.has_changed();
@@ -128,7 +128,7 @@ impl Group {
         let endpoints = self.model.endpoints.iter().enumerate();
         endpoints
             .filter(|(_, e)| fixed(&e.url).is_none())
-            .map(|(origin, e)| (origin, host(&e.url).to_owned()))
+            .map(|(origin, e)| (origin, host_of(&e.url).to_owned()))
             .collect()
     }
 
@@ -137,18 +137,18 @@ impl Group {
         self.model.health.active.is_some() || !self.names().is_empty()
     }
 
-    /// Changes whenever `members` or their standing do. The first one is 1.
+    /// Changes whenever `hosts` or their health do. The first one is 1.
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 
-    pub(crate) fn members(&self) -> MutexGuard<'_, Vec<Member>> {
-        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn hosts(&self) -> MutexGuard<'_, Vec<Host>> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn connect_to(&self, member: &Member) -> Address {
-        let endpoint = &self.model.endpoints[member.origin];
-        Address::new(&endpoint.url, member.address, self.model.protocol, &self.model.tls, self.tls.as_ref())
+    pub(crate) fn connect_to(&self, host: &Host) -> Address {
+        let endpoint = &self.model.endpoints[host.origin];
+        Address::new(&endpoint.url, host.address, self.model.protocol, &self.model.tls, self.tls.as_ref())
     }
 
     /// A name has these addresses now. Returns whether that is news.
@@ -158,79 +158,79 @@ impl Group {
         // Name servers like to shuffle, which is no news.
         addresses.sort();
         addresses.dedup();
-        let mut members = self.members();
-        let old: Vec<Member> = members.iter().filter(|member| member.origin == origin).cloned().collect();
-        if old.iter().map(|member| member.address).eq(addresses.iter().copied()) {
+        let mut hosts = self.hosts();
+        let old: Vec<Host> = hosts.iter().filter(|host| host.origin == origin).cloned().collect();
+        if old.iter().map(|host| host.address).eq(addresses.iter().copied()) {
             return false;
         }
-        let member = |address: SocketAddr| {
-            let known = old.iter().find(|member| member.address == address);
-            known.cloned().unwrap_or_else(|| Member::new(origin, address))
+        let host = |address: SocketAddr| {
+            let known = old.iter().find(|host| host.address == address);
+            known.cloned().unwrap_or_else(|| Host::new(origin, address))
         };
-        let new: Vec<Member> = addresses.into_iter().map(member).collect();
-        let at = members.partition_point(|member| member.origin < origin);
-        members.splice(at..at + old.len(), new);
-        drop(members);
+        let new: Vec<Host> = addresses.into_iter().map(host).collect();
+        let at = hosts.partition_point(|host| host.origin < origin);
+        hosts.splice(at..at + old.len(), new);
+        drop(hosts);
         self.has_changed();
         self.changed.notify_one();
         true
     }
 
     /// An active check has changed its mind.
-    pub(crate) fn set_unhealthy(&self, member: &Member, unhealthy: bool) {
-        if member.standing.set_unhealthy(unhealthy) {
+    pub(crate) fn set_unhealthy(&self, host: &Host, unhealthy: bool) {
+        if host.health.set_unhealthy(unhealthy) {
             self.has_changed();
-            let (upstream, endpoint) = (&*self.model.name, member.address);
+            let (upstream, endpoint) = (&*self.model.name, host.address);
             if unhealthy {
-                tracing::warn!(upstream, %endpoint, "an endpoint fails its health checks; no more requests go there");
+                tracing::warn!(upstream, %endpoint, "endpoint unhealthy: its health checks fail; it gets no requests");
             } else {
-                tracing::info!(upstream, %endpoint, "an endpoint passes its health checks again");
+                tracing::info!(upstream, %endpoint, "endpoint healthy: its health checks pass again");
             }
         }
     }
 
     /// An endpoint's share of the requests: what the operator says, or the configuration.
-    pub(crate) fn weight(&self, member: &Member) -> u32 {
-        member.standing.weight().unwrap_or_else(|| self.model.endpoints[member.origin].weight)
+    pub(crate) fn weight(&self, host: &Host) -> u32 {
+        host.health.weight().unwrap_or_else(|| self.model.endpoints[host.origin].weight)
     }
 
     /// Whether an endpoint is meant to get new requests, while it is healthy.
-    pub(crate) fn is_in_use(&self, member: &Member) -> bool {
-        !member.standing.is_drained() && self.weight(member) > 0
+    pub(crate) fn is_in_use(&self, host: &Host) -> bool {
+        !host.health.is_drained() && self.weight(host) > 0
     }
 
-    /// What an operator is told of the endpoints.
+    /// The endpoints as the admin API shows them.
     pub fn endpoints(&self) -> Vec<EndpointState> {
         let now = micros(Instant::now());
-        let state = |member: &Member| {
-            let endpoint = &self.model.endpoints[member.origin];
+        let state = |host: &Host| {
+            let endpoint = &self.model.endpoints[host.origin];
             EndpointState {
                 url: endpoint.url.to_string(),
-                address: member.address,
-                health: match &member.standing {
-                    standing if standing.is_unhealthy() => Health::Unhealthy,
-                    standing if standing.is_unreachable() || standing.ejected_until(now).is_some() => Health::Ejected,
-                    _ => Health::Fit,
+                address: host.address,
+                health: match &host.health {
+                    health if health.is_unhealthy() => Health::Unhealthy,
+                    health if health.is_unreachable() || health.ejected_until(now).is_some() => Health::Ejected,
+                    _ => Health::Healthy,
                 },
-                drained: member.standing.is_drained(),
-                weight: self.weight(member),
+                drained: host.health.is_drained(),
+                weight: self.weight(host),
                 configured_weight: endpoint.weight,
             }
         };
-        self.members().iter().map(state).collect()
+        self.hosts().iter().map(state).collect()
     }
 
     /// An operator has an endpoint get no requests, or some again, or gives it another weight; `Some(None)` is for the
     /// weight that is configured. It holds as long as the endpoint is there, reloads included. False if there is none.
     pub fn direct(&self, address: SocketAddr, drained: Option<bool>, weight: Option<Option<u32>>) -> bool {
         let mut found = false;
-        for member in self.members().iter().filter(|member| member.address == address) {
+        for host in self.hosts().iter().filter(|host| host.address == address) {
             found = true;
             if let Some(drained) = drained {
-                member.standing.set_drained(drained);
+                host.health.set_drained(drained);
             }
             if let Some(weight) = weight {
-                member.standing.set_weight(weight);
+                host.health.set_weight(weight);
             }
         }
         if found {
@@ -245,16 +245,16 @@ impl Group {
     }
 
     /// A request to an endpoint ended. Only where there is a policy for it.
-    pub(crate) fn observe(&self, policy: &model::PassiveHealth, standing: &Standing, failed: bool, at: Instant) {
+    pub(crate) fn observe(&self, policy: &model::PassiveHealth, health: &HostHealth, failed: bool, at: Instant) {
         let now = micros(at);
-        if standing.observe(policy, now, failed) {
-            self.eject(policy, standing, now);
+        if health.observe(policy, now, failed) {
+            self.eject(policy, health, now);
         }
     }
 
     /// Connecting to an endpoint took long, and failed. Whether that is news.
-    pub(crate) fn set_unreachable(&self, standing: &Standing) -> bool {
-        let is_news = standing.set_unreachable(true);
+    pub(crate) fn set_unreachable(&self, health: &HostHealth) -> bool {
+        let is_news = health.set_unreachable(true);
         if is_news {
             self.has_changed();
         }
@@ -262,20 +262,20 @@ impl Group {
     }
 
     /// One at a time, so that no more are ejected than may be.
-    fn eject(&self, policy: &model::PassiveHealth, standing: &Standing, now: u64) {
-        let members = self.members();
-        let Some(member) = members.iter().find(|member| std::ptr::eq(&*member.standing, standing)) else { return };
-        if standing.ejected_until(now).is_some() {
+    fn eject(&self, policy: &model::PassiveHealth, health: &HostHealth, now: u64) {
+        let hosts = self.hosts();
+        let Some(host) = hosts.iter().find(|host| std::ptr::eq(&*host.health, health)) else { return };
+        if health.ejected_until(now).is_some() {
             return;
         }
-        let ejected = members.iter().filter(|member| member.standing.ejected_until(now).is_some()).count() as u64;
-        if (ejected + 1) * 100 > u64::from(policy.max_ejected.0) * members.len() as u64 {
+        let ejected = hosts.iter().filter(|host| host.health.ejected_until(now).is_some()).count() as u64;
+        if (ejected + 1) * 100 > u64::from(policy.max_ejected.0) * hosts.len() as u64 {
             return;
         }
-        let length = Duration::from_micros(standing.eject(policy, now));
+        let length = Duration::from_micros(health.eject(policy, now));
         self.metrics.ejected();
-        tracing::warn!(upstream = &*self.model.name, endpoint = %member.address, "an endpoint is ejected for {length:?}");
-        drop(members);
+        tracing::warn!(upstream = &*self.model.name, endpoint = %host.address, "endpoint ejected for {length:?}");
+        drop(hosts);
         self.has_changed();
     }
 
@@ -305,28 +305,28 @@ pub struct EndpointState {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
     /// Healthy.
-    Fit,
+    Healthy,
     /// For how requests fared, or because it cannot be reached.
     Ejected,
     /// By active checks.
     Unhealthy,
 }
 
-impl Member {
+impl Host {
     fn new(origin: usize, address: SocketAddr) -> Self {
-        Self { origin, address, standing: Arc::default() }
+        Self { origin, address, health: Arc::default() }
     }
 }
 
-impl Standings for Group {
-    fn standings(&self) -> [u64; 4] {
+impl ClusterHealth for Cluster {
+    fn health_counts(&self) -> [u64; 4] {
         let now = micros(Instant::now());
         let mut counts = [0; 4];
-        for member in self.members().iter() {
-            let state = match &member.standing {
-                _ if !self.is_in_use(member) => 3,
-                standing if standing.is_unhealthy() => 2,
-                standing if standing.is_unreachable() || standing.ejected_until(now).is_some() => 1,
+        for host in self.hosts().iter() {
+            let state = match &host.health {
+                _ if !self.is_in_use(host) => 3,
+                health if health.is_unhealthy() => 2,
+                health if health.is_unreachable() || health.ejected_until(now).is_some() => 1,
                 _ => 0,
             };
             counts[state] += 1;
@@ -336,8 +336,8 @@ impl Standings for Group {
 
     fn endpoints(&self) -> Vec<(SocketAddr, bool)> {
         let now = micros(Instant::now());
-        let gets_requests = |member: &Member| member.standing.is_fit(now) && self.is_in_use(member);
-        self.members().iter().map(|member| (member.address, gets_requests(member))).collect()
+        let gets_requests = |host: &Host| host.health.is_healthy(now) && self.is_in_use(host);
+        self.hosts().iter().map(|host| (host.address, gets_requests(host))).collect()
     }
 
     fn circuit_is_open(&self) -> Option<bool> {
@@ -345,24 +345,24 @@ impl Standings for Group {
     }
 }
 
-impl fmt::Debug for Group {
+impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Group").field("name", &self.model.name).finish_non_exhaustive()
     }
 }
 
 /// When a worker that has seen the members now must look again: an ejection ends, or an endpoint may be reachable again.
-pub(crate) fn looks_again(members: &[Member], at: Instant) -> Option<Instant> {
+pub(crate) fn looks_again(hosts: &[Host], at: Instant) -> Option<Instant> {
     let now = micros(at);
-    let ended = members.iter().filter_map(|member| member.standing.ejected_until(now)).min().map(moment::instant);
-    let reached = members.iter().any(|member| member.standing.is_unreachable()).then(|| at + LOOK);
+    let ended = hosts.iter().filter_map(|host| host.health.ejected_until(now)).min().map(monotonic_clock::instant);
+    let reached = hosts.iter().any(|host| host.health.is_unreachable()).then(|| at + LOOK);
     ended.into_iter().chain(reached).min()
 }
 
-/// How often a worker looks whether an endpoint can be reached again.
+/// How often a worker looks whether endpoint reachable again.
 const LOOK: Duration = Duration::from_millis(500);
 
-pub(crate) fn host(url: &Uri) -> &str {
+pub(crate) fn host_of(url: &Uri) -> &str {
     url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
 }
 
@@ -372,5 +372,5 @@ pub(crate) fn port(url: &Uri) -> u16 {
 
 /// The address of an endpoint that is not given by name.
 fn fixed(url: &Uri) -> Option<SocketAddr> {
-    host(url).parse().ok().map(|ip| SocketAddr::new(ip, port(url)))
+    host_of(url).parse().ok().map(|ip| SocketAddr::new(ip, port(url)))
 }
