@@ -1,16 +1,22 @@
 //! Whether sources have changed: a digest of all that a component is made of.
 
 use std::{
-    fs,
+    collections::BTreeMap,
+    env, fs,
     hash::{DefaultHasher, Hash, Hasher},
     io,
     path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
 };
 
 use super::{Error, Package, Profile};
 
 /// What components of every package are made of, beside the package. The manifest has the profiles.
-const SHARED: [&str; 5] = ["Cargo.toml", "Cargo.lock", "plugin-sdk/Cargo.toml", "plugin-sdk/src", "wit"];
+const SHARED: [&str; 6] = [".cargo", "Cargo.toml", "Cargo.lock", "plugin-sdk/Cargo.toml", "plugin-sdk/src", "wit"];
+
+/// Variables that change what cargo makes of the sources, by how their names begin.
+const VARIABLES: [&str; 2] = ["CARGO_TARGET_WASM32_WASIP2_", "CARGO_PROFILE_PLUGIN"];
 
 /// What a package's component is made of.
 const OWN: [&str; 3] = ["Cargo.toml", "build.rs", "src"];
@@ -25,6 +31,12 @@ pub(super) fn sources(workspace: &Path, packages: &[Package]) -> Vec<PathBuf> {
 pub(super) fn digest(workspace: &Path, packages: &[Package], profile: Profile) -> Result<String, Error> {
     let mut hasher = DefaultHasher::new();
     profile.name().hash(&mut hasher);
+    compiler(workspace).hash(&mut hasher);
+    let variables = env::vars_os().filter(|(name, _)| {
+        let name = name.to_string_lossy();
+        VARIABLES.iter().any(|start| name.starts_with(start))
+    });
+    variables.collect::<BTreeMap<_, _>>().hash(&mut hasher);
     for path in sources(workspace, packages) {
         let mut files = Vec::new();
         let read = files_below(&path, &mut files)
@@ -32,6 +44,15 @@ pub(super) fn digest(workspace: &Path, packages: &[Package], profile: Profile) -
         read.map_err(|error| Error::new(format!("cannot read {}: {error}", path.display())))?;
     }
     Ok(format!("{:016x}", hasher.finish()))
+}
+
+/// The version of the compiler, asked once in a process; nothing if there is none, which the build reports.
+fn compiler(workspace: &Path) -> &'static [u8] {
+    static VERSION: OnceLock<Vec<u8>> = OnceLock::new();
+    VERSION.get_or_init(|| {
+        let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        Command::new(rustc).arg("-vV").current_dir(workspace).output().map(|output| output.stdout).unwrap_or_default()
+    })
 }
 
 /// A file's name within the workspace and its content.

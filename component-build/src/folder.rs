@@ -71,6 +71,7 @@ impl Set {
         let digest = || digest(place.workspace(), &self.packages, self.profile);
         let built = Built { folder: kept.join(digest()?) };
         if built.folder.is_dir() {
+            built.used();
             return Ok(built);
         }
         let cannot = |error: io::Error| Error::new(format!("cannot write to {}: {error}", kept.display()));
@@ -108,6 +109,12 @@ impl Set {
 }
 
 impl Built {
+    /// So that what is in use is removed last.
+    fn used(&self) {
+        // Without that it may have to be built again, no more.
+        let _ = File::open(&self.folder).and_then(|folder| folder.set_modified(SystemTime::now()));
+    }
+
     /// Where the components are.
     pub fn folder(&self) -> &Path {
         &self.folder
@@ -131,7 +138,7 @@ fn keep<'a>(folder: &Path, components: impl Iterator<Item = (&'a str, &'a PathBu
     fs::rename(partial, folder)
 }
 
-/// Removes the oldest folders, but never the `new` one, whatever the clock says.
+/// Removes the folders that were not used for longest, but never the `new` one, whatever the clock says.
 fn prune(kept: &Path, new: &Path) -> io::Result<()> {
     let mut folders: Vec<(SystemTime, PathBuf)> = Vec::new();
     for entry in fs::read_dir(kept)? {

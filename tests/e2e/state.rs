@@ -398,10 +398,19 @@ routes:
 
 #[tokio::test]
 async fn a_client_that_leaves_while_redis_is_asked_is_not_counted_on() {
+    leaves_while_redis_is_asked("").await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_redis_is_asked_is_not_counted_on_where_failures_are_skipped() {
+    leaves_while_redis_is_asked(", on-error: skip").await;
+}
+
+async fn leaves_while_redis_is_asked(on_error: &str) {
     let mut redis = Redis::start().await;
     let config = format!(
         "state: {{ backend: {{ redis: {{ url: '{}', timeout: 10s }} }} }}
-routes: [{{ name: all, plugins: [{{ name: concurrency, config: {{ limit: 1, key: route }} }}], respond: {{}} }}]
+routes: [{{ name: all, plugins: [{{ name: concurrency, config: {{ limit: 1, key: route }}{on_error} }}], respond: {{}} }}]
 ",
         redis.url()
     );

@@ -10,7 +10,7 @@ use gateway_core::error::{Failure, Responsible};
 use gateway_telemetry::metrics::{CallMetrics, Metrics};
 
 use super::{
-    exchange::NoRoom,
+    exchange::{NoRoom, Phase},
     stage::{ExchangeSlot, FailureKind, Stage, StageFailure},
     touched::OwnedHeaders,
 };
@@ -53,11 +53,26 @@ impl Entry {
         self.calls.get_or_init(|| metrics.calls(*worker, self.stage.name(), route))
     }
 
-    /// The stage's turn begins.
+    /// The stage's turn begins. The edits of the response that it has planned are part of it: a failure that is skipped undoes
+    /// them as well, but a call that is made again does not, since it would not plan them again.
     pub(super) fn begin(&self, position: usize, slot: &mut ExchangeSlot) {
         slot.begin_stage(position);
-        if self.is_transactional {
+        if self.skip_on_error {
             slot.begin_transaction();
+        }
+        if slot.phase == Phase::Response {
+            slot.carry_out_plans(position);
+        }
+        if self.is_transactional && !self.skip_on_error {
+            slot.begin_transaction();
+        }
+    }
+
+    /// The stage is told how the exchange ended. `was_given_up`: a turn of its own, when the client left.
+    pub(super) fn begin_completion(&self, position: usize, slot: &mut ExchangeSlot, was_given_up: bool) {
+        slot.begin_stage(position);
+        if was_given_up {
+            self.stage.abandon(slot);
         }
     }
 

@@ -87,6 +87,8 @@ pub struct Exchange {
     pub(super) spellings: Spellings,
     /// What the present stage's edits of the request had no room in.
     pub(super) no_room: Option<NoRoom>,
+    /// The position of the stage that has its turn. Still there when the exchange ends if the turn was given up: the client left.
+    pub(super) in_turn: Option<usize>,
     pub(super) undo: Undo,
 }
 
@@ -140,6 +142,7 @@ impl Exchange {
             touched_response: Touched::default(),
             spellings: Spellings::default(),
             no_room: None,
+            in_turn: None,
             undo: Undo::Off,
         }
     }

@@ -12,9 +12,11 @@ struct Planner {
     responds: bool,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Deed {
     Pass,
+    /// Its first call in the response phase is ended in the middle and made again.
+    GiveWay,
     Answer,
     Fail,
 }
@@ -32,11 +34,15 @@ impl Stage for Planner {
         Phases { request: true, response: self.responds, complete: false }
     }
 
+    fn gives_way(&self) -> bool {
+        self.deed == Deed::GiveWay
+    }
+
     fn on_request<'a>(&'a self, slot: &'a mut ExchangeSlot) -> Step<'a, Decision> {
         let (name, change) = line(&self.name);
         slot.change_response_header(name, change).unwrap();
         Step::Done(Turn::called(match self.deed {
-            Deed::Pass => Ok(Decision::Next),
+            Deed::Pass | Deed::GiveWay => Ok(Decision::Next),
             Deed::Answer => {
                 let (status, headers) = (StatusCode::IM_A_TEAPOT, HeaderMap::new());
                 Ok(Decision::Respond(Reply { status, headers, body: Default::default() }))
@@ -48,6 +54,11 @@ impl Stage for Planner {
     fn on_response<'a>(&'a self, slot: &'a mut ExchangeSlot) -> Step<'a, Option<BodyFilter>> {
         let (name, change) = line(&format!("{}!", self.name));
         slot.change_response_header(name, change).unwrap();
+        let is_first = !std::mem::replace(slot.state_or_default::<bool>(), true);
+        if self.deed == Deed::GiveWay && is_first {
+            let end = CallEnd::Pending { in_progress: false, cut_short: true };
+            return Step::Done(Turn::Called { end, ran: None });
+        }
         Step::Done(Turn::called(Ok(None)))
     }
 
@@ -88,6 +99,11 @@ async fn what_stages_planned_is_done_backwards_each_before_its_own_response_phas
     let mixed = [pass("a", false), pass("b", true), pass("c", false)];
     assert_eq!(told(&mixed).await, ["c", "b", "b!", "a"]);
     assert_eq!(told(&[pass("a", true), pass("b", false)]).await, ["b", "a", "a!"]);
+}
+
+#[tokio::test]
+async fn what_a_stage_planned_stays_when_its_call_in_the_response_phase_is_made_again() {
+    assert_eq!(told(&[("a", Deed::GiveWay, true, false)]).await, ["a", "a!"]);
 }
 
 #[tokio::test]

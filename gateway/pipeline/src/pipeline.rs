@@ -161,7 +161,6 @@ impl Pipeline {
             // Of the stages between, which have no response phase of their own.
             slot.carry_out_plans(position + 1);
             entry.begin(position, slot);
-            slot.carry_out_plans(position);
             let limits = Limits { deadline: &deadline, traffic: &traffic };
             let end = turn::run(&OnResponse, entry, &self.scope, slot, limits).await;
             match end {
@@ -186,11 +185,14 @@ impl Pipeline {
     /// waits beyond the deadline.
     pub async fn complete(&self, slot: &mut ExchangeSlot, outcome: &ExchangeOutcome, deadline: Deadline) {
         slot.phase = Phase::Complete;
+        // The edits of a turn that was given up stay.
+        slot.commit();
+        let given_up = slot.in_turn.take();
         begin(slot);
         let traffic = slot.traffic.clone();
         for &position in &self.complete {
             let entry = &self.entries[position];
-            slot.begin_stage(position);
+            entry.begin_completion(position, slot, given_up == Some(position));
             let limits = Limits { deadline: &deadline, traffic: &traffic };
             let end = turn::run(&OnComplete(outcome), entry, &self.scope, slot, limits).await;
             if let TurnEnd::Failed(failure) = end {

@@ -99,6 +99,9 @@ pub enum CallEnd<T> {
     Pending {
         /// It needs the next part of something that ends by itself: does not count for how often a call may be pending.
         in_progress: bool,
+        /// It was ended in the middle, so its edits are undone. A call that returned by itself keeps them: what it has noted for
+        /// its completion phase has to be there even if the client leaves during the wait.
+        cut_short: bool,
     },
 }
 

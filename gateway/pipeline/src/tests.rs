@@ -34,8 +34,10 @@ enum Deed {
     Rest,
     /// Cannot be called.
     Refuse,
-    /// Needs something that comes later.
+    /// Needs something that comes later, so often, and is ended in the middle.
     Pend(usize),
+    /// The same, but it returns by itself.
+    Return(usize),
     /// Ran for another time than its turn took.
     Run(Duration),
 }
@@ -78,10 +80,11 @@ impl Stage for Fake {
             Deed::Fail => Turn::called(Err(failure())),
             Deed::Refuse => Turn::Refused(StageFailure { kind: FailureKind::Busy, detail: String::new() }),
             Deed::Hang => return Step::Wait(Box::pin(std::future::pending())),
-            Deed::Pend(times) => {
+            Deed::Pend(times) | Deed::Return(times) => {
+                let cut_short = matches!(self.deed, Deed::Pend(_));
                 let made = slot.state_or_default::<usize>();
                 if *made < times {
-                    Turn::Called { end: CallEnd::Pending { in_progress: false }, ran: None }
+                    Turn::Called { end: CallEnd::Pending { in_progress: false, cut_short }, ran: None }
                 } else {
                     Turn::called(Ok(Decision::Next))
                 }
@@ -321,6 +324,27 @@ async fn a_pending_call_is_made_again_without_its_edits_and_its_state_is_there_i
     let figures = figures(&metrics, "b").unwrap();
     assert_eq!(count(&figures.calls, "request"), 3);
     assert!(count(&figures.nanos, "request") < 1_000_000_000, "waiting is no running time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_returned_by_itself_keeps_its_edits_while_it_is_pending_also_when_its_failures_are_skipped() {
+    let pipeline = pipeline(&Story::default(), &[("a", Deed::Return(1), true)]);
+    let mut slot = slot();
+    assert!(matches!(pipeline.request(&mut slot, soon()).await.verdict, Verdict::Forward));
+    assert_eq!(slot.request.headers.get_all("x-seen-by").iter().count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stage_had_found_is_given_up_when_the_client_leaves_in_its_turn() {
+    let story = Story::default();
+    let pipeline = pipeline(&story, &[("a", Deed::Pass, false), ("b", Deed::Hang, true)]);
+    let mut slot = slot();
+    let turn = tokio::time::timeout(Duration::from_millis(1), pipeline.request(&mut slot, soon())).await;
+    assert!(turn.is_err(), "it hangs");
+    pipeline.complete(&mut slot, &outcome(), soon()).await;
+    let at_end = ["a complete", "b abandoned", "b complete"];
+    assert_eq!(story.take(), [&["a request", "b request"][..], &at_end[..]].concat());
+    assert!(!slot.is_undoable());
 }
 
 #[tokio::test(start_paused = true)]

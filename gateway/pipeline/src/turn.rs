@@ -94,7 +94,9 @@ pub(super) async fn run<H: Hook>(
     limits: Limits<'_>,
 ) -> TurnEnd<H::Value> {
     let span = Span::begin(slot);
+    slot.in_turn = Some(slot.stage);
     let end = calls(hook, entry, scope, slot, limits).await;
+    slot.in_turn = None;
     if let Some(span) = span {
         span.end::<H>(entry, slot, &end);
     }
@@ -149,10 +151,12 @@ async fn calls<H: Hook>(
                 let detail = "it had to wait for one thing after another".to_owned();
                 return TurnEnd::Failed(StageFailure { kind: FailureKind::Error, detail });
             }
-            CallEnd::Pending { in_progress } => pending += usize::from(!in_progress),
-        }
-        if slot.is_undoable() {
-            slot.start_over();
+            CallEnd::Pending { in_progress, cut_short } => {
+                pending += usize::from(!in_progress);
+                if cut_short && slot.is_undoable() {
+                    slot.start_over();
+                }
+            }
         }
         let ready = deadline.limit(traffic, stage.ready(slot)).await;
         if let Err(limit) = ready {

@@ -87,7 +87,7 @@ impl services::Upstreams for Calls {
     fn fingerprint(&self, upstream: &str) -> Option<String> {
         let upstream = self.0.get(upstream)?;
         let mut encoded = Vec::new();
-        upstream.model.identity(&mut |bytes| encoded.extend_from_slice(bytes));
+        upstream.model.identity(upstream.certificates(), &mut |bytes| encoded.extend_from_slice(bytes));
         Some(gateway_wasm::sha256(&encoded))
     }
 }

@@ -115,10 +115,11 @@ impl WorkerHandle {
             let local = LocalSet::new();
             // A task of its own: what `block_on` is given is polled at each turn of the loop, whether it was woken or not.
             let obeying = local.spawn_local(obey(index, count, inbox, own, beating.clone()));
-            let worker = local.block_on(&runtime, obeying).unwrap_or_else(|error| resume_unwind(error.into_panic()));
+            let obeyed = local.block_on(&runtime, obeying);
             // Exchanges that the deadline cut off end with the tasks, and are observed as they are dropped.
             let _runtime = runtime.enter();
             drop(local);
+            let worker = obeyed.unwrap_or_else(|error| resume_unwind(error.into_panic()));
             if let Some(worker) = worker {
                 worker.stop();
             }

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     env, fs,
     path::{Path, PathBuf},
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
 use component_build::{PREBUILT, Place, Profile, Set};
@@ -32,23 +32,34 @@ pub(super) fn component(name: &str) -> Result<&'static [u8], Error> {
     Ok(bytes)
 }
 
-/// Where the components are: built once in a process, and in all processes once for each change of the sources.
-fn folder() -> Result<&'static Path, &'static Error> {
-    static FOLDER: OnceLock<Result<PathBuf, Error>> = OnceLock::new();
-    let find = || match env::var_os(PREBUILT).filter(|folder| !folder.is_empty()) {
+/// Where the components are: built once in a process, and in all processes once for each change of the sources. A build that failed is
+/// tried again, since what was wrong may be mended while the gateway runs.
+fn folder() -> Result<&'static Path, Error> {
+    static FOLDER: Mutex<Option<&'static Path>> = Mutex::new(None);
+    let mut known = FOLDER.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(folder) = *known {
+        return Ok(folder);
+    }
+    let found: Result<PathBuf, Error> = match env::var_os(PREBUILT).filter(|folder| !folder.is_empty()) {
         Some(folder) => Ok(PathBuf::from(folder)),
         None => {
             let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-            let place = Place::of_program(here.ancestors().nth(2).unwrap_or(here))?;
-            Ok(Set::standard(&place, Profile::Quick)?.build(&place)?.folder().to_owned())
+            let build = || {
+                let place = Place::of_program(here.ancestors().nth(2).unwrap_or(here))?;
+                Ok(Set::standard(&place, Profile::Quick)?.build(&place)?.folder().to_owned())
+            };
+            build()
         }
     };
-    FOLDER.get_or_init(find).as_ref().map(PathBuf::as_path)
+    // Once in a process.
+    let folder: &'static Path = Box::leak(found?.into_boxed_path());
+    *known = Some(folder);
+    Ok(folder)
 }
 
 fn unavailable(why: impl std::fmt::Display) -> Error {
     Error::new(format!(
         "this gateway was built for development, without its standard plugins inside. Use one that was built with \
-         `cargo build --release`, or set {PREBUILT} to a folder with their components (cors.wasm, jwt.wasm, …). {why}"
+         `cargo build --release --package gateway`, or set {PREBUILT} to a folder with their components (cors.wasm, jwt.wasm, …). {why}"
     ))
 }

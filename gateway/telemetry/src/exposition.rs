@@ -256,7 +256,7 @@ fn each_endpoint(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
         vec![("upstream", &**upstream), ("endpoint", endpoint)]
     }
     let up = up.iter().map(|(endpoint, value)| (labels(endpoint), *value));
-    page.gauges(name::ENDPOINT_UP, "1 while an endpoint is fit for requests", up)?;
+    page.gauges(name::ENDPOINT_UP, "1 while an endpoint is healthy and not drained", up)?;
     let each =
         |number: fn(&EndpointTotals) -> u64| totals.iter().map(move |(endpoint, t)| (labels(endpoint), number(t)));
     page.gauges(

@@ -26,6 +26,8 @@ pub(super) struct PluginStage {
 struct Made<T> {
     result: Result<T, StageFailure>,
     ran: Option<Duration>,
+    /// It gave its instance up to others in the middle.
+    gave_way: bool,
 }
 
 /// A call, or why none could be made.
@@ -69,7 +71,7 @@ impl PluginStage {
             self.pool.put_back(instance);
             hook.answer(returned, slot)
         });
-        Made { result, ran: None }
+        Made { result, ran: None, gave_way: false }
     }
 
     /// Within an instance that is the exchange's own.
@@ -79,7 +81,7 @@ impl PluginStage {
             self.keep(tenant, slot);
             hook.answer(returned, slot)
         });
-        Made { result, ran: None }
+        Made { result, ran: None, gave_way: false }
     }
 
     /// A call that has to wait for something: for its instance, or while it runs.
@@ -89,16 +91,16 @@ impl PluginStage {
         }
         let attempt = self.pool.attempt(H::PHASE).await?;
         let attempted = self.call_in_instance(hook, slot).await;
-        // One that gave way has not ended.
-        if PluginState::pending_call(slot).is_none() {
-            let failure = match &attempted {
-                Ok(made) => made.result.as_ref().err(),
-                Err(failure) => Some(failure),
-            };
+        let failure = match &attempted {
+            Ok(made) => made.result.as_ref().err(),
+            Err(failure) => Some(failure),
+        };
+        // One that gave way has not ended. One that has to be made again has, and in time.
+        if !attempted.as_ref().is_ok_and(|made| made.gave_way) {
             attempt.ended(failure.map(|failure| failure.kind));
         }
-        let Made { result, ran } = attempted?;
-        Ok(Made { result: result.and_then(|returned| hook.answer(returned, slot)), ran })
+        let Made { result, ran, gave_way } = attempted?;
+        Ok(Made { result: result.and_then(|returned| hook.answer(returned, slot)), ran, gave_way })
     }
 
     /// A call on the worker's own stack, when its instance is there.
@@ -171,11 +173,13 @@ impl PluginStage {
     ) -> Made<H::Return> {
         let function = match hook.function(instance.functions()) {
             Ok(function) => function,
-            Err(failure) => return Made { result: Err(failure), ran: None },
+            Err(failure) => return Made { result: Err(failure), ran: None, gave_way: false },
         };
         let params = hook.params(slot, self.handle_ownership(hook, slot, instance));
         let result = instance.call_on_fiber(function, params, self.scope(slot)).await;
-        Made { result: result.map_err(|failure| self.pool.failed(failure)), ran: Some(instance.ran()) }
+        // A guest's own failure is a result of its function; this is one of the call.
+        let gave_way = is_reported(&result) && PluginState::pending_call(slot).is_some();
+        Made { result: result.map_err(|failure| self.pool.failed(failure)), ran: Some(instance.ran()), gave_way }
     }
 
     /// As what this call gives the request and the response.
@@ -269,18 +273,27 @@ impl Stage for PluginStage {
 
 /// What came of a turn. A call that failed by the plugin's own word, when something that it asked for was not there yet, is pending.
 fn turn<T>(attempted: Attempted<T>, slot: &mut ExchangeSlot) -> Turn<T> {
-    let Made { result, ran } = match attempted {
+    let Made { result, ran, gave_way } = match attempted {
         Ok(made) => made,
-        Err(failure) => return Turn::Refused(failure),
+        Err(failure) => {
+            // What was found for earlier calls of the turn is not the next one's.
+            PluginState::end_call(slot);
+            return Turn::Refused(failure);
+        }
     };
-    // Its instance is as good as before.
-    let is_reported = result.as_ref().is_err_and(|failure| failure.kind == FailureKind::Error);
     let end = match PluginState::pending_call(slot) {
-        Some(pending_call) if is_reported => CallEnd::Pending { in_progress: pending_call.goes_on() },
+        Some(pending_call) if is_reported(&result) => {
+            CallEnd::Pending { in_progress: pending_call.goes_on(), cut_short: gave_way }
+        }
         _ => {
             PluginState::end_call(slot);
             result.into()
         }
     };
     Turn::Called { end, ran }
+}
+
+/// Whether it failed by its own word, or was ended to be made again.
+fn is_reported<T>(result: &Result<T, StageFailure>) -> bool {
+    result.as_ref().is_err_and(|failure| failure.kind == FailureKind::Error)
 }

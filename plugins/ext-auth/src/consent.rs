@@ -13,7 +13,7 @@ pub(crate) struct Consent {
     headers: Vec<Vec<String>>,
     /// For each of `set-attributes` what it gets.
     attributes: Vec<Option<String>>,
-    /// For each of `client-headers` its values. They are for the client that the service was asked about, and not for the
+    /// For each of `client-headers-on-success` its values. They are for the client that the service was asked about, and not for the
     /// next one that sends the same.
     #[serde(skip)]
     client: Vec<Vec<String>>,
@@ -49,7 +49,7 @@ pub(crate) struct Announcement {
     set: Edits,
     /// The further values of `set-headers`.
     append: Edits,
-    /// One value for each of `client-headers`.
+    /// One value for each of `client-headers-on-success`.
     client: Edits,
 }
 

@@ -112,8 +112,10 @@ pub(super) fn route_paths(typed: &RoutePaths, general: model::PathRule) -> model
 pub(super) fn limits(file: &File, report: &mut Report<'_>) -> model::Limits {
     const URI_BYTES: &str = "/limits/uri-bytes";
     let limits = report.part(&file.limits, "/limits").cloned().unwrap_or_default();
-    // A value that is out of its own range has been reported.
-    if limits.uri_bytes > limits.header_bytes && !report.is_reported(URI_BYTES) {
+    // A value that is out of its own range has been reported, and another one is here in its place.
+    let in_range =
+        |report: &Report<'_>| ![URI_BYTES, "/limits/header-bytes"].into_iter().any(|at| report.is_reported(at));
+    if limits.uri_bytes > limits.header_bytes && in_range(report) {
         let [uri, header] = [limits.uri_bytes, limits.header_bytes].map(|bytes| Quantity::Bytes(bytes as u64));
         let message = format!("`uri-bytes` ({uri}) is part of `header-bytes` ({header}) and cannot be larger");
         report.value(URI_BYTES, message);

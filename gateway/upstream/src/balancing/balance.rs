@@ -1,4 +1,4 @@
-//! Which endpoint is next, among those that are fit, for one worker.
+//! Which endpoint is next, among those that are healthy, for one worker.
 
 use std::cell::RefCell;
 

@@ -1,6 +1,6 @@
 //! The circuit breaker of one upstream, for all workers: closed while things go well; open, when too many
 //! requests failed, so that requests fail immediately and the upstream can recover; half-open, when a few are
-//! let through to see. Points in time are in microseconds (`moment`).
+//! let through to see. Points in time are in microseconds (`monotonic_clock`).
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering::SeqCst};
 

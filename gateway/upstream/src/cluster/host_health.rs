@@ -8,7 +8,7 @@ use gateway_core::model::PassiveHealth;
 use super::window::Window;
 use crate::monotonic_clock::span;
 
-/// Points in time are in microseconds (`moment`).
+/// Points in time are in microseconds (`monotonic_clock`).
 #[derive(Debug, Default)]
 pub(crate) struct HostHealth {
     /// Unhealthy by active checks.

@@ -55,7 +55,7 @@ pub struct LoadedCluster {
 }
 
 impl LoadedCluster {
-    /// `tls` is needed if some endpoint has a URL of `https`; `old` is the installed group of the same name.
+    /// `tls` is needed if some endpoint has a URL of `https`; `old` is the installed cluster of the same name.
     pub fn new(model: Arc<model::Upstream>, tls: Option<ClientTls>, old: Option<&Arc<Cluster>>) -> Self {
         Self { model, tls, old: old.cloned() }
     }
@@ -65,11 +65,11 @@ impl LoadedCluster {
         self.old.as_ref().filter(|old| old.is_same(&self.model, self.tls.as_ref()))
     }
 
-    /// Makes the group. Endpoints that stay keep their health and what operators set; names keep their addresses. All of
-    /// this is taken from the old group now and not when the configuration was loaded: it may have changed meanwhile.
+    /// Makes the cluster. Endpoints that stay keep their health and what operators set; names keep their addresses. All of
+    /// this is taken from the old cluster now and not when the configuration was loaded: it may have changed meanwhile.
     ///
-    /// The health of endpoints is shared with the old group, in which requests may be in flight. So it is not changed here, but
-    /// by `end_checks` once nothing checks the old group any more.
+    /// The health of endpoints is shared with the old cluster, in which requests may be in flight. So it is not changed here, but
+    /// by `end_checks` once nothing checks the old cluster any more.
     pub fn install(self, metrics: &Metrics) -> Arc<Cluster> {
         if let Some(same) = self.unchanged() {
             return same.clone();
@@ -112,6 +112,11 @@ impl Cluster {
         if any {
             self.has_changed();
         }
+    }
+
+    /// The trusted CAs and the client certificate, in DER.
+    pub(crate) fn certificates(&self) -> &[Vec<u8>] {
+        self.tls.as_ref().map_or(&[], ClientTls::certificates)
     }
 
     fn is_same(&self, model: &model::Upstream, tls: Option<&ClientTls>) -> bool {
@@ -359,7 +364,7 @@ pub(crate) fn looks_again(hosts: &[Host], at: Instant) -> Option<Instant> {
     ended.into_iter().chain(reached).min()
 }
 
-/// How often a worker looks whether endpoint reachable again.
+/// How often a worker looks whether an endpoint can be reached again.
 const LOOK: Duration = Duration::from_millis(500);
 
 pub(crate) fn host_of(url: &Uri) -> &str {

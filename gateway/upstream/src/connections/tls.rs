@@ -68,6 +68,11 @@ impl ClientTls {
         Ok(Self { config: Arc::new(config), identity, verifies: settings.verify })
     }
 
+    /// The trusted CAs and the client certificate, in DER.
+    pub(crate) fn certificates(&self) -> &[Vec<u8>] {
+        &self.identity
+    }
+
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let same = self.identity == other.identity
             && self.verifies == other.verifies

@@ -107,6 +107,11 @@ impl Upstream {
         }
     }
 
+    /// The CAs that are trusted, the system's included, and the client certificate, in DER; nothing without TLS.
+    pub fn certificates(&self) -> &[Vec<u8>] {
+        self.cluster.certificates()
+    }
+
     /// Leave to send a request, where anything limits that.
     pub(crate) fn admit(&self, now: Instant) -> Result<Option<RequestPermit>, Refused> {
         if !self.guarded {

@@ -1,4 +1,4 @@
-//! One worker's view of an upstream's endpoints: which are fit, and whose turn it is. Looking for a change costs a
+//! One worker's view of an upstream's endpoints: which are healthy, and whose turn it is. Looking for a change costs a
 //! load; only when there is one are the shared members looked at.
 
 use std::{rc::Rc, time::Instant};
@@ -82,7 +82,7 @@ impl WorkerView {
         &self.endpoints[..self.healthy]
     }
 
-    /// One that has not been tried: of those that are fit if there is any, else of the others.
+    /// One that has not been tried: of those that are healthy if there is any, else of the others.
     pub(crate) fn another(&self, tried: &[Rc<Endpoint>]) -> Option<InFlight> {
         let (healthy, rest) = self.endpoints.split_at(self.healthy);
         // From a random position, so that the load of a failed endpoint does not fall on its neighbour only.

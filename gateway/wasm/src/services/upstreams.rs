@@ -33,7 +33,7 @@ pub trait Upstreams {
         Err(CallError::Unknown)
     }
 
-    /// What is the same for two gateways only if an upstream is configured in the same way; none if it is not
+    /// What is the same for two gateways only if an upstream has the same endpoints and TLS trust; none if it is not
     /// shared.
     fn fingerprint(&self, _upstream: &str) -> Option<String> {
         None
