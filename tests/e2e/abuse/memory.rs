@@ -54,7 +54,10 @@ async fn clients_cannot_take_the_file_descriptors_that_upstreams_need() {
     let address = gateway.addresses().await[0];
     let mut clients = Vec::new();
     for _ in 0..50 {
-        clients.push(Client::connect(address).await);
+        let mut client = Client::connect(address).await;
+        // Accepted before the idle ones: each worker has a queue of its own.
+        assert_eq!(client.send(Request::get("/")).await.status, 200);
+        clients.push(client);
     }
     let mut idle = Vec::new();
     for _ in 0..400 {
