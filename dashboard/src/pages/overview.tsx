@@ -39,9 +39,9 @@ export function Overview({ stats, gateway }: PageProps) {
         title="Latency"
         unit={span}
         lines={[
-          { name: "50 %", class: "first", values: over((one) => percentile(one.duration, bounds, 0.5)) },
+          { name: "p50", class: "first", values: over((one) => percentile(one.duration, bounds, 0.5)) },
           { name: "p95", class: "second", values: over((one) => percentile(one.duration, bounds, 0.95)) },
-          { name: "99 %", class: "third", values: over((one) => percentile(one.duration, bounds, 0.99)) },
+          { name: "p99", class: "third", values: over((one) => percentile(one.duration, bounds, 0.99)) },
         ]}
       />
       <h3>Busiest routes</h3>
