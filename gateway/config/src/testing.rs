@@ -99,7 +99,7 @@ impl Catalog for Fake {
                 self.files.get(&name(path)).cloned().ok_or_else(missing)
             }
             ComponentSource::Http { .. } | ComponentSource::Oci(_) => {
-                Err(CatalogError::component("nobody is asked here"))
+                Err(CatalogError::component("no component is available here"))
             }
         }
     }

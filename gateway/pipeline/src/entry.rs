@@ -53,22 +53,18 @@ impl Entry {
         self.calls.get_or_init(|| metrics.calls(*worker, self.stage.name(), route))
     }
 
-    /// The stage's turn begins. The edits of the response that it has planned are part of it: a failure that is skipped undoes
-    /// them as well, but a call that is made again does not, since it would not plan them again.
+    /// The stage's turn begins, with the edits of the response that it has planned: a failure that is skipped undoes them as well.
     pub(super) fn begin(&self, position: usize, slot: &mut ExchangeSlot) {
         slot.begin_stage(position);
-        if self.skip_on_error {
+        if self.is_transactional {
             slot.begin_transaction();
         }
         if slot.phase == Phase::Response {
             slot.carry_out_plans(position);
         }
-        if self.is_transactional && !self.skip_on_error {
-            slot.begin_transaction();
-        }
     }
 
-    /// The stage is told how the exchange ended. `was_given_up`: a turn of its own, when the client left.
+    /// The completion phase of the stage begins. `was_given_up`: the client left during a turn of the stage.
     pub(super) fn begin_completion(&self, position: usize, slot: &mut ExchangeSlot, was_given_up: bool) {
         slot.begin_stage(position);
         if was_given_up {

@@ -21,7 +21,7 @@ pub use gateway_rules::edit::{EditError, Phase};
 use gateway_rules::{
     attributes::{Attributes, TLS},
     bounds::{Bounds, Room},
-    headers::ResponseEdits,
+    headers::{Planned, ResponseEdits},
 };
 
 use super::{
@@ -89,6 +89,8 @@ pub struct Exchange {
     pub(super) no_room: Option<NoRoom>,
     /// The position of the stage that has its turn. Still there when the exchange ends if the turn was given up: the client left.
     pub(super) in_turn: Option<usize>,
+    /// What was planned for the response and is done in the present transaction.
+    pub(super) carried_out: Vec<Planned>,
     pub(super) undo: Undo,
 }
 
@@ -143,6 +145,7 @@ impl Exchange {
             spellings: Spellings::default(),
             no_room: None,
             in_turn: None,
+            carried_out: Vec::new(),
             undo: Undo::Off,
         }
     }

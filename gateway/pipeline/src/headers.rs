@@ -156,13 +156,27 @@ impl Exchange {
                 return;
             }
             let due: SmallVec<[Planned; 8]> = self.plan.take_due(first).into_iter().flatten().collect();
-            for planned in due {
-                let Ok((headers, room)) = self.response_for(&planned.name, &planned.change) else { return };
-                if let Err((name, error)) = planned.carry_out(headers, room) {
-                    let request = self.id.to_str().unwrap_or_default();
-                    tracing::debug!(request, header = name.as_str(), ?error, "a planned response edit was not applied");
-                }
+            if self.is_undoable() {
+                self.carried_out.extend_from_slice(&due);
             }
+            due.into_iter().for_each(|planned| self.carry_out(planned));
+        }
+    }
+
+    /// Makes the planned changes of the present transaction anew: they were undone with the edits of a call that is made again, which
+    /// does not plan them again.
+    pub(super) fn carry_out_again(&mut self) {
+        self.carried_out.clone().into_iter().for_each(|planned| self.carry_out(planned));
+    }
+
+    fn carry_out(&mut self, planned: Planned) {
+        if self.edit_response().is_err() {
+            return;
+        }
+        let Ok((headers, room)) = self.response_for(&planned.name, &planned.change) else { return };
+        if let Err((name, error)) = planned.carry_out(headers, room) {
+            let request = self.id.to_str().unwrap_or_default();
+            tracing::debug!(request, header = name.as_str(), ?error, "a planned response edit was not applied");
         }
     }
 }

@@ -109,6 +109,7 @@ impl Stage for Fake {
 
     fn ready<'a>(&'a self, slot: &'a mut ExchangeSlot) -> LocalFuture<'a, ()> {
         Box::pin(async move {
+            // The clock of these tests is paused.
             tokio::time::sleep(Duration::from_secs(1)).await;
             self.told("ready");
             *slot.state_or_default::<usize>() += 1;

@@ -9,6 +9,7 @@ impl Exchange {
     /// From here on edits can be undone.
     pub(super) fn begin_transaction(&mut self) {
         self.undo = Undo::Armed;
+        self.carried_out.clear();
         self.plan.begin_transaction();
         self.touched_request.begin_transaction();
         self.touched_response.begin_transaction();
@@ -36,6 +37,7 @@ impl Exchange {
         self.restore();
         self.undo = Undo::Armed;
         self.forget_no_room();
+        self.carry_out_again();
     }
 
     fn restore(&mut self) {

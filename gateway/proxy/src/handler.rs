@@ -141,6 +141,7 @@ mod tests {
     impl Handler for Slow {
         fn handle<'a>(&'a self, exchange: &'a mut Exchange) -> Handling<'a> {
             Handling::Wait(Box::pin(async {
+                // This is the waiting that the deadline has to end.
                 tokio::time::sleep(self.0).await;
                 let body = exchange.request.target.as_str().to_owned().into();
                 Ok(Reply { status: StatusCode::OK, headers: HeaderMap::new(), body })

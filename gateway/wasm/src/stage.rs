@@ -283,7 +283,9 @@ fn turn<T>(attempted: Attempted<T>, slot: &mut ExchangeSlot) -> Turn<T> {
     };
     let end = match PluginState::pending_call(slot) {
         Some(pending_call) if is_reported(&result) => {
-            CallEnd::Pending { in_progress: pending_call.goes_on(), cut_short: gave_way }
+            let in_progress = pending_call.goes_on();
+            PluginState::of(slot).follows = None;
+            CallEnd::Pending { in_progress, cut_short: gave_way }
         }
         _ => {
             PluginState::end_call(slot);

@@ -149,8 +149,8 @@ mod tests {
         assert_eq!(text(&json!(["a", 1, false])), Ok("a,1,false".into()));
         assert_eq!(text(&json!([])), Ok(String::new()));
         assert_eq!(text(&json!({ "a": [1] })), Ok(r#"{"a":[1]}"#.into()));
-        for unfit in [json!("a\r\nx: y"), json!(" a"), json!("a\u{7f}")] {
-            assert_eq!(text(&unfit), Err(Refusal::UnusableClaim), "{unfit}");
+        for unusable in [json!("a\r\nx: y"), json!(" a"), json!("a\u{7f}")] {
+            assert_eq!(text(&unusable), Err(Refusal::UnusableClaim), "{unusable}");
         }
     }
 

@@ -1,5 +1,5 @@
 //! Ten thousand requests that were made to break the plugins' parsers: fields that nearly are what they should be,
-//! cut, doubled, mixed with each other and with bytes that nobody expects. The same ones in every run.
+//! cut, doubled, mixed with each other and with unexpected bytes. The same ones in every run.
 
 use std::sync::{
     Arc,

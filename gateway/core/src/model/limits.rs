@@ -139,7 +139,7 @@ type Written = DurationOrOff<1, DAY>;
 impl RequestTimeout {
     const DEFAULT: Duration = Duration::from_millis(60 * SECOND);
 
-    /// For what has no client that could lose patience.
+    /// For calls that no client waits for.
     pub fn bounded(self) -> Duration {
         self.limit.unwrap_or(Self::DEFAULT)
     }

@@ -46,7 +46,7 @@ pub(super) trait Owner {
     /// No node of the cluster can be connected to, for this reason.
     fn unreachable(&self, why: &str);
 
-    /// The state of some node has changed: the rest of the process is told how the whole is now.
+    /// The state of some node has changed: the rest of the process gets the state of the backend as a whole.
     fn settle(&self);
 }
 

@@ -38,7 +38,7 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Of a request's body, what the upstream has not yet taken.
 const SEND_BUFFER: usize = 64 * 1024;
-/// So many requests in a row given up without an answer, and the connection is considered dead: nothing else
+/// Consecutive requests without a response after which the connection is considered down: nothing else
 /// would detect that before TCP does.
 const UNANSWERED: u32 = 3;
 /// A client that leaves after this time has waited for long.

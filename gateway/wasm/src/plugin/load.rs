@@ -83,7 +83,7 @@ impl Runtime {
         make().map_err(|error| anyhow::anyhow!("cannot set up WebAssembly: {error:#}"))
     }
 
-    /// Allows so many instances of all plugins together, or as many as the system has room for. Returns what is allowed.
+    /// Limits the instances of all plugins together, at most to what the system has room for. Returns the limit in force.
     pub fn limit_instances(&self, limit: usize) -> usize {
         self.capacity.set_limit(limit)
     }

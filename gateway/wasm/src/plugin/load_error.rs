@@ -12,7 +12,7 @@ pub(crate) const COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
 pub enum LoadError {
     /// The file cannot be read.
     Unreadable(PathBuf, io::Error),
-    /// It has so many bytes.
+    /// With its size in bytes.
     TooLarge(u64),
     /// It does not begin as WebAssembly does.
     NotWasm,

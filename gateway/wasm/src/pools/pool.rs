@@ -48,6 +48,9 @@ pub(crate) struct Pool {
     turn: Mutex<()>,
     /// The stages that new requests can begin with.
     users: Cell<usize>,
+    /// The last of them has ended: instances of requests in progress are not kept for others. A stage outside of a pipeline has
+    /// neither beginning nor end.
+    stopped: Cell<bool>,
 }
 
 /// A call on a fiber that may begin.
@@ -70,6 +73,7 @@ impl Pool {
             breakers: OnceCell::new(),
             turn: Mutex::default(),
             users: Cell::new(0),
+            stopped: Cell::new(false),
             metrics,
             prepared,
         }
@@ -78,12 +82,14 @@ impl Pool {
     /// One more stage begins to use it.
     pub(crate) fn begin_use(&self) {
         self.users.set(self.users.get() + 1);
+        self.stopped.set(false);
     }
 
     /// One of the stages is only used by requests under way any more. Without others no instances are kept for those.
     pub(crate) fn end_use(&self) {
         self.users.set(self.users.get().saturating_sub(1));
         if self.users.get() == 0 {
+            self.stopped.set(true);
             self.clear();
         }
     }
@@ -189,6 +195,9 @@ impl Pool {
     /// Keeps an instance that came through its call, unless it is worn out.
     pub(crate) fn put_back(&self, instance: Box<Instance>) {
         if let Some(instance) = self.unless_worn(instance) {
+            if self.stopped.get() {
+                return;
+            }
             self.idle.push(&self.own, instance);
             if self.prepared.loaded.blueprint.capacity.is_short() {
                 self.idle.evict();

@@ -34,7 +34,7 @@ pub struct Pools {
 }
 
 impl Pools {
-    /// Those of one of so many workers, among which the instances of a plugin are divided.
+    /// The pools of one worker. The instances of a plugin are divided among `workers`.
     pub fn of_one_of(workers: usize) -> Self {
         Self { workers, ..Self::default() }
     }

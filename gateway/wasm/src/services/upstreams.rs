@@ -86,7 +86,7 @@ pub trait Conversation {
     /// All that has come.
     fn heard(&self) -> &[u8];
 
-    /// Waits until so many bytes have come, from the first byte on; for at least one more than there is.
+    /// Waits until `wants` bytes have been received, counted from the first one, and for at least one more than there are.
     ///
     /// # Errors
     ///

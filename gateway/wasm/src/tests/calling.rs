@@ -156,7 +156,9 @@ fn instances_are_kept_while_requests_can_begin_with_a_stage_of_theirs() {
     assert_eq!(instances(), "1");
     new.stop();
     assert_eq!(instances(), "0");
+    // A request that was in progress.
     at_once(&world.stage(), &mut slot()).unwrap();
+    assert_eq!(instances(), "0");
 }
 
 #[test]

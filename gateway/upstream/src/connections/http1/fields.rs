@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use httparse::{Header, Status};
 
-/// So many fields of a head or of trailers have room without an allocation. Nearly all have fewer.
+/// Number of fields of a head or of trailers that fit without an allocation. Nearly all messages have fewer.
 pub(super) const FIELDS_INLINE: usize = 100;
 /// The most fields of a head or of trailers. What they take together is bounded by their bytes.
 pub(super) const MAX_FIELDS: usize = 4096;
