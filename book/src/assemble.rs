@@ -46,7 +46,7 @@ pub fn book(output: &Path) -> Result<()> {
         plugins.push_str(&format!("  - [{name}](docs/reference/{name}.md)\n"));
     }
     fs::write(reference.join("configuration.md"), options::configuration()?)?;
-    let interface = interface::page(&fs::read_to_string(root().join("wit/plugin.wit"))?);
+    let interface = interface::page(&interface::text(&root().join("wit/0.2"))?);
     fs::write(reference.join("interface.md"), interface)?;
     fs::write(source.join("docs/recipes.md"), recipes::page(&root().join("examples"))?)?;
 

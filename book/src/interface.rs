@@ -1,9 +1,20 @@
 //! The reference of the plugin interface, from its text.
 
+use std::{fs, path::Path};
+
+use anyhow::Result;
+
+/// The files of a folder, one after the other in the order of their names.
+pub fn text(folder: &Path) -> Result<String> {
+    let mut files = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    files.sort();
+    files.iter().map(|file| Ok(fs::read_to_string(file)?)).collect()
+}
+
 /// A page with a part for each interface: its comments as text, what is in it as it is.
 pub fn page(wit: &str) -> String {
-    let mut page = "# The plugin interface\n\nMade of [wit/plugin.wit](../../wit/plugin.wit). \
-                    [What the types cannot say](../../wit/README.md) is a page of its own.\n"
+    let mut page = "# The plugin interface\n\nGenerated from [wit/0.2](../../wit/README.md). \
+                    What the types cannot express is on [a page of its own](../../wit/README.md).\n"
         .to_owned();
     let mut comments: Vec<&str> = Vec::new();
     let mut lines = wit.lines();

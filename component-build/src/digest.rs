@@ -96,7 +96,7 @@ mod tests {
             ("plugins/a/src/more/x.rs", ""),
             ("plugins/a/Cargo.toml", "[package]"),
             ("plugin-sdk/src/lib.rs", "fn sdk() {}"),
-            ("wit/plugin.wit", "world plugin {}"),
+            ("wit/0.2/worlds.wit", "world plugin {}"),
             ("Cargo.lock", "version = 4"),
             ("Cargo.toml", "[profile.plugin]"),
         ] {
@@ -110,7 +110,7 @@ mod tests {
             assert_eq!(digest(), before, "{file}");
         }
         // The same content, written anew.
-        write("wit/plugin.wit", "world plugin {}");
+        write("wit/0.2/worlds.wit", "world plugin {}");
         assert_eq!(digest(), before);
         let fast = super::digest(workspace.path(), &packages, Profile::Fast).expect("files can be read");
         assert_ne!(fast, before);

@@ -7,10 +7,10 @@ import (
 	"unsafe"
 )
 
-//go:wasmimport gateway:plugin/http@0.1.0 [constructor]edits
+//go:wasmimport gateway:plugin/http@0.2.0 [constructor]edits
 func newEdits(edits unsafe.Pointer, count uint32) int32
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]edits.make
+//go:wasmimport gateway:plugin/http@0.2.0 [method]edits.make
 func editsMake(self, request int32, hasResponse uint32, response int32, bytes unsafe.Pointer, length uint32, lengths unsafe.Pointer, count uint32, ret unsafe.Pointer)
 
 // Deed is what an Edit does.

@@ -8,100 +8,100 @@ import (
 	"unsafe"
 )
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]request.id
+//go:wasmimport gateway:plugin/http@0.2.0 [method]request.id
 func requestID(self int32, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]request.method
+//go:wasmimport gateway:plugin/http@0.2.0 [method]request.method
 func requestMethod(self int32, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]request.scheme
+//go:wasmimport gateway:plugin/http@0.2.0 [method]request.scheme
 func requestScheme(self int32, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]request.authority
+//go:wasmimport gateway:plugin/http@0.2.0 [method]request.authority
 func requestAuthority(self int32, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]request.path
+//go:wasmimport gateway:plugin/http@0.2.0 [method]request.path
 func requestPath(self int32, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]request.query
+//go:wasmimport gateway:plugin/http@0.2.0 [method]request.query
 func requestQuery(self int32, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]request.original-target
+//go:wasmimport gateway:plugin/http@0.2.0 [method]request.original-target
 func requestOriginalTarget(self int32, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]request.protocol
+//go:wasmimport gateway:plugin/http@0.2.0 [method]request.protocol
 func requestProtocol(self int32, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]request.client-address
+//go:wasmimport gateway:plugin/http@0.2.0 [method]request.client-address
 func requestClientAddress(self int32, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]request.received-at
+//go:wasmimport gateway:plugin/http@0.2.0 [method]request.received-at
 func requestReceivedAt(self int32) uint64
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]request.route
+//go:wasmimport gateway:plugin/http@0.2.0 [method]request.route
 func requestRoute(self int32, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]request.path-parameter
+//go:wasmimport gateway:plugin/http@0.2.0 [method]request.path-parameter
 func requestPathParameter(self int32, name string, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]request.header
+//go:wasmimport gateway:plugin/http@0.2.0 [method]request.header
 func requestHeader(self int32, name string, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]request.header-values
+//go:wasmimport gateway:plugin/http@0.2.0 [method]request.header-values
 func requestHeaderValues(self int32, name string, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]request.headers
+//go:wasmimport gateway:plugin/http@0.2.0 [method]request.headers
 func requestHeaders(self int32, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]request.set-method
+//go:wasmimport gateway:plugin/http@0.2.0 [method]request.set-method
 func requestSetMethod(self int32, method string, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]request.set-path-with-query
+//go:wasmimport gateway:plugin/http@0.2.0 [method]request.set-path-with-query
 func requestSetTarget(self int32, target string, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]request.set-header
+//go:wasmimport gateway:plugin/http@0.2.0 [method]request.set-header
 func requestSetHeader(self int32, name string, value string, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]request.append-header
+//go:wasmimport gateway:plugin/http@0.2.0 [method]request.append-header
 func requestAppendHeader(self int32, name string, value string, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]request.remove-header
+//go:wasmimport gateway:plugin/http@0.2.0 [method]request.remove-header
 func requestRemoveHeader(self int32, name string, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]request.attribute
+//go:wasmimport gateway:plugin/http@0.2.0 [method]request.attribute
 func requestAttribute(self int32, key string, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]request.set-attribute
+//go:wasmimport gateway:plugin/http@0.2.0 [method]request.set-attribute
 func requestSetAttribute(self int32, key string, value string, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [resource-drop]request
+//go:wasmimport gateway:plugin/http@0.2.0 [resource-drop]request
 func requestDrop(self int32)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]response.status
+//go:wasmimport gateway:plugin/http@0.2.0 [method]response.status
 func responseStatus(self int32) uint32
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]response.set-status
+//go:wasmimport gateway:plugin/http@0.2.0 [method]response.set-status
 func responseSetStatus(self int32, status uint32, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]response.header
+//go:wasmimport gateway:plugin/http@0.2.0 [method]response.header
 func responseHeader(self int32, name string, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]response.header-values
+//go:wasmimport gateway:plugin/http@0.2.0 [method]response.header-values
 func responseHeaderValues(self int32, name string, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]response.headers
+//go:wasmimport gateway:plugin/http@0.2.0 [method]response.headers
 func responseHeaders(self int32, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]response.set-header
+//go:wasmimport gateway:plugin/http@0.2.0 [method]response.set-header
 func responseSetHeader(self int32, name string, value string, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]response.append-header
+//go:wasmimport gateway:plugin/http@0.2.0 [method]response.append-header
 func responseAppendHeader(self int32, name string, value string, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [method]response.remove-header
+//go:wasmimport gateway:plugin/http@0.2.0 [method]response.remove-header
 func responseRemoveHeader(self int32, name string, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http@0.1.0 [resource-drop]response
+//go:wasmimport gateway:plugin/http@0.2.0 [resource-drop]response
 func responseDrop(self int32)
 
 // Error is what the gateway refused.

@@ -99,7 +99,7 @@ func ended() unsafe.Pointer {
 	return unsafe.Pointer(&returned)
 }
 
-//go:wasmexport gateway:plugin/lifecycle@0.1.0#describe
+//go:wasmexport gateway:plugin/lifecycle@0.2.0#describe
 func describe() unsafe.Pointer {
 	begun = true
 	if registered == nil {
@@ -112,7 +112,7 @@ func describe() unsafe.Pointer {
 	return ended()
 }
 
-//go:wasmexport gateway:plugin/lifecycle@0.1.0#configure
+//go:wasmexport gateway:plugin/lifecycle@0.2.0#configure
 func configure(pointer unsafe.Pointer, length uint32) unsafe.Pointer {
 	begun = true
 	config := string(unsafe.Slice((*byte)(pointer), length))
@@ -158,7 +158,7 @@ func failed(err error) unsafe.Pointer {
 	return ended()
 }
 
-//go:wasmexport gateway:plugin/request-filter@0.1.0#on-request
+//go:wasmexport gateway:plugin/request-filter@0.2.0#on-request
 func onRequest(request int32) unsafe.Pointer {
 	begun = true
 	filter, ok := plugin.(RequestFilter)
@@ -186,7 +186,7 @@ func onRequest(request int32) unsafe.Pointer {
 	return ended()
 }
 
-//go:wasmexport gateway:plugin/response-filter@0.1.0#on-response
+//go:wasmexport gateway:plugin/response-filter@0.2.0#on-response
 func onResponse(request, response int32) unsafe.Pointer {
 	begun = true
 	var err error
@@ -202,7 +202,7 @@ func onResponse(request, response int32) unsafe.Pointer {
 	return ended()
 }
 
-//go:wasmexport gateway:plugin/observer@0.1.0#on-complete
+//go:wasmexport gateway:plugin/observer@0.2.0#on-complete
 func onComplete(told unsafe.Pointer) {
 	begun = true
 	read32 := func(offset uintptr) uint32 { return *(*uint32)(unsafe.Add(told, offset)) }

@@ -7,37 +7,37 @@ import (
 	"unsafe"
 )
 
-//go:wasmimport gateway:plugin/log@0.1.0 emit
+//go:wasmimport gateway:plugin/log@0.2.0 emit
 func logEmit(level uint32, message string, fields unsafe.Pointer, count uint32)
 
-//go:wasmimport gateway:plugin/metrics@0.1.0 add
+//go:wasmimport gateway:plugin/metrics@0.2.0 add
 func metricsAdd(counter string, by uint64, labels unsafe.Pointer, count uint32)
 
-//go:wasmimport gateway:plugin/metrics@0.1.0 observe
+//go:wasmimport gateway:plugin/metrics@0.2.0 observe
 func metricsObserve(histogram string, value float64, labels unsafe.Pointer, count uint32)
 
-//go:wasmimport gateway:plugin/secrets@0.1.0 get
+//go:wasmimport gateway:plugin/secrets@0.2.0 get
 func secretsGet(name string, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/files@0.1.0 get
+//go:wasmimport gateway:plugin/files@0.2.0 get
 func filesGet(name string, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/sinks@0.1.0 write
+//go:wasmimport gateway:plugin/sinks@0.2.0 write
 func sinksWrite(sink, line string, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/bodies@0.1.0 read-request
+//go:wasmimport gateway:plugin/bodies@0.2.0 read-request
 func bodiesReadRequest(request int32, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/bodies@0.1.0 replace-request
+//go:wasmimport gateway:plugin/bodies@0.2.0 replace-request
 func bodiesReplaceRequest(request int32, body unsafe.Pointer, length uint32, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/bodies@0.1.0 read-response
+//go:wasmimport gateway:plugin/bodies@0.2.0 read-response
 func bodiesReadResponse(response int32, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/bodies@0.1.0 replace-response
+//go:wasmimport gateway:plugin/bodies@0.2.0 replace-response
 func bodiesReplaceResponse(response int32, body unsafe.Pointer, length uint32, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http-client@0.1.0 send
+//go:wasmimport gateway:plugin/http-client@0.2.0 send
 func clientSend(upstream, method, target string, headers unsafe.Pointer, count uint32, body unsafe.Pointer, length uint32, timeout uint32, ret unsafe.Pointer)
 
 // Level is that of a line in the gateway's log.

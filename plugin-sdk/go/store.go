@@ -4,19 +4,19 @@ package gateway
 
 import "unsafe"
 
-//go:wasmimport gateway:plugin/store@0.1.0 get
+//go:wasmimport gateway:plugin/store@0.2.0 get
 func storeGet(bucket, key string, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/store@0.1.0 set
+//go:wasmimport gateway:plugin/store@0.2.0 set
 func storeSet(bucket, key string, value unsafe.Pointer, length uint32, hasTTL uint32, ttl uint64, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/store@0.1.0 delete
+//go:wasmimport gateway:plugin/store@0.2.0 delete
 func storeDelete(bucket, key string, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/store@0.1.0 increment
+//go:wasmimport gateway:plugin/store@0.2.0 increment
 func storeIncrement(bucket, key string, by int64, hasTTL uint32, ttl uint64, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/store@0.1.0 take
+//go:wasmimport gateway:plugin/store@0.2.0 take
 func storeTake(bucket, key string, limit uint32, period uint64, burst uint32, cost uint32, ret unsafe.Pointer)
 
 // Bucket is state that all instances share, granted by name: `imports: [store]` in plugin.yaml.

@@ -1,4 +1,4 @@
-import bodies from "gateway:plugin/bodies@0.1.0";
+import bodies from "gateway:plugin/bodies@0.2.0";
 import { call, decode, encode, octets } from "./text.js";
 
 export const readRequest = (request) => call("body", () => octets(bodies.readRequest(request.handle)));

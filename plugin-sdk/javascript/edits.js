@@ -1,4 +1,4 @@
-import http from "gateway:plugin/http@0.1.0";
+import http from "gateway:plugin/http@0.2.0";
 import { encode, plain } from "./text.js";
 
 const named = (tag) => (name, value) => ({ tag, val: { name: plain(name), value: value === undefined ? null : encode(value) } });

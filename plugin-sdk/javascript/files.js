@@ -1,4 +1,4 @@
-import files from "gateway:plugin/files@0.1.0";
+import files from "gateway:plugin/files@0.2.0";
 import { call, decode, octets, plain } from "./text.js";
 
 export const get = (name) => call(name, () => octets(files.get(plain(name))));

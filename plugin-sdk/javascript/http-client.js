@@ -1,4 +1,4 @@
-import client from "gateway:plugin/http-client@0.1.0";
+import client from "gateway:plugin/http-client@0.2.0";
 import { call, decode, encode, octets, plain } from "./text.js";
 
 export function send({ upstream, method = "GET", target = "/", headers = {}, body = "", timeoutMs = 5000 }) {

@@ -1,4 +1,4 @@
-import log from "gateway:plugin/log@0.1.0";
+import log from "gateway:plugin/log@0.2.0";
 import { plain } from "./text.js";
 
 const at = (level) => (message, fields = {}) =>

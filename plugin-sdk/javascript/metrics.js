@@ -1,4 +1,4 @@
-import metrics from "gateway:plugin/metrics@0.1.0";
+import metrics from "gateway:plugin/metrics@0.2.0";
 import { plain } from "./text.js";
 
 const pairs = (labels) => Object.entries(labels).map(([name, value]) => [plain(name), plain(value)]);

@@ -1,4 +1,4 @@
-import secrets from "gateway:plugin/secrets@0.1.0";
+import secrets from "gateway:plugin/secrets@0.2.0";
 import { call, decode, octets, plain } from "./text.js";
 
 export const get = (name) => call(name, () => octets(secrets.get(plain(name))));

@@ -1,4 +1,4 @@
-import store from "gateway:plugin/store@0.1.0";
+import store from "gateway:plugin/store@0.2.0";
 import { call, decode, encode, octets, plain } from "./text.js";
 
 /** A bucket that is granted by name. */

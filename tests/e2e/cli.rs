@@ -312,7 +312,7 @@ async fn inspect_shows_what_a_standard_plugin_is_and_may() {
     let ended = run(folder.path(), ["plugin", "inspect", "jwt"]).await;
     assert_eq!(ended.code, 0, "{}", ended.stderr);
     assert_plain(&ended);
-    for part in ["jwt ", "phases   request", "size ", "gateway:plugin/crypto@0.1.0", "\"properties\""] {
+    for part in ["jwt ", "phases   request", "size ", "gateway:plugin/crypto@0.2.0", "\"properties\""] {
         assert!(ended.stdout.contains(part), "{part} is not in\n{}", ended.stdout);
     }
     let ended = run(folder.path(), ["plugin", "inspect", "jwt", "--json"]).await;
@@ -328,7 +328,7 @@ async fn inspect_reads_files_and_says_what_is_no_plugin() {
     fs::write(folder.path().join("waiter.wasm"), test_guests::waiter()).unwrap();
     let ended = run(folder.path(), ["plugin", "inspect", "waiter.wasm"]).await;
     assert_eq!(ended.code, 0, "{}", ended.stderr);
-    assert!(ended.stdout.contains("gateway:plugin/http-client@0.1.0"), "{}", ended.stdout);
+    assert!(ended.stdout.contains("gateway:plugin/http-client@0.2.0"), "{}", ended.stdout);
     assert!(ended.stdout.contains("upstreams: [NAME]"), "{}", ended.stdout);
 
     fs::write(folder.path().join("text.wasm"), "not a component").unwrap();

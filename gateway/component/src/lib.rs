@@ -11,8 +11,53 @@ use wasi_preview1_component_adapter_provider::{
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
-/// The interface between the gateway and plugins.
-const INTERFACE: &str = include_str!("../../../wit/plugin.wit");
+/// The interface between the gateway and plugins, as one text: the file with the package's name, then one for each interface.
+pub const INTERFACE: &str = concat!(
+    include_str!("../../../wit/0.2/worlds.wit"),
+    "\n",
+    include_str!("../../../wit/0.2/http.wit"),
+    "\n",
+    include_str!("../../../wit/0.2/lifecycle.wit"),
+    "\n",
+    include_str!("../../../wit/0.2/attendance.wit"),
+    "\n",
+    include_str!("../../../wit/0.2/catalogue.wit"),
+    "\n",
+    include_str!("../../../wit/0.2/request-filter.wit"),
+    "\n",
+    include_str!("../../../wit/0.2/response-filter.wit"),
+    "\n",
+    include_str!("../../../wit/0.2/observer.wit"),
+    "\n",
+    include_str!("../../../wit/0.2/bodies.wit"),
+    "\n",
+    include_str!("../../../wit/0.2/streams.wit"),
+    "\n",
+    include_str!("../../../wit/0.2/response-stream.wit"),
+    "\n",
+    include_str!("../../../wit/0.2/log.wit"),
+    "\n",
+    include_str!("../../../wit/0.2/sinks.wit"),
+    "\n",
+    include_str!("../../../wit/0.2/metrics.wit"),
+    "\n",
+    include_str!("../../../wit/0.2/store.wit"),
+    "\n",
+    include_str!("../../../wit/0.2/http-client.wit"),
+    "\n",
+    include_str!("../../../wit/0.2/tcp.wit"),
+    "\n",
+    include_str!("../../../wit/0.2/documents.wit"),
+    "\n",
+    include_str!("../../../wit/0.2/cache.wit"),
+    "\n",
+    include_str!("../../../wit/0.2/crypto.wit"),
+    "\n",
+    include_str!("../../../wit/0.2/secrets.wit"),
+    "\n",
+    include_str!("../../../wit/0.2/files.wit"),
+    "\n",
+);
 /// What the world of a project is called.
 const WORLD: &str = "project";
 

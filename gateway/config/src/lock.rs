@@ -248,7 +248,7 @@ mod tests {
                 ("one".to_owned(), entry(&[], &[])),
                 (
                     "the other: \"one\"".to_owned(),
-                    entry(&["gateway:plugin/http@0.1.0", "wasi:x/y@0.2.0"], &["a", "b # c"]),
+                    entry(&["gateway:plugin/http@0.2.0", "wasi:x/y@0.2.0"], &["a", "b # c"]),
                 ),
             ]),
         ] {

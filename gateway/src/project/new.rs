@@ -218,7 +218,7 @@ mod tests {
         }
         assert!(wanted >= 12, "{wanted}");
         let has = |files: Files, path: &str| files.iter().any(|(file, _)| *file == path);
-        assert!(has(SDK_RUST, "plugin-sdk/src/lib.rs") && has(SDK_RUST, "wit/plugin.wit"));
+        assert!(has(SDK_RUST, "plugin-sdk/src/lib.rs") && has(SDK_RUST, "wit/0.2/worlds.wit"));
         assert!(has(SDK_RUST, "gateway/rules/src/lib.rs"));
         assert!(has(SDK_JAVASCRIPT, "index.d.ts") && has(SDK_JAVASCRIPT, "package.json"));
         assert!(has(SDK_PYTHON, "gateway_plugin/__init__.py") && has(SDK_GO, "go.mod") && has(SDK_C, "wit/plugin.h"));

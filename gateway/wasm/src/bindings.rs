@@ -1,4 +1,4 @@
-//! The interface of wit/plugin.wit, version 0.1.0, in Rust: what guests import, and the types of what they
+//! The interface of wit/0.2, in Rust: what guests import, and the types of what they
 //! may export. A later version gets a module of its own beside this one.
 
 #![expect(unreachable_pub, reason = "`bindgen!` re-exports the types of handles, which have to be public for that")]
@@ -22,7 +22,7 @@ pub(super) use generated::{
 
 /// The package of every interface here.
 pub(super) const PACKAGE: &str = "gateway:plugin/";
-pub(super) const VERSION: &str = "0.1.0";
+pub(super) const VERSION: &str = "0.2.0";
 
 /// The handle that stands for the request of the exchange at hand. There is only one, and it is only lent.
 pub struct Request;
@@ -39,7 +39,7 @@ pub struct EditsHandle;
 /// What `bindgen!` makes. Exports are optional, so of its exports only the types are used.
 mod generated {
     wasmtime::component::bindgen!({
-        path: "../../wit",
+        path: "../../wit/0.2",
         world: "plugin",
         imports: {
             "gateway:plugin/bodies": async | trappable,

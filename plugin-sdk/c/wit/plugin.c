@@ -3,262 +3,262 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Imported Functions from `gateway:plugin/http@0.1.0`
+// Imported Functions from `gateway:plugin/http@0.2.0`
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]request.id")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.id")))
 extern void __wasm_import_gateway_plugin_http_method_request_id(int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]request.method")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.method")))
 extern void __wasm_import_gateway_plugin_http_method_request_method(int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]request.scheme")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.scheme")))
 extern void __wasm_import_gateway_plugin_http_method_request_scheme(int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]request.authority")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.authority")))
 extern void __wasm_import_gateway_plugin_http_method_request_authority(int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]request.path")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.path")))
 extern void __wasm_import_gateway_plugin_http_method_request_path(int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]request.query")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.query")))
 extern void __wasm_import_gateway_plugin_http_method_request_query(int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]request.original-target")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.original-target")))
 extern void __wasm_import_gateway_plugin_http_method_request_original_target(int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]request.protocol")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.protocol")))
 extern void __wasm_import_gateway_plugin_http_method_request_protocol(int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]request.client-address")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.client-address")))
 extern void __wasm_import_gateway_plugin_http_method_request_client_address(int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]request.received-at")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.received-at")))
 extern int64_t __wasm_import_gateway_plugin_http_method_request_received_at(int32_t);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]request.header")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.header")))
 extern void __wasm_import_gateway_plugin_http_method_request_header(int32_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]request.header-values")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.header-values")))
 extern void __wasm_import_gateway_plugin_http_method_request_header_values(int32_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]request.headers")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.headers")))
 extern void __wasm_import_gateway_plugin_http_method_request_headers(int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]request.set-method")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.set-method")))
 extern void __wasm_import_gateway_plugin_http_method_request_set_method(int32_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]request.set-path-with-query")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.set-path-with-query")))
 extern void __wasm_import_gateway_plugin_http_method_request_set_path_with_query(int32_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]request.set-header")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.set-header")))
 extern void __wasm_import_gateway_plugin_http_method_request_set_header(int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]request.append-header")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.append-header")))
 extern void __wasm_import_gateway_plugin_http_method_request_append_header(int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]request.remove-header")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.remove-header")))
 extern void __wasm_import_gateway_plugin_http_method_request_remove_header(int32_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]request.route")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.route")))
 extern void __wasm_import_gateway_plugin_http_method_request_route(int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]request.path-parameter")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.path-parameter")))
 extern void __wasm_import_gateway_plugin_http_method_request_path_parameter(int32_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]request.attribute")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.attribute")))
 extern void __wasm_import_gateway_plugin_http_method_request_attribute(int32_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]request.set-attribute")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.set-attribute")))
 extern void __wasm_import_gateway_plugin_http_method_request_set_attribute(int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]response.status")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]response.status")))
 extern int32_t __wasm_import_gateway_plugin_http_method_response_status(int32_t);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]response.set-status")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]response.set-status")))
 extern void __wasm_import_gateway_plugin_http_method_response_set_status(int32_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]response.header")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]response.header")))
 extern void __wasm_import_gateway_plugin_http_method_response_header(int32_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]response.header-values")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]response.header-values")))
 extern void __wasm_import_gateway_plugin_http_method_response_header_values(int32_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]response.headers")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]response.headers")))
 extern void __wasm_import_gateway_plugin_http_method_response_headers(int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]response.set-header")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]response.set-header")))
 extern void __wasm_import_gateway_plugin_http_method_response_set_header(int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]response.append-header")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]response.append-header")))
 extern void __wasm_import_gateway_plugin_http_method_response_append_header(int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]response.remove-header")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]response.remove-header")))
 extern void __wasm_import_gateway_plugin_http_method_response_remove_header(int32_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[constructor]selection")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[constructor]selection")))
 extern int32_t __wasm_import_gateway_plugin_http_constructor_selection(uint8_t *, size_t);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]selection.read")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]selection.read")))
 extern void __wasm_import_gateway_plugin_http_method_selection_read(int32_t, int32_t, int32_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[constructor]edits")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[constructor]edits")))
 extern int32_t __wasm_import_gateway_plugin_http_constructor_edits(uint8_t *, size_t);
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[method]edits.make")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]edits.make")))
 extern void __wasm_import_gateway_plugin_http_method_edits_make(int32_t, int32_t, int32_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
-// Imported Functions from `gateway:plugin/bodies@0.1.0`
+// Imported Functions from `gateway:plugin/bodies@0.2.0`
 
-__attribute__((__import_module__("gateway:plugin/bodies@0.1.0"), __import_name__("read-request")))
+__attribute__((__import_module__("gateway:plugin/bodies@0.2.0"), __import_name__("read-request")))
 extern void __wasm_import_gateway_plugin_bodies_read_request(int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/bodies@0.1.0"), __import_name__("replace-request")))
+__attribute__((__import_module__("gateway:plugin/bodies@0.2.0"), __import_name__("replace-request")))
 extern void __wasm_import_gateway_plugin_bodies_replace_request(int32_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/bodies@0.1.0"), __import_name__("read-response")))
+__attribute__((__import_module__("gateway:plugin/bodies@0.2.0"), __import_name__("read-response")))
 extern void __wasm_import_gateway_plugin_bodies_read_response(int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/bodies@0.1.0"), __import_name__("replace-response")))
+__attribute__((__import_module__("gateway:plugin/bodies@0.2.0"), __import_name__("replace-response")))
 extern void __wasm_import_gateway_plugin_bodies_replace_response(int32_t, uint8_t *, size_t, uint8_t *);
 
-// Imported Functions from `gateway:plugin/streams@0.1.0`
+// Imported Functions from `gateway:plugin/streams@0.2.0`
 
-__attribute__((__import_module__("gateway:plugin/streams@0.1.0"), __import_name__("read-request")))
+__attribute__((__import_module__("gateway:plugin/streams@0.2.0"), __import_name__("read-request")))
 extern void __wasm_import_gateway_plugin_streams_read_request(int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/streams@0.1.0"), __import_name__("replace-request")))
+__attribute__((__import_module__("gateway:plugin/streams@0.2.0"), __import_name__("replace-request")))
 extern void __wasm_import_gateway_plugin_streams_replace_request(int32_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/streams@0.1.0"), __import_name__("read-response")))
+__attribute__((__import_module__("gateway:plugin/streams@0.2.0"), __import_name__("read-response")))
 extern void __wasm_import_gateway_plugin_streams_read_response(int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/streams@0.1.0"), __import_name__("replace-response")))
+__attribute__((__import_module__("gateway:plugin/streams@0.2.0"), __import_name__("replace-response")))
 extern void __wasm_import_gateway_plugin_streams_replace_response(int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/streams@0.1.0"), __import_name__("follow-response")))
+__attribute__((__import_module__("gateway:plugin/streams@0.2.0"), __import_name__("follow-response")))
 extern void __wasm_import_gateway_plugin_streams_follow_response(int32_t, uint8_t *, size_t, uint8_t *);
 
-// Imported Functions from `gateway:plugin/log@0.1.0`
+// Imported Functions from `gateway:plugin/log@0.2.0`
 
-__attribute__((__import_module__("gateway:plugin/log@0.1.0"), __import_name__("emit")))
+__attribute__((__import_module__("gateway:plugin/log@0.2.0"), __import_name__("emit")))
 extern void __wasm_import_gateway_plugin_log_emit(int32_t, uint8_t *, size_t, uint8_t *, size_t);
 
-// Imported Functions from `gateway:plugin/sinks@0.1.0`
+// Imported Functions from `gateway:plugin/sinks@0.2.0`
 
-__attribute__((__import_module__("gateway:plugin/sinks@0.1.0"), __import_name__("write")))
+__attribute__((__import_module__("gateway:plugin/sinks@0.2.0"), __import_name__("write")))
 extern void __wasm_import_gateway_plugin_sinks_write(uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
-// Imported Functions from `gateway:plugin/metrics@0.1.0`
+// Imported Functions from `gateway:plugin/metrics@0.2.0`
 
-__attribute__((__import_module__("gateway:plugin/metrics@0.1.0"), __import_name__("add")))
+__attribute__((__import_module__("gateway:plugin/metrics@0.2.0"), __import_name__("add")))
 extern void __wasm_import_gateway_plugin_metrics_add(uint8_t *, size_t, int64_t, uint8_t *, size_t);
 
-__attribute__((__import_module__("gateway:plugin/metrics@0.1.0"), __import_name__("observe")))
+__attribute__((__import_module__("gateway:plugin/metrics@0.2.0"), __import_name__("observe")))
 extern void __wasm_import_gateway_plugin_metrics_observe(uint8_t *, size_t, double, uint8_t *, size_t);
 
-// Imported Functions from `gateway:plugin/store@0.1.0`
+// Imported Functions from `gateway:plugin/store@0.2.0`
 
-__attribute__((__import_module__("gateway:plugin/store@0.1.0"), __import_name__("get")))
+__attribute__((__import_module__("gateway:plugin/store@0.2.0"), __import_name__("get")))
 extern void __wasm_import_gateway_plugin_store_get(uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/store@0.1.0"), __import_name__("set")))
+__attribute__((__import_module__("gateway:plugin/store@0.2.0"), __import_name__("set")))
 extern void __wasm_import_gateway_plugin_store_set(uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, int64_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/store@0.1.0"), __import_name__("delete")))
+__attribute__((__import_module__("gateway:plugin/store@0.2.0"), __import_name__("delete")))
 extern void __wasm_import_gateway_plugin_store_delete(uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/store@0.1.0"), __import_name__("increment")))
+__attribute__((__import_module__("gateway:plugin/store@0.2.0"), __import_name__("increment")))
 extern void __wasm_import_gateway_plugin_store_increment(uint8_t *, size_t, uint8_t *, size_t, int64_t, int32_t, int64_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/store@0.1.0"), __import_name__("take")))
+__attribute__((__import_module__("gateway:plugin/store@0.2.0"), __import_name__("take")))
 extern void __wasm_import_gateway_plugin_store_take(uint8_t *, size_t, uint8_t *, size_t, int32_t, int64_t, int32_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/store@0.1.0"), __import_name__("take-all")))
+__attribute__((__import_module__("gateway:plugin/store@0.2.0"), __import_name__("take-all")))
 extern void __wasm_import_gateway_plugin_store_take_all(uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *);
 
-// Imported Functions from `gateway:plugin/http-client@0.1.0`
+// Imported Functions from `gateway:plugin/http-client@0.2.0`
 
-__attribute__((__import_module__("gateway:plugin/http-client@0.1.0"), __import_name__("send")))
+__attribute__((__import_module__("gateway:plugin/http-client@0.2.0"), __import_name__("send")))
 extern void __wasm_import_gateway_plugin_http_client_send(uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *);
 
-// Imported Functions from `gateway:plugin/tcp@0.1.0`
+// Imported Functions from `gateway:plugin/tcp@0.2.0`
 
-__attribute__((__import_module__("gateway:plugin/tcp@0.1.0"), __import_name__("send")))
+__attribute__((__import_module__("gateway:plugin/tcp@0.2.0"), __import_name__("send")))
 extern void __wasm_import_gateway_plugin_tcp_send(int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, int32_t, int32_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/tcp@0.1.0"), __import_name__("receive")))
+__attribute__((__import_module__("gateway:plugin/tcp@0.2.0"), __import_name__("receive")))
 extern void __wasm_import_gateway_plugin_tcp_receive(int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/tcp@0.1.0"), __import_name__("await-more")))
+__attribute__((__import_module__("gateway:plugin/tcp@0.2.0"), __import_name__("await-more")))
 extern void __wasm_import_gateway_plugin_tcp_await_more(int32_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/tcp@0.1.0"), __import_name__("finish")))
+__attribute__((__import_module__("gateway:plugin/tcp@0.2.0"), __import_name__("finish")))
 extern void __wasm_import_gateway_plugin_tcp_finish(int32_t);
 
-// Imported Functions from `gateway:plugin/documents@0.1.0`
+// Imported Functions from `gateway:plugin/documents@0.2.0`
 
-__attribute__((__import_module__("gateway:plugin/documents@0.1.0"), __import_name__("get")))
+__attribute__((__import_module__("gateway:plugin/documents@0.2.0"), __import_name__("get")))
 extern void __wasm_import_gateway_plugin_documents_get(uint8_t *, size_t, uint8_t *, size_t, int64_t, int64_t, int64_t, int32_t, int64_t, int32_t, uint8_t *);
 
-// Imported Functions from `gateway:plugin/cache@0.1.0`
+// Imported Functions from `gateway:plugin/cache@0.2.0`
 
-__attribute__((__import_module__("gateway:plugin/cache@0.1.0"), __import_name__("find")))
+__attribute__((__import_module__("gateway:plugin/cache@0.2.0"), __import_name__("find")))
 extern void __wasm_import_gateway_plugin_cache_find(int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/cache@0.1.0"), __import_name__("answer")))
+__attribute__((__import_module__("gateway:plugin/cache@0.2.0"), __import_name__("answer")))
 extern void __wasm_import_gateway_plugin_cache_answer(int32_t, int32_t, int32_t, int64_t, int64_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/cache@0.1.0"), __import_name__("restore")))
+__attribute__((__import_module__("gateway:plugin/cache@0.2.0"), __import_name__("restore")))
 extern void __wasm_import_gateway_plugin_cache_restore(int32_t, int32_t, int32_t, int32_t, int64_t, int64_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/cache@0.1.0"), __import_name__("keep")))
+__attribute__((__import_module__("gateway:plugin/cache@0.2.0"), __import_name__("keep")))
 extern void __wasm_import_gateway_plugin_cache_keep(uint8_t *, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/cache@0.1.0"), __import_name__("freshen")))
+__attribute__((__import_module__("gateway:plugin/cache@0.2.0"), __import_name__("freshen")))
 extern void __wasm_import_gateway_plugin_cache_freshen(int32_t, int32_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, int64_t, uint8_t *, size_t, uint8_t *, size_t, int64_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/cache@0.1.0"), __import_name__("forget")))
+__attribute__((__import_module__("gateway:plugin/cache@0.2.0"), __import_name__("forget")))
 extern void __wasm_import_gateway_plugin_cache_forget(uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/cache@0.1.0"), __import_name__("claim")))
+__attribute__((__import_module__("gateway:plugin/cache@0.2.0"), __import_name__("claim")))
 extern void __wasm_import_gateway_plugin_cache_claim(int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/cache@0.1.0"), __import_name__("waive")))
+__attribute__((__import_module__("gateway:plugin/cache@0.2.0"), __import_name__("waive")))
 extern void __wasm_import_gateway_plugin_cache_waive(int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/cache@0.1.0"), __import_name__("renew")))
+__attribute__((__import_module__("gateway:plugin/cache@0.2.0"), __import_name__("renew")))
 extern void __wasm_import_gateway_plugin_cache_renew(int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/cache@0.1.0"), __import_name__("is-renewal")))
+__attribute__((__import_module__("gateway:plugin/cache@0.2.0"), __import_name__("is-renewal")))
 extern int32_t __wasm_import_gateway_plugin_cache_is_renewal(int32_t);
 
-__attribute__((__import_module__("gateway:plugin/cache@0.1.0"), __import_name__("remember")))
+__attribute__((__import_module__("gateway:plugin/cache@0.2.0"), __import_name__("remember")))
 extern void __wasm_import_gateway_plugin_cache_remember(int32_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/cache@0.1.0"), __import_name__("recall")))
+__attribute__((__import_module__("gateway:plugin/cache@0.2.0"), __import_name__("recall")))
 extern void __wasm_import_gateway_plugin_cache_recall(int32_t, uint8_t *);
 
-// Imported Functions from `gateway:plugin/crypto@0.1.0`
+// Imported Functions from `gateway:plugin/crypto@0.2.0`
 
-__attribute__((__import_module__("gateway:plugin/crypto@0.1.0"), __import_name__("verify")))
+__attribute__((__import_module__("gateway:plugin/crypto@0.2.0"), __import_name__("verify")))
 extern void __wasm_import_gateway_plugin_crypto_verify(int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/crypto@0.1.0"), __import_name__("verify-password")))
+__attribute__((__import_module__("gateway:plugin/crypto@0.2.0"), __import_name__("verify-password")))
 extern void __wasm_import_gateway_plugin_crypto_verify_password(uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *);
 
-// Imported Functions from `gateway:plugin/secrets@0.1.0`
+// Imported Functions from `gateway:plugin/secrets@0.2.0`
 
-__attribute__((__import_module__("gateway:plugin/secrets@0.1.0"), __import_name__("get")))
+__attribute__((__import_module__("gateway:plugin/secrets@0.2.0"), __import_name__("get")))
 extern void __wasm_import_gateway_plugin_secrets_get(uint8_t *, size_t, uint8_t *);
 
-// Imported Functions from `gateway:plugin/files@0.1.0`
+// Imported Functions from `gateway:plugin/files@0.2.0`
 
-__attribute__((__import_module__("gateway:plugin/files@0.1.0"), __import_name__("get")))
+__attribute__((__import_module__("gateway:plugin/files@0.2.0"), __import_name__("get")))
 extern void __wasm_import_gateway_plugin_files_get(uint8_t *, size_t, uint8_t *);
 
-// Exported Functions from `gateway:plugin/lifecycle@0.1.0`
+// Exported Functions from `gateway:plugin/lifecycle@0.2.0`
 
-__attribute__((__weak__, __export_name__("cabi_post_gateway:plugin/lifecycle@0.1.0#describe")))
+__attribute__((__weak__, __export_name__("cabi_post_gateway:plugin/lifecycle@0.2.0#describe")))
 void __wasm_export_exports_gateway_plugin_lifecycle_describe_post_return(uint8_t * arg0) {
   if ((*((size_t*) (arg0 + sizeof(void*)))) > 0) {
     free(*((uint8_t **) (arg0 + 0)));
@@ -274,7 +274,7 @@ void __wasm_export_exports_gateway_plugin_lifecycle_describe_post_return(uint8_t
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_gateway:plugin/lifecycle@0.1.0#configure")))
+__attribute__((__weak__, __export_name__("cabi_post_gateway:plugin/lifecycle@0.2.0#configure")))
 void __wasm_export_exports_gateway_plugin_lifecycle_configure_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -301,12 +301,12 @@ void __wasm_export_exports_gateway_plugin_lifecycle_configure_post_return(uint8_
   }
 }
 
-// Exported Functions from `gateway:plugin/attendance@0.1.0`
+// Exported Functions from `gateway:plugin/attendance@0.2.0`
 
 
-// Exported Functions from `gateway:plugin/catalogue@0.1.0`
+// Exported Functions from `gateway:plugin/catalogue@0.2.0`
 
-__attribute__((__weak__, __export_name__("cabi_post_gateway:plugin/catalogue@0.1.0#endpoints")))
+__attribute__((__weak__, __export_name__("cabi_post_gateway:plugin/catalogue@0.2.0#endpoints")))
 void __wasm_export_exports_gateway_plugin_catalogue_endpoints_post_return(uint8_t * arg0) {
   size_t len = *((size_t*) (arg0 + sizeof(void*)));
   if (len > 0) {
@@ -328,16 +328,16 @@ void __wasm_export_exports_gateway_plugin_catalogue_endpoints_post_return(uint8_
   }
 }
 
-__attribute__((__weak__, __export_name__("cabi_post_gateway:plugin/catalogue@0.1.0#openapi")))
+__attribute__((__weak__, __export_name__("cabi_post_gateway:plugin/catalogue@0.2.0#openapi")))
 void __wasm_export_exports_gateway_plugin_catalogue_openapi_post_return(uint8_t * arg0) {
   if ((*((size_t*) (arg0 + sizeof(void*)))) > 0) {
     free(*((uint8_t **) (arg0 + 0)));
   }
 }
 
-// Exported Functions from `gateway:plugin/request-filter@0.1.0`
+// Exported Functions from `gateway:plugin/request-filter@0.2.0`
 
-__attribute__((__weak__, __export_name__("cabi_post_gateway:plugin/request-filter@0.1.0#on-request")))
+__attribute__((__weak__, __export_name__("cabi_post_gateway:plugin/request-filter@0.2.0#on-request")))
 void __wasm_export_exports_gateway_plugin_request_filter_on_request_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -390,9 +390,9 @@ void __wasm_export_exports_gateway_plugin_request_filter_on_request_post_return(
   }
 }
 
-// Exported Functions from `gateway:plugin/response-filter@0.1.0`
+// Exported Functions from `gateway:plugin/response-filter@0.2.0`
 
-__attribute__((__weak__, __export_name__("cabi_post_gateway:plugin/response-filter@0.1.0#on-response")))
+__attribute__((__weak__, __export_name__("cabi_post_gateway:plugin/response-filter@0.2.0#on-response")))
 void __wasm_export_exports_gateway_plugin_response_filter_on_response_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -407,9 +407,9 @@ void __wasm_export_exports_gateway_plugin_response_filter_on_response_post_retur
   }
 }
 
-// Exported Functions from `gateway:plugin/response-stream@0.1.0`
+// Exported Functions from `gateway:plugin/response-stream@0.2.0`
 
-__attribute__((__weak__, __export_name__("cabi_post_gateway:plugin/response-stream@0.1.0#on-response-part")))
+__attribute__((__weak__, __export_name__("cabi_post_gateway:plugin/response-stream@0.2.0#on-response-part")))
 void __wasm_export_exports_gateway_plugin_response_stream_on_response_part_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
@@ -471,7 +471,7 @@ void __wasm_export_exports_gateway_plugin_response_stream_on_response_part_post_
   }
 }
 
-// Exported Functions from `gateway:plugin/observer@0.1.0`
+// Exported Functions from `gateway:plugin/observer@0.2.0`
 
 
 // Canonical ABI intrinsics
@@ -521,7 +521,7 @@ void gateway_plugin_http_edit_error_free(gateway_plugin_http_edit_error_t *ptr) 
   }
 }
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[resource-drop]request")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[resource-drop]request")))
 extern void __wasm_import_gateway_plugin_http_request_drop(int32_t handle);
 
 void gateway_plugin_http_request_drop_own(gateway_plugin_http_own_request_t handle) {
@@ -536,7 +536,7 @@ gateway_plugin_http_borrow_request_t gateway_plugin_http_borrow_request(gateway_
   return (gateway_plugin_http_borrow_request_t) { arg.__handle };
 }
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[resource-drop]response")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[resource-drop]response")))
 extern void __wasm_import_gateway_plugin_http_response_drop(int32_t handle);
 
 void gateway_plugin_http_response_drop_own(gateway_plugin_http_own_response_t handle) {
@@ -593,7 +593,7 @@ void gateway_plugin_http_values_free(gateway_plugin_http_values_t *ptr) {
   plugin_list_option_u32_free(&ptr->lengths);
 }
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[resource-drop]selection")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[resource-drop]selection")))
 extern void __wasm_import_gateway_plugin_http_selection_drop(int32_t handle);
 
 void gateway_plugin_http_selection_drop_own(gateway_plugin_http_own_selection_t handle) {
@@ -664,7 +664,7 @@ void gateway_plugin_http_refused_edit_free(gateway_plugin_http_refused_edit_t *p
   gateway_plugin_http_edit_error_free(&ptr->error);
 }
 
-__attribute__((__import_module__("gateway:plugin/http@0.1.0"), __import_name__("[resource-drop]edits")))
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[resource-drop]edits")))
 extern void __wasm_import_gateway_plugin_http_edits_drop(int32_t handle);
 
 void gateway_plugin_http_edits_drop_own(gateway_plugin_http_own_edits_t handle) {
@@ -3822,7 +3822,7 @@ bool gateway_plugin_files_get(plugin_string_t *name, plugin_list_u8_t *ret, gate
   }
 }
 
-__attribute__((__export_name__("gateway:plugin/lifecycle@0.1.0#describe")))
+__attribute__((__export_name__("gateway:plugin/lifecycle@0.2.0#describe")))
 uint8_t * __wasm_export_exports_gateway_plugin_lifecycle_describe(void) {
   exports_gateway_plugin_lifecycle_manifest_t ret;
   exports_gateway_plugin_lifecycle_describe(&ret);
@@ -3838,7 +3838,7 @@ uint8_t * __wasm_export_exports_gateway_plugin_lifecycle_describe(void) {
   return ptr;
 }
 
-__attribute__((__export_name__("gateway:plugin/lifecycle@0.1.0#configure")))
+__attribute__((__export_name__("gateway:plugin/lifecycle@0.2.0#configure")))
 uint8_t * __wasm_export_exports_gateway_plugin_lifecycle_configure(uint8_t * arg, size_t arg0) {
   plugin_string_t arg1 = (plugin_string_t) { (uint8_t*)(arg), (arg0) };
   exports_gateway_plugin_lifecycle_result_void_list_config_problem_t ret;
@@ -3858,13 +3858,13 @@ uint8_t * __wasm_export_exports_gateway_plugin_lifecycle_configure(uint8_t * arg
   return ptr;
 }
 
-__attribute__((__export_name__("gateway:plugin/attendance@0.1.0#phases")))
+__attribute__((__export_name__("gateway:plugin/attendance@0.2.0#phases")))
 int32_t __wasm_export_exports_gateway_plugin_attendance_phases(void) {
   exports_gateway_plugin_attendance_phase_set_t ret = exports_gateway_plugin_attendance_phases();
   return ret;
 }
 
-__attribute__((__export_name__("gateway:plugin/catalogue@0.1.0#endpoints")))
+__attribute__((__export_name__("gateway:plugin/catalogue@0.2.0#endpoints")))
 uint8_t * __wasm_export_exports_gateway_plugin_catalogue_endpoints(void) {
   exports_gateway_plugin_catalogue_list_endpoint_t ret;
   exports_gateway_plugin_catalogue_endpoints(&ret);
@@ -3874,7 +3874,7 @@ uint8_t * __wasm_export_exports_gateway_plugin_catalogue_endpoints(void) {
   return ptr;
 }
 
-__attribute__((__export_name__("gateway:plugin/catalogue@0.1.0#openapi")))
+__attribute__((__export_name__("gateway:plugin/catalogue@0.2.0#openapi")))
 uint8_t * __wasm_export_exports_gateway_plugin_catalogue_openapi(void) {
   plugin_string_t ret;
   exports_gateway_plugin_catalogue_openapi(&ret);
@@ -3884,7 +3884,7 @@ uint8_t * __wasm_export_exports_gateway_plugin_catalogue_openapi(void) {
   return ptr;
 }
 
-__attribute__((__export_name__("gateway:plugin/request-filter@0.1.0#on-request")))
+__attribute__((__export_name__("gateway:plugin/request-filter@0.2.0#on-request")))
 uint8_t * __wasm_export_exports_gateway_plugin_request_filter_on_request(int32_t arg) {
   exports_gateway_plugin_request_filter_result_decision_string_t ret;
   exports_gateway_plugin_request_filter_decision_t ok;
@@ -3923,7 +3923,7 @@ uint8_t * __wasm_export_exports_gateway_plugin_request_filter_on_request(int32_t
   return ptr;
 }
 
-__attribute__((__export_name__("gateway:plugin/response-filter@0.1.0#on-response")))
+__attribute__((__export_name__("gateway:plugin/response-filter@0.2.0#on-response")))
 uint8_t * __wasm_export_exports_gateway_plugin_response_filter_on_response(int32_t arg, int32_t arg0) {
   exports_gateway_plugin_response_filter_result_void_string_t ret;
   plugin_string_t err;
@@ -3942,7 +3942,7 @@ uint8_t * __wasm_export_exports_gateway_plugin_response_filter_on_response(int32
   return ptr;
 }
 
-__attribute__((__export_name__("gateway:plugin/response-stream@0.1.0#on-response-part")))
+__attribute__((__export_name__("gateway:plugin/response-stream@0.2.0#on-response-part")))
 uint8_t * __wasm_export_exports_gateway_plugin_response_stream_on_response_part(uint8_t * arg, size_t arg0, uint8_t * arg1, size_t arg2, int32_t arg3, uint8_t * arg4, size_t arg5) {
   exports_gateway_plugin_response_stream_option_fields_t option;
   switch (arg3) {
@@ -3996,7 +3996,7 @@ uint8_t * __wasm_export_exports_gateway_plugin_response_stream_on_response_part(
   return ptr;
 }
 
-__attribute__((__export_name__("gateway:plugin/observer@0.1.0#on-complete")))
+__attribute__((__export_name__("gateway:plugin/observer@0.2.0#on-complete")))
 void __wasm_export_exports_gateway_plugin_observer_on_complete(uint8_t * arg) {
   exports_gateway_plugin_observer_option_borrow_response_t option;
   switch ((int32_t) *((uint8_t*) (arg + 4))) {

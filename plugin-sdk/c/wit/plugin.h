@@ -953,7 +953,7 @@ typedef struct {
   exports_gateway_plugin_observer_borrow_response_t val;
 } exports_gateway_plugin_observer_option_borrow_response_t;
 
-// Imported Functions from `gateway:plugin/http@0.1.0`
+// Imported Functions from `gateway:plugin/http@0.2.0`
 // The gateway's identifier of this exchange, as in its logs and in `x-request-id`.
 extern void gateway_plugin_http_method_request_id(gateway_plugin_http_borrow_request_t self, plugin_string_t *ret);
 extern void gateway_plugin_http_method_request_method(gateway_plugin_http_borrow_request_t self, plugin_string_t *ret);
@@ -1014,14 +1014,14 @@ extern gateway_plugin_http_own_edits_t gateway_plugin_http_constructor_edits(gat
 // left out. So a plugin that knows by the request alone what its response phase would do needs none.
 extern bool gateway_plugin_http_method_edits_make(gateway_plugin_http_borrow_edits_t self, gateway_plugin_http_borrow_request_t request, gateway_plugin_http_borrow_response_t *maybe_response, gateway_plugin_http_values_t *values, gateway_plugin_http_refused_edit_t *err);
 
-// Imported Functions from `gateway:plugin/bodies@0.1.0`
+// Imported Functions from `gateway:plugin/bodies@0.2.0`
 // Waits for the whole body. A later call returns the same bytes.
 extern bool gateway_plugin_bodies_read_request(gateway_plugin_bodies_borrow_request_t request, plugin_list_u8_t *ret, gateway_plugin_bodies_body_error_t *err);
 extern bool gateway_plugin_bodies_replace_request(gateway_plugin_bodies_borrow_request_t request, plugin_list_u8_t *body, gateway_plugin_bodies_body_error_t *err);
 extern bool gateway_plugin_bodies_read_response(gateway_plugin_bodies_borrow_response_t response, plugin_list_u8_t *ret, gateway_plugin_bodies_body_error_t *err);
 extern bool gateway_plugin_bodies_replace_response(gateway_plugin_bodies_borrow_response_t response, plugin_list_u8_t *body, gateway_plugin_bodies_body_error_t *err);
 
-// Imported Functions from `gateway:plugin/streams@0.1.0`
+// Imported Functions from `gateway:plugin/streams@0.2.0`
 // All of it, up to the route's limit. A later call returns the same.
 extern bool gateway_plugin_streams_read_request(gateway_plugin_streams_borrow_request_t request, gateway_plugin_streams_content_t *ret, gateway_plugin_streams_stream_error_t *err);
 extern bool gateway_plugin_streams_replace_request(gateway_plugin_streams_borrow_request_t request, plugin_list_u8_t *body, gateway_plugin_streams_stream_error_t *err);
@@ -1031,18 +1031,18 @@ extern bool gateway_plugin_streams_replace_response(gateway_plugin_streams_borro
 // each call, and is 64 KiB at most.
 extern bool gateway_plugin_streams_follow_response(gateway_plugin_streams_borrow_response_t response, plugin_list_u8_t *memo, gateway_plugin_streams_stream_error_t *err);
 
-// Imported Functions from `gateway:plugin/log@0.1.0`
+// Imported Functions from `gateway:plugin/log@0.2.0`
 extern void gateway_plugin_log_emit(gateway_plugin_log_level_t level, plugin_string_t *message, plugin_list_tuple2_string_string_t *fields);
 
-// Imported Functions from `gateway:plugin/sinks@0.1.0`
+// Imported Functions from `gateway:plugin/sinks@0.2.0`
 // Writes one line; the line feed is added.
 extern bool gateway_plugin_sinks_write(plugin_string_t *sink, plugin_list_u8_t *line, gateway_plugin_sinks_sink_error_t *err);
 
-// Imported Functions from `gateway:plugin/metrics@0.1.0`
+// Imported Functions from `gateway:plugin/metrics@0.2.0`
 extern void gateway_plugin_metrics_add(plugin_string_t *counter, uint64_t by, gateway_plugin_metrics_labels_t *labels);
 extern void gateway_plugin_metrics_observe(plugin_string_t *histogram, double value, gateway_plugin_metrics_labels_t *labels);
 
-// Imported Functions from `gateway:plugin/store@0.1.0`
+// Imported Functions from `gateway:plugin/store@0.2.0`
 extern bool gateway_plugin_store_get(plugin_string_t *bucket, plugin_string_t *key, plugin_option_list_u8_t *ret, gateway_plugin_store_store_error_t *err);
 // Without `ttl-ms` the entry stays until deleted or displaced.
 extern bool gateway_plugin_store_set(plugin_string_t *bucket, plugin_string_t *key, plugin_list_u8_t *value, uint64_t *maybe_ttl_ms, gateway_plugin_store_store_error_t *err);
@@ -1057,10 +1057,10 @@ extern bool gateway_plugin_store_take(plugin_string_t *bucket, plugin_string_t *
 // count as `take` of the key that is made of the group, U+0000 and the step's key.
 extern bool gateway_plugin_store_take_all(plugin_string_t *bucket, plugin_string_t *group, gateway_plugin_store_list_step_t *steps, gateway_plugin_store_place_t place, gateway_plugin_store_list_verdict_t *ret, gateway_plugin_store_store_error_t *err);
 
-// Imported Functions from `gateway:plugin/http-client@0.1.0`
+// Imported Functions from `gateway:plugin/http-client@0.2.0`
 extern bool gateway_plugin_http_client_send(gateway_plugin_http_client_call_t *call, gateway_plugin_http_client_reply_t *ret, gateway_plugin_http_client_call_error_t *err);
 
-// Imported Functions from `gateway:plugin/tcp@0.1.0`
+// Imported Functions from `gateway:plugin/tcp@0.2.0`
 // Begins a conversation, on a connection that was kept or a new one, and ends one that there was.
 extern bool gateway_plugin_tcp_send(gateway_plugin_tcp_borrow_request_t request, gateway_plugin_tcp_message_t *message, gateway_plugin_tcp_tcp_error_t *err);
 // What has come; none if nothing was sent.
@@ -1070,12 +1070,12 @@ extern bool gateway_plugin_tcp_await_more(gateway_plugin_tcp_borrow_request_t re
 // All that belongs to the conversation was received, so the connection is good for another one. Without this it is closed.
 extern void gateway_plugin_tcp_finish(gateway_plugin_tcp_borrow_request_t request);
 
-// Imported Functions from `gateway:plugin/documents@0.1.0`
+// Imported Functions from `gateway:plugin/documents@0.2.0`
 // The document; none if it is still that of the `known` version, 0 for none. With `insist` the known one does not
 // do, and it is fetched again unless that was tried less than `retry-ms` ago.
 extern bool gateway_plugin_documents_get(gateway_plugin_documents_source_t *source, uint64_t known, bool insist, gateway_plugin_documents_option_document_t *ret, gateway_plugin_documents_document_error_t *err);
 
-// Imported Functions from `gateway:plugin/cache@0.1.0`
+// Imported Functions from `gateway:plugin/cache@0.2.0`
 // What is kept under a key that has not outlived its `keep-ms`, the newest first. With `shared`, what is not in this
 // gateway's memory is looked for where the operator has put the state, and the answer may be `later`.
 extern bool gateway_plugin_cache_find(gateway_plugin_cache_borrow_request_t request, plugin_string_t *bucket, plugin_string_t *key, bool shared, gateway_plugin_cache_list_stored_t *ret, gateway_plugin_cache_cache_error_t *err);
@@ -1104,7 +1104,7 @@ extern bool gateway_plugin_cache_is_renewal(gateway_plugin_cache_borrow_request_
 extern bool gateway_plugin_cache_remember(gateway_plugin_cache_borrow_request_t request, plugin_list_u8_t *memo, gateway_plugin_cache_cache_error_t *err);
 extern bool gateway_plugin_cache_recall(gateway_plugin_cache_borrow_request_t request, plugin_list_u8_t *ret);
 
-// Imported Functions from `gateway:plugin/crypto@0.1.0`
+// Imported Functions from `gateway:plugin/crypto@0.2.0`
 // `key` is the secret for HMAC, and SubjectPublicKeyInfo in DER (RFC 5280 §4.1) for the others.
 // ECDSA signatures are in the fixed-length form of RFC 7518 §3.4. HMAC is compared in constant time.
 extern bool gateway_plugin_crypto_verify(gateway_plugin_crypto_algorithm_t algorithm, plugin_list_u8_t *key, plugin_list_u8_t *message, plugin_list_u8_t *signature, bool *ret, gateway_plugin_crypto_crypto_error_t *err);
@@ -1112,34 +1112,34 @@ extern bool gateway_plugin_crypto_verify(gateway_plugin_crypto_algorithm_t algor
 // that is right is remembered for so long, as a keyed hash and not longer than an hour, and then costs nothing.
 extern bool gateway_plugin_crypto_verify_password(plugin_string_t *hash, plugin_list_u8_t *password, uint32_t remember_ms, bool *ret, gateway_plugin_crypto_password_error_t *err);
 
-// Imported Functions from `gateway:plugin/secrets@0.1.0`
+// Imported Functions from `gateway:plugin/secrets@0.2.0`
 extern bool gateway_plugin_secrets_get(plugin_string_t *name, plugin_list_u8_t *ret, gateway_plugin_secrets_secret_error_t *err);
 
-// Imported Functions from `gateway:plugin/files@0.1.0`
+// Imported Functions from `gateway:plugin/files@0.2.0`
 // All of it.
 extern bool gateway_plugin_files_get(plugin_string_t *name, plugin_list_u8_t *ret, gateway_plugin_files_file_error_t *err);
 
-// Exported Functions from `gateway:plugin/lifecycle@0.1.0`
+// Exported Functions from `gateway:plugin/lifecycle@0.2.0`
 void exports_gateway_plugin_lifecycle_describe(exports_gateway_plugin_lifecycle_manifest_t *ret);
 bool exports_gateway_plugin_lifecycle_configure(plugin_string_t *config_json, exports_gateway_plugin_lifecycle_list_config_problem_t *err);
 
-// Exported Functions from `gateway:plugin/attendance@0.1.0`
+// Exported Functions from `gateway:plugin/attendance@0.2.0`
 exports_gateway_plugin_attendance_phase_set_t exports_gateway_plugin_attendance_phases(void);
 
-// Exported Functions from `gateway:plugin/catalogue@0.1.0`
+// Exported Functions from `gateway:plugin/catalogue@0.2.0`
 void exports_gateway_plugin_catalogue_endpoints(exports_gateway_plugin_catalogue_list_endpoint_t *ret);
 void exports_gateway_plugin_catalogue_openapi(plugin_string_t *ret);
 
-// Exported Functions from `gateway:plugin/request-filter@0.1.0`
+// Exported Functions from `gateway:plugin/request-filter@0.2.0`
 bool exports_gateway_plugin_request_filter_on_request(exports_gateway_plugin_request_filter_borrow_request_t request, exports_gateway_plugin_request_filter_decision_t *ret, plugin_string_t *err);
 
-// Exported Functions from `gateway:plugin/response-filter@0.1.0`
+// Exported Functions from `gateway:plugin/response-filter@0.2.0`
 bool exports_gateway_plugin_response_filter_on_response(exports_gateway_plugin_response_filter_borrow_request_t request, exports_gateway_plugin_response_filter_borrow_response_t response, plugin_string_t *err);
 
-// Exported Functions from `gateway:plugin/response-stream@0.1.0`
+// Exported Functions from `gateway:plugin/response-stream@0.2.0`
 bool exports_gateway_plugin_response_stream_on_response_part(exports_gateway_plugin_response_stream_part_t *part, exports_gateway_plugin_response_stream_passage_t *ret, plugin_string_t *err);
 
-// Exported Functions from `gateway:plugin/observer@0.1.0`
+// Exported Functions from `gateway:plugin/observer@0.2.0`
 void exports_gateway_plugin_observer_on_complete(exports_gateway_plugin_observer_borrow_request_t request, exports_gateway_plugin_observer_borrow_response_t *maybe_response, exports_gateway_plugin_observer_outcome_t *outcome);
 
 // Helper Functions

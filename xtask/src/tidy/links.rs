@@ -67,12 +67,12 @@ mod tests {
     use crate::tidy::source;
 
     fn findings(path: &str, text: &str) -> Vec<String> {
-        check(&[source(path, text)], &|path| path == Path::new("wit/plugin.wit") || path == Path::new(""))
+        check(&[source(path, text)], &|path| path == Path::new("wit/0.2/store.wit") || path == Path::new(""))
     }
 
     #[test]
     fn links_to_files_and_to_elsewhere_are_fine() {
-        let text = "[a](../wit/plugin.wit#store) [b](https://example.com/x) [c](#here) [d](plugin.wit \"title\")";
+        let text = "[a](../wit/0.2/store.wit#store) [b](https://example.com/x) [c](#here) [d](0.2/store.wit \"title\")";
         assert_eq!(findings("wit/README.md", text), [""; 0]);
     }
 

@@ -1,4 +1,4 @@
-//! What guests can call: one module for each interface of wit/plugin.wit, and WASI.
+//! What guests can call: one module for each interface of wit/0.2, and WASI.
 //!
 //! Grants are enforced here, by name, on every call. A host function never blocks its worker; those that wait
 //! are `async` and only reached from a fiber.

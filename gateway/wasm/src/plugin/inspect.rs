@@ -12,7 +12,7 @@ use wasmtime::{
 
 use super::load_error::LoadError;
 use crate::{
-    bindings::PACKAGE,
+    bindings::{PACKAGE, VERSION},
     engine::TABLES,
     host::wasi,
     instance::{Exports, HandleOwnership},
@@ -153,5 +153,7 @@ pub(crate) fn without_version(name: &str) -> &str {
 
 /// Within 0.1 nothing is ever taken away, so a component of any 0.1 release runs if we have what it imports.
 fn is_our_version(name: &str) -> bool {
-    name.split_once('@').is_some_and(|(_, version)| version.starts_with("0.1."))
+    let minor = VERSION.rsplit_once('.').map_or(VERSION, |(minor, _)| minor);
+    let patch = name.split_once('@').and_then(|(_, version)| version.strip_prefix(minor));
+    patch.is_some_and(|patch| patch.starts_with('.'))
 }

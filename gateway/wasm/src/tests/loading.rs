@@ -36,7 +36,7 @@ fn a_component_tells_its_facts() {
     assert!(!facts.waits, "{:?}", facts.imports);
     assert_eq!(facts.size, test_guests::naughty().len());
     assert_eq!(facts.digest.len(), 64);
-    let http = &facts.imports["gateway:plugin/http@0.1.0"];
+    let http = &facts.imports["gateway:plugin/http@0.2.0"];
     assert!(http.iter().any(|function| function == "[method]request.set-header"), "{http:?}");
 }
 
@@ -97,27 +97,27 @@ fn what_is_not_a_component_is_told_apart() {
 #[test]
 fn another_world_is_named_beside_ours() {
     let empty = refusal(b"\0asm\x0d\0\x01\0");
-    assert_eq!(empty.to_string(), "not a plugin: exports nothing, expected gateway:plugin/lifecycle@0.1.0");
+    assert_eq!(empty.to_string(), "not a plugin: exports nothing, expected gateway:plugin/lifecycle@0.2.0");
     let other =
-        refusal(&renamed(test_guests::naughty(), "gateway:plugin/lifecycle@0.1.0", "gateway:nothin/lifecycle@0.1.0"));
+        refusal(&renamed(test_guests::naughty(), "gateway:plugin/lifecycle@0.2.0", "gateway:nothin/lifecycle@0.1.0"));
     assert!(other.to_string().contains("gateway:nothin/lifecycle@0.1.0"), "{other}");
 }
 
 #[test]
 fn another_version_is_named_beside_ours() {
     for interface in ["lifecycle", "http"] {
-        let name = format!("gateway:plugin/{interface}@0.1.0");
+        let name = format!("gateway:plugin/{interface}@0.2.0");
         let other = format!("gateway:plugin/{interface}@0.2.0");
         let error = refusal(&renamed(test_guests::naughty(), &name, &other)).to_string();
-        assert!(error.contains(&other) && error.contains("gateway:plugin/*@0.1.0"), "{error}");
+        assert!(error.contains(&other) && error.contains("gateway:plugin/*@0.2.0"), "{error}");
     }
 }
 
 #[test]
 fn an_unknown_import_is_named() {
     let error =
-        refusal(&renamed(test_guests::naughty(), "gateway:plugin/secrets@0.1.0", "gateway:plugin/secretz@0.1.0"));
-    assert!(error.to_string().contains("gateway:plugin/secretz@0.1.0"), "{error}");
+        refusal(&renamed(test_guests::naughty(), "gateway:plugin/secrets@0.2.0", "gateway:plugin/secretz@0.2.0"));
+    assert!(error.to_string().contains("gateway:plugin/secretz@0.2.0"), "{error}");
     let error = refusal(&renamed(test_guests::waiter(), "wasi:io/poll@0.2", "wasi:ix/poll@0.2"));
     assert!(matches!(&error, LoadError::UnknownImports(names) if names[0].starts_with("wasi:ix/poll@")), "{error}");
 }
@@ -126,7 +126,7 @@ fn an_unknown_import_is_named() {
 fn a_function_that_is_missing_is_named() {
     let error = refusal(&renamed(test_guests::naughty(), "on-complete", "in-complete"));
     assert!(matches!(error, LoadError::Mismatch(_)), "{error}");
-    assert!(error.to_string().contains("gateway:plugin/observer@0.1.0 exports no on-complete"), "{error}");
+    assert!(error.to_string().contains("gateway:plugin/observer@0.2.0 exports no on-complete"), "{error}");
 }
 
 fn problems(used: Use) -> Vec<Problem> {
@@ -165,12 +165,12 @@ fn a_plugin_that_fails_in_configure_is_a_problem_too() {
 fn owning(on_request: &str, exports: &[&str]) -> Vec<u8> {
     let module = format!(
         r#"(module
-            (import "gateway:plugin/http@0.1.0" "[resource-drop]request" (func $drop (param i32)))
+            (import "gateway:plugin/http@0.2.0" "[resource-drop]request" (func $drop (param i32)))
             (memory (export "memory") 1)
             (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
-            (func (export "gateway:plugin/lifecycle@0.1.0#describe") (result i32) (i32.const 16))
-            (func (export "gateway:plugin/lifecycle@0.1.0#configure") (param i32 i32) (result i32) (i32.const 64))
-            (func (export "gateway:plugin/request-filter@0.1.0#on-request") (param i32) (result i32)
+            (func (export "gateway:plugin/lifecycle@0.2.0#describe") (result i32) (i32.const 16))
+            (func (export "gateway:plugin/lifecycle@0.2.0#configure") (param i32 i32) (result i32) (i32.const 64))
+            (func (export "gateway:plugin/request-filter@0.2.0#on-request") (param i32) (result i32)
                 {on_request} (i32.const 64))
             (data (i32.const 0) "owner")
             (data (i32.const 16) "\00\00\00\00\05\00\00\00"))"#
