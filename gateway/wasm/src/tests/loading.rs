@@ -107,7 +107,7 @@ fn another_world_is_named_beside_ours() {
 fn another_version_is_named_beside_ours() {
     for interface in ["lifecycle", "http"] {
         let name = format!("gateway:plugin/{interface}@0.2.0");
-        let other = format!("gateway:plugin/{interface}@0.2.0");
+        let other = format!("gateway:plugin/{interface}@0.3.0");
         let error = refusal(&renamed(test_guests::naughty(), &name, &other)).to_string();
         assert!(error.contains(&other) && error.contains("gateway:plugin/*@0.2.0"), "{error}");
     }
