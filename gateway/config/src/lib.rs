@@ -4,6 +4,8 @@
 //! Schema; `check` finds every problem and makes the `model` that the rest of the gateway sees. What plugins
 //! say about themselves comes through `Catalog`: this room does not know how they run.
 
+#![warn(unreachable_pub)]
+
 mod catalog;
 mod check;
 mod defaults;

@@ -6,6 +6,8 @@
 //!
 //! Invariant: this crate does not know that WebAssembly exists.
 
+#![warn(unreachable_pub)]
+
 mod alone;
 mod caller;
 mod edits;

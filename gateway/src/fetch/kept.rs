@@ -9,18 +9,18 @@ use crate::files::replace;
 
 /// A name that may stand for another component tomorrow, and the one that it stands for now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tag {
+pub(crate) struct Tag {
     pub(super) name: String,
     pub(super) digest: Digest,
 }
 
 /// A folder of what was fetched; without one everything is fetched each time.
 #[derive(Clone, Debug)]
-pub struct Kept(Option<PathBuf>);
+pub(crate) struct Kept(Option<PathBuf>);
 
 impl Kept {
     /// The folder that a service manager gives (`CACHE_DIRECTORY`), or that of the user.
-    pub fn usual() -> Self {
+    pub(crate) fn usual() -> Self {
         // The first, where it gives several.
         let given = env::var_os("CACHE_DIRECTORY").and_then(|given| env::split_paths(&given).next());
         let given = given.filter(|folder| folder.is_absolute());
@@ -53,7 +53,7 @@ impl Kept {
     }
 
     /// The component of a tag is installed: where its registry is unavailable, it is used again.
-    pub fn remember(&self, tag: &Tag) {
+    pub(crate) fn remember(&self, tag: &Tag) {
         self.learn(&tag.name, &tag.digest);
     }
 

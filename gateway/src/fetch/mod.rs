@@ -11,7 +11,7 @@ use std::{fmt, sync::mpsc, thread, time::Duration};
 use aws_lc_rs::digest;
 use bytes::Bytes;
 
-pub use kept::{Kept, Tag};
+pub(crate) use kept::{Kept, Tag};
 
 /// Of a component.
 const MOST_BYTES: usize = 256 * 1024 * 1024;
@@ -24,11 +24,11 @@ const USER_AGENT: &str = concat!("gateway/", env!("CARGO_PKG_VERSION"));
 
 /// SHA-256 in hexadecimal.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct Digest(String);
+pub(crate) struct Digest(String);
 
 impl Digest {
     /// `None` if it is not 64 hexadecimal digits.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let is_digest = text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         is_digest.then(|| Self(text.to_ascii_lowercase()))
     }
@@ -47,7 +47,7 @@ impl fmt::Display for Digest {
 
 /// What is wanted.
 #[derive(Clone, Debug)]
-pub enum Wanted {
+pub(crate) enum Wanted {
     Http {
         url: String,
         digest: Digest,
@@ -57,7 +57,7 @@ pub enum Wanted {
 }
 
 /// What was fetched.
-pub struct Fetched {
+pub(crate) struct Fetched {
     pub bytes: Bytes,
     /// What the operator should know: it is not as fresh as it might be.
     pub warning: Option<String>,
@@ -77,7 +77,7 @@ impl From<Bytes> for Fetched {
 /// # Errors
 ///
 /// It cannot be had, is another one than it should be, or is no component.
-pub fn fetch(wanted: Wanted, kept: &Kept) -> Result<Fetched, String> {
+pub(crate) fn fetch(wanted: Wanted, kept: &Kept) -> Result<Fetched, String> {
     if let Wanted::Http { digest, .. } = &wanted
         && let Some(bytes) = kept.component(digest)
     {

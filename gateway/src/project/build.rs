@@ -14,14 +14,14 @@ use super::manifest::{Manifest, Step};
 use crate::app;
 
 /// A component that the gateway takes.
-pub struct Built {
+pub(crate) struct Built {
     pub component: PathBuf,
     pub facts: Facts,
 }
 
 /// What a build is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
+pub(crate) enum Purpose {
     Use,
     /// While it is written: source lines are left in.
     Writing,
@@ -33,7 +33,7 @@ pub enum Purpose {
 /// # Errors
 ///
 /// Something is missing, with the command that installs it; a step failed; what was made is no plugin.
-pub fn build(folder: &Path, purpose: Purpose, mut tell: impl FnMut(&str)) -> Result<Built, String> {
+pub(crate) fn build(folder: &Path, purpose: Purpose, mut tell: impl FnMut(&str)) -> Result<Built, String> {
     let manifest = Manifest::read(folder)?;
     let wit = || {
         let made = component::wit(&manifest.exports, &manifest.imports, manifest.owned_handles);

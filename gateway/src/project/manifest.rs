@@ -9,11 +9,12 @@ use std::{
 use serde::Deserialize;
 
 /// Its name in the project's folder.
-pub const FILE: &str = "plugin.yaml";
+pub(super) const FILE: &str = "plugin.yaml";
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Manifest {
+pub(crate) struct Manifest {
+    #[expect(dead_code, reason = "for people who read the file: the component says its own name")]
     pub name: String,
     /// What the build makes, from the project's folder.
     pub component: PathBuf,
@@ -36,7 +37,7 @@ pub struct Manifest {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub struct Step {
+pub(crate) struct Step {
     /// A program and its arguments; no shell looks at it.
     pub run: Vec<String>,
     /// Variables of its environment, beside those that there are.
@@ -61,7 +62,7 @@ impl Manifest {
     /// # Errors
     ///
     /// It cannot be read or understood; with its name.
-    pub fn read(folder: &Path) -> Result<Self, String> {
+    pub(crate) fn read(folder: &Path) -> Result<Self, String> {
         let file = folder.join(FILE);
         let named = |why: String| format!("{}: {why}", file.display());
         let text = fs::read_to_string(&file).map_err(|error| named(error.to_string()))?;

@@ -5,7 +5,6 @@ mod manifest;
 mod new;
 mod sources;
 
-pub use build::{Built, Purpose, build};
-pub use manifest::Manifest;
-pub use new::{Language, new};
-pub use sources::Sources;
+pub(crate) use build::{Purpose, build};
+pub(crate) use new::{Language, new};
+pub(crate) use sources::Sources;

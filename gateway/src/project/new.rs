@@ -7,7 +7,7 @@ use std::{
 
 /// What a plugin can be written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Language {
+pub(crate) enum Language {
     Rust,
     #[value(name = "javascript")]
     JavaScript,
@@ -148,7 +148,7 @@ impl Language {
 /// # Errors
 ///
 /// The name is none, there is something of that name already, or it cannot be written.
-pub fn new(parent: &Path, name: &str, language: Language) -> Result<PathBuf, String> {
+pub(crate) fn new(parent: &Path, name: &str, language: Language) -> Result<PathBuf, String> {
     let is_name = name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
         && !name.ends_with('-')

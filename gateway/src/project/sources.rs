@@ -20,7 +20,7 @@ const FOLDERS: [&str; 6] = ["build", "dist", "node_modules", "target", "__pycach
 const FILES: [&str; 3] = ["Cargo.lock", "go.sum", "package-lock.json"];
 
 /// Sees the sources of a project change, as long as it lives.
-pub struct Sources {
+pub(crate) struct Sources {
     root: PathBuf,
     changes: Receiver<()>,
     watcher: RecommendedWatcher,
@@ -33,7 +33,7 @@ impl Sources {
     /// # Errors
     ///
     /// The system does not let it be watched.
-    pub fn watch(folder: &Path) -> Result<Self, String> {
+    pub(crate) fn watch(folder: &Path) -> Result<Self, String> {
         let named = |error: &dyn std::fmt::Display| format!("cannot watch {}: {error}", folder.display());
         let root = folder.canonicalize().map_err(|error| named(&error))?;
         let (nudge, changes): (SyncSender<()>, _) = sync_channel(1);
@@ -66,7 +66,7 @@ impl Sources {
     }
 
     /// Whether something has changed, and has come to rest, within so long.
-    pub fn changed_within(&mut self, time: Duration) -> bool {
+    pub(crate) fn changed_within(&mut self, time: Duration) -> bool {
         // The other end is the watcher's, which is ours.
         if self.changes.recv_timeout(time).is_err() {
             return false;

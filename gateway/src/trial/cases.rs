@@ -13,7 +13,7 @@ use serde_json::Value;
 /// What a plugin is asked, and what it is expected to do.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub struct Cases {
+pub(crate) struct Cases {
     /// The component, from the file's folder.
     pub component: Option<PathBuf>,
     /// The plugin's configuration, where a case has none of its own.
@@ -33,7 +33,7 @@ pub struct Cases {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", try_from = "Typed")]
-pub struct Case {
+pub(crate) struct Case {
     pub name: String,
     pub(super) config: Option<Value>,
     /// At least one.
@@ -257,7 +257,7 @@ impl ExpectFields {
 
 impl Cases {
     /// A request that says nothing, to a plugin with this configuration.
-    pub fn bare(config: Option<Value>) -> Self {
+    pub(crate) fn bare(config: Option<Value>) -> Self {
         Self { config, cases: vec![Case::of("GET /")], ..Self::default() }
     }
 
@@ -266,7 +266,7 @@ impl Cases {
     /// # Errors
     ///
     /// It cannot be read, or not understood; with its name, and the place where there is one.
-    pub fn read(file: &Path) -> Result<Self, String> {
+    pub(crate) fn read(file: &Path) -> Result<Self, String> {
         let named = |why: String| format!("{}: {why}", file.display());
         let text = fs::read_to_string(file).map_err(|error| named(error.to_string()))?;
         let cases: Self = serde_yaml::from_str(&text).map_err(|error| named(error.to_string()))?;

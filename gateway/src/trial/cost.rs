@@ -36,7 +36,7 @@ const INSTANCES: usize = 16;
 
 /// A component's costs.
 #[derive(Debug)]
-pub struct Cost {
+pub(crate) struct Cost {
     /// To compile it, or to find it compiled.
     pub compiled: Duration,
     /// To make and configure an instance, the median.
@@ -51,7 +51,7 @@ pub struct Cost {
 
 /// What a phase costs in a step of a case.
 #[derive(Debug)]
-pub struct Call {
+pub(crate) struct Call {
     pub name: String,
     pub phase: &'static str,
     pub median: Duration,
@@ -65,7 +65,12 @@ pub struct Call {
 /// # Errors
 ///
 /// It is no plugin, or refuses its configuration.
-pub fn cost(component: &[u8], cases: &Cases, wanted: impl Fn(&str) -> bool, cache: &CodeCache) -> Result<Cost, String> {
+pub(crate) fn cost(
+    component: &[u8],
+    cases: &Cases,
+    wanted: impl Fn(&str) -> bool,
+    cache: &CodeCache,
+) -> Result<Cost, String> {
     let runtime = Runtime::new(cache).map_err(|error| error.to_string())?;
     let began = Instant::now();
     let loaded = runtime.load(component).map_err(|error| error.to_string())?;

@@ -22,8 +22,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 
-pub use cases::{Case, Cases};
-pub use cost::{Call, Cost, cost};
+pub(crate) use cases::{Case, Cases};
+pub(crate) use cost::{Call, Cost, cost};
 
 use crate::app::{Gateway, LogOverrides, Options, Source, StartError};
 use cases::Asked;
@@ -39,7 +39,7 @@ const SERVICE: &str = "service";
 
 /// How a case ended.
 #[derive(Debug)]
-pub struct CaseResult {
+pub(crate) struct CaseResult {
     pub name: String,
     pub took: Duration,
     /// What was not as expected; empty if all was.
@@ -51,7 +51,12 @@ pub struct CaseResult {
 /// # Errors
 ///
 /// The gateway does not start with the plugin, or cannot be reached.
-pub fn run(cases: &Cases, case: &Case, component: &Path, log: Option<LogOverrides>) -> Result<CaseResult, StartError> {
+pub(crate) fn run(
+    cases: &Cases,
+    case: &Case,
+    component: &Path,
+    log: Option<LogOverrides>,
+) -> Result<CaseResult, StartError> {
     let began = Instant::now();
     let folder = Folder::new()?;
     let first = case.steps.first().and_then(|step| step.service.clone()).unwrap_or_default();
