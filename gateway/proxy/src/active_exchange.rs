@@ -1,23 +1,11 @@
 //! An exchange from its admission to its end. However it ends (answered, failed, cancelled because the
 //! client left or the gateway went down), dropping it runs the observers and counts it, once.
 
-use std::{
-    pin::Pin,
-    rc::Rc,
-    sync::Arc,
-    task::{Context, Poll, ready},
-};
+use std::{rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use gateway_core::{error::Failure, model::Upgrade, timers::Timer};
-use gateway_http::{
-    body::{Body, BodyError},
-    cookies::Joined,
-    deadline::Deadline,
-    grpc,
-    interim::Interim,
-    request_id::X_REQUEST_ID,
-};
+use gateway_http::{body::Body, cookies::Joined, deadline::Deadline, grpc, interim::Interim};
 use gateway_pipeline::{ExchangeOutcome, ExchangeSlot, Pipeline, Reply, ResponseHead};
 use gateway_telemetry::{
     metrics::RouteMetrics,
@@ -25,21 +13,16 @@ use gateway_telemetry::{
     trace::{self, Served},
 };
 use gateway_upstream::Switched;
-use http::{HeaderValue, Method, Response, StatusCode, Version, header};
-use http_body::{Body as HttpBody, Frame, SizeHint};
+use http::{Method, StatusCode, Version, header};
 use hyper::ext::ReasonPhrase;
 
 use super::{Client, Delivery, Site, Worker, failure_response::FailureResponse, observing::observe};
-
-/// The most that is handed over at once to a client that has to take it by a deadline: so that a slow one is
-/// not mistaken for one that takes nothing.
-const PART: usize = 16 * 1024;
 
 pub(super) struct ActiveExchange {
     worker: Rc<Worker>,
     /// Absent where hyper never had a request.
     pub(super) client: Option<Rc<Client>>,
-    delivery: Option<Rc<Timer>>,
+    pub(super) delivery: Option<Rc<Timer>>,
     /// Where the client can be told something before its response.
     pub(super) interim: Option<Rc<dyn Interim>>,
     pub(super) site: Rc<Site>,
@@ -47,12 +30,12 @@ pub(super) struct ActiveExchange {
     pub(super) route: Option<usize>,
     pub(super) slot: ExchangeSlot,
     /// As the client sent it.
-    method: Method,
+    pub(super) method: Method,
     pub(super) failure: Option<Failure>,
     /// The client reads a gRPC status and nothing else.
-    grpc: bool,
+    pub(super) grpc: bool,
     /// The response is the gateway's own or a plugin's.
-    local: bool,
+    pub(super) local: bool,
     pub(super) upstream: Option<Arc<str>>,
     pub(super) upstream_us: Option<u64>,
     pub(super) plugins_us: u64,
@@ -69,9 +52,9 @@ pub(super) struct ActiveExchange {
     /// The response has been handed over whole.
     pub(super) whole: bool,
     /// The response's body, once hyper has it. Kept here, so that a response is small to move about.
-    body: Body,
+    pub(super) body: Body,
     /// Of the body's last part, what was too much at once.
-    rest: Bytes,
+    pub(super) rest: Bytes,
 }
 
 impl ActiveExchange {
@@ -192,70 +175,6 @@ impl ActiveExchange {
         if failure.is_the_clients() { log!(debug) } else { log!(warn) }
     }
 
-    /// The response as hyper shall send it. From here on the exchange lives in its body.
-    pub(super) fn respond(mut self: Box<Self>) -> Response<OutgoingBody> {
-        if self.grpc
-            && self.local
-            && let Some(head) = &mut self.slot.response
-        {
-            grpc::translate(head.status, &mut head.headers, self.failure);
-            head.status = StatusCode::OK;
-            self.slot.response_body = Body::Empty;
-        }
-        let head = self.slot.response.take();
-        let keep = self.pipeline(&self.site).has_observers();
-        let (status, mut headers) = match head {
-            Some(head) => {
-                if keep {
-                    self.slot.response = Some(head.clone());
-                }
-                (head.status, head.headers)
-            }
-            None => (StatusCode::INTERNAL_SERVER_ERROR, http::HeaderMap::new()),
-        };
-        let mut body = std::mem::take(&mut self.slot.response_body);
-        if status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED || self.method == Method::HEAD {
-            // RFC 9110 §6.4.1: these have no body, whatever a plugin or an upstream says. A stream that is
-            // dropped here gives up its connection.
-            body = Body::Empty;
-            if status == StatusCode::NO_CONTENT {
-                headers.remove(header::CONTENT_LENGTH);
-            }
-        } else if body.is_end_stream() && headers.get(header::CONTENT_LENGTH).is_some_and(|length| length != "0") {
-            // The length of a body that was left out: a plugin made HEAD of the method, or 200 of a 304.
-            headers.remove(header::CONTENT_LENGTH);
-        }
-        headers.entry(X_REQUEST_ID).or_insert_with(|| self.slot.id.clone());
-        let is_last = self.worker.is_going_away() || self.failure.is_some_and(Failure::ends_connection);
-        if is_last && self.slot.protocol <= Version::HTTP_11 {
-            // RFC 9112 §9.6: a client that has read this sends no further request on the connection, so that none is lost.
-            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        self.status = Some(status);
-        self.whole = body.is_end_stream();
-        self.body = body;
-        let reason = self.reason(status);
-        let mut response = Response::new(OutgoingBody { active: self });
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        if let Some(reason) = reason {
-            response.extensions_mut().insert(reason);
-        }
-        response
-    }
-
-    /// What HTTP/1.1 calls a status, where that is not the usual name. HTTP/2 has no such names (RFC 9113 §8.3.2).
-    fn reason(&mut self, status: StatusCode) -> Option<ReasonPhrase> {
-        if self.slot.protocol > Version::HTTP_11 {
-            return None;
-        }
-        match self.reason.take() {
-            Some((of, reason)) if of == status => Some(reason),
-            // Hyper would invent one.
-            _ => status.canonical_reason().is_none().then(|| ReasonPhrase::from_static(b"")),
-        }
-    }
-
     /// What traces and the live view show of it.
     fn served(&self, outcome: &ExchangeOutcome) -> Served {
         let request = &self.slot.request;
@@ -342,91 +261,5 @@ impl Drop for ActiveExchange {
         if let Some(client) = &self.client {
             client.lifeline.end_exchange(request_is_whole);
         }
-    }
-}
-
-/// The body of a response on its way to the client.
-pub struct OutgoingBody {
-    active: Box<ActiveExchange>,
-}
-
-impl OutgoingBody {
-    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let ActiveExchange { body, rest, delivery, .. } = &mut *self.active;
-        if !rest.is_empty() {
-            let part = rest.split_to(PART.min(rest.len()));
-            return Poll::Ready(Some(Ok(Frame::data(part))));
-        }
-        let frame = ready!(Pin::new(body).poll_frame(cx));
-        if delivery.is_none() {
-            return Poll::Ready(frame);
-        }
-        Poll::Ready(frame.map(|frame| {
-            frame.map(|frame| match frame.into_data() {
-                Ok(mut data) if data.len() > PART => {
-                    *rest = data.split_off(PART);
-                    Frame::data(data)
-                }
-                Ok(data) => Frame::data(data),
-                Err(frame) => frame,
-            })
-        }))
-    }
-
-    /// When the next part is asked for, the last one has been taken.
-    fn time_delivery(&self, handed_over: bool) {
-        match &self.active.delivery {
-            Some(timer) if handed_over => timer.arm(self.active.site.config.timeouts.body),
-            Some(timer) => timer.disarm(),
-            None => {}
-        }
-    }
-}
-
-impl HttpBody for OutgoingBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = self.poll_part(cx);
-        self.time_delivery(matches!(frame, Poll::Ready(Some(Ok(_)))));
-        let frame = ready!(frame);
-        let is_end_stream = self.is_end_stream();
-        let active = &mut self.active;
-        let mut frame = frame;
-        if let Some(Ok(frame)) = &mut frame
-            && let Some(trailers) = frame.trailers_mut()
-        {
-            active.slot.clean_response_trailers(trailers);
-        }
-        match &frame {
-            Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    let sent = &active.slot.traffic.sent;
-                    sent.set(sent.get() + data.len() as u64);
-                }
-                // After trailers nothing follows, and hyper does not ask once more.
-                active.whole = frame.is_trailers() || is_end_stream;
-            }
-            Some(Err(error)) => {
-                let failure = error.failure();
-                active.failure = Some(failure);
-                tracing::warn!(
-                    request = active.slot.id.to_str().unwrap_or_default(),
-                    reason = failure.reason(),
-                    "the response was cut off: {error}"
-                );
-            }
-            None => active.whole = true,
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.active.rest.is_empty() && self.active.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.active.body.size_hint()
     }
 }

@@ -1,7 +1,7 @@
 //! Requests that are made once more when the client has its answer: a stage has answered with what it had, and wants
 //! the present response for later requests. They are no client's, so they are neither counted nor observed.
 
-use std::{cell::Cell, rc::Rc, time::Instant};
+use std::{rc::Rc, time::Instant};
 
 use gateway_http::{body::Body, deadline::Deadline};
 use gateway_pipeline::{Exchange, ExchangeSlot, Phase, ResponseHead, Verdict};
@@ -12,13 +12,12 @@ use super::{Site, Worker, forward, site::Next};
 /// Of one worker, at a time. What would be more is left out: the next request will want it again.
 const AT_A_TIME: usize = 64;
 
-/// How many there are of one worker.
-#[derive(Default)]
-pub struct BackgroundRequests(Cell<usize>);
-
 /// Must be called within the worker's `LocalSet`; when that is dropped, so are its background requests.
 pub(super) fn run(worker: &Rc<Worker>, site: &Rc<Site>, route: usize, exchange: Exchange) {
-    let Some(running) = BackgroundRequest::begin(worker) else { return };
+    if worker.background_requests.running() >= AT_A_TIME {
+        return;
+    }
+    let running = worker.background_requests.begin();
     let site = site.clone();
     tokio::task::spawn_local(async move {
         let request = exchange.id.clone();
@@ -62,24 +61,4 @@ async fn go(site: &Site, route: usize, mut slot: ExchangeSlot) -> Result<(), &'s
 /// The body is cached while it is read, so it has to be read to its end.
 async fn drain(mut body: Body) {
     while let Some(Ok(_)) = body.frame().await {}
-}
-
-/// Counts as long as it lives.
-struct BackgroundRequest(Rc<Worker>);
-
-impl BackgroundRequest {
-    fn begin(worker: &Rc<Worker>) -> Option<Self> {
-        let background_requests = &worker.background_requests.0;
-        (background_requests.get() < AT_A_TIME).then(|| {
-            background_requests.set(background_requests.get() + 1);
-            Self(worker.clone())
-        })
-    }
-}
-
-impl Drop for BackgroundRequest {
-    fn drop(&mut self) {
-        let background_requests = &self.0.background_requests.0;
-        background_requests.set(background_requests.get() - 1);
-    }
 }

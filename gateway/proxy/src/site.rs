@@ -20,14 +20,15 @@ use gateway_telemetry::{
 };
 use gateway_upstream::{Upstream, Upstreams};
 
-use super::{BackgroundRequests, Handler, Observing};
+use super::{Handler, Tasks};
 
 /// One worker's share of the gateway. Its site changes at a reload; exchanges under way keep theirs.
 pub struct Worker {
     pub timers: Timers,
     pub request_ids: RequestIds,
-    pub observing: Observing,
-    pub background_requests: BackgroundRequests,
+    /// Observers that wait for something after their exchange has ended.
+    pub observing: Tasks,
+    pub(super) background_requests: Tasks,
     site: RefCell<Rc<Site>>,
     /// The stages of the site that have something to do now and then.
     ticking: RefCell<Vec<Rc<dyn Stage>>>,
@@ -155,8 +156,8 @@ impl Worker {
             ticking,
             timers,
             request_ids: RequestIds::new(),
-            observing: Observing::default(),
-            background_requests: BackgroundRequests::default(),
+            observing: Tasks::default(),
+            background_requests: Tasks::default(),
             site: RefCell::new(site),
             going_away: Cell::new(false),
             over: Cell::new(false),

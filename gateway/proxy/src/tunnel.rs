@@ -15,12 +15,13 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::upgrade::OnUpgrade;
 
-use super::active_exchange::{ActiveExchange, OutgoingBody};
+use super::{active_exchange::ActiveExchange, outgoing::OutgoingBody};
 
 /// What hyper sends back: an exchange's body, or nothing where the connection is handed over.
 pub enum ResponseBody {
     Exchange(OutgoingBody),
-    Switched,
+    /// When the head has been sent, the connection is the tunnel's. It has to be taken before that.
+    Switched(Option<Box<Tunnel>>),
 }
 
 /// An exchange whose connection has been handed over.
@@ -79,13 +80,13 @@ pub(super) fn begin(mut active: Box<ActiveExchange>, upstream: Box<Switched>) ->
     headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(header::UPGRADE, HeaderValue::from_static(Upgrade::Websocket.token()));
     active.status = Some(StatusCode::SWITCHING_PROTOCOLS);
-    let mut response = Response::new(ResponseBody::Switched);
+    let tunnel = active.client.is_some().then(|| {
+        active.metrics().tunnelled.begin();
+        Box::new(Tunnel { active, upstream: Some(upstream) })
+    });
+    let mut response = Response::new(ResponseBody::Switched(tunnel));
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = headers;
-    if let Some(client) = active.client.clone() {
-        active.metrics().tunnelled.begin();
-        client.lifeline.switch(Tunnel { active, upstream: Some(upstream) });
-    }
     response
 }
 
@@ -125,6 +126,16 @@ impl Tunnel {
     }
 }
 
+impl ResponseBody {
+    /// The tunnel that the connection becomes, the first time.
+    pub fn take_tunnel(&mut self) -> Option<Box<Tunnel>> {
+        match self {
+            Self::Exchange(_) => None,
+            Self::Switched(tunnel) => tunnel.take(),
+        }
+    }
+}
+
 impl Drop for Tunnel {
     fn drop(&mut self) {
         self.active.metrics().tunnelled.end();
@@ -138,21 +149,21 @@ impl HttpBody for ResponseBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.get_mut() {
             Self::Exchange(body) => Pin::new(body).poll_frame(cx),
-            Self::Switched => Poll::Ready(None),
+            Self::Switched(_) => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Exchange(body) => body.is_end_stream(),
-            Self::Switched => true,
+            Self::Switched(_) => true,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Exchange(body) => body.size_hint(),
-            Self::Switched => SizeHint::with_exact(0),
+            Self::Switched(_) => SizeHint::with_exact(0),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! hyper under our own time-outs and drain.
 
 use std::{
+    convert::Infallible,
     io,
     net::SocketAddr,
     pin::{Pin, pin},
@@ -175,8 +176,20 @@ async fn serve_http1<S: AsyncRead + AsyncWrite + Unpin>(
     let limits = state.server.worker.site().config.limits.clone();
     let wire = Wire::new(stream, state.clone());
     let client = client(&state, secured);
-    let service =
-        service_fn(move |request: Request<Incoming>| proxy::handle(client.clone(), request.map(FromClient::http1)));
+    let service = service_fn({
+        let state = state.clone();
+        move |request: Request<Incoming>| {
+            let (client, state) = (client.clone(), state.clone());
+            // `handle` is called within, because its future is large and would be copied whole.
+            async move {
+                let mut response = proxy::handle(client, request.map(FromClient::http1)).await?;
+                if let Some(tunnel) = response.body_mut().take_tunnel() {
+                    state.switch(tunnel);
+                }
+                Ok::<_, Infallible>(response)
+            }
+        }
+    });
     let mut builder = http1::Builder::new();
     // The request line is part of what hyper counts.
     let head_bytes = limits.header_bytes + limits.uri_bytes;

@@ -280,6 +280,11 @@ impl ConnectionState {
         result
     }
 
+    /// The connection becomes the tunnel's when the head of the response has been sent.
+    pub(super) fn switch(&self, tunnel: Box<Tunnel>) {
+        *self.tunnel.borrow_mut() = Some(tunnel);
+    }
+
     /// Lets `wake` reach the connection's task.
     pub(super) fn register(&self, waker: &Waker) {
         let mut slot = self.waker.borrow_mut();
@@ -336,9 +341,5 @@ impl Lifeline for ConnectionState {
 
     fn is_stalled(&self) -> bool {
         self.stalled.get()
-    }
-
-    fn switch(&self, tunnel: Tunnel) {
-        *self.tunnel.borrow_mut() = Some(Box::new(tunnel));
     }
 }

@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::Source;
 
 /// Crates whose modules have an order.
-const CRATES: [&str; 9] = [
+const CRATES: [&str; 11] = [
+    "gateway/config/src/",
     "gateway/http/src/",
     "gateway/pipeline/src/",
+    "gateway/proxy/src/",
     "gateway/route/src/",
     "gateway/rules/src/",
     "gateway/server/src/",

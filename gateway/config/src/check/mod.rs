@@ -23,6 +23,7 @@ mod resilience;
 mod routes;
 mod settings;
 mod shape;
+mod stage;
 mod state;
 mod tracing;
 mod unkeyed;

@@ -3,27 +3,18 @@
 
 use std::sync::Arc;
 
-use gateway_core::model::{ComponentSource, OnError, PluginUse};
+use gateway_core::model::PluginUse;
 use http::Method;
 use serde_json::Value;
 
-use super::{report::Report, unkeyed};
-use crate::yaml::join;
+use super::{
+    report::Report,
+    stage::{IDENTITY, Stage, stages},
+    unkeyed,
+};
 
-/// Plugins that reject clients without credentials, and the beginnings of the attributes that they set.
-pub(super) const IDENTITY: &[(&str, &str)] =
-    &[("jwt", "jwt."), ("api-key", "api-key."), ("basic-auth", "basic-auth."), ("ext-auth", "ext-auth.")];
 /// Plugins that turn clients away.
 const GUARDS: &[&str] = &["jwt", "api-key", "basic-auth", "ext-auth", "acl", "ip-rules"];
-
-/// One plugin of a pipeline: what it is, where it stands, and whether all routes have it.
-pub(super) struct Stage<'a> {
-    pub(super) builtin: Option<&'a str>,
-    pub(super) config: &'a Value,
-    pub(super) place: String,
-    global: bool,
-    skips: bool,
-}
 
 /// Looks at a route's own plugins behind the global ones. `methods` are those that the route takes, all if empty.
 pub(super) fn check(
@@ -88,20 +79,6 @@ pub(super) fn check(
             }
         }
     }
-}
-
-fn stages<'a>(uses: &'a [Arc<PluginUse>], place: &str, global: bool) -> impl Iterator<Item = Stage<'a>> {
-    let place = place.to_owned();
-    uses.iter().enumerate().map(move |(i, used)| Stage {
-        builtin: match &used.plugin.component {
-            ComponentSource::Builtin(name) => Some(name.as_str()),
-            ComponentSource::File(_) | ComponentSource::Http { .. } | ComponentSource::Oci(_) => None,
-        },
-        config: &used.config,
-        place: join(&place, &i.to_string()),
-        global,
-        skips: used.on_error == OnError::Skip,
-    })
 }
 
 /// The attributes that a configuration reads in the request phase: `attribute: NAME`, or `{attribute.NAME}` in a template.

@@ -4,8 +4,8 @@
 use serde_json::Value;
 
 use super::{
-    order::{IDENTITY, Stage},
     report::Report,
+    stage::{IDENTITY, Stage},
 };
 use crate::yaml::join;
 

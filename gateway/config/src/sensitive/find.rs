@@ -8,8 +8,8 @@ use std::{
 use super::{
     Sensitive,
     document::{Comment, Document, Kind, Node, Scalar, Style},
-    masked::is_placeholder,
     names::{Says, is_secret_field, is_secret_in_text, says_key},
+    placeholder::is_placeholder,
     rules::{comment_looks_secret, in_urls, is_private_parameter, looks_secret},
     schema::Schemas,
 };

@@ -7,22 +7,8 @@ use super::{
     Sensitive,
     document::{Document, Kind, Node, Scalar, Style},
     find::{SensitiveRange, What, find},
+    placeholder::{BEFORE, BEHIND, is_placeholder, placeholder},
 };
-
-const BEFORE: &str = "<masked ";
-const BEHIND: char = '>';
-
-/// The number of the placeholder that a text begins with, and its length.
-pub(super) fn placeholder(text: &str) -> Option<(usize, usize)> {
-    let rest = text.strip_prefix(BEFORE)?;
-    let end = rest.find(BEHIND).filter(|end| *end <= 6)?;
-    let number = rest[..end].parse().ok()?;
-    Some((number, BEFORE.len() + end + BEHIND.len_utf8()))
-}
-
-pub(super) fn is_placeholder(text: &str) -> bool {
-    placeholder(text).is_some_and(|(_, length)| length == text.len())
-}
 
 /// A text without its secrets, and what they were.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,6 +8,7 @@ mod document;
 mod find;
 mod masked;
 mod names;
+mod placeholder;
 mod redact;
 mod rules;
 mod schema;

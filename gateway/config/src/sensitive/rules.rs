@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::{
-    masked::placeholder,
     names::{is_secret_field, is_secret_in_text},
+    placeholder::placeholder,
 };
 
 /// The private parameters of JSON Web Keys (RFC 7517 §4, RFC 7518 §6), beside `kty`.
