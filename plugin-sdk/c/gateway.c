@@ -9,6 +9,7 @@
 #include "config.h"
 
 const char gw_later[] = "later";
+const char gw_not_authentic[] = "the ciphertext is not authentic";
 
 /* ---- Memory: whatever is handed out in a phase goes when it has ended. ---------------------------------------------------- */
 
@@ -263,6 +264,16 @@ gw_error gw_set_attribute(gw_request request, const char *name, const char *cont
     EDIT(gateway_plugin_http_method_request_set_attribute(request.handle, &key, &wanted, &error), name);
 }
 
+gw_error gw_remove_attribute(gw_request request, const char *name) {
+    plugin_string_t key = string(name);
+    EDIT(gateway_plugin_http_method_request_remove_attribute(request.handle, &key, &error), name);
+}
+
+const char *gw_trace_parent(gw_request request) {
+    plugin_string_t got;
+    return gateway_plugin_http_method_request_trace_parent(request.handle, &got) ? text(got) : NULL;
+}
+
 uint16_t gw_status(gw_response response) {
     return gateway_plugin_http_method_response_status(response.handle);
 }
@@ -293,7 +304,7 @@ gw_edits gw_edits_new(const gw_edit *edits, size_t count) {
     for (size_t i = 0; i < count; i++) {
         gateway_plugin_http_edit_t *edit = &made.ptr[i];
         edit->tag = (uint8_t)edits[i].deed;
-        if (edits[i].deed == GW_REMOVE_HEADER || edits[i].deed == GW_REMOVE_RESPONSE_HEADER) {
+        if (edits[i].deed == GW_REMOVE_HEADER || edits[i].deed == GW_REMOVE_RESPONSE_HEADER || edits[i].deed == GW_REMOVE_ATTRIBUTE) {
             edit->val.remove_header = string(edits[i].name);
             continue;
         }
@@ -546,6 +557,80 @@ gw_error gw_store_take(const char *bucket, const char *key, gw_quota quota, uint
     return gateway_plugin_store_take(&place, &name, &quota, cost, verdict, &error) ? NULL : not_stored(error);
 }
 
+/* ---- Cryptography -------------------------------------------------------------------------------------------------------- */
+
+static gateway_plugin_crypto_key_t lowered(gw_key key) {
+    gateway_plugin_crypto_key_t made = {0};
+    if (key.secret) {
+        made.tag = GATEWAY_PLUGIN_CRYPTO_KEY_SECRET;
+        made.val.secret = string(key.secret);
+    } else {
+        made.tag = GATEWAY_PLUGIN_CRYPTO_KEY_BYTES;
+        made.val.bytes = list(key.bytes);
+    }
+    return made;
+}
+
+static gw_error not_computed(gateway_plugin_crypto_crypto_error_t error) {
+    switch (error.tag) {
+    case GATEWAY_PLUGIN_CRYPTO_CRYPTO_ERROR_DENIED: return gw_format("the secret is not granted: %s", text(error.val.denied));
+    case GATEWAY_PLUGIN_CRYPTO_CRYPTO_ERROR_MISSING: return gw_format("the secret has no value: %s", text(error.val.missing));
+    case GATEWAY_PLUGIN_CRYPTO_CRYPTO_ERROR_MALFORMED_KEY: return gw_format("malformed key: %s", text(error.val.malformed_key));
+    case GATEWAY_PLUGIN_CRYPTO_CRYPTO_ERROR_UNSUPPORTED: return "the algorithm is not available";
+    case GATEWAY_PLUGIN_CRYPTO_CRYPTO_ERROR_TOO_LARGE: return gw_format("over %llu bytes", (unsigned long long)error.val.too_large);
+    case GATEWAY_PLUGIN_CRYPTO_CRYPTO_ERROR_NOT_AUTHENTIC: return gw_not_authentic;
+    default: return text(error.val.other);
+    }
+}
+
+#define COMPUTED(call, result)                        \
+    plugin_list_u8_t got;                             \
+    gateway_plugin_crypto_crypto_error_t error;       \
+    if (!call) return not_computed(error);            \
+    *result = bytes(got);                             \
+    return NULL
+
+gw_error gw_verify(gw_algorithm algorithm, gw_key key, gw_bytes message, gw_bytes signature, bool *valid) {
+    gateway_plugin_crypto_key_t with = lowered(key);
+    plugin_list_u8_t said = list(message), signed_by = list(signature);
+    gateway_plugin_crypto_crypto_error_t error;
+    bool done = gateway_plugin_crypto_verify((gateway_plugin_crypto_algorithm_t)algorithm, &with, &said, &signed_by, valid, &error);
+    return done ? NULL : not_computed(error);
+}
+
+gw_error gw_sign(gw_algorithm algorithm, gw_key key, gw_bytes message, gw_bytes *signature) {
+    gateway_plugin_crypto_key_t with = lowered(key);
+    plugin_list_u8_t said = list(message);
+    COMPUTED(gateway_plugin_crypto_sign((gateway_plugin_crypto_algorithm_t)algorithm, &with, &said, &got, &error), signature);
+}
+
+gw_error gw_encrypt(gw_cipher cipher, gw_key key, gw_bytes plaintext, gw_bytes associated_data, gw_bytes *ciphertext) {
+    gateway_plugin_crypto_key_t with = lowered(key);
+    plugin_list_u8_t given = list(plaintext), more = list(associated_data);
+    COMPUTED(gateway_plugin_crypto_encrypt((gateway_plugin_crypto_cipher_t)cipher, &with, &given, &more, &got, &error), ciphertext);
+}
+
+gw_error gw_decrypt(gw_cipher cipher, gw_key key, gw_bytes ciphertext, gw_bytes associated_data, gw_bytes *plaintext) {
+    gateway_plugin_crypto_key_t with = lowered(key);
+    plugin_list_u8_t given = list(ciphertext), more = list(associated_data);
+    COMPUTED(gateway_plugin_crypto_decrypt((gateway_plugin_crypto_cipher_t)cipher, &with, &given, &more, &got, &error), plaintext);
+}
+
+gw_error gw_derive_key(gw_hash hash, gw_key key, gw_bytes salt, gw_bytes info, uint32_t length, gw_bytes *derived) {
+    gateway_plugin_crypto_key_t with = lowered(key);
+    plugin_list_u8_t given = list(salt), more = list(info);
+    COMPUTED(gateway_plugin_crypto_derive_key((gateway_plugin_crypto_hash_t)hash, &with, &given, &more, length, &got, &error), derived);
+}
+
+gw_error gw_digest(gw_hash hash, gw_bytes data, gw_bytes *digest) {
+    plugin_list_u8_t given = list(data);
+    COMPUTED(gateway_plugin_crypto_digest((gateway_plugin_crypto_hash_t)hash, &given, &got, &error), digest);
+}
+
+gw_error gw_random_bytes(uint32_t length, gw_bytes *random) {
+    COMPUTED(gateway_plugin_crypto_random_bytes(length, &got, &error), random);
+}
+
 /* ---- Others -------------------------------------------------------------------------------------------------------------- */
 
 void gw_log(gw_level level, const char *message) {
@@ -572,6 +657,18 @@ void gw_observe(const char *histogram, double value, const gw_header_line *lines
     plugin_string_t name = string(histogram);
     gateway_plugin_metrics_labels_t made = labels(lines, count);
     gateway_plugin_metrics_observe(&name, value, &made);
+}
+
+void gw_set_gauge(const char *gauge, double value, const gw_header_line *lines, size_t count) {
+    plugin_string_t name = string(gauge);
+    gateway_plugin_metrics_labels_t made = labels(lines, count);
+    gateway_plugin_metrics_set_gauge(&name, value, &made);
+}
+
+void gw_add_to_gauge(const char *gauge, double by, const gw_header_line *lines, size_t count) {
+    plugin_string_t name = string(gauge);
+    gateway_plugin_metrics_labels_t made = labels(lines, count);
+    gateway_plugin_metrics_add_to_gauge(&name, by, &made);
 }
 
 gw_error gw_secret(const char *name, gw_bytes *value) {

@@ -10,7 +10,7 @@
  * Memory: what these functions give, and what `gw_alloc` and `gw_format` make, is there until the phase has ended, and is never
  * freed by hand. Texts end with a NUL. Configuration is there as long as the instance. One call at a time runs in an instance.
  *
- * The interfaces that are not here (cache, crypto, documents, streams, tcp, attendance, catalogue) are in
+ * The interfaces that are not here (cache, documents, passwords of crypto, streams, tcp, attendance, catalogue) are in
  * `wit/plugin.h` as wit-bindgen makes them; `request.handle` and `response.handle` are what they want. Export functions that
  * this file answers can be defined anew by a plugin: they are weak.
  */
@@ -151,6 +151,11 @@ gw_error gw_remove_header(gw_request request, const char *name);
 /* Notes that live as long as the exchange; NULL if there is none. */
 const char *gw_attribute(gw_request request, const char *key);
 gw_error gw_set_attribute(gw_request request, const char *key, const char *value);
+/* It is no error if there is none. */
+gw_error gw_remove_attribute(gw_request request, const char *key);
+/* The trace that the request belongs to, as a value of `traceparent` (W3C Trace Context §3.2); NULL if there is none. The upstream
+ * gets the same trace identifier. */
+const char *gw_trace_parent(gw_request request);
 
 /* ---- The response -------------------------------------------------------------------------------------------------------- */
 
@@ -182,7 +187,8 @@ typedef enum {
     GW_DEFAULT_RESPONSE_HEADER,
     /* Adds a member to a list of tokens, such as that of `vary`, unless it is there, or `*` is. */
     GW_JOIN_RESPONSE_HEADER,
-    GW_SET_ATTRIBUTE
+    GW_SET_ATTRIBUTE,
+    GW_REMOVE_ATTRIBUTE
 } gw_deed;
 
 typedef struct {
@@ -267,6 +273,52 @@ typedef gateway_plugin_store_quota_t gw_quota;
 typedef gateway_plugin_store_verdict_t gw_verdict;
 gw_error gw_store_take(const char *bucket, const char *key, gw_quota quota, uint32_t cost, gw_verdict *verdict);
 
+/* ---- Cryptography: `imports: [crypto]`; the gateway computes -------------------------------------------------------------- */
+
+/* By their names in JOSE (RFC 7518 §3.1, RFC 8037 §3.1). */
+typedef enum {
+    GW_HS256,
+    GW_HS384,
+    GW_HS512,
+    GW_RS256,
+    GW_RS384,
+    GW_RS512,
+    GW_PS256,
+    GW_PS384,
+    GW_PS512,
+    GW_ES256,
+    GW_ES384,
+    GW_ES512,
+    /* Ed25519. */
+    GW_EDDSA
+} gw_algorithm;
+typedef enum { GW_SHA256, GW_SHA384, GW_SHA512 } gw_hash;
+/* Keys have 16 bytes for GW_AES128_GCM and 32 for the others. */
+typedef enum { GW_AES128_GCM, GW_AES256_GCM, GW_CHACHA20_POLY1305 } gw_cipher;
+
+/* A key's bytes, or, if `secret` is not NULL, the name of a secret. The grant `use` is enough for that: the plugin cannot read such a
+ * secret. */
+typedef struct {
+    gw_bytes bytes;
+    const char *secret;
+} gw_key;
+
+/* This error means: not encrypted with this key and this associated data, or changed since. */
+extern const char gw_not_authentic[];
+
+/* The key is the secret for HMAC, and a public key as SubjectPublicKeyInfo, in DER or PEM, for the others. */
+gw_error gw_verify(gw_algorithm algorithm, gw_key key, gw_bytes message, gw_bytes signature, bool *valid);
+/* The key is the secret for HMAC, and a private key as PKCS#8, in DER or PEM, for the others. */
+gw_error gw_sign(gw_algorithm algorithm, gw_key key, gw_bytes message, gw_bytes *signature);
+/* Gives a random nonce of 12 bytes, the ciphertext, and a tag of 16 bytes. */
+gw_error gw_encrypt(gw_cipher cipher, gw_key key, gw_bytes plaintext, gw_bytes associated_data, gw_bytes *ciphertext);
+gw_error gw_decrypt(gw_cipher cipher, gw_key key, gw_bytes ciphertext, gw_bytes associated_data, gw_bytes *plaintext);
+/* HKDF (RFC 5869). */
+gw_error gw_derive_key(gw_hash hash, gw_key key, gw_bytes salt, gw_bytes info, uint32_t length, gw_bytes *derived);
+gw_error gw_digest(gw_hash hash, gw_bytes data, gw_bytes *digest);
+/* At most 64 KiB. */
+gw_error gw_random_bytes(uint32_t length, gw_bytes *random);
+
 /* ---- Others -------------------------------------------------------------------------------------------------------------- */
 
 /* `imports: [log]`. */
@@ -275,6 +327,9 @@ void gw_log(gw_level level, const char *message);
 /* `imports: [metrics]`; the labels are name, value, name, value, …, `label_count` pairs. */
 void gw_count(const char *counter, uint64_t by, const gw_header_line *labels, size_t label_count);
 void gw_observe(const char *histogram, double value, const gw_header_line *labels, size_t label_count);
+/* A gauge has one value in the gateway: what was set last, and what was added since. */
+void gw_set_gauge(const char *gauge, double value, const gw_header_line *labels, size_t label_count);
+void gw_add_to_gauge(const char *gauge, double by, const gw_header_line *labels, size_t label_count);
 /* `imports: [secrets]`, `imports: [files]`; granted by name. */
 gw_error gw_secret(const char *name, gw_bytes *value);
 gw_error gw_file(const char *name, gw_bytes *content);

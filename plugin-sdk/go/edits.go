@@ -30,6 +30,7 @@ const (
 	// JoinResponseHeader adds a member to a list of tokens, such as that of vary, unless it is there, or * is.
 	JoinResponseHeader
 	SetAttribute
+	RemoveAttribute
 )
 
 // Edit is one change.

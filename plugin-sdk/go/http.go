@@ -74,6 +74,12 @@ func requestAttribute(self int32, key string, ret unsafe.Pointer)
 //go:wasmimport gateway:plugin/http@0.2.0 [method]request.set-attribute
 func requestSetAttribute(self int32, key string, value string, ret unsafe.Pointer)
 
+//go:wasmimport gateway:plugin/http@0.2.0 [method]request.remove-attribute
+func requestRemoveAttribute(self int32, key string, ret unsafe.Pointer)
+
+//go:wasmimport gateway:plugin/http@0.2.0 [method]request.trace-parent
+func requestTraceParent(self int32, ret unsafe.Pointer)
+
 //go:wasmimport gateway:plugin/http@0.2.0 [resource-drop]request
 func requestDrop(self int32)
 
@@ -249,6 +255,19 @@ func (r Request) Attribute(key string) (string, bool) {
 func (r Request) SetAttribute(key, value string) error {
 	requestSetAttribute(r.handle, valid(key), valid(value), at(0))
 	return edited(key)
+}
+
+// RemoveAttribute removes an attribute; it is no error if there is none.
+func (r Request) RemoveAttribute(key string) error {
+	requestRemoveAttribute(r.handle, valid(key), at(0))
+	return edited(key)
+}
+
+// TraceParent is the trace that the request belongs to, as a value of traceparent (W3C Trace Context §3.2). The upstream gets the
+// same trace identifier.
+func (r Request) TraceParent() (string, bool) {
+	requestTraceParent(r.handle, at(0))
+	return optional()
 }
 
 // Response is a response, lent for one phase.

@@ -16,6 +16,12 @@ func metricsAdd(counter string, by uint64, labels unsafe.Pointer, count uint32)
 //go:wasmimport gateway:plugin/metrics@0.2.0 observe
 func metricsObserve(histogram string, value float64, labels unsafe.Pointer, count uint32)
 
+//go:wasmimport gateway:plugin/metrics@0.2.0 set-gauge
+func metricsSetGauge(gauge string, value float64, labels unsafe.Pointer, count uint32)
+
+//go:wasmimport gateway:plugin/metrics@0.2.0 add-to-gauge
+func metricsAddToGauge(gauge string, by float64, labels unsafe.Pointer, count uint32)
+
 //go:wasmimport gateway:plugin/secrets@0.2.0 get
 func secretsGet(name string, ret unsafe.Pointer)
 
@@ -72,6 +78,22 @@ func Observe(histogram string, value float64, labels ...[2]string) {
 	labels = validPairs(labels)
 	list := lower(labels)
 	metricsObserve(valid(histogram), value, unsafe.Pointer(unsafe.SliceData(list)), uint32(len(list)))
+	runtime.KeepAlive(labels)
+}
+
+// SetGauge sets one of the gateway's gauges. Each series has one value in the gateway, the last that any instance set.
+func SetGauge(gauge string, value float64, labels ...[2]string) {
+	labels = validPairs(labels)
+	list := lower(labels)
+	metricsSetGauge(valid(gauge), value, unsafe.Pointer(unsafe.SliceData(list)), uint32(len(list)))
+	runtime.KeepAlive(labels)
+}
+
+// AddToGauge adds to one of the gateway's gauges, or subtracts with a negative number. The first addition counts from 0.
+func AddToGauge(gauge string, by float64, labels ...[2]string) {
+	labels = validPairs(labels)
+	list := lower(labels)
+	metricsAddToGauge(valid(gauge), by, unsafe.Pointer(unsafe.SliceData(list)), uint32(len(list)))
 	runtime.KeepAlive(labels)
 }
 

@@ -24,6 +24,7 @@ export function defaultResponseHeader(name: string, value?: Value): Edit;
 /** Adds a member to a list of tokens, such as that of `vary`, unless it is there, or `*` is. */
 export function joinResponseHeader(name: string, value?: Value): Edit;
 export function setAttribute(key: string, value?: Value): Edit;
+export function removeAttribute(key: string): Edit;
 
 export class Edits {
   /** Up to 256 of them; a plugin may have 16 lists. */

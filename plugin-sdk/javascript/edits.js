@@ -13,6 +13,7 @@ export const removeResponseHeader = removal("remove-response-header");
 export const defaultResponseHeader = named("default-response-header");
 export const joinResponseHeader = named("join-response-header");
 export const setAttribute = named("set-attribute");
+export const removeAttribute = removal("remove-attribute");
 
 /** The name of an edit. */
 function subject({ val }) {

@@ -63,6 +63,7 @@ export interface Fields extends Iterable<[name: string, value: string]> {
 export interface Attributes {
   get(key: string): string | undefined;
   set(key: string, value: string): void;
+  delete(key: string): void;
 }
 
 export interface Request {
@@ -86,6 +87,11 @@ export interface Request {
   readonly clientAddress: string;
   /** Milliseconds since the Unix epoch. */
   readonly receivedAt: number;
+  /**
+   * The trace that the request belongs to, as a value of `traceparent` (W3C Trace Context §3.2). The upstream gets the same trace
+   * identifier.
+   */
+  readonly traceParent: string | undefined;
   /** The name of the route that matched; empty where none did. */
   readonly route: string;
   readonly headers: Fields;

@@ -43,6 +43,9 @@ class Attributes {
   set(key, value) {
     call(key, () => this.#of.setAttribute(plain(key), plain(value)));
   }
+  delete(key) {
+    call(key, () => this.#of.removeAttribute(plain(key)));
+  }
 }
 
 export class Request {
@@ -94,6 +97,9 @@ export class Request {
   }
   get route() {
     return this.handle.route();
+  }
+  get traceParent() {
+    return this.handle.traceParent() ?? undefined;
   }
   get headers() {
     return new Fields(this.handle);

@@ -25,6 +25,7 @@ pub(crate) enum Kind {
     DefaultResponseHeader,
     JoinResponseHeader,
     SetAttribute,
+    RemoveAttribute,
 }
 
 impl Kind {
@@ -45,6 +46,7 @@ impl Kind {
                 Ok(value) => host::edited(request.set_attribute(name, value)),
                 Err(_) => Err(EditError::InvalidSyntax),
             },
+            (Self::RemoveAttribute, _) => host::edited(request.remove_attribute(name)),
             (Self::AppendHeader | Self::SetAttribute, None) => Ok(()),
             _ => return None,
         })
@@ -117,6 +119,11 @@ impl Edit {
     /// As [`Request::set_attribute`].
     pub fn set_attribute(key: impl Into<String>) -> Self {
         Self::new(Kind::SetAttribute, key)
+    }
+
+    /// As [`Request::remove_attribute`]. It takes no value.
+    pub fn remove_attribute(key: impl Into<String>) -> Self {
+        Self::new(Kind::RemoveAttribute, key)
     }
 
     /// With a value that is always the same.

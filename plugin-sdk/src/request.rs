@@ -158,6 +158,22 @@ impl Request {
         host::edited(self.0.set_attribute(key, value))
     }
 
+    /// Removes an attribute; it is no error if there is none. One that says who the client is still keeps stored responses apart.
+    ///
+    /// # Errors
+    ///
+    /// See [`EditError`].
+    pub fn remove_attribute(&self, key: &str) -> Result<(), EditError> {
+        host::edited(self.0.remove_attribute(key))
+    }
+
+    /// The trace that the request belongs to, as a value of `traceparent` (W3C Trace Context §3.2). The upstream gets the same trace
+    /// identifier. If the trace is recorded by the gateway, the parent identifier is that of the span of the present call, and each
+    /// request to an upstream has a span of its own. `None` if tracing is off and the client sent no valid `traceparent`.
+    pub fn trace_parent(&self) -> Option<String> {
+        self.0.trace_parent()
+    }
+
     /// Waits for the whole body. A later call returns the same bytes.
     ///
     /// A plugin that calls this, or one of its three siblings, has its route's bodies buffered, up to the

@@ -16,7 +16,7 @@ pub fn get(name: &str) -> Result<Vec<u8>, SecretError> {
 /// Why a secret could not be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SecretError {
-    /// No such secret, or not granted.
+    /// No such secret, or not granted, or granted with `use`: such a secret is a [key](crate::crypto::Key) and cannot be read.
     Denied(String),
     /// The operator named a source that has no value.
     Missing,

@@ -33,6 +33,8 @@ pub enum Item {
     Attribute(String),
     /// As [`Request::path_parameter`].
     PathParameter(String),
+    /// As [`Response::status`], in three digits; missing where there is no response.
+    ResponseStatus,
 }
 
 /// Things that are read together: one call into the gateway instead of one for each. Made once, in

@@ -5,10 +5,11 @@ use std::time::Duration;
 use plugin_sdk::{
     BodyError, Decision, Edit, EditError, Edits, Error, Observer, Outcome, Plugin, Problem, Problems, Reply, Request,
     RequestFilter, Response, ResponseFilter,
-    crypto::{self, Algorithm, CryptoError},
+    crypto::{self, Algorithm, CryptoError, HashFunction, Key},
     http_client::{Call, CallError},
     log::Level,
-    metrics, secrets,
+    metrics,
+    secrets::{self, SecretError},
     serde_json::{Value, json},
     store::{Bucket, Counting, Place, Quota, Step, StoreError},
     testkit::{TestExchange, TestHost, TestPlugin, TestRequest, TestResponse, config_schema},
@@ -316,6 +317,68 @@ fn signatures_are_really_checked() {
         assert_eq!("EdDSA".parse(), Ok(Algorithm::EdDsa));
         assert_eq!("none".parse::<Algorithm>(), Err(CryptoError::Unsupported));
     });
+}
+
+#[test]
+fn a_secret_to_use_is_a_key_and_cannot_be_read() {
+    let host = TestHost::new();
+    host.set_secret_to_use("key", "s3cret");
+    host.set_secret("both", "s3cret");
+    host.run(|| {
+        let tag = crypto::sign(Algorithm::Hs512, Key::Secret("key"), b"message")?;
+        assert_eq!(tag, crypto::sign(Algorithm::Hs512, b"s3cret", b"message")?);
+        assert!(crypto::verify(Algorithm::Hs512, Key::Secret("both"), b"message", &tag)?);
+        assert!(matches!(secrets::get("key"), Err(SecretError::Denied(_))));
+        assert_eq!(secrets::get("both"), Ok(b"s3cret".to_vec()));
+        assert_eq!(
+            crypto::sign(Algorithm::Hs512, Key::Secret("none"), b""),
+            Err(CryptoError::Missing("none".to_owned()))
+        );
+        host.deny("key");
+        assert_eq!(
+            crypto::derive_key(HashFunction::Sha256, Key::Secret("key"), b"", b"", 16),
+            Err(CryptoError::Denied("key".to_owned()))
+        );
+        Ok::<(), CryptoError>(())
+    })
+    .expect("both are keys");
+    // No log has them.
+    assert_eq!(format!("{:?} {:?}", Key::from(b"s3cret"), Key::Secret("key")), "Bytes(6 bytes) Secret(\"key\")");
+}
+
+#[test]
+fn a_gauge_is_set_and_added_to() {
+    let host = TestHost::new();
+    host.run(|| {
+        metrics::add_to_gauge("open", 2.0, &[("a", "b")]);
+        metrics::add_to_gauge("open", -0.5, &[("a", "b")]);
+        metrics::set_gauge("open", 7.0, &[]);
+        metrics::set_gauge("open", f64::NAN, &[]);
+    });
+    assert_eq!((host.gauge("open", &[("a", "b")]), host.gauge("open", &[])), (Some(1.5), Some(7.0)));
+    assert_eq!(host.gauge("other", &[]), None);
+}
+
+#[test]
+fn an_attribute_is_removed_by_the_rules_of_setting_one() {
+    let host = TestHost::new();
+    let mut plugin = puppet(&host, |request| {
+        request.set_attribute("a", "1")?;
+        request.set_attribute("b", "2")?;
+        request.remove_attribute("a")?;
+        request.remove_attribute("never-set")?;
+        Edits::new(&[Edit::remove_attribute("b")]).make(request, None, [])?;
+        assert_eq!(request.remove_attribute("gateway.upstream"), Err(EditError::Forbidden));
+        assert_eq!(request.remove_attribute("a b"), Err(EditError::InvalidSyntax));
+        request.set_attribute("trace", &request.trace_parent().unwrap_or_default())?;
+        Ok(Decision::Next)
+    });
+    let exchange = plugin.request(TestRequest::get("/").trace_parent("00-1"));
+    assert_eq!(
+        (exchange.attribute("a"), exchange.attribute("b"), exchange.attribute("trace")),
+        (None, None, Some("00-1"))
+    );
+    assert_eq!(plugin.request(TestRequest::get("/")).attribute("trace"), Some(""));
 }
 
 #[test]

@@ -47,7 +47,14 @@ impl World {
         let settings = Settings {
             name: "benched".into(),
             config,
-            grants: Grants { upstreams: all(), store: all(), secrets: all(), sinks: all(), files: all() },
+            grants: Grants {
+                upstreams: all(),
+                store: all(),
+                secrets: all(),
+                secrets_to_use: all(),
+                sinks: all(),
+                files: all(),
+            },
             limits: PluginLimits { memory: 64 << 20, time: Duration::from_secs(1), instances: 4, max_calls: 0 },
             isolation,
             standard: true,

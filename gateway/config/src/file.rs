@@ -183,12 +183,32 @@ pub(super) struct Grants {
     /// Buckets of the store.
     #[schemars(with = "Option<Vec<Name>>")]
     pub store: Option<Vec<Part<String>>>,
-    /// Secrets that it may read.
-    pub secrets: Option<Vec<Part<String>>>,
+    /// Secrets, as a list of those that it may read, or as a mapping that says what it may do with each: `read`, or `use` for one
+    /// that is only a key for the gateway's cryptography.
+    pub secrets: Option<SecretGrants>,
     /// Sinks that it may write to.
     pub sinks: Option<Vec<Part<String>>>,
     /// Files that it may read.
     pub files: Option<Vec<Part<String>>>,
+}
+
+/// Secrets that a plugin may read, or what it may do with each.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum SecretGrants {
+    Names(Vec<Part<String>>),
+    Access(BTreeMap<String, Part<SecretAccess>>),
+}
+
+/// What a plugin may do with a secret.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum SecretAccess {
+    /// Read it, and use it as a key.
+    #[default]
+    Read,
+    /// Use it as a key for signatures, encryption and derived keys, without reading it.
+    Use,
 }
 
 /// A plugin's name, or its name and configuration.

@@ -123,16 +123,29 @@ impl Entry {
             self.imports.difference(&other.imports).map(|import| format!("imports {import}")).collect();
         let none = BTreeSet::new();
         for (kind, names) in &self.grants {
-            let before = other.grants.get(kind).unwrap_or(&none);
-            more.extend(names.difference(before).map(|name| format!("is granted `{name}` of {kind}")));
+            let of = |kind: &str| other.grants.get(kind).unwrap_or(&none);
+            // What can be read can be used.
+            let contains = |name: &str| of(kind).contains(name) || (kind == TO_USE && of("secrets").contains(name));
+            let beyond = names.iter().filter(|name| !contains(name));
+            more.extend(beyond.map(|name| format!("is granted `{name}` of {kind}")));
         }
         more
     }
 }
 
+/// The secrets that a plugin can use as keys and cannot read.
+const TO_USE: &str = "secrets-to-use";
+
 fn granted(grants: &Grants) -> BTreeMap<String, BTreeSet<String>> {
-    let Grants { upstreams, store, secrets, sinks, files } = grants;
-    let all = [("upstreams", upstreams), ("store", store), ("secrets", secrets), ("sinks", sinks), ("files", files)];
+    let Grants { upstreams, store, secrets, secrets_to_use, sinks, files } = grants;
+    let all = [
+        ("upstreams", upstreams),
+        ("store", store),
+        ("secrets", secrets),
+        (TO_USE, secrets_to_use),
+        ("sinks", sinks),
+        ("files", files),
+    ];
     let names = |names: &Names| -> BTreeSet<String> {
         match names {
             // As it is typed nowhere.
@@ -265,5 +278,19 @@ mod tests {
         assert_eq!(entry(&["http"], &[]).beyond(&before), [""; 0]);
         let more = entry(&["http", "store"], &["visits", "sums"]).beyond(&before);
         assert_eq!(more, ["imports store", "is granted `sums` of store"]);
+    }
+
+    #[test]
+    fn reading_a_secret_is_more_than_using_it() {
+        let entry = |kind: &str| {
+            let grants = BTreeMap::from([(kind.to_owned(), BTreeSet::from(["key".to_owned()]))]);
+            Entry { grants, ..Entry::default() }
+        };
+        let (read, to_use) = (entry("secrets"), entry("secrets-to-use"));
+        assert_eq!(to_use.beyond(&read), [""; 0]);
+        assert_eq!(read.beyond(&to_use), ["is granted `key` of secrets"]);
+        assert_eq!(to_use.beyond(&Entry::default()), ["is granted `key` of secrets-to-use"]);
+        let names = Names::Only(vec!["key".to_owned()]);
+        assert_eq!(granted(&Grants { secrets_to_use: names, ..Grants::default() }), to_use.grants);
     }
 }

@@ -238,6 +238,9 @@ fn plugins_have_the_grants_that_the_file_gives_them() {
     assert_eq!(jwt.component, ComponentSource::Builtin("jwt".to_owned()));
     assert_eq!((&jwt.grants.store, &jwt.grants.sinks), (&Names::All, &Names::All));
     assert!(jwt.grants.secrets.allows("OTHER") && jwt.grants.upstreams.is_empty());
+    assert!(jwt.grants.allows_use("OTHER") && jwt.grants.allows_use("TOKEN") && !jwt.grants.allows_use("others"));
+    assert!(!jwt.grants.secrets.allows("TOKEN"), "what can be used cannot be read");
+    assert!(geo.grants.secrets.allows("TOKEN") && geo.grants.allows_use("TOKEN") && !geo.grants.allows_use("OTHER"));
     assert_eq!(config.plugins["rate-limit"].limits.time, Duration::from_millis(5));
     assert_eq!(config.plugins["access-log"].limits.time, Duration::from_millis(50));
     let uses: Vec<_> = config.routes[0].plugins.iter().map(|u| (&*u.plugin.name, u.on_error)).collect();

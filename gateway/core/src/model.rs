@@ -178,9 +178,19 @@ pub enum ComponentSource {
 pub struct Grants {
     pub upstreams: Names,
     pub store: Names,
+    /// Secrets that it can read.
     pub secrets: Names,
+    /// Secrets that the gateway uses as keys for it, and that it cannot read.
+    pub secrets_to_use: Names,
     pub sinks: Names,
     pub files: Names,
+}
+
+impl Grants {
+    /// Whether a secret can be a key. One that can be read is no better kept by denying this.
+    pub fn allows_use(&self, secret: &str) -> bool {
+        self.secrets_to_use.allows(secret) || self.secrets.allows(secret)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

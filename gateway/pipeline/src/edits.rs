@@ -113,6 +113,15 @@ impl Exchange {
         self.attributes.set(key, value, identified_by);
         Ok(())
     }
+
+    /// Removes an attribute, by the rules of setting one.
+    pub fn remove_attribute(&mut self, key: &str) -> Result<(), EditError> {
+        Attributes::permit(key, self.phase)?;
+        Attributes::check_key(key)?;
+        self.before();
+        self.attributes.remove(key);
+        Ok(())
+    }
 }
 
 impl Editable for Exchange {
@@ -126,6 +135,10 @@ impl Editable for Exchange {
 
     fn set_attribute(&mut self, key: &str, value: &str) -> Result<(), EditError> {
         Self::set_attribute(self, key, value)
+    }
+
+    fn remove_attribute(&mut self, key: &str) -> Result<(), EditError> {
+        Self::remove_attribute(self, key)
     }
 
     fn has_response(&self) -> bool {

@@ -13,7 +13,7 @@ use gateway_http::{
     parameters::Parameters,
     secured::Secured,
 };
-use gateway_telemetry::trace::Trace;
+use gateway_telemetry::trace::{self, Trace};
 use http::{HeaderMap, HeaderValue, Version, uri::PathAndQuery};
 use smallvec::SmallVec;
 
@@ -244,6 +244,15 @@ impl Exchange {
     /// All attributes, in the order in which they were first set.
     pub fn attributes(&self) -> impl Iterator<Item = (&str, &str)> {
         self.attributes.iter().map(|attribute| (attribute.key.as_str(), attribute.value.as_str()))
+    }
+
+    /// The trace that the request belongs to, as a value of `traceparent`: at the span of the present call if it is recorded here,
+    /// otherwise as it is forwarded to the upstream.
+    pub fn trace_parent(&self) -> Option<HeaderValue> {
+        match &self.trace {
+            Some(trace) => Some(trace.header()),
+            None => trace::parent_of(&self.request.headers),
+        }
     }
 
     /// Path and query as they were when the request phase began.

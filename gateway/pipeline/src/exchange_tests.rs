@@ -111,6 +111,30 @@ fn attributes_are_bounded_in_number_and_bytes() {
 }
 
 #[test]
+fn a_removed_attribute_is_gone_and_still_tells_clients_apart() {
+    let mut exchange = slot();
+    exchange.set_attribute("jwt.sub", "anna").unwrap();
+    exchange.set_attribute("note", "x").unwrap();
+    for key in ["jwt.sub", "note", "never-set"] {
+        exchange.remove_attribute(key).unwrap();
+    }
+    assert_eq!((exchange.attribute("jwt.sub"), exchange.attributes().count()), (None, 0));
+    let traits: Vec<_> = exchange.traits().unwrap().map(|known| (known.name, known.value)).collect();
+    assert_eq!(traits, [("jwt.sub", &b"anna"[..])]);
+    assert_eq!(exchange.remove_attribute("tls.version"), Err(EditError::Forbidden));
+    assert_eq!(exchange.remove_attribute("a b"), Err(EditError::InvalidSyntax));
+    exchange.begin_transaction();
+    exchange.set_attribute("note", "y").unwrap();
+    exchange.commit();
+    exchange.begin_transaction();
+    exchange.remove_attribute("note").unwrap();
+    exchange.roll_back();
+    assert_eq!(exchange.attribute("note"), Some("y"), "removed by a call that was skipped");
+    exchange.phase = Phase::Complete;
+    assert_eq!(exchange.remove_attribute("note"), Err(EditError::Forbidden));
+}
+
+#[test]
 fn what_is_rolled_back_is_as_it_was_and_what_is_committed_stays() {
     let mut exchange = slot();
     exchange.begin_transaction();

@@ -73,7 +73,7 @@ impl Exchange {
         let authorization = authorization.map(move |value| of_client("authorization", value.as_bytes()));
         let certificate = self.secured.as_ref().and_then(|secured| secured.attribute("tls.client.fingerprint"));
         let certificate = certificate.map(|print| of_client("certificate", print.as_bytes()));
-        let attributes = self.attributes.iter().filter(|attribute| attribute.key != SHARING);
+        let attributes = self.attributes.identifying().filter(|attribute| attribute.key != SHARING);
         let attributes = attributes.filter_map(|attribute| {
             let source = TraitSource::Stage(attribute.identified_by?);
             Some(Trait { name: &attribute.key, value: attribute.value.as_bytes(), source })

@@ -58,6 +58,13 @@ pub trait Editable {
     /// The edit is refused.
     fn set_attribute(&mut self, key: &str, value: &str) -> Result<(), EditError>;
 
+    /// Removes an attribute.
+    ///
+    /// # Errors
+    ///
+    /// The edit is refused.
+    fn remove_attribute(&mut self, key: &str) -> Result<(), EditError>;
+
     /// Whether there is a response.
     fn has_response(&self) -> bool;
 }
@@ -85,6 +92,9 @@ enum Prepared {
     Attribute {
         key: String,
         value: Source<String>,
+    },
+    AttributeRemoval {
+        key: String,
     },
     /// Not the name or the value of any header, or no text.
     Never {
@@ -208,6 +218,11 @@ impl Edit {
             Some(Err(_)) => Prepared::Never { takes_value: false },
         })
     }
+
+    /// Removes an attribute. It takes no value.
+    pub fn attribute_removal(key: String) -> Self {
+        Self(Prepared::AttributeRemoval { key })
+    }
 }
 
 impl Prepared {
@@ -228,6 +243,7 @@ impl Prepared {
                 let value = value.value(given, |value| value.as_str(), |value| std::str::from_utf8(value).ok())?;
                 value.map_or(Ok(()), |value| exchange.set_attribute(key, value))
             }
+            Self::AttributeRemoval { key } => exchange.remove_attribute(key),
             Self::Never { takes_value } => {
                 if *takes_value {
                     given.next();

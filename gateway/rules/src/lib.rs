@@ -2,7 +2,7 @@
 //!
 //! The gateway applies them, and so does the test kit of the SDK, so that a plugin that passes its tests passes in the gateway. The
 //! crate knows neither sockets nor WebAssembly, and depends on nothing but `http`. With the feature `config`, types that the
-//! gateway's configuration names can be read from it; the feature `crypto` adds signatures and passwords.
+//! gateway's configuration names can be read from it; the feature `crypto` adds cryptography.
 
 #![deny(missing_docs)]
 #![warn(unreachable_pub)]

@@ -251,7 +251,7 @@ impl Catalog for Components<'_> {
         let prepared = self.prepare(plugin, config).map_err(whole)?;
         prepared.try_configure(&self.shared).map_err(|problems| {
             // A plugin that prints invalid input prints it into the log.
-            let granted = self.shared.secrets.iter().filter(|(name, _)| plugin.grants.secrets.allows(name));
+            let granted = self.shared.secrets.iter().filter(|(name, _)| plugin.grants.allows_use(name));
             let redaction =
                 Redaction::of(granted.filter_map(|(_, value)| str::from_utf8(value).ok().map(str::to_owned)));
             let told = |plugin::Problem { pointer, message }| PluginProblem {

@@ -57,7 +57,7 @@ const CAPABILITIES: [(&str, &str); 15] = [
     ("gateway:plugin/bodies@", "read and replace bodies, which are then buffered"),
     ("gateway:plugin/log@", "write to the gateway's log"),
     ("gateway:plugin/metrics@", "count and measure"),
-    ("gateway:plugin/crypto@", "verify signatures and passwords"),
+    ("gateway:plugin/crypto@", "sign, verify and encrypt, also with secrets that are granted, and verify passwords"),
     ("gateway:plugin/sinks@", "write lines to sinks that are granted"),
     ("gateway:plugin/store@", "keep state in buckets that are granted"),
     ("gateway:plugin/http-client@", "call upstreams that are granted"),

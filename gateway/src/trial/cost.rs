@@ -115,7 +115,14 @@ impl World {
         let settings = Settings {
             name: super::PLUGIN.into(),
             config,
-            grants: Grants { upstreams: all(), store: all(), secrets: all(), sinks: all(), files: all() },
+            grants: Grants {
+                upstreams: all(),
+                store: all(),
+                secrets: all(),
+                secrets_to_use: all(),
+                sinks: all(),
+                files: all(),
+            },
             limits: PluginLimits { memory: 256 << 20, time: Duration::from_secs(10), instances: 64, max_calls: 0 },
             isolation,
             standard: false,

@@ -159,4 +159,14 @@ impl PluginMetrics {
     pub fn observe(&self, histogram: &str, value: f64, labels: &[(String, String)]) {
         self.series.observe(histogram, value, labels);
     }
+
+    /// Sets the plugin's own gauge `gateway_plugin_NAME`.
+    pub fn set_gauge(&self, gauge: &str, value: f64, labels: &[(String, String)]) {
+        self.series.set(gauge, value, labels);
+    }
+
+    /// Adds to the plugin's own gauge `gateway_plugin_NAME`.
+    pub fn add_to_gauge(&self, gauge: &str, by: f64, labels: &[(String, String)]) {
+        self.series.add_to_gauge(gauge, by, labels);
+    }
 }

@@ -380,12 +380,14 @@ fn made_by_plugins(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
         let metric_type = match kind {
             Kind::Counter => MetricType::Counter,
             Kind::Histogram => MetricType::Histogram,
+            Kind::Gauge => MetricType::Gauge,
         };
         let mut family = page.0.encode_descriptor(&name, "Made by a plugin", None, metric_type)?;
         for sample in samples {
             match &sample.value {
                 Value::Counter(value) => counter(&mut family, &sample.labels, *value)?,
                 Value::Histogram(value) => histogram(&mut family, &sample.labels, value)?,
+                Value::Gauge(value) => family.encode_family(&sample.labels)?.encode_gauge(value)?,
             }
         }
     }

@@ -29,6 +29,7 @@ const BOUNDS: [f64; 15] =
 pub(super) enum Kind {
     Counter,
     Histogram,
+    Gauge,
 }
 
 /// All plugins' series.
@@ -53,6 +54,7 @@ pub(super) struct Series {
 pub(super) enum Value {
     Counter(u64),
     Histogram(Histogram),
+    Gauge(f64),
 }
 
 /// One series for a scrape: labels and value.
@@ -139,12 +141,34 @@ impl Series {
         });
     }
 
+    pub(super) fn set(&self, name: &str, set: f64, labels: &[(String, String)]) {
+        self.change(name, set, labels, |_| set);
+    }
+
+    pub(super) fn add_to_gauge(&self, name: &str, by: f64, labels: &[(String, String)]) {
+        self.change(name, by, labels, |value| value + by);
+    }
+
+    fn change(&self, name: &str, given: f64, labels: &[(String, String)], next: impl FnOnce(f64) -> f64) {
+        if !given.is_finite() {
+            self.dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        self.update(name, Kind::Gauge, labels, |value| {
+            if let Value::Gauge(gauge) = value {
+                // Sums beyond what a number can be stay where they are.
+                let next = next(*gauge);
+                *gauge = if next.is_finite() { next } else { *gauge };
+            }
+        });
+    }
+
     fn update(&self, name: &str, kind: Kind, labels: &[(String, String)], change: impl FnOnce(&mut Value)) {
         let updated = compose(name, labels).is_some_and(|key| {
             let mut values = lock(&self.values);
             if let Some(value) = values.get_mut(key.as_str()) {
                 // The name is part of the key, but it may be another kind's.
-                let same = matches!(value, Value::Counter(_)) == (kind == Kind::Counter);
+                let same = value.kind() == kind;
                 if same {
                     change(value);
                 }
@@ -191,11 +215,22 @@ impl Kind {
     fn zero(self) -> Value {
         match self {
             Self::Counter => Value::Counter(0),
+            Self::Gauge => Value::Gauge(0.0),
             Self::Histogram => Value::Histogram(Histogram {
                 sum: 0.0,
                 count: 0,
                 buckets: BOUNDS.iter().chain([&f64::INFINITY]).map(|&bound| (bound, 0)).collect(),
             }),
+        }
+    }
+}
+
+impl Value {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Counter(_) => Kind::Counter,
+            Self::Histogram(_) => Kind::Histogram,
+            Self::Gauge(_) => Kind::Gauge,
         }
     }
 }
@@ -262,7 +297,7 @@ mod tests {
     fn counter(all: &AllSeries, name: &str, index: usize) -> u64 {
         match all.samples()[name].1[index].value {
             Value::Counter(value) => value,
-            Value::Histogram(_) => panic!("{name} is a histogram"),
+            ref other => panic!("{name} is {other:?}"),
         }
     }
 
@@ -291,6 +326,33 @@ mod tests {
         all.of("q").observe("x", 1.0, &[]);
         assert_eq!(all.dropped(), [("p".into(), 1), ("q".into(), 1)]);
         assert_eq!(all.samples()["x"].1.len(), 1);
+    }
+
+    #[test]
+    fn a_gauge_is_what_was_set_last_and_what_was_added_since() {
+        let all = AllSeries::default();
+        let (one, other) = (all.of("p"), all.of("p"));
+        let value = |index: usize| match all.samples()["depth"].1[index].value {
+            Value::Gauge(value) => value,
+            ref other => panic!("{other:?}"),
+        };
+        one.add_to_gauge("depth", 2.5, &[]);
+        other.add_to_gauge("depth", -4.0, &[]);
+        assert_eq!(value(0), -1.5);
+        one.set("depth", 7.0, &[]);
+        other.add_to_gauge("depth", 1.0, &[]);
+        assert_eq!(value(0), 8.0);
+        one.set("depth", f64::MAX, &[]);
+        one.add_to_gauge("depth", f64::MAX, &[]);
+        assert_eq!(value(0), f64::MAX);
+        for (dropped, bad) in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY].into_iter().enumerate() {
+            one.set("depth", bad, &[]);
+            assert_eq!(all.dropped(), [("p".into(), dropped as u64 + 1)]);
+        }
+        one.add("depth", 1, &[]);
+        one.observe("depth", 1.0, &[]);
+        one.set("count_total", 1.0, &[]);
+        assert_eq!((value(0), all.samples().len(), all.dropped()), (f64::MAX, 1, vec![("p".into(), 6)]));
     }
 
     #[test]

@@ -71,6 +71,12 @@ extern void __wasm_import_gateway_plugin_http_method_request_attribute(int32_t, 
 __attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.set-attribute")))
 extern void __wasm_import_gateway_plugin_http_method_request_set_attribute(int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.remove-attribute")))
+extern void __wasm_import_gateway_plugin_http_method_request_remove_attribute(int32_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]request.trace-parent")))
+extern void __wasm_import_gateway_plugin_http_method_request_trace_parent(int32_t, uint8_t *);
+
 __attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]response.status")))
 extern int32_t __wasm_import_gateway_plugin_http_method_response_status(int32_t);
 
@@ -155,6 +161,12 @@ extern void __wasm_import_gateway_plugin_metrics_add(uint8_t *, size_t, int64_t,
 
 __attribute__((__import_module__("gateway:plugin/metrics@0.2.0"), __import_name__("observe")))
 extern void __wasm_import_gateway_plugin_metrics_observe(uint8_t *, size_t, double, uint8_t *, size_t);
+
+__attribute__((__import_module__("gateway:plugin/metrics@0.2.0"), __import_name__("set-gauge")))
+extern void __wasm_import_gateway_plugin_metrics_set_gauge(uint8_t *, size_t, double, uint8_t *, size_t);
+
+__attribute__((__import_module__("gateway:plugin/metrics@0.2.0"), __import_name__("add-to-gauge")))
+extern void __wasm_import_gateway_plugin_metrics_add_to_gauge(uint8_t *, size_t, double, uint8_t *, size_t);
 
 // Imported Functions from `gateway:plugin/store@0.2.0`
 
@@ -241,7 +253,25 @@ extern void __wasm_import_gateway_plugin_cache_recall(int32_t, uint8_t *);
 // Imported Functions from `gateway:plugin/crypto@0.2.0`
 
 __attribute__((__import_module__("gateway:plugin/crypto@0.2.0"), __import_name__("verify")))
-extern void __wasm_import_gateway_plugin_crypto_verify(int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_gateway_plugin_crypto_verify(int32_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("gateway:plugin/crypto@0.2.0"), __import_name__("sign")))
+extern void __wasm_import_gateway_plugin_crypto_sign(int32_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("gateway:plugin/crypto@0.2.0"), __import_name__("encrypt")))
+extern void __wasm_import_gateway_plugin_crypto_encrypt(int32_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("gateway:plugin/crypto@0.2.0"), __import_name__("decrypt")))
+extern void __wasm_import_gateway_plugin_crypto_decrypt(int32_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("gateway:plugin/crypto@0.2.0"), __import_name__("derive-key")))
+extern void __wasm_import_gateway_plugin_crypto_derive_key(int32_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("gateway:plugin/crypto@0.2.0"), __import_name__("digest")))
+extern void __wasm_import_gateway_plugin_crypto_digest(int32_t, uint8_t *, size_t, uint8_t *);
+
+__attribute__((__import_module__("gateway:plugin/crypto@0.2.0"), __import_name__("random-bytes")))
+extern void __wasm_import_gateway_plugin_crypto_random_bytes(int32_t, uint8_t *);
 
 __attribute__((__import_module__("gateway:plugin/crypto@0.2.0"), __import_name__("verify-password")))
 extern void __wasm_import_gateway_plugin_crypto_verify_password(uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *);
@@ -655,6 +685,10 @@ void gateway_plugin_http_edit_free(gateway_plugin_http_edit_t *ptr) {
     }
     case 8: {
       gateway_plugin_http_named_free(&ptr->val.set_attribute);
+      break;
+    }
+    case 9: {
+      plugin_string_free(&ptr->val.remove_attribute);
       break;
     }
   }
@@ -1144,10 +1178,38 @@ void gateway_plugin_cache_result_bool_cache_error_free(gateway_plugin_cache_resu
   }
 }
 
+void gateway_plugin_crypto_key_free(gateway_plugin_crypto_key_t *ptr) {
+  switch ((int32_t) ptr->tag) {
+    case 0: {
+      plugin_list_u8_free(&ptr->val.bytes);
+      break;
+    }
+    case 1: {
+      plugin_string_free(&ptr->val.secret);
+      break;
+    }
+  }
+}
+
 void gateway_plugin_crypto_crypto_error_free(gateway_plugin_crypto_crypto_error_t *ptr) {
   switch ((int32_t) ptr->tag) {
     case 0: {
+      plugin_string_free(&ptr->val.denied);
+      break;
+    }
+    case 1: {
+      plugin_string_free(&ptr->val.missing);
+      break;
+    }
+    case 2: {
       plugin_string_free(&ptr->val.malformed_key);
+      break;
+    }
+    case 4: {
+      break;
+    }
+    case 6: {
+      plugin_string_free(&ptr->val.other);
       break;
     }
   }
@@ -1164,6 +1226,14 @@ void gateway_plugin_crypto_password_error_free(gateway_plugin_crypto_password_er
 
 void gateway_plugin_crypto_result_bool_crypto_error_free(gateway_plugin_crypto_result_bool_crypto_error_t *ptr) {
   if (!ptr->is_err) {
+  } else {
+    gateway_plugin_crypto_crypto_error_free(&ptr->val.err);
+  }
+}
+
+void gateway_plugin_crypto_result_list_u8_crypto_error_free(gateway_plugin_crypto_result_list_u8_crypto_error_t *ptr) {
+  if (!ptr->is_err) {
+    plugin_list_u8_free(&ptr->val.ok);
   } else {
     gateway_plugin_crypto_crypto_error_free(&ptr->val.err);
   }
@@ -1767,6 +1837,66 @@ bool gateway_plugin_http_method_request_set_attribute(gateway_plugin_http_borrow
     *err = result.val.err;
     return 0;
   }
+}
+
+bool gateway_plugin_http_method_request_remove_attribute(gateway_plugin_http_borrow_request_t self, plugin_string_t *key, gateway_plugin_http_edit_error_t *err) {
+  __attribute__((__aligned__(1)))
+  uint8_t ret_area[2];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gateway_plugin_http_method_request_remove_attribute((self).__handle, (uint8_t *) (*key).ptr, (*key).len, ptr);
+  gateway_plugin_http_result_void_edit_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gateway_plugin_http_edit_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + 1));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gateway_plugin_http_method_request_trace_parent(gateway_plugin_http_borrow_request_t self, plugin_string_t *ret) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(3*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gateway_plugin_http_method_request_trace_parent((self).__handle, ptr);
+  plugin_option_string_t option;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      option.is_some = false;
+      break;
+    }
+    case 1: {
+      option.is_some = true;
+      option.val = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+  }
+  *ret = option.val;
+  return option.is_some;
 }
 
 uint16_t gateway_plugin_http_method_response_status(gateway_plugin_http_borrow_response_t self) {
@@ -2523,6 +2653,14 @@ void gateway_plugin_metrics_add(plugin_string_t *counter, uint64_t by, gateway_p
 
 void gateway_plugin_metrics_observe(plugin_string_t *histogram, double value, gateway_plugin_metrics_labels_t *labels) {
   __wasm_import_gateway_plugin_metrics_observe((uint8_t *) (*histogram).ptr, (*histogram).len, value, (uint8_t *) (*labels).ptr, (*labels).len);
+}
+
+void gateway_plugin_metrics_set_gauge(plugin_string_t *gauge, double value, gateway_plugin_metrics_labels_t *labels) {
+  __wasm_import_gateway_plugin_metrics_set_gauge((uint8_t *) (*gauge).ptr, (*gauge).len, value, (uint8_t *) (*labels).ptr, (*labels).len);
+}
+
+void gateway_plugin_metrics_add_to_gauge(plugin_string_t *gauge, double by, gateway_plugin_metrics_labels_t *labels) {
+  __wasm_import_gateway_plugin_metrics_add_to_gauge((uint8_t *) (*gauge).ptr, (*gauge).len, by, (uint8_t *) (*labels).ptr, (*labels).len);
 }
 
 bool gateway_plugin_store_get(plugin_string_t *bucket, plugin_string_t *key, plugin_option_list_u8_t *ret, gateway_plugin_store_store_error_t *err) {
@@ -3666,28 +3804,490 @@ bool gateway_plugin_cache_recall(gateway_plugin_cache_borrow_request_t request, 
   return option.is_some;
 }
 
-bool gateway_plugin_crypto_verify(gateway_plugin_crypto_algorithm_t algorithm, plugin_list_u8_t *key, plugin_list_u8_t *message, plugin_list_u8_t *signature, bool *ret, gateway_plugin_crypto_crypto_error_t *err) {
-  __attribute__((__aligned__(sizeof(void*))))
-  uint8_t ret_area[(4*sizeof(void*))];
+bool gateway_plugin_crypto_verify(gateway_plugin_crypto_algorithm_t algorithm, gateway_plugin_crypto_key_t *key, plugin_list_u8_t *message, plugin_list_u8_t *signature, bool *ret, gateway_plugin_crypto_crypto_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(16+2*sizeof(void*))];
+  int32_t variant;
+  uint8_t * variant1;
+  size_t variant2;
+  switch ((int32_t) (*key).tag) {
+    case 0: {
+      const plugin_list_u8_t *payload = &(*key).val.bytes;
+      variant = 0;
+      variant1 = (uint8_t *) (*payload).ptr;
+      variant2 = (*payload).len;
+      break;
+    }
+    case 1: {
+      const plugin_string_t *payload0 = &(*key).val.secret;
+      variant = 1;
+      variant1 = (uint8_t *) (*payload0).ptr;
+      variant2 = (*payload0).len;
+      break;
+    }
+  }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_gateway_plugin_crypto_verify((int32_t) algorithm, (uint8_t *) (*key).ptr, (*key).len, (uint8_t *) (*message).ptr, (*message).len, (uint8_t *) (*signature).ptr, (*signature).len, ptr);
+  __wasm_import_gateway_plugin_crypto_verify((int32_t) algorithm, variant, variant1, variant2, (uint8_t *) (*message).ptr, (*message).len, (uint8_t *) (*signature).ptr, (*signature).len, ptr);
   gateway_plugin_crypto_result_bool_crypto_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
-      result.val.ok = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      result.val.ok = (int32_t) *((uint8_t*) (ptr + 8));
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gateway_plugin_crypto_crypto_error_t variant3;
+      variant3.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant3.tag) {
+        case 0: {
+          variant3.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          variant3.val.missing = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          variant3.val.malformed_key = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant3.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
+          break;
+        }
+        case 5: {
+          break;
+        }
+        case 6: {
+          variant3.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant3;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gateway_plugin_crypto_sign(gateway_plugin_crypto_algorithm_t algorithm, gateway_plugin_crypto_key_t *key, plugin_list_u8_t *message, plugin_list_u8_t *ret, gateway_plugin_crypto_crypto_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(16+2*sizeof(void*))];
+  int32_t variant;
+  uint8_t * variant1;
+  size_t variant2;
+  switch ((int32_t) (*key).tag) {
+    case 0: {
+      const plugin_list_u8_t *payload = &(*key).val.bytes;
+      variant = 0;
+      variant1 = (uint8_t *) (*payload).ptr;
+      variant2 = (*payload).len;
+      break;
+    }
+    case 1: {
+      const plugin_string_t *payload0 = &(*key).val.secret;
+      variant = 1;
+      variant1 = (uint8_t *) (*payload0).ptr;
+      variant2 = (*payload0).len;
+      break;
+    }
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gateway_plugin_crypto_sign((int32_t) algorithm, variant, variant1, variant2, (uint8_t *) (*message).ptr, (*message).len, ptr);
+  gateway_plugin_crypto_result_list_u8_crypto_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + 8))), (*((size_t*) (ptr + (8+1*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gateway_plugin_crypto_crypto_error_t variant3;
+      variant3.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant3.tag) {
+        case 0: {
+          variant3.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          variant3.val.missing = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          variant3.val.malformed_key = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant3.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
+          break;
+        }
+        case 5: {
+          break;
+        }
+        case 6: {
+          variant3.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant3;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gateway_plugin_crypto_encrypt(gateway_plugin_crypto_cipher_t cipher, gateway_plugin_crypto_key_t *key, plugin_list_u8_t *plaintext, plugin_list_u8_t *associated_data, plugin_list_u8_t *ret, gateway_plugin_crypto_crypto_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(16+2*sizeof(void*))];
+  int32_t variant;
+  uint8_t * variant1;
+  size_t variant2;
+  switch ((int32_t) (*key).tag) {
+    case 0: {
+      const plugin_list_u8_t *payload = &(*key).val.bytes;
+      variant = 0;
+      variant1 = (uint8_t *) (*payload).ptr;
+      variant2 = (*payload).len;
+      break;
+    }
+    case 1: {
+      const plugin_string_t *payload0 = &(*key).val.secret;
+      variant = 1;
+      variant1 = (uint8_t *) (*payload0).ptr;
+      variant2 = (*payload0).len;
+      break;
+    }
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gateway_plugin_crypto_encrypt((int32_t) cipher, variant, variant1, variant2, (uint8_t *) (*plaintext).ptr, (*plaintext).len, (uint8_t *) (*associated_data).ptr, (*associated_data).len, ptr);
+  gateway_plugin_crypto_result_list_u8_crypto_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + 8))), (*((size_t*) (ptr + (8+1*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gateway_plugin_crypto_crypto_error_t variant3;
+      variant3.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant3.tag) {
+        case 0: {
+          variant3.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          variant3.val.missing = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          variant3.val.malformed_key = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant3.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
+          break;
+        }
+        case 5: {
+          break;
+        }
+        case 6: {
+          variant3.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant3;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gateway_plugin_crypto_decrypt(gateway_plugin_crypto_cipher_t cipher, gateway_plugin_crypto_key_t *key, plugin_list_u8_t *ciphertext, plugin_list_u8_t *associated_data, plugin_list_u8_t *ret, gateway_plugin_crypto_crypto_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(16+2*sizeof(void*))];
+  int32_t variant;
+  uint8_t * variant1;
+  size_t variant2;
+  switch ((int32_t) (*key).tag) {
+    case 0: {
+      const plugin_list_u8_t *payload = &(*key).val.bytes;
+      variant = 0;
+      variant1 = (uint8_t *) (*payload).ptr;
+      variant2 = (*payload).len;
+      break;
+    }
+    case 1: {
+      const plugin_string_t *payload0 = &(*key).val.secret;
+      variant = 1;
+      variant1 = (uint8_t *) (*payload0).ptr;
+      variant2 = (*payload0).len;
+      break;
+    }
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gateway_plugin_crypto_decrypt((int32_t) cipher, variant, variant1, variant2, (uint8_t *) (*ciphertext).ptr, (*ciphertext).len, (uint8_t *) (*associated_data).ptr, (*associated_data).len, ptr);
+  gateway_plugin_crypto_result_list_u8_crypto_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + 8))), (*((size_t*) (ptr + (8+1*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gateway_plugin_crypto_crypto_error_t variant3;
+      variant3.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant3.tag) {
+        case 0: {
+          variant3.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          variant3.val.missing = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          variant3.val.malformed_key = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant3.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
+          break;
+        }
+        case 5: {
+          break;
+        }
+        case 6: {
+          variant3.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant3;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gateway_plugin_crypto_derive_key(gateway_plugin_crypto_hash_t hash, gateway_plugin_crypto_key_t *key, plugin_list_u8_t *salt, plugin_list_u8_t *info, uint32_t length, plugin_list_u8_t *ret, gateway_plugin_crypto_crypto_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(16+2*sizeof(void*))];
+  int32_t variant;
+  uint8_t * variant1;
+  size_t variant2;
+  switch ((int32_t) (*key).tag) {
+    case 0: {
+      const plugin_list_u8_t *payload = &(*key).val.bytes;
+      variant = 0;
+      variant1 = (uint8_t *) (*payload).ptr;
+      variant2 = (*payload).len;
+      break;
+    }
+    case 1: {
+      const plugin_string_t *payload0 = &(*key).val.secret;
+      variant = 1;
+      variant1 = (uint8_t *) (*payload0).ptr;
+      variant2 = (*payload0).len;
+      break;
+    }
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gateway_plugin_crypto_derive_key((int32_t) hash, variant, variant1, variant2, (uint8_t *) (*salt).ptr, (*salt).len, (uint8_t *) (*info).ptr, (*info).len, (int32_t) (length), ptr);
+  gateway_plugin_crypto_result_list_u8_crypto_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + 8))), (*((size_t*) (ptr + (8+1*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gateway_plugin_crypto_crypto_error_t variant3;
+      variant3.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant3.tag) {
+        case 0: {
+          variant3.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          variant3.val.missing = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          variant3.val.malformed_key = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant3.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
+          break;
+        }
+        case 5: {
+          break;
+        }
+        case 6: {
+          variant3.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant3;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gateway_plugin_crypto_digest(gateway_plugin_crypto_hash_t hash, plugin_list_u8_t *data, plugin_list_u8_t *ret, gateway_plugin_crypto_crypto_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(16+2*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gateway_plugin_crypto_digest((int32_t) hash, (uint8_t *) (*data).ptr, (*data).len, ptr);
+  gateway_plugin_crypto_result_list_u8_crypto_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + 8))), (*((size_t*) (ptr + (8+1*sizeof(void*))))) };
       break;
     }
     case 1: {
       result.is_err = true;
       gateway_plugin_crypto_crypto_error_t variant;
-      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
       switch ((int32_t) variant.tag) {
         case 0: {
-          variant.val.malformed_key = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
         case 1: {
+          variant.val.missing = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          variant.val.malformed_key = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
+          break;
+        }
+        case 5: {
+          break;
+        }
+        case 6: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gateway_plugin_crypto_random_bytes(uint32_t length, plugin_list_u8_t *ret, gateway_plugin_crypto_crypto_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(16+2*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gateway_plugin_crypto_random_bytes((int32_t) (length), ptr);
+  gateway_plugin_crypto_result_list_u8_crypto_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + 8))), (*((size_t*) (ptr + (8+1*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gateway_plugin_crypto_crypto_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          variant.val.missing = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          variant.val.malformed_key = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
+          break;
+        }
+        case 5: {
+          break;
+        }
+        case 6: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
       }

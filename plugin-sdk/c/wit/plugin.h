@@ -86,6 +86,8 @@ typedef struct gateway_plugin_http_item_t {
 #define GATEWAY_PLUGIN_HTTP_ITEM_RESPONSE_HEADER 11
 #define GATEWAY_PLUGIN_HTTP_ITEM_ATTRIBUTE 12
 #define GATEWAY_PLUGIN_HTTP_ITEM_PATH_PARAMETER 13
+// Three digits; missing where there is no response.
+#define GATEWAY_PLUGIN_HTTP_ITEM_RESPONSE_STATUS 14
 
 typedef struct {
   bool is_some;
@@ -136,6 +138,7 @@ typedef struct gateway_plugin_http_edit_t {
     gateway_plugin_http_named_t     default_response_header;
     gateway_plugin_http_named_t     join_response_header;
     gateway_plugin_http_named_t     set_attribute;
+    plugin_string_t     remove_attribute;
   } val;
 } gateway_plugin_http_edit_t;
 
@@ -152,6 +155,7 @@ typedef struct gateway_plugin_http_edit_t {
 // Adds a member to a list of tokens, such as that of `vary`, unless it is there in whatever case, or `*` is.
 #define GATEWAY_PLUGIN_HTTP_EDIT_JOIN_RESPONSE_HEADER 7
 #define GATEWAY_PLUGIN_HTTP_EDIT_SET_ATTRIBUTE 8
+#define GATEWAY_PLUGIN_HTTP_EDIT_REMOVE_ATTRIBUTE 9
 
 // The first edit that was refused, by its place in the list.
 typedef struct gateway_plugin_http_refused_edit_t {
@@ -709,6 +713,8 @@ typedef struct {
   } val;
 } gateway_plugin_cache_result_bool_cache_error_t;
 
+// How a signature is made, by its name in JOSE (RFC 7518 §3.1, RFC 8037 §3.1). ECDSA signatures are in the fixed-length form
+// of RFC 7518 §3.4: 64 bytes for es256, 96 for es384, 132 for es512. `eddsa` is Ed25519.
 typedef uint8_t gateway_plugin_crypto_algorithm_t;
 
 #define GATEWAY_PLUGIN_CRYPTO_ALGORITHM_HS256 0
@@ -722,17 +728,59 @@ typedef uint8_t gateway_plugin_crypto_algorithm_t;
 #define GATEWAY_PLUGIN_CRYPTO_ALGORITHM_PS512 8
 #define GATEWAY_PLUGIN_CRYPTO_ALGORITHM_ES256 9
 #define GATEWAY_PLUGIN_CRYPTO_ALGORITHM_ES384 10
-#define GATEWAY_PLUGIN_CRYPTO_ALGORITHM_EDDSA 11
+#define GATEWAY_PLUGIN_CRYPTO_ALGORITHM_ES512 11
+#define GATEWAY_PLUGIN_CRYPTO_ALGORITHM_EDDSA 12
+
+typedef uint8_t gateway_plugin_crypto_hash_t;
+
+#define GATEWAY_PLUGIN_CRYPTO_HASH_SHA256 0
+#define GATEWAY_PLUGIN_CRYPTO_HASH_SHA384 1
+#define GATEWAY_PLUGIN_CRYPTO_HASH_SHA512 2
+
+// Keys have 16 bytes for aes128-gcm, and 32 bytes for the others.
+typedef uint8_t gateway_plugin_crypto_cipher_t;
+
+#define GATEWAY_PLUGIN_CRYPTO_CIPHER_AES128_GCM 0
+#define GATEWAY_PLUGIN_CRYPTO_CIPHER_AES256_GCM 1
+#define GATEWAY_PLUGIN_CRYPTO_CIPHER_CHACHA20_POLY1305 2
+
+typedef struct gateway_plugin_crypto_key_t {
+  uint8_t tag;
+  union {
+    plugin_list_u8_t     bytes;
+    plugin_string_t     secret;
+  } val;
+} gateway_plugin_crypto_key_t;
+
+#define GATEWAY_PLUGIN_CRYPTO_KEY_BYTES 0
+// The value of the secret of this name, in `grants.secrets`. The grant `use` is enough: the gateway computes with the secret,
+// and the plugin cannot read it.
+#define GATEWAY_PLUGIN_CRYPTO_KEY_SECRET 1
 
 typedef struct gateway_plugin_crypto_crypto_error_t {
   uint8_t tag;
   union {
+    plugin_string_t     denied;
+    plugin_string_t     missing;
     plugin_string_t     malformed_key;
+    uint64_t     too_large;
+    plugin_string_t     other;
   } val;
 } gateway_plugin_crypto_crypto_error_t;
 
-#define GATEWAY_PLUGIN_CRYPTO_CRYPTO_ERROR_MALFORMED_KEY 0
-#define GATEWAY_PLUGIN_CRYPTO_CRYPTO_ERROR_UNSUPPORTED 1
+// The secret of this name is not granted.
+#define GATEWAY_PLUGIN_CRYPTO_CRYPTO_ERROR_DENIED 0
+// The secret of this name has no value.
+#define GATEWAY_PLUGIN_CRYPTO_CRYPTO_ERROR_MISSING 1
+// Not a key of the algorithm. The text says why; it never contains any part of the key.
+#define GATEWAY_PLUGIN_CRYPTO_CRYPTO_ERROR_MALFORMED_KEY 2
+// The algorithm is not available.
+#define GATEWAY_PLUGIN_CRYPTO_CRYPTO_ERROR_UNSUPPORTED 3
+// An input, or the output that was asked for, is over this limit, in bytes.
+#define GATEWAY_PLUGIN_CRYPTO_CRYPTO_ERROR_TOO_LARGE 4
+// The ciphertext was not encrypted with this key and this associated data, or has changed since. The error never says which.
+#define GATEWAY_PLUGIN_CRYPTO_CRYPTO_ERROR_NOT_AUTHENTIC 5
+#define GATEWAY_PLUGIN_CRYPTO_CRYPTO_ERROR_OTHER 6
 
 typedef struct gateway_plugin_crypto_password_error_t {
   uint8_t tag;
@@ -760,6 +808,14 @@ typedef struct {
 typedef struct {
   bool is_err;
   union {
+    plugin_list_u8_t ok;
+    gateway_plugin_crypto_crypto_error_t err;
+  } val;
+} gateway_plugin_crypto_result_list_u8_crypto_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
     bool ok;
     gateway_plugin_crypto_password_error_t err;
   } val;
@@ -772,6 +828,7 @@ typedef struct gateway_plugin_secrets_secret_error_t {
   } val;
 } gateway_plugin_secrets_secret_error_t;
 
+// Not granted, or granted with `use`: such a secret is a key in `crypto`, and cannot be read.
 #define GATEWAY_PLUGIN_SECRETS_SECRET_ERROR_DENIED 0
 #define GATEWAY_PLUGIN_SECRETS_SECRET_ERROR_MISSING 1
 
@@ -991,6 +1048,12 @@ extern bool gateway_plugin_http_method_request_path_parameter(gateway_plugin_htt
 // log can read: `jwt.sub`, `cache.status`, …
 extern bool gateway_plugin_http_method_request_attribute(gateway_plugin_http_borrow_request_t self, plugin_string_t *key, plugin_string_t *ret);
 extern bool gateway_plugin_http_method_request_set_attribute(gateway_plugin_http_borrow_request_t self, plugin_string_t *key, plugin_string_t *value, gateway_plugin_http_edit_error_t *err);
+// Removes an attribute; it is no error if there is none. One that says who the client is still keeps stored responses apart.
+extern bool gateway_plugin_http_method_request_remove_attribute(gateway_plugin_http_borrow_request_t self, plugin_string_t *key, gateway_plugin_http_edit_error_t *err);
+// The trace that the request belongs to, as a value of `traceparent` (W3C Trace Context §3.2). The upstream gets the same
+// trace identifier. If the trace is recorded here, the parent identifier is that of the span of the present call, and each
+// request to an upstream has a span of its own. Absent if tracing is off and the client sent no valid `traceparent`.
+extern bool gateway_plugin_http_method_request_trace_parent(gateway_plugin_http_borrow_request_t self, plugin_string_t *ret);
 extern uint16_t gateway_plugin_http_method_response_status(gateway_plugin_http_borrow_response_t self);
 // 200 to 599.
 extern bool gateway_plugin_http_method_response_set_status(gateway_plugin_http_borrow_response_t self, uint16_t status, gateway_plugin_http_edit_error_t *err);
@@ -1041,6 +1104,13 @@ extern bool gateway_plugin_sinks_write(plugin_string_t *sink, plugin_list_u8_t *
 // Imported Functions from `gateway:plugin/metrics@0.2.0`
 extern void gateway_plugin_metrics_add(plugin_string_t *counter, uint64_t by, gateway_plugin_metrics_labels_t *labels);
 extern void gateway_plugin_metrics_observe(plugin_string_t *histogram, double value, gateway_plugin_metrics_labels_t *labels);
+// Sets a gauge, a value that can go up and down. Each series has one value in the process: what any instance on any worker set
+// last. A value that is not finite is dropped and counted.
+extern void gateway_plugin_metrics_set_gauge(plugin_string_t *gauge, double value, gateway_plugin_metrics_labels_t *labels);
+// Adds to a gauge, or subtracts with a negative number; the first addition counts from 0. The additions of all instances on
+// all workers are summed. An instance can end without being called again, so a gauge of what one instance has can stay too
+// high.
+extern void gateway_plugin_metrics_add_to_gauge(plugin_string_t *gauge, double by, gateway_plugin_metrics_labels_t *labels);
 
 // Imported Functions from `gateway:plugin/store@0.2.0`
 extern bool gateway_plugin_store_get(plugin_string_t *bucket, plugin_string_t *key, plugin_option_list_u8_t *ret, gateway_plugin_store_store_error_t *err);
@@ -1105,9 +1175,24 @@ extern bool gateway_plugin_cache_remember(gateway_plugin_cache_borrow_request_t 
 extern bool gateway_plugin_cache_recall(gateway_plugin_cache_borrow_request_t request, plugin_list_u8_t *ret);
 
 // Imported Functions from `gateway:plugin/crypto@0.2.0`
-// `key` is the secret for HMAC, and SubjectPublicKeyInfo in DER (RFC 5280 §4.1) for the others.
-// ECDSA signatures are in the fixed-length form of RFC 7518 §3.4. HMAC is compared in constant time.
-extern bool gateway_plugin_crypto_verify(gateway_plugin_crypto_algorithm_t algorithm, plugin_list_u8_t *key, plugin_list_u8_t *message, plugin_list_u8_t *signature, bool *ret, gateway_plugin_crypto_crypto_error_t *err);
+// Whether a signature is one of this key over this message. `key` is the secret for HMAC, and a public key as
+// SubjectPublicKeyInfo (RFC 5280 §4.1), in DER or PEM, for the others. HMAC is compared in constant time.
+extern bool gateway_plugin_crypto_verify(gateway_plugin_crypto_algorithm_t algorithm, gateway_plugin_crypto_key_t *key, plugin_list_u8_t *message, plugin_list_u8_t *signature, bool *ret, gateway_plugin_crypto_crypto_error_t *err);
+// The signature of this key over this message. `key` is the secret for HMAC, and a private key as PKCS#8 (RFC 5958) without
+// encryption, in DER or PEM, for the others. RSA keys have 2048 to 4096 bits.
+extern bool gateway_plugin_crypto_sign(gateway_plugin_crypto_algorithm_t algorithm, gateway_plugin_crypto_key_t *key, plugin_list_u8_t *message, plugin_list_u8_t *ret, gateway_plugin_crypto_crypto_error_t *err);
+// Encrypts with authentication (RFC 5116). `associated-data` is authenticated and not part of the result; `decrypt` needs the
+// same. The result is a random nonce of 12 bytes, the ciphertext, and a tag of 16 bytes. `key` has the length that the cipher
+// needs, or is base64 of that. Do not encrypt more than 2^32 messages with one key: nonces could repeat.
+extern bool gateway_plugin_crypto_encrypt(gateway_plugin_crypto_cipher_t cipher, gateway_plugin_crypto_key_t *key, plugin_list_u8_t *plaintext, plugin_list_u8_t *associated_data, plugin_list_u8_t *ret, gateway_plugin_crypto_crypto_error_t *err);
+// Decrypts what `encrypt` returned.
+extern bool gateway_plugin_crypto_decrypt(gateway_plugin_crypto_cipher_t cipher, gateway_plugin_crypto_key_t *key, plugin_list_u8_t *ciphertext, plugin_list_u8_t *associated_data, plugin_list_u8_t *ret, gateway_plugin_crypto_crypto_error_t *err);
+// A key of `length` bytes that is derived from another with HKDF (RFC 5869). Another `info` gives an independent key. At most
+// 255 times the length of the hash. It stretches no passwords: `key` needs the entropy of a key.
+extern bool gateway_plugin_crypto_derive_key(gateway_plugin_crypto_hash_t hash, gateway_plugin_crypto_key_t *key, plugin_list_u8_t *salt, plugin_list_u8_t *info, uint32_t length, plugin_list_u8_t *ret, gateway_plugin_crypto_crypto_error_t *err);
+extern bool gateway_plugin_crypto_digest(gateway_plugin_crypto_hash_t hash, plugin_list_u8_t *data, plugin_list_u8_t *ret, gateway_plugin_crypto_crypto_error_t *err);
+// Bytes of the system's random number generator, at most 64 KiB.
+extern bool gateway_plugin_crypto_random_bytes(uint32_t length, plugin_list_u8_t *ret, gateway_plugin_crypto_crypto_error_t *err);
 // Whether a password is the one of a hash: argon2id in PHC string format, or bcrypt (`$2a$`, `$2b$`, `$2y$`). A pair
 // that is right is remembered for so long, as a keyed hash and not longer than an hour, and then costs nothing.
 extern bool gateway_plugin_crypto_verify_password(plugin_string_t *hash, plugin_list_u8_t *password, uint32_t remember_ms, bool *ret, gateway_plugin_crypto_password_error_t *err);
@@ -1306,11 +1391,15 @@ void gateway_plugin_cache_result_turn_cache_error_free(gateway_plugin_cache_resu
 
 void gateway_plugin_cache_result_bool_cache_error_free(gateway_plugin_cache_result_bool_cache_error_t *ptr);
 
+void gateway_plugin_crypto_key_free(gateway_plugin_crypto_key_t *ptr);
+
 void gateway_plugin_crypto_crypto_error_free(gateway_plugin_crypto_crypto_error_t *ptr);
 
 void gateway_plugin_crypto_password_error_free(gateway_plugin_crypto_password_error_t *ptr);
 
 void gateway_plugin_crypto_result_bool_crypto_error_free(gateway_plugin_crypto_result_bool_crypto_error_t *ptr);
+
+void gateway_plugin_crypto_result_list_u8_crypto_error_free(gateway_plugin_crypto_result_list_u8_crypto_error_t *ptr);
 
 void gateway_plugin_crypto_result_bool_password_error_free(gateway_plugin_crypto_result_bool_password_error_t *ptr);
 

@@ -119,6 +119,10 @@ class Attributes:
     def __setitem__(self, key: str, value: str) -> None:
         call(key, lambda: self._of.set_attribute(plain(key), plain(value)))
 
+    def __delitem__(self, key: str) -> None:
+        """It is no error if there is none."""
+        call(key, lambda: self._of.remove_attribute(plain(key)))
+
 
 class Request:
     """A request, lent for one phase."""
@@ -193,6 +197,14 @@ class Request:
     def route(self) -> str:
         """The name of the route that matched; empty where none did."""
         return self.handle.route()
+
+    @property
+    def trace_parent(self) -> str | None:
+        """The trace that the request belongs to, as a value of `traceparent` (W3C Trace Context §3.2).
+
+        The upstream gets the same trace identifier.
+        """
+        return self.handle.trace_parent()
 
     @property
     def headers(self) -> Headers:

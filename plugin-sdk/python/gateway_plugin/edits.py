@@ -68,6 +68,10 @@ def set_attribute(key: str, value: str | bytes | None = None) -> Edit:
     return Edit("SetAttribute", key, value)
 
 
+def remove_attribute(key: str) -> Edit:
+    return Edit("RemoveAttribute", key)
+
+
 class Edits:
     """Up to 256 changes; a plugin may have 16 such lists."""
 

@@ -35,6 +35,7 @@ pub(crate) fn selection(items: &[Item]) -> RawSelection {
         Item::ResponseHeader(name) => raw::http::Item::ResponseHeader(name.clone()),
         Item::Attribute(key) => raw::http::Item::Attribute(key.clone()),
         Item::PathParameter(name) => raw::http::Item::PathParameter(name.clone()),
+        Item::ResponseStatus => raw::http::Item::ResponseStatus,
     });
     RawSelection::new(&items.collect::<Vec<_>>())
 }
@@ -62,6 +63,7 @@ pub(crate) fn edits(edits: &[Edit]) -> RawEdits {
             Kind::DefaultResponseHeader => raw::http::Edit::DefaultResponseHeader(named()),
             Kind::JoinResponseHeader => raw::http::Edit::JoinResponseHeader(named()),
             Kind::SetAttribute => raw::http::Edit::SetAttribute(named()),
+            Kind::RemoveAttribute => raw::http::Edit::RemoveAttribute(name.clone()),
         }
     });
     let values = raw::http::Values { bytes: Vec::new(), lengths: Vec::new() };

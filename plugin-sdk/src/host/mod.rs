@@ -2,6 +2,8 @@
 //! fake host. Both have the same functions.
 
 #[cfg(target_family = "wasm")]
+pub(crate) mod crypto;
+#[cfg(target_family = "wasm")]
 pub mod exports;
 #[cfg(target_family = "wasm")]
 pub mod generated;

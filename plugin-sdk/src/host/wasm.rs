@@ -6,7 +6,7 @@ use super::generated::imports::gateway::plugin as raw;
 use crate::{
     BodyError, EditError, Reply,
     cache::{CacheError, Entry, Part, Stored, Turn},
-    crypto::{Algorithm, CryptoError, PasswordError},
+    crypto::PasswordError,
     documents::{Document, DocumentError, Source},
     files::FileError,
     http_client::{Call, CallError},
@@ -81,6 +81,14 @@ fn labels(labels: &[(&str, &str)]) -> Vec<(String, String)> {
 
 pub(crate) fn metric_add(counter: &str, by: u64, with: &[(&str, &str)]) {
     raw::metrics::add(counter, by, &labels(with));
+}
+
+pub(crate) fn metric_set_gauge(gauge: &str, value: f64, with: &[(&str, &str)]) {
+    raw::metrics::set_gauge(gauge, value, &labels(with));
+}
+
+pub(crate) fn metric_add_to_gauge(gauge: &str, by: f64, with: &[(&str, &str)]) {
+    raw::metrics::add_to_gauge(gauge, by, &labels(with));
 }
 
 pub(crate) fn metric_observe(histogram: &str, value: f64, with: &[(&str, &str)]) {
@@ -174,27 +182,6 @@ pub(crate) fn send(call: Call) -> Result<Reply, CallError> {
             raw::http_client::CallError::TooLarge => CallError::TooLarge,
         }),
     }
-}
-
-pub(crate) fn verify(algorithm: Algorithm, key: &[u8], message: &[u8], signature: &[u8]) -> Result<bool, CryptoError> {
-    let algorithm = match algorithm {
-        Algorithm::Hs256 => raw::crypto::Algorithm::Hs256,
-        Algorithm::Hs384 => raw::crypto::Algorithm::Hs384,
-        Algorithm::Hs512 => raw::crypto::Algorithm::Hs512,
-        Algorithm::Rs256 => raw::crypto::Algorithm::Rs256,
-        Algorithm::Rs384 => raw::crypto::Algorithm::Rs384,
-        Algorithm::Rs512 => raw::crypto::Algorithm::Rs512,
-        Algorithm::Ps256 => raw::crypto::Algorithm::Ps256,
-        Algorithm::Ps384 => raw::crypto::Algorithm::Ps384,
-        Algorithm::Ps512 => raw::crypto::Algorithm::Ps512,
-        Algorithm::Es256 => raw::crypto::Algorithm::Es256,
-        Algorithm::Es384 => raw::crypto::Algorithm::Es384,
-        Algorithm::EdDsa => raw::crypto::Algorithm::Eddsa,
-    };
-    raw::crypto::verify(algorithm, key, message, signature).map_err(|error| match error {
-        raw::crypto::CryptoError::MalformedKey(why) => CryptoError::MalformedKey(why),
-        raw::crypto::CryptoError::Unsupported => CryptoError::Unsupported,
-    })
 }
 
 pub(crate) fn verify_password(hash: &str, password: &[u8], remember: Duration) -> Result<bool, PasswordError> {

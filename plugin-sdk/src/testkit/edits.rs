@@ -37,6 +37,7 @@ pub(crate) fn edits(list: &[Edit]) -> RawEdits {
             Kind::DefaultResponseHeader => header(S::Response, K::Default),
             Kind::JoinResponseHeader => header(S::Response, K::Join),
             Kind::SetAttribute => edits::Edit::attribute(name.clone(), value.clone()),
+            Kind::RemoveAttribute => edits::Edit::attribute_removal(name.clone()),
         }
     });
     RawEdits { single, edits: prepared.collect() }
@@ -83,6 +84,10 @@ impl Editable for Lent<'_> {
 
     fn set_attribute(&mut self, key: &str, value: &str) -> Result<(), EditError> {
         self.request.set_attribute(key, value)
+    }
+
+    fn remove_attribute(&mut self, key: &str) -> Result<(), EditError> {
+        self.request.remove_attribute(key)
     }
 
     fn has_response(&self) -> bool {

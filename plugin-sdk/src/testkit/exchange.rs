@@ -44,6 +44,7 @@ impl TestRequest {
             protocol: "HTTP/1.1",
             client: "192.0.2.1".to_owned(),
             received_at: None,
+            trace_parent: None,
             headers: HeaderMap::new(),
             route: "test".to_owned(),
             parameters: Vec::new(),
@@ -163,6 +164,13 @@ impl TestRequest {
     #[must_use]
     pub fn renewal(mut self) -> Self {
         self.0.cache.renewal = true;
+        self
+    }
+
+    /// What [`Request::trace_parent`](crate::Request::trace_parent) returns; nothing if left out.
+    #[must_use]
+    pub fn trace_parent(mut self, value: &str) -> Self {
+        self.0.trace_parent = Some(value.to_owned());
         self
     }
 

@@ -27,6 +27,7 @@ pub(crate) struct RequestHead {
     pub(crate) protocol: &'static str,
     pub(crate) client: String,
     pub(crate) received_at: Option<u64>,
+    pub(crate) trace_parent: Option<String>,
     pub(crate) headers: HeaderMap,
     pub(crate) route: String,
     pub(crate) parameters: Vec<(String, String)>,
@@ -129,6 +130,10 @@ impl RawRequest {
         self.head().received_at.unwrap_or(0)
     }
 
+    pub(crate) fn trace_parent(&self) -> Option<String> {
+        self.head().trace_parent.clone()
+    }
+
     pub(crate) fn route(&self) -> String {
         self.head().route.clone()
     }
@@ -208,6 +213,14 @@ impl RawRequest {
         Attributes::permit(key, head.phase)?;
         head.attributes.check(key, value, head.bounds.added_bytes)?;
         head.attributes.set(key, value, None);
+        Ok(())
+    }
+
+    pub(crate) fn remove_attribute(&self, key: &str) -> Result<(), EditError> {
+        let mut head = self.0.borrow_mut();
+        Attributes::permit(key, head.phase)?;
+        Attributes::check_key(key)?;
+        head.attributes.remove(key);
         Ok(())
     }
 

@@ -7,11 +7,11 @@ use gateway_rules::{
     selection,
 };
 
-use super::{LogLine, State, TestHost, crypto, head::Phase, series};
+use super::{LogLine, State, TestHost, head::Phase, series};
 use crate::{
     BodyError, EditError, Item, Reply,
     cache::{CacheError, Entry, Part, Stored, Turn},
-    crypto::{Algorithm, CryptoError, PasswordError},
+    crypto::PasswordError,
     documents::{Document, DocumentError, Source},
     files::FileError,
     http_client::{Call, CallError},
@@ -24,6 +24,7 @@ use crate::{
 };
 
 pub(crate) use super::{
+    crypto,
     edits::{RawEdits, edits, make_edits},
     head::{RawRequest, RawResponse},
 };
@@ -49,7 +50,7 @@ fn current() -> TestHost {
     host.expect("outside the gateway, run this through plugin_sdk::testkit::TestHost")
 }
 
-fn state<T>(f: impl FnOnce(&mut State) -> T) -> T {
+pub(super) fn state<T>(f: impl FnOnce(&mut State) -> T) -> T {
     f(&mut current().0.borrow_mut())
 }
 
@@ -95,6 +96,7 @@ pub(crate) fn read_selection(
             Item::ResponseHeader(name) => response.and_then(|response| response.header(name)),
             Item::Attribute(key) => request.attribute(key).map(String::into_bytes),
             Item::PathParameter(name) => request.path_parameter(name).map(String::into_bytes),
+            Item::ResponseStatus => response.map(|response| response.status().to_string().into_bytes()),
         }?;
         bytes.extend_from_slice(&value);
         u32::try_from(value.len()).ok()
@@ -199,6 +201,18 @@ pub(crate) fn metric_add(counter: &str, by: u64, labels: &[(&str, &str)]) {
     });
 }
 
+pub(crate) fn metric_set_gauge(gauge: &str, value: f64, labels: &[(&str, &str)]) {
+    if value.is_finite() {
+        state(|state| state.gauges.insert(series(gauge, labels), value));
+    }
+}
+
+pub(crate) fn metric_add_to_gauge(gauge: &str, by: f64, labels: &[(&str, &str)]) {
+    if by.is_finite() {
+        state(|state| *state.gauges.entry(series(gauge, labels)).or_default() += by);
+    }
+}
+
 pub(crate) fn metric_observe(histogram: &str, value: f64, labels: &[(&str, &str)]) {
     state(|state| state.histograms.entry(series(histogram, labels)).or_default().push(value));
 }
@@ -267,10 +281,6 @@ pub(crate) fn send(call: Call) -> Result<Reply, CallError> {
     let result = answer(&call);
     host.0.borrow_mut().answer.get_or_insert(answer);
     result
-}
-
-pub(crate) fn verify(algorithm: Algorithm, key: &[u8], message: &[u8], signature: &[u8]) -> Result<bool, CryptoError> {
-    crypto::verify(algorithm, key, message, signature)
 }
 
 /// At once: nothing else is waiting in a test.
@@ -390,6 +400,9 @@ pub(crate) fn cache_recall(request: &RawRequest) -> Option<Vec<u8>> {
 pub(crate) fn secret(name: &str) -> Result<Vec<u8>, SecretError> {
     state(|state| {
         state.granted(name).map_err(SecretError::Denied)?;
+        if state.secrets_to_use.contains_key(name) {
+            return Err(SecretError::Denied(format!("`{name}` can be used and not be read")));
+        }
         state.secrets.get(name).cloned().ok_or(SecretError::Missing)
     })
 }
@@ -435,7 +448,7 @@ pub(crate) fn tcp_finish(_: &RawRequest) {
 }
 
 impl State {
-    fn granted(&self, name: &str) -> Result<(), String> {
+    pub(super) fn granted(&self, name: &str) -> Result<(), String> {
         if self.denied.iter().any(|denied| denied == name) { Err(format!("`{name}` is not granted")) } else { Ok(()) }
     }
 }

@@ -33,7 +33,7 @@
 //! ```
 
 mod cache;
-mod crypto;
+pub(crate) mod crypto;
 mod documents;
 mod edits;
 mod exchange;
@@ -91,12 +91,15 @@ pub(crate) struct State {
     sinks: BTreeMap<String, Vec<Vec<u8>>>,
     sinks_full: bool,
     secrets: BTreeMap<String, Vec<u8>>,
+    /// Secrets that can be keys and cannot be read.
+    secrets_to_use: BTreeMap<String, Vec<u8>>,
     files: BTreeMap<String, Vec<u8>>,
     calls: Vec<Call>,
     tcp: tcp::Conversations,
     answer: Option<Answer>,
     log: Vec<LogLine>,
     counters: BTreeMap<Series, u64>,
+    gauges: BTreeMap<Series, f64>,
     histograms: BTreeMap<Series, Vec<f64>>,
 }
 
@@ -117,12 +120,14 @@ impl Default for State {
             sinks: BTreeMap::new(),
             sinks_full: false,
             secrets: BTreeMap::new(),
+            secrets_to_use: BTreeMap::new(),
             files: BTreeMap::new(),
             calls: Vec::new(),
             tcp: tcp::Conversations::default(),
             answer: None,
             log: Vec::new(),
             counters: BTreeMap::new(),
+            gauges: BTreeMap::new(),
             histograms: BTreeMap::new(),
         }
     }
@@ -203,9 +208,18 @@ impl TestHost {
         self.0.borrow_mut().files.insert(name.to_owned(), contents.as_ref().to_vec());
     }
 
-    /// Gives a secret a value.
+    /// Gives a secret a value. The plugin can read it, and use it as a key.
     pub fn set_secret(&self, name: &str, value: impl AsRef<[u8]>) {
-        self.0.borrow_mut().secrets.insert(name.to_owned(), value.as_ref().to_vec());
+        let state = &mut *self.0.borrow_mut();
+        state.secrets_to_use.remove(name);
+        state.secrets.insert(name.to_owned(), value.as_ref().to_vec());
+    }
+
+    /// Gives a secret a value. The plugin can use it as a key, and cannot read it, as with `grants: { secrets: { NAME: use } }`.
+    pub fn set_secret_to_use(&self, name: &str, value: impl AsRef<[u8]>) {
+        let state = &mut *self.0.borrow_mut();
+        state.secrets.remove(name);
+        state.secrets_to_use.insert(name.to_owned(), value.as_ref().to_vec());
     }
 
     /// Says how upstreams answer the plugin's calls, and what documents they have; they cannot be reached at first.
@@ -249,6 +263,11 @@ impl TestHost {
     /// The value of a counter; 0 if it was never added to. Labels count in the order in which they were given.
     pub fn counter(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
         self.0.borrow().counters.get(&series(name, labels)).copied().unwrap_or(0)
+    }
+
+    /// The value of a gauge, if it has one.
+    pub fn gauge(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        self.0.borrow().gauges.get(&series(name, labels)).copied()
     }
 
     /// The values that a histogram got.

@@ -6,12 +6,7 @@ use plugin_sdk::crypto::{self, CryptoError};
 
 /// A signature algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Algorithm {
-    Known(crypto::Algorithm),
-    /// ECDSA on P-521 with SHA-512. The gateway's interface has no name for it: there it is [`crypto::Algorithm::Es384`]
-    /// with a key on P-521.
-    Es512,
-}
+pub(crate) struct Algorithm(pub(crate) crypto::Algorithm);
 
 /// Every name that a configuration or a key may have.
 pub(crate) const NAMES: [&str; 14] = [
@@ -22,16 +17,12 @@ pub(crate) const NAMES: [&str; 14] = [
 impl Algorithm {
     /// As [`crypto::verify`].
     pub(crate) fn verify(self, key: &[u8], message: &[u8], signature: &[u8]) -> Result<bool, CryptoError> {
-        let known = match self {
-            Self::Known(known) => known,
-            Self::Es512 => crypto::Algorithm::Es384,
-        };
-        crypto::verify(known, key, message, signature)
+        crypto::verify(self.0, key, message, signature)
     }
 
     pub(crate) fn is_rsa(self) -> bool {
         use crypto::Algorithm::{Ps256, Ps384, Ps512, Rs256, Rs384, Rs512};
-        matches!(self, Self::Known(Rs256 | Rs384 | Rs512 | Ps256 | Ps384 | Ps512))
+        matches!(self.0, Rs256 | Rs384 | Rs512 | Ps256 | Ps384 | Ps512)
     }
 }
 
@@ -41,18 +32,14 @@ impl FromStr for Algorithm {
     /// `Ed25519` (RFC 9864 §2.2) is `EdDSA` with the one curve that is supported.
     fn from_str(name: &str) -> Result<Self, CryptoError> {
         match name {
-            "ES512" => Ok(Self::Es512),
-            "Ed25519" => Ok(Self::Known(crypto::Algorithm::EdDsa)),
-            name => name.parse().map(Self::Known),
+            "Ed25519" => Ok(Self(crypto::Algorithm::EdDsa)),
+            name => name.parse().map(Self),
         }
     }
 }
 
 impl fmt::Display for Algorithm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Known(known) => known.fmt(f),
-            Self::Es512 => f.write_str("ES512"),
-        }
+        self.0.fmt(f)
     }
 }

@@ -8,6 +8,7 @@ mod measured;
 mod order;
 mod room;
 mod runaway;
+mod signed;
 mod skipped;
 mod slow_clients;
 mod words;

@@ -4,12 +4,13 @@ use std::fs;
 
 use tempfile::TempDir;
 
-/// A folder with `naughty.wasm`, `scripted.wasm`, `waiter.wasm` and the secret in `own.txt`.
+/// A folder with `naughty.wasm`, `scripted.wasm`, `signer.wasm`, `waiter.wasm` and the secret in `own.txt`.
 pub fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let files: [(&str, &[u8]); 4] = [
+    let files: [(&str, &[u8]); 5] = [
         ("naughty.wasm", test_guests::naughty()),
         ("scripted.wasm", test_guests::scripted()),
+        ("signer.wasm", test_guests::signer()),
         ("waiter.wasm", test_guests::waiter()),
         ("own.txt", b"whispered\n"),
     ];

@@ -28,6 +28,9 @@ guests! {
     /// Runs scripts that come with requests (`scripted/src/lib.rs`).
     scripted: "guest-scripted.wasm";
 
+    /// Uses keys that it cannot read (`signer/src/lib.rs`).
+    signer: "guest-signer.wasm";
+
     /// The example to copy (`examples/plugins/hello-rust/src/lib.rs`).
     hello: "example-hello.wasm";
 }

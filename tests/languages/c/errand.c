@@ -14,7 +14,7 @@
     FIELD(gw_text, left_out, "left-out", "\"over \\\"it\\\"\"", "What is left out.")
 GW_CONFIG(CONFIG)
 
-static gw_edits planned, refused;
+static gw_edits planned, refused, forgotten;
 
 static gw_problem_at start(void) {
     static const gw_edit plan[] = {
@@ -29,6 +29,8 @@ static gw_problem_at start(void) {
     planned = gw_edits_new(plan, sizeof plan / sizeof *plan);
     static const gw_edit forbidden[] = {{GW_SET_RESPONSE_HEADER, "connection", "close"}, {GW_SET_ATTRIBUTE, "errand.made", NULL}};
     refused = gw_edits_new(forbidden, 2);
+    static const gw_edit removal[] = {{GW_REMOVE_ATTRIBUTE, "errand.two", NULL}};
+    forgotten = gw_edits_new(removal, 1);
     return (gw_problem_at){NULL, NULL};
 }
 
@@ -82,6 +84,48 @@ static gw_decision store(void) {
         gw_store_delete("visits", "last"), gw_store_increment("visits", "sum", 5, 0, &sum));
     if (done.kind == GW_FAIL) return done;
     return json(gw_format("{\"before\":\"%s\",\"sum\":%lld,\"after\":\"%s\"}", text(before), (long long)sum, text(after)));
+}
+
+static const char *hex(gw_bytes bytes) {
+    char *made = gw_alloc(2 * bytes.length + 1);
+    for (size_t i = 0; i < bytes.length; i++) {
+        made[2 * i] = "0123456789abcdef"[bytes.data[i] >> 4];
+        made[2 * i + 1] = "0123456789abcdef"[bytes.data[i] & 15];
+    }
+    return made;
+}
+
+static gw_decision crypto(void) {
+    gw_key key = {.secret = "key"}, another = {.bytes = gw_bytes_of("another")};
+    gw_bytes message = gw_bytes_of("told"), about = gw_bytes_of("errand");
+    gw_bytes signature = {0}, derived = {0}, sealed = {0}, opened = {0}, digest = {0}, random = {0}, nothing;
+    bool valid = false, forged = true;
+    gw_error error = gw_sign(GW_HS256, key, message, &signature);
+    if (!error) error = gw_verify(GW_HS256, key, message, signature, &valid);
+    if (!error) error = gw_verify(GW_HS256, another, message, signature, &forged);
+    if (!error) error = gw_derive_key(GW_SHA256, key, gw_bytes_of("salt"), about, 16, &derived);
+    if (!error) error = gw_encrypt(GW_AES128_GCM, (gw_key){.bytes = derived}, message, about, &sealed);
+    if (!error) error = gw_decrypt(GW_AES128_GCM, (gw_key){.bytes = derived}, sealed, about, &opened);
+    if (!error) error = gw_digest(GW_SHA256, message, &digest);
+    if (!error) error = gw_random_bytes(16, &random);
+    if (error) return gw_fail(error);
+    gw_error tampered = gw_decrypt(GW_AES128_GCM, (gw_key){.bytes = derived}, sealed, message, &nothing);
+    gw_error denied = gw_sign(GW_HS256, (gw_key){.secret = "others"}, message, &nothing);
+    return json(gw_format("{\"signature\":\"%s\",\"valid\":%s,\"forged\":%s,\"opened\":\"%s\",\"tampered\":\"%s\","
+                          "\"derived\":\"%s\",\"digest\":\"%s\",\"random\":%zu,\"denied\":\"%s\"}",
+        hex(signature), valid ? "true" : "false", forged ? "true" : "false", text(opened),
+        tampered == gw_not_authentic ? "not-authentic" : "another", hex(derived), hex(digest), random.length,
+        denied && strstr(denied, "not granted: others") ? "denied" : "another"));
+}
+
+static gw_decision forget(gw_request r) {
+    gw_error error = gw_set_attribute(r, "errand.one", "1");
+    if (!error) error = gw_set_attribute(r, "errand.two", "2");
+    if (!error) error = gw_remove_attribute(r, "errand.one");
+    if (!error) error = gw_edits_make(forgotten, r, NULL, NULL, 0);
+    if (error) return gw_fail(error);
+    const char *one = gw_attribute(r, "errand.one"), *two = gw_attribute(r, "errand.two"), *trace = gw_trace_parent(r);
+    return json(gw_format("{\"left\":\"%s,%s\",\"trace\":\"%s\"}", one ? one : "none", two ? two : "none", trace ? trace : "none"));
 }
 
 static gw_decision call(void) {
@@ -170,6 +214,14 @@ gw_decision gw_on_request(gw_request r) {
         gw_error error = gw_write_line("audit", "told");
         return error ? gw_fail(error) : gw_respond((gw_reply){.status = 204});
     }
+    if (strcmp(path, "/crypto") == 0) return crypto();
+    if (strcmp(path, "/gauge") == 0) {
+        static const gw_header_line set[] = {{"kind", "set"}}, added[] = {{"kind", "added"}};
+        gw_set_gauge("errand_level", 2.5, set, 1);
+        gw_add_to_gauge("errand_level", -1, added, 1);
+        return gw_respond((gw_reply){.status = 204});
+    }
+    if (strcmp(path, "/forget") == 0) return forget(r);
     if (strcmp(path, "/call") == 0) return call();
     if (strcmp(path, "/body") == 0) {
         gw_error error = gw_read_body(r, &bytes);

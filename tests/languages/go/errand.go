@@ -2,6 +2,7 @@
 package main
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/rand"
@@ -25,7 +26,7 @@ type Config struct {
 
 type Errand struct {
 	Config
-	planned, refused gateway.Edits
+	planned, refused, forgotten gateway.Edits
 }
 
 func init() {
@@ -43,7 +44,8 @@ func init() {
 			gateway.Edit{Deed: gateway.SetResponseHeader, Name: "connection", Value: "close"},
 			gateway.Edit{Deed: gateway.SetAttribute, Name: "errand.made", Given: true},
 		)
-		return &Errand{config, planned, refused}, nil
+		forgotten := gateway.NewEdits(gateway.Edit{Deed: gateway.RemoveAttribute, Name: "errand.two"})
+		return &Errand{config, planned, refused, forgotten}, nil
 	})
 }
 
@@ -55,6 +57,35 @@ func code(err error) (*gateway.Reply, error) {
 		return gateway.JSON(200, object{"error": refused.Code})
 	}
 	return gateway.JSON(200, object{"error": "none"})
+}
+
+func cryptography() (*gateway.Reply, error) {
+	key, message := gateway.SecretKey("key"), []byte("told")
+	signature, err := gateway.Sign(gateway.HS256, key, message)
+	valid, failed := gateway.Verify(gateway.HS256, key, message, signature)
+	forged, also := gateway.Verify(gateway.HS256, gateway.KeyBytes([]byte("another")), message, signature)
+	err = errors.Join(err, failed, also)
+	derived, failed := gateway.DeriveKey(gateway.SHA256, key, []byte("salt"), []byte("errand"), 16)
+	err = errors.Join(err, failed)
+	own := gateway.KeyBytes(derived)
+	sealed, failed := gateway.Encrypt(gateway.AES128GCM, own, message, []byte("errand"))
+	err = errors.Join(err, failed)
+	opened, failed := gateway.Decrypt(gateway.AES128GCM, own, sealed, []byte("errand"))
+	err = errors.Join(err, failed)
+	digest, failed := gateway.Digest(gateway.SHA256, message)
+	err = errors.Join(err, failed)
+	random, failed := gateway.RandomBytes(16)
+	if err = errors.Join(err, failed); err != nil {
+		return nil, err
+	}
+	var tampered, denied *gateway.Error
+	_, failed = gateway.Decrypt(gateway.AES128GCM, own, sealed, []byte("another"))
+	errors.As(failed, &tampered)
+	_, failed = gateway.Sign(gateway.HS256, gateway.SecretKey("others"), message)
+	errors.As(failed, &denied)
+	return gateway.JSON(200, object{"signature": hex.EncodeToString(signature), "valid": valid, "forged": forged,
+		"opened": string(opened), "tampered": tampered.Code, "derived": hex.EncodeToString(derived),
+		"digest": hex.EncodeToString(digest), "random": len(random), "denied": denied.Code})
 }
 
 func (e *Errand) OnRequest(r gateway.Request) (*gateway.Reply, error) {
@@ -163,6 +194,31 @@ func (e *Errand) OnRequest(r gateway.Request) (*gateway.Reply, error) {
 		gateway.Count("errands", 2, [2]string{"kind", "told"})
 		gateway.Observe("errand_seconds", 0.5)
 		return &gateway.Reply{Status: 204}, gateway.WriteLine("audit", "told")
+	case "/crypto":
+		return cryptography()
+	case "/gauge":
+		gateway.SetGauge("errand_level", 2.5, [2]string{"kind", "set"})
+		gateway.AddToGauge("errand_level", -1, [2]string{"kind", "added"})
+		return &gateway.Reply{Status: 204}, nil
+	case "/forget":
+		err := errors.Join(r.SetAttribute("errand.one", "1"), r.SetAttribute("errand.two", "2"),
+			r.RemoveAttribute("errand.one"), e.forgotten.Make(r, nil))
+		if err != nil {
+			return nil, err
+		}
+		left := make([]string, 2)
+		for i, key := range []string{"errand.one", "errand.two"} {
+			if value, ok := r.Attribute(key); ok {
+				left[i] = value
+			} else {
+				left[i] = "none"
+			}
+		}
+		trace, ok := r.TraceParent()
+		if !ok {
+			trace = "none"
+		}
+		return gateway.JSON(200, object{"left": strings.Join(left, ","), "trace": trace})
 	case "/call":
 		answer, err := gateway.Send(gateway.Call{Upstream: "users", Method: "POST", Target: "/u?x=1",
 			Headers: [][2]string{{"x-a", "b"}}, Body: []byte("hello"), TimeoutMs: 5000})

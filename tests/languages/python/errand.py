@@ -19,7 +19,7 @@ from gateway_plugin import (
     export,
     problem,
 )
-from gateway_plugin import bodies, edits, files, http_client, log, metrics, secrets, sinks
+from gateway_plugin import bodies, crypto, edits, files, http_client, log, metrics, secrets, sinks
 from gateway_plugin.store import Bucket
 
 visits = Bucket("visits")
@@ -60,6 +60,7 @@ class Errand(Plugin[ErrandConfig]):
             edits.default_response_header("x-new"),
             edits.join_response_header("vary", "x-given"),
         )
+        self.forgotten = edits.Edits(edits.remove_attribute("errand.two"))
         self.refused = edits.Edits(edits.set_response_header("connection", "close"), edits.set_attribute("errand.made"))
 
     def on_request(self, request: Request) -> Reply | None:
@@ -165,6 +166,42 @@ class Errand(Plugin[ErrandConfig]):
         metrics.add("errands", 2, kind="told")
         metrics.observe("errand_seconds", 0.5)
         return Reply(204)
+
+    def crypto(self, request: Request) -> Reply:
+        key = crypto.Secret("key")
+        signature = crypto.sign("HS256", key, "told")
+        derived = crypto.derive_key("sha256", key, salt="salt", info="errand", length=16)
+        sealed = crypto.encrypt("aes128-gcm", derived, "told", "errand")
+        runs: list[Callable[[], object]] = [
+            lambda: crypto.decrypt("aes128-gcm", derived, sealed, "another"),
+            lambda: crypto.sign("HS256", crypto.Secret("others"), "told"),
+        ]
+        tampered, denied = [json.loads(code(run).body)["error"] for run in runs]
+        told = {
+            "signature": signature.hex(),
+            "valid": crypto.verify("HS256", key, "told", signature),
+            "forged": crypto.verify("HS256", b"another", "told", signature),
+            "opened": crypto.decrypt("aes128-gcm", derived, sealed, "errand").decode(),
+            "tampered": tampered,
+            "derived": derived.hex(),
+            "digest": crypto.digest("sha256", "told").hex(),
+            "random": len(crypto.random_bytes(16)),
+            "denied": denied,
+        }
+        return Reply.json(200, told)
+
+    def gauge(self, request: Request) -> Reply:
+        metrics.set_gauge("errand_level", 2.5, kind="set")
+        metrics.add_to_gauge("errand_level", -1, kind="added")
+        return Reply(204)
+
+    def forget(self, request: Request) -> Reply:
+        request.attributes["errand.one"] = "1"
+        request.attributes["errand.two"] = "2"
+        del request.attributes["errand.one"]
+        self.forgotten.make(request, None)
+        left = [request.attributes.get(key) or "none" for key in ("errand.one", "errand.two")]
+        return Reply.json(200, {"left": ",".join(left), "trace": request.trace_parent or "none"})
 
     def call(self, request: Request) -> Reply:
         answer = http_client.send("users", "/u?x=1", method="POST", headers={"x-a": "b"}, body="hello")

@@ -1,6 +1,7 @@
 // Uses all that the SDK offers, as the cases want it.
 import { plugin, problem, Reply, type Request } from "gateway-plugin";
 import * as bodies from "gateway-plugin/bodies";
+import * as crypt from "gateway-plugin/crypto";
 import * as edits from "gateway-plugin/edits";
 import * as files from "gateway-plugin/files";
 import * as client from "gateway-plugin/http-client";
@@ -49,6 +50,8 @@ export const { lifecycle, requestFilter, responseFilter, observer } = plugin({
       edits.joinResponseHeader("vary", "x-given"),
     );
     const refused = new edits.Edits(edits.setResponseHeader("connection", "close"), edits.setAttribute("errand.made"));
+    const forgotten = new edits.Edits(edits.removeAttribute("errand.two"));
+    const hex = (bytes: Uint8Array) => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
     const deeds: Record<string, (request: Request) => Reply | void> = {
       "/config": () =>
         Reply.json(200, {
@@ -130,6 +133,37 @@ export const { lifecycle, requestFilter, responseFilter, observer } = plugin({
         metrics.add("errands", 2, { kind: "told" });
         metrics.observe("errand_seconds", 0.5);
         return new Reply(204);
+      },
+      "/crypto": () => {
+        const key = crypt.secret("key");
+        const signature = crypt.sign("HS256", key, "told");
+        const derived = crypt.deriveKey("sha256", key, { salt: "salt", info: "errand", length: 16 });
+        const sealed = crypt.encrypt("aes128-gcm", derived, "told", "errand");
+        const why = (run: () => void) => JSON.parse(code(run).body as string).error;
+        return Reply.json(200, {
+          signature: hex(signature),
+          valid: crypt.verify("HS256", key, "told", signature),
+          forged: crypt.verify("HS256", new Uint8Array([1, 2, 3]), "told", signature),
+          opened: String.fromCharCode(...crypt.decrypt("aes128-gcm", derived, sealed, "errand")),
+          tampered: why(() => crypt.decrypt("aes128-gcm", derived, sealed, "another")),
+          derived: hex(derived),
+          digest: hex(crypt.digest("sha256", "told")),
+          random: crypt.randomBytes(16).length,
+          denied: why(() => crypt.sign("HS256", crypt.secret("others"), "told")),
+        });
+      },
+      "/gauge": () => {
+        metrics.setGauge("errand_level", 2.5, { kind: "set" });
+        metrics.addToGauge("errand_level", -1, { kind: "added" });
+        return new Reply(204);
+      },
+      "/forget": (request) => {
+        request.attributes.set("errand.one", "1");
+        request.attributes.set("errand.two", "2");
+        request.attributes.delete("errand.one");
+        forgotten.make(request, undefined);
+        const left = ["errand.one", "errand.two"].map((key) => request.attributes.get(key) ?? "none");
+        return Reply.json(200, { left: left.join(), trace: request.traceParent ?? "none" });
       },
       "/call": () => {
         const answer = client.send({ upstream: "users", method: "POST", target: "/u?x=1", headers: { "x-a": "b" }, body: "hello" });

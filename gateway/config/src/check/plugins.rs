@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     catalog::{Catalog, PluginEndpoint, PluginFacts},
-    file::{ConfiguredUse, File, Grants, Plugin, PluginUse},
+    file::{ConfiguredUse, File, Grants, Plugin, PluginUse, SecretAccess, SecretGrants},
     part::Part,
     yaml::join,
 };
@@ -331,29 +331,69 @@ fn grants(typed: &Grants, base: model::Grants) -> model::Grants {
         Some(list) => Names::Only(list.iter().filter_map(|part| part.get().cloned()).collect()),
         None => base,
     };
+    let (secrets, secrets_to_use) = match &typed.secrets {
+        None => (base.secrets, base.secrets_to_use),
+        Some(secrets) => (secrets.granted(SecretAccess::Read), secrets.granted(SecretAccess::Use)),
+    };
     model::Grants {
         upstreams: names(&typed.upstreams, base.upstreams),
         store: names(&typed.store, base.store),
-        secrets: names(&typed.secrets, base.secrets),
+        secrets,
+        secrets_to_use,
         sinks: names(&typed.sinks, base.sinks),
         files: names(&typed.files, base.files),
     }
 }
 
+impl SecretGrants {
+    /// The secrets that are granted for this. In a list they are for reading.
+    fn granted(&self, access: SecretAccess) -> Names {
+        Names::Only(match self {
+            Self::Names(names) if access == SecretAccess::Read => {
+                names.iter().filter_map(|part| part.get().cloned()).collect()
+            }
+            Self::Names(_) => Vec::new(),
+            Self::Access(secrets) => {
+                let with = secrets.iter().filter(|(_, granted)| granted.get() == Some(&access));
+                with.map(|(name, _)| name.clone()).collect()
+            }
+        })
+    }
+}
+
 fn granted_names_exist(typed: &Grants, place: &str, file: &File, report: &mut Report<'_>) {
-    let mut check = |kind: &str, list: &Option<Vec<Part<String>>>, known: Vec<&str>| {
+    let secrets: Vec<&str> = file.secrets.keys().map(String::as_str).collect();
+    let unknown = |kind: &str, name: &str, known: &[&str]| {
+        let meant = hint(name, known.iter().copied());
+        (!known.contains(&name)).then(|| format!("unknown {kind} `{}`{meant}", cut(name)))
+    };
+    if let Some(SecretGrants::Access(granted)) = &typed.secrets {
+        for (name, access) in granted {
+            let at = join(&join(place, "secrets"), name);
+            report.part(access, &at);
+            if let Some(message) = unknown("secret", name, &secrets) {
+                report.key(&at, message);
+            }
+        }
+    }
+    let mut check = |kind: &str, list: &[Part<String>], known: Vec<&str>| {
         let at = join(place, &format!("{kind}s"));
-        for (at, name) in report.parts(list.as_deref().unwrap_or_default(), &at) {
-            if !known.contains(&name.as_str()) {
-                let meant = hint(name, known.iter().copied());
-                report.value(&at, format!("unknown {kind} `{}`{meant}", cut(name)));
+        for (at, name) in report.parts(list, &at) {
+            if let Some(message) = unknown(kind, name, &known) {
+                report.value(&at, message);
             }
         }
     };
-    check("upstream", &typed.upstreams, file.upstreams.keys().map(String::as_str).collect());
-    check("secret", &typed.secrets, file.secrets.keys().map(String::as_str).collect());
-    check("sink", &typed.sinks, file.sinks.keys().map(String::as_str).collect());
-    check("file", &typed.files, file.files.keys().map(String::as_str).collect());
+    check(
+        "upstream",
+        typed.upstreams.as_deref().unwrap_or_default(),
+        file.upstreams.keys().map(String::as_str).collect(),
+    );
+    if let Some(SecretGrants::Names(names)) = &typed.secrets {
+        check("secret", names, secrets.clone());
+    }
+    check("sink", typed.sinks.as_deref().unwrap_or_default(), file.sinks.keys().map(String::as_str).collect());
+    check("file", typed.files.as_deref().unwrap_or_default(), file.files.keys().map(String::as_str).collect());
 }
 
 /// Imports without their grant, and the line that would give it.
@@ -362,7 +402,10 @@ fn ungranted(facts: &PluginFacts, grants: &model::Grants) -> Vec<(&'static str, 
     [
         (wants.upstreams && grants.upstreams.is_empty(), ("http-client", "upstreams: [UPSTREAM]")),
         (wants.store && grants.store.is_empty(), ("store", "store: [BUCKET]")),
-        (wants.secrets && grants.secrets.is_empty(), ("secrets", "secrets: [SECRET]")),
+        (
+            wants.secrets && grants.secrets.is_empty() && grants.secrets_to_use.is_empty(),
+            ("secrets", "secrets: [SECRET]"),
+        ),
         (wants.sinks && grants.sinks.is_empty(), ("sinks", "sinks: [SINK]")),
         (wants.files && grants.files.is_empty(), ("files", "files: [FILE]")),
     ]

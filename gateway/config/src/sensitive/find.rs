@@ -96,6 +96,8 @@ struct ValueContext<'s> {
     names: bool,
     /// It is what a plugin is granted, where secrets are named.
     grants: bool,
+    /// Its keys are the names of secrets, and its values are what may be done with them.
+    granted_secrets: bool,
     schemas: Schemas<'s>,
 }
 
@@ -134,6 +136,7 @@ impl<'a> Finder<'a> {
             let own = match key {
                 "value" | "values" if is_pair => true,
                 // `rename` and the like have names.
+                _ if place.granted_secrets => false,
                 _ if place.fields => is_secret_field(key) && !(place.query && matches!(value.kind, Kind::Map(_))),
                 _ if is_jwk && is_private_parameter(key) => true,
                 _ => match says_key(key) {
@@ -149,7 +152,8 @@ impl<'a> Finder<'a> {
                 Some(schema) if key == "config" => Schemas::root(schema),
                 _ => place.schemas.key(key),
             };
-            let is_name = names || names_source || (place.grants && key == "secrets");
+            let granted_secrets = place.grants && key == "secrets";
+            let is_name = names || names_source || granted_secrets;
             let place = ValueContext {
                 is_root: false,
                 secret: !is_name && (secret || own || place.names),
@@ -158,6 +162,7 @@ impl<'a> Finder<'a> {
                 query,
                 names,
                 grants: key == "grants",
+                granted_secrets,
                 schemas,
             };
             self.node(value, &place);

@@ -131,6 +131,7 @@ fn what_is_no_secret_stays() {
         "secrets: { password: { file: /run/secrets/x } }\n",
         "admin: { access: [{ name: ops, token: signing-key }] }\n",
         "plugins: { jwt: { grants: { secrets: [signing-key, misspelt] } } }\n",
+        "plugins: { jwt: { grants: { secrets: { signing-key: use, password: read } } } }\n",
         "secret: { from: signing-key }\n",
         "path: /token:refresh\n",
         "endpoints: ['http://127.0.0.1:9001']\n",

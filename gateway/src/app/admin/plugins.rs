@@ -90,6 +90,8 @@ pub(super) async fn plugins(State(panel): State<Arc<Panel>>) -> Json<Vec<PluginV
                 ("upstreams", wants.upstreams, &grants.upstreams),
                 ("store", wants.store, &grants.store),
                 ("secrets", wants.secrets, &grants.secrets),
+                // Whether it uses keys can only be told by its calls.
+                ("secrets-to-use", true, &grants.secrets_to_use),
                 ("sinks", wants.sinks, &grants.sinks),
                 ("files", wants.files, &grants.files),
             ]

@@ -198,6 +198,12 @@ impl Tracer {
     }
 }
 
+/// What `traceparent` says in a head; none if it says nothing, or not clearly.
+pub fn parent_of(headers: &HeaderMap) -> Option<HeaderValue> {
+    Context::of(headers)?;
+    headers.get(TRACEPARENT).cloned()
+}
+
 /// A plugin's call under way.
 #[derive(Debug, Clone, Copy)]
 pub struct Entered {
@@ -237,6 +243,11 @@ impl Trace {
         }
         let since = |at: Instant| nanos(at.saturating_duration_since(self.started));
         spans.push(Span { id, parent, began: since(began), ended: since(ended), what: what() });
+    }
+
+    /// What `traceparent` says of what goes on at present.
+    pub fn header(&self) -> HeaderValue {
+        self.header_of(self.current.get())
     }
 
     fn header_of(&self, span: u64) -> HeaderValue {

@@ -1,12 +1,12 @@
-//! Signature checks at native speed, and passwords.
+//! Cryptography at native speed: what needs keys is in `keyed`. And passwords.
 
 use std::{rc::Rc, time::Duration};
 
-use gateway_rules::crypto::{self, verify_hmac};
 use wasmtime::Result;
 
+use super::keyed;
 use crate::{
-    bindings::crypto::{Algorithm, CryptoError, Host, PasswordError},
+    bindings::crypto::{Algorithm, Cipher, CryptoError, Hash, Host, Key, PasswordError},
     instance::state::State,
     pending_call::{CallResult, PendingCall, ResultValue},
     plugin_state::PluginState,
@@ -17,18 +17,59 @@ impl Host for State {
     fn verify(
         &mut self,
         algorithm: Algorithm,
-        key: Vec<u8>,
+        key: Key,
         message: Vec<u8>,
         signature: Vec<u8>,
     ) -> Result<std::result::Result<bool, CryptoError>> {
-        let algorithm = named(algorithm);
-        if let Some(verified) = verify_hmac(algorithm, &key, &message, &signature) {
-            return Ok(Ok(verified));
-        }
-        Ok(match self.keys.parsed(algorithm, key) {
-            Ok(key) => Ok(key.verify(&message, &signature)),
-            Err(error) => Err(CryptoError::MalformedKey(error.to_string())),
-        })
+        keyed::verify(self, algorithm, key, &message, &signature)
+    }
+
+    fn sign(
+        &mut self,
+        algorithm: Algorithm,
+        key: Key,
+        message: Vec<u8>,
+    ) -> Result<std::result::Result<Vec<u8>, CryptoError>> {
+        keyed::sign(self, algorithm, key, &message)
+    }
+
+    fn encrypt(
+        &mut self,
+        cipher: Cipher,
+        key: Key,
+        plaintext: Vec<u8>,
+        associated_data: Vec<u8>,
+    ) -> Result<std::result::Result<Vec<u8>, CryptoError>> {
+        keyed::encrypt(self, cipher, key, &plaintext, &associated_data)
+    }
+
+    fn decrypt(
+        &mut self,
+        cipher: Cipher,
+        key: Key,
+        ciphertext: Vec<u8>,
+        associated_data: Vec<u8>,
+    ) -> Result<std::result::Result<Vec<u8>, CryptoError>> {
+        keyed::decrypt(self, cipher, key, &ciphertext, &associated_data)
+    }
+
+    fn derive_key(
+        &mut self,
+        hash: Hash,
+        key: Key,
+        salt: Vec<u8>,
+        info: Vec<u8>,
+        length: u32,
+    ) -> Result<std::result::Result<Vec<u8>, CryptoError>> {
+        keyed::derive_key(self, hash, key, &salt, &info, length)
+    }
+
+    fn digest(&mut self, hash: Hash, data: Vec<u8>) -> Result<std::result::Result<Vec<u8>, CryptoError>> {
+        Ok(keyed::digest(hash, &data))
+    }
+
+    fn random_bytes(&mut self, length: u32) -> Result<std::result::Result<Vec<u8>, CryptoError>> {
+        Ok(keyed::random_bytes(length))
     }
 
     fn verify_password(
@@ -67,22 +108,5 @@ impl Host for State {
         };
         PluginState::wait_for(exchange, PendingCall::Thing(Box::pin(find_out)));
         Ok(Err(PasswordError::Later))
-    }
-}
-
-fn named(algorithm: Algorithm) -> crypto::Algorithm {
-    match algorithm {
-        Algorithm::Hs256 => crypto::Algorithm::Hs256,
-        Algorithm::Hs384 => crypto::Algorithm::Hs384,
-        Algorithm::Hs512 => crypto::Algorithm::Hs512,
-        Algorithm::Rs256 => crypto::Algorithm::Rs256,
-        Algorithm::Rs384 => crypto::Algorithm::Rs384,
-        Algorithm::Rs512 => crypto::Algorithm::Rs512,
-        Algorithm::Ps256 => crypto::Algorithm::Ps256,
-        Algorithm::Ps384 => crypto::Algorithm::Ps384,
-        Algorithm::Ps512 => crypto::Algorithm::Ps512,
-        Algorithm::Es256 => crypto::Algorithm::Es256,
-        Algorithm::Es384 => crypto::Algorithm::Es384,
-        Algorithm::Eddsa => crypto::Algorithm::EdDsa,
     }
 }

@@ -122,6 +122,14 @@ impl HostRequest for State {
         edit(self.exchange()?.set_attribute(&key, &value))
     }
 
+    fn remove_attribute(&mut self, _: Resource<Request>, key: String) -> Edit {
+        edit(self.exchange()?.remove_attribute(&key))
+    }
+
+    fn trace_parent(&mut self, _: Resource<Request>) -> Result<Option<String>> {
+        Ok(self.exchange()?.trace_parent().map(|parent| text(&parent)))
+    }
+
     fn drop(&mut self, _: Resource<Request>) -> Result<()> {
         self.handles = self.handles.saturating_sub(1);
         Ok(())

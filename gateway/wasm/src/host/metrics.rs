@@ -1,4 +1,4 @@
-//! A plugin's own counters and histograms. Names, labels and their number are checked where they are kept.
+//! A plugin's own counters, gauges and histograms. Names, labels and their number are checked where they are kept.
 
 use wasmtime::Result;
 
@@ -14,6 +14,18 @@ impl Host for State {
     fn observe(&mut self, histogram: String, value: f64, labels: Vec<(String, String)>) -> Result<()> {
         self.has_effect();
         self.metrics.observe(&histogram, value, &labels);
+        Ok(())
+    }
+
+    fn set_gauge(&mut self, gauge: String, value: f64, labels: Vec<(String, String)>) -> Result<()> {
+        self.has_effect();
+        self.metrics.set_gauge(&gauge, value, &labels);
+        Ok(())
+    }
+
+    fn add_to_gauge(&mut self, gauge: String, by: f64, labels: Vec<(String, String)>) -> Result<()> {
+        self.has_effect();
+        self.metrics.add_to_gauge(&gauge, by, &labels);
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ mod documents;
 mod edits;
 mod files;
 mod http;
+mod keyed;
 mod log;
 mod metrics;
 mod secrets;

@@ -17,7 +17,7 @@ impl Edits {
     pub(crate) fn new(edits: Vec<Edit>) -> Result<Self> {
         let size = |named: &Named| named.name.len() + named.value.as_ref().map_or(0, Vec::len);
         let bytes = |edit: &Edit| match edit {
-            Edit::RemoveHeader(name) | Edit::RemoveResponseHeader(name) => name.len(),
+            Edit::RemoveHeader(name) | Edit::RemoveResponseHeader(name) | Edit::RemoveAttribute(name) => name.len(),
             Edit::SetHeader(named)
             | Edit::AppendHeader(named)
             | Edit::SetResponseHeader(named)
@@ -70,6 +70,7 @@ fn prepared(edit: Edit) -> edits::Edit {
         Edit::DefaultResponseHeader(named) => header(S::Response, K::Default, named),
         Edit::JoinResponseHeader(named) => header(S::Response, K::Join, named),
         Edit::SetAttribute(Named { name, value }) => edits::Edit::attribute(name, value),
+        Edit::RemoveAttribute(name) => edits::Edit::attribute_removal(name),
     }
 }
 

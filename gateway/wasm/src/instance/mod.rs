@@ -1,11 +1,10 @@
 //! One instance of a component: what its store holds beside the guest (`state`), what the host keeps for it between calls
-//! (`edits`, `selection`, `keys`), what it says (`output`), and calls into it (`call`).
+//! (`edits`, `selection`), what it says (`output`), and calls into it (`call`).
 
 mod blueprint;
 mod call;
 pub(crate) mod edits;
 mod kept;
-mod keys;
 pub(crate) mod output;
 pub(crate) mod selection;
 pub(crate) mod state;

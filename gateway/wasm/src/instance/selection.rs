@@ -2,9 +2,9 @@
 
 use std::io::Write as _;
 
-use gateway_pipeline::Exchange;
+use gateway_pipeline::{Exchange, ResponseHead};
 use gateway_rules::{fields::is_host, selection};
-use http::{HeaderMap, HeaderName, Version};
+use http::{HeaderName, Version};
 use wasmtime::Result;
 
 use super::kept::Kept;
@@ -32,6 +32,7 @@ enum Picked {
     ResponseHeader(HeaderName),
     Attribute(String),
     PathParameter(String),
+    ResponseStatus,
     /// Not the name of any header.
     Nothing,
 }
@@ -59,7 +60,7 @@ impl Selection {
             }
         }
         let mut values = Values { bytes: Vec::with_capacity(256), lengths: Vec::with_capacity(self.0.len()) };
-        let response = exchange.response.as_ref().filter(|_| with_response).map(|response| &response.headers);
+        let response = exchange.response.as_ref().filter(|_| with_response);
         for picked in &self.0 {
             let before = values.bytes.len();
             let there = picked.write(exchange, response, &mut values.bytes);
@@ -90,13 +91,14 @@ impl From<Item> for Picked {
             Item::ResponseHeader(name) => header(name, Self::ResponseHeader),
             Item::Attribute(key) => Self::Attribute(key),
             Item::PathParameter(name) => Self::PathParameter(name),
+            Item::ResponseStatus => Self::ResponseStatus,
         }
     }
 }
 
 impl Picked {
     /// Appends the value, if there is one.
-    fn write(&self, exchange: &Exchange, response: Option<&HeaderMap>, out: &mut Vec<u8>) -> Option<()> {
+    fn write(&self, exchange: &Exchange, response: Option<&ResponseHead>, out: &mut Vec<u8>) -> Option<()> {
         let request = &exchange.request;
         let value = match self {
             Self::RequestId => exchange.id.as_bytes(),
@@ -111,12 +113,13 @@ impl Picked {
             Self::ClientAddress => return write!(out, "{}", exchange.client).ok(),
             Self::Route => exchange.route.as_bytes(),
             Self::Header(name) => request.headers.get(name)?.as_bytes(),
-            Self::ResponseHeader(name) => response?.get(name)?.as_bytes(),
+            Self::ResponseHeader(name) => response?.headers.get(name)?.as_bytes(),
             Self::Attribute(key) => exchange.attribute(key)?.as_bytes(),
             Self::PathParameter(name) => {
                 out.extend_from_slice(exchange.parameter(name)?.as_bytes());
                 return Some(());
             }
+            Self::ResponseStatus => response?.status.as_str().as_bytes(),
             Self::Nothing => return None,
         };
         out.extend_from_slice(value);

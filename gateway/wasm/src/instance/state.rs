@@ -12,13 +12,13 @@ use std::{
 
 use gateway_core::model::Grants;
 use gateway_pipeline::Exchange;
+use gateway_rules::crypto::KeyCache;
 use gateway_telemetry::metrics::PluginMetrics;
 use wasmtime::{StoreContextMut, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::{
     edits::AllEdits,
-    keys::KeyCache,
     output::{LogRate, Output, Speaker},
     selection::Selections,
     thread_bound::ThreadBound,

@@ -212,8 +212,11 @@ impl Prepared {
             to.number(*memory as u64).number(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
             to.number(*instances as u64).number(*max_calls).text(isolation).text(config);
             encode_grants(grants, &mut to);
-            for (named, granted) in [(&shared.secrets, &grants.secrets), (&shared.files, &grants.files)] {
-                let mut granted: Vec<_> = named.iter().filter(|(name, _)| granted.allows(name)).collect();
+            let secrets = |name: &str| grants.allows_use(name);
+            let files = |name: &str| grants.files.allows(name);
+            let all: [(_, &dyn Fn(&str) -> bool); 2] = [(&shared.secrets, &secrets), (&shared.files, &files)];
+            for (named, granted) in all {
+                let mut granted: Vec<_> = named.iter().filter(|(name, _)| granted(name)).collect();
                 granted.sort();
                 to.list(granted.into_iter(), |to, (name, value)| _ = to.text(name).bytes(value));
             }
@@ -223,8 +226,8 @@ impl Prepared {
 
 /// Names that are granted, in any order.
 fn encode_grants(grants: &Grants, to: &mut Encoder<'_, '_>) {
-    let Grants { upstreams, store, secrets, sinks, files } = grants;
-    for names in [upstreams, store, secrets, sinks, files] {
+    let Grants { upstreams, store, secrets, secrets_to_use, sinks, files } = grants;
+    for names in [upstreams, store, secrets, secrets_to_use, sinks, files] {
         match names {
             Names::All => _ = to.text("all"),
             Names::Only(names) => {

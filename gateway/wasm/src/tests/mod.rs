@@ -88,7 +88,14 @@ impl Use {
         Self {
             guest,
             config,
-            grants: Grants { upstreams: all(), store: all(), secrets: all(), sinks: all(), files: all() },
+            grants: Grants {
+                upstreams: all(),
+                store: all(),
+                secrets: all(),
+                secrets_to_use: Names::default(),
+                sinks: all(),
+                files: all(),
+            },
             limits: PluginLimits { memory: 64 << 20, time: Duration::from_secs(10), instances: 4, max_calls: 0 },
             isolation: Isolation::Shared,
             upstreams: Rc::new(NoUpstreams),

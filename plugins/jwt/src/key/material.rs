@@ -71,12 +71,12 @@ impl Material {
     pub(super) fn default_algorithm(&self) -> Option<Algorithm> {
         use crypto::Algorithm as Known;
         match self {
-            Self::Secret(_) => Some(Algorithm::Known(Known::Hs256)),
+            Self::Secret(_) => Some(Algorithm(Known::Hs256)),
             Self::Public(Kind::Rsa, _) => None,
-            Self::Public(Kind::P256, _) => Some(Algorithm::Known(Known::Es256)),
-            Self::Public(Kind::P384, _) => Some(Algorithm::Known(Known::Es384)),
-            Self::Public(Kind::P521, _) => Some(Algorithm::Es512),
-            Self::Public(Kind::Ed25519, _) => Some(Algorithm::Known(Known::EdDsa)),
+            Self::Public(Kind::P256, _) => Some(Algorithm(Known::Es256)),
+            Self::Public(Kind::P384, _) => Some(Algorithm(Known::Es384)),
+            Self::Public(Kind::P521, _) => Some(Algorithm(Known::Es512)),
+            Self::Public(Kind::Ed25519, _) => Some(Algorithm(Known::EdDsa)),
         }
     }
 
@@ -122,9 +122,9 @@ impl Material {
 
 fn least_secret(algorithm: Algorithm) -> Option<usize> {
     match algorithm {
-        Algorithm::Known(crypto::Algorithm::Hs256) => Some(32),
-        Algorithm::Known(crypto::Algorithm::Hs384) => Some(48),
-        Algorithm::Known(crypto::Algorithm::Hs512) => Some(64),
+        Algorithm(crypto::Algorithm::Hs256) => Some(32),
+        Algorithm(crypto::Algorithm::Hs384) => Some(48),
+        Algorithm(crypto::Algorithm::Hs512) => Some(64),
         _ => None,
     }
 }

@@ -236,7 +236,7 @@ impl Reader<'_> {
     fn usable(&mut self, Jwk { kid, algorithm, material }: Jwk) -> Result<(), String> {
         let algorithm = algorithm.or_else(|| material.default_algorithm());
         // The form of an RSA key is the same for all of them.
-        let tried = algorithm.unwrap_or(Algorithm::Known(crypto::Algorithm::Rs256));
+        let tried = algorithm.unwrap_or(Algorithm(crypto::Algorithm::Rs256));
         material.check_algorithm(tried).and_then(|()| material.check_strength(tried))?;
         self.keys.push(Key { kid, algorithm, bytes: material.into_bytes() });
         Ok(())
