@@ -9,7 +9,7 @@ use serde_json::Value;
 /// A part of the file that may be broken without taking the rest along: what is wrong with its shape has
 /// been said by then, and everything else can still be checked.
 #[derive(Debug)]
-pub(super) struct Part<T>(pub Result<T, String>);
+pub(super) struct Part<T>(pub Result<T, serde_json::Error>);
 
 impl<T> Part<T> {
     pub(super) fn get(&self) -> Option<&T> {
@@ -32,7 +32,7 @@ impl<T: Serialize> Serialize for Part<T> {
 impl<'de, T: for<'a> Deserialize<'a>> Deserialize<'de> for Part<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
-        Ok(Self(serde_json::from_value(value).map_err(|e| e.to_string())))
+        Ok(Self(serde_json::from_value(value)))
     }
 }
 

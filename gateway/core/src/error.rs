@@ -3,8 +3,23 @@
 //! A failure is named where it happens; its status is chosen here, once. What the client reads never says
 //! more than the title and the fixed detail: causes go to the log.
 
+use std::error::Error;
+
 use gateway_rules::path::Rejected;
 use http::StatusCode;
+
+/// An error with its causes, for a log or a message: each level once, since some errors print their cause themselves.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    for cause in std::iter::successors(error.source(), |&cause| cause.source()) {
+        let told = cause.to_string();
+        if !text.contains(&told) {
+            text.push_str(": ");
+            text.push_str(&told);
+        }
+    }
+    text
+}
 
 /// Why the gateway answered instead of an upstream or a plugin, or gave up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -232,6 +247,18 @@ impl From<Rejected> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_chain_has_each_level_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("outside")]
+        struct Outside(#[source] Between);
+        #[derive(Debug, thiserror::Error)]
+        #[error("between: {0}")]
+        struct Between(#[source] std::io::Error);
+        let error = Outside(Between(std::io::Error::other("inside")));
+        assert_eq!(chain(&error), "outside: between: inside");
+    }
 
     #[test]
     fn all_failures_are_listed_in_order() {

@@ -7,7 +7,30 @@ use gateway_http::{
     target::encoded,
 };
 use gateway_route::{Query, Table};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header, uri::PathAndQuery};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Uri, header,
+    uri::{InvalidUri, PathAndQuery},
+};
+use thiserror::Error;
+
+/// What is no request.
+#[derive(Debug, Error)]
+pub enum NoRequest {
+    #[error("`{0}` is not a method")]
+    Method(String),
+    #[error("`{0}` is not a URL: {1}")]
+    Url(String, #[source] InvalidUri),
+    #[error("`{0}` has no path")]
+    NoPath(String),
+    #[error("`{0}` is not `name: value`")]
+    Field(String),
+    #[error("`{0}` is not a header name")]
+    Name(String),
+    #[error("`{0}` is not a header value")]
+    Value(String),
+    #[error("there are too many fields")]
+    TooManyFields,
+}
 
 pub struct Asked {
     pub method: Method,
@@ -27,19 +50,17 @@ impl Asked {
     ///
     /// # Errors
     ///
-    /// What cannot be understood, in words.
-    pub fn parse(method: &str, url: &str, fields: &[String]) -> Result<Self, String> {
-        let method: Method = method.parse().map_err(|_| format!("`{method}` is not a method"))?;
-        let uri: Uri = encoded(url).parse().map_err(|error| format!("`{url}` is not a URL: {error}"))?;
-        let target = uri.path_and_query().cloned().ok_or_else(|| format!("`{url}` has no path"))?;
+    /// What cannot be understood.
+    pub fn parse(method: &str, url: &str, fields: &[String]) -> Result<Self, NoRequest> {
+        let method: Method = method.parse().map_err(|_| NoRequest::Method(method.to_owned()))?;
+        let uri: Uri = encoded(url).parse().map_err(|error| NoRequest::Url(url.to_owned(), error))?;
+        let target = uri.path_and_query().cloned().ok_or_else(|| NoRequest::NoPath(url.to_owned()))?;
         let mut headers = HeaderMap::new();
         for line in fields {
-            let (name, value) = line.split_once(':').ok_or_else(|| format!("`{line}` is not `name: value`"))?;
-            let name: HeaderName =
-                name.trim().parse().map_err(|_| format!("`{}` is not a header name", name.trim()))?;
-            let value: HeaderValue =
-                value.trim().parse().map_err(|_| format!("`{}` is not a header value", value.trim()))?;
-            headers.try_append(name, value).map_err(|_| "there are too many fields".to_owned())?;
+            let (name, value) = line.split_once(':').ok_or_else(|| NoRequest::Field(line.clone()))?;
+            let name: HeaderName = name.trim().parse().map_err(|_| NoRequest::Name(name.trim().to_owned()))?;
+            let value: HeaderValue = value.trim().parse().map_err(|_| NoRequest::Value(value.trim().to_owned()))?;
+            headers.try_append(name, value).map_err(|_| NoRequest::TooManyFields)?;
         }
         let host = match (uri.authority(), headers.remove(header::HOST)) {
             (Some(authority), _) => authority.to_string(),

@@ -21,13 +21,14 @@ use gateway_wasm::{
     Examined, Loaded, Prepared, Runtime, Settings,
     services::{Named, Shared},
 };
+use thiserror::Error;
 
 use super::{
     reflected::{Reflected, Told},
     secrets,
 };
 
-use crate::fetch::{Digest, Fetched, Kept, Tag, Wanted, fetch};
+use crate::fetch::{Digest, FetchError, Fetched, Kept, Tag, Wanted, fetch};
 
 /// Loads what a configuration names and remembers it for when the configuration comes into force.
 pub(super) struct Components<'a> {
@@ -183,9 +184,13 @@ impl<'a> Components<'a> {
     }
 }
 
+#[derive(Debug, Error)]
+#[error("the component cannot be had: {0}")]
+struct NotFetched(#[source] FetchError);
+
 /// A component from elsewhere, before anything that names it is in force.
 fn fetched(wanted: Wanted) -> Result<Fetched, CatalogError> {
-    fetch(wanted, &Kept::usual()).map_err(|why| CatalogError::component(format!("the component cannot be had: {why}")))
+    fetch(wanted, &Kept::usual()).map_err(|error| CatalogError::component(NotFetched(error)))
 }
 
 impl Catalog for Components<'_> {
@@ -292,7 +297,7 @@ impl Catalog for Components<'_> {
                         self.told.insert(upstream.name.to_string(), bytes.clone());
                         found.insert(name.clone(), bytes);
                     }
-                    Err(why) => missing.push((name.clone(), why)),
+                    Err(why) => missing.push((name.clone(), why.to_string())),
                 },
             }
         }

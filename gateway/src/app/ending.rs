@@ -3,7 +3,7 @@
 use std::{io, net::TcpListener as StdListener, time::Duration};
 
 use super::{
-    handover::{Outgoing, Upgrade},
+    handover::{NotUpgraded, Outgoing, Upgrade},
     reload::Core,
     signals::Signals,
     worker::WorkerHandle,
@@ -13,7 +13,7 @@ use super::{
 const FLUSH: Duration = Duration::from_secs(5);
 
 /// The result of an upgrade, if there is one under way.
-pub(super) async fn done(upgrade: &mut Option<Upgrade>) -> Result<u32, String> {
+pub(super) async fn done(upgrade: &mut Option<Upgrade>) -> Result<u32, NotUpgraded> {
     match upgrade {
         Some(upgrade) => upgrade.done().await,
         None => std::future::pending().await,

@@ -18,11 +18,12 @@ use std::{
         fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
         unix::net::UnixStream as StdStream,
     },
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicBool, Ordering},
 };
 
 use socket2::SockRef;
+use thiserror::Error;
 use tokio::{io::AsyncReadExt, net::UnixStream};
 
 use super::snapshot::ListenerKey;
@@ -193,6 +194,17 @@ pub(super) struct Upgrade {
     ready: UnixStream,
 }
 
+/// Why the new process does not serve.
+#[derive(Debug, Error)]
+pub(super) enum NotUpgraded {
+    #[error("it has ended")]
+    Ended,
+    #[error("{0}")]
+    Exited(ExitStatus),
+    #[error(transparent)]
+    Unknown(io::Error),
+}
+
 impl Upgrade {
     /// Starts the program that this process was started with, as it is on disk now, with the same arguments.
     pub(super) fn start(sockets: &Outgoing) -> io::Result<Self> {
@@ -210,19 +222,17 @@ impl Upgrade {
     }
 
     /// The new process's identifier, when it serves everything; or why it does not. Can be cancelled and called again.
-    pub(super) async fn done(&mut self) -> Result<u32, String> {
+    pub(super) async fn done(&mut self) -> Result<u32, NotUpgraded> {
         let read = self.ready.read(&mut [0]).await;
-        let Some(mut child) = self.child.take() else { return Err("it has ended".to_owned()) };
+        let Some(mut child) = self.child.take() else { return Err(NotUpgraded::Ended) };
         match read {
             Ok(1..) => Ok(child.id()),
             _ => {
                 // It has closed its end, and so it has ended or will serve nothing.
                 let _ = child.kill();
                 let status = tokio::task::spawn_blocking(move || child.wait()).await;
-                Err(status.map_or_else(
-                    |error| error.to_string(),
-                    |status| status.map_or_else(|error| error.to_string(), |status| status.to_string()),
-                ))
+                let status = status.map_err(io::Error::from).flatten();
+                Err(status.map_or_else(NotUpgraded::Unknown, NotUpgraded::Exited))
             }
         }
     }

@@ -35,6 +35,7 @@ use gateway_config as config;
 use gateway_config::lock::{self, Entry, Lock};
 use gateway_core::model::LogFormat;
 use gateway_wasm::Facts;
+use thiserror::Error;
 use tokio::{
     runtime::Runtime,
     sync::{mpsc as async_mpsc, oneshot},
@@ -220,20 +221,32 @@ pub fn openapi(source: &Source, title: &str) -> Result<serde_json::Value, StartE
         .map_err(|error| StartError::Io(std::io::Error::other(error)))
 }
 
+/// Why nothing is known of a component.
+#[derive(Debug, Error)]
+pub enum InspectError {
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Standard(#[from] gateway_standard::Error),
+    #[error("{}: {}", .0.display(), .1)]
+    Component(PathBuf, #[source] gateway_wasm::LoadError),
+}
+
 /// Compiles a component and asks it about itself; a name without a path may be that of a standard plugin.
-pub fn inspect(file: &Path) -> Result<Facts, String> {
-    let shared = Shared::new(true).map_err(|error| error.to_string())?;
+pub fn inspect(file: &Path) -> Result<Facts, InspectError> {
+    let shared = Shared::new(true)?;
     let loaded = match standard_component(file)? {
         Some(bytes) => shared.runtime.load(bytes),
         None => shared.runtime.load_file(file),
     };
-    loaded.map(|loaded| loaded.facts().clone()).map_err(|error| format!("{}: {error}", file.display()))
+    let loaded = loaded.map_err(|error| InspectError::Component(file.to_owned(), error))?;
+    Ok(loaded.facts().clone())
 }
 
 /// The standard plugin that a command's argument names, if there is no file of that name.
-pub(crate) fn standard_component(file: &Path) -> Result<Option<&'static [u8]>, String> {
+pub(crate) fn standard_component(file: &Path) -> Result<Option<&'static [u8]>, gateway_standard::Error> {
     let Some(name) = file.to_str().filter(|_| !file.exists()) else { return Ok(None) };
-    gateway_standard::component(name).map_err(|error| error.to_string())
+    gateway_standard::component(name)
 }
 
 /// How long workers get to answer, or to end.

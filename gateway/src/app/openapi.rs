@@ -2,14 +2,25 @@
 
 use std::sync::Arc;
 
+use gateway_config::CatalogError;
 use gateway_core::model::{Config, HostPattern, PluginUse, Route};
 use gateway_route::{Query, RouteMatch, Table};
 use http::{HeaderMap, Method};
 use serde_json::{Map, Value, json};
+use thiserror::Error;
 
 use super::catalog::Components;
 
-pub(super) fn document(config: &Config, components: &mut Components<'_>, title: &str) -> Result<Value, String> {
+/// Why there is no document.
+#[derive(Debug, Error)]
+pub(super) enum OpenApiError {
+    #[error("plugin `{0}`: {1}")]
+    Plugin(Arc<str>, #[source] CatalogError),
+    #[error("plugin `{0}` does not speak JSON: {1}")]
+    NotJson(Arc<str>, #[source] serde_json::Error),
+}
+
+pub(super) fn document(config: &Config, components: &mut Components<'_>, title: &str) -> Result<Value, OpenApiError> {
     let table = Table::new(&config.routes);
     let mut paths = Map::new();
     let mut shared = Map::new();
@@ -22,11 +33,12 @@ pub(super) fn document(config: &Config, components: &mut Components<'_>, title: 
             }
             seen.push((used, &route.matches.hosts));
             let name = &used.plugin.name;
-            let said =
-                components.openapi(&used.plugin, &used.config).map_err(|why| format!("plugin `{name}`: {why}"))?;
+            let said = components
+                .openapi(&used.plugin, &used.config)
+                .map_err(|error| OpenApiError::Plugin(name.clone(), error))?;
             let Some(text) = said else { continue };
             let said: Value =
-                serde_json::from_str(&text).map_err(|why| format!("plugin `{name}` does not speak JSON: {why}"))?;
+                serde_json::from_str(&text).map_err(|error| OpenApiError::NotJson(name.clone(), error))?;
             merge(&said, &mut paths, &mut shared, |path, method| is_reached(&table, config, route, used, path, method));
         }
     }

@@ -2,15 +2,24 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use bytes::Bytes;
 use gateway_core::model::{Dns, Upstream};
-use gateway_upstream::reflection;
+use gateway_upstream::reflection::{self, ReflectionError};
+use thiserror::Error;
 
 /// What upstreams have told, by their names.
 pub(super) type Told = HashMap<String, Bytes>;
+
+/// An upstream tells no descriptors, and has told none before.
+#[derive(Debug, Error)]
+#[error("cannot fetch gRPC descriptors of upstream `{upstream}` by reflection: {source}")]
+pub(super) struct NotReflected {
+    upstream: Arc<str>,
+    source: ReflectionError,
+}
 
 /// One for the process: the descriptors of the installed configuration.
 #[derive(Default)]
@@ -19,7 +28,7 @@ pub(super) struct Reflected(Mutex<Told>);
 impl Reflected {
     /// What the upstream tells now; what it told last, if it cannot be asked: a reload is not for the worse because a service is
     /// unavailable for the moment.
-    pub(super) fn ask(&self, upstream: &Upstream, dns: &Dns) -> Result<Bytes, String> {
+    pub(super) fn ask(&self, upstream: &Upstream, dns: &Dns) -> Result<Bytes, NotReflected> {
         let name = &*upstream.name;
         reflection::descriptors(upstream, dns).or_else(|why| match self.lock().get(name) {
             Some(last) => {
@@ -29,7 +38,7 @@ impl Reflected {
                 );
                 Ok(last.clone())
             }
-            None => Err(format!("cannot fetch gRPC descriptors of upstream `{name}` by reflection: {why}")),
+            None => Err(NotReflected { upstream: upstream.name.clone(), source: why }),
         })
     }
 

@@ -15,6 +15,7 @@ use gateway_state::{
 };
 use gateway_telemetry::{
     Logging, Metrics,
+    logging::LogError,
     remote::{OwnFigures, OwnState, RemoteFigures, RemoteState},
     tail::Tail,
 };
@@ -115,9 +116,9 @@ impl Shared {
     }
 
     /// Changes it. None where there is no log.
-    pub(super) fn set_log_level(&self, level: &str) -> Option<Result<(), String>> {
+    pub(super) fn set_log_level(&self, level: &str) -> Option<Result<(), LogError>> {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.as_ref().map(|(logging, _)| logging.set_level(level).map_err(|error| error.to_string()))
+        log.as_ref().map(|(logging, _)| logging.set_level(level))
     }
 
     /// How many instances all plugins may have together, as far as the system has room for them.

@@ -12,7 +12,7 @@ pub(super) fn bench(args: &BenchArgs) -> Result<(), Failed> {
     let (cases, component) = found(&args.cases)?;
     let bytes = fs::read(&component).map_err(|error| Failed::Invalid(format!("{}: {error}", component.display())))?;
     let wanted = |name: &str| args.cases.only.as_deref().is_none_or(|part| name.contains(part));
-    let measured = cost(&bytes, &cases, wanted, &CodeCache::Off).map_err(Failed::Invalid)?;
+    let measured = cost(&bytes, &cases, wanted, &CodeCache::Off).map_err(Failed::invalid)?;
     if measured.calls.is_empty() {
         return Err(Failed::Misunderstood("no case has such a name".to_owned()));
     }

@@ -26,7 +26,7 @@ pub(super) fn dev(args: &DevArgs, logging: &Logging) -> Result<(), Failed> {
         return Err(Failed::Misunderstood(format!("there is no file {}", file.display())));
     }
     // Before the first build, so that nothing is missed.
-    let mut sources = Sources::watch(&args.folder).map_err(Failed::Stopped)?;
+    let mut sources = Sources::watch(&args.folder).map_err(|error| Failed::Stopped(error.to_string()))?;
     while !build(&args.folder) {
         complain("waiting for a change");
         while !sources.changed_within(GLANCE) {}

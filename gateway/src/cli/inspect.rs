@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(super) fn inspect(args: &InspectArgs) -> Result<(), Failed> {
-    let facts = app::inspect(&args.file).map_err(Failed::Invalid)?;
+    let facts = app::inspect(&args.file).map_err(Failed::invalid)?;
     let cost = costs(args)?;
     if args.json {
         print(format_args!("{:#}", as_json(&facts, cost.as_ref())))
@@ -34,13 +34,13 @@ fn costs(args: &InspectArgs) -> Result<Option<Cost>, Failed> {
             Some(read.map_err(|error| Failed::Misunderstood(format!("--config: {error}")))?)
         }
     };
-    let bytes = match app::standard_component(&args.file).map_err(Failed::Invalid)? {
+    let bytes = match app::standard_component(&args.file).map_err(Failed::invalid)? {
         Some(bytes) => bytes.to_vec(),
         None => fs::read(&args.file)?,
     };
     match trial::cost(&bytes, &Cases::bare(config), |_| true, &CodeCache::User) {
         Ok(cost) => Ok(Some(cost)),
-        Err(why) if args.config.is_some() => Err(Failed::Invalid(why)),
+        Err(why) if args.config.is_some() => Err(Failed::invalid(why)),
         Err(_) => Ok(None),
     }
 }

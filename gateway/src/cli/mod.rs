@@ -14,6 +14,7 @@ mod schema;
 mod trial;
 
 use std::{
+    error::Error,
     fmt::Display,
     io::{self, Write},
     path::PathBuf,
@@ -247,6 +248,16 @@ enum Failed {
     NoRoute,
     /// 5
     NotAsExpected,
+}
+
+impl Failed {
+    fn misunderstood(error: impl Error) -> Self {
+        Self::Misunderstood(error.to_string())
+    }
+
+    fn invalid(error: impl Error) -> Self {
+        Self::Invalid(error.to_string())
+    }
 }
 
 impl From<std::io::Error> for Failed {

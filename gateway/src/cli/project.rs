@@ -6,7 +6,7 @@ use super::{BuildArgs, Failed, NewArgs, complain, print};
 use crate::project::{self, Purpose};
 
 pub(super) fn new(args: &NewArgs) -> Result<(), Failed> {
-    let folder = project::new(Path::new(""), &args.name, args.lang).map_err(Failed::Misunderstood)?;
+    let folder = project::new(Path::new(""), &args.name, args.lang).map_err(Failed::misunderstood)?;
     print(format_args!(
         "{} is there, with a test and a README. Go on with\n\n  cd {}\n  gateway plugin build\n  gateway plugin test",
         folder.display(),
@@ -16,7 +16,7 @@ pub(super) fn new(args: &NewArgs) -> Result<(), Failed> {
 
 pub(super) fn build(args: &BuildArgs) -> Result<(), Failed> {
     let built = project::build(&args.folder, Purpose::Use, |line| complain(format_args!("$ {line}")))
-        .map_err(Failed::Invalid)?;
+        .map_err(Failed::invalid)?;
     let facts = &built.facts;
     let phases =
         [("request", facts.phases.request), ("response", facts.phases.response), ("complete", facts.phases.complete)];

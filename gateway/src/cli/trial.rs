@@ -49,7 +49,7 @@ pub(super) fn found(args: &CasesArgs) -> Result<(Cases, PathBuf), Failed> {
     if !file.is_file() {
         return Err(Failed::Misunderstood(format!("there is no file {}", file.display())));
     }
-    let cases = Cases::read(&file).map_err(Failed::Invalid)?;
+    let cases = Cases::read(&file).map_err(Failed::invalid)?;
     let folder = file.parent().unwrap_or(Path::new("."));
     let component = match (&args.component, &cases.component) {
         (Some(component), _) => component.clone(),

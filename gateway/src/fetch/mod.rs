@@ -2,6 +2,7 @@
 //! disk by its digest, so that nothing is fetched twice, and an unavailable registry does not prevent a
 //! start.
 
+mod error;
 mod http;
 mod kept;
 mod oci;
@@ -11,6 +12,7 @@ use std::{fmt, sync::mpsc, thread, time::Duration};
 use aws_lc_rs::digest;
 use bytes::Bytes;
 
+pub(crate) use error::FetchError;
 pub(crate) use kept::{Kept, Tag};
 
 /// Of a component.
@@ -77,7 +79,7 @@ impl From<Bytes> for Fetched {
 /// # Errors
 ///
 /// It cannot be had, is another one than it should be, or is no component.
-pub(crate) fn fetch(wanted: Wanted, kept: &Kept) -> Result<Fetched, String> {
+pub(crate) fn fetch(wanted: Wanted, kept: &Kept) -> Result<Fetched, FetchError> {
     if let Wanted::Http { digest, .. } = &wanted
         && let Some(bytes) = kept.component(digest)
     {
@@ -96,32 +98,14 @@ pub(crate) fn fetch(wanted: Wanted, kept: &Kept) -> Result<Fetched, String> {
                     }
                 };
                 // So that an abandoned download stops.
-                tokio::time::timeout(FETCH_TIMEOUT, fetching).await.unwrap_or_else(|_| Err(too_late()))
+                tokio::time::timeout(FETCH_TIMEOUT, fetching).await.unwrap_or(Err(FetchError::Timeout(FETCH_TIMEOUT)))
             }),
-            Err(error) => Err(error.to_string()),
+            Err(error) => Err(FetchError::Start(error)),
         };
         // The receiver may be gone.
         let _ = done.send(fetched);
     };
-    thread::Builder::new().name("fetch".into()).spawn(fetching).map_err(|error| error.to_string())?;
+    thread::Builder::new().name("fetch".into()).spawn(fetching).map_err(FetchError::Start)?;
     // A program that knows credentials blocks the thread that runs it, which does not come to an end in time then.
-    result.recv_timeout(FETCH_TIMEOUT + CONNECT).unwrap_or_else(|_| Err(too_late()))
-}
-
-fn too_late() -> String {
-    format!("it did not come within {FETCH_TIMEOUT:?}")
-}
-
-/// An error with what caused it, each once.
-fn explained(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = error.source();
-    }
-    text
+    result.recv_timeout(FETCH_TIMEOUT + CONNECT).unwrap_or(Err(FetchError::Timeout(FETCH_TIMEOUT)))
 }

@@ -12,13 +12,12 @@ use docker_credential::{CredentialRetrievalError, DockerCredential};
 use oci_client::{
     Client, Reference,
     client::{ClientConfig, ClientProtocol},
-    errors::OciDistributionError,
     manifest::{OciDescriptor, OciManifest},
     secrets::RegistryAuth,
 };
 use tokio::io::AsyncWrite;
 
-use super::{CONNECT, Digest, Fetched, Kept, MOST_BYTES, SILENCE, Tag, USER_AGENT, explained};
+use super::{CONNECT, Digest, FetchError, Fetched, Kept, MOST_BYTES, SILENCE, Tag, USER_AGENT};
 
 /// The layers that are components, by who wrote the artifact: today's tools, and those before them.
 const COMPONENT: [&str; 3] = [
@@ -27,8 +26,8 @@ const COMPONENT: [&str; 3] = [
     "application/vnd.module.wasm.content.layer.v1+wasm",
 ];
 
-pub(super) async fn fetch(text: &str, kept: &Kept) -> Result<Fetched, String> {
-    let reference: Reference = text.parse().map_err(|error| format!("`{text}` is no reference: {error}"))?;
+pub(super) async fn fetch(text: &str, kept: &Kept) -> Result<Fetched, FetchError> {
+    let reference: Reference = text.parse().map_err(|error| FetchError::Reference(text.to_owned(), error))?;
     // What a digest names is always the same.
     let known = || kept.meant(text).and_then(|digest| kept.component(&digest));
     if reference.digest().is_some()
@@ -48,37 +47,17 @@ pub(super) async fn fetch(text: &str, kept: &Kept) -> Result<Fetched, String> {
             };
             Ok(Fetched { bytes, warning: None, tag })
         }
-        // It is as good as it was.
-        Err(Failed::Away(why)) => match known() {
+        Err(error) => match known().filter(|_| error.is_unavailable()) {
             Some(bytes) => {
-                let warning = format!("{text} cannot be asked for, what it was last time stays: {why}");
+                let warning = format!("{text} cannot be asked for, what it was last time stays: {error}");
                 Ok(Fetched { bytes, warning: Some(warning), tag: None })
             }
-            None => Err(why),
+            None => Err(error),
         },
-        Err(Failed::Wrong(why)) => Err(why),
     }
 }
 
-enum Failed {
-    /// The registry cannot be reached, or is out of order.
-    Away(String),
-    /// It answers, and not with a component.
-    Wrong(String),
-}
-
-impl From<OciDistributionError> for Failed {
-    fn from(error: OciDistributionError) -> Self {
-        let why = explained(&error);
-        match error {
-            OciDistributionError::RequestError(_) => Self::Away(why),
-            OciDistributionError::ServerError { code, .. } if code >= 500 => Self::Away(why),
-            _ => Self::Wrong(why),
-        }
-    }
-}
-
-async fn pull(reference: &Reference, kept: &Kept) -> Result<(Digest, Bytes), Failed> {
+async fn pull(reference: &Reference, kept: &Kept) -> Result<(Digest, Bytes), FetchError> {
     let registry = reference.resolve_registry();
     let client = Client::new(ClientConfig {
         protocol: if is_here(registry) { ClientProtocol::Http } else { ClientProtocol::Https },
@@ -87,21 +66,21 @@ async fn pull(reference: &Reference, kept: &Kept) -> Result<(Digest, Bytes), Fai
         user_agent: USER_AGENT,
         ..ClientConfig::default()
     });
-    let auth = credentials(registry).map_err(Failed::Wrong)?;
-    let (manifest, _) = client.pull_manifest(reference, &auth).await?;
+    let auth = credentials(registry)?;
+    let (manifest, _) = client.pull_manifest(reference, &auth).await.map_err(FetchError::Registry)?;
     let OciManifest::Image(manifest) = manifest else {
-        return Err(Failed::Wrong("it is an index of several artifacts, and not one with a component".to_owned()));
+        return Err(FetchError::Index);
     };
-    let layer = component_of(&manifest.layers).map_err(Failed::Wrong)?;
+    let layer = component_of(&manifest.layers)?;
     let digest = layer.digest.strip_prefix("sha256:").and_then(Digest::parse);
-    let digest = digest.ok_or_else(|| Failed::Wrong(format!("its digest `{}` is not of SHA-256", layer.digest)))?;
+    let digest = digest.ok_or_else(|| FetchError::LayerDigest(layer.digest.clone()))?;
     if let Some(bytes) = kept.component(&digest) {
         return Ok((digest, bytes));
     }
     let most = usize::try_from(layer.size).unwrap_or_default();
     let mut bytes = AtMost { bytes: Vec::new(), most };
     // The client compares the digest.
-    client.pull_blob(reference, layer, &mut bytes).await?;
+    client.pull_blob(reference, layer, &mut bytes).await.map_err(FetchError::Registry)?;
     Ok((digest, bytes.bytes.into()))
 }
 
@@ -130,16 +109,15 @@ impl AsyncWrite for AtMost {
 }
 
 /// The layer that is the component.
-fn component_of(layers: &[OciDescriptor]) -> Result<&OciDescriptor, String> {
+fn component_of(layers: &[OciDescriptor]) -> Result<&OciDescriptor, FetchError> {
     let found: Vec<_> = layers.iter().filter(|layer| COMPONENT.contains(&&*layer.media_type)).collect();
     let [layer] = found[..] else {
         let types: Vec<_> = layers.iter().map(|layer| &*layer.media_type).take(8).collect();
-        let found = found.len();
-        return Err(format!("it has {found} layers of {}, and not one: {}", COMPONENT[0], types.join(", ")));
+        return Err(FetchError::Layers { found: found.len(), wanted: COMPONENT[0], types: types.join(", ") });
     };
     match usize::try_from(layer.size) {
         Ok(size) if size <= MOST_BYTES => Ok(layer),
-        _ => Err(format!("it is over {} MiB", MOST_BYTES >> 20)),
+        _ => Err(FetchError::TooLarge(MOST_BYTES)),
     }
 }
 
@@ -151,14 +129,12 @@ fn is_here(registry: &str) -> bool {
 
 /// Those that Docker's configuration has for the registry (`DOCKER_CONFIG`, `~/.docker/config.json`), programs that know them
 /// included.
-fn credentials(registry: &str) -> Result<RegistryAuth, String> {
+fn credentials(registry: &str) -> Result<RegistryAuth, FetchError> {
     // By this name `docker login` keeps them.
     let name = if registry == "index.docker.io" { "https://index.docker.io/v1/" } else { registry };
     match docker_credential::get_credential(name) {
         Ok(DockerCredential::UsernamePassword(user, password)) => Ok(RegistryAuth::Basic(user, password)),
-        Ok(DockerCredential::IdentityToken(_)) => Err(format!(
-            "Docker's configuration has an identity token for {registry}, which is not supported: log in with a name and a password"
-        )),
+        Ok(DockerCredential::IdentityToken(_)) => Err(FetchError::IdentityToken(registry.to_owned())),
         Err(
             CredentialRetrievalError::ConfigNotFound
             | CredentialRetrievalError::ConfigReadError
@@ -169,9 +145,9 @@ fn credentials(registry: &str) -> Result<RegistryAuth, String> {
             Ok(RegistryAuth::Anonymous)
         }
         Err(CredentialRetrievalError::HelperFailure { helper, .. }) => {
-            Err(format!("{helper}, which Docker's configuration names for {registry}, does not tell its credentials"))
+            Err(FetchError::CredentialHelper { helper, registry: registry.to_owned() })
         }
-        Err(error) => Err(format!("Docker's configuration, about {registry}: {error}")),
+        Err(error) => Err(FetchError::Credentials(registry.to_owned(), error)),
     }
 }
 
@@ -206,10 +182,10 @@ mod tests {
         let component = layer("application/wasm", 10);
         let layers = [layer("text/plain", 1), component.clone()];
         assert_eq!(component_of(&layers).unwrap().size, 10);
-        let none = component_of(&[layer("application/vnd.oci.image.layer.v1.tar+gzip", 1)]).unwrap_err();
+        let none = component_of(&[layer("application/vnd.oci.image.layer.v1.tar+gzip", 1)]).unwrap_err().to_string();
         assert!(none.starts_with("it has 0 layers of application/wasm, and not one: application/vnd.oci"), "{none}");
         assert!(component_of(&[component.clone(), component]).is_err());
-        assert_eq!(component_of(&[layer("application/wasm", 1 << 40)]).unwrap_err(), "it is over 256 MiB");
+        assert_eq!(component_of(&[layer("application/wasm", 1 << 40)]).unwrap_err().to_string(), "it is over 256 MiB");
         assert!(component_of(&[layer("application/wasm", -1)]).is_err());
     }
 }

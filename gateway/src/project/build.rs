@@ -10,7 +10,10 @@ use gateway_wasm::Facts;
 
 use gateway_component as component;
 
-use super::manifest::{Manifest, Step};
+use super::{
+    error::ProjectError,
+    manifest::{Manifest, Step},
+};
 use crate::app;
 
 /// A component that the gateway takes.
@@ -33,11 +36,11 @@ pub(crate) enum Purpose {
 /// # Errors
 ///
 /// Something is missing, with the command that installs it; a step failed; what was made is no plugin.
-pub(crate) fn build(folder: &Path, purpose: Purpose, mut tell: impl FnMut(&str)) -> Result<Built, String> {
+pub(crate) fn build(folder: &Path, purpose: Purpose, mut tell: impl FnMut(&str)) -> Result<Built, ProjectError> {
     let manifest = Manifest::read(folder)?;
     let wit = || {
         let made = component::wit(&manifest.exports, &manifest.imports, manifest.owned_handles);
-        made.map_err(|why| format!("{}: {why}", folder.join(super::manifest::FILE).display()))
+        made.map_err(|error| ProjectError::Component(folder.join(super::manifest::FILE), error))
     };
     if let Some(place) = &manifest.wit {
         write(&folder.join(place).join("plugin.wit"), wit()?.as_bytes())?;
@@ -46,7 +49,7 @@ pub(crate) fn build(folder: &Path, purpose: Purpose, mut tell: impl FnMut(&str))
         // Not every compiler makes the folder of what it writes.
         let place = folder.join(made);
         let parent = place.parent().unwrap_or(folder);
-        fs::create_dir_all(parent).map_err(|error| format!("{}: {error}", parent.display()))?;
+        fs::create_dir_all(parent).map_err(ProjectError::io(parent))?;
     }
     for step in &manifest.build {
         let line = step.run.join(" ");
@@ -64,35 +67,33 @@ pub(crate) fn build(folder: &Path, purpose: Purpose, mut tell: impl FnMut(&str))
         let status = command.status();
         match status {
             Ok(status) if status.success() => {}
-            Ok(status) => return Err(format!("`{line}` ended with {status}")),
-            Err(error) => return Err(format!("`{line}` cannot be started: {error}")),
+            Ok(status) => return Err(ProjectError::Step(line, status)),
+            Err(error) => return Err(ProjectError::StepNotStarted(line, error)),
         }
     }
     let component = folder.join(&manifest.component);
     if let Some(module) = &manifest.module {
         let module = folder.join(module);
-        let bytes =
-            fs::read(&module).map_err(|error| format!("the build has made no {}: {error}", module.display()))?;
+        let bytes = fs::read(&module).map_err(|error| ProjectError::NoModule(module.clone(), error))?;
         let lean = if purpose == Purpose::Use { component::without_debug_info(&bytes) } else { bytes };
         let made = component::component(&lean, &wit()?);
-        write(&component, &made.map_err(|why| format!("{}: {why}", module.display()))?)?;
+        write(&component, &made.map_err(|error| ProjectError::Component(module, error))?)?;
     }
     if !component.is_file() {
-        let shown = component.display();
-        return Err(format!("the build has made no {shown}, which `component` in {} names", super::manifest::FILE));
+        return Err(ProjectError::NoComponent(component));
     }
     let facts = app::inspect(&component)?;
     Ok(Built { component, facts })
 }
 
 /// Writes a file, with its folder, if that changes it: its modification time stays meaningful.
-fn write(file: &Path, bytes: &[u8]) -> Result<(), String> {
+fn write(file: &Path, bytes: &[u8]) -> Result<(), ProjectError> {
     if fs::read(file).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
     let folder = file.parent().unwrap_or(Path::new("."));
     let written = fs::create_dir_all(folder).and_then(|()| fs::write(file, bytes));
-    written.map_err(|error| format!("{}: {error}", file.display()))
+    written.map_err(ProjectError::io(file))
 }
 
 /// What the step makes is there, and newer than what it is made from.
@@ -103,17 +104,16 @@ fn is_done(folder: &Path, step: &Step) -> bool {
 }
 
 /// Says what a step lacks before it fails for want of it.
-fn needs(step: &Step) -> Result<(), String> {
+fn needs(step: &Step) -> Result<(), ProjectError> {
     let Some(program) = step.run.first() else { return Ok(()) };
     let found = Path::new(program).is_absolute() || program.contains('/') || in_path(program);
     if !found {
-        let cure = step.install.as_ref().map(|how| format!(": install it with\n  {how}")).unwrap_or_default();
-        return Err(format!("`{program}` is missing{cure}"));
+        return Err(ProjectError::NoProgram(program.clone(), step.install.clone()));
     }
     if let Some(target) = &step.rust_target
-        && !has_target(target).map_err(|error| format!("`rustc` cannot be asked for its targets: {error}"))?
+        && !has_target(target).map_err(ProjectError::Targets)?
     {
-        return Err(format!("Rust's target {target} is missing: install it with\n  rustup target add {target}"));
+        return Err(ProjectError::NoTarget(target.clone()));
     }
     Ok(())
 }

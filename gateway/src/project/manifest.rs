@@ -8,6 +8,8 @@ use std::{
 
 use serde::Deserialize;
 
+use super::error::{ManifestError, ProjectError};
+
 /// Its name in the project's folder.
 pub(super) const FILE: &str = "plugin.yaml";
 
@@ -62,18 +64,19 @@ impl Manifest {
     /// # Errors
     ///
     /// It cannot be read or understood; with its name.
-    pub(crate) fn read(folder: &Path) -> Result<Self, String> {
+    pub(crate) fn read(folder: &Path) -> Result<Self, ProjectError> {
         let file = folder.join(FILE);
-        let named = |why: String| format!("{}: {why}", file.display());
-        let text = fs::read_to_string(&file).map_err(|error| named(error.to_string()))?;
-        let manifest: Self = serde_yaml::from_str(&text).map_err(|error| named(error.to_string()))?;
+        let text = fs::read_to_string(&file).map_err(ProjectError::io(&file))?;
+        Self::parse(&text).map_err(|error| ProjectError::Manifest(file, error))
+    }
+
+    fn parse(text: &str) -> Result<Self, ManifestError> {
+        let manifest: Self = serde_yaml::from_str(text).map_err(Box::new)?;
         if manifest.build.iter().any(|step| step.run.is_empty()) {
-            return Err(named("a step's `run` names no program".to_owned()));
+            return Err(ManifestError::NoProgram);
         }
         if (manifest.wit.is_some() || manifest.module.is_some()) && manifest.exports.is_empty() {
-            return Err(named(
-                "`exports` is missing: the phases that the plugin takes part in, such as request-filter".to_owned(),
-            ));
+            return Err(ManifestError::NoExports);
         }
         Ok(manifest)
     }

@@ -1,6 +1,7 @@
 //! Plugins as projects: `gateway plugin new` writes one, `gateway plugin build` makes a component of it.
 
 mod build;
+mod error;
 mod manifest;
 mod new;
 mod sources;

@@ -1,9 +1,11 @@
 //! A small complete project to begin with.
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf},
 };
+
+use super::error::ProjectError;
 
 /// What a plugin can be written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -148,18 +150,17 @@ impl Language {
 /// # Errors
 ///
 /// The name is none, there is something of that name already, or it cannot be written.
-pub(crate) fn new(parent: &Path, name: &str, language: Language) -> Result<PathBuf, String> {
+pub(crate) fn new(parent: &Path, name: &str, language: Language) -> Result<PathBuf, ProjectError> {
     let is_name = name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
         && !name.ends_with('-')
         && name.len() <= 64;
     if !is_name {
-        return Err(format!("`{name}` is no name for a plugin: lower-case letters, digits and dashes, a letter first"));
+        return Err(ProjectError::Name(name.to_owned()));
     }
     let folder = parent.join(name);
-    let named = |error: io::Error| format!("{}: {error}", folder.display());
     if folder.exists() {
-        return Err(format!("{}: is there already", folder.display()));
+        return Err(ProjectError::Exists(folder));
     }
     let template = language.template();
     let filled =
@@ -167,7 +168,8 @@ pub(crate) fn new(parent: &Path, name: &str, language: Language) -> Result<PathB
     let sdk = template.sdk.iter().map(|(path, text)| (Path::new(template.vendor).join(path), (*text).to_owned()));
     for (path, text) in filled.chain(sdk) {
         let file = folder.join(path);
-        fs::create_dir_all(file.parent().unwrap_or(&folder)).and_then(|()| fs::write(&file, text)).map_err(named)?;
+        let written = fs::create_dir_all(file.parent().unwrap_or(&folder)).and_then(|()| fs::write(&file, text));
+        written.map_err(ProjectError::io(&folder))?;
     }
     Ok(folder)
 }

@@ -10,6 +10,8 @@ use std::{
 
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
+use super::error::ProjectError;
+
 /// Editors write a file in several steps.
 const SETTLE: Duration = Duration::from_millis(150);
 /// A build is not put off for longer, however often something changes.
@@ -33,9 +35,9 @@ impl Sources {
     /// # Errors
     ///
     /// The system does not let it be watched.
-    pub(crate) fn watch(folder: &Path) -> Result<Self, String> {
-        let named = |error: &dyn std::fmt::Display| format!("cannot watch {}: {error}", folder.display());
-        let root = folder.canonicalize().map_err(|error| named(&error))?;
+    pub(crate) fn watch(folder: &Path) -> Result<Self, ProjectError> {
+        let failed = |error| ProjectError::Watch(folder.to_owned(), error);
+        let root = folder.canonicalize().map_err(|error| failed(error.into()))?;
         let (nudge, changes): (SyncSender<()>, _) = sync_channel(1);
         let base = root.clone();
         let on_event = move |event: notify::Result<notify::Event>| {
@@ -47,9 +49,9 @@ impl Sources {
                 let _ = nudge.try_send(());
             }
         };
-        let watcher = notify::recommended_watcher(on_event).map_err(|error| named(&error))?;
+        let watcher = notify::recommended_watcher(on_event).map_err(failed)?;
         let mut sources = Self { root, changes, watcher, watched: BTreeSet::new() };
-        sources.follow().map_err(|error| named(&error))?;
+        sources.follow().map_err(failed)?;
         Ok(sources)
     }
 

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::error::TrialError;
+
 /// What a plugin is asked, and what it is expected to do.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
@@ -266,12 +268,12 @@ impl Cases {
     /// # Errors
     ///
     /// It cannot be read, or not understood; with its name, and the place where there is one.
-    pub(crate) fn read(file: &Path) -> Result<Self, String> {
-        let named = |why: String| format!("{}: {why}", file.display());
-        let text = fs::read_to_string(file).map_err(|error| named(error.to_string()))?;
-        let cases: Self = serde_yaml::from_str(&text).map_err(|error| named(error.to_string()))?;
+    pub(crate) fn read(file: &Path) -> Result<Self, TrialError> {
+        let text = fs::read_to_string(file).map_err(|error| TrialError::Unreadable(file.to_owned(), error))?;
+        let cases: Self =
+            serde_yaml::from_str(&text).map_err(|error| TrialError::Malformed(file.to_owned(), error.into()))?;
         if cases.cases.is_empty() {
-            return Err(named("there are no `cases` in it".to_owned()));
+            return Err(TrialError::NoCases(file.to_owned()));
         }
         Ok(cases)
     }

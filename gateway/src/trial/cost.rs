@@ -26,7 +26,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use serde_json::{Value, json};
 use tokio::task::LocalSet;
 
-use super::cases::{Asked, Case, Cases, ServiceResponse};
+use super::{
+    cases::{Asked, Case, Cases, ServiceResponse},
+    error::{MessageError, TrialError},
+};
 
 /// For one phase of one step.
 const ENOUGH: Duration = Duration::from_millis(400);
@@ -70,13 +73,13 @@ pub(crate) fn cost(
     cases: &Cases,
     wanted: impl Fn(&str) -> bool,
     cache: &CodeCache,
-) -> Result<Cost, String> {
-    let runtime = Runtime::new(cache).map_err(|error| error.to_string())?;
+) -> Result<Cost, TrialError> {
+    let runtime = Runtime::new(cache).map_err(|error| TrialError::Engine(error.into()))?;
     let began = Instant::now();
-    let loaded = runtime.load(component).map_err(|error| error.to_string())?;
+    let loaded = runtime.load(component)?;
     let compiled = began.elapsed();
     let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let tokio = tokio.map_err(|error| error.to_string())?;
+    let tokio = tokio?;
     LocalSet::new().block_on(&tokio, async {
         let first = cases.cases.first();
         let config = first.and_then(|case| case.config.clone()).or_else(|| cases.config.clone()).unwrap_or(json!({}));
@@ -100,7 +103,7 @@ struct World {
 }
 
 impl World {
-    fn new(loaded: &Arc<Loaded>, config: &Value, cases: &Cases, isolation: Isolation) -> Result<Self, String> {
+    fn new(loaded: &Arc<Loaded>, config: &Value, cases: &Cases, isolation: Isolation) -> Result<Self, TrialError> {
         let named = |values: &BTreeMap<String, String>| -> Named {
             values.iter().map(|(name, text)| (name.clone(), Bytes::from(text.clone()))).collect()
         };
@@ -108,7 +111,7 @@ impl World {
         // Where it costs what a file costs, and leaves nothing behind.
         let nowhere = || SinkTarget::File { path: "/dev/null".into(), rotate: None };
         let targets = cases.sinks.iter().map(|name| (name.clone(), nowhere())).collect();
-        let sinks = Sinks::open(&targets, &metrics).map_err(|error| error.to_string())?;
+        let sinks = Sinks::open(&targets, &metrics)?;
         let (secrets, files) = (named(&cases.secrets), named(&cases.files));
         let shared = Arc::new(Shared { sinks: Arc::new(sinks), metrics, secrets, files, ..Shared::default() });
         let all = || Names::All;
@@ -130,7 +133,7 @@ impl World {
         let prepared = Prepared::new(Arc::clone(loaded), settings);
         prepared.try_configure(&shared).map_err(|problems| {
             let told = problems.iter().map(|problem| format!("config{}: {}", problem.pointer, problem.message));
-            told.collect::<Vec<_>>().join("\n")
+            TrialError::Configuration(told.collect::<Vec<_>>().join("\n"))
         })?;
         let services = Rc::new(Services { worker: 0, shared, upstreams: Rc::new(NoUpstreams) });
         let pools = Pools::default();
@@ -153,7 +156,7 @@ async fn instances(
     loaded: &Arc<Loaded>,
     config: &Value,
     cases: &Cases,
-) -> Result<(Duration, u64, Option<u64>), String> {
+) -> Result<(Duration, u64, Option<u64>), TrialError> {
     let world = World::new(loaded, config, cases, Isolation::Request)?;
     let asked = cases.cases.first().and_then(|case| case.steps.first()).map(|step| &step.request);
     let default = Asked::default();
@@ -183,7 +186,7 @@ fn resident() -> Option<u64> {
     Some(pages * rustix::param::page_size() as u64)
 }
 
-async fn measured(loaded: &Arc<Loaded>, case: &Case, cases: &Cases) -> Result<Vec<Call>, String> {
+async fn measured(loaded: &Arc<Loaded>, case: &Case, cases: &Cases) -> Result<Vec<Call>, TrialError> {
     let config = case.config.as_ref().or(cases.config.as_ref()).cloned().unwrap_or(json!({}));
     let world = World::new(loaded, &config, cases, Isolation::Shared)?;
     let phases = world.phases;
@@ -226,11 +229,10 @@ async fn measured(loaded: &Arc<Loaded>, case: &Case, cases: &Cases) -> Result<Ve
     Ok(calls)
 }
 
-async fn nothing(runtime: &Runtime) -> Result<Duration, String> {
+async fn nothing(runtime: &Runtime) -> Result<Duration, TrialError> {
     let module = include_bytes!(concat!(env!("OUT_DIR"), "/noop.wasm"));
-    let component = gateway_component::component_of(module, &["request-filter".to_owned()], false)
-        .map_err(|error| error.to_string())?;
-    let loaded = runtime.load(&component).map_err(|error| error.to_string())?;
+    let component = gateway_component::component_of(module, &["request-filter".to_owned()], false)?;
+    let loaded = runtime.load(&component)?;
     let case = Case::of("nothing");
     let calls = measured(&loaded, &case, &Cases::default()).await?;
     Ok(calls.first().map(|call| call.median).unwrap_or_default())
@@ -276,7 +278,7 @@ fn outcome(status: u16) -> ExchangeOutcome {
 }
 
 /// An exchange with the request of a step, as the pipeline would have it.
-fn slot(asked: &Asked) -> Result<ExchangeSlot, String> {
+fn slot(asked: &Asked) -> Result<ExchangeSlot, MessageError> {
     let content = asked.content();
     let (mut head, ()) = super::request_head(asked)?.into_parts();
     let authority = HeaderValue::from_static("gateway.test");
@@ -284,10 +286,10 @@ fn slot(asked: &Asked) -> Result<ExchangeSlot, String> {
         head.headers.entry(http::header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     }
     let client = match &asked.client {
-        Some(client) => client.parse().map_err(|_| format!("`{client}` is not an address"))?,
+        Some(client) => client.parse().map_err(|_| MessageError::Client(client.clone()))?,
         None => IpAddr::V4(Ipv4Addr::LOCALHOST),
     };
-    let target = head.uri.into_parts().path_and_query.ok_or_else(|| format!("`{}` is no path", asked.path))?;
+    let target = head.uri.into_parts().path_and_query.ok_or_else(|| MessageError::NoPath(asked.path.clone()))?;
     Ok(ExchangeSlot::new(Exchange::new(Start {
         id: HeaderValue::from_static("00000000000000000000000000000000"),
         client,
@@ -313,12 +315,13 @@ fn body(bytes: Bytes) -> Body {
 }
 
 /// The service's answer, for the response phase.
-fn respond(slot: &mut ExchangeSlot, answer: &ServiceResponse) -> Result<(), String> {
-    let status = StatusCode::from_u16(answer.status).map_err(|error| error.to_string())?;
+fn respond(slot: &mut ExchangeSlot, answer: &ServiceResponse) -> Result<(), MessageError> {
+    let status = StatusCode::from_u16(answer.status)?;
     let mut headers = HeaderMap::new();
     for (name, value) in answer.headers.lines() {
-        let name: HeaderName = name.parse().map_err(|_| format!("`{name}` is not the name of a field"))?;
-        headers.append(name, value.parse().map_err(|_| "a field's value cannot be sent".to_owned())?);
+        let field: HeaderName = name.parse().map_err(|_| MessageError::FieldName(name.to_owned()))?;
+        let value: HeaderValue = value.parse().map_err(|_| MessageError::FieldValue(name.to_owned()))?;
+        headers.try_append(field, value)?;
     }
     slot.phase = Phase::Response;
     slot.response = Some(ResponseHead { status, headers });

@@ -3,6 +3,7 @@
 
 mod cases;
 mod cost;
+mod error;
 mod service;
 mod verdict;
 
@@ -27,6 +28,7 @@ pub(crate) use cost::{Call, Cost, cost};
 
 use crate::app::{Gateway, LogOverrides, Options, Source, StartError};
 use cases::Asked;
+use error::MessageError;
 use service::Service;
 
 /// For one step.
@@ -167,32 +169,32 @@ async fn ask(address: SocketAddr, asked: &Asked) -> io::Result<Got> {
 }
 
 /// Method, target and fields, as they are typed.
-fn request_head(asked: &Asked) -> Result<Request<()>, String> {
-    let method: Method = asked.method.parse().map_err(|_| format!("`{}` is not a method", asked.method))?;
+fn request_head(asked: &Asked) -> Result<Request<()>, MessageError> {
+    let method: Method = asked.method.parse().map_err(|_| MessageError::Method(asked.method.clone()))?;
     let mut request = Request::new(());
     *request.method_mut() = method;
-    *request.uri_mut() = asked.path.parse().map_err(|error| format!("path `{}`: {error}", asked.path))?;
+    *request.uri_mut() = asked.path.parse().map_err(|error| MessageError::Path(asked.path.clone(), error))?;
     let headers = request.headers_mut();
     for (name, value) in asked.headers.lines() {
-        let field: HeaderName = name.parse().map_err(|_| format!("`{name}` is not the name of a field"))?;
-        let value: HeaderValue = value.parse().map_err(|_| format!("the value of `{name}` cannot be sent"))?;
-        headers.append(field, value);
+        let field: HeaderName = name.parse().map_err(|_| MessageError::FieldName(name.to_owned()))?;
+        let value: HeaderValue = value.parse().map_err(|_| MessageError::FieldValue(name.to_owned()))?;
+        headers.try_append(field, value)?;
     }
     Ok(request)
 }
 
-fn request(asked: &Asked, address: SocketAddr) -> Result<Request<Full<Bytes>>, String> {
+fn request(asked: &Asked, address: SocketAddr) -> Result<Request<Full<Bytes>>, MessageError> {
     let content = asked.content();
     let mut request = request_head(asked)?.map(|()| Full::new(content.bytes));
     let headers = request.headers_mut();
     if let Some(client) = &asked.client {
-        let value = client.parse().map_err(|_| format!("`{client}` is not an address"))?;
+        let value = client.parse().map_err(|_| MessageError::Client(client.clone()))?;
         headers.insert("x-forwarded-for", value);
     }
     if content.is_json && !headers.contains_key(header::CONTENT_TYPE) {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
-    let host = HeaderValue::from_str(&address.to_string()).map_err(|error| error.to_string())?;
+    let host = HeaderValue::from_str(&address.to_string())?;
     headers.entry(header::HOST).or_insert(host);
     Ok(request)
 }

@@ -1,5 +1,7 @@
 //! gRPC's reflection protocol (`grpc.reflection.v1`, and the older `v1alpha`): a service's descriptors, from itself.
 
+mod error;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
@@ -15,15 +17,17 @@ use http::{HeaderMap, HeaderValue, Method, Uri, header, uri::PathAndQuery};
 use prost::Message;
 use tokio::task::LocalSet;
 
+pub use error::ReflectionError;
+
+use self::error::{EndpointError, Reason};
 use super::{
     connections::{
-        broken::chain,
         connect::{Address, Connected},
         http2::Mux,
         request_head::RequestHead,
         tls::ClientTls,
     },
-    health::names::Names,
+    health::names::{LookupError, Names},
 };
 
 /// For all of it.
@@ -116,34 +120,35 @@ struct Set {
 ///
 /// # Errors
 ///
-/// No endpoint has an answer; in words.
-pub fn descriptors(upstream: &Upstream, dns: &Dns) -> Result<Bytes, String> {
+/// No endpoint has an answer.
+pub fn descriptors(upstream: &Upstream, dns: &Dns) -> Result<Bytes, ReflectionError> {
     let run = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| error.to_string())?;
+        let runtime = runtime.map_err(Reason::Start)?;
         LocalSet::new().block_on(&runtime, async {
             let asked = tokio::time::timeout(REFLECTION_TIMEOUT, any_endpoint(upstream, dns)).await;
-            asked.unwrap_or_else(|_| Err(format!("no whole answer within {REFLECTION_TIMEOUT:?}")))
+            asked.unwrap_or(Err(Reason::Timeout(REFLECTION_TIMEOUT)))
         })
     };
-    thread::scope(|scope| {
+    let told = thread::scope(|scope| {
         let thread = thread::Builder::new().name("reflection".to_owned()).spawn_scoped(scope, run);
-        let thread = thread.map_err(|error| error.to_string())?;
+        let thread = thread.map_err(Reason::Start)?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    });
+    Ok(told?)
 }
 
-async fn any_endpoint(upstream: &Upstream, dns: &Dns) -> Result<Bytes, String> {
+async fn any_endpoint(upstream: &Upstream, dns: &Dns) -> Result<Bytes, Reason> {
     let secure = upstream.endpoints.iter().any(|endpoint| gateway_core::model::Endpoint::is_secure(&endpoint.url));
     let tls = secure.then(|| ClientTls::load(&upstream.tls, upstream.protocol)).transpose();
-    let tls = tls.map_err(|error| error.to_string())?;
+    let tls = tls.map_err(Reason::Tls)?;
     let names = Names::new(dns);
-    let mut said = "no endpoint is known".to_owned();
+    let mut said = Reason::NoEndpoint;
     for endpoint in &upstream.endpoints {
         let addresses = match addresses(&endpoint.url, &names).await {
             Ok(addresses) => addresses,
             Err(why) => {
-                said = format!("{}: {why}", endpoint.url);
+                said = Reason::Name(endpoint.url.clone(), Box::new(why));
                 continue;
             }
         };
@@ -151,14 +156,14 @@ async fn any_endpoint(upstream: &Upstream, dns: &Dns) -> Result<Bytes, String> {
             let address = Address::new(&endpoint.url, socket, upstream.protocol, &upstream.tls, tls.as_ref());
             match ask(&address, &endpoint.url).await {
                 Ok(set) => return Ok(set),
-                Err(why) => said = format!("{socket}: {why}"),
+                Err(why) => said = Reason::Endpoint(socket, why),
             }
         }
     }
     Err(said)
 }
 
-async fn addresses(url: &Uri, names: &Names) -> Result<Vec<SocketAddr>, String> {
+async fn addresses(url: &Uri, names: &Names) -> Result<Vec<SocketAddr>, LookupError> {
     let host = super::cluster::host_of(url);
     let port = super::cluster::port(url);
     let addresses = match host.parse::<IpAddr>() {
@@ -168,19 +173,18 @@ async fn addresses(url: &Uri, names: &Names) -> Result<Vec<SocketAddr>, String> 
     Ok(addresses.into_iter().map(|address| SocketAddr::new(address, port)).collect())
 }
 
-async fn ask(address: &Address, url: &Uri) -> Result<Bytes, String> {
-    let connected = address.connect(None, None, &Rc::default()).await.map_err(|error| chain(&error))?;
-    let Connected::Http2(mux) = connected else { return Err("it speaks no HTTP/2".to_owned()) };
+async fn ask(address: &Address, url: &Uri) -> Result<Bytes, EndpointError> {
+    let connected = address.connect(None, None, &Rc::default()).await?;
+    let Connected::Http2(mux) = connected else { return Err(EndpointError::NoHttp2) };
     let mut server = Server { mux, url, method: METHODS[0] };
     let services = match server.ask(&[Asked::ListServices(String::new())]).await {
-        Err(Refused::Unimplemented) => {
+        Err(EndpointError::Unimplemented) => {
             server.method = METHODS[1];
             server.ask(&[Asked::ListServices(String::new())]).await
         }
         other => other,
     };
-    let services = services.map_err(|refused| refused.to_string())?;
-    let services = services.into_iter().flat_map(|told| match told {
+    let services = services?.into_iter().flat_map(|told| match told {
         Told::Services(services) => services.services,
         Told::Files(_) | Told::Failure(_) => Vec::new(),
     });
@@ -193,22 +197,19 @@ async fn ask(address: &Address, url: &Uri) -> Result<Bytes, String> {
         if questions.is_empty() {
             return in_order(files);
         }
-        for told in server.ask(&questions).await.map_err(|refused| refused.to_string())? {
+        for told in server.ask(&questions).await? {
             match told {
                 Told::Files(told) => {
                     for descriptor in told.descriptors {
                         size += descriptor.len();
                         if size > MOST {
-                            return Err(format!("its descriptors are over {MOST} bytes"));
+                            return Err(EndpointError::DescriptorsTooLarge(MOST));
                         }
-                        let head =
-                            Head::decode(descriptor.clone()).map_err(|error| format!("a descriptor: {error}"))?;
+                        let head = Head::decode(descriptor.clone()).map_err(EndpointError::Descriptor)?;
                         files.insert(head.name, (head.imports, descriptor));
                     }
                 }
-                Told::Failure(failure) => {
-                    return Err(format!("reflection: {} (code {})", failure.message, failure.code));
-                }
+                Told::Failure(Failure { code, message }) => return Err(EndpointError::Refused { code, message }),
                 Told::Services(_) => {}
             }
         }
@@ -216,11 +217,11 @@ async fn ask(address: &Address, url: &Uri) -> Result<Bytes, String> {
         let missing: BTreeSet<&String> = imports.filter(|name| !files.contains_key(*name)).collect();
         questions = missing.into_iter().map(|name| Asked::FileByFilename(name.clone())).collect();
     }
-    Err("its files import others without end".to_owned())
+    Err(EndpointError::Endless)
 }
 
 /// Files after those that they import, as a set has them.
-fn in_order(mut files: BTreeMap<String, (Vec<String>, Bytes)>) -> Result<Bytes, String> {
+fn in_order(mut files: BTreeMap<String, (Vec<String>, Bytes)>) -> Result<Bytes, EndpointError> {
     let mut set = Set::default();
     let mut done = BTreeSet::new();
     while !files.is_empty() {
@@ -228,7 +229,7 @@ fn in_order(mut files: BTreeMap<String, (Vec<String>, Bytes)>) -> Result<Bytes, 
         let ready: Vec<String> =
             files.iter().filter(|(_, (imports, _))| is_ready(imports)).map(|(name, _)| name.clone()).collect();
         if ready.is_empty() {
-            return Err("its files import each other in a circle".to_owned());
+            return Err(EndpointError::Circle);
         }
         for name in ready {
             set.files.extend(files.remove(&name).map(|(_, descriptor)| descriptor));
@@ -244,32 +245,16 @@ struct Server<'a> {
     method: &'static str,
 }
 
-enum Refused {
-    /// There is no such service.
-    Unimplemented,
-    Failed(String),
-}
-
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Unimplemented => f.write_str("it has no reflection"),
-            Self::Failed(why) => f.write_str(why),
-        }
-    }
-}
-
 impl Server<'_> {
     /// Asks several questions in one call.
-    async fn ask(&self, questions: &[Asked]) -> Result<Vec<Told>, Refused> {
-        let failed = |why: &str| Refused::Failed(why.to_owned());
-        let slot = self.mux.slot().ok_or_else(|| failed("it went away at once"))?;
+    async fn ask(&self, questions: &[Asked]) -> Result<Vec<Told>, EndpointError> {
+        let slot = self.mux.slot().ok_or(EndpointError::Gone)?;
         let authority = self.url.authority().map_or("", |authority| authority.as_str());
         let mut headers = HeaderMap::with_capacity(3);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.insert(header::USER_AGENT, HeaderValue::from_static("gateway-reflection"));
-        let host = HeaderValue::from_str(authority).map_err(|error| Refused::Failed(error.to_string()))?;
+        let host = HeaderValue::from_str(authority)?;
         let target = PathAndQuery::from_static(self.method);
         let head = RequestHead {
             method: &Method::POST,
@@ -284,19 +269,17 @@ impl Server<'_> {
         };
         let mut body = Body::Full(framed(questions));
         let scheme = self.url.scheme_str().unwrap_or("http");
-        let request = head.request(scheme, std::mem::take(&mut body)).map_err(Refused::Failed)?;
-        let (head, mut incoming) =
-            slot.send(request, &mut body).await.map_err(|broken| Refused::Failed(broken.to_string()))?;
+        let request = head.request(scheme, std::mem::take(&mut body))?;
+        let (head, mut incoming) = slot.send(request, &mut body).await?;
         if !head.status.is_success() {
-            return Err(Refused::Failed(format!("status {}", head.status.as_u16())));
+            return Err(EndpointError::Status(head.status.as_u16()));
         }
         let mut answer = BytesMut::new();
         let mut trailers = None;
         while let Some(frame) = std::future::poll_fn(|cx| incoming.poll_frame(cx)).await {
-            let frame = frame.map_err(|error| Refused::Failed(error.to_string()))?;
-            match frame.into_data() {
+            match frame?.into_data() {
                 Ok(data) if answer.len() + data.len() > MOST => {
-                    return Err(Refused::Failed(format!("an answer of over {MOST} bytes")));
+                    return Err(EndpointError::TooLarge(MOST));
                 }
                 Ok(data) => answer.put_slice(&data),
                 Err(frame) => trailers = frame.into_trailers().ok(),
@@ -304,9 +287,9 @@ impl Server<'_> {
         }
         let status = trailers.as_ref().unwrap_or(&head.headers).get("grpc-status");
         match status.and_then(|status| status.to_str().ok()) {
-            Some("0") => messages(answer.freeze()).ok_or_else(|| failed("its answer is not of the protocol")),
-            Some("12") => Err(Refused::Unimplemented),
-            other => Err(Refused::Failed(format!("gRPC status {}", other.unwrap_or("missing")))),
+            Some("0") => messages(answer.freeze()).ok_or(EndpointError::NotOfProtocol),
+            Some("12") => Err(EndpointError::Unimplemented),
+            other => Err(EndpointError::GrpcStatus(other.unwrap_or("missing").to_owned())),
         }
     }
 }
@@ -354,7 +337,7 @@ mod tests {
         let set = Set::decode(in_order(files.into()).unwrap()).unwrap();
         let names: Vec<String> = set.files.into_iter().map(|file| Head::decode(file).unwrap().name).collect();
         assert_eq!(names, ["c", "b", "a"]);
-        assert!(in_order([file("a", &["b"]), file("b", &["a"])].into()).unwrap_err().contains("circle"));
+        assert!(in_order([file("a", &["b"]), file("b", &["a"])].into()).unwrap_err().to_string().contains("circle"));
     }
 
     #[test]

@@ -8,12 +8,15 @@ use std::{
 };
 
 use bytes::{BufMut, BytesMut};
-use gateway_core::{error::Failure, model::Protocol};
+use gateway_core::{
+    error::{Failure, chain},
+    model::Protocol,
+};
 use gateway_telemetry::trace::{Tried, Tries};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
-    connections::{broken::chain, http1, incoming::Transport},
+    connections::{http1, incoming::Transport},
     messages::{acquire::acquire, response::BodyLease},
     refused::Refused,
     worker::{InFlight, Upstream},

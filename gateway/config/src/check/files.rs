@@ -7,33 +7,68 @@ use std::{
 };
 
 use rustls::{
-    Error, RootCertStore,
+    RootCertStore,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, pem, pem::PemObject},
     sign::CertifiedKey,
 };
+use thiserror::Error;
 
 /// Larger PEM files and secrets are a mistake.
 const MOST: u64 = 1024 * 1024;
 /// What a plugin reads is kept in memory, and once more in each of its instances.
 pub(super) const MOST_FOR_PLUGINS: u64 = 16 * 1024 * 1024;
 
+/// Why a file or its contents cannot be used.
+#[derive(Debug, Error)]
+pub(super) enum FileError {
+    #[error("cannot read `{}`: {}", .0.display(), reason(.1))]
+    Read(PathBuf, #[source] io::Error),
+    #[error("cannot read `{}`: it is a folder", .0.display())]
+    ReadFolder(PathBuf),
+    #[error("cannot read `{}`: it is over {} MiB", .0.display(), .1 >> 20)]
+    TooLarge(PathBuf, u64),
+    #[error("`{}` is damaged: not valid PEM", .0.display())]
+    Damaged(PathBuf, #[source] pem::Error),
+    #[error("`{}` holds no certificate in PEM form", .0.display())]
+    NoCertificate(PathBuf),
+    #[error("`{}` holds a certificate that is not valid", .0.display())]
+    InvalidAuthority(PathBuf, #[source] rustls::Error),
+    #[error("the private key in `{}` is encrypted; decrypt it, for example with `openssl pkey`", .0.display())]
+    EncryptedKey(PathBuf),
+    #[error("`{}` holds no private key in PEM form", .0.display())]
+    NoKey(PathBuf),
+    #[error("the private key does not belong to the certificate")]
+    KeyOfAnother,
+    #[error("the certificate is not valid")]
+    InvalidCertificate(#[source] rustls::Error),
+    #[error("the private key cannot be used: {}", .0.to_string().to_lowercase())]
+    UnusableKey(#[source] rustls::Error),
+    #[error("`{}` is a folder", .0.display())]
+    WriteFolder(PathBuf),
+    #[error("cannot write `{}`: {}", .0.display(), reason(.1))]
+    Write(PathBuf, #[source] io::Error),
+    #[error("there is no folder `{}`", .0.display())]
+    NoFolder(PathBuf),
+    #[error("`{}` is not an ordinary file and cannot be rotated; leave out `rotate`", .0.display())]
+    NotRotatable(PathBuf),
+}
+
 /// The whole file, if it is a file and not too large.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     read_up_to(path, MOST)
 }
 
-pub(super) fn read_up_to(path: &Path, most: u64) -> Result<Vec<u8>, String> {
-    let cannot = |reason: &str| format!("cannot read `{}`: {reason}", path.display());
-    let file = File::open(path).map_err(|e| cannot(&reason(&e)))?;
-    let is_directory = file.metadata().map_err(|e| cannot(&reason(&e)))?.is_dir();
-    if is_directory {
-        return Err(cannot("it is a folder"));
+pub(super) fn read_up_to(path: &Path, most: u64) -> Result<Vec<u8>, FileError> {
+    let unreadable = |error| FileError::Read(path.to_owned(), error);
+    let file = File::open(path).map_err(unreadable)?;
+    if file.metadata().map_err(unreadable)?.is_dir() {
+        return Err(FileError::ReadFolder(path.to_owned()));
     }
     let mut bytes = Vec::new();
-    file.take(most + 1).read_to_end(&mut bytes).map_err(|e| cannot(&reason(&e)))?;
+    file.take(most + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > most {
-        return Err(cannot(&format!("it is over {} MiB", most >> 20)));
+        return Err(FileError::TooLarge(path.to_owned(), most));
     }
     Ok(bytes)
 }
@@ -47,24 +82,24 @@ pub(super) fn reason(error: &io::Error) -> String {
     }
 }
 
-pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileError> {
     let bytes = read(path)?;
     let found: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&bytes).collect();
     match found {
         Ok(found) if !found.is_empty() => Ok(found),
-        Ok(_) => Err(format!("`{}` holds no certificate in PEM form", path.display())),
-        Err(_) => Err(format!("`{}` is damaged: not valid PEM", path.display())),
+        Ok(_) => Err(FileError::NoCertificate(path.to_owned())),
+        Err(error) => Err(FileError::Damaged(path.to_owned(), error)),
     }
 }
 
-pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, FileError> {
     let bytes = read(path)?;
     PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| match error {
         pem::Error::NoItemsFound if contains(&bytes, b"ENCRYPTED PRIVATE KEY") => {
-            format!("the private key in `{}` is encrypted; decrypt it, for example with `openssl pkey`", path.display())
+            FileError::EncryptedKey(path.to_owned())
         }
-        pem::Error::NoItemsFound => format!("`{}` holds no private key in PEM form", path.display()),
-        _ => format!("`{}` is damaged: not valid PEM", path.display()),
+        pem::Error::NoItemsFound => FileError::NoKey(path.to_owned()),
+        error => FileError::Damaged(path.to_owned(), error),
     })
 }
 
@@ -72,37 +107,37 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String>
 pub(super) fn certified(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-) -> Result<CertifiedKey, String> {
+) -> Result<CertifiedKey, FileError> {
     CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider()).map_err(|error| match error {
-        Error::InconsistentKeys(_) => "the private key does not belong to the certificate".to_owned(),
-        Error::InvalidCertificate(_) => "the certificate is not valid".to_owned(),
-        other => format!("the private key cannot be used: {}", other.to_string().to_lowercase()),
+        rustls::Error::InconsistentKeys(_) => FileError::KeyOfAnother,
+        error @ rustls::Error::InvalidCertificate(_) => FileError::InvalidCertificate(error),
+        other => FileError::UnusableKey(other),
     })
 }
 
 /// Whether all certificates in a file can be trusted as authorities.
-pub(super) fn authorities(path: &Path) -> Result<(), String> {
+pub(super) fn authorities(path: &Path) -> Result<(), FileError> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path)? {
-        roots.add(certificate).map_err(|_| format!("`{}` holds a certificate that is not valid", path.display()))?;
+        roots.add(certificate).map_err(|error| FileError::InvalidAuthority(path.to_owned(), error))?;
     }
     Ok(())
 }
 
 /// Whether a file can be appended to: its folder is there, it is no folder itself, and an ordinary file can be written.
-pub(super) fn can_append(path: &Path) -> Result<(), String> {
+pub(super) fn can_append(path: &Path) -> Result<(), FileError> {
     if path.is_dir() {
-        return Err(format!("`{}` is a folder", path.display()));
+        return Err(FileError::WriteFolder(path.to_owned()));
     }
     // A pipe would wait for its reader.
     if path.is_file()
         && let Err(error) = File::options().append(true).open(path)
     {
-        return Err(format!("cannot write `{}`: {}", path.display(), reason(&error)));
+        return Err(FileError::Write(path.to_owned(), error));
     }
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
-            Err(format!("there is no folder `{}`", folder.display()))
+            Err(FileError::NoFolder(folder.to_owned()))
         }
         _ => Ok(()),
     }
@@ -110,11 +145,9 @@ pub(super) fn can_append(path: &Path) -> Result<(), String> {
 
 /// Whether a file can be renamed when it is full: what is neither there nor an ordinary file (a device, a pipe,
 /// a link) would be something else afterwards.
-pub(super) fn can_rotate(path: &Path) -> Result<(), String> {
+pub(super) fn can_rotate(path: &Path) -> Result<(), FileError> {
     match fs::symlink_metadata(path) {
-        Ok(found) if !found.is_file() && !found.is_dir() => {
-            Err(format!("`{}` is not an ordinary file and cannot be rotated; leave out `rotate`", path.display()))
-        }
+        Ok(found) if !found.is_file() && !found.is_dir() => Err(FileError::NotRotatable(path.to_owned())),
         _ => Ok(()),
     }
 }

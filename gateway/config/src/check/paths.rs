@@ -5,16 +5,60 @@ use std::net::IpAddr;
 use gateway_core::model::{EncodedSlashes, HostPattern, MatrixParameters, PathPattern, PathRule, Segment};
 use gateway_http::path::{Normal, name_of, normalise};
 use http::{Method, uri::PathAndQuery};
+use thiserror::Error;
+
+/// Why a text is no pattern of a path or of a host, with the cure.
+#[derive(Debug, PartialEq, Error)]
+pub(super) enum PatternError {
+    #[error("a path has no query; use `query` beside it")]
+    Query,
+    #[error("a path begins with `/`: `/{0}`")]
+    NoSlash(String),
+    #[error("parameter `{0}` is there twice")]
+    Twice(String),
+    #[error("`{0}`: a parameter is a whole segment between slashes, such as `{{id}}`")]
+    PartOfSegment(String),
+    #[error("`{0}`: the name of a parameter is a letter or `_`, then up to 63 letters, digits, `_` or `-`")]
+    ParameterName(String),
+    #[error("`{0}` takes all that is left of a path and can only be its last segment")]
+    RestNotLast(String),
+    #[error("`{0}` is no wildcard; write `{{name}}` for one segment, `{{*rest}}` for all that is left")]
+    Wildcard(String),
+    #[error("`{0}` never matches: dot segments are resolved before routing")]
+    DotSegment(String),
+    #[error("`//` never matches: slashes are merged before routing (`paths.merge-slashes`)")]
+    EmptySegment,
+    #[error("`{segment}` never matches: paths are normalised before routing; write `{normal}`")]
+    NotNormal { segment: String, normal: String },
+    #[error("`{0}` never matches; `paths: {{ encoded-slashes: keep }}` lets it")]
+    EncodedSlash(String),
+    #[error("`{0}` never matches; `paths: {{ matrix-parameters: keep }}` lets it")]
+    MatrixParameters(String),
+    #[error("`{0}` never matches: requests for such a path are rejected")]
+    Rejected(String),
+    #[error("`{0}`: `%` is followed by two hexadecimal digits; itself it is `%25`")]
+    Percent(String),
+    #[error("`{0}` is no host; leave out scheme and path")]
+    HostOfUrl(String),
+    #[error("every host is matched if `host` is left out")]
+    EveryHost,
+    #[error("hosts are matched without port; write `{0}`")]
+    Port(String),
+    #[error("`{0}`: `*` can only stand before the first dot, as in `*.example.com`")]
+    Asterisk(String),
+    #[error("`{0}`: names with other than ASCII characters are written in their `xn--` form")]
+    NotAscii(String),
+    #[error("`{0}` is no host name")]
+    HostName(String),
+}
 
 /// Reads a path pattern. Literals must be as the gateway's normalisation leaves paths: everything else would
 /// never match, silently.
-pub(super) fn path(text: &str, rule: PathRule) -> Result<PathPattern, String> {
+pub(super) fn path(text: &str, rule: PathRule) -> Result<PathPattern, PatternError> {
     if text.contains(['?', '#']) {
-        return Err("a path has no query; use `query` beside it".to_owned());
+        return Err(PatternError::Query);
     }
-    let Some(rest) = text.strip_prefix('/') else {
-        return Err(format!("a path begins with `/`: `/{text}`"));
-    };
+    let rest = text.strip_prefix('/').ok_or_else(|| PatternError::NoSlash(text.to_owned()))?;
     let typed: Vec<&str> = rest.split('/').collect();
     let mut segments = Vec::with_capacity(typed.len());
     for (i, segment) in typed.iter().enumerate() {
@@ -23,7 +67,7 @@ pub(super) fn path(text: &str, rule: PathRule) -> Result<PathPattern, String> {
         if let Segment::Parameter(name) | Segment::Rest(name) = &parsed {
             let twice = segments.iter().any(|s| matches!(s, Segment::Parameter(n) | Segment::Rest(n) if n == name));
             if twice {
-                return Err(format!("parameter `{name}` is there twice"));
+                return Err(PatternError::Twice(name.clone()));
             }
         }
         segments.push(parsed);
@@ -31,60 +75,54 @@ pub(super) fn path(text: &str, rule: PathRule) -> Result<PathPattern, String> {
     Ok(PathPattern { text: text.to_owned(), segments })
 }
 
-fn capture(segment: &str, last: bool) -> Result<Segment, String> {
+fn capture(segment: &str, last: bool) -> Result<Segment, PatternError> {
     let inner = segment.strip_prefix('{').and_then(|s| s.strip_suffix('}')).filter(|s| !s.contains(['{', '}']));
-    let Some(inner) = inner else {
-        return Err(format!("`{segment}`: a parameter is a whole segment between slashes, such as `{{id}}`"));
-    };
+    let inner = inner.ok_or_else(|| PatternError::PartOfSegment(segment.to_owned()))?;
     let (rest, name) = inner.strip_prefix('*').map_or((false, inner), |name| (true, name));
     let mut bytes = name.bytes();
     let first = bytes.next().is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
     if !first || !bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') || name.len() > 64 {
-        return Err(format!(
-            "`{segment}`: the name of a parameter is a letter or `_`, then up to 63 letters, digits, `_` or `-`"
-        ));
+        return Err(PatternError::ParameterName(segment.to_owned()));
     }
     match (rest, last) {
-        (true, false) => Err(format!("`{segment}` takes all that is left of a path and can only be its last segment")),
+        (true, false) => Err(PatternError::RestNotLast(segment.to_owned())),
         (true, true) => Ok(Segment::Rest(name.to_owned())),
         (false, _) => Ok(Segment::Parameter(name.to_owned())),
     }
 }
 
-fn literal(segment: &str, last: bool, rule: PathRule) -> Result<Segment, String> {
+fn literal(segment: &str, last: bool, rule: PathRule) -> Result<Segment, PatternError> {
     if matches!(segment, "*" | "**") {
-        return Err(format!(
-            "`{segment}` is no wildcard; write `{{name}}` for one segment, `{{*rest}}` for all that is left"
-        ));
+        return Err(PatternError::Wildcard(segment.to_owned()));
     }
     let normal = normal_form(segment)?;
     if matches!(&*normal, "." | "..") {
-        return Err(format!("`{segment}` never matches: dot segments are resolved before routing"));
+        return Err(PatternError::DotSegment(segment.to_owned()));
     }
     if segment.is_empty() && !last && rule.merge_slashes {
-        return Err("`//` never matches: slashes are merged before routing (`paths.merge-slashes`)".to_owned());
+        return Err(PatternError::EmptySegment);
     }
     if normal != segment {
-        return Err(format!("`{segment}` never matches: paths are normalised before routing; write `{normal}`"));
+        return Err(PatternError::NotNormal { segment: segment.to_owned(), normal });
     }
     let encoded_slash = normal.contains("%2F") || normal.contains("%5C");
     if encoded_slash && rule.encoded_slashes != EncodedSlashes::Keep {
-        return Err(format!("`{segment}` never matches; `paths: {{ encoded-slashes: keep }}` lets it"));
+        return Err(PatternError::EncodedSlash(segment.to_owned()));
     }
     if name_of(&normal) != normal && rule.matrix_parameters != MatrixParameters::Keep {
-        return Err(format!("`{segment}` never matches; `paths: {{ matrix-parameters: keep }}` lets it"));
+        return Err(PatternError::MatrixParameters(segment.to_owned()));
     }
     match PathAndQuery::try_from(format!("/{normal}/")).map(|target| normalise(&target, &Method::GET)) {
         Ok(Ok(Normal::Clear(_))) => {}
         Ok(Ok(Normal::Ambiguous(path))) if path.under(rule).is_ok() => {}
-        _ => return Err(format!("`{segment}` never matches: requests for such a path are rejected")),
+        _ => return Err(PatternError::Rejected(segment.to_owned())),
     }
     Ok(Segment::Literal(normal))
 }
 
 /// RFC 3986 §6.2.2: unreserved characters plain, all that is not allowed in a segment (§3.3) percent-encoded,
 /// hexadecimal digits in upper case.
-fn normal_form(segment: &str) -> Result<String, String> {
+fn normal_form(segment: &str) -> Result<String, PatternError> {
     let mut normal = String::with_capacity(segment.len());
     let mut bytes = segment.bytes();
     while let Some(byte) = bytes.next() {
@@ -92,7 +130,7 @@ fn normal_form(segment: &str) -> Result<String, String> {
             let digits = [bytes.next(), bytes.next()].map(|b| b.and_then(|b| char::from(b).to_digit(16)));
             match digits {
                 [Some(high), Some(low)] => ((high * 16 + low) as u8, true),
-                _ => return Err(format!("`{segment}`: `%` is followed by two hexadecimal digits; itself it is `%25`")),
+                _ => return Err(PatternError::Percent(segment.to_owned())),
             }
         } else {
             (byte, false)
@@ -108,12 +146,12 @@ fn normal_form(segment: &str) -> Result<String, String> {
 }
 
 /// Reads a host pattern: a name, an address, or `*.` and a name.
-pub(super) fn host(text: &str) -> Result<HostPattern, String> {
+pub(super) fn host(text: &str) -> Result<HostPattern, PatternError> {
     if text.contains("://") || text.contains('/') {
-        return Err(format!("`{text}` is no host; leave out scheme and path"));
+        return Err(PatternError::HostOfUrl(text.to_owned()));
     }
     if text == "*" {
-        return Err("every host is matched if `host` is left out".to_owned());
+        return Err(PatternError::EveryHost);
     }
     let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
     if let Ok(address) = bare.parse::<IpAddr>() {
@@ -125,18 +163,18 @@ pub(super) fn host(text: &str) -> Result<HostPattern, String> {
     if let Some((name, port)) = text.rsplit_once(':')
         && port.bytes().all(|b| b.is_ascii_digit())
     {
-        return Err(format!("hosts are matched without port; write `{name}`"));
+        return Err(PatternError::Port(name.to_owned()));
     }
     let lower = text.to_ascii_lowercase();
     let (suffix, name) = lower.strip_prefix("*.").map_or((false, lower.as_str()), |name| (true, name));
     if name.contains('*') {
-        return Err(format!("`{text}`: `*` can only stand before the first dot, as in `*.example.com`"));
+        return Err(PatternError::Asterisk(text.to_owned()));
     }
     if !name.is_ascii() {
-        return Err(format!("`{text}`: names with other than ASCII characters are written in their `xn--` form"));
+        return Err(PatternError::NotAscii(text.to_owned()));
     }
     if !is_name(name) {
-        return Err(format!("`{text}` is no host name"));
+        return Err(PatternError::HostName(text.to_owned()));
     }
     Ok(if suffix { HostPattern::Suffix(name.to_owned()) } else { HostPattern::Exact(name.to_owned()) })
 }
@@ -202,7 +240,7 @@ mod tests {
             ("/{*rest}/a", "last segment"),
             ("/{id}/{id}", "twice"),
         ] {
-            let message = path(text, RULE).unwrap_err();
+            let message = path(text, RULE).unwrap_err().to_string();
             assert!(message.contains(word), "{text}: {message}");
         }
     }
@@ -210,9 +248,9 @@ mod tests {
     #[test]
     fn the_rule_for_paths_decides_what_can_match() {
         let reject = PathRule { merge_slashes: false, ..PathRule::default() };
-        assert!(path("/a%2Fb", reject).unwrap_err().contains("encoded-slashes: keep"));
+        assert!(path("/a%2Fb", reject).unwrap_err().to_string().contains("encoded-slashes: keep"));
         assert!(path("/a%5Cb", reject).is_err());
-        assert!(path("/a;b", reject).unwrap_err().contains("matrix-parameters: keep"));
+        assert!(path("/a;b", reject).unwrap_err().to_string().contains("matrix-parameters: keep"));
         assert!(path("/a//b", reject).is_ok());
         let decode = PathRule { encoded_slashes: EncodedSlashes::Decode, ..PathRule::default() };
         assert!(path("/a%2Fb", decode).is_err());
@@ -267,7 +305,7 @@ mod tests {
             ("-a.b", "no host name"),
             ("a.b.", "no host name"),
         ] {
-            let message = host(text).unwrap_err();
+            let message = host(text).unwrap_err().to_string();
             assert!(message.contains(word), "{text}: {message}");
         }
     }

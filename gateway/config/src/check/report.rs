@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     collections::BTreeSet,
+    fmt::Display,
     path::{Path, PathBuf},
 };
 
@@ -47,18 +48,18 @@ impl<'a> Report<'a> {
     }
 
     /// A problem with the value at this JSON Pointer.
-    pub(super) fn value(&mut self, pointer: &str, message: impl Into<String>) {
-        self.problems.push(Problem::new(self.tree.value_at(pointer), message));
+    pub(super) fn value(&mut self, pointer: &str, message: impl Display) {
+        self.problems.push(Problem::new(self.tree.value_at(pointer), message.to_string()));
     }
 
     /// A problem with its key, or with all that is under it.
-    pub(super) fn key(&mut self, pointer: &str, message: impl Into<String>) {
-        self.problems.push(Problem::new(self.tree.key_at(pointer), message));
+    pub(super) fn key(&mut self, pointer: &str, message: impl Display) {
+        self.problems.push(Problem::new(self.tree.key_at(pointer), message.to_string()));
     }
 
     /// Something that is allowed and makes no sense, about the value at this JSON Pointer.
-    pub(super) fn warn(&mut self, pointer: &str, message: impl Into<String>) {
-        self.warnings.push(Problem::new(self.tree.value_at(pointer), message));
+    pub(super) fn warn(&mut self, pointer: &str, message: impl Display) {
+        self.warnings.push(Problem::new(self.tree.value_at(pointer), message.to_string()));
     }
 
     /// Whether there is a problem with the value at this JSON Pointer already.
@@ -97,9 +98,9 @@ impl<'a> Report<'a> {
     pub(super) fn part<'p, T>(&mut self, part: &'p Part<T>, pointer: &str) -> Option<&'p T> {
         match &part.0 {
             Ok(value) => Some(value),
-            Err(message) => {
+            Err(error) => {
                 if self.is_clean() {
-                    self.value(pointer, message.clone());
+                    self.value(pointer, error);
                 }
                 None
             }

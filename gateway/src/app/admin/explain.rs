@@ -76,7 +76,7 @@ pub(super) async fn explain(
 ) -> ApiResult<Json<Explained>> {
     let Question { method, url, headers } = question;
     let asked = Asked::parse(&method, &url, &headers);
-    let asked = asked.map_err(|why| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, why))?;
+    let asked = asked.map_err(|error| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
     let snapshot = panel.snapshot();
     let nothing = |target: String, status: u16, reason: String| Explained {
         target,

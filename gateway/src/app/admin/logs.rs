@@ -43,7 +43,7 @@ pub(super) async fn set_level(State(panel): State<Arc<Panel>>, Told(asked): Told
     }
     match panel.shared.set_log_level(&asked.level) {
         None => Err(none()),
-        Some(Err(error)) => Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error)),
+        Some(Err(error)) => Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string())),
         Some(Ok(())) => Ok(Json(asked)),
     }
 }

@@ -1,50 +1,79 @@
 //! Why a connection brought no response, whichever protocol it speaks.
 
-use std::{fmt, io};
+use std::io;
 
 use gateway_http::body::BodyError;
+use http::header::{InvalidHeaderName, InvalidHeaderValue, MaxSizeReached};
+use thiserror::Error;
 
 /// The most bytes that the head of a response may have.
 pub(crate) const MAX_HEAD: usize = 256 * 1024;
 
-/// Why there is no response.
+/// Why there is no response. Each level prints itself only; `gateway_core::error::chain` prints all of them.
+#[derive(Debug, Error)]
 pub(crate) enum Broken {
     /// Nothing of the request was sent, and it is as it was.
-    Unsent(io::Error),
+    #[error("connection closed before a response")]
+    Unsent(#[source] io::Error),
     /// The upstream closed, or the connection broke, before there was a response.
-    Closed(io::Error),
+    #[error("connection closed before a response")]
+    Closed(#[source] io::Error),
     /// The upstream says that it has done nothing for it.
-    Unprocessed(io::Error),
+    #[error("refused by the upstream")]
+    Unprocessed(#[source] io::Error),
     /// The upstream takes no requests for now; nothing was sent.
+    #[error("it takes no requests (SETTINGS_MAX_CONCURRENT_STREAMS is 0)")]
     Busy,
     /// What came is not the head of a response.
-    Malformed(String),
+    #[error("not a response")]
+    Malformed(#[from] Malformed),
+    /// The request has no form in the connection's protocol.
+    #[error(transparent)]
+    Unsendable(#[from] Unsendable),
     /// The body of the request broke off.
+    #[error(transparent)]
     Body(BodyError),
 }
 
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unsent(error) | Self::Closed(error) => {
-                write!(f, "connection closed before a response: {}", chain(error))
-            }
-            Self::Unprocessed(error) => write!(f, "refused by the upstream: {}", chain(error)),
-            Self::Busy => f.write_str("it takes no requests (SETTINGS_MAX_CONCURRENT_STREAMS is 0)"),
-            Self::Malformed(reason) => write!(f, "not a response: {reason}"),
-            Self::Body(error) => write!(f, "{error}"),
-        }
-    }
+/// Why bytes are not the head of a response.
+#[derive(Debug, Error)]
+pub(crate) enum Malformed {
+    #[error("it does not begin with a version of HTTP")]
+    Protocol,
+    #[error("its head is over {MAX_HEAD} bytes")]
+    TooLarge,
+    #[error("it has over {0} fields")]
+    TooManyFields(usize),
+    #[error("it begins with an empty line")]
+    EmptyLine,
+    #[error("its status is no status")]
+    Status,
+    #[error("another transfer coding than chunked")]
+    TransferCoding,
+    /// They were not known to it (RFC 9112 §6.1).
+    #[error("chunks in HTTP/1.0")]
+    Chunks,
+    #[error("its Content-Length is ambiguous")]
+    Length,
+    #[error(transparent)]
+    Syntax(#[from] httparse::Error),
+    #[error(transparent)]
+    FieldName(#[from] InvalidHeaderName),
+    #[error(transparent)]
+    FieldValue(#[from] InvalidHeaderValue),
+    #[error(transparent)]
+    Fields(#[from] MaxSizeReached),
+    #[error("its reason phrase is malformed")]
+    Reason,
+    #[error(transparent)]
+    Http2(hyper::Error),
 }
 
-/// An error with its causes, each of which prints only its own level.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
+/// Why a request has no form in HTTP/2.
+#[derive(Debug, Error)]
+pub(crate) enum Unsendable {
+    #[error("the authority cannot be sent")]
+    Authority(#[source] http::Error),
+    #[error("the head cannot be sent")]
+    Head(#[source] MaxSizeReached),
 }

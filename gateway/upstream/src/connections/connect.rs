@@ -6,6 +6,7 @@ use gateway_core::model::{Endpoint, Protocol, UpstreamTls};
 use gateway_telemetry::metrics::UpstreamMetrics;
 use http::Uri;
 use rustls::pki_types::ServerName;
+use thiserror::Error;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -28,8 +29,13 @@ pub(crate) struct Address {
     socket: SocketAddr,
     protocol: Protocol,
     secure: bool,
-    tls: Option<(ClientTls, Result<ServerName<'static>, String>)>,
+    tls: Option<(ClientTls, Result<ServerName<'static>, NotAServerName>)>,
 }
+
+/// Neither a host name nor an address, so that no certificate can have it.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("`{0}` is not a server name")]
+struct NotAServerName(String);
 
 impl Address {
     pub(crate) fn new(
@@ -43,7 +49,7 @@ impl Address {
         let name = || {
             let host = url.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
             let name = settings.server_name.as_deref().unwrap_or(host);
-            ServerName::try_from(name.to_owned()).map_err(|_| format!("`{name}` is not a server name"))
+            ServerName::try_from(name.to_owned()).map_err(|_| NotAServerName(name.to_owned()))
         };
         Self { socket, protocol, secure, tls: tls.filter(|_| secure).map(|tls| (tls.clone(), name())) }
     }

@@ -26,7 +26,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::Notify;
 
 use super::{
-    broken::{Broken, MAX_HEAD},
+    broken::{Broken, MAX_HEAD, Malformed},
     io::Io,
     permits::{Counted, Open},
 };
@@ -270,7 +270,7 @@ fn broken(error: hyper::Error, mux: &Mux) -> Broken {
         Some(h2::Reason::PROTOCOL_ERROR | h2::Reason::FRAME_SIZE_ERROR | h2::Reason::COMPRESSION_ERROR)
             if cause.is_library() =>
         {
-            Broken::Malformed(cause.to_string())
+            Malformed::Http2(error).into()
         }
         _ => Broken::Closed(io::Error::other(error)),
     }

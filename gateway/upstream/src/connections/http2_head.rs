@@ -5,13 +5,13 @@ use gateway_telemetry::trace::TRACEPARENT;
 use http::{HeaderValue, Method, Request, Uri, Version, header};
 use http_body::Body as _;
 
-use super::request_head::RequestHead;
+use super::{broken::Unsendable, request_head::RequestHead};
 
 impl RequestHead<'_> {
     /// The same for HTTP/2 (RFC 9113 §8.3): no field of the connection, and a length only where it is known.
-    pub(crate) fn request(&self, scheme: &str, body: Body) -> Result<Request<Body>, String> {
+    pub(crate) fn request(&self, scheme: &str, body: Body) -> Result<Request<Body>, Unsendable> {
         let uri = Uri::builder().scheme(scheme).authority(self.host.as_bytes()).path_and_query(self.target.clone());
-        let uri = uri.build().map_err(|error| format!("the authority cannot be sent: {error}"))?;
+        let uri = uri.build().map_err(Unsendable::Authority)?;
         let mut headers = self.headers.clone();
         for name in [header::HOST, header::CONNECTION, header::UPGRADE, header::TRANSFER_ENCODING] {
             headers.remove(name);
@@ -26,9 +26,7 @@ impl RequestHead<'_> {
         {
             *told = parent.clone();
         }
-        headers
-            .try_append(loops::CDN_LOOP, loops::mark().clone())
-            .map_err(|error| format!("the head cannot be sent: {error}"))?;
+        headers.try_append(loops::CDN_LOOP, loops::mark().clone()).map_err(Unsendable::Head)?;
         if grpc::is_call(&headers) {
             // Servers of gRPC want to be told that trailers are understood, and these are.
             headers.insert(header::TE, HeaderValue::from_static("trailers"));

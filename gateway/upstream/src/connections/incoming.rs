@@ -8,7 +8,7 @@ use http::{Request, response::Parts};
 use http_body::{Frame, SizeHint};
 
 use super::{
-    broken::Broken,
+    broken::{Broken, Unsendable},
     http1,
     http2::{Stream, StreamPermit},
     request_head::RequestHead,
@@ -31,7 +31,7 @@ impl Transport {
     pub(crate) async fn send(
         self,
         head: &RequestHead<'_>,
-        request: impl FnOnce(Body) -> Result<Request<Body>, String>,
+        request: impl FnOnce(Body) -> Result<Request<Body>, Unsendable>,
         body: &mut Body,
     ) -> Result<(Parts, Incoming), Broken> {
         match self {
@@ -40,7 +40,7 @@ impl Transport {
                 Ok((head, Incoming::Http1(reading)))
             }
             Self::Http2(slot) => {
-                let request = request(std::mem::take(body)).map_err(Broken::Malformed)?;
+                let request = request(std::mem::take(body))?;
                 let (head, stream) = slot.send(request, body).await?;
                 Ok((head, Incoming::Http2(stream)))
             }

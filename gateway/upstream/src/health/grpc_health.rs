@@ -3,6 +3,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, response::Parts};
 
+use super::check_error::CheckError;
 use crate::connections::incoming::Incoming;
 
 pub(crate) const METHOD: &str = "/grpc.health.v1.Health/Check";
@@ -33,23 +34,22 @@ pub(crate) fn request(service: &str) -> Bytes {
 }
 
 /// Whether the answer is `SERVING`; what it is otherwise.
-pub(crate) async fn judge(head: &Parts, mut incoming: Incoming) -> Result<(), String> {
+pub(super) async fn judge(head: &Parts, mut incoming: Incoming) -> Result<(), CheckError> {
     if !head.status.is_success() {
-        return Err(format!("status {}", head.status.as_u16()));
+        return Err(CheckError::Status(head.status));
     }
     let mut answer = BytesMut::new();
     let mut trailers = None;
     while let Some(frame) = std::future::poll_fn(|cx| incoming.poll_frame(cx)).await {
-        let frame = frame.map_err(|error| error.to_string())?;
-        match frame.into_data() {
-            Ok(data) if answer.len() + data.len() > MOST => return Err(format!("an answer of over {MOST} bytes")),
+        match frame?.into_data() {
+            Ok(data) if answer.len() + data.len() > MOST => return Err(CheckError::TooLarge(MOST)),
             Ok(data) => answer.put_slice(&data),
             Err(frame) => trailers = frame.into_trailers().ok(),
         }
     }
     match status(trailers.as_ref().unwrap_or(&head.headers)) {
         Some("0") => serving(&answer),
-        status => Err(format!("gRPC status {}", status.unwrap_or("missing"))),
+        status => Err(CheckError::GrpcStatus(status.map(str::to_owned))),
     }
 }
 
@@ -58,12 +58,12 @@ fn status(fields: &HeaderMap) -> Option<&str> {
 }
 
 /// `HealthCheckResponse { ServingStatus status = 1; }`. What is left out is 0, `UNKNOWN`.
-fn serving(answer: &[u8]) -> Result<(), String> {
-    let message = answer.strip_prefix(&[0]).and_then(|rest| rest.get(4..)).ok_or("the answer is no message")?;
+fn serving(answer: &[u8]) -> Result<(), CheckError> {
+    let message = answer.strip_prefix(&[0]).and_then(|rest| rest.get(4..)).ok_or(CheckError::NoMessage)?;
     match message {
         [0x08, SERVING, ..] => Ok(()),
-        [0x08, status, ..] => Err(format!("serving status {status}")),
-        _ => Err("serving status unknown".to_owned()),
+        [0x08, status, ..] => Err(CheckError::ServingStatus(Some(*status))),
+        _ => Err(CheckError::ServingStatus(None)),
     }
 }
 
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn only_serving_is_a_good_answer() {
-        assert_eq!(serving(b"\0\0\0\0\x02\x08\x01"), Ok(()));
+        assert!(serving(b"\0\0\0\0\x02\x08\x01").is_ok());
         for answer in [&b""[..], b"\0\0", b"\0\0\0\0\0", b"\0\0\0\0\x02\x08\x02", b"\x01\0\0\0\x02\x08\x01"] {
             assert!(serving(answer).is_err(), "{}", answer.escape_ascii());
         }

@@ -21,6 +21,7 @@ use hickory_resolver::{
     },
     system_conf::parse_resolv_conf,
 };
+use thiserror::Error;
 
 use crate::cluster::Cluster;
 
@@ -53,7 +54,17 @@ pub(crate) struct Names {
 struct Made {
     stamps: [Stamp; 2],
     hosts: Arc<Hosts>,
-    resolver: Result<TokioResolver, String>,
+    resolver: Result<TokioResolver, NetError>,
+}
+
+/// Why a name has no addresses.
+#[derive(Debug, Error)]
+pub(crate) enum LookupError {
+    /// The name servers cannot be asked, or have no answer.
+    #[error(transparent)]
+    Resolver(#[from] NetError),
+    #[error("the name has no address")]
+    NoAddress,
 }
 
 /// Tells one version of a file from another; none if there is no file.
@@ -70,24 +81,24 @@ impl Names {
     }
 
     /// Every address of a name, and how long they hold.
-    pub(crate) async fn look_up(&self, host: &str) -> Result<(Vec<IpAddr>, Duration), String> {
+    pub(crate) async fn look_up(&self, host: &str) -> Result<(Vec<IpAddr>, Duration), LookupError> {
         let (hosts, resolver) = self.known();
         // As with `files dns` in nsswitch.conf(5): of a name that is there, name servers are not asked for the other family.
         let local = in_hosts(&hosts, host);
         if !local.is_empty() {
             return Ok((local, HOSTS_VALID));
         }
-        let found = resolver?.lookup_ip(host).await.map_err(|error| error.to_string())?;
+        let found = resolver?.lookup_ip(host).await?;
         let addresses: Vec<IpAddr> = found.iter().collect();
         if addresses.is_empty() {
-            return Err("the name has no address".to_owned());
+            return Err(LookupError::NoAddress);
         }
         Ok((addresses, found.valid_until().saturating_duration_since(Instant::now()).clamp(SHORTEST, LONGEST)))
     }
 
     /// The system's files may be written after the gateway has started, by DHCP or when a network comes up. They are read
     /// again when they have changed, as glibc does.
-    fn known(&self) -> (Arc<Hosts>, Result<TokioResolver, String>) {
+    fn known(&self) -> (Arc<Hosts>, Result<TokioResolver, NetError>) {
         let stamps = [stamp(&self.system), stamp(Path::new(HOSTS))];
         let mut made = self.made.borrow_mut();
         let made = match made.take().filter(|made| made.stamps == stamps) {
@@ -95,7 +106,7 @@ impl Names {
             None => made.insert(Made {
                 stamps,
                 hosts: Arc::new(Hosts::from_system().unwrap_or_default()),
-                resolver: resolver(&self.servers, &self.system).map_err(|error| error.to_string()),
+                resolver: resolver(&self.servers, &self.system),
             }),
         };
         (made.hosts.clone(), made.resolver.clone())
@@ -115,7 +126,7 @@ fn stamp(file: &Path) -> Stamp {
     Some((found.modified().ok()?, found.len()))
 }
 
-fn resolver(servers: &[SocketAddr], system: &Path) -> Result<TokioResolver, Box<dyn std::error::Error>> {
+fn resolver(servers: &[SocketAddr], system: &Path) -> Result<TokioResolver, NetError> {
     let provider = TokioRuntimeProvider::default();
     let mut builder = if servers.is_empty() {
         let (config, options) = system_settings(system);
@@ -131,7 +142,7 @@ fn resolver(servers: &[SocketAddr], system: &Path) -> Result<TokioResolver, Box<
     options.use_hosts_file = ResolveHosts::Never;
     // Who asks again, asks because what it knew is too old.
     options.cache_size = 0;
-    Ok(builder.build()?)
+    builder.build()
 }
 
 /// Where the file names no server, the one on this machine is asked (resolv.conf(5)).

@@ -2,14 +2,17 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
-use gateway_core::model::{ActiveHealth, HealthQuestion};
+use gateway_core::{
+    error::chain,
+    model::{ActiveHealth, HealthQuestion},
+};
 use gateway_http::body::Body;
 use http::{HeaderMap, HeaderValue, Method, header, uri::PathAndQuery};
 
-use super::grpc_health;
+use super::{check_error::CheckError, grpc_health};
 use crate::{
     cluster::{Cluster, Host},
-    connections::{broken::chain, connect::Connected, incoming::Transport, request_head::RequestHead},
+    connections::{connect::Connected, incoming::Transport, request_head::RequestHead},
 };
 
 /// For ever; ended by dropping.
@@ -20,11 +23,11 @@ pub(crate) async fn keep_asking(cluster: Arc<Cluster>, host: Host) {
     tokio::time::sleep(policy.interval.min(Duration::from_secs(1)).mul_f64(fastrand::f64())).await;
     loop {
         let answer = tokio::time::timeout(policy.timeout, ask(&cluster, &host, policy)).await;
-        let answer = answer.unwrap_or_else(|_| Err(format!("no answer within {:?}", policy.timeout)));
+        let answer = answer.unwrap_or(Err(CheckError::Timeout(policy.timeout)));
         cluster.metrics.health_checked(answer.is_ok());
         if let Err(reason) = &answer {
             let (upstream, endpoint) = (&*cluster.model.name, host.address);
-            tracing::debug!(upstream, %endpoint, "health check failed: {reason}");
+            tracing::debug!(upstream, %endpoint, "health check failed: {}", chain(reason));
         }
         if let Some(unhealthy) = streak.count(policy, answer.is_ok()) {
             cluster.set_unhealthy(&host, unhealthy);
@@ -35,12 +38,10 @@ pub(crate) async fn keep_asking(cluster: Arc<Cluster>, host: Host) {
 }
 
 /// On a connection of its own: whether new ones are accepted is part of the question.
-async fn ask(cluster: &Cluster, host: &Host, policy: &ActiveHealth) -> Result<(), String> {
-    let connected = cluster.connect_to(host).connect(None, None, &Rc::default()).await;
-    let connected = connected.map_err(|error| chain(&error))?;
-    let line = match connected {
+async fn ask(cluster: &Cluster, host: &Host, policy: &ActiveHealth) -> Result<(), CheckError> {
+    let line = match cluster.connect_to(host).connect(None, None, &Rc::default()).await? {
         Connected::Http1(connection) => Transport::Http1(connection),
-        Connected::Http2(mux) => Transport::Http2(mux.slot().ok_or("the endpoint went away at once")?),
+        Connected::Http2(mux) => Transport::Http2(mux.slot().ok_or(CheckError::Gone)?),
     };
     let url = &cluster.model.endpoints[host.origin].url;
     let authority = url.authority().map_or("", |authority| authority.as_str());
@@ -61,7 +62,7 @@ async fn ask(cluster: &Cluster, host: &Host, policy: &ActiveHealth) -> Result<()
     headers.extend(policy.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
     let host = match &policy.host {
         Some(host) => host.clone(),
-        None => HeaderValue::from_str(authority).map_err(|error| error.to_string())?,
+        None => HeaderValue::from_str(authority)?,
     };
     let head = RequestHead {
         method: &method,
@@ -75,13 +76,12 @@ async fn ask(cluster: &Cluster, host: &Host, policy: &ActiveHealth) -> Result<()
         last: true,
     };
     let scheme = url.scheme_str().unwrap_or("http");
-    let sent = line.send(&head, |body| head.request(scheme, body), &mut body).await;
-    let (response, incoming) = sent.map_err(|broken| broken.to_string())?;
+    let (response, incoming) = line.send(&head, |body| head.request(scheme, body), &mut body).await?;
     match &policy.question {
         HealthQuestion::Path(_, expected) => {
             let status = response.status.as_u16();
             let good = expected.iter().any(|(least, most)| (*least..=*most).contains(&status));
-            if good { Ok(()) } else { Err(format!("status {status}")) }
+            if good { Ok(()) } else { Err(CheckError::Status(response.status)) }
         }
         HealthQuestion::Grpc(_) => grpc_health::judge(&response, incoming).await,
         HealthQuestion::Connect => Ok(()),

@@ -3,13 +3,12 @@
 
 use std::{rc::Rc, time::Instant};
 
-use gateway_core::error::Failure;
+use gateway_core::error::{Failure, chain};
 use gateway_telemetry::metrics::Rejection;
 use smallvec::SmallVec;
 
 use crate::{
     connections::{
-        broken::chain,
         connect::Connected,
         incoming::Transport,
         permits::{ConnectionPermit, Waiting},

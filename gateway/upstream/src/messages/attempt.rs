@@ -3,7 +3,11 @@
 
 use std::{fmt, future::poll_fn, pin::pin, time::Instant};
 
-use gateway_core::{error::Failure, model::HostHeader, timers::Timer};
+use gateway_core::{
+    error::{Failure, chain},
+    model::HostHeader,
+    timers::Timer,
+};
 use gateway_http::{
     authentication,
     body::Traffic,
@@ -15,7 +19,7 @@ use http::response::Parts;
 use super::{acquire::acquire, head, request::Outgoing};
 use crate::{
     connections::{
-        broken::{Broken, chain},
+        broken::Broken,
         incoming::{Incoming, Transport},
         request_head::RequestHead,
     },
@@ -191,9 +195,9 @@ fn idle(endpoint: &InFlight, private: Option<&PrivateConnections>, alone: bool) 
 
 fn refused(broken: &Broken, traffic: &Traffic) -> Refused {
     let noticed = match broken {
-        Broken::Malformed(_) => Failure::UpstreamProtocol,
+        Broken::Malformed(_) | Broken::Unsendable(_) => Failure::UpstreamProtocol,
         Broken::Busy => Failure::UpstreamBusy,
         _ => Failure::UpstreamClosed,
     };
-    Refused::new(traffic.failure_behind(noticed), broken.to_string())
+    Refused::new(traffic.failure_behind(noticed), chain(broken))
 }

@@ -17,7 +17,7 @@ use super::{
     sending::{Fault, Sending},
 };
 use crate::connections::{
-    broken::{Broken, MAX_HEAD},
+    broken::{Broken, MAX_HEAD, Malformed},
     request_head::RequestHead,
 };
 
@@ -112,15 +112,15 @@ impl Connection {
         loop {
             if let Some(head) = self.buffer.take_head() {
                 if head.len() > MAX_HEAD {
-                    return Poll::Ready(Err(Broken::Malformed(format!("its head is over {MAX_HEAD} bytes"))));
+                    return Poll::Ready(Err(Malformed::TooLarge.into()));
                 }
                 return Poll::Ready(parse::response(&head, request.method).map_err(Broken::Malformed));
             }
             if !parse::may_begin(self.buffer.bytes()) {
-                return Poll::Ready(Err(Broken::Malformed("it does not begin with a version of HTTP".to_owned())));
+                return Poll::Ready(Err(Malformed::Protocol.into()));
             }
             if self.buffer.len() > MAX_HEAD {
-                return Poll::Ready(Err(Broken::Malformed(format!("its head is over {MAX_HEAD} bytes"))));
+                return Poll::Ready(Err(Malformed::TooLarge.into()));
             }
             match ready!(self.buffer.poll_read(&mut self.io, cx, None)) {
                 Ok(0) => {

@@ -4,6 +4,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use httparse::{Header, Status};
 
+use crate::connections::broken::Malformed;
+
 /// Number of fields of a head or of trailers that fit without an allocation. Nearly all messages have fewer.
 pub(super) const FIELDS_INLINE: usize = 100;
 /// The most fields of a head or of trailers. What they take together is bounded by their bytes.
@@ -27,9 +29,9 @@ pub(super) fn trailers(section: &Bytes) -> Result<HeaderMap, &'static str> {
 }
 
 /// Adds a field, whose value shares the memory of the section.
-pub(super) fn append(headers: &mut HeaderMap, section: &Bytes, field: &Header<'_>) -> Result<(), String> {
-    let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|error| error.to_string())?;
-    let value = HeaderValue::from_maybe_shared(section.slice_ref(field.value)).map_err(|error| error.to_string())?;
-    headers.try_append(name, value).map_err(|error| error.to_string())?;
+pub(super) fn append(headers: &mut HeaderMap, section: &Bytes, field: &Header<'_>) -> Result<(), Malformed> {
+    let name = HeaderName::from_bytes(field.name.as_bytes())?;
+    let value = HeaderValue::from_maybe_shared(section.slice_ref(field.value))?;
+    headers.try_append(name, value)?;
     Ok(())
 }

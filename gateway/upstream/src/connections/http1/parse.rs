@@ -11,6 +11,7 @@ use super::{
     chunked::Chunked,
     fields::{FIELDS_INLINE, MAX_FIELDS, append},
 };
+use crate::connections::broken::Malformed;
 
 /// How much of a body is to come.
 pub(super) enum Length {
@@ -28,43 +29,28 @@ pub(super) fn may_begin(bytes: &[u8]) -> bool {
 }
 
 /// A head that is whole, in answer to a request of this method; or what is wrong with it.
-pub(super) fn response(head: &Bytes, method: &Method) -> Result<Parsed, String> {
+pub(super) fn response(head: &Bytes, method: &Method) -> Result<Parsed, Malformed> {
     let mut space = [const { MaybeUninit::<Header<'_>>::uninit() }; FIELDS_INLINE];
     match parse(head, method, &mut space) {
-        Err(Unparsed::TooManyFields) => {}
-        Err(Unparsed::Malformed(reason)) => return Err(reason),
-        Ok(parsed) => return Ok(parsed),
+        Err(Malformed::TooManyFields(_)) => {}
+        parsed => return parsed,
     }
     let mut space = vec![MaybeUninit::uninit(); MAX_FIELDS];
-    parse(head, method, &mut space).map_err(|unparsed| match unparsed {
-        Unparsed::TooManyFields => format!("it has over {MAX_FIELDS} fields"),
-        Unparsed::Malformed(reason) => reason,
-    })
-}
-
-/// Why there is no head.
-enum Unparsed {
-    TooManyFields,
-    Malformed(String),
-}
-
-impl<T: ToString> From<T> for Unparsed {
-    fn from(reason: T) -> Self {
-        Self::Malformed(reason.to_string())
-    }
+    parse(head, method, &mut space)
 }
 
 /// A head of as many fields as there is space for.
-fn parse<'a>(head: &'a Bytes, method: &Method, space: &mut [MaybeUninit<Header<'a>>]) -> Result<Parsed, Unparsed> {
+fn parse<'a>(head: &'a Bytes, method: &Method, space: &mut [MaybeUninit<Header<'a>>]) -> Result<Parsed, Malformed> {
     let mut parsed = httparse::Response::new(&mut []);
+    let most = space.len();
     let status = match ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, head, space) {
-        Err(httparse::Error::TooManyHeaders) => return Err(Unparsed::TooManyFields),
+        Err(httparse::Error::TooManyHeaders) => return Err(Malformed::TooManyFields(most)),
         status => status?,
     };
     if status != Status::Complete(head.len()) {
-        return Err("it begins with an empty line".into());
+        return Err(Malformed::EmptyLine);
     }
-    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or("its status is no status")?;
+    let status = parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Malformed::Status)?;
     // To a server of HTTP/1.0 connections are for one request (RFC 9112 §9.3).
     let modern = parsed.version == Some(1);
     let mut framing = Framing { persists: modern, ..Framing::default() };
@@ -81,7 +67,8 @@ fn parse<'a>(head: &'a Bytes, method: &Method, space: &mut [MaybeUninit<Header<'
     // RFC 9112 §4: clients should ignore it, and people read it. The usual one need not be kept.
     let reason = parsed.reason.unwrap_or_default();
     if !reason.is_empty() && status.canonical_reason() != Some(reason) {
-        parts.extensions.insert(ReasonPhrase::try_from(head.slice_ref(reason.as_bytes()))?);
+        let reason = ReasonPhrase::try_from(head.slice_ref(reason.as_bytes()));
+        parts.extensions.insert(reason.map_err(|_| Malformed::Reason)?);
     }
     Ok((parts, length, persists))
 }
@@ -123,7 +110,7 @@ impl Framing {
     }
 
     /// RFC 9112 §6.3.
-    fn length(&self, status: StatusCode, method: &Method, modern: bool) -> Result<Length, String> {
+    fn length(&self, status: StatusCode, method: &Method, modern: bool) -> Result<Length, Malformed> {
         let bodiless = status.is_informational()
             || status == StatusCode::NO_CONTENT
             || status == StatusCode::NOT_MODIFIED
@@ -135,12 +122,12 @@ impl Framing {
             // Chunks were not known to HTTP/1.0, so these are not treated as chunks (§6.1).
             return match (self.other_coding, modern) {
                 (false, true) => Ok(Length::Chunked(Chunked::default())),
-                (true, _) => Err("another transfer coding than chunked".to_owned()),
-                (_, false) => Err("chunks in HTTP/1.0".to_owned()),
+                (true, _) => Err(Malformed::TransferCoding),
+                (_, false) => Err(Malformed::Chunks),
             };
         }
         match self.length {
-            _ if self.contradictory => Err("its Content-Length is ambiguous".to_owned()),
+            _ if self.contradictory => Err(Malformed::Length),
             Some(length) => Ok(Length::Exact(length)),
             None => Ok(Length::UntilClose),
         }
@@ -161,7 +148,7 @@ mod tests {
 
     fn length_of(head: &str, method: Method) -> Result<(String, bool), String> {
         let head = Bytes::from(format!("{head}\r\n\r\n"));
-        let (_, length, persists) = response(&head, &method)?;
+        let (_, length, persists) = response(&head, &method).map_err(|malformed| malformed.to_string())?;
         let length = match length {
             Length::Exact(length) => length.to_string(),
             Length::Chunked(_) => "chunks".to_owned(),
