@@ -19,10 +19,11 @@ use prometheus_client::{
 use super::{
     calls::{CALL_FAILURES, PHASES, PluginCells, Use},
     cells::{Durations, Histogram, total},
-    labels::{CLASSES, METHODS},
+    labels::{CLASSES, METHODS, code_name},
     metrics::{CONNECTION_FAILURES, HEALTH_STATES, Inner, Metrics, VERSIONS},
     name,
     remote::{NODES, RESULTS, RemoteFigures},
+    requests::RequestCounts,
     series::{Kind, Value},
     spans::LOST,
     upstreams::{EndpointTotals, REJECTIONS},
@@ -136,17 +137,17 @@ fn routes(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
     let routes = inner.routes.all();
     let mut requests = Vec::new();
     for (route, cells) in &routes {
-        for (m, method) in METHODS.into_iter().enumerate() {
-            for (c, class) in CLASSES.into_iter().enumerate() {
-                let count = total(cells, |cells| &cells.requests[m][c]);
-                // A route rarely sees all combinations; those that never happened are left out.
-                if count > 0 {
-                    requests.push((vec![("route", &**route), ("method", method), ("status_class", class)], count));
-                }
-            }
+        for (combination, count) in RequestCounts::total(cells.iter().map(|cells| &cells.requests)) {
+            let labels = vec![
+                ("route", &**route),
+                ("method", METHODS[combination.method]),
+                ("status_class", CLASSES[combination.class()]),
+                ("code", code_name(combination.code)),
+            ];
+            requests.push((labels, count));
         }
     }
-    page.counters(name::REQUESTS, "Exchanges by route, method and class of status", requests)?;
+    page.counters(name::REQUESTS, "Exchanges by route, method and status", requests)?;
     let durations = routes
         .iter()
         .map(|(route, cells)| (vec![("route", &**route)], Durations::sum(cells.iter().map(|cells| &cells.duration))));

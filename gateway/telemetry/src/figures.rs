@@ -11,8 +11,9 @@ use gateway_core::error::Failure;
 use super::{
     calls::{CALL_FAILURES, CallMetrics, PHASES, PluginCells, Use},
     cells::{DURATION_BOUNDS, Durations, total},
-    labels::{CLASSES, METHODS},
+    labels::CLASSES,
     metrics::{Metrics, RouteMetrics, UpstreamMetrics},
+    requests::RequestCounts,
     upstreams::EndpointTotals,
 };
 
@@ -96,8 +97,10 @@ impl DurationFigures {
 impl Metrics {
     pub fn route_figures(&self) -> Vec<RouteFigures> {
         let figures = |(route, cells): (Arc<str>, Vec<Arc<RouteMetrics>>)| {
-            let class = |c: usize| (0..METHODS.len()).map(|m| of_class(&cells, m, c)).sum();
-            let requests = CLASSES.into_iter().enumerate().map(|(c, name)| (name, class(c))).collect();
+            let mut requests: Counts = CLASSES.map(|class| (class, 0)).into();
+            for (combination, count) in RequestCounts::total(cells.iter().map(|cells| &cells.requests)) {
+                requests[combination.class()].1 += count;
+            }
             let duration = DurationFigures::of(cells.iter().map(|cells| &cells.duration));
             RouteFigures { route, requests, duration }
         };
@@ -160,8 +163,4 @@ impl Metrics {
         let all = Failure::ALL.iter().map(|failure| failure.reason()).zip(&self.0.failures);
         all.map(|(reason, count)| (reason, count.load(Relaxed))).filter(|(_, count)| *count > 0).collect()
     }
-}
-
-fn of_class(cells: &[Arc<RouteMetrics>], method: usize, class: usize) -> u64 {
-    total(cells, |cells| &cells.requests[method][class])
 }

@@ -14,6 +14,7 @@ pub mod logging;
 pub mod metrics;
 mod name;
 pub mod remote;
+mod requests;
 pub mod rotation;
 mod series;
 pub mod sinks;

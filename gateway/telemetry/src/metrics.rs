@@ -21,9 +21,9 @@ use tracing_appender::non_blocking::ErrorCounter;
 use super::{
     calls::{PluginCells, Use},
     cells::{Cells, Durations},
-    labels::{CLASSES, METHODS, class_index, method_index},
     live::Live,
     remote::{OwnState, RemoteState},
+    requests::RequestCounts,
     series::AllSeries,
     traps::{Trap, Traps},
 };
@@ -244,7 +244,7 @@ pub(super) const CONNECTION_FAILURES: [&str; 3] = ["proxy-protocol", "tls-handsh
 /// The exchanges of one route on one worker.
 #[derive(Debug, Default)]
 pub struct RouteMetrics {
-    pub(super) requests: [[AtomicU64; CLASSES.len()]; METHODS.len()],
+    pub(super) requests: RequestCounts,
     pub(super) duration: Durations,
     pub tunnelled: Tunnelled,
 }
@@ -278,7 +278,7 @@ impl Tunnelled {
 impl RouteMetrics {
     /// An exchange ended. The method is the client's, before any plugin's edit.
     pub fn finished(&self, method: &Method, status: Option<u16>, duration_us: u64) {
-        self.requests[method_index(method)][class_index(status)].fetch_add(1, Relaxed);
+        self.requests.add(method, status);
         self.duration.observe(duration_us);
     }
 }
@@ -310,12 +310,27 @@ mod tests {
         }
         metrics.route(0, "users").finished(&Method::GET, Some(404), 700);
         let text = metrics.render();
-        let requests = "gateway_requests_total{route=\"users\",method=\"GET\",status_class=\"2xx\"} 3";
+        let requests = "gateway_requests_total{route=\"users\",method=\"GET\",status_class=\"2xx\",code=\"200\"} 3";
         assert_eq!(line(&text, "gateway_requests_total{route=\"users\",method=\"GET\",status_class=\"2xx\""), requests);
         line(&text, "gateway_request_duration_seconds_count{route=\"users\"} 4");
         line(&text, "gateway_request_duration_seconds_bucket{le=\"0.0005\",route=\"users\"} 0");
         line(&text, "gateway_request_duration_seconds_bucket{le=\"0.001\",route=\"users\"} 4");
         assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn requests_that_were_limited_are_told_from_those_that_found_nothing() {
+        let metrics = Metrics::default();
+        for (worker, status, times) in [(0, 429, 2), (1, 429, 1), (1, 404, 1)] {
+            (0..times).for_each(|_| metrics.route(worker, "users").finished(&Method::GET, Some(status), 700));
+        }
+        let text = metrics.render();
+        line(&text, "gateway_requests_total{route=\"users\",method=\"GET\",status_class=\"4xx\",code=\"404\"} 1");
+        line(&text, "gateway_requests_total{route=\"users\",method=\"GET\",status_class=\"4xx\",code=\"429\"} 3");
+        // Nothing is exported for what did not occur.
+        assert_eq!(text.matches("gateway_requests_total{").count(), 2);
+        let figures = metrics.route_figures();
+        assert_eq!(figures[0].requests, [("none", 0), ("1xx", 0), ("2xx", 0), ("3xx", 0), ("4xx", 4), ("5xx", 0)]);
     }
 
     #[test]
@@ -327,8 +342,8 @@ mod tests {
         }
         route.finished(&Method::GET, Some(999), 0);
         let text = metrics.render();
-        line(&text, "gateway_requests_total{route=\"\",method=\"other\",status_class=\"none\"} 3");
-        line(&text, "gateway_requests_total{route=\"\",method=\"GET\",status_class=\"5xx\"} 1");
+        line(&text, "gateway_requests_total{route=\"\",method=\"other\",status_class=\"none\",code=\"none\"} 3");
+        line(&text, "gateway_requests_total{route=\"\",method=\"GET\",status_class=\"5xx\",code=\"other\"} 1");
     }
 
     #[test]

@@ -82,6 +82,36 @@ async fn a_request_that_outlives_its_route_is_still_counted() {
 }
 
 #[tokio::test]
+async fn the_request_counter_tells_requests_that_were_limited_from_those_that_found_nothing() {
+    let mut gateway = TestGateway::start(
+        "routes:
+  - name: limited
+    match: { path: /limited }
+    plugins: [{ name: rate-limit, config: { limit: 1, per: 1h } }]
+    respond: { status: 204 }
+",
+    )
+    .await;
+    for (path, status) in [("/limited", 204), ("/limited", 429), ("/limited", 429), ("/nothing", 404)] {
+        assert_eq!(gateway.get(path).await.status, status);
+    }
+    let requests = async |gateway: &TestGateway, route: &str, code: &str| {
+        let labels = [("route", route), ("status_class", "4xx"), ("code", code)];
+        gateway.metric("gateway_requests_total", &labels).await
+    };
+    assert_eq!(requests(&gateway, "limited", "429").await, Some(2));
+    assert_eq!(requests(&gateway, "limited", "404").await, None);
+    assert_eq!(requests(&gateway, "", "404").await, Some(1));
+    // Histograms have no such label.
+    let page = gateway.metrics().await;
+    let with_code = page.lines().filter(|line| line.contains("code=\""));
+    assert!(with_code.clone().all(|line| line.starts_with("gateway_requests_total{")), "{page}");
+    assert_eq!(with_code.count(), 3, "{page}");
+    gateway.reload("routes: [{ name: other, respond: { status: 204 } }]\n").await.expect("a sound configuration");
+    eventually("the release of its series", async || !gateway.metrics().await.contains("limited")).await;
+}
+
+#[tokio::test]
 async fn metrics_come_in_the_format_and_the_coding_that_is_asked_for() {
     let gateway = TestGateway::start("routes: [{ name: all, respond: { status: 204 } }]\n").await;
     gateway.get("/").await;
@@ -89,7 +119,7 @@ async fn metrics_come_in_the_format_and_the_coding_that_is_asked_for() {
         let request = Request::get("/metrics").header("accept", accept).header("accept-encoding", coding);
         Client::connect(gateway.admin()).await.send(request).await
     };
-    let count = "gateway_requests_total{route=\"all\",method=\"GET\",status_class=\"2xx\"} 1\n";
+    let count = "gateway_requests_total{route=\"all\",method=\"GET\",status_class=\"2xx\",code=\"204\"} 1\n";
     let prometheus = "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,\
                       text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
     let open = scrape(prometheus, "identity").await;

@@ -74,11 +74,11 @@ routes:
     client.send(Request::new("BREW".parse().unwrap(), "/users/4")).await;
     let metrics = gateway.metrics().await;
     for line in [
-        "gateway_requests_total{route=\"users\",method=\"GET\",status_class=\"2xx\"} 3",
-        "gateway_requests_total{route=\"users\",method=\"POST\",status_class=\"2xx\"} 1",
-        "gateway_requests_total{route=\"broken\",method=\"GET\",status_class=\"5xx\"} 1",
-        "gateway_requests_total{route=\"\",method=\"GET\",status_class=\"4xx\"} 1",
-        "gateway_requests_total{route=\"\",method=\"other\",status_class=\"4xx\"} 1",
+        "gateway_requests_total{route=\"users\",method=\"GET\",status_class=\"2xx\",code=\"200\"} 3",
+        "gateway_requests_total{route=\"users\",method=\"POST\",status_class=\"2xx\",code=\"200\"} 1",
+        "gateway_requests_total{route=\"broken\",method=\"GET\",status_class=\"5xx\",code=\"502\"} 1",
+        "gateway_requests_total{route=\"\",method=\"GET\",status_class=\"4xx\",code=\"404\"} 1",
+        "gateway_requests_total{route=\"\",method=\"other\",status_class=\"4xx\",code=\"405\"} 1",
         "gateway_failures_total{reason=\"upstream-unreachable\"} 1",
         "gateway_failures_total{reason=\"no-route\"} 1",
         "gateway_failures_total{reason=\"method-not-allowed\"} 1",
