@@ -114,7 +114,9 @@ async fn ten_thousand_requests_through_five_plugins_have_not_one_error() {
     assert_eq!(upstream.requests(), REQUESTS);
     let metrics = gateway.metrics().await;
     let has = |line: &str| assert!(metrics.lines().any(|l| l == line), "no {line} in {metrics}");
-    has(&format!("gateway_requests_total{{route=\"order\",method=\"POST\",status_class=\"2xx\",code=\"200\"}} {REQUESTS}"));
+    has(&format!(
+        "gateway_requests_total{{route=\"order\",method=\"POST\",status_class=\"2xx\",code=\"200\"}} {REQUESTS}"
+    ));
     has(&format!("gateway_config_reloads_total{{result=\"ok\"}} {RELOADS}"));
     for failure in metrics.lines().filter(|line| line.contains("_failures_total{")) {
         assert!(failure.ends_with(" 0"), "{failure}");

@@ -30,7 +30,10 @@ fn exchange(c: &mut Criterion) {
     c.bench_function("metrics of a forwarded exchange", |b| b.iter(forwarded));
     c.bench_function("metrics of five plugins, two calls each", |b| b.iter(called));
     let page = metrics.render();
-    assert!(page.contains("gateway_requests_total{route=\"users\",method=\"GET\",status_class=\"2xx\",code=\"200\"} "), "{page}");
+    assert!(
+        page.contains("gateway_requests_total{route=\"users\",method=\"GET\",status_class=\"2xx\",code=\"200\"} "),
+        "{page}"
+    );
     assert!(page.contains("gateway_wasm_calls_total{plugin=\"e\",route=\"users\",phase=\"response\"} "), "{page}");
 }
 

@@ -1,20 +1,11 @@
 //! What holds where the file says nothing; a type whose default is neither here nor in the model is empty or its first variant.
 
-use std::{collections::BTreeMap, time::Duration};
-
-use gateway_core::model::{PathRule, Percent};
+use gateway_core::model::Percent;
 
 use crate::{
-    file::{ActiveHealth, Health, Paths, Statuses, Upstream, UpstreamTls},
+    file::{Health, Upstream, UpstreamTls},
     part::Part,
 };
-
-impl Default for Paths {
-    fn default() -> Self {
-        let PathRule { encoded_slashes, merge_slashes, matrix_parameters } = PathRule::default();
-        Self { encoded_slashes, merge_slashes, matrix_parameters }
-    }
-}
 
 impl Default for Upstream {
     fn default() -> Self {
@@ -37,22 +28,6 @@ impl Default for Upstream {
 impl Default for Health {
     fn default() -> Self {
         Self { active: None, passive: None, panic_threshold: Percent(30) }
-    }
-}
-
-impl Default for ActiveHealth {
-    fn default() -> Self {
-        Self {
-            path: None,
-            grpc: None,
-            tcp: None,
-            headers: BTreeMap::new(),
-            expect: vec![Part(Ok(Statuses::Range("200-299".to_owned())))],
-            interval: Duration::from_secs(5),
-            timeout: Duration::from_secs(1),
-            unhealthy_after: 3,
-            healthy_after: 2,
-        }
     }
 }
 

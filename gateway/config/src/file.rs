@@ -11,12 +11,12 @@ mod upstream;
 use std::{collections::BTreeMap, time::Duration};
 
 use gateway_core::model::{
-    BodyBytes, BufferBytes, EncodedSlashes, Isolation, Limits, Log, MatrixParameters, OnError, PluginLimits,
+    BodyBytes, BufferBytes, EncodedSlashes, Isolation, Limits, Log, MatrixParameters, OnError, PathRule, PluginLimits,
     RequestTimeout, Timeouts, Upgrade, Wait,
     units::{ByteSize, KIB, Optional, TIB},
 };
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::part::{Anything, Name, Part};
@@ -49,7 +49,7 @@ pub(super) struct File {
     /// request identifiers are trusted.
     pub trusted_proxies: Vec<Part<String>>,
     /// How to handle paths that services interpret differently; a route can override it.
-    pub paths: Part<Paths>,
+    pub paths: Part<PathRule>,
     /// Limits on sizes and numbers.
     pub limits: Part<Limits>,
     /// Timeouts.
@@ -79,20 +79,6 @@ pub(super) struct File {
     pub global_plugins: Vec<Part<PluginUse>>,
     /// Routes. The most specific matching route wins, regardless of their order.
     pub routes: Vec<Part<Route>>,
-}
-
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub(super) struct Paths {
-    /// Handling of paths with `%2F` or `%5C`: `reject` responds with 400, `keep` forwards them unchanged,
-    /// `decode` turns `%2F` into `/` before routing. If the path leads to different routes with and without
-    /// decoding, all of them must have the same setting, otherwise the response is 400.
-    pub encoded_slashes: EncodedSlashes,
-    /// Merge consecutive slashes before routing.
-    pub merge_slashes: bool,
-    /// Handling of paths with `;name=value` in a segment: `same-route` forwards the path if it leads to the
-    /// same route without the parameters, otherwise it responds with 400; `keep` always forwards it.
-    pub matrix_parameters: MatrixParameters,
 }
 
 /// Omitted options are inherited from the global `paths`.

@@ -4,6 +4,7 @@
 use std::{env, fs, net::SocketAddr, path::PathBuf, time::Duration};
 
 use gateway_core::model::*;
+use http::{HeaderName, HeaderValue};
 use serde_json::json;
 
 use crate::{testing::Fake, *};
@@ -149,13 +150,19 @@ fn what_is_said_of_upstreams_arrives() {
     let users = &config.upstreams["users"];
     assert_eq!(users.balance, Balance::Hash(HashKey::Header("x-user".parse().unwrap())));
     let active = ActiveHealth {
-        question: HealthQuestion::Path("/healthz?deep=1".parse().unwrap(), vec![(200, 200), (300, 399)]),
-        headers: [("x-check".parse().unwrap(), "1".parse().unwrap())].into_iter().collect(),
-        host: Some("users.example".parse().unwrap()),
+        path: Some(CheckPath("/healthz?deep=1".parse().unwrap())),
+        headers: CheckHeaders(
+            [("host", "users.example"), ("x-check", "1")]
+                .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+                .into_iter()
+                .collect(),
+        ),
+        expect: vec![StatusRange { first: 200, last: 200 }, StatusRange { first: 300, last: 399 }],
         interval: secs(2),
         timeout: Duration::from_millis(500),
         unhealthy_after: 1,
         healthy_after: 4,
+        ..ActiveHealth::default()
     };
     let passive = PassiveHealth {
         consecutive_failures: 7,

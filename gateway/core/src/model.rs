@@ -1,10 +1,12 @@
 //! What a configuration means, after every check: types that cannot be wrong. The rest of the gateway sees
-//! only these. Where a JSON Schema can say all that is allowed (limits, timeouts, balancing, retries …), the type here is also the
-//! one that is read from the file; everything else has a type of its own in `gateway-config`, which `check` translates.
+//! only these. Where a JSON Schema can say all that is allowed, or nearly all (limits, timeouts, balancing, health checks, retries,
+//! paths …), the type here is also the one that is read from the file; everything else has a type of its own in `gateway-config`,
+//! which `check` translates.
 
 mod action;
 mod admin;
 mod balance;
+mod health;
 mod identity;
 mod limits;
 mod listeners;
@@ -23,6 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use action::*;
 pub use admin::*;
 pub use balance::*;
+pub use health::*;
 pub use limits::*;
 pub use listeners::*;
 pub use resilience::*;

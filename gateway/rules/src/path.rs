@@ -28,12 +28,17 @@ use http::{Method, uri::PathAndQuery};
 
 /// What a route's service makes of what services read differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "config", derive(serde::Serialize, serde::Deserialize, schemars::JsonSchema))]
+#[cfg_attr(feature = "config", serde(rename_all = "kebab-case", default, deny_unknown_fields))]
 pub struct PathRule {
-    /// `%2F` and `%5C`.
+    /// Handling of paths with `%2F` or `%5C`: `reject` responds with 400, `keep` forwards them unchanged,
+    /// `decode` turns `%2F` into `/` before routing. If the path leads to different routes with and without
+    /// decoding, all of them must have the same setting, otherwise the response is 400.
     pub encoded_slashes: EncodedSlashes,
-    /// Several slashes in a row are one.
+    /// Merge consecutive slashes before routing.
     pub merge_slashes: bool,
-    /// `;x`.
+    /// Handling of paths with `;name=value` in a segment: `same-route` forwards the path if it leads to the
+    /// same route without the parameters, otherwise it responds with 400; `keep` always forwards it.
     pub matrix_parameters: MatrixParameters,
 }
 

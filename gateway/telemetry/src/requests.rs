@@ -120,7 +120,9 @@ mod tests {
         let counts = RequestCounts::default();
         thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| (200..300).cycle().take(10_000).for_each(|status| counts.add(&Method::GET, Some(status))));
+                scope.spawn(|| {
+                    (200..300).cycle().take(10_000).for_each(|status| counts.add(&Method::GET, Some(status)))
+                });
             }
         });
         let totals = RequestCounts::total([&counts].into_iter());

@@ -1,53 +1,39 @@
 //! Health checks.
 
-use gateway_core::model;
-use http::{
-    header,
-    uri::{Authority, PathAndQuery},
-};
+use gateway_core::model::{ActiveHealth, Health, Protocol, StatusRange};
+use http::{header, uri::Authority};
 
-use super::{headers::headers, names::cut, report::Report, resilience};
-use crate::{
-    file::{ActiveHealth, Statuses, Upstream},
-    yaml::join,
-};
+use super::{headers, report::Report, resilience};
+use crate::{file::Upstream, yaml::join};
 
-pub(super) fn health(
-    typed: &Upstream,
-    protocol: model::Protocol,
-    place: &str,
-    report: &mut Report<'_>,
-) -> Option<model::Health> {
+pub(super) fn health(typed: &Upstream, protocol: Protocol, place: &str, report: &mut Report<'_>) -> Option<Health> {
     let typed = report.part(&typed.health, place)?;
     let at = join(place, "active");
-    let active = typed.active.as_ref().map(|part| active(report.part(part, &at)?, protocol, &at, report));
+    let active = typed.active.as_ref().map(|part| active(report.part(part, &at)?.clone(), protocol, &at, report));
     let at = join(place, "passive");
     let passive =
         typed.passive.as_ref().map(|part| Some(resilience::passive(report.part(part, &at)?.clone(), &at, report)));
     // A part that is there must be good.
     let (active, passive) =
         (active.map_or(Some(None), |part| part.map(Some))?, passive.map_or(Some(None), |p| p.map(Some))?);
-    Some(model::Health { active, passive, panic_threshold: typed.panic_threshold })
+    Some(Health { active, passive, panic_threshold: typed.panic_threshold })
 }
 
-fn active(
-    typed: &ActiveHealth,
-    protocol: model::Protocol,
-    place: &str,
-    report: &mut Report<'_>,
-) -> Option<model::ActiveHealth> {
-    let mut expect = Vec::new();
-    for (at, typed) in report.parts(&typed.expect, &join(place, "expect")) {
-        match typed {
-            Statuses::One(status) => expect.push((*status, *status)),
-            Statuses::Range(text) => match statuses(text) {
-                Some(range) => expect.push(range),
-                None => {
-                    let message = format!("expected a status or a range such as `200-299`, found `{}`", cut(text));
-                    report.value(&at, message);
-                }
-            },
-        }
+fn active(typed: ActiveHealth, protocol: Protocol, place: &str, report: &mut Report<'_>) -> Option<ActiveHealth> {
+    for (i, StatusRange { first, last }) in
+        typed.expect.iter().enumerate().filter(|(_, range)| range.first > range.last)
+    {
+        let message = format!("expected a status or a range such as `200-299`, found `{first}-{last}`");
+        report.value(&join(&join(place, "expect"), &i.to_string()), message);
+    }
+    let at = join(place, "headers");
+    headers::framing(&typed.headers.0, &at, report);
+    let host = typed.headers.0.get(header::HOST);
+    if host.is_some_and(|host| Authority::try_from(host.as_bytes()).is_err()) {
+        report.value(&join(&at, "host"), "expected a host such as `www.example.com`");
+    }
+    if typed.tcp.is_some() && !typed.headers.0.is_empty() {
+        report.key(&at, "`headers` has no effect: with `tcp` nothing is sent");
     }
     let there = [("path", typed.path.is_some()), ("grpc", typed.grpc.is_some()), ("tcp", typed.tcp.is_some())];
     let there: Vec<&str> = there.into_iter().filter_map(|(key, is_there)| is_there.then_some(key)).collect();
@@ -58,61 +44,57 @@ fn active(
             report.key(place, format!("what is asked is missing; {cure}"));
             return None;
         }
-        [one] if one != "tcp" && protocol == model::Protocol::Tcp => {
+        [one] if one != "tcp" && protocol == Protocol::Tcp => {
             report.key(&join(place, one), "the endpoints are of TCP and not of HTTP; write `tcp: {}`");
-            return None;
+        }
+        ["grpc"] if protocol == Protocol::Http1 => {
+            let cure = "add `protocol: http2` to the upstream, or `auto` with `https` endpoints";
+            report.key(&join(place, "grpc"), format!("gRPC needs HTTP/2; {cure}"));
         }
         [_] => {}
         [first, second, ..] => {
             report.key(&join(place, second), format!("`{first}` is there too; a check asks one of them"));
-            return None;
         }
     }
-    let question = match (&typed.path, &typed.grpc) {
-        (None, None) => model::HealthQuestion::Connect,
-        (Some(text), _) => match PathAndQuery::try_from(text.as_str()).ok().filter(|_| text.starts_with('/')) {
-            Some(path) => model::HealthQuestion::Path(path, expect),
-            None => {
-                let message = format!("expected a path such as `/healthz`, found `{}`", cut(text));
-                report.value(&join(place, "path"), message);
-                return None;
-            }
-        },
-        (None, Some(part)) => {
-            let at = join(place, "grpc");
-            let typed = report.part(part, &at)?;
-            if protocol == model::Protocol::Http1 {
-                report.key(
-                    &at,
-                    "gRPC needs HTTP/2; add `protocol: http2` to the upstream, or `auto` with `https` endpoints",
-                );
-            }
-            model::HealthQuestion::Grpc(typed.service.clone())
-        }
-    };
-    let at = join(place, "headers");
-    if typed.tcp.is_some() && !typed.headers.is_empty() {
-        report.key(&at, "`headers` has no effect: with `tcp` nothing is sent");
-    }
-    let mut headers = headers(&typed.headers, &at, report);
-    let host = headers.remove(header::HOST);
-    if host.as_ref().is_some_and(|host| Authority::try_from(host.as_bytes()).is_err()) {
-        report.value(&join(&at, "host"), "expected a host such as `www.example.com`");
-    }
-    Some(model::ActiveHealth {
-        question,
-        headers,
-        host,
-        interval: typed.interval,
-        timeout: typed.timeout,
-        unhealthy_after: typed.unhealthy_after,
-        healthy_after: typed.healthy_after,
-    })
+    Some(typed)
 }
 
-fn statuses(text: &str) -> Option<(u16, u16)> {
-    let (least, most) = text.split_once('-')?;
-    let status = |text: &str| text.trim().parse::<u16>().ok().filter(|status| (100..600).contains(status));
-    let (least, most) = (status(least)?, status(most)?);
-    (least <= most).then_some((least, most))
+#[cfg(test)]
+mod tests {
+    use serde_json::{from_value, json, to_value};
+
+    use super::*;
+
+    #[test]
+    fn what_no_check_can_send_or_expect_is_rejected_by_the_type_and_by_the_schema() {
+        let schema = schemars::schema_for!(ActiveHealth).to_value();
+        let validator = jsonschema::draft202012::new(&schema).unwrap();
+        let check = |path: &str| json!({ "path": path });
+        let wrong = ["", "healthz", "/a b", "/a#b", "/<a>", "*"].map(check).into_iter().chain([
+            json!({ "headers": { "a b": "1" } }),
+            json!({ "headers": { "": "1" } }),
+            json!({ "headers": { "a": "1\n2" } }),
+            json!({ "headers": { "a": 1 } }),
+            json!({ "expect": [99] }),
+            json!({ "expect": [600] }),
+            json!({ "expect": ["200"] }),
+            json!({ "expect": ["200-600"] }),
+            json!({ "expect": ["all"] }),
+            json!({ "tcp": { "port": 1 } }),
+            json!({ "paths": "/" }),
+        ]);
+        for wrong in wrong {
+            assert!(from_value::<ActiveHealth>(wrong.clone()).is_err(), "{wrong}");
+            assert!(!validator.is_valid(&wrong), "{wrong}");
+        }
+        let right = ["/", "/a?b=c", "/%20/{x}/é", "/a|b^c\\d"].map(check).into_iter().chain([
+            json!({}),
+            json!({ "expect": [" 200 - 204 "], "headers": { "A": "b\tcé" }, "tcp": {} }),
+            to_value(ActiveHealth::default()).unwrap(),
+        ]);
+        for right in right {
+            assert!(from_value::<ActiveHealth>(right.clone()).is_ok(), "{right}");
+            assert!(validator.is_valid(&right), "{right}");
+        }
+    }
 }

@@ -18,7 +18,7 @@ use super::{
     report::Report,
 };
 use crate::{
-    file::{File, FileSource, Paths, RoutePaths, Sink, StandardSink},
+    file::{File, FileSource, RoutePaths, Sink, StandardSink},
     part::Part,
     yaml::join,
 };
@@ -96,8 +96,7 @@ pub(super) fn dns(file: &File, report: &mut Report<'_>) -> Option<model::Dns> {
 }
 
 pub(super) fn paths(file: &File, report: &mut Report<'_>) -> Option<model::PathRule> {
-    let Paths { encoded_slashes, merge_slashes, matrix_parameters } = *report.part(&file.paths, "/paths")?;
-    Some(model::PathRule { encoded_slashes, merge_slashes, matrix_parameters })
+    report.part(&file.paths, "/paths").copied()
 }
 
 /// A route's own rule, where it has one.

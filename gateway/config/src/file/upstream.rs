@@ -1,11 +1,8 @@
 //! Upstreams, as they are typed.
 
-use std::{collections::BTreeMap, time::Duration};
-
 use gateway_core::model::{
-    Balance, CircuitBreaker, HostHeader, PassiveHealth, Percent, Protocol, Retry, UpstreamLimits, UpstreamTimeouts,
-    Wait,
-    units::{DAY, HumanDuration},
+    ActiveHealth, Balance, CircuitBreaker, HostHeader, PassiveHealth, Percent, Protocol, Retry, UpstreamLimits,
+    UpstreamTimeouts,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -82,60 +79,6 @@ pub(crate) struct Health {
     /// If fewer endpoints than this are healthy, all are used, so that the traffic does not overload the
     /// remaining ones. With `0%` only if none is healthy.
     pub panic_threshold: Percent,
-}
-
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub(crate) struct ActiveHealth {
-    /// The path to request with GET.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// The gRPC health protocol instead of a path.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub grpc: Option<Part<GrpcHealth>>,
-    /// The check succeeds if a connection can be opened.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tcp: Option<Part<TcpHealth>>,
-    /// Header fields of each check, such as `host` or `authorization`. Without `host` it is the endpoint's own.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub headers: BTreeMap<String, Part<String>>,
-    /// Statuses of a successful check: `[200, 204]` or `["200-299"]`.
-    #[schemars(length(min = 1))]
-    pub expect: Vec<Part<Statuses>>,
-    /// Interval between two checks, with 10 % jitter.
-    // So often that a check is no attack.
-    #[serde(with = "HumanDuration::<50, DAY>")]
-    pub interval: Duration,
-    /// Timeout of a check, connecting included.
-    #[serde(with = "Wait")]
-    pub timeout: Duration,
-    /// Consecutive failed checks after which an endpoint is unhealthy.
-    #[schemars(range(min = 1, max = 1_000))]
-    pub unhealthy_after: u32,
-    /// Consecutive successful checks after which an endpoint is healthy.
-    #[schemars(range(min = 1, max = 1_000))]
-    pub healthy_after: u32,
-}
-
-/// `grpc.health.v1.Health/Check`; `SERVING` is a success.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub(crate) struct GrpcHealth {
-    /// The service to check, such as `orders.v1.Orders`; the server as a whole by default.
-    pub service: String,
-}
-
-/// It has no options.
-#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub(crate) struct TcpHealth {}
-
-/// A status, or a range of them.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum Statuses {
-    One(#[schemars(range(min = 100, max = 599))] u16),
-    Range(String),
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -1,13 +1,14 @@
 //! Upstreams: endpoints, load balancing and health.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
-use http::{HeaderMap, HeaderValue, Uri, uri::PathAndQuery};
+use http::Uri;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Balance, CertificateFiles, CircuitBreaker, PassiveHealth, Percent, Retry, UpstreamLimits, UpstreamTimeouts,
+    ActiveHealth, Balance, CertificateFiles, CircuitBreaker, PassiveHealth, Percent, Retry, UpstreamLimits,
+    UpstreamTimeouts,
 };
 
 /// How names are looked up.
@@ -65,33 +66,6 @@ pub struct Health {
     pub passive: Option<PassiveHealth>,
     /// With fewer endpoints fit than this share, all of them are used.
     pub panic_threshold: Percent,
-}
-
-/// Asking endpoints how they are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ActiveHealth {
-    pub question: HealthQuestion,
-    /// Of the request by which an endpoint is asked.
-    pub headers: HeaderMap,
-    /// What `Host` says; the endpoint's authority if absent.
-    pub host: Option<HeaderValue>,
-    pub interval: Duration,
-    pub timeout: Duration,
-    /// So many bad answers in a row, at least 1.
-    pub unhealthy_after: u32,
-    /// So many good answers in a row, at least 1.
-    pub healthy_after: u32,
-}
-
-/// What endpoints are asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HealthQuestion {
-    /// A path, and ranges of status codes, both ends included, that are good answers.
-    Path(PathAndQuery, Vec<(u16, u16)>),
-    /// `grpc.health.v1.Health/Check` about this service; about the server if it is empty.
-    Grpc(String),
-    /// Nothing: that a connection can be opened is a good answer.
-    Connect,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

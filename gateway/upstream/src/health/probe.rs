@@ -4,7 +4,7 @@ use std::{rc::Rc, sync::Arc, time::Duration};
 
 use gateway_core::{
     error::chain,
-    model::{ActiveHealth, HealthQuestion},
+    model::{ActiveHealth, Check},
 };
 use gateway_http::body::Body;
 use http::{HeaderMap, HeaderValue, Method, header, uri::PathAndQuery};
@@ -45,23 +45,23 @@ async fn ask(cluster: &Cluster, host: &Host, policy: &ActiveHealth) -> Result<()
     };
     let url = &cluster.model.endpoints[host.origin].url;
     let authority = url.authority().map_or("", |authority| authority.as_str());
-    let mut headers = HeaderMap::with_capacity(3 + policy.headers.len());
+    let mut headers = HeaderMap::with_capacity(3 + policy.headers.0.len());
     headers.insert(header::USER_AGENT, HeaderValue::from_static("gateway-health-check"));
-    let (method, target, mut body) = match &policy.question {
-        HealthQuestion::Path(path, _) => (Method::GET, path.clone(), Body::Empty),
-        HealthQuestion::Grpc(service) => {
+    let (method, target, mut body) = match policy.check() {
+        Check::Path(path) => (Method::GET, path.clone(), Body::Empty),
+        Check::Grpc(service) => {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
             headers.insert(header::TE, HeaderValue::from_static("trailers"));
             (Method::POST, PathAndQuery::from_static(grpc_health::METHOD), Body::Full(grpc_health::request(service)))
         }
-        HealthQuestion::Connect => return Ok(()),
+        Check::Connect => return Ok(()),
     };
-    for name in policy.headers.keys() {
+    for name in policy.headers.0.keys() {
         headers.remove(name);
     }
-    headers.extend(policy.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
-    let host = match &policy.host {
-        Some(host) => host.clone(),
+    headers.extend(policy.headers.0.iter().map(|(name, value)| (name.clone(), value.clone())));
+    let host = match headers.remove(header::HOST) {
+        Some(host) => host,
         None => HeaderValue::from_str(authority)?,
     };
     let head = RequestHead {
@@ -77,14 +77,11 @@ async fn ask(cluster: &Cluster, host: &Host, policy: &ActiveHealth) -> Result<()
     };
     let scheme = url.scheme_str().unwrap_or("http");
     let (response, incoming) = line.send(&head, |body| head.request(scheme, body), &mut body).await?;
-    match &policy.question {
-        HealthQuestion::Path(_, expected) => {
-            let status = response.status.as_u16();
-            let good = expected.iter().any(|(least, most)| (*least..=*most).contains(&status));
-            if good { Ok(()) } else { Err(CheckError::Status(response.status)) }
-        }
-        HealthQuestion::Grpc(_) => grpc_health::judge(&response, incoming).await,
-        HealthQuestion::Connect => Ok(()),
+    match policy.check() {
+        Check::Path(_) if policy.expects(response.status.as_u16()) => Ok(()),
+        Check::Path(_) => Err(CheckError::Status(response.status)),
+        Check::Grpc(_) => grpc_health::judge(&response, incoming).await,
+        Check::Connect => Ok(()),
     }
 }
 
@@ -122,15 +119,7 @@ mod tests {
 
     #[test]
     fn it_takes_as_many_answers_in_a_row_as_are_configured_to_change_the_verdict() {
-        let policy = ActiveHealth {
-            question: HealthQuestion::Path(PathAndQuery::from_static("/"), vec![(200, 299)]),
-            headers: HeaderMap::new(),
-            host: None,
-            interval: Duration::from_secs(1),
-            timeout: Duration::from_secs(1),
-            unhealthy_after: 3,
-            healthy_after: 2,
-        };
+        let policy = ActiveHealth { unhealthy_after: 3, healthy_after: 2, ..ActiveHealth::default() };
         let mut streak = Streak::new(false);
         let verdicts = [false, false, true, false, false, false, false, true, false, true, true, true]
             .map(|good| streak.count(&policy, good));
