@@ -66,8 +66,8 @@ fn embed_noop() -> Result<(), Box<dyn Error>> {
 
 /// What is written by hand or committed; not what tools leave behind.
 fn files_below(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Box<dyn Error>> {
-    const ENDS: [&str; 15] =
-        ["rs", "wit", "md", "js", "ts", "json", "py", "typed", "toml", "go", "mod", "s", "c", "h", "txt"];
+    const ENDS: [&str; 16] =
+        ["rs", "wit", "md", "js", "ts", "json", "py", "typed", "toml", "go", "mod", "s", "c", "h", "txt", "pem"];
     if path.is_file() {
         if path.extension().is_some_and(|end| ENDS.iter().any(|known| end == *known)) {
             files.push(path.components().collect());

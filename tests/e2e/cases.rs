@@ -111,6 +111,40 @@ cases:
 }
 
 #[tokio::test]
+async fn a_secret_is_a_key_that_cannot_be_read_if_the_file_says_so() {
+    let folder = project(
+        "component: ../signer.wasm
+secrets: { plain: whispered }
+secrets-to-use: { hidden: whispered }
+cases:
+  - name: one is read
+    config: { do: read, with: plain }
+    request: {}
+    expect: { request: { headers: { x-out: whispered } } }
+  - name: the other is not
+    config: { do: read, with: hidden }
+    request: {}
+    expect: { request: { headers: { x-out: 'secret denied: hidden' } } }
+  - name: both are keys
+    config: { do: seal, with: plain }
+    request: { path: /path }
+    expect: { request: { headers: { x-out: /path true } } }
+  - name: the other too
+    config: { do: seal, with: hidden }
+    request: { path: /path }
+    expect: { request: { headers: { x-out: /path true } } }
+",
+    );
+    let ended = test(folder.path(), &[]).await;
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+    let benched = run(folder.path(), ["plugin", "bench", "--json"]).await;
+    assert_eq!(benched.code, 0, "{}{}", benched.stdout, benched.stderr);
+    let told: serde_json::Value = serde_json::from_str(&benched.stdout).expect("JSON");
+    let calls = told["calls"].as_array().expect("a list");
+    assert!(calls.iter().all(|call| call["failure"].is_null()), "{told:#}");
+}
+
+#[tokio::test]
 async fn files_that_are_not_understood_are_told_with_the_cure() {
     for (cases, code, said) in [
         ("cases: []\n", 3, "there are no `cases` in it"),

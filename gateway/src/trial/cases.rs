@@ -20,8 +20,10 @@ pub(crate) struct Cases {
     pub component: Option<PathBuf>,
     /// The plugin's configuration, where a case has none of its own.
     pub(super) config: Option<Value>,
-    /// Granted, by name.
+    /// Granted for reading: values by name.
     pub(super) secrets: BTreeMap<String, String>,
+    /// Granted as keys that cannot be read: values by name.
+    pub(super) secrets_to_use: BTreeMap<String, String>,
     /// Granted: contents by name.
     pub(super) files: BTreeMap<String, String>,
     /// Granted buckets of the store.

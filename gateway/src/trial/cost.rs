@@ -112,7 +112,8 @@ impl World {
         let nowhere = || SinkTarget::File { path: "/dev/null".into(), rotate: None };
         let targets = cases.sinks.iter().map(|name| (name.clone(), nowhere())).collect();
         let sinks = Sinks::open(&targets, &metrics)?;
-        let (secrets, files) = (named(&cases.secrets), named(&cases.files));
+        let (mut secrets, files) = (named(&cases.secrets), named(&cases.files));
+        secrets.extend(named(&cases.secrets_to_use));
         let shared = Arc::new(Shared { sinks: Arc::new(sinks), metrics, secrets, files, ..Shared::default() });
         let all = || Names::All;
         let settings = Settings {
@@ -121,7 +122,7 @@ impl World {
             grants: Grants {
                 upstreams: all(),
                 store: all(),
-                secrets: all(),
+                secrets: Names::Only(cases.secrets.keys().cloned().collect()),
                 secrets_to_use: all(),
                 sinks: all(),
                 files: all(),

@@ -108,8 +108,10 @@ fn configuration(
         };
         values.iter().map(store).collect()
     };
-    let secrets = stored("secret", &cases.secrets)?;
-    let secrets: BTreeMap<_, _> = secrets.iter().map(|(name, file)| (name, json!({ "file": file }))).collect();
+    let (read, to_use) = (stored("secret", &cases.secrets)?, stored("key", &cases.secrets_to_use)?);
+    let secrets = read.iter().chain(&to_use).map(|(name, file)| (name, json!({ "file": file })));
+    let secrets: BTreeMap<_, _> = secrets.collect();
+    let access = read.keys().map(|name| (name, "read")).chain(to_use.keys().map(|name| (name, "use")));
     let files = stored("file", &cases.files)?;
     let sinks: BTreeMap<_, _> = cases.sinks.iter().map(|name| (name, "stderr")).collect();
     let endpoint = |service: &Service| json!({ "endpoints": [format!("http://{}", service.address())] });
@@ -120,7 +122,7 @@ fn configuration(
     let granted = json!({
         "upstreams": upstreams.keys().collect::<Vec<_>>(),
         "store": cases.store,
-        "secrets": secrets.keys().collect::<Vec<_>>(),
+        "secrets": access.collect::<BTreeMap<_, _>>(),
         "files": files.keys().collect::<Vec<_>>(),
         "sinks": sinks.keys().collect::<Vec<_>>(),
     });

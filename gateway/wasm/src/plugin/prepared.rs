@@ -24,7 +24,7 @@ use crate::{
     },
     identity::{Sha256, sha256},
     instance::{CallScope, Instance, InstanceParameters, output::LogRate, state::Identity},
-    services::{Services, Shared},
+    services::{Named, Services, Shared},
 };
 
 /// What a `configure` may take if its plugin's limit for calls is less. It runs once for each instance, and
@@ -212,14 +212,13 @@ impl Prepared {
             to.number(*memory as u64).number(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
             to.number(*instances as u64).number(*max_calls).text(isolation).text(config);
             encode_grants(grants, &mut to);
-            let secrets = |name: &str| grants.allows_use(name);
-            let files = |name: &str| grants.files.allows(name);
-            let all: [(_, &dyn Fn(&str) -> bool); 2] = [(&shared.secrets, &secrets), (&shared.files, &files)];
-            for (named, granted) in all {
-                let mut granted: Vec<_> = named.iter().filter(|(name, _)| granted(name)).collect();
+            let mut values = |named: &Named, is_granted: &dyn Fn(&str) -> bool| {
+                let mut granted: Vec<_> = named.iter().filter(|(name, _)| is_granted(name)).collect();
                 granted.sort();
                 to.list(granted.into_iter(), |to, (name, value)| _ = to.text(name).bytes(value));
-            }
+            };
+            values(&shared.secrets, &|name| grants.allows_use(name));
+            values(&shared.files, &|name| grants.files.allows(name));
         })
     }
 }
