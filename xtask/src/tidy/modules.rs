@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::Source;
 
 /// Crates whose modules have an order.
-const CRATES: [&str; 11] = [
+const CRATES: [&str; 12] = [
     "gateway/config/src/",
+    "gateway/core/src/",
     "gateway/http/src/",
     "gateway/pipeline/src/",
     "gateway/proxy/src/",
