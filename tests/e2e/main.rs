@@ -20,6 +20,7 @@ mod endurance;
 mod examples;
 mod failover;
 mod forwarding;
+mod forwarding_headers;
 mod grpc;
 mod http2;
 mod interim;

@@ -58,7 +58,8 @@ fn steps(c: &mut Criterion) {
     group.bench_function("request id", |b| b.iter_batched_ref(|| headers(false), assign, BatchSize::SmallInput));
 
     let authority = HeaderValue::from_static("api.example.com");
-    let announce = |headers: &mut HeaderMap| peer.announce(headers, KnownHeaders::of(headers), &authority, &[]).scheme;
+    let announce =
+        |headers: &mut HeaderMap| peer.announce(headers, KnownHeaders::of(headers), &authority, &[]).0.scheme;
     assert_eq!(announce(&mut headers(false)), "http");
     group.bench_function("forwarding fields", |b| {
         b.iter_batched_ref(|| headers(false), announce, BatchSize::SmallInput)
@@ -71,7 +72,7 @@ fn steps(c: &mut Criterion) {
             let target = clear(&address.target, &head.method);
             hop::strip(&mut head.headers, known_headers);
             let id = ids.assign(&mut head.headers, known_headers, false);
-            let from = peer.announce(&mut head.headers, known_headers, &address.authority, &[]);
+            let (from, _) = peer.announce(&mut head.headers, known_headers, &address.authority, &[]);
             (target, id, from.address)
         };
         b.iter_batched_ref(parts, all, BatchSize::SmallInput);

@@ -56,7 +56,7 @@ pub fn slot() -> ExchangeSlot {
             scheme: "http",
             authority: HeaderValue::from_static("api.example.com"),
             target: "/orders/17?expand=lines".parse().expect("a target"),
-            headers: headers(false),
+            headers: headers(false).into(),
         },
         request_body: Body::Empty,
         bounds: Rc::new(Bounds {

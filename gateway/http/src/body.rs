@@ -30,8 +30,8 @@ pub enum Body {
     #[default]
     Empty,
     Full(Bytes),
-    /// What the client sends, metered and limited.
-    Client(Metered),
+    /// What the client sends, metered and limited. Boxed, because most requests have no body, and carry the room for one about.
+    Client(Box<Metered>),
     /// What an upstream sends.
     Stream(Pin<Box<dyn HttpBody<Data = Bytes, Error = BodyError>>>),
 }
@@ -190,7 +190,7 @@ type TrailerFilter = Box<dyn Fn(&mut HeaderMap)>;
 /// The beginning of a client's body, and the rest of it.
 struct Begun {
     first: Option<Result<Frame<Bytes>, BodyError>>,
-    rest: Metered,
+    rest: Box<Metered>,
 }
 
 /// A body that is larger than this is not kept to be sent again.
@@ -217,7 +217,8 @@ impl Body {
         }
         traffic.body_timeout.set(body_timeout);
         let stall = timers.timer();
-        Self::Client(Metered { inner, limit, traffic, stall, moved: 0, body_timeout, awaits_continue, filter: None })
+        let metered = Metered { inner, limit, traffic, stall, moved: 0, body_timeout, awaits_continue, filter: None };
+        Self::Client(Box::new(metered))
     }
 
     /// Where a client's body is small and all of it has come already, it becomes one that is at hand and can be sent again.
@@ -286,7 +287,7 @@ impl HttpBody for Body {
                 let Self::Full(bytes) = std::mem::take(&mut *self) else { unreachable!("matched above") };
                 Some(Ok(Frame::data(bytes)))
             }
-            Self::Client(metered) => ready!(Pin::new(metered).poll_frame(cx)),
+            Self::Client(metered) => ready!(Pin::new(&mut **metered).poll_frame(cx)),
             Self::Stream(stream) => ready!(stream.as_mut().poll_frame(cx)),
         };
         Poll::Ready(frame.map(|frame| frame.map(clean)))
@@ -366,7 +367,7 @@ impl HttpBody for Begun {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match self.first.take() {
-            None => Pin::new(&mut self.rest).poll_frame(cx),
+            None => Pin::new(&mut *self.rest).poll_frame(cx),
             first => Poll::Ready(first),
         }
     }

@@ -31,6 +31,7 @@ use smallvec::SmallVec;
 use super::{
     framing::split_port,
     known_headers::{CLAIM, KnownHeaders, is_claim},
+    request_headers::ForwardingHeaders,
 };
 
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -48,17 +49,18 @@ pub struct Peer {
     scheme: &'static str,
     text: HeaderValue,
     /// The last authority and what is made of it: nearly all requests of a connection ask for one.
-    last: RefCell<Option<Addressed>>,
+    last: RefCell<Option<Rc<Addressed>>>,
 }
 
 /// What an authority becomes.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Addressed {
     /// A copy, since a header that came in is a part of all that was read with it.
-    authority: Rc<[u8]>,
+    authority: HeaderValue,
     /// The connection's element of `Forwarded`.
     element: HeaderValue,
-    port: HeaderValue,
+    /// What is said of a client that is not behind a trusted proxy.
+    headers: Rc<ForwardingHeaders>,
 }
 
 /// Who asks, as far as trusted proxies tell.
@@ -91,32 +93,24 @@ impl Peer {
         self.address
     }
 
-    /// Sets the forwarding headers of a request and returns the client. `authority` is what the request asks
-    /// for; empty if it does not say.
+    /// Sets the forwarding headers of a request, or returns them where they are only the gateway's own, and the client. `authority`
+    /// is what the request asks for; empty if it does not say.
     pub fn announce(
         &self,
         headers: &mut HeaderMap,
         known_headers: KnownHeaders,
         authority: &HeaderValue,
         trusted_proxies: &[IpNet],
-    ) -> Client {
+    ) -> (Client, Option<Rc<ForwardingHeaders>>) {
         let addressed = self.addressed(authority);
         if known_headers.has(CLAIM) {
             if self.trusted {
                 forget(headers, |name| is_claim(name) && name.contains('_'));
-                return self.continue_chain(headers, authority, addressed, trusted_proxies);
+                return (self.continue_chain(headers, authority, &addressed.element, trusted_proxies), None);
             }
             forget(headers, is_claim);
         }
-        set(headers, X_FORWARDED_FOR, self.text.clone());
-        set(headers, X_REAL_IP, self.text.clone());
-        set(headers, X_FORWARDED_PROTO, HeaderValue::from_static(self.scheme));
-        set(headers, X_FORWARDED_PORT, addressed.port);
-        set(headers, header::FORWARDED, addressed.element);
-        if !authority.is_empty() {
-            set(headers, X_FORWARDED_HOST, authority.clone());
-        }
-        Client { address: self.address, scheme: self.scheme }
+        (Client { address: self.address, scheme: self.scheme }, Some(addressed.headers.clone()))
     }
 
     /// A trusted proxy's fields, with the proxy appended.
@@ -124,7 +118,7 @@ impl Peer {
         &self,
         headers: &mut HeaderMap,
         authority: &HeaderValue,
-        addressed: Addressed,
+        own_element: &HeaderValue,
         trusted_proxies: &[IpNet],
     ) -> Client {
         if !headers.get_all(header::FORWARDED).iter().all(has_closed_quotes) {
@@ -161,7 +155,7 @@ impl Peer {
             set(headers, X_FORWARDED_FOR, visible(&text));
         }
         if forwarded_holds {
-            append(headers, header::FORWARDED, &addressed.element);
+            append(headers, header::FORWARDED, own_element);
         } else {
             let mut text = String::new();
             for node in &chain {
@@ -169,7 +163,7 @@ impl Peer {
                 write_node(&mut text, *node);
                 text.push_str(", ");
             }
-            text.push_str(addressed.element.to_str().unwrap_or_default());
+            text.push_str(own_element.to_str().unwrap_or_default());
             set(headers, header::FORWARDED, visible(&text));
         }
         let client = if address == self.address { self.text.clone() } else { visible(&address.to_string()) };
@@ -183,10 +177,10 @@ impl Peer {
         Client { address, scheme }
     }
 
-    fn addressed(&self, authority: &HeaderValue) -> Addressed {
+    fn addressed(&self, authority: &HeaderValue) -> Rc<Addressed> {
         let mut last = self.last.borrow_mut();
         if let Some(known) = &*last
-            && *known.authority == *authority.as_bytes()
+            && known.authority == *authority
         {
             return known.clone();
         }
@@ -198,10 +192,25 @@ impl Peer {
             _ = write!(text, ";host=\"{host}\"");
         }
         _ = write!(text, ";proto={}", self.scheme);
-        let (element, port) = (visible(&text), port_of(authority.as_bytes(), self.scheme));
-        let addressed = Addressed { authority: authority.as_bytes().into(), element, port };
+        let element = visible(&text);
+        let authority = HeaderValue::from_bytes(authority.as_bytes()).unwrap_or(HeaderValue::from_static(""));
+        let headers = Rc::new(self.forwarding_headers(&authority, &element));
+        let addressed = Rc::new(Addressed { authority, element, headers });
         *last = Some(addressed.clone());
         addressed
+    }
+
+    /// What the connection says of the client.
+    fn forwarding_headers(&self, authority: &HeaderValue, element: &HeaderValue) -> ForwardingHeaders {
+        let fields = [
+            (X_FORWARDED_FOR, self.text.clone()),
+            (X_REAL_IP, self.text.clone()),
+            (X_FORWARDED_PROTO, HeaderValue::from_static(self.scheme)),
+            (X_FORWARDED_PORT, port_of(authority.as_bytes(), self.scheme)),
+            (header::FORWARDED, element.clone()),
+        ];
+        let host = (!authority.is_empty()).then(|| (X_FORWARDED_HOST, authority.clone()));
+        ForwardingHeaders::new(fields.into_iter().chain(host))
     }
 }
 

@@ -70,15 +70,18 @@ fn kind(name: &str) -> u16 {
     }
 }
 
-/// Whether a field says something about who sent the request.
+/// Whether a field says something about who sent the request, in whatever case and with `_` for any `-`.
 pub fn is_claim(name: &str) -> bool {
     let spelt = |text: &[u8], known: &[u8]| {
-        text.iter().zip(known).all(|(&a, &b)| a == b || (a, b) == (b'_', b'-')) && text.len() == known.len()
+        let same = |(a, b): (&u8, &u8)| a.eq_ignore_ascii_case(b) || (*a, *b) == (b'_', b'-');
+        text.len() == known.len() && text.iter().zip(known).all(same)
     };
     let name = name.as_bytes();
     match name.first() {
-        Some(b'x') => spelt(name, b"x-real-ip") || name.get(..12).is_some_and(|start| spelt(start, b"x-forwarded-")),
-        Some(b'f') => name == b"forwarded",
+        Some(b'x' | b'X') => {
+            spelt(name, b"x-real-ip") || name.get(..12).is_some_and(|start| spelt(start, b"x-forwarded-"))
+        }
+        Some(b'f' | b'F') => name.eq_ignore_ascii_case(b"forwarded"),
         _ => false,
     }
 }

@@ -19,6 +19,7 @@ pub mod loops;
 pub mod parameters;
 pub mod pipe;
 pub mod reply;
+pub mod request_headers;
 pub mod request_id;
 pub mod resets;
 pub mod secured;

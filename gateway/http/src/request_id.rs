@@ -24,7 +24,8 @@ const BATCH: usize = 16;
 /// counts. They cannot be mistaken for one another, but they are no secrets.
 #[derive(Debug)]
 pub struct RequestIds {
-    prefix: u64,
+    /// The digits that they begin with.
+    prefix: [u8; LENGTH / 2],
     key: u64,
     count: Cell<u64>,
     /// Where the next ones are written: they are cut from one piece of memory, which saves each of them an
@@ -36,7 +37,7 @@ impl RequestIds {
     pub fn new() -> Self {
         // The standard library's keys come from the operating system.
         let random = || RandomState::new().build_hasher().finish();
-        Self { prefix: random(), key: random(), count: Cell::new(0), space: RefCell::default() }
+        Self { prefix: hex(random()), key: random(), count: Cell::new(0), space: RefCell::default() }
     }
 
     /// The identifier of a request: the client's, if it comes from a trusted proxy, alone, and is 1 to 128
@@ -59,14 +60,12 @@ impl RequestIds {
     pub fn next(&self) -> HeaderValue {
         let count = self.count.get();
         self.count.set(count.wrapping_add(1));
-        let mut text = [0; LENGTH];
-        write_hex(&mut text[..16], self.prefix);
-        write_hex(&mut text[16..], mix(count ^ self.key));
         let mut space = self.space.borrow_mut();
         if space.capacity() < LENGTH {
             *space = BytesMut::with_capacity(LENGTH * BATCH);
         }
-        space.extend_from_slice(&text);
+        space.extend_from_slice(&self.prefix);
+        space.extend_from_slice(&hex(mix(count ^ self.key)));
         HeaderValue::from_maybe_shared(space.split().freeze()).expect("hexadecimal digits are a field value")
     }
 }
@@ -91,11 +90,13 @@ fn mix(mut value: u64) -> u64 {
     value ^ value >> 31
 }
 
-fn write_hex(out: &mut [u8], mut value: u64) {
-    for digit in out.iter_mut().rev() {
+fn hex(mut value: u64) -> [u8; 16] {
+    let mut digits = [0; 16];
+    for digit in digits.iter_mut().rev() {
         *digit = b"0123456789abcdef"[(value & 15) as usize];
         value >>= 4;
     }
+    digits
 }
 
 #[cfg(test)]

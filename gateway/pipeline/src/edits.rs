@@ -65,7 +65,7 @@ impl Exchange {
 
     /// Replaces the request's body, whatever was there. The caller has checked the length.
     pub fn replace_request_body(&mut self, body: Body) -> Result<(), EditError> {
-        self.edit_request()?.headers.remove(header::CONTENT_LENGTH);
+        self.edit_request()?.headers.map_for(header::CONTENT_LENGTH.as_str()).remove(header::CONTENT_LENGTH);
         let old = std::mem::replace(&mut self.request_body, body);
         if let Some(before) = self.before() {
             before.request_body.get_or_insert(old);

@@ -19,7 +19,7 @@ impl Exchange {
     /// Notes that the present stage reads a header of the request.
     pub fn note_read(&mut self, name: &str) {
         if self.phase == Phase::Request && can_be_respelled(name) {
-            self.spellings.note(&self.request.headers, name);
+            self.spellings.note(self.request.headers.map_for(name), name);
         }
     }
 
@@ -59,9 +59,19 @@ impl Exchange {
         if self.is_undoable() || !self.request_body.is_buffered() || name.as_str().contains('_') {
             self.touched_request.note(&name, change.owns());
         }
-        let room = *self.request_room.get_or_insert_with(|| Room::beyond(&self.request.headers, &self.bounds));
-        let result = apply_to_request(&mut self.request.headers, name, change, room);
+        let (headers, room) = self.request_for(&name);
+        let result = apply_to_request(headers, name, change, room);
         self.note_room(result, NoRoom::Head)
+    }
+
+    /// The request's headers for a change of this one, and what they may become.
+    fn request_for(&mut self, name: &HeaderName) -> (&mut HeaderMap, Room) {
+        let headers = &mut self.request.headers;
+        let (measured, apart) = (headers.others(), headers.size_of_forwarding());
+        let room = *self.request_room.get_or_insert_with(|| Room::beyond(measured, &self.bounds).with(apart));
+        headers.map_for(name.as_str());
+        let room = room.without(headers.size_of_forwarding());
+        (headers.map_for(name.as_str()), room)
     }
 
     pub fn set_response_header(&mut self, name: &str, value: &[u8]) -> Result<(), EditError> {
@@ -126,8 +136,9 @@ impl Exchange {
         for name in &names {
             touched.note(name, true);
             if is_request {
-                self.request.headers.remove(name);
-                remove_other_spellings(&mut self.request.headers, name);
+                let headers = self.request.headers.map_for(name.as_str());
+                headers.remove(name);
+                remove_other_spellings(headers, name);
             } else if let Some(response) = &mut self.response {
                 response.headers.remove(name);
             }

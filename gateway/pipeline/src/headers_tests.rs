@@ -1,5 +1,6 @@
 use std::{rc::Rc, sync::Arc};
 
+use gateway_http::{forwarded::Peer, known_headers::KnownHeaders, request_headers::RequestHeaders};
 use http::{HeaderMap, HeaderValue, StatusCode, header::VARY};
 
 use super::{super::*, *};
@@ -45,7 +46,7 @@ impl Stage for Planner {
             Deed::Pass | Deed::GiveWay => Ok(Decision::Next),
             Deed::Answer => {
                 let (status, headers) = (StatusCode::IM_A_TEAPOT, HeaderMap::new());
-                Ok(Decision::Respond(Reply { status, headers, body: Default::default() }))
+                Ok(Decision::Respond(Box::new(Reply { status, headers, body: Default::default() })))
             }
             Deed::Fail => Err(StageFailure { kind: FailureKind::Error, detail: "on purpose".to_owned() }),
         }))
@@ -186,4 +187,59 @@ fn a_default_gives_way_and_a_member_is_joined_once() {
     exchange.set_response_header("vary", b"*").unwrap();
     join(&mut exchange, "y");
     assert_eq!(lines(&exchange, "vary"), ["*"]);
+}
+
+/// A request with the gateway's own forwarding headers.
+fn forwarded() -> ExchangeSlot {
+    let (mut headers, authority) = (HeaderMap::new(), HeaderValue::from_static("example.com"));
+    let peer = Peer::new([192, 0, 2, 1].into(), false, &[]);
+    let (_, forwarding) = peer.announce(&mut headers, KnownHeaders::of(&HeaderMap::new()), &authority, &[]);
+    let mut slot = slot();
+    slot.request.headers = RequestHeaders::new(headers, forwarding);
+    slot
+}
+
+#[test]
+fn forwarding_headers_take_no_room_from_stages_wherever_they_are() {
+    for first in ["x-a", "x-forwarded-prefix"] {
+        let mut exchange = forwarded();
+        for name in [first, "x-b", "x-real-ip", "x-c", "x-d"] {
+            exchange.set_request_header(name, b"1").unwrap();
+        }
+        assert_eq!(exchange.set_request_header("x-e", b"1"), Err(EditError::TooLarge), "four fields may be added");
+    }
+    let mut exchange = forwarded();
+    for name in ["x-a", "x-b", "x-c", "x-d"] {
+        exchange.set_request_header(name, b"1").unwrap();
+    }
+    assert_eq!(exchange.set_request_header("x-e", b"1"), Err(EditError::TooLarge));
+}
+
+#[test]
+fn an_edit_of_a_forwarding_header_is_undone_and_the_others_stay() {
+    let mut exchange = forwarded();
+    exchange.begin_transaction();
+    exchange.remove_request_header("x-real-ip").unwrap();
+    assert!(!exchange.request.headers.contains_key("x-real-ip"));
+    exchange.roll_back();
+    assert_eq!(exchange.request.headers["x-real-ip"], "192.0.2.1");
+    assert_eq!(exchange.request.headers.get_all("x-forwarded-for").iter().count(), 1);
+}
+
+#[test]
+fn what_a_skipped_stage_owns_is_gone_among_forwarding_headers_too() {
+    let mut exchange = forwarded();
+    let owned = OwnedHeaders { request: vec![HeaderName::from_static("x-real-ip")], response: Vec::new() };
+    exchange.withhold([&owned]);
+    assert!(!exchange.request.headers.contains_key("x-real-ip"));
+    assert!(exchange.request.headers.contains_key("x-forwarded-for"));
+}
+
+#[test]
+fn another_spelling_of_a_forwarding_header_that_a_stage_reads_goes() {
+    let mut exchange = forwarded();
+    exchange.note_read("X_Real_IP");
+    exchange.drop_other_spellings();
+    assert!(!exchange.request.headers.contains_key("x-real-ip"));
+    assert!(exchange.request.headers.contains_key("x-forwarded-for"));
 }

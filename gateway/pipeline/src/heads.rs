@@ -1,5 +1,6 @@
 //! The heads of messages on their way.
 
+use gateway_http::request_headers::RequestHeaders;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, uri::PathAndQuery};
 
 /// The head of a request as the upstream will see it. `host` is not among the headers, but `authority`.
@@ -9,7 +10,7 @@ pub struct RequestHead {
     pub scheme: &'static str,
     pub authority: HeaderValue,
     pub target: PathAndQuery,
-    pub headers: HeaderMap,
+    pub headers: RequestHeaders,
 }
 
 /// The head of a response.

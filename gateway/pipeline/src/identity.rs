@@ -1,6 +1,7 @@
 //! Who asks: what the client itself sent to identify itself, and what stages have found out about it since. Responses
 //! that are stored are kept apart by it (RFC 9111 §3.5), whatever has become of the credentials on the way.
 
+use gateway_rules::fields::Headers;
 use http::{
     HeaderName,
     header::{AUTHORIZATION, COOKIE},
@@ -79,7 +80,7 @@ impl Exchange {
             Some(Trait { name: &attribute.key, value: attribute.value.as_bytes(), source })
         });
         let headers = self.caller.added.iter().flat_map(|name| {
-            let values = self.request.headers.get_all(name).iter();
+            let values = self.request.headers.values_of(name.as_str());
             values.map(|value| Trait { name: name.as_str(), value: value.as_bytes(), source: TraitSource::Header })
         });
         Ok(authorization.chain(certificate).chain(attributes).chain(headers))

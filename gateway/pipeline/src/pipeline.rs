@@ -38,7 +38,7 @@ pub enum Verdict {
     /// On to the upstream.
     Forward,
     /// A stage answered.
-    Reply(Reply),
+    Reply(Box<Reply>),
     /// A stage failed, and not under `on-error: skip`: the exchange ends with this.
     Failed(Failure),
 }

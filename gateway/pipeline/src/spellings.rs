@@ -4,6 +4,7 @@
 //! `X_Lang` with `X-Lang` (`http/spelling.rs`). The others are removed when the request phase ends, and not when the header is read:
 //! a stage may read both spellings, and then both go on.
 
+use gateway_http::request_headers::RequestHeaders;
 use gateway_rules::fields::{has_underscore, is_other_spelling};
 use http::{HeaderMap, HeaderName};
 
@@ -42,11 +43,11 @@ impl Spellings {
     }
 
     /// Removes what no stage has read, or set itself, of headers that stages have read in another spelling.
-    pub(super) fn remove_others(&mut self, headers: &mut HeaderMap, touched: &Touched) {
+    pub(super) fn remove_others(&mut self, headers: &mut RequestHeaders, touched: &Touched) {
         let Self { read, others, .. } = self;
         for name in others.drain(..) {
             if !read.contains(&name) && !touched.owns(&name) {
-                headers.remove(name);
+                headers.map_for(name.as_str()).remove(name);
             }
         }
     }

@@ -128,7 +128,8 @@ pub type BodyFilter = Box<dyn FnOnce(Body, Arc<CallMetrics>) -> Body>;
 #[derive(Debug)]
 pub enum Decision {
     Next,
-    Respond(Reply),
+    /// Boxed, because nearly all decisions are the other one, and are handed on several times.
+    Respond(Box<Reply>),
 }
 
 /// A response with its whole body.

@@ -72,11 +72,11 @@ impl Stage for Fake {
         }
         slot.append_request_header("x-seen-by", self.name.as_bytes()).unwrap();
         Step::Done(match self.deed {
-            Deed::Answer => Turn::called(Ok(Decision::Respond(Reply {
+            Deed::Answer => Turn::called(Ok(Decision::Respond(Box::new(Reply {
                 status: StatusCode::IM_A_TEAPOT,
                 headers: HeaderMap::new(),
                 body: "short and stout".into(),
-            }))),
+            })))),
             Deed::Fail => Turn::called(Err(failure())),
             Deed::Refuse => Turn::Refused(StageFailure { kind: FailureKind::Busy, detail: String::new() }),
             Deed::Hang => return Step::Wait(Box::pin(std::future::pending())),
@@ -162,7 +162,7 @@ pub(super) fn slot() -> ExchangeSlot {
             scheme: "http",
             authority: HeaderValue::from_static("example.com"),
             target: PathAndQuery::from_static("/a?b"),
-            headers: HeaderMap::new(),
+            headers: Default::default(),
         },
         request_body: Body::Empty,
         bounds: Rc::new(Bounds { added_bytes: 200, added_fields: 4, added_uri_bytes: 20, buffer_bytes: 100 }),

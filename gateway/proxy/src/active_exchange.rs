@@ -61,7 +61,7 @@ impl ActiveExchange {
     pub(super) fn new(client: Rc<Client>, site: Rc<Site>, route: Option<usize>, slot: ExchangeSlot) -> Box<Self> {
         let Delivery { timer, interim } = client.lifeline.begin_exchange();
         let method = slot.request.method.clone();
-        let grpc = grpc::is_call(&slot.request.headers);
+        let grpc = grpc::is_call(slot.request.headers.others());
         Box::new(Self {
             worker: client.worker.clone(),
             client: Some(client),
@@ -128,7 +128,7 @@ impl ActiveExchange {
     /// When the head of the response has to be there.
     pub(super) fn deadline(&self) -> Deadline {
         let own = self.route.map_or(self.site.config.timeouts.request, |index| self.site.routes[index].model.timeout);
-        let asked = if self.grpc { grpc::timeout(&self.slot.request.headers) } else { None };
+        let asked = if self.grpc { grpc::timeout(self.slot.request.headers.others()) } else { None };
         let whole = self.route.and_then(|index| self.site.routes[index].model.total_timeout);
         Deadline { total: whole, ..Deadline::of(self.slot.started, own, asked) }
     }
@@ -191,7 +191,7 @@ impl ActiveExchange {
                 _ => "1.1",
             },
             client: self.slot.client.to_string(),
-            user_agent: request.headers.get(header::USER_AGENT).map(trace::text),
+            user_agent: request.headers.value(&header::USER_AGENT).map(trace::text),
             request_id: trace::text(&self.slot.id),
             route: route.map(|route| (route.name.clone(), route.matches.path.text.clone())),
             status: outcome.status,

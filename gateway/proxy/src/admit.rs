@@ -10,19 +10,20 @@ use gateway_http::{
     framing,
     from_client::FromClient,
     hop,
-    known_headers::{AUTHORIZATION, CDN_LOOP, COOKIE, EXPECT, KnownHeaders},
+    known_headers::{AUTHORIZATION, CDN_LOOP, CLAIM, COOKIE, EXPECT, KnownHeaders},
     loops,
     parameters::Parameters,
     path::{Ambiguous, Normal, Rejected, normalise},
+    request_headers::RequestHeaders,
 };
 use gateway_pipeline::{Exchange, ExchangeSlot, RequestHead, Start};
 use gateway_route::{Query, RouteMatch};
-use http::{HeaderMap, HeaderValue, Method, Request, Version, header, request::Parts, uri::PathAndQuery};
+use http::{HeaderValue, Method, Request, Version, header, request::Parts, uri::PathAndQuery};
 use http_body::Body as _;
 
 use super::{Client, Site, Worker, active_exchange::ActiveExchange, failure_response::FailureResponse, tunnel};
 
-/// So many fields the gateway adds to a request: its identifier, its trace, and what it says of the client and for the upstream.
+/// So many fields the gateway adds to a map of headers when it has the forwarding headers in there: those, its identifier and its trace.
 const FIELDS_ADDED: usize = 9;
 
 /// The names of a head that is rejected and yet kept, for the log.
@@ -70,14 +71,20 @@ pub(super) fn admit(
     if failed.is_some() && head.headers.keys_len() > MOST_NAMES {
         head.headers.clear();
     }
-    // At once, since it would otherwise grow step by step.
-    head.headers.reserve(FIELDS_ADDED);
+    let has_conditions_on_forwarding = site.table.has_conditions_on_forwarding();
+    if known_headers.has(CLAIM) || has_conditions_on_forwarding {
+        // At once, since it would otherwise grow step by step.
+        head.headers.reserve(FIELDS_ADDED);
+    }
     let trusted = &site.config.trusted_proxies;
     let peer = client.peer(&site.config);
     let id = client.worker.request_ids.assign(&mut head.headers, known_headers, peer.is_trusted());
     let trace = site.tracer.as_ref();
     let trace = trace.and_then(|tracer| tracer.begin(&mut head.headers, peer.is_trusted(), started));
-    let from = peer.announce(&mut head.headers, known_headers, &address.authority, trusted);
+    let (from, mut forwarding) = peer.announce(&mut head.headers, known_headers, &address.authority, trusted);
+    if has_conditions_on_forwarding && let Some(forwarding) = forwarding.take() {
+        forwarding.add_to(&mut head.headers);
+    }
 
     site.table.remove_other_spellings(&mut head.headers);
     let mut route = None;
@@ -122,7 +129,7 @@ pub(super) fn admit(
             scheme: from.scheme,
             authority: address.authority,
             target: address.target,
-            headers: head.headers,
+            headers: RequestHeaders::new(head.headers, forwarding),
         },
         request_body,
         bounds: found.map_or_else(|| site.unrouted.bounds.clone(), |route| route.bounds.clone()),
@@ -131,7 +138,7 @@ pub(super) fn admit(
     });
     exchange.upstream = found.and_then(|route| route.upstream.clone());
     if known_headers.has(AUTHORIZATION) {
-        exchange.caller.remember(&exchange.request.headers);
+        exchange.caller.remember(exchange.request.headers.others());
     }
     exchange.trace = trace;
     let mut active = ActiveExchange::new(client, site, route, ExchangeSlot::new(exchange));
@@ -156,7 +163,7 @@ pub fn refused_by_parser(worker: &Rc<Worker>, client: IpAddr, failure: Failure, 
             scheme: "http",
             authority: HeaderValue::from_static(""),
             target: PathAndQuery::from_static("/"),
-            headers: HeaderMap::new(),
+            headers: RequestHeaders::default(),
         },
         request_body: Body::Empty,
         bounds: site.unrouted.bounds.clone(),
@@ -190,7 +197,7 @@ fn path_failure(rejected: Rejected) -> Failure {
 
 fn query<'a>(address: &'a framing::Address, head: &'a Parts) -> Query<'a> {
     Query {
-        host: address.authority.to_str().unwrap_or_default(),
+        host: std::str::from_utf8(address.authority.as_bytes()).unwrap_or_default(),
         path: address.target.path(),
         query: address.target.query(),
         method: &head.method,

@@ -11,8 +11,8 @@ use http::{HeaderMap, header};
 pub(super) fn key(balance: &Balance, exchange: &Exchange) -> Option<u64> {
     let Balance::Hash(key) = balance else { return None };
     match key {
-        HashKey::Header(name) => exchange.request.headers.get(name).map(|value| hash_of(value.as_bytes())),
-        HashKey::Cookie(name) => cookie(&exchange.request.headers, name).map(hash_of),
+        HashKey::Header(name) => exchange.request.headers.value(name).map(|value| hash_of(value.as_bytes())),
+        HashKey::Cookie(name) => cookie(exchange.request.headers.others(), name).map(hash_of),
         HashKey::ClientAddress => Some(match exchange.client.to_canonical() {
             IpAddr::V4(address) => hash_of(&address.octets()),
             IpAddr::V6(address) => hash_of(&address.octets()),

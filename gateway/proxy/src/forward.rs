@@ -33,7 +33,8 @@ pub(super) async fn send(
     let outgoing = Outgoing {
         method: &exchange.request.method,
         target: &exchange.request.target,
-        headers: &exchange.request.headers,
+        headers: exchange.request.headers.others(),
+        forwarding: exchange.request.headers.forwarding(),
         authority: &exchange.request.authority,
         upgrade,
         key,

@@ -44,7 +44,7 @@ async fn process(active: &mut ActiveExchange, unrouted: Option<FailureResponse>)
         (Verdict::Forward, Some(failed)) => active.fail(failed),
         (Verdict::Forward, None) => to_target(active, &site, deadline).await,
         (Verdict::Reply(reply), _) => {
-            active.reply(reply);
+            active.reply(*reply);
             if let (Some(again), Some(route)) = (active.slot.background.take(), active.route) {
                 background::run(active.worker(), &site, route, *again);
             }

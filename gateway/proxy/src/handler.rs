@@ -126,7 +126,7 @@ mod tests {
             scheme: "http",
             authority: HeaderValue::from_static(authority),
             target: PathAndQuery::from_static("/a/b?c=d"),
-            headers: HeaderMap::new(),
+            headers: Default::default(),
         };
         location(&redirect, &request).unwrap().to_str().unwrap().to_owned()
     }
@@ -162,7 +162,7 @@ mod tests {
                 scheme: "http",
                 authority: HeaderValue::from_static("x.example"),
                 target: PathAndQuery::from_static("/a"),
-                headers: HeaderMap::new(),
+                headers: Default::default(),
             },
             request_body: Body::Empty,
             bounds: Rc::new(Bounds { added_bytes: 0, added_fields: 0, added_uri_bytes: 0, buffer_bytes: 0 }),

@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::HashMap, ops::ControlFlow, sync::Arc};
 
 use ahash::RandomState;
 use gateway_core::model::{HostPattern, Route};
-use gateway_http::spelling::FixedSpellings;
+use gateway_http::{known_headers::is_claim, spelling::FixedSpellings};
 use http::{HeaderMap, Method};
 use smallvec::SmallVec;
 
@@ -46,6 +46,8 @@ pub struct Table {
     any: Option<usize>,
     /// The headers that routes have conditions on.
     conditions: FixedSpellings,
+    /// Some of these are forwarding headers.
+    conditions_on_forwarding: bool,
 }
 
 impl Table {
@@ -58,10 +60,14 @@ impl Table {
             suffix_lengths: Vec::new(),
             any: None,
             conditions: FixedSpellings::default(),
+            conditions_on_forwarding: false,
         };
         for (index, route) in routes.iter().enumerate() {
             table.entries.push(Entry::new(index, route));
-            route.matches.headers.iter().for_each(|(name, _)| table.conditions.add(name));
+            for (name, _) in &route.matches.headers {
+                table.conditions.add(name);
+                table.conditions_on_forwarding |= is_claim(name.as_str());
+            }
             if route.matches.hosts.is_empty() {
                 table.tree_for(None).insert(index, &route.matches.path);
             }
@@ -77,6 +83,11 @@ impl Table {
         table.suffix_lengths.sort_unstable_by(|a, b| b.cmp(a));
         table.suffix_lengths.dedup();
         table
+    }
+
+    /// Whether routes have conditions on forwarding headers, in whatever spelling.
+    pub fn has_conditions_on_forwarding(&self) -> bool {
+        self.conditions_on_forwarding
     }
 
     /// Removes the other spellings of headers that routes have conditions on. Otherwise a request could meet the conditions of a

@@ -79,4 +79,16 @@ impl Room {
     pub fn beyond(headers: &HeaderMap, bounds: &Bounds) -> Self {
         Self { bytes: section_bytes(headers) + bounds.added_bytes, fields: headers.len() + bounds.added_fields }
     }
+
+    /// With room for fields of this size that are not among those that were measured.
+    #[must_use]
+    pub fn with(self, (bytes, fields): (usize, usize)) -> Self {
+        Self { bytes: self.bytes + bytes, fields: self.fields + fields }
+    }
+
+    /// Without the room for fields of this size, which are somewhere else.
+    #[must_use]
+    pub fn without(self, (bytes, fields): (usize, usize)) -> Self {
+        Self { bytes: self.bytes.saturating_sub(bytes), fields: self.fields.saturating_sub(fields) }
+    }
 }

@@ -102,18 +102,22 @@ pub fn is_other_spelling(one: &str, other: &str) -> bool {
         && one.bytes().zip(other.bytes()).all(|(a, b)| a == b || matches!((a, b), (b'_', b'-') | (b'-', b'_')))
 }
 
-/// Whether a name has `_`. Names are short, and all of a head are looked at, so this takes eight bytes at a time: a byte of
-/// `word ^ UNDERSCORES` is zero where the name has `_`, and only below a zero byte does the subtraction carry.
+/// Whether a name has `_`. Names are short, and all of a head are looked at, so this takes eight bytes at a time, at the end some of
+/// them once more: a byte of `word ^ UNDERSCORES` is zero where the name has `_`, and only below a zero byte does the subtraction
+/// carry.
 pub fn has_underscore(name: &str) -> bool {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGH: u64 = ONES << 7;
     const UNDERSCORES: u64 = ONES * b'_' as u64;
-    let has = |word: u64| {
-        let zero = word ^ UNDERSCORES;
+    let has = |word: &[u8; 8]| {
+        let zero = u64::from_ne_bytes(*word) ^ UNDERSCORES;
         zero.wrapping_sub(ONES) & !zero & HIGH != 0
     };
-    let (words, rest) = name.as_bytes().as_chunks();
-    words.iter().any(|word| has(u64::from_ne_bytes(*word))) || rest.contains(&b'_')
+    let name = name.as_bytes();
+    match name.last_chunk() {
+        Some(end) => name.as_chunks().0.iter().any(has) || has(end),
+        None => name.contains(&b'_'),
+    }
 }
 
 /// Removes the other spellings of a name.
@@ -125,23 +129,42 @@ pub fn remove_other_spellings(headers: &mut HeaderMap, name: &HeaderName) {
     }
 }
 
+/// Headers that can be read, however they are kept.
+pub trait Headers {
+    /// The values of a header, in their order.
+    fn values_of<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a HeaderValue> + use<'a, Self>;
+
+    /// One entry for each line.
+    fn lines(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)>;
+}
+
+impl Headers for HeaderMap {
+    fn values_of<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a HeaderValue> + use<'a> {
+        self.get_all(name).into_iter()
+    }
+
+    fn lines(&self) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+        self.iter()
+    }
+}
+
 /// The values of a request's header, in their order. `host` is the authority, which is not among the headers.
-pub fn request_values<'a>(
-    headers: &'a HeaderMap,
+pub fn request_values<'a, H: Headers>(
+    headers: &'a H,
     authority: &'a HeaderValue,
     name: &str,
-) -> impl Iterator<Item = &'a HeaderValue> + use<'a> {
+) -> impl Iterator<Item = &'a HeaderValue> + use<'a, H> {
     let host = is_host(name);
-    let others = (!host).then(|| headers.get_all(name));
+    let others = (!host).then(|| headers.values_of(name));
     host.then_some(authority).into_iter().chain(others.into_iter().flatten())
 }
 
 /// All headers of a request, one entry for each line, `host` first.
 pub fn request_lines<'a>(
-    headers: &'a HeaderMap,
+    headers: &'a impl Headers,
     authority: &'a HeaderValue,
 ) -> impl Iterator<Item = (&'a str, &'a HeaderValue)> {
-    std::iter::once(("host", authority)).chain(headers.iter().map(|(name, value)| (name.as_str(), value)))
+    std::iter::once(("host", authority)).chain(headers.lines().map(|(name, value)| (name.as_str(), value)))
 }
 
 /// Whether a plugin means the authority by the name of a header.

@@ -66,8 +66,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Self { batch: Some(Batch::default()), ..Self::new(io, state) }
     }
 
-    /// Ready when no interim response waits to be written any more.
+    /// Ready when no interim response waits to be written any more, as nearly always at once.
+    #[inline]
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.state.interims.is_waiting() { self.poll_waiting_interim(cx) } else { Poll::Ready(Ok(())) }
+    }
+
+    fn poll_waiting_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.state.interims.is_waiting() {
             let io = Pin::new(&mut self.io);
             let written = ready!(self.state.interims.write(|bytes| match io.poll_write(cx, bytes) {
@@ -81,8 +86,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Ready when nothing waits to be written any more.
+    /// Ready when nothing waits to be written any more, as always without a batch.
+    #[inline]
     fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.batch.is_some() { self.poll_waiting_batch(cx) } else { Poll::Ready(Ok(())) }
+    }
+
+    fn poll_waiting_batch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(batch) = self.batch.as_mut().filter(|batch| !batch.is_empty()) else { return Poll::Ready(Ok(())) };
         let result = batch.poll_send(&mut self.io, cx);
         self.state.on_write(result.is_ready());

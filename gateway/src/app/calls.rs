@@ -37,6 +37,7 @@ impl services::Upstreams for Calls {
                     method: &call.method,
                     target: &call.target,
                     headers: &call.headers,
+                    forwarding: None,
                     // Nobody's but the endpoint's own.
                     authority: &HeaderValue::from_static(""),
                     upgrade: None,

@@ -166,6 +166,7 @@ impl Sender {
             method: &Method::POST,
             target: &self.settings.target,
             headers: &self.headers,
+            forwarding: None,
             // The endpoint's own.
             authority: &HeaderValue::from_static(""),
             upgrade: None,

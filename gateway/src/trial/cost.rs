@@ -298,7 +298,7 @@ fn slot(asked: &Asked) -> Result<ExchangeSlot, MessageError> {
         protocol: Version::HTTP_11,
         route: super::PLUGIN.into(),
         parameters: Default::default(),
-        request: RequestHead { method: head.method, scheme: "http", authority, target, headers: head.headers },
+        request: RequestHead { method: head.method, scheme: "http", authority, target, headers: head.headers.into() },
         request_body: body(content.bytes),
         bounds: Rc::new(Bounds {
             added_bytes: 128 << 10,

@@ -260,6 +260,7 @@ impl Server<'_> {
             method: &Method::POST,
             target: &target,
             headers: &headers,
+            forwarding: None,
             host: &host,
             upgrade: None,
             traceparent: None,

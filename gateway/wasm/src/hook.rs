@@ -74,10 +74,10 @@ impl Hook for OnRequest {
             bindings::Decision::Respond(reply) => match reply::checked(reply, &exchange.bounds) {
                 Ok(reply) => {
                     let state = PluginState::existing(exchange);
-                    Ok(Decision::Respond(match state {
+                    Ok(Decision::Respond(Box::new(match state {
                         Some(state) => state.held.complete(reply),
                         None => reply,
-                    }))
+                    })))
                 }
                 Err(reason) => {
                     Err(StageFailure { kind: FailureKind::Trap, detail: format!("its reply is illegal: {reason}") })

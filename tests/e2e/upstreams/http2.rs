@@ -93,6 +93,32 @@ async fn mirror((request, mut respond, _): Exchange) {
     let _ = stream.send_data(text.into(), true);
 }
 
+/// Says what came of forwarding headers.
+async fn forwarding((request, mut respond, _): Exchange) {
+    let names =
+        ["x-forwarded-for", "x-real-ip", "x-forwarded-proto", "x-forwarded-port", "x-forwarded-host", "forwarded"];
+    let lines = names.map(|name| request.headers().get_all(name).iter().map(|value| value.to_str().unwrap()).collect());
+    let lines: [Vec<_>; 6] = lines;
+    let Ok(mut stream) = respond.send_response(Response::new(()), false) else { return };
+    let _ = stream.send_data(format!("{lines:?}").into(), true);
+}
+
+#[tokio::test]
+async fn an_endpoint_gets_each_forwarding_header_once() {
+    let server = Server::acting(h2::server::Builder::new(), forwarding).await;
+    let gateway = gateway_to(server.address, "").await;
+    let expected = |port: &str| {
+        let forwarded = format!("for=127.0.0.1;host=\"api.test:{port}\";proto=http");
+        format!("{:?}", [["127.0.0.1"], ["127.0.0.1"], ["http"], [port], [&format!("api.test:{port}")], [&forwarded]])
+    };
+    for port in ["81", "82", "81"] {
+        let request = Request::get("/").header("host", &format!("api.test:{port}"));
+        assert_eq!(gateway.send(request).await.text(), expected(port));
+    }
+    let request = Request::get("/").header("host", "api.test:83").header("x-forwarded-for", "192.0.2.1");
+    assert_eq!(gateway.send(request).await.text(), expected("83"));
+}
+
 async fn gateway_to(address: SocketAddr, settings: &str) -> TestGateway {
     TestGateway::start(&configured(&format!("'http://{address}'"), &format!("protocol: http2, {settings}"))).await
 }

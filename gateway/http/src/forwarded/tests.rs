@@ -18,7 +18,11 @@ fn announced(peer: &str, fields: &[(&'static str, &'static str)]) -> (Client, He
         headers.append(*name, HeaderValue::from_static(value));
     }
     let known_headers = KnownHeaders::of(&headers);
-    let client = Peer::new(address(peer), false, &proxies()).announce(&mut headers, known_headers, &HOST, &proxies());
+    let peer = Peer::new(address(peer), false, &proxies());
+    let (client, forwarding) = peer.announce(&mut headers, known_headers, &HOST, &proxies());
+    if let Some(forwarding) = forwarding {
+        forwarding.add_to(&mut headers);
+    }
     (client, headers)
 }
 
@@ -249,7 +253,8 @@ fn the_element_follows_the_authority_and_is_made_once_for_each() {
     let sent = |host: &'static str| {
         let mut headers = HeaderMap::new();
         let known_headers = KnownHeaders::of(&headers);
-        peer.announce(&mut headers, known_headers, &HeaderValue::from_static(host), &[]);
+        let (_, forwarding) = peer.announce(&mut headers, known_headers, &HeaderValue::from_static(host), &[]);
+        forwarding.expect("the client sent none").add_to(&mut headers);
         headers.remove("forwarded").expect("it is set")
     };
     let (first, again) = (sent("a"), sent("a"));

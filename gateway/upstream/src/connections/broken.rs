@@ -3,7 +3,7 @@
 use std::io;
 
 use gateway_http::body::BodyError;
-use http::header::{InvalidHeaderName, InvalidHeaderValue, MaxSizeReached};
+use http::header::{InvalidHeaderName, MaxSizeReached};
 use thiserror::Error;
 
 /// The most bytes that the head of a response may have.
@@ -59,8 +59,6 @@ pub(crate) enum Malformed {
     Syntax(#[from] httparse::Error),
     #[error(transparent)]
     FieldName(#[from] InvalidHeaderName),
-    #[error(transparent)]
-    FieldValue(#[from] InvalidHeaderValue),
     #[error(transparent)]
     Fields(#[from] MaxSizeReached),
     #[error("its reason phrase is malformed")]

@@ -16,6 +16,9 @@ impl RequestHead<'_> {
         for name in [header::HOST, header::CONNECTION, header::UPGRADE, header::TRANSFER_ENCODING] {
             headers.remove(name);
         }
+        if let Some(forwarding) = self.forwarding {
+            forwarding.add_to(&mut headers);
+        }
         let expects_body = matches!(*self.method, Method::POST | Method::PUT | Method::PATCH);
         match body.size_hint().exact() {
             Some(length) if length > 0 || expects_body => drop(headers.insert(header::CONTENT_LENGTH, length.into())),

@@ -1,6 +1,7 @@
 //! A request without its body, as it is sent over either protocol.
 
 use gateway_core::model::Upgrade;
+use gateway_http::request_headers::ForwardingHeaders;
 use http::{HeaderMap, HeaderValue, Method, response::Parts, uri::PathAndQuery};
 
 /// A request without its body. Fields of the connection and of framing are not looked at.
@@ -8,6 +9,8 @@ pub(crate) struct RequestHead<'a> {
     pub(crate) method: &'a Method,
     pub(crate) target: &'a PathAndQuery,
     pub(crate) headers: &'a HeaderMap,
+    /// Forwarding headers beside those.
+    pub(crate) forwarding: Option<&'a ForwardingHeaders>,
     pub(crate) host: &'a HeaderValue,
     /// What the connection shall switch to.
     pub(crate) upgrade: Option<Upgrade>,

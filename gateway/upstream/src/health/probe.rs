@@ -68,6 +68,7 @@ async fn ask(cluster: &Cluster, host: &Host, policy: &ActiveHealth) -> Result<()
         method: &method,
         target: &target,
         headers: &headers,
+        forwarding: None,
         host: &host,
         upgrade: None,
         traceparent: None,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use gateway_core::model::Upgrade;
-use gateway_http::{body::Body, deadline::Deadline};
+use gateway_http::{body::Body, deadline::Deadline, request_headers::ForwardingHeaders};
 use gateway_telemetry::trace::Tries;
 use http::{HeaderMap, HeaderValue, Method, response::Parts, uri::PathAndQuery};
 
@@ -20,6 +20,8 @@ pub struct Outgoing<'a> {
     pub target: &'a PathAndQuery,
     /// Fields of the connection and of framing among them are not sent; the protocol has its own.
     pub headers: &'a HeaderMap,
+    /// Forwarding headers beside those.
+    pub forwarding: Option<&'a ForwardingHeaders>,
     /// What `Host` says where the upstream preserves it.
     pub authority: &'a HeaderValue,
     /// What the connection shall switch to.
@@ -70,6 +72,7 @@ impl Outgoing<'_> {
             method: self.method,
             target: self.target,
             headers: self.headers,
+            forwarding: self.forwarding,
             host: if preserve_host { self.authority } else { &endpoint.authority },
             upgrade: self.upgrade,
             traceparent: self.tries.as_ref().and_then(|tries| tries.header()),

@@ -112,7 +112,7 @@ impl Picked {
             // Writing to memory does not fail.
             Self::ClientAddress => return write!(out, "{}", exchange.client).ok(),
             Self::Route => exchange.route.as_bytes(),
-            Self::Header(name) => request.headers.get(name)?.as_bytes(),
+            Self::Header(name) => request.headers.value(name)?.as_bytes(),
             Self::ResponseHeader(name) => response?.headers.get(name)?.as_bytes(),
             Self::Attribute(key) => exchange.attribute(key)?.as_bytes(),
             Self::PathParameter(name) => {

@@ -173,7 +173,7 @@ fn slot_with(request_body: Body) -> ExchangeSlot {
             scheme: "http",
             authority: HeaderValue::from_static("example.com"),
             target: "/path?query".parse().unwrap(),
-            headers: HeaderMap::from_iter([("x-in".parse().unwrap(), HeaderValue::from_static("in"))]),
+            headers: HeaderMap::from_iter([("x-in".parse().unwrap(), HeaderValue::from_static("in"))]).into(),
         },
         request_body,
         bounds: Rc::new(Bounds {

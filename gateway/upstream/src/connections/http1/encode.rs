@@ -21,6 +21,8 @@ pub(super) struct Encoded {
     pub(super) framing: Framing,
     /// It has credentials that authenticate the connection.
     pub(super) authenticates_connection: bool,
+    /// It announces trailers (`RequestHead::trailers`).
+    pub(super) announces_trailers: bool,
 }
 
 impl RequestHead<'_> {
@@ -53,6 +55,9 @@ impl RequestHead<'_> {
             }
             line(out, name, value);
         }
+        if let Some(forwarding) = self.forwarding {
+            out.extend_from_slice(forwarding.lines());
+        }
         if let Some(upgrade) = self.upgrade {
             option = Some("upgrade");
             line(out, &header::UPGRADE, &HeaderValue::from_static(upgrade.token()));
@@ -80,14 +85,11 @@ impl RequestHead<'_> {
             }
         };
         out.extend_from_slice(b"\r\n");
-        Encoded { framing, authenticates_connection }
+        Encoded { framing, authenticates_connection, announces_trailers }
     }
 
     /// The trailers that the request announces, the only ones that may be sent.
     pub(super) fn trailers(&self) -> Vec<HeaderName> {
-        if !self.headers.contains_key(header::TRAILER) {
-            return Vec::new();
-        }
         let lines = self.headers.get_all(header::TRAILER).iter();
         let names = lines.flat_map(|line| line.as_bytes().split(|octet| *octet == b','));
         names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
@@ -118,6 +120,7 @@ mod tests {
             method: &method,
             target: &PathAndQuery::from_static("/a?b"),
             headers: &headers,
+            forwarding: None,
             host: &HeaderValue::from_static("h"),
             upgrade: None,
             traceparent: None,

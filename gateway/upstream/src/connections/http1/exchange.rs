@@ -39,7 +39,7 @@ impl Connection {
         self.outbox.wrote = false;
         let encoded = head.encode(&mut self.outbox.bytes, body);
         self.private |= encoded.authenticates_connection;
-        let announced = head.trailers();
+        let mut announced = if encoded.announces_trailers { head.trailers() } else { Vec::new() };
         let mut sending = None;
         let mut broken_off = None;
         let mut begun = false;
@@ -53,7 +53,7 @@ impl Connection {
                 if let Some(error) = self.intrusion(cx) {
                     return Poll::Ready(Err(Broken::Unsent(error)));
                 }
-                sending = Some(Sending::new(std::mem::take(body), encoded.framing, announced.clone()));
+                sending = Some(Sending::new(std::mem::take(body), encoded.framing, std::mem::take(&mut announced)));
             }
             loop {
                 if held.as_mut().is_some_and(|held| held.as_mut().poll(cx).is_ready()) {

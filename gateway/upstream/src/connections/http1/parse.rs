@@ -3,13 +3,13 @@
 use std::mem::MaybeUninit;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode, header, response::Parts};
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode, header, response::Parts};
 use httparse::{Header, ParserConfig, Status};
 use hyper::ext::ReasonPhrase;
 
 use super::{
     chunked::Chunked,
-    fields::{FIELDS_INLINE, MAX_FIELDS, append},
+    fields::{FIELDS_INLINE, MAX_FIELDS, append, name},
 };
 use crate::connections::broken::Malformed;
 
@@ -56,8 +56,9 @@ fn parse<'a>(head: &'a Bytes, method: &Method, space: &mut [MaybeUninit<Header<'
     let mut framing = Framing { persists: modern, ..Framing::default() };
     let mut headers = HeaderMap::with_capacity(parsed.headers.len());
     for field in parsed.headers.iter() {
-        framing.note(field);
-        append(&mut headers, head, field)?;
+        let name = name(field)?;
+        framing.note(&name, field.value);
+        append(&mut headers, head, name, field)?;
     }
     let length = framing.length(status, method, modern)?;
     let persists = framing.persists && !matches!(length, Length::UntilClose);
@@ -86,23 +87,22 @@ struct Framing {
 }
 
 impl Framing {
-    fn note(&mut self, field: &Header<'_>) {
-        let is = |name: &str| field.name.eq_ignore_ascii_case(name);
-        match field.name.len() {
-            10 if is(header::CONNECTION.as_str()) => {
-                let mut options = field.value.split(|octet| *octet == b',').map(<[u8]>::trim_ascii);
+    fn note(&mut self, name: &HeaderName, value: &[u8]) {
+        match *name {
+            header::CONNECTION => {
+                let mut options = value.split(|octet| *octet == b',').map(<[u8]>::trim_ascii);
                 self.persists &= !options.any(|option| option.eq_ignore_ascii_case(b"close"));
             }
-            14 if is(header::CONTENT_LENGTH.as_str()) => {
+            header::CONTENT_LENGTH => {
                 // RFC 9110 §8.6: the same one several times is that one.
-                for length in field.value.split(|octet| *octet == b',') {
+                for length in value.split(|octet| *octet == b',') {
                     let length = number(length.trim_ascii());
                     self.contradictory |= length.is_none() || self.length.is_some_and(|before| Some(before) != length);
                     self.length = length;
                 }
             }
-            17 if is(header::TRANSFER_ENCODING.as_str()) => {
-                self.other_coding |= self.chunked || !field.value.eq_ignore_ascii_case(b"chunked");
+            header::TRANSFER_ENCODING => {
+                self.other_coding |= self.chunked || !value.eq_ignore_ascii_case(b"chunked");
                 self.chunked = true;
             }
             _ => {}

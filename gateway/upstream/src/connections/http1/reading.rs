@@ -22,13 +22,14 @@ pub(crate) struct Reading {
     connection: Box<Connection>,
     length: Length,
     /// What is left of the request, which the upstream answered before it had it whole.
-    sending: Option<Sending>,
+    /// Boxed, since hardly any does.
+    sending: Option<Box<Sending>>,
     reusable: bool,
 }
 
 impl Reading {
     pub(super) fn new(connection: Box<Connection>, length: Length, sending: Option<Sending>, reusable: bool) -> Self {
-        Self { connection, length, sending, reusable }
+        Self { connection, length, sending: sending.map(Box::new), reusable }
     }
 
     /// Whether the connection is for one client only.
