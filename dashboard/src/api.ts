@@ -55,7 +55,7 @@ export type Plugin = {
   digest: string;
   bytes: number;
   phases: string[];
-  waits: boolean;
+  calls_run: string;
   imports: string[];
   grants: Record<string, string[]>;
   isolation: string;

@@ -8,7 +8,20 @@
 
 #include "config.h"
 
-const char gw_later[] = "later";
+/* A bit for each phase that plugin.yaml exports; `gateway plugin build` answers it. */
+__attribute__((import_module("gateway-project"), import_name("exports"))) extern uint32_t gw_project_exports(void);
+
+/* The plugin defines those that it needs; the others are NULL here. */
+#pragma weak gw_on_request
+#pragma weak gw_on_request_body
+#pragma weak gw_on_request_body_error
+#pragma weak gw_on_request_chunk
+#pragma weak gw_on_response
+#pragma weak gw_on_response_body
+#pragma weak gw_on_response_body_error
+#pragma weak gw_on_response_chunk
+#pragma weak gw_on_complete
+
 const char gw_not_authentic[] = "the ciphertext is not authentic";
 
 /* ---- Memory: whatever is handed out in a phase goes when it has ended. ---------------------------------------------------- */
@@ -18,7 +31,7 @@ typedef struct chunk {
     size_t used, size;
 } chunk;
 
-enum { CHUNK = 8 * 1024 };
+enum { CHUNK = 8 * 1024, PHASES = 7 };
 static chunk *newest;
 /* The phase has ended. What it returns is still being read, so its memory goes when the next one wants some. */
 static bool over;
@@ -344,6 +357,10 @@ gw_decision gw_respond(gw_reply reply) {
     return (gw_decision){.kind = GW_ANSWER, .reply = reply};
 }
 
+gw_decision gw_stream_body(gw_bytes state) {
+    return (gw_decision){.kind = GW_STREAM, .state = state};
+}
+
 gw_decision gw_fail(gw_error error) {
     return (gw_decision){.kind = GW_FAIL, .error = error ? error : "it failed"};
 }
@@ -354,20 +371,6 @@ gw_decision gw_problem(uint16_t status, const char *detail) {
     return gw_respond((gw_reply){.status = status, .headers = headers, .header_count = 1, .body = gw_bytes_of(body)});
 }
 
-__attribute__((weak)) gw_decision gw_on_request(gw_request request) {
-    (void)request;
-    return GW_NEXT;
-}
-
-__attribute__((weak)) gw_error gw_on_response(gw_request request, gw_response response) {
-    (void)request, (void)response;
-    return NULL;
-}
-
-__attribute__((weak)) void gw_on_complete(gw_request request, const gw_response *response, const gw_outcome *outcome) {
-    (void)request, (void)response, (void)outcome;
-}
-
 static gateway_plugin_http_fields_t fields(const gw_header_line *lines, size_t count) {
     gateway_plugin_http_fields_t made = {gw_alloc((count ? count : 1) * sizeof *made.ptr), count};
     for (size_t i = 0; i < count; i++) {
@@ -376,16 +379,79 @@ static gateway_plugin_http_fields_t fields(const gw_header_line *lines, size_t c
     return made;
 }
 
-static bool decided(gw_decision decision, exports_gateway_plugin_request_filter_decision_t *ret, plugin_string_t *err) {
+static const gw_header_line *lines_of(gateway_plugin_http_fields_t fields) {
+    gw_header_line *lines = gw_alloc((fields.len + 1) * sizeof *lines);
+    for (size_t i = 0; i < fields.len; i++) {
+        lines[i] = (gw_header_line){text(fields.ptr[i].f0), text_of(fields.ptr[i].f1)};
+    }
+    return lines;
+}
+
+static bool decided(gw_decision decision, gateway_plugin_http_decision_t *ret, plugin_string_t *err) {
     switch (decision.kind) {
-    case GW_GO_ON: ret->tag = EXPORTS_GATEWAY_PLUGIN_REQUEST_FILTER_DECISION_NEXT; return true;
+    case GW_GO_ON: ret->tag = GATEWAY_PLUGIN_HTTP_DECISION_NEXT; return true;
     case GW_ANSWER:
-        ret->tag = EXPORTS_GATEWAY_PLUGIN_REQUEST_FILTER_DECISION_RESPOND;
+        ret->tag = GATEWAY_PLUGIN_HTTP_DECISION_RESPOND;
         ret->val.respond.status = decision.reply.status;
         ret->val.respond.headers = fields(decision.reply.headers, decision.reply.header_count);
         ret->val.respond.body = list(decision.reply.body);
         return true;
+    case GW_READ: ret->tag = GATEWAY_PLUGIN_HTTP_DECISION_READ_BODY; return true;
+    case GW_STREAM:
+        ret->tag = GATEWAY_PLUGIN_HTTP_DECISION_STREAM_BODY;
+        ret->val.stream_body = list(decision.state);
+        return true;
     default: *err = string(decision.error); return false;
+    }
+}
+
+static bool response_decided(gw_decision decision, gateway_plugin_http_response_decision_t *ret, plugin_string_t *err) {
+    switch (decision.kind) {
+    case GW_GO_ON: ret->tag = GATEWAY_PLUGIN_HTTP_RESPONSE_DECISION_NEXT; return true;
+    case GW_READ: ret->tag = GATEWAY_PLUGIN_HTTP_RESPONSE_DECISION_READ_BODY; return true;
+    case GW_STREAM:
+        ret->tag = GATEWAY_PLUGIN_HTTP_RESPONSE_DECISION_STREAM_BODY;
+        ret->val.stream_body = list(decision.state);
+        return true;
+    case GW_ANSWER: *err = string("a plugin cannot respond in the response phase"); return false;
+    default: *err = string(decision.error); return false;
+    }
+}
+
+static gw_decision once(gw_decision decision, const char *function) {
+    if (decision.kind != GW_READ) return decision;
+    return gw_fail(gw_format("%s returned GW_READ_BODY: the body has been read already", function));
+}
+
+static gw_body_error body_error(gateway_plugin_bodies_body_error_t error) {
+    gw_body_error made = {.kind = error.tag < GW_BODY_OTHER ? error.tag : GW_BODY_OTHER};
+    switch (error.tag) {
+    case GATEWAY_PLUGIN_BODIES_BODY_ERROR_TOO_LARGE:
+        made.limit = error.val.too_large;
+        made.message = gw_format("the body is larger than %llu bytes", (unsigned long long)made.limit);
+        break;
+    case GATEWAY_PLUGIN_BODIES_BODY_ERROR_INTERRUPTED:
+        made.message = gw_format("the body was interrupted: %s", text(error.val.interrupted));
+        break;
+    case GATEWAY_PLUGIN_BODIES_BODY_ERROR_INVALID: made.message = gw_format("the body is invalid: %s", text(error.val.invalid)); break;
+    case GATEWAY_PLUGIN_BODIES_BODY_ERROR_UNAVAILABLE: made.message = "the body is not available in this phase"; break;
+    default: made.message = gw_format("the body is not available: %s", text(error.val.other));
+    }
+    return made;
+}
+
+static gw_body body_of(gateway_plugin_bodies_body_t body) {
+    return (gw_body){bytes(body.bytes), lines_of(body.trailers), body.trailers.len};
+}
+
+/* The rule for a request body that could not be read, in the SDKs of all languages. */
+static gw_decision unread(gw_body_error error) {
+    switch (error.kind) {
+    case GW_BODY_TOO_LARGE:
+        return gw_problem(413, gw_format("the request body is larger than %llu bytes", (unsigned long long)error.limit));
+    case GW_BODY_INTERRUPTED:
+    case GW_BODY_INVALID: return gw_problem(400, "the request body is incomplete or invalid");
+    default: return gw_fail(error.message);
     }
 }
 
@@ -398,14 +464,88 @@ bool exports_gateway_plugin_request_filter_on_request(exports_gateway_plugin_req
     return done;
 }
 
+bool exports_gateway_plugin_request_body_filter_on_request_body(exports_gateway_plugin_request_body_filter_borrow_request_t handle,
+    exports_gateway_plugin_request_body_filter_result_body_body_error_t *body,
+    exports_gateway_plugin_request_body_filter_decision_t *ret, plugin_string_t *err) {
+    gw_request request = {handle};
+    gw_decision decision;
+    if (!body->is_err) {
+        decision = gw_on_request_body(request, body_of(body->val.ok));
+    } else if (gw_on_request_body_error) {
+        decision = gw_on_request_body_error(request, body_error(body->val.err));
+    } else {
+        decision = unread(body_error(body->val.err));
+    }
+    gateway_plugin_http_request_drop_borrow(handle);
+    bool done = decided(once(decision, "gw_on_request_body"), ret, err);
+    over = true;
+    return done;
+}
+
 bool exports_gateway_plugin_response_filter_on_response(exports_gateway_plugin_response_filter_borrow_request_t request,
-    exports_gateway_plugin_response_filter_borrow_response_t response, plugin_string_t *err) {
-    gw_error error = gw_on_response((gw_request){request}, (gw_response){response});
+    exports_gateway_plugin_response_filter_borrow_response_t response,
+    exports_gateway_plugin_response_filter_response_decision_t *ret, plugin_string_t *err) {
+    gw_decision decision = gw_on_response((gw_request){request}, (gw_response){response});
     gateway_plugin_http_request_drop_borrow(request);
     gateway_plugin_http_response_drop_borrow(response);
-    if (error) *err = string(error);
+    bool done = response_decided(decision, ret, err);
+    over = true;
+    return done;
+}
+
+bool exports_gateway_plugin_response_body_filter_on_response_body(exports_gateway_plugin_response_body_filter_borrow_request_t lent,
+    exports_gateway_plugin_response_body_filter_borrow_response_t handle,
+    exports_gateway_plugin_response_body_filter_result_body_body_error_t *body,
+    exports_gateway_plugin_response_body_filter_response_decision_t *ret, plugin_string_t *err) {
+    gw_request request = {lent};
+    gw_response response = {handle};
+    gw_decision decision;
+    if (!body->is_err) {
+        decision = gw_on_response_body(request, response, body_of(body->val.ok));
+    } else if (gw_on_response_body_error) {
+        decision = gw_on_response_body_error(request, response, body_error(body->val.err));
+    } else {
+        decision = gw_fail(body_error(body->val.err).message);
+    }
+    gateway_plugin_http_request_drop_borrow(lent);
+    gateway_plugin_http_response_drop_borrow(handle);
+    bool done = response_decided(once(decision, "gw_on_response_body"), ret, err);
+    over = true;
+    return done;
+}
+
+/* A chunk is passed through a function of the plugin. */
+static bool passed(gw_error (*function)(const gw_chunk *, gw_chunk_result *), gateway_plugin_bodies_chunk_t *given,
+    gateway_plugin_bodies_chunk_result_t *ret, plugin_string_t *err) {
+    gw_chunk chunk = {.state = bytes(given->state), .bytes = bytes(given->bytes), .end = given->end.is_some};
+    if (chunk.end) {
+        chunk.trailers = lines_of(given->end.val);
+        chunk.trailer_count = given->end.val.len;
+    }
+    gw_chunk_result result = {0};
+    gw_error error = function(&chunk, &result);
+    if (error) {
+        *err = string(error);
+    } else {
+        ret->consumed = (uint32_t)result.consumed;
+        ret->output = list(result.output);
+        ret->min_bytes = (uint32_t)result.min_bytes;
+        ret->state.is_some = result.state.data != NULL;
+        ret->state.val = list(result.state);
+        ret->trailers = fields(result.trailers, result.trailer_count);
+    }
     over = true;
     return !error;
+}
+
+bool exports_gateway_plugin_request_stream_on_request_chunk(exports_gateway_plugin_request_stream_chunk_t *chunk,
+    exports_gateway_plugin_request_stream_chunk_result_t *ret, plugin_string_t *err) {
+    return passed(gw_on_request_chunk, chunk, ret, err);
+}
+
+bool exports_gateway_plugin_response_stream_on_response_chunk(exports_gateway_plugin_response_stream_chunk_t *chunk,
+    exports_gateway_plugin_response_stream_chunk_result_t *ret, plugin_string_t *err) {
+    return passed(gw_on_response_chunk, chunk, ret, err);
 }
 
 void exports_gateway_plugin_observer_on_complete(exports_gateway_plugin_observer_borrow_request_t request,
@@ -421,6 +561,8 @@ void exports_gateway_plugin_observer_on_complete(exports_gateway_plugin_observer
         .duration_us = outcome->duration_us,
         .upstream_us = outcome->upstream_us.is_some ? outcome->upstream_us.val : 0,
         .plugins_us = outcome->plugins_us,
+        .request_stream_state = outcome->request_stream_state.is_some ? bytes(outcome->request_stream_state.val) : (gw_bytes){0},
+        .response_stream_state = outcome->response_stream_state.is_some ? bytes(outcome->response_stream_state.val) : (gw_bytes){0},
     };
     gw_on_complete((gw_request){request}, maybe_response ? &response : NULL, &told);
     gateway_plugin_http_request_drop_borrow(request);
@@ -438,24 +580,57 @@ void exports_gateway_plugin_lifecycle_describe(exports_gateway_plugin_lifecycle_
     over = true;
 }
 
+/* Each function of the plugin needs its export in plugin.yaml, and the other way round. Returns how many problems there are. */
+static size_t misplaced(exports_gateway_plugin_lifecycle_config_problem_t *problems) {
+    const struct {
+        const char *function, *export;
+        bool is_defined;
+    } phases[] = {
+        {"gw_on_request", "request-filter", gw_on_request},
+        {"gw_on_request_body", "request-body-filter", gw_on_request_body},
+        {"gw_on_request_chunk", "request-stream", gw_on_request_chunk},
+        {"gw_on_response", "response-filter", gw_on_response},
+        {"gw_on_response_body", "response-body-filter", gw_on_response_body},
+        {"gw_on_response_chunk", "response-stream", gw_on_response_chunk},
+        {"gw_on_complete", "observer", gw_on_complete},
+    };
+    uint32_t exports = gw_project_exports();
+    size_t count = 0;
+    for (size_t i = 0; i < PHASES; i++) {
+        bool is_exported = exports & (1u << i);
+        if (is_exported == phases[i].is_defined) continue;
+        const char *message = is_exported ? gw_format("plugin.yaml exports %s, but %s is not defined", phases[i].export, phases[i].function)
+                                          : gw_format("%s is defined, but plugin.yaml does not export %s", phases[i].function, phases[i].export);
+        problems[count++] = (exports_gateway_plugin_lifecycle_config_problem_t){string(""), string(message)};
+    }
+    const char *lonely[2] = {
+        gw_on_request_body_error && !gw_on_request_body ? "gw_on_request_body_error is defined, but gw_on_request_body is not" : NULL,
+        gw_on_response_body_error && !gw_on_response_body ? "gw_on_response_body_error is defined, but gw_on_response_body is not" : NULL,
+    };
+    for (size_t i = 0; i < 2; i++) {
+        if (lonely[i]) problems[count++] = (exports_gateway_plugin_lifecycle_config_problem_t){string(""), string(lonely[i])};
+    }
+    return count;
+}
+
 bool exports_gateway_plugin_lifecycle_configure(plugin_string_t *config_json,
     exports_gateway_plugin_lifecycle_list_config_problem_t *err) {
-    gw_problem_at problem = {0};
+    err->ptr = gw_alloc((PHASES + 3) * sizeof *err->ptr);
     gw_configure(&gateway_plugin, text(*config_json));
+    gw_problem_at problem = {0};
     if (gateway_plugin.start) problem = gateway_plugin.start();
+    err->len = misplaced(err->ptr);
     if (problem.message) {
-        err->ptr = gw_alloc(sizeof *err->ptr);
-        err->len = 1;
-        err->ptr->pointer = string(problem.pointer);
-        err->ptr->message = string(problem.message);
+        err->ptr[err->len++] = (exports_gateway_plugin_lifecycle_config_problem_t){string(problem.pointer), string(problem.message)};
     }
+    bool done = err->len == 0;
     /* What was configured stays. */
     newest = NULL;
-    return !problem.message;
+    return done;
 }
 
 /* Not exported unless a plugin says so, and it defines them then. */
-__attribute__((weak)) exports_gateway_plugin_attendance_phase_set_t exports_gateway_plugin_attendance_phases(void) {
+__attribute__((weak)) exports_gateway_plugin_active_phases_phase_set_t exports_gateway_plugin_active_phases_phases(void) {
     return 7;
 }
 __attribute__((weak)) void exports_gateway_plugin_catalogue_endpoints(exports_gateway_plugin_catalogue_list_endpoint_t *ret) {
@@ -464,51 +639,33 @@ __attribute__((weak)) void exports_gateway_plugin_catalogue_endpoints(exports_ga
 __attribute__((weak)) void exports_gateway_plugin_catalogue_openapi(plugin_string_t *ret) {
     *ret = string("");
 }
-__attribute__((weak)) bool exports_gateway_plugin_response_stream_on_response_part(
-    exports_gateway_plugin_response_stream_part_t *part, exports_gateway_plugin_response_stream_passage_t *ret,
-    plugin_string_t *err) {
-    (void)part, (void)ret;
-    *err = string("the plugin does not follow bodies");
-    return false;
-}
 
 /* ---- Bodies -------------------------------------------------------------------------------------------------------------- */
 
-static gw_error interrupted(gateway_plugin_bodies_body_error_t error) {
-    switch (error.tag) {
-    case GATEWAY_PLUGIN_BODIES_BODY_ERROR_TOO_LARGE:
-        return gw_format("the body is over the limit of %llu bytes", (unsigned long long)error.val.too_large);
-    case GATEWAY_PLUGIN_BODIES_BODY_ERROR_INTERRUPTED: return gw_format("the body broke off: %s", text(error.val.interrupted));
-    default: return "the body is not there in this phase";
-    }
+gw_body gw_body_of(const char *text) {
+    return (gw_body){.bytes = gw_bytes_of(text)};
 }
 
-gw_error gw_read_body(gw_request request, gw_bytes *body) {
-    plugin_list_u8_t got;
-    gateway_plugin_bodies_body_error_t error;
-    if (!gateway_plugin_bodies_read_request(request.handle, &got, &error)) return interrupted(error);
-    *body = bytes(got);
-    return NULL;
+const char *gw_text_of(gw_bytes bytes) {
+    char *text = gw_alloc(bytes.length + 1);
+    if (bytes.length) memcpy(text, bytes.data, bytes.length);
+    return text;
 }
 
-gw_error gw_replace_body(gw_request request, gw_bytes body) {
-    plugin_list_u8_t wanted = list(body);
-    gateway_plugin_bodies_body_error_t error;
-    return gateway_plugin_bodies_replace_request(request.handle, &wanted, &error) ? NULL : interrupted(error);
+static gateway_plugin_bodies_body_t replacement(gw_body body) {
+    return (gateway_plugin_bodies_body_t){list(body.bytes), fields(body.trailers, body.trailer_count)};
 }
 
-gw_error gw_read_response_body(gw_response response, gw_bytes *body) {
-    plugin_list_u8_t got;
+gw_error gw_replace_body(gw_request request, gw_body body) {
+    gateway_plugin_bodies_body_t wanted = replacement(body);
     gateway_plugin_bodies_body_error_t error;
-    if (!gateway_plugin_bodies_read_response(response.handle, &got, &error)) return interrupted(error);
-    *body = bytes(got);
-    return NULL;
+    return gateway_plugin_bodies_replace_request(request.handle, &wanted, &error) ? NULL : body_error(error).message;
 }
 
-gw_error gw_replace_response_body(gw_response response, gw_bytes body) {
-    plugin_list_u8_t wanted = list(body);
+gw_error gw_replace_response_body(gw_response response, gw_body body) {
+    gateway_plugin_bodies_body_t wanted = replacement(body);
     gateway_plugin_bodies_body_error_t error;
-    return gateway_plugin_bodies_replace_response(response.handle, &wanted, &error) ? NULL : interrupted(error);
+    return gateway_plugin_bodies_replace_response(response.handle, &wanted, &error) ? NULL : body_error(error).message;
 }
 
 /* ---- State --------------------------------------------------------------------------------------------------------------- */
@@ -517,8 +674,8 @@ static gw_error not_stored(gateway_plugin_store_store_error_t error) {
     switch (error.tag) {
     case GATEWAY_PLUGIN_STORE_STORE_ERROR_DENIED: return gw_format("the bucket is not granted: %s", text(error.val.denied));
     case GATEWAY_PLUGIN_STORE_STORE_ERROR_TOO_LARGE: return "the key or the value is too large, or it is no number";
-    case GATEWAY_PLUGIN_STORE_STORE_ERROR_LATER: return gw_later;
-    default: return gw_format("the store is not available: %s", text(error.val.unavailable));
+    case GATEWAY_PLUGIN_STORE_STORE_ERROR_UNAVAILABLE: return gw_format("the store is not available: %s", text(error.val.unavailable));
+    default: return gw_format("the store failed: %s", text(error.val.other));
     }
 }
 
@@ -715,13 +872,10 @@ gw_error gw_send(gw_call call, gw_reply *reply) {
         case GATEWAY_PLUGIN_HTTP_CLIENT_CALL_ERROR_TIMEOUT: return "the upstream did not answer in time";
         case GATEWAY_PLUGIN_HTTP_CLIENT_CALL_ERROR_UNREACHABLE:
             return gw_format("the upstream cannot be reached: %s", text(error.val.unreachable));
-        default: return "the response is over the limit";
+        case GATEWAY_PLUGIN_HTTP_CLIENT_CALL_ERROR_TOO_LARGE: return "the response is over the limit";
+        default: return gw_format("the call failed: %s", text(error.val.other));
         }
     }
-    gw_header_line *lines = gw_alloc((got.headers.len + 1) * sizeof *lines);
-    for (size_t i = 0; i < got.headers.len; i++) {
-        lines[i] = (gw_header_line){text(got.headers.ptr[i].f0), text_of(got.headers.ptr[i].f1)};
-    }
-    *reply = (gw_reply){got.status, lines, got.headers.len, bytes(got.body)};
+    *reply = (gw_reply){got.status, lines_of(got.headers), got.headers.len, bytes(got.body)};
     return NULL;
 }

@@ -1,18 +1,23 @@
 /* Writes plugins for the gateway in C.
  *
- * A plugin is a `gw_plugin` named `gateway_plugin`, and a function for each phase that it takes part in (those that are
- * missing do nothing; `exports` in plugin.yaml says which are called):
+ * A plugin is a `gw_plugin` named `gateway_plugin`, and a function for each phase that it takes part in. `exports` in plugin.yaml
+ * names the same phases. A function without its export, or an export without its function, is an error when the plugin is configured.
  *
- *     gw_decision gw_on_request(gw_request request);
- *     gw_error gw_on_response(gw_request request, gw_response response);
- *     void gw_on_complete(gw_request request, const gw_response *response, const gw_outcome *outcome);
+ *     function               export
+ *     gw_on_request          request-filter
+ *     gw_on_request_body     request-body-filter
+ *     gw_on_request_chunk    request-stream
+ *     gw_on_response         response-filter
+ *     gw_on_response_body    response-body-filter
+ *     gw_on_response_chunk   response-stream
+ *     gw_on_complete         observer
  *
  * Memory: what these functions give, and what `gw_alloc` and `gw_format` make, is there until the phase has ended, and is never
  * freed by hand. Texts end with a NUL. Configuration is there as long as the instance. One call at a time runs in an instance.
  *
- * The interfaces that are not here (cache, documents, passwords of crypto, streams, tcp, attendance, catalogue) are in
- * `wit/plugin.h` as wit-bindgen makes them; `request.handle` and `response.handle` are what they want. Export functions that
- * this file answers can be defined anew by a plugin: they are weak.
+ * The interfaces that are not here (cache, documents, passwords of crypto, tcp, active-phases, catalogue) are in
+ * `wit/plugin.h` as wit-bindgen makes them; `request.handle` and `response.handle` are what they want. The exports
+ * `active-phases` and `catalogue` have weak definitions, which a plugin replaces by its own.
  */
 #ifndef GATEWAY_H
 #define GATEWAY_H
@@ -222,23 +227,100 @@ typedef struct {
     gw_bytes body;
 } gw_reply;
 
+/* What a request or response phase decides. */
 typedef struct {
-    enum { GW_GO_ON, GW_ANSWER, GW_FAIL } kind;
+    enum { GW_GO_ON, GW_ANSWER, GW_READ, GW_STREAM, GW_FAIL } kind;
     gw_reply reply;
+    gw_bytes state;
     gw_error error;
 } gw_decision;
 
 /* On to the next plugin. */
 #define GW_NEXT ((gw_decision){.kind = GW_GO_ON})
-/* Answers the client. */
+/* Has `gw_on_request_body` or `gw_on_response_body` called when the whole body has arrived. */
+#define GW_READ_BODY ((gw_decision){.kind = GW_READ})
+/* Continues, and passes the body through `gw_on_request_chunk` or `gw_on_response_chunk`, which gets this state (up to 64 KiB) with
+ * the first chunk. */
+gw_decision gw_stream_body(gw_bytes state);
+/* Answers the client. In the request phase only. */
 gw_decision gw_respond(gw_reply reply);
-/* Answers the client with problem+json (RFC 9457). */
+/* Answers the client with problem+json (RFC 9457). In the request phase only. */
 gw_decision gw_problem(uint16_t status, const char *detail);
 /* The plugin itself failed; what the client gets is the operator's choice. */
 gw_decision gw_fail(gw_error error);
 
 gw_decision gw_on_request(gw_request request);
-gw_error gw_on_response(gw_request request, gw_response response);
+gw_decision gw_on_response(gw_request request, gw_response response);
+
+/* ---- Whole bodies --------------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    gw_bytes bytes;
+    const gw_header_line *trailers;
+    size_t trailer_count;
+} gw_body;
+
+/* A body without trailers. */
+gw_body gw_body_of(const char *text);
+/* Bytes as a text that ends with a NUL. Bytes that are not UTF-8 stay as they are. */
+const char *gw_text_of(gw_bytes bytes);
+
+/* Called after `gw_on_request` has returned GW_READ_BODY, or for every request if the plugin has no `gw_on_request`. It cannot return
+ * GW_READ_BODY. */
+gw_decision gw_on_request_body(gw_request request, gw_body body);
+/* Called after `gw_on_response` has returned GW_READ_BODY, or for every response if the plugin has no `gw_on_response`. */
+gw_decision gw_on_response_body(gw_request request, gw_response response, gw_body body);
+
+typedef struct {
+    enum { GW_BODY_TOO_LARGE, GW_BODY_INTERRUPTED, GW_BODY_INVALID, GW_BODY_UNAVAILABLE, GW_BODY_OTHER } kind;
+    /* The limit in bytes, for GW_BODY_TOO_LARGE. */
+    uint64_t limit;
+    /* For people. */
+    gw_error message;
+} gw_body_error;
+
+/* These may be defined to decide what happens if a body could not be read. Without the first, the client gets 413 for a request body
+ * that is too large and 400 for one that was interrupted or is invalid; other errors are the plugin's failure. Without the second, a
+ * response body that could not be read is the plugin's failure. */
+gw_decision gw_on_request_body_error(gw_request request, gw_body_error error);
+gw_decision gw_on_response_body_error(gw_request request, gw_response response, gw_body_error error);
+
+/* `imports: [bodies]`; the first in the request phase, the second in the response phase. */
+gw_error gw_replace_body(gw_request request, gw_body body);
+gw_error gw_replace_response_body(gw_response response, gw_body body);
+
+/* ---- Bodies in chunks ----------------------------------------------------------------------------------------------------- */
+
+typedef struct {
+    /* The state that `gw_stream_body` or the previous result gave. */
+    gw_bytes state;
+    /* The bytes that were not consumed before, and those that have arrived since. */
+    gw_bytes bytes;
+    /* This is the last chunk, with the body's trailers. */
+    bool end;
+    const gw_header_line *trailers;
+    size_t trailer_count;
+} gw_chunk;
+
+/* All zero when the function is called. */
+typedef struct {
+    /* How many of the chunk's bytes are done with. With the last chunk it has to be all of them. */
+    size_t consumed;
+    /* What is sent on in their place. */
+    gw_bytes output;
+    /* The next call is made when at least this many bytes are there, or at the end of the body. */
+    size_t min_bytes;
+    /* The new state, up to 64 KiB; `data` is NULL to keep the present one. */
+    gw_bytes state;
+    /* With the last chunk: the trailers to send. */
+    const gw_header_line *trailers;
+    size_t trailer_count;
+} gw_chunk_result;
+
+gw_error gw_on_request_chunk(const gw_chunk *chunk, gw_chunk_result *result);
+gw_error gw_on_response_chunk(const gw_chunk *chunk, gw_chunk_result *result);
+
+/* ---- The end of an exchange ----------------------------------------------------------------------------------------------- */
 
 /* How an exchange ended; what is not there is 0 or NULL. */
 typedef struct {
@@ -247,21 +329,13 @@ typedef struct {
     const char *upstream;
     uint64_t request_bytes, response_bytes;
     uint64_t duration_us, upstream_us, plugins_us;
+    /* The last states of `gw_on_request_chunk` and `gw_on_response_chunk`. */
+    gw_bytes request_stream_state, response_stream_state;
 } gw_outcome;
 /* The response is NULL if there was none. */
 void gw_on_complete(gw_request request, const gw_response *response, const gw_outcome *outcome);
 
-/* ---- Bodies: `imports: [bodies]`; the gateway buffers them then ---------------------------------------------------------- */
-
-gw_error gw_read_body(gw_request request, gw_bytes *body);
-gw_error gw_replace_body(gw_request request, gw_bytes body);
-gw_error gw_read_response_body(gw_response response, gw_bytes *body);
-gw_error gw_replace_response_body(gw_response response, gw_bytes body);
-
 /* ---- State: `imports: [store]`; buckets are granted ---------------------------------------------------------------------- */
-
-/* Where the gateway keeps state elsewhere, this error means: return it, and the phase is called again with the answer. */
-extern const char gw_later[];
 
 /* `value->data` is NULL if there is none. */
 gw_error gw_store_get(const char *bucket, const char *key, gw_bytes *value);

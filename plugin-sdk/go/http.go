@@ -114,7 +114,7 @@ func responseDrop(self int32)
 type Error struct {
 	// What was asked for, such as the name of a field or a bucket.
 	What string
-	// Why, in the interface's words: "forbidden", "denied", "later", …
+	// Why, in the interface's words: "forbidden", "denied", "too-large", …
 	Code string
 	// More about it; often empty.
 	Detail string

@@ -131,6 +131,10 @@ func spanOfBytes(list []byte) span {
 	return span{uint32(uintptr(unsafe.Pointer(unsafe.SliceData(list)))), uint32(len(list))}
 }
 
+func spanOfPairs(list []pair) span {
+	return span{uint32(uintptr(unsafe.Pointer(unsafe.SliceData(list)))), uint32(len(list))}
+}
+
 func lower(list [][2]string) []pair {
 	made := make([]pair, len(list))
 	for i, entry := range list {

@@ -3,8 +3,10 @@
 // Package gateway writes plugins for the gateway.
 //
 // A plugin is registered by an init function, with a struct for its configuration and a function that makes it of one. What it
-// makes has a method for each phase that it takes part in: OnRequest, OnResponse, OnComplete; `exports` in plugin.yaml names
-// the same phases. What the gateway offers beyond requests and responses is in the packages below this one.
+// makes has a method for each phase that it takes part in, and `exports` in plugin.yaml names the same phases: OnRequest
+// (request-filter), OnRequestBody (request-body-filter), OnRequestChunk (request-stream), OnResponse (response-filter),
+// OnResponseBody (response-body-filter), OnResponseChunk (response-stream), OnComplete (observer). A handler without its export,
+// or an export without its handler, is an error when the plugin is configured.
 package gateway
 
 import (
@@ -13,21 +15,6 @@ import (
 	"reflect"
 	"unsafe"
 )
-
-// RequestFilter takes part in the request phase. Without a reply the request goes on; an error is the plugin's failure.
-type RequestFilter interface {
-	OnRequest(request Request) (*Reply, error)
-}
-
-// ResponseFilter takes part in the response phase.
-type ResponseFilter interface {
-	OnResponse(request Request, response Response) error
-}
-
-// Observer is told how each exchange ended. The response is nil if there was none.
-type Observer interface {
-	OnComplete(request Request, response *Response, outcome Outcome)
-}
 
 // Outcome is how an exchange ended. Pointers are nil where there is nothing to say.
 type Outcome struct {
@@ -38,6 +25,8 @@ type Outcome struct {
 	DurationUs                  uint64
 	UpstreamUs                  *uint64
 	PluginsUs                   uint64
+	// The last states of OnRequestChunk and OnResponseChunk; nil where there was none.
+	RequestStreamState, ResponseStreamState []byte
 }
 
 // About is what a plugin says of itself.
@@ -119,6 +108,9 @@ func configure(pointer unsafe.Pointer, length uint32) unsafe.Pointer {
 	copied()
 	var err error
 	if plugin, err = registered.create(config); err == nil {
+		err = misplaced(plugin)
+	}
+	if err == nil {
 		store32(0, 0)
 		return ended()
 	}
@@ -131,8 +123,7 @@ func configure(pointer unsafe.Pointer, length uint32) unsafe.Pointer {
 		lines = append(lines, pair{spanOf(problem.Pointer), spanOf(problem.Message)})
 	}
 	store32(0, 1)
-	store32(4, uint32(uintptr(unsafe.Pointer(unsafe.SliceData(lines)))))
-	store32(8, uint32(len(lines)))
+	storeSpan(4, spanOfPairs(lines))
 	return ended()
 }
 
@@ -149,57 +140,6 @@ func problems(err error) []ConfigProblem {
 		return []ConfigProblem{problem}
 	}
 	return []ConfigProblem{{"", err.Error()}}
-}
-
-func failed(err error) unsafe.Pointer {
-	said = valid(err.Error())
-	store32(0, 1)
-	storeSpan(4, spanOf(said))
-	return ended()
-}
-
-//go:wasmexport gateway:plugin/request-filter@0.2.0#on-request
-func onRequest(request int32) unsafe.Pointer {
-	begun = true
-	filter, ok := plugin.(RequestFilter)
-	var reply *Reply
-	var err error
-	if ok {
-		reply, err = filter.OnRequest(Request{request})
-	}
-	requestDrop(request)
-	if err != nil {
-		return failed(err)
-	}
-	store32(0, 0)
-	if reply == nil {
-		store32(4, 0)
-		return ended()
-	}
-	replied = &Reply{reply.Status, validFields(reply.Headers), reply.Body}
-	lines, body = lower(replied.Headers), replied.Body
-	store32(4, 1)
-	store32(8, uint32(reply.Status))
-	store32(12, uint32(uintptr(unsafe.Pointer(unsafe.SliceData(lines)))))
-	store32(16, uint32(len(lines)))
-	storeSpan(20, spanOfBytes(body))
-	return ended()
-}
-
-//go:wasmexport gateway:plugin/response-filter@0.2.0#on-response
-func onResponse(request, response int32) unsafe.Pointer {
-	begun = true
-	var err error
-	if filter, ok := plugin.(ResponseFilter); ok {
-		err = filter.OnResponse(Request{request}, Response{response})
-	}
-	requestDrop(request)
-	responseDrop(response)
-	if err != nil {
-		return failed(err)
-	}
-	store32(0, 0)
-	return ended()
 }
 
 //go:wasmexport gateway:plugin/observer@0.2.0#on-complete
@@ -228,6 +168,13 @@ func onComplete(told unsafe.Pointer) {
 		DurationUs:    read64(64),
 		PluginsUs:     read64(88),
 	}
+	state := func(offset uintptr) []byte {
+		if !is(offset) {
+			return nil
+		}
+		return append([]byte{}, view(unsafe.Add(told, offset+4))...)
+	}
+	outcome.RequestStreamState, outcome.ResponseStreamState = state(96), state(108)
 	if is(16) {
 		status := *(*uint16)(unsafe.Add(told, 18))
 		outcome.Status = &status
@@ -237,9 +184,7 @@ func onComplete(told unsafe.Pointer) {
 		outcome.UpstreamUs = &upstream
 	}
 	copied()
-	if observer, ok := plugin.(Observer); ok {
-		observer.OnComplete(request, response, outcome)
-	}
+	plugin.(Observer).OnComplete(request, response, outcome)
 	requestDrop(request.handle)
 	if response != nil {
 		responseDrop(response.handle)

@@ -31,18 +31,6 @@ func filesGet(name string, ret unsafe.Pointer)
 //go:wasmimport gateway:plugin/sinks@0.2.0 write
 func sinksWrite(sink, line string, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/bodies@0.2.0 read-request
-func bodiesReadRequest(request int32, ret unsafe.Pointer)
-
-//go:wasmimport gateway:plugin/bodies@0.2.0 replace-request
-func bodiesReplaceRequest(request int32, body unsafe.Pointer, length uint32, ret unsafe.Pointer)
-
-//go:wasmimport gateway:plugin/bodies@0.2.0 read-response
-func bodiesReadResponse(response int32, ret unsafe.Pointer)
-
-//go:wasmimport gateway:plugin/bodies@0.2.0 replace-response
-func bodiesReplaceResponse(response int32, body unsafe.Pointer, length uint32, ret unsafe.Pointer)
-
 //go:wasmimport gateway:plugin/http-client@0.2.0 send
 func clientSend(upstream, method, target string, headers unsafe.Pointer, count uint32, body unsafe.Pointer, length uint32, timeout uint32, ret unsafe.Pointer)
 
@@ -126,49 +114,6 @@ func WriteLine(sink, line string) error {
 	return nil
 }
 
-func interrupted() error {
-	defer copied()
-	switch u8(8) {
-	case 0:
-		return &Error{What: "body", Code: "too-large"}
-	case 1:
-		return &Error{What: "body", Code: "interrupted", Detail: text(16)}
-	default:
-		return &Error{What: "body", Code: "unavailable"}
-	}
-}
-
-func wholeBody() ([]byte, error) {
-	if u8(0) != 0 {
-		return nil, interrupted()
-	}
-	defer copied()
-	return bytes(8), nil
-}
-
-func replaced() error {
-	if u8(0) != 0 {
-		return interrupted()
-	}
-	return nil
-}
-
-// Body waits for all of it: `imports: [bodies]`. The gateway buffers it then, up to the route's limit.
-func (r Request) Body() ([]byte, error) { bodiesReadRequest(r.handle, at(0)); return wholeBody() }
-
-func (r Request) SetBody(body []byte) error {
-	bodiesReplaceRequest(r.handle, unsafe.Pointer(unsafe.SliceData(body)), uint32(len(body)), at(0))
-	return replaced()
-}
-
-// Body waits for all of it: `imports: [bodies]`.
-func (r Response) Body() ([]byte, error) { bodiesReadResponse(r.handle, at(0)); return wholeBody() }
-
-func (r Response) SetBody(body []byte) error {
-	bodiesReplaceResponse(r.handle, unsafe.Pointer(unsafe.SliceData(body)), uint32(len(body)), at(0))
-	return replaced()
-}
-
 // Call is a request to an upstream that is granted by name: `imports: [http-client]`.
 type Call struct {
 	Upstream, Method, Target string
@@ -185,7 +130,7 @@ func Send(call Call) (*Reply, error) {
 		unsafe.Pointer(unsafe.SliceData(call.Body)), uint32(len(call.Body)), call.TimeoutMs, at(0))
 	runtime.KeepAlive(call)
 	if u8(0) != 0 {
-		return nil, variant(call.Upstream, 4, "denied", "invalid", "timeout", "unreachable", "too-large")
+		return nil, variant(call.Upstream, 4, "denied", "invalid", "timeout", "unreachable", "too-large", "other")
 	}
 	defer copied()
 	status := *(*uint16)(at(4))

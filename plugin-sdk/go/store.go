@@ -20,13 +20,11 @@ func storeIncrement(bucket, key string, by int64, hasTTL uint32, ttl uint64, ret
 func storeTake(bucket, key string, limit uint32, period uint64, burst uint32, cost uint32, ret unsafe.Pointer)
 
 // Bucket is state that all instances share, granted by name: `imports: [store]` in plugin.yaml.
-//
-// Where the operator keeps a bucket outside the gateway, an error's Code may be "later": return it, and the phase is called
-// again with the answer. So ask before anything is changed. A time to live of 0 is none.
+// A time to live of 0 is none.
 type Bucket string
 
 func (b Bucket) refused(offset uintptr) error {
-	return variant(string(b), offset, "denied", "too-large", "unavailable", "later")
+	return variant(string(b), offset, "denied", "too-large", "unavailable", "other")
 }
 
 // An error of the interface: its cases in order, and a text where there is one.
@@ -34,7 +32,8 @@ func variant(what string, offset uintptr, codes ...string) error {
 	defer copied()
 	code := int(u8(offset))
 	made := &Error{What: what, Code: codes[min(code, len(codes)-1)]}
-	if made.Code == "denied" || made.Code == "unavailable" || made.Code == "invalid" || made.Code == "unreachable" {
+	switch made.Code {
+	case "denied", "unavailable", "invalid", "unreachable", "other":
 		made.Detail = text(offset + 4)
 	}
 	return made

@@ -17,5 +17,5 @@ export interface Answer {
   text(): string;
   json(): unknown;
 }
-/** Throws an error whose `code` is `denied`, `invalid`, `timeout`, `unreachable` or `too-large`. */
+/** Throws an error whose `code` is `denied`, `invalid`, `timeout`, `unreachable`, `too-large` or `other`. */
 export function send(call: Call): Answer;

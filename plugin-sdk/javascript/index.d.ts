@@ -122,6 +122,57 @@ export class Reply {
 /** An answer in problem+json (RFC 9457). */
 export function problem(status: number, detail: string, more?: Record<string, unknown>): Reply;
 
+declare const bodyDecision: unique symbol;
+/** What `readBody` and `streamBody` return. */
+export interface BodyDecision {
+  readonly [bodyDecision]: true;
+}
+
+/** Has `onRequestBody` or `onResponseBody` called when the whole body has arrived. */
+export function readBody(): BodyDecision;
+/** Continues, and passes the body through `onRequestChunk` or `onResponseChunk`, which gets this state (up to 64 KiB) with the first chunk. */
+export function streamBody(state?: string | Uint8Array): BodyDecision;
+
+/** A whole body. */
+export interface Body {
+  readonly bytes: Uint8Array;
+  readonly trailers: Array<[name: string, value: string]>;
+  /** Bytes that are not UTF-8 become lone surrogates, as in header values; it does not throw. */
+  text(): string;
+  json(): unknown;
+}
+
+/** Why a body could not be read. */
+export interface BodyError extends Error {
+  readonly code: "too-large" | "interrupted" | "invalid" | "unavailable" | "other";
+  /** In bytes, for `too-large`. */
+  readonly limit?: number;
+}
+
+/** Part of a body that passes through the plugin. */
+export interface Chunk {
+  /** The state that `streamBody` or the previous result gave. */
+  readonly state: Uint8Array;
+  /** The bytes that were not consumed before, and those that have arrived since. */
+  readonly bytes: Uint8Array;
+  /** This is the last chunk, with the body's trailers. */
+  readonly end: boolean;
+  readonly trailers: Array<[name: string, value: string]>;
+}
+
+export interface ChunkResult {
+  /** How many of the chunk's bytes are done with. With the last chunk it has to be all of them. */
+  consumed: number;
+  /** What is sent on in their place. */
+  output?: string | Uint8Array;
+  /** The next call is made when at least this many bytes are there, or at the end of the body. */
+  minBytes?: number;
+  /** The new state, up to 64 KiB; the present one is kept if it is left out. */
+  state?: string | Uint8Array | undefined;
+  /** With the last chunk: the trailers to send. */
+  trailers?: HeaderInit;
+}
+
 /** What is wrong with the configuration, at a JSON Pointer (RFC 6901): thrown by `create`. */
 export class ConfigProblem extends Error {
   constructor(pointer: string, message: string);
@@ -140,15 +191,37 @@ export interface Outcome {
   durationUs: number;
   upstreamUs: number | undefined;
   pluginsUs: number;
+  /** The last states of `onRequestChunk` and `onResponseChunk`. */
+  requestStreamState: Uint8Array | undefined;
+  responseStreamState: Uint8Array | undefined;
 }
 
-/** The phases that a plugin takes part in; `exports` in plugin.yaml names the same. What they throw is the plugin's failure. */
+/**
+ * The handlers of a plugin. Each has an export in plugin.yaml, and one of the module; a handler without its export, or an export
+ * without its handler, is an error when the plugin is configured. What a handler throws is the plugin's failure. Handlers are not
+ * `async`: what they would do after they have returned is never done, so that is an error.
+ */
 export interface Phases {
-  /** Nothing sends the request on; a reply answers it. */
-  /** Phases are not `async`: what they would do after they have returned is never done, so that is an error. */
-  onRequest?(request: Request): Reply | void;
-  onResponse?(request: Request, response: Response): void;
-  /** Nothing can be changed any more. */
+  /** `request-filter`. Nothing sends the request on; a reply answers it. */
+  onRequest?(request: Request): Reply | BodyDecision | void;
+  /** `request-body-filter`: after `onRequest` has returned `readBody()`, or for every request if there is no `onRequest`. */
+  onRequestBody?(request: Request, body: Body): Reply | BodyDecision | void;
+  /**
+   * Called instead of `onRequestBody` if the body could not be read. Without it, the client gets 413 for a body that is too large and
+   * 400 for one that was interrupted or is invalid; other errors are the plugin's failure.
+   */
+  onRequestBodyError?(request: Request, error: BodyError): Reply | BodyDecision | void;
+  /** `request-stream`: after `onRequest` has returned `streamBody()`. */
+  onRequestChunk?(chunk: Chunk): ChunkResult;
+  /** `response-filter`. */
+  onResponse?(request: Request, response: Response): BodyDecision | void;
+  /** `response-body-filter`: after `onResponse` has returned `readBody()`, or for every response if there is no `onResponse`. */
+  onResponseBody?(request: Request, response: Response, body: Body): BodyDecision | void;
+  /** Called instead of `onResponseBody` if the body could not be read. Without it, that is the plugin's failure. */
+  onResponseBodyError?(request: Request, response: Response, error: BodyError): BodyDecision | void;
+  /** `response-stream`: after `onResponse` has returned `streamBody()`. */
+  onResponseChunk?(chunk: Chunk): ChunkResult;
+  /** `observer`. Nothing can be changed any more. */
   onComplete?(request: Request, response: Response | undefined, outcome: Outcome): void;
 }
 
@@ -166,7 +239,11 @@ export interface Definition<S extends Schema> {
 export interface Exports {
   lifecycle: unknown;
   requestFilter: unknown;
+  requestBodyFilter: unknown;
+  requestStream: unknown;
   responseFilter: unknown;
+  responseBodyFilter: unknown;
+  responseStream: unknown;
   observer: unknown;
 }
 

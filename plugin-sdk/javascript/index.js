@@ -1,5 +1,8 @@
 import { begin } from "./random.js";
-import { call, decode, encode, plain } from "./text.js";
+import { Body, bodyError, chunkOf, passed } from "./body.js";
+import { call, decode, encode, lines, octets, plain } from "./text.js";
+
+export { Body };
 
 /** The fields of a request or a response. */
 class Fields {
@@ -147,17 +150,28 @@ export function problem(status, detail, more = {}) {
   return new Reply(status, { headers: { "content-type": "application/problem+json" }, body });
 }
 
+/** What `readBody` and `streamBody` return, for both phases. */
+class BodyDecision {
+  constructor(tag, val) {
+    this.tag = tag;
+    this.val = val;
+  }
+}
+
+export function readBody() {
+  return new BodyDecision("read-body");
+}
+
+export function streamBody(state = "") {
+  return new BodyDecision("stream-body", encode(state));
+}
+
 /** What is wrong with the configuration, at a JSON Pointer (RFC 6901). */
 export class ConfigProblem extends Error {
   constructor(pointer, message) {
     super(message);
     this.pointer = pointer;
   }
-}
-
-function lines(headers) {
-  const pairs = Array.isArray(headers) ? headers : Object.entries(headers);
-  return pairs.flatMap(([name, value]) => (Array.isArray(value) ? value : [value]).map((one) => [plain(name), encode(one)]));
 }
 
 /** The defaults of the schema where the configuration says nothing. */
@@ -185,14 +199,81 @@ function finished(phase, returned) {
   return returned;
 }
 
-/** What `create` has made; phases that would never do anything are problems with the plugin, before it serves. */
-function checked(made) {
+/** The handlers of a plugin: what the module exports for each, and the export of plugin.yaml. */
+const PHASES = {
+  onRequest: ["requestFilter", "request-filter"],
+  onRequestBody: ["requestBodyFilter", "request-body-filter"],
+  onRequestChunk: ["requestStream", "request-stream"],
+  onResponse: ["responseFilter", "response-filter"],
+  onResponseBody: ["responseBodyFilter", "response-body-filter"],
+  onResponseChunk: ["responseStream", "response-stream"],
+  onComplete: ["observer", "observer"],
+};
+/** What is called in place of a handler, and so needs its export. */
+const IN_PLACE_OF = { onRequestBodyError: "onRequestBody", onResponseBodyError: "onResponseBody" };
+
+/** What `create` has made; handlers that would never be called are problems with the plugin, before it serves. */
+function checked(made, exported) {
   finished("create", made);
-  for (const phase of ["onRequest", "onResponse", "onComplete"]) {
-    const kind = Object.prototype.toString.call(made?.[phase]);
-    if (/Async|Generator/.test(kind)) throw late(phase);
+  for (const handler of [...Object.keys(PHASES), ...Object.keys(IN_PLACE_OF)]) {
+    const kind = Object.prototype.toString.call(made?.[handler]);
+    if (/Async|Generator/.test(kind)) throw late(handler);
   }
-  return made ?? {};
+  const wrong = [];
+  for (const [handler, [name, phase]] of Object.entries(PHASES)) {
+    const isDefined = made?.[handler] != null;
+    if (isDefined === exported.has(name)) continue;
+    wrong.push(
+      new ConfigProblem(
+        "",
+        isDefined
+          ? `${handler} is defined, but the module does not export ${name}: plugin.yaml needs the export ${phase}, and the module \`export const { ${name}, … } = plugin(…)\``
+          : `the module exports ${name}, but ${handler} is not defined`,
+      ),
+    );
+  }
+  for (const [handler, other] of Object.entries(IN_PLACE_OF)) {
+    if (made?.[handler] != null && made[other] == null) wrong.push(new ConfigProblem("", `${handler} is defined, but ${other} is not`));
+  }
+  if (wrong.length > 0) throw wrong;
+  return made;
+}
+
+/** What a request handler returned, as the gateway takes it. */
+function decision(handler, returned, isBodyRead) {
+  finished(handler, returned);
+  if (returned == null) return { tag: "next" };
+  if (returned instanceof BodyDecision) return bodyDecision(handler, returned, isBodyRead);
+  return { tag: "respond", val: { status: returned.status, headers: lines(returned.headers ?? {}), body: encode(returned.body ?? "") } };
+}
+
+/** What a response handler returned. */
+function responseDecision(handler, returned, isBodyRead) {
+  finished(handler, returned);
+  if (returned == null) return { tag: "next" };
+  if (returned instanceof BodyDecision) return bodyDecision(handler, returned, isBodyRead);
+  throw new TypeError(`${handler} returned something else than readBody() or streamBody(): a plugin cannot respond in the response phase`);
+}
+
+function bodyDecision(handler, { tag, val }, isBodyRead) {
+  if (tag === "stream-body") return { tag, val };
+  if (isBodyRead) throw new TypeError(`${handler} returned readBody(): the body has been read already`);
+  return { tag };
+}
+
+/** The rule for a request body that could not be read, in the SDKs of all languages. */
+function unread(error) {
+  if (error.code === "too-large") return problem(413, `the request body is larger than ${error.limit} bytes`);
+  if (error.code === "interrupted" || error.code === "invalid") return problem(400, "the request body is incomplete or invalid");
+  throw error;
+}
+
+/** What `gateway plugin build` finds in the component, whose memory holds what ran when it was built. It compares plugin.yaml with it. */
+const marks = [];
+
+function mark(name) {
+  const [, phase] = Object.values(PHASES).find(([exported]) => exported === name);
+  marks.push(["gateway-plugin", "exports", `${phase};`].join(" "));
 }
 
 /** The handles are the plugin's own (`owned-handles` in plugin.yaml), and good for one phase. */
@@ -200,15 +281,28 @@ function dropped(...handles) {
   for (const handle of handles) handle?.[Symbol.dispose]?.();
 }
 
+/** Runs a handler; what it throws is the plugin's failure. */
+function run(handles, made) {
+  try {
+    return made();
+  } catch (error) {
+    throw said(error);
+  } finally {
+    dropped(...handles);
+  }
+}
+
 /** Makes what a component exports of a plugin. */
 export function plugin({ name, version, description = "", config: schema, create }) {
   let made = {};
+  /** What the module takes of what is returned here, and so exports. */
+  const exported = new Set();
   const lifecycle = {
     describe: () => ({ name, version, description, configSchema: schema ? JSON.stringify(schema) : "" }),
     configure(json) {
       try {
         begin();
-        made = checked(create(completed(schema, json === "" ? {} : JSON.parse(json))));
+        made = checked(create(completed(schema, json === "" ? {} : JSON.parse(json))), exported);
       } catch (error) {
         const problems = Array.isArray(error) ? error : [error];
         throw problems.map((one) => ({ pointer: plain(one?.pointer ?? ""), message: said(one) }));
@@ -216,35 +310,43 @@ export function plugin({ name, version, description = "", config: schema, create
     },
   };
   const requestFilter = {
-    onRequest(request) {
-      let reply;
-      try {
-        reply = finished("onRequest", made.onRequest?.(new Request(request)));
-      } catch (error) {
-        throw said(error);
-      } finally {
-        dropped(request);
-      }
-      if (reply == null) return { tag: "next" };
-      return { tag: "respond", val: { status: reply.status, headers: lines(reply.headers ?? {}), body: encode(reply.body ?? "") } };
-    },
+    onRequest: (request) => run([request], () => decision("onRequest", made.onRequest(new Request(request)), false)),
+  };
+  const requestBodyFilter = {
+    onRequestBody: (request, result) =>
+      run([request], () => {
+        const error = bodyError(result);
+        const lent = new Request(request);
+        if (error === undefined) return decision("onRequestBody", made.onRequestBody(lent, new Body(result)), true);
+        const returned = made.onRequestBodyError ? made.onRequestBodyError(lent, error) : unread(error);
+        return decision("onRequestBodyError", returned, true);
+      }),
+  };
+  const requestStream = {
+    onRequestChunk: (chunk) => run([], () => passed(finished("onRequestChunk", made.onRequestChunk(chunkOf(chunk))))),
   };
   const responseFilter = {
-    onResponse(request, response) {
-      try {
-        finished("onResponse", made.onResponse?.(new Request(request), new Response(response)));
-      } catch (error) {
-        throw said(error);
-      } finally {
-        dropped(request, response);
-      }
-    },
+    onResponse: (request, response) =>
+      run([request, response], () => responseDecision("onResponse", made.onResponse(new Request(request), new Response(response)), false)),
+  };
+  const responseBodyFilter = {
+    onResponseBody: (request, response, result) =>
+      run([request, response], () => {
+        const error = bodyError(result);
+        const lent = [new Request(request), new Response(response)];
+        if (error === undefined) return responseDecision("onResponseBody", made.onResponseBody(...lent, new Body(result)), true);
+        if (!made.onResponseBodyError) throw error;
+        return responseDecision("onResponseBodyError", made.onResponseBodyError(...lent, error), true);
+      }),
+  };
+  const responseStream = {
+    onResponseChunk: (chunk) => run([], () => passed(finished("onResponseChunk", made.onResponseChunk(chunkOf(chunk))))),
   };
   const observer = {
     onComplete(request, response, outcome) {
       const { requestBytes, responseBytes, durationUs, upstreamUs, pluginsUs } = outcome;
       try {
-        const returned = made.onComplete?.(new Request(request), response == null ? undefined : new Response(response), {
+        const returned = made.onComplete(new Request(request), response == null ? undefined : new Response(response), {
           status: outcome.status ?? undefined,
           failure: outcome.failure ?? undefined,
           upstream: outcome.upstream ?? undefined,
@@ -253,6 +355,8 @@ export function plugin({ name, version, description = "", config: schema, create
           durationUs: Number(durationUs),
           upstreamUs: upstreamUs == null ? undefined : Number(upstreamUs),
           pluginsUs: Number(pluginsUs),
+          requestStreamState: outcome.requestStreamState == null ? undefined : octets(outcome.requestStreamState),
+          responseStreamState: outcome.responseStreamState == null ? undefined : octets(outcome.responseStreamState),
         });
         finished("onComplete", returned);
       } finally {
@@ -260,5 +364,14 @@ export function plugin({ name, version, description = "", config: schema, create
       }
     },
   };
-  return { lifecycle, requestFilter, responseFilter, observer };
+  const all = { requestFilter, requestBodyFilter, requestStream, responseFilter, responseBodyFilter, responseStream, observer };
+  const taken = Object.entries(all).map(([name, phase]) => {
+    const get = () => {
+      exported.add(name);
+      mark(name);
+      return phase;
+    };
+    return [name, { enumerable: true, get }];
+  });
+  return Object.defineProperties({ lifecycle }, Object.fromEntries(taken));
 }

@@ -1,7 +1,5 @@
 // State that all instances share, in buckets that are granted by name: `imports: [store]`.
-//
-// Where the operator keeps a bucket outside the gateway, a call may throw `later`: let it pass, and the phase is called again
-// with the answer. So ask before anything is changed.
+// What the gateway refuses is thrown as an error whose `code` is `denied`, `too-large`, `unavailable` or `other`.
 export interface Verdict {
   allowed: boolean;
   remaining: number;

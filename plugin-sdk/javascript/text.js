@@ -96,6 +96,17 @@ export function plain(text) {
   });
 }
 
+/** Fields as the gateway takes them. */
+export function lines(headers) {
+  const pairs = Array.isArray(headers) ? headers : Object.entries(headers);
+  return pairs.flatMap(([name, value]) => (Array.isArray(value) ? value : [value]).map((one) => [plain(name), encode(one)]));
+}
+
+/** Fields as the gateway gives them, with text values. */
+export function fieldsOf(pairs) {
+  return pairs.map(([name, value]) => [name, decode(value)]);
+}
+
 /** What the gateway said, as an error: a text, an enumeration's case, or a variant, in the engine's error. */
 function failed(what, thrown) {
   const said = thrown?.payload ?? thrown;

@@ -2,8 +2,7 @@
 //! by name. The plugin decides what is kept, and to whom it may be given; heads and bodies stay in the gateway, only
 //! the plugin's own note about each comes into the sandbox.
 //!
-//! [`Cache::claim`] and [`Cache::find`] may say [`CacheError::Later`]: fail then, before you have changed anything, and the phase is called
-//! again when there is more to say. With `?` that is what happens.
+//! Of many exchanges that want the same response at once, one should ask the upstream: see [`Cache::lock`].
 
 use std::{fmt, time::Duration};
 
@@ -49,20 +48,23 @@ pub struct Entry {
     /// For the operator, who can purge by them.
     pub tags: Vec<String>,
     /// Names of fields that are not kept.
-    pub without: Vec<String>,
+    pub exclude_headers: Vec<String>,
     /// A longer body is not kept. The gateway has a limit of its own.
-    pub most_bytes: u64,
+    pub max_bytes: u64,
     /// It is kept for other gateways too, where the operator has put the state, if it is 1 MiB at most.
     pub shared: bool,
 }
 
-/// Whose turn it is to fetch what is not there.
+/// The result of [`Cache::lock`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// Others who want the same wait for this exchange.
-    Mine,
-    /// There is nothing to wait for: the exchange has waited already, or it was said that nobody need.
-    Nobodys,
+pub enum LockResult {
+    /// This exchange fetches the response; others that want the same key wait for it.
+    Acquired,
+    /// There is nothing to wait for: the exchange has waited already, or the key was released for a while.
+    Free,
+    /// Another exchange fetches it: return [`Decision::AwaitLock`](crate::Decision::AwaitLock). The request phase is called again
+    /// when the lock is released or the time is over.
+    Held,
 }
 
 impl Cache {
@@ -72,7 +74,7 @@ impl Cache {
     }
 
     /// What is kept under a key and has not outlived its time, the newest first. With `shared`, what is not in this
-    /// gateway's memory is looked for where the operator has put the state, and the answer may be [`CacheError::Later`].
+    /// gateway's memory is looked for in the state backend, which the call waits for.
     ///
     /// # Errors
     ///
@@ -99,24 +101,35 @@ impl Cache {
         host::cache_forget(&self.0, key)
     }
 
-    /// In the request phase, for what is not there: so that many who want the same ask the upstream once. Nobody waits
-    /// for longer than `wait`; at most a minute.
+    /// In the request phase, for a response that is not in the cache: so that of many exchanges that want the same key, one asks the
+    /// upstream. An exchange waits for `wait` at most, up to a minute.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use plugin_sdk::{Decision, Request, cache::{Cache, CacheError, LockResult}};
+    ///
+    /// fn on_miss(cache: &Cache, request: &Request, key: &str) -> Result<Decision, CacheError> {
+    ///     Ok(match cache.lock(request, key, Duration::from_secs(5))? {
+    ///         LockResult::Held => Decision::AwaitLock,
+    ///         LockResult::Acquired | LockResult::Free => Decision::Next,
+    ///     })
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
     /// See [`CacheError`].
-    pub fn claim(&self, request: &Request, key: &str, wait: Duration) -> Result<Turn, CacheError> {
-        host::cache_claim(&request.0, &self.0, key, wait)
+    pub fn lock(&self, request: &Request, key: &str, wait: Duration) -> Result<LockResult, CacheError> {
+        host::cache_lock(&request.0, &self.0, key, wait)
     }
 
-    /// What was claimed will not be kept: whoever waits goes on, and nobody waits for that key for so long; at most an
-    /// hour.
+    /// The response will not be kept: exchanges that wait continue, and none waits for this key for `time`, up to an hour.
     ///
     /// # Errors
     ///
     /// See [`CacheError`].
-    pub fn waive(&self, request: &Request, key: &str, time: Duration) -> Result<(), CacheError> {
-        host::cache_waive(&request.0, &self.0, key, time)
+    pub fn release(&self, request: &Request, key: &str, time: Duration) -> Result<(), CacheError> {
+        host::cache_release(&request.0, &self.0, key, time)
     }
 
     /// In the request phase, together with an answer: the request, as it is now, is made once more behind the client's
@@ -179,8 +192,9 @@ pub fn recall(request: &Request) -> Option<Vec<u8>> {
     host::cache_recall(&request.0)
 }
 
-/// Why a cache did not do as it was told.
+/// Why an operation on a cache failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CacheError {
     /// The bucket is not granted.
     Denied(String),
@@ -188,8 +202,8 @@ pub enum CacheError {
     TooLarge,
     /// No such id, no such range, not in this phase, or the request has a body, which no key tells of.
     Unavailable,
-    /// Another exchange fetches it, or it is looked for elsewhere: fail, and be called again.
-    Later,
+    /// Another error; the text says which.
+    Other(String),
 }
 
 impl fmt::Display for CacheError {
@@ -198,7 +212,7 @@ impl fmt::Display for CacheError {
             Self::Denied(why) => write!(f, "cache denied: {why}"),
             Self::TooLarge => f.write_str("key, note, secondary key or tags too large for the cache"),
             Self::Unavailable => f.write_str("the cache cannot do that with this response, or in this phase"),
-            Self::Later => f.write_str("another exchange fetches it, or it is looked for elsewhere"),
+            Self::Other(why) => f.write_str(why),
         }
     }
 }

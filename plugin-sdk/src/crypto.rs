@@ -252,10 +252,9 @@ pub fn random_bytes(length: u32) -> Result<Vec<u8>, CryptoError> {
 
 /// Whether a password is the one of a hash: argon2id in PHC string format, or bcrypt (`$2a$`, `$2b$`, `$2y$`).
 ///
-/// It takes a while, and never waits: it says [`PasswordError::Later`]. Fail then, before you have changed anything,
-/// and the phase is called again when the answer is there; with `?` that is what happens. A pair that is right is
-/// remembered for so long, as a keyed hash and not longer than an hour, and then costs nothing. In
-/// [`Plugin::new`](crate::Plugin::new) it tells whether a hash is one, and nothing else.
+/// The call waits for another thread, while the worker serves other requests. A pair that is right is remembered for
+/// `remember`, up to an hour, as a keyed hash, and then costs nothing. In [`Plugin::new`](crate::Plugin::new) only the hash is
+/// checked: for a valid one the result is [`PasswordError::Busy`].
 ///
 /// # Errors
 ///
@@ -266,13 +265,14 @@ pub fn verify_password(hash: &str, password: &[u8], remember: Duration) -> Resul
 
 /// Why nothing can be said about a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PasswordError {
     /// No hash of a known kind, or one that costs more than the gateway allows; the text says which.
     MalformedHash(String),
     /// Too many passwords are being verified at the moment.
     Busy,
-    /// It takes a while: fail, and be called again.
-    Later,
+    /// Another error; the text says which.
+    Other(String),
 }
 
 impl fmt::Display for PasswordError {
@@ -280,7 +280,7 @@ impl fmt::Display for PasswordError {
         match self {
             Self::MalformedHash(why) => write!(f, "malformed hash: {why}"),
             Self::Busy => f.write_str("too many passwords are being verified"),
-            Self::Later => f.write_str("the password is being verified"),
+            Self::Other(why) => f.write_str(why),
         }
     }
 }
@@ -289,6 +289,7 @@ impl std::error::Error for PasswordError {}
 
 /// Why nothing could be computed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CryptoError {
     /// The secret of this name is not granted.
     Denied(String),

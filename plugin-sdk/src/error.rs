@@ -39,6 +39,7 @@ impl fmt::Debug for Error {
 
 /// Why an edit was refused. The message is as it was before the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum EditError {
     /// Not a valid method, target, status, header name or header value.
     InvalidSyntax,
@@ -60,27 +61,3 @@ impl fmt::Display for EditError {
 }
 
 impl std::error::Error for EditError {}
-
-/// Why a body could not be read or replaced.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BodyError {
-    /// Over the limit of so many bytes.
-    TooLarge(u64),
-    /// The sender stopped, or the connection broke.
-    Interrupted(String),
-    /// Already on its way, or not there yet: a request's body can be read and replaced in the request phase,
-    /// a response's in the response phase.
-    Unavailable,
-}
-
-impl fmt::Display for BodyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLarge(limit) => write!(f, "the body is over the limit of {limit} bytes"),
-            Self::Interrupted(cause) => write!(f, "the body ended early: {cause}"),
-            Self::Unavailable => f.write_str("the body cannot be had in this phase"),
-        }
-    }
-}
-
-impl std::error::Error for BodyError {}

@@ -1,22 +1,33 @@
 //! `export_plugin!`: what makes a crate a plugin.
 
-/// Makes a type the plugin of this crate, with the phases that are named: `request`, `response`, `stream`, `observe`; and
-/// `catalogue` for [`Catalogue`](crate::Catalogue).
+/// Makes a type the plugin of this crate, with the phases that are named:
 ///
-/// The gateway calls a plugin only in the phases that its component exports, so name those that the type
-/// implements and no others. The crate must be a `cdylib`, and no `rlib` beside it (cargo would leave LTO out); off WebAssembly the macro only checks that the
-/// traits are there, so that the same crate can be tested natively.
+/// | Name | Trait |
+/// |---|---|
+/// | `request` | [`RequestFilter`](crate::RequestFilter) |
+/// | `request_body` | [`RequestBodyFilter`](crate::RequestBodyFilter) |
+/// | `request_stream` | [`RequestStream`](crate::RequestStream) |
+/// | `response` | [`ResponseFilter`](crate::ResponseFilter) |
+/// | `response_body` | [`ResponseBodyFilter`](crate::ResponseBodyFilter) |
+/// | `response_stream` | [`ResponseStream`](crate::ResponseStream) |
+/// | `observe` | [`Observer`](crate::Observer) |
+/// | `catalogue` | [`Catalogue`](crate::Catalogue) |
+///
+/// The gateway calls a plugin only in the phases that its component exports, so name those that the type implements and no others.
+/// The crate must be a `cdylib` only: with an `rlib` beside it cargo disables LTO. Natively the macro only checks that the type
+/// implements the traits, so that the same crate can be tested natively.
 ///
 /// ```
-/// # use plugin_sdk::{NoConfig, Plugin, Problems, Request, Response, ResponseFilter, Error};
+/// # use plugin_sdk::{NoConfig, Plugin, Problems, Request, Response, ResponseDecision, ResponseFilter, Error};
 /// struct Stamp;
 /// # impl Plugin for Stamp {
 /// #     type Config = NoConfig;
 /// #     fn new(_: NoConfig) -> Result<Self, Problems> { Ok(Self) }
 /// # }
 /// # impl ResponseFilter for Stamp {
-/// #     fn on_response(&mut self, _: &Request, response: &Response) -> Result<(), Error> {
-/// #         Ok(response.set_header("x-stamp", "1")?)
+/// #     fn on_response(&mut self, _: &Request, response: &Response) -> Result<ResponseDecision, Error> {
+/// #         response.set_header("x-stamp", "1")?;
+/// #         Ok(ResponseDecision::Next)
 /// #     }
 /// # }
 /// plugin_sdk::export_plugin!(Stamp: response);
@@ -58,14 +69,14 @@ macro_rules! export_plugin {
             $crate::__private::lifecycle::__export_lifecycle!(Exported);
 
             #[cfg(target_family = "wasm")]
-            impl $crate::__private::attendance::exports::gateway::plugin::attendance::Guest for Exported {
-                fn phases() -> $crate::__private::attendance::exports::gateway::plugin::attendance::PhaseSet {
+            impl $crate::__private::active_phases::exports::gateway::plugin::active_phases::Guest for Exported {
+                fn phases() -> $crate::__private::active_phases::exports::gateway::plugin::active_phases::PhaseSet {
                     INSTANCE.with(|instance| $crate::__private::exports::phases(instance))
                 }
             }
 
             #[cfg(target_family = "wasm")]
-            $crate::__private::attendance::__export_attendance!(Exported);
+            $crate::__private::active_phases::__export_active_phases!(Exported);
 
             $($crate::__export_phase!($phase, $plugin);)+
         };
@@ -85,16 +96,50 @@ macro_rules! __export_phase {
         impl $crate::__private::request::exports::gateway::plugin::request_filter::Guest for Exported {
             fn on_request(
                 request: &$crate::__private::imports::gateway::plugin::http::Request,
-            ) -> ::core::result::Result<
-                $crate::__private::request::exports::gateway::plugin::request_filter::Decision,
-                ::std::string::String,
-            > {
+            ) -> ::core::result::Result<$crate::__private::imports::gateway::plugin::http::Decision, ::std::string::String> {
                 INSTANCE.with(|instance| $crate::__private::exports::on_request(instance, request))
             }
         }
 
         #[cfg(target_family = "wasm")]
         $crate::__private::request::__export_request!(Exported);
+    };
+    (request_body, $plugin:ident) => {
+        const _: fn() = || {
+            fn implemented<P: $crate::RequestBodyFilter>() {}
+            implemented::<$plugin>();
+        };
+
+        #[cfg(target_family = "wasm")]
+        impl $crate::__private::request_body::exports::gateway::plugin::request_body_filter::Guest for Exported {
+            fn on_request_body(
+                request: &$crate::__private::imports::gateway::plugin::http::Request,
+                body: ::core::result::Result<$crate::__private::imports::gateway::plugin::bodies::Body, $crate::__private::imports::gateway::plugin::bodies::BodyError>,
+            ) -> ::core::result::Result<$crate::__private::imports::gateway::plugin::http::Decision, ::std::string::String> {
+                INSTANCE.with(|instance| $crate::__private::exports::on_request_body(instance, request, body))
+            }
+        }
+
+        #[cfg(target_family = "wasm")]
+        $crate::__private::request_body::__export_request_body!(Exported);
+    };
+    (request_stream, $plugin:ident) => {
+        const _: fn() = || {
+            fn implemented<P: $crate::RequestStream>() {}
+            implemented::<$plugin>();
+        };
+
+        #[cfg(target_family = "wasm")]
+        impl $crate::__private::request_stream::exports::gateway::plugin::request_stream::Guest for Exported {
+            fn on_request_chunk(
+                chunk: $crate::__private::imports::gateway::plugin::bodies::Chunk,
+            ) -> ::core::result::Result<$crate::__private::imports::gateway::plugin::bodies::ChunkResult, ::std::string::String> {
+                INSTANCE.with(|instance| $crate::__private::exports::on_request_chunk(instance, chunk))
+            }
+        }
+
+        #[cfg(target_family = "wasm")]
+        $crate::__private::request_stream::__export_request_stream!(Exported);
     };
     (response, $plugin:ident) => {
         const _: fn() = || {
@@ -107,13 +152,51 @@ macro_rules! __export_phase {
             fn on_response(
                 request: &$crate::__private::imports::gateway::plugin::http::Request,
                 response: &$crate::__private::imports::gateway::plugin::http::Response,
-            ) -> ::core::result::Result<(), ::std::string::String> {
+            ) -> ::core::result::Result<$crate::__private::imports::gateway::plugin::http::ResponseDecision, ::std::string::String> {
                 INSTANCE.with(|instance| $crate::__private::exports::on_response(instance, request, response))
             }
         }
 
         #[cfg(target_family = "wasm")]
         $crate::__private::response::__export_response!(Exported);
+    };
+    (response_body, $plugin:ident) => {
+        const _: fn() = || {
+            fn implemented<P: $crate::ResponseBodyFilter>() {}
+            implemented::<$plugin>();
+        };
+
+        #[cfg(target_family = "wasm")]
+        impl $crate::__private::response_body::exports::gateway::plugin::response_body_filter::Guest for Exported {
+            fn on_response_body(
+                request: &$crate::__private::imports::gateway::plugin::http::Request,
+                response: &$crate::__private::imports::gateway::plugin::http::Response,
+                body: ::core::result::Result<$crate::__private::imports::gateway::plugin::bodies::Body, $crate::__private::imports::gateway::plugin::bodies::BodyError>,
+            ) -> ::core::result::Result<$crate::__private::imports::gateway::plugin::http::ResponseDecision, ::std::string::String> {
+                INSTANCE.with(|instance| $crate::__private::exports::on_response_body(instance, request, response, body))
+            }
+        }
+
+        #[cfg(target_family = "wasm")]
+        $crate::__private::response_body::__export_response_body!(Exported);
+    };
+    (response_stream, $plugin:ident) => {
+        const _: fn() = || {
+            fn implemented<P: $crate::ResponseStream>() {}
+            implemented::<$plugin>();
+        };
+
+        #[cfg(target_family = "wasm")]
+        impl $crate::__private::response_stream::exports::gateway::plugin::response_stream::Guest for Exported {
+            fn on_response_chunk(
+                chunk: $crate::__private::imports::gateway::plugin::bodies::Chunk,
+            ) -> ::core::result::Result<$crate::__private::imports::gateway::plugin::bodies::ChunkResult, ::std::string::String> {
+                INSTANCE.with(|instance| $crate::__private::exports::on_response_chunk(instance, chunk))
+            }
+        }
+
+        #[cfg(target_family = "wasm")]
+        $crate::__private::response_stream::__export_response_stream!(Exported);
     };
     (observe, $plugin:ident) => {
         const _: fn() = || {
@@ -137,27 +220,6 @@ macro_rules! __export_phase {
         #[cfg(target_family = "wasm")]
         $crate::__private::observe::__export_observe!(Exported);
     };
-    (stream, $plugin:ident) => {
-        const _: fn() = || {
-            fn implemented<P: $crate::streams::ResponseStream>() {}
-            implemented::<$plugin>();
-        };
-
-        #[cfg(target_family = "wasm")]
-        impl $crate::__private::stream::exports::gateway::plugin::response_stream::Guest for Exported {
-            fn on_response_part(
-                part: $crate::__private::stream::exports::gateway::plugin::response_stream::Part,
-            ) -> ::core::result::Result<
-                $crate::__private::stream::exports::gateway::plugin::response_stream::Passage,
-                ::std::string::String,
-            > {
-                INSTANCE.with(|instance| $crate::__private::exports::on_part(instance, part))
-            }
-        }
-
-        #[cfg(target_family = "wasm")]
-        $crate::__private::stream::__export_stream!(Exported);
-    };
     (catalogue, $plugin:ident) => {
         const _: fn() = || {
             fn implemented<P: $crate::Catalogue>() {}
@@ -180,7 +242,7 @@ macro_rules! __export_phase {
         $crate::__private::catalogue::__export_catalogue!(Exported);
     };
     ($phase:ident, $plugin:ident) => {
-        ::core::compile_error!("a phase is one of request, response, stream, observe, catalogue");
+        ::core::compile_error!("expected one of request, request_body, request_stream, response, response_body, response_stream, observe, catalogue");
     };
 }
 

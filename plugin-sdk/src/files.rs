@@ -16,6 +16,7 @@ pub fn get(name: &str) -> Result<Vec<u8>, FileError> {
 
 /// Why a file could not be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum FileError {
     /// No such file, or not granted.
     Denied(String),

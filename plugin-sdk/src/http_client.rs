@@ -73,10 +73,55 @@ impl Call {
     pub fn send(self) -> Result<Reply, CallError> {
         host::send(self)
     }
+
+    /// Sends it without waiting for the response, so that several calls can be in progress at a time: up to 16.
+    ///
+    /// ```
+    /// use plugin_sdk::{Reply, http_client::{Call, CallError}, testkit::TestHost};
+    ///
+    /// let host = TestHost::new();
+    /// host.answer_calls(|call| Ok(Reply::new(200).with_text(&*call.upstream)));
+    /// host.run(|| {
+    ///     let profile = Call::get("profiles", "/anna").start()?;
+    ///     let orders = Call::get("orders", "/?user=anna").start()?;
+    ///     assert_eq!(profile.wait()?.into_text(), "profiles");
+    ///     assert_eq!(orders.wait()?.into_text(), "orders");
+    ///     Ok::<(), CallError>(())
+    /// })
+    /// .unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    pub fn start(self) -> Result<PendingCall, CallError> {
+        host::start(self).map(PendingCall)
+    }
+}
+
+/// A call in progress. Dropping it cancels the call, and so does the end of the phase.
+pub struct PendingCall(host::RawPendingCall);
+
+impl PendingCall {
+    /// Waits for the whole response.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallError`].
+    pub fn wait(self) -> Result<Reply, CallError> {
+        host::wait_for_call(&self.0)
+    }
+}
+
+impl fmt::Debug for PendingCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PendingCall")
+    }
 }
 
 /// Why there is no response.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CallError {
     /// No such upstream, or not granted.
     Denied(String),
@@ -88,6 +133,8 @@ pub enum CallError {
     Unreachable(String),
     /// The response's body is over the gateway's limit for buffered bodies.
     TooLarge,
+    /// Another error; the text says which.
+    Other(String),
 }
 
 impl fmt::Display for CallError {
@@ -98,6 +145,7 @@ impl fmt::Display for CallError {
             Self::Timeout => f.write_str("call timed out"),
             Self::Unreachable(why) => write!(f, "upstream unreachable: {why}"),
             Self::TooLarge => f.write_str("the response to the call is too large"),
+            Self::Other(why) => f.write_str(why),
         }
     }
 }

@@ -14,6 +14,7 @@ mod response;
 mod selection;
 mod span;
 
+pub mod body;
 pub mod cache;
 pub mod clock;
 pub mod credentials;
@@ -29,21 +30,25 @@ pub mod query;
 pub mod secrets;
 pub mod sinks;
 pub mod store;
-pub mod streams;
 pub mod tcp;
 #[cfg(not(target_family = "wasm"))]
 pub mod testkit;
+pub mod upstreams;
 
 pub use schemars;
 pub use serde;
 pub use serde_json;
 
+pub use body::{Body, BodyError};
 pub use config::{ConfigProblem, NoConfig, Pointer, Problems, given};
 pub use edits::{Edit, Edits, RefusedEdit};
-pub use error::{BodyError, EditError, Error};
+pub use error::{EditError, Error};
 pub use outcome::Outcome;
-pub use plugin::{Catalogue, Endpoint, Observer, Phases, Plugin, RequestFilter, ResponseFilter};
-pub use reply::{Decision, Problem, Reply};
+pub use plugin::{
+    Catalogue, Endpoint, Observer, Phases, Plugin, RequestBodyFilter, RequestFilter, RequestStream, ResponseBodyFilter,
+    ResponseFilter, ResponseStream,
+};
+pub use reply::{Decision, Problem, Reply, ResponseDecision};
 pub use request::Request;
 pub use response::Response;
 pub use selection::{Item, Selection, Values};

@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
-/// How an exchange ended, as observers are told.
+/// How an exchange ended, for observers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Outcome {
-    /// Absent when the client left before a response began.
+    /// Absent if the client disconnected before a response began.
     pub status: Option<u16>,
-    /// Why the gateway itself answered or gave up, as in its metrics: `upstream-timeout`, `client-closed`, …
+    /// Why the gateway itself responded or gave up, as in its metrics: `upstream-timeout`, `client-closed`, …
     pub failure: Option<String>,
     /// The name of the upstream that was chosen.
     pub upstream: Option<String>,
-    /// Bytes of the request's body, without framing.
+    /// Body bytes of the request, without framing.
     pub request_bytes: u64,
-    /// Bytes of the response's body, without framing.
+    /// Body bytes of the response, without framing.
     pub response_bytes: u64,
     /// From the head of the request to the last byte of the response.
     pub duration: Duration,
@@ -21,4 +21,8 @@ pub struct Outcome {
     pub upstream_duration: Option<Duration>,
     /// In the request and response phases of all plugins together.
     pub plugins_duration: Duration,
+    /// The last state of the plugin's own [`RequestStream`](crate::RequestStream).
+    pub request_stream_state: Option<Vec<u8>>,
+    /// The last state of the plugin's own [`ResponseStream`](crate::ResponseStream).
+    pub response_stream_state: Option<Vec<u8>>,
 }

@@ -4,7 +4,10 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::{Decision, Error, Outcome, Problems, Request, Response};
+use crate::{
+    Body, BodyError, Decision, Error, Outcome, Problems, Request, Response, ResponseDecision,
+    body::{Chunk, ChunkResult},
+};
 
 /// A plugin: what it is called, how it is configured, and the state of one instance.
 ///
@@ -40,11 +43,11 @@ pub trait Plugin: Sized + 'static {
 /// Phases of an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Phases {
-    /// Before the upstream.
+    /// The request phase, with the bodies of requests.
     pub request: bool,
-    /// With the response.
+    /// The response phase, with the bodies of responses.
     pub response: bool,
-    /// When all is over.
+    /// The completion phase.
     pub completion: bool,
 }
 
@@ -79,31 +82,82 @@ pub struct Endpoint {
     pub about: String,
 }
 
-/// Takes part in the request phase.
+/// Takes part in the request phase. Exported as `request`.
 pub trait RequestFilter: Plugin {
-    /// Called before the upstream is. Answering here ends the request phase: later plugins and the upstream
-    /// see nothing of the request, earlier plugins see the answer in their response phase.
+    /// Called before the upstream is. A response ends the request phase: later plugins and the upstream do not see the request,
+    /// earlier plugins see the response in their response phase.
     ///
     /// # Errors
     ///
-    /// An error says that the plugin itself failed; the route's `on-error` decides what becomes of the request,
-    /// and the text goes to the gateway's log. To turn a client away, answer with [`Decision::Respond`].
+    /// An error says that the plugin itself failed. The route's `on-error` decides what follows, and the text goes to the
+    /// gateway's log. To refuse a request, return [`Decision::Respond`].
     fn on_request(&mut self, request: &Request) -> Result<Decision, Error>;
 }
 
-/// Takes part in the response phase.
-pub trait ResponseFilter: Plugin {
-    /// Called with the upstream's response, with the answer of a later plugin, or with the gateway's own error.
+/// Reads whole request bodies. Exported as `request_body`.
+pub trait RequestBodyFilter: Plugin {
+    /// Called after [`RequestFilter::on_request`] has returned [`Decision::ReadBody`]; or, if the plugin does not export `request`,
+    /// for every request. [`Decision::ReadBody`] is not a valid decision here.
+    ///
+    /// The gateway buffers the body before the call, up to the route's limit, and holds no instance meanwhile. So another instance
+    /// than that of `on_request` may be called; edits that were made there are in effect.
     ///
     /// # Errors
     ///
     /// As in [`RequestFilter::on_request`].
-    fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error>;
+    fn on_request_body(&mut self, request: &Request, body: Result<Body, BodyError>) -> Result<Decision, Error>;
 }
 
-/// Is told how each exchange ended.
+/// Changes request bodies while they pass to the upstream. Exported as `request_stream`.
+pub trait RequestStream: Plugin {
+    /// Called with each chunk, after [`Decision::StreamBody`]. The gateway keeps the state of each body, so keep nothing of it in
+    /// the instance: the next chunk may be given to another one.
+    ///
+    /// # Errors
+    ///
+    /// An error ends the request with an error, and its text goes to the gateway's log.
+    fn on_request_chunk(&mut self, chunk: Chunk) -> Result<ChunkResult, Error>;
+}
+
+/// Takes part in the response phase. Exported as `response`.
+pub trait ResponseFilter: Plugin {
+    /// Called with the upstream's response, the response of a later plugin, or the gateway's own error response.
+    ///
+    /// # Errors
+    ///
+    /// As in [`RequestFilter::on_request`].
+    fn on_response(&mut self, request: &Request, response: &Response) -> Result<ResponseDecision, Error>;
+}
+
+/// Reads whole response bodies. Exported as `response_body`.
+pub trait ResponseBodyFilter: Plugin {
+    /// Called after [`ResponseFilter::on_response`] has returned [`ResponseDecision::ReadBody`]; or, if the plugin does not export
+    /// `response`, for every response. Otherwise as [`RequestBodyFilter::on_request_body`].
+    ///
+    /// # Errors
+    ///
+    /// As in [`RequestFilter::on_request`].
+    fn on_response_body(
+        &mut self,
+        request: &Request,
+        response: &Response,
+        body: Result<Body, BodyError>,
+    ) -> Result<ResponseDecision, Error>;
+}
+
+/// Changes response bodies while they pass to the client. Exported as `response_stream`.
+pub trait ResponseStream: Plugin {
+    /// Called with each chunk, after [`ResponseDecision::StreamBody`], as [`RequestStream::on_request_chunk`].
+    ///
+    /// # Errors
+    ///
+    /// An error aborts the response, and its text goes to the gateway's log.
+    fn on_response_chunk(&mut self, chunk: Chunk) -> Result<ChunkResult, Error>;
+}
+
+/// Takes part in the completion phase. Exported as `observe`.
 pub trait Observer: Plugin {
-    /// Called on every exit: after a response, an error, or when the client has left. Nothing can be changed
-    /// any more, and no client waits. Without a response there is none to show.
+    /// Called once for each exchange, however it ended: a response, an error, or a client that disconnected. Nothing can be changed
+    /// any more, and no client waits.
     fn on_complete(&mut self, request: &Request, response: Option<&Response>, outcome: &Outcome);
 }

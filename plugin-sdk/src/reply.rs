@@ -1,4 +1,4 @@
-//! Answers made by a plugin.
+//! Decisions of a plugin, and responses that it makes.
 
 use std::borrow::Cow;
 
@@ -7,13 +7,33 @@ use serde_json::Value;
 
 use crate::request::text;
 
-/// What a plugin says about a request.
+/// What the request phase decides. All edits that were made before it are in effect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
-    /// On to the next plugin, and after the last to the upstream.
+    /// Continue with the next plugin, and after the last one with the upstream.
     Next,
-    /// Answer the client now.
+    /// Respond to the client now. The plugins before this one still see the response; those after it are not called.
     Respond(Reply),
+    /// Call [`RequestBodyFilter`](crate::RequestBodyFilter) when the whole body has arrived.
+    ReadBody,
+    /// Continue, and pass the body through [`RequestStream`](crate::RequestStream), which gets this state (up to 64 KiB) with the
+    /// first chunk.
+    StreamBody(Vec<u8>),
+    /// Call [`RequestFilter`](crate::RequestFilter) again when the lock that [`Cache::lock`](crate::cache::Cache::lock) found held has
+    /// been released. No instance is held meanwhile.
+    AwaitLock,
+}
+
+/// What the response phase decides. All edits that were made before it are in effect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ResponseDecision {
+    /// Continue with the plugin before, and after the first one with the client.
+    Next,
+    /// Call [`ResponseBodyFilter`](crate::ResponseBodyFilter) when the whole body has arrived.
+    ReadBody,
+    /// Continue, and pass the body through [`ResponseStream`](crate::ResponseStream), which gets this state (up to 64 KiB) with the
+    /// first chunk.
+    StreamBody(Vec<u8>),
 }
 
 impl From<Reply> for Decision {
@@ -28,7 +48,7 @@ impl From<Problem> for Decision {
     }
 }
 
-/// A whole response. `content-length` is the gateway's affair.
+/// A whole response. `content-length` is set by the gateway.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
     /// The status code; a reply to a client has 200 to 599.

@@ -1,6 +1,6 @@
 //! The request, as plugins see it.
 
-use crate::{BodyError, EditError, host, query};
+use crate::{Body, BodyError, EditError, host, query};
 
 /// The request, lent to the plugin for the length of one call.
 ///
@@ -174,25 +174,14 @@ impl Request {
         self.0.trace_parent()
     }
 
-    /// Waits for the whole body. A later call returns the same bytes.
-    ///
-    /// A plugin that calls this, or one of its three siblings, has its route's bodies buffered, up to the
-    /// route's limit. Other plugins' bodies stream past untouched.
+    /// Replaces the body and its trailers, in the request phase. The gateway sets `content-length`. To read the body, return
+    /// [`Decision::ReadBody`](crate::Decision::ReadBody).
     ///
     /// # Errors
     ///
     /// See [`BodyError`].
-    pub fn read_body(&self) -> Result<Vec<u8>, BodyError> {
-        host::read_request_body(&self.0)
-    }
-
-    /// Replaces the body.
-    ///
-    /// # Errors
-    ///
-    /// See [`BodyError`].
-    pub fn replace_body(&self, body: impl AsRef<[u8]>) -> Result<(), BodyError> {
-        host::replace_request_body(&self.0, body.as_ref())
+    pub fn replace_body(&self, body: impl Into<Body>) -> Result<(), BodyError> {
+        host::replace_request_body(&self.0, body.into())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The response, as plugins see it.
 
-use crate::{BodyError, EditError, host, request::text};
+use crate::{Body, BodyError, EditError, host, request::text};
 
 /// The response, lent to the plugin for the length of one call; a handle like [`Request`](crate::Request).
 #[repr(transparent)]
@@ -68,21 +68,13 @@ impl Response {
         host::edited(self.0.remove_header(name))
     }
 
-    /// Waits for the whole body, as [`Request::read_body`](crate::Request::read_body).
+    /// Replaces the body and its trailers, in the response phase. The gateway sets `content-length`. To read the body, return
+    /// [`ResponseDecision::ReadBody`](crate::ResponseDecision::ReadBody).
     ///
     /// # Errors
     ///
     /// See [`BodyError`].
-    pub fn read_body(&self) -> Result<Vec<u8>, BodyError> {
-        host::read_response_body(&self.0)
-    }
-
-    /// Replaces the body.
-    ///
-    /// # Errors
-    ///
-    /// See [`BodyError`].
-    pub fn replace_body(&self, body: impl AsRef<[u8]>) -> Result<(), BodyError> {
-        host::replace_response_body(&self.0, body.as_ref())
+    pub fn replace_body(&self, body: impl Into<Body>) -> Result<(), BodyError> {
+        host::replace_response_body(&self.0, body.into())
     }
 }

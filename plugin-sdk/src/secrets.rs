@@ -15,6 +15,7 @@ pub fn get(name: &str) -> Result<Vec<u8>, SecretError> {
 
 /// Why a secret could not be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SecretError {
     /// No such secret, or not granted, or granted with `use`: such a secret is a [key](crate::crypto::Key) and cannot be read.
     Denied(String),

@@ -15,6 +15,7 @@ pub fn write(sink: &str, line: &[u8]) -> Result<(), SinkError> {
 
 /// Why a line was not written.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SinkError {
     /// No such sink, or not granted.
     Denied(String),

@@ -63,6 +63,27 @@ impl Bucket {
         host::store_increment(&self.0, key, by, ttl.map(millis))
     }
 
+    /// Up to 64 operations that do not depend on each other: they are neither atomic nor in a defined order, and each has a result
+    /// of its own. If the bucket is in Redis, all of them are sent before the first result is waited for.
+    ///
+    /// ```
+    /// use plugin_sdk::{store::{Bucket, Operation, OperationResult}, testkit::TestHost};
+    ///
+    /// TestHost::new().run(|| {
+    ///     let operations = ["a", "b"].map(|key| Operation::Increment { key: key.into(), by: 1, ttl: None });
+    ///     let results = Bucket::new("counts").batch(&operations)?;
+    ///     assert_eq!(results, [Ok(OperationResult::Sum(1)), Ok(OperationResult::Sum(1))]);
+    ///     Ok::<(), plugin_sdk::store::StoreError>(())
+    /// }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub fn batch(&self, operations: &[Operation]) -> Result<Vec<Result<OperationResult, StoreError>>, StoreError> {
+        host::store_batch(&self.0, operations)
+    }
+
     /// One atomic step of the generic cell rate algorithm: takes `cost` units of the key's quota, if they are
     /// there.
     ///
@@ -79,9 +100,53 @@ impl Bucket {
     /// # Errors
     ///
     /// See [`StoreError`].
-    pub fn take_all(&self, group: &str, steps: &[Step], place: Place) -> Result<Vec<Verdict>, StoreError> {
-        host::store_take_all(&self.0, group, steps, place)
+    pub fn take_all(&self, group: &str, steps: &[Step], scope: Scope) -> Result<Vec<Verdict>, StoreError> {
+        host::store_take_all(&self.0, group, steps, scope)
     }
+}
+
+/// One operation of a [batch](Bucket::batch), as the method of the same name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// Reads a value.
+    Get {
+        /// The key.
+        key: String,
+    },
+    /// Sets a value.
+    Set {
+        /// The key.
+        key: String,
+        /// The value.
+        value: Vec<u8>,
+        /// How long it stays.
+        ttl: Option<Duration>,
+    },
+    /// Removes a key.
+    Delete {
+        /// The key.
+        key: String,
+    },
+    /// Adds to a number.
+    Increment {
+        /// The key.
+        key: String,
+        /// What is added.
+        by: i64,
+        /// How long the entry stays, from its creation.
+        ttl: Option<Duration>,
+    },
+}
+
+/// The result of an operation of a [batch](Bucket::batch).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OperationResult {
+    /// Of [`Operation::Get`].
+    Value(Option<Vec<u8>>),
+    /// Of [`Operation::Set`] and [`Operation::Delete`].
+    Done,
+    /// Of [`Operation::Increment`].
+    Sum(i64),
 }
 
 /// One of several steps that are taken together.
@@ -106,12 +171,12 @@ pub enum Counting {
     Sliding,
 }
 
-/// Where it is counted.
+/// Which counts a step applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Place {
-    /// Where the operator put the state: together with other gateways, if it is in Redis.
+pub enum Scope {
+    /// Those of the bucket, wherever it is stored: shared with other gateways, if the state is in Redis.
     Shared,
-    /// In the memory of this gateway alone, such as while the other place is not available.
+    /// Those in the memory of this gateway, for use while the bucket cannot be reached.
     Local,
 }
 
@@ -140,19 +205,19 @@ pub struct Verdict {
     pub retry_after: Duration,
 }
 
-/// Why the store did not do as it was told.
+/// Why an operation on a bucket failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StoreError {
     /// The bucket is not granted.
     Denied(String),
     /// The key is over 1 KiB, the value over 1 MiB, or, for `increment`, the value is not a number.
     TooLarge,
-    /// The store behind the gateway cannot be reached.
+    /// The bucket cannot be reached; the text says why. Always in [`Plugin::new`](crate::Plugin::new), unless the bucket is in the
+    /// gateway's own memory.
     Unavailable(String),
-    /// The answer is on its way: fail, and be called again. Ask the same in the same order then, and do so before you have
-    /// changed anything else. In the completion what was asked for is done, and there is never another answer; in
-    /// [`Plugin::new`](crate::Plugin::new) nothing is.
-    Later,
+    /// Another error; the text says which.
+    Other(String),
 }
 
 impl fmt::Display for StoreError {
@@ -161,7 +226,7 @@ impl fmt::Display for StoreError {
             Self::Denied(why) => write!(f, "store denied: {why}"),
             Self::TooLarge => f.write_str("key or value too large for the store, or not a number"),
             Self::Unavailable(why) => write!(f, "store unavailable: {why}"),
-            Self::Later => f.write_str("the store's answer is on its way"),
+            Self::Other(why) => f.write_str(why),
         }
     }
 }

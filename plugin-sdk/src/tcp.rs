@@ -1,158 +1,132 @@
-//! Conversations with upstreams of TCP that the operator granted by name (`tcp://` and `tls://` endpoints), in a protocol that
-//! the plugin speaks itself. In the request phase, one at a time.
+//! Connections to upstreams with TCP endpoints (`tcp://`, `tls://`) that the operator granted by name, for protocols that the
+//! plugin implements itself.
 //!
-//! Nothing here waits, and a plugin that talks costs no more than another: [`send`] puts a message on its way, the phase fails,
-//! and is called again when there is news, which [`receive`] has. So look there first.
+//! The gateway pools the connections. A call has up to 16 connections at a time. Those that it does not release are closed when it
+//! returns.
 //!
 //! ```
-//! use plugin_sdk::{Decision, Error, Reply, Request, tcp::{self, Message}};
+//! use plugin_sdk::{tcp::{self, Message}, testkit::TestHost};
 //!
-//! /// Asks a service that answers each line with a line.
-//! fn on_request(request: &Request) -> Result<Decision, Error> {
-//!     let Some(answer) = tcp::receive(request)? else {
-//!         let message = Message::new("lines", "PING\r\n").with_wants(1);
-//!         return Err(tcp::send(request, message)?.into());
-//!     };
-//!     if !answer.bytes.ends_with(b"\n") {
-//!         return Err(tcp::await_more(request, answer.bytes.len() + 1)?.into());
+//! let host = TestHost::new();
+//! host.answer_messages(|_| Ok(b"PONG\r\n".to_vec()));
+//! host.run(|| {
+//!     let connection = tcp::send(Message::new("lines", "PING\r\n").with_min_bytes(1))?;
+//!     let mut line = Vec::new();
+//!     while !line.ends_with(b"\n") {
+//!         line.extend(connection.receive(1)?);
 //!     }
-//!     tcp::finish(request);
-//!     Ok(Reply::new(200).with_body("text/plain", answer.bytes).into())
-//! }
+//!     connection.release();
+//!     assert_eq!(line, b"PONG\r\n");
+//!     Ok::<(), tcp::TcpError>(())
+//! })
+//! .unwrap();
 //! ```
 
 use std::{fmt, time::Duration};
 
-use crate::{Request, host};
+use crate::host;
 
-/// What begins a conversation.
+/// A message, which begins to use a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// The name of an upstream in the gateway's configuration, with endpoints of TCP.
+    /// The name of an upstream in the gateway's configuration, with TCP endpoints.
     pub upstream: String,
-    /// What is sent.
+    /// The bytes that are sent.
     pub bytes: Vec<u8>,
-    /// The phase is called again when so many bytes of the answer are there; with 0, when the message was sent.
-    pub wants: usize,
-    /// For all of the conversation, of which whole milliseconds count; the gateway has a limit of its own, of a minute.
+    /// [`send`] returns when at least this many bytes of the answer have arrived; with 0, when the message was sent.
+    pub min_bytes: usize,
+    /// For all that happens on the connection until it is released, in whole milliseconds. The gateway's own limit is one minute.
     pub timeout: Duration,
-    /// It may be sent twice: once more if a connection that was kept turns out to be closed.
+    /// The message may be sent a second time, if a pooled connection turns out to be closed.
     pub repeatable: bool,
-    /// Comes with the answer. 64 KiB at most.
-    pub memo: Vec<u8>,
 }
 
 impl Message {
-    /// A message that wants no answer, may take five seconds and is not sent twice.
+    /// A message with a time limit of five seconds that is not sent a second time.
     pub fn new(upstream: &str, bytes: impl Into<Vec<u8>>) -> Self {
         Self {
             upstream: upstream.to_owned(),
             bytes: bytes.into(),
-            wants: 0,
+            min_bytes: 0,
             timeout: Duration::from_secs(5),
             repeatable: false,
-            memo: Vec::new(),
         }
     }
 
-    /// Sets how many bytes of an answer there must be.
+    /// Sets how many bytes of the answer have to arrive before [`send`] returns.
     #[must_use]
-    pub fn with_wants(mut self, bytes: usize) -> Self {
-        self.wants = bytes;
+    pub fn with_min_bytes(mut self, bytes: usize) -> Self {
+        self.min_bytes = bytes;
         self
     }
 
-    /// Sets how long the conversation may take.
+    /// Sets the time limit.
     #[must_use]
     pub fn with_timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Sets whether it may be sent twice.
+    /// Sets whether the message may be sent a second time.
     #[must_use]
     pub fn with_repeatable(mut self, repeatable: bool) -> Self {
         self.repeatable = repeatable;
         self
     }
+}
 
-    /// Sets what comes with the answer.
-    #[must_use]
-    pub fn with_memo(mut self, memo: impl Into<Vec<u8>>) -> Self {
-        self.memo = memo.into();
-        self
+/// A connection on which a message was sent. Dropping it closes the connection.
+pub struct Connection(host::RawConnection);
+
+/// Sends a message on a pooled or new connection and waits for the answer to begin.
+///
+/// # Errors
+///
+/// See [`TcpError`].
+pub fn send(message: Message) -> Result<Connection, TcpError> {
+    host::tcp_send(message).map(Connection)
+}
+
+impl Connection {
+    /// Waits until at least this many bytes have arrived that were not returned before, and returns all that have.
+    ///
+    /// # Errors
+    ///
+    /// See [`TcpError`].
+    pub fn receive(&self, min_bytes: usize) -> Result<Vec<u8>, TcpError> {
+        host::tcp_receive(&self.0, u32::try_from(min_bytes).unwrap_or(u32::MAX))
+    }
+
+    /// Returns the connection to the pool. Call this only if the answer is complete.
+    pub fn release(self) {
+        host::tcp_release(self.0);
     }
 }
 
-/// What has come.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Answer {
-    /// The message's.
-    pub memo: Vec<u8>,
-    /// All that has come since the message was sent: as much as was wanted, or more.
-    pub bytes: Vec<u8>,
-}
-
-/// What is wanted is on its way: fail with this, and be called again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OnItsWay(());
-
-/// Begins a conversation, on a connection that was kept or a new one, and ends one that there was. Do so before you have
-/// changed anything, and fail then.
-///
-/// # Errors
-///
-/// See [`TcpError`].
-pub fn send(request: &Request, message: Message) -> Result<OnItsWay, TcpError> {
-    host::tcp_send(&request.0, message).map(|()| OnItsWay(()))
-}
-
-/// What has come; none if nothing was sent.
-///
-/// # Errors
-///
-/// See [`TcpError`].
-pub fn receive(request: &Request) -> Result<Option<Answer>, TcpError> {
-    host::tcp_receive(&request.0)
-}
-
-/// Waits until so many bytes have come, from the first one on, and for at least one that is new.
-///
-/// # Errors
-///
-/// See [`TcpError`].
-pub fn await_more(request: &Request, wants: usize) -> Result<OnItsWay, TcpError> {
-    host::tcp_await_more(&request.0, u32::try_from(wants).unwrap_or(u32::MAX)).map(|()| OnItsWay(()))
-}
-
-/// All that belongs to the conversation was received, so its connection is good for another one. Without this it is closed.
-pub fn finish(request: &Request) {
-    host::tcp_finish(&request.0);
-}
-
-impl fmt::Display for OnItsWay {
+impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the answer is on its way")
+        f.write_str("Connection")
     }
 }
-
-impl std::error::Error for OnItsWay {}
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TcpError {
-    /// No such upstream, not granted, or not of TCP; the text names it.
+    /// No such upstream, not granted, or without TCP endpoints; the text names it.
     Denied(String),
-    /// Nothing more came in time.
+    /// The time limit of the connection is over.
     Timeout,
-    /// Nobody could be reached, or there is no room for another conversation; the text says why. Nothing was sent.
+    /// No endpoint could be connected to, or the upstream's limits are reached; the text says why. Nothing was sent.
     Unreachable(String),
-    /// The connection ended before all was there that was wanted; the text says how.
+    /// The connection ended before enough bytes had arrived; the text says how.
     Closed(String),
-    /// More is wanted, or was to be sent, than the route's limit for bodies that plugins read.
+    /// More bytes were to be sent or received than the route's limit for buffered bodies.
     TooLarge(u64),
-    /// Not in this phase, or there is no conversation.
+    /// Not within a request, or too many connections.
     Unavailable,
+    /// Another error; the text says which.
+    Other(String),
 }
 
 impl fmt::Display for TcpError {
@@ -166,7 +140,8 @@ impl fmt::Display for TcpError {
             Self::Unreachable(why) => write!(f, "the service could not be reached: {why}"),
             Self::Closed(how) => write!(f, "the connection ended: {how}"),
             Self::TooLarge(limit) => write!(f, "the message is over the limit of {limit} bytes"),
-            Self::Unavailable => f.write_str("there is no conversation in this phase"),
+            Self::Unavailable => f.write_str("no connection outside a request, and up to 16 in a call"),
+            Self::Other(why) => f.write_str(why),
         }
     }
 }

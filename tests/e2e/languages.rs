@@ -94,8 +94,11 @@ async fn serving(folder: &Path, component: &Path, time: &str) -> (Process, std::
     let upstream = Upstream::serving(|request| async move {
         let (head, body) = request.into_parts();
         let is_same = head.headers.get("x-given").is_some_and(|given| head.headers.get("x-copy") == Some(given));
-        let length = body.collect().await.map_or(0, |body| body.to_bytes().len());
-        http::Response::new(full(format!("same: {is_same}, length: {length}")))
+        let Ok(body) = body.collect().await else { return http::Response::new(full("the body is not whole")) };
+        let trailer = body.trailers().and_then(|trailers| trailers.get("x-end")).map(http::HeaderValue::as_bytes);
+        let trailer = trailer.map_or(String::new(), |value| format!(", trailer: {}", String::from_utf8_lossy(value)));
+        let length = body.to_bytes().len();
+        http::Response::new(full(format!("same: {is_same}, length: {length}{trailer}")))
     })
     .await;
     let yaml = format!(
@@ -162,6 +165,28 @@ async fn random_numbers_are_never_the_same(folder: &Path, component: &Path) {
     }
     let different: std::collections::BTreeSet<_> = seen.iter().collect();
     assert_eq!(different.len(), seen.len(), "{seen:?}");
+}
+
+/// The SDKs' rule for a body that cannot be read, and what comes after a body.
+async fn bodies_are_refused_when_too_large_and_keep_their_trailers(folder: &Path, component: &Path) {
+    let (gateway, address, _upstream) = serving(folder, component, "5s").await;
+    // Chunked, so the gateway cannot tell in advance that it is too large.
+    let body = format!("{:x}\r\n{}\r\n0\r\n\r\n", (1 << 20) + 1, "a".repeat((1 << 20) + 1));
+    let head = "POST /body HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
+    let refused = raw::exchange(address, &[head.as_bytes(), body.as_bytes()].concat()).await;
+    assert!(refused.starts_with("HTTP/1.1 413 "), "{refused}\n{}", gateway.log());
+    assert!(refused.ends_with(r#""detail":"the request body is larger than 1048576 bytes"}"#), "{refused}");
+
+    for path in ["/body", "/chunks"] {
+        let sent = format!(
+            "POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\ntrailer: x-end\r\n\r\n\
+             4\r\nbody\r\n0\r\nx-end: over\r\n\r\n"
+        );
+        let told = raw::exchange(address, sent.as_bytes()).await;
+        // The response comes in groups of four as well.
+        let told = told.replace("][", "");
+        assert!(told.contains("trailer: over"), "{path}: {told}\n{}", gateway.log());
+    }
 }
 
 /// The largest body that the gateway buffers by default. A loop over its bytes would take longer than this.
@@ -232,6 +257,7 @@ async fn the_sdk_of_typescript_does_what_it_offers() {
 
     let (folder, component) = (copied.folder.path(), Path::new(component));
     bytes_that_are_no_text_do_no_harm(folder, component).await;
+    bodies_are_refused_when_too_large_and_keep_their_trailers(folder, component).await;
     random_numbers_are_never_the_same(folder, component).await;
     a_body_of_a_mebibyte_is_read_and_replaced(folder, component).await;
 }
@@ -240,6 +266,7 @@ async fn the_sdk_of_typescript_does_what_it_offers() {
 async fn the_sdk_of_python_does_what_it_offers() {
     let (copied, component) = sdk_does_what_it_offers("python").await;
     bytes_that_are_no_text_do_no_harm(copied.folder.path(), &component).await;
+    bodies_are_refused_when_too_large_and_keep_their_trailers(copied.folder.path(), &component).await;
     random_numbers_are_never_the_same(copied.folder.path(), &component).await;
     is_compiled_once_while_others_are_served(copied.folder.path(), &component).await;
 }
@@ -309,6 +336,7 @@ routes:
 async fn the_sdk_of_go_does_what_it_offers_as_long_as_one_calls_it() {
     let (copied, component) = sdk_does_what_it_offers("go").await;
     bytes_that_are_no_text_do_no_harm(copied.folder.path(), &component).await;
+    bodies_are_refused_when_too_large_and_keep_their_trailers(copied.folder.path(), &component).await;
     random_numbers_are_never_the_same(copied.folder.path(), &component).await;
     let cases = format!("{ROOT}/tests/languages/cases.yaml");
     let component = component.to_str().expect("UTF-8");
@@ -326,6 +354,7 @@ async fn the_sdk_of_go_does_what_it_offers_as_long_as_one_calls_it() {
 async fn the_sdk_of_c_does_what_it_offers() {
     let (copied, component) = sdk_does_what_it_offers("c").await;
     bytes_that_are_no_text_do_no_harm(copied.folder.path(), &component).await;
+    bodies_are_refused_when_too_large_and_keep_their_trailers(copied.folder.path(), &component).await;
 }
 
 /// It would do nothing, and let everything pass.
@@ -339,7 +368,8 @@ async fn a_phase_in_javascript_that_is_async_is_refused_before_it_serves() {
         ("async onResponse(request, response) { response.status = 500 }", true),
         ("*onResponse(request, response) { response.status = 500 }", true),
         ("async onComplete() {}", true),
-        ("onResponse(request, response) { response.status = 500 }", false),
+        ("async onRequestBodyError() {}", true),
+        ("helper: async () => {}", false),
     ] {
         fs::write(&source, with(phase)).expect("a file");
         let component = copied.build().await;
@@ -349,6 +379,95 @@ async fn a_phase_in_javascript_that_is_async_is_refused_before_it_serves() {
         assert_eq!(inspected.code, if is_refused { 3 } else { 0 }, "{phase}: {}{}", inspected.stdout, inspected.stderr);
         assert_eq!(inspected.stderr.contains("must not be async or a generator"), is_refused, "{}", inspected.stderr);
     }
+}
+
+/// Neither does anything otherwise, silently: a handler that `plugin.yaml` does not export, and an export without a handler.
+async fn handlers_and_exports_are_compared(language: &str, edits: &[(&str, &str, &str)], problems: [&str; 2]) {
+    let copied = Copied::of(&format!("examples/plugins/hello-{language}"));
+    for (file, from, to) in edits {
+        let file = copied.project.join(file);
+        let text = fs::read_to_string(&file).expect("a file");
+        assert!(text.contains(from), "{text}");
+        fs::write(&file, text.replacen(from, to, 1)).expect("a file");
+    }
+    let built = run_long(&copied.project, ["plugin", "build"]).await;
+    let mut told = format!("{}{}", built.stdout, built.stderr);
+    if built.code == 0 {
+        let component = copied.project.join("build/hello.wasm");
+        let component = component.to_str().expect("UTF-8");
+        let inspected =
+            run_long(&copied.project, ["plugin", "inspect", component, "--config", "{ keys: { a: anna } }"]).await;
+        assert_eq!(inspected.code, 3, "{}{}", inspected.stdout, inspected.stderr);
+        told = inspected.stderr;
+    }
+    for problem in problems {
+        assert!(told.contains(problem), "{told}");
+    }
+}
+
+const OBSERVER_TOO: (&str, &str, &str) =
+    ("plugin.yaml", "exports: [request-filter]", "exports: [request-filter, observer]");
+
+#[tokio::test]
+async fn a_handler_in_go_and_its_export_are_missed_by_name() {
+    let handler = "func (h *Hello) OnRequestBody(gateway.Request, gateway.Body) (gateway.Decision, error) {\n\treturn nil, nil\n}\n\nfunc main()";
+    let edits = [OBSERVER_TOO, ("hello.go", "func main()", handler)];
+    let problems = [
+        "OnRequestBody is defined, but plugin.yaml does not export request-body-filter",
+        "plugin.yaml exports observer, but OnComplete is not defined",
+    ];
+    handlers_and_exports_are_compared("go", &edits, problems).await;
+
+    let edits = [(
+        "hello.go",
+        "func main()",
+        "func (h *Hello) OnResponse(gateway.Request) error {\n\treturn nil\n}\n\nfunc main()",
+    )];
+    let problem = "OnResponse does not have the signature that the documentation of the package gives";
+    handlers_and_exports_are_compared("go", &edits, [problem; 2]).await;
+}
+
+#[tokio::test]
+async fn a_handler_in_c_and_its_export_are_missed_by_name() {
+    let handler = "gw_decision gw_on_request_body(gw_request request, gw_body body) {\n    (void)request, (void)body;\n    return GW_NEXT;\n}\n\ngw_decision gw_on_request(";
+    let edits = [OBSERVER_TOO, ("hello.c", "gw_decision gw_on_request(", handler)];
+    let problems = [
+        "gw_on_request_body is defined, but plugin.yaml does not export request-body-filter",
+        "plugin.yaml exports observer, but gw_on_complete is not defined",
+    ];
+    handlers_and_exports_are_compared("c", &edits, problems).await;
+}
+
+#[tokio::test]
+async fn a_handler_in_python_and_its_export_are_missed_by_name() {
+    let handler = "    def on_request_body(self, request, body):\n        return None\n\n    def on_request(";
+    let edits = [OBSERVER_TOO, ("hello.py", "    def on_request(", handler)];
+    let problems = [
+        "on_request_body is defined, but plugin.yaml does not export request-body-filter",
+        "plugin.yaml exports observer, but on_complete is not defined",
+    ];
+    handlers_and_exports_are_compared("python", &edits, problems).await;
+}
+
+#[tokio::test]
+async fn a_handler_in_javascript_and_its_export_are_missed_by_name() {
+    let edits = [
+        OBSERVER_TOO,
+        ("hello.js", "requestFilter }", "requestFilter, observer }"),
+        ("hello.js", "onRequest(", "onRequestBody() {},\n      onRequest("),
+    ];
+    let problems = [
+        "onRequestBody is defined, but the module does not export requestBodyFilter",
+        "the module exports observer, but onComplete is not defined",
+    ];
+    handlers_and_exports_are_compared("javascript", &edits, problems).await;
+
+    // The tool that makes the component would leave out what the world does not have.
+    let edits = [("hello.js", "requestFilter }", "requestFilter, observer }")];
+    let problem = "the module exports observer, but `exports` in plugin.yaml does not name observer";
+    handlers_and_exports_are_compared("javascript", &edits, [problem; 2]).await;
+    let problem = "`exports` in plugin.yaml names observer, but the module does not export observer";
+    handlers_and_exports_are_compared("javascript", &[OBSERVER_TOO], [problem; 2]).await;
 }
 
 #[tokio::test]

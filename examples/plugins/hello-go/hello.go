@@ -23,7 +23,7 @@ func init() {
 	})
 }
 
-func (h *Hello) OnRequest(request gateway.Request) (*gateway.Reply, error) {
+func (h *Hello) OnRequest(request gateway.Request) (gateway.Decision, error) {
 	key, _ := request.Header("x-api-key")
 	name, known := h.names[key]
 	if !known {

@@ -19,19 +19,23 @@ pub const INTERFACE: &str = concat!(
     "\n",
     include_str!("../../../wit/0.2/lifecycle.wit"),
     "\n",
-    include_str!("../../../wit/0.2/attendance.wit"),
+    include_str!("../../../wit/0.2/active-phases.wit"),
     "\n",
     include_str!("../../../wit/0.2/catalogue.wit"),
     "\n",
     include_str!("../../../wit/0.2/request-filter.wit"),
     "\n",
+    include_str!("../../../wit/0.2/request-body-filter.wit"),
+    "\n",
+    include_str!("../../../wit/0.2/request-stream.wit"),
+    "\n",
     include_str!("../../../wit/0.2/response-filter.wit"),
+    "\n",
+    include_str!("../../../wit/0.2/response-body-filter.wit"),
     "\n",
     include_str!("../../../wit/0.2/observer.wit"),
     "\n",
     include_str!("../../../wit/0.2/bodies.wit"),
-    "\n",
-    include_str!("../../../wit/0.2/streams.wit"),
     "\n",
     include_str!("../../../wit/0.2/response-stream.wit"),
     "\n",
@@ -44,6 +48,8 @@ pub const INTERFACE: &str = concat!(
     include_str!("../../../wit/0.2/store.wit"),
     "\n",
     include_str!("../../../wit/0.2/http-client.wit"),
+    "\n",
+    include_str!("../../../wit/0.2/upstreams.wit"),
     "\n",
     include_str!("../../../wit/0.2/tcp.wit"),
     "\n",
@@ -60,6 +66,20 @@ pub const INTERFACE: &str = concat!(
 );
 /// What the world of a project is called.
 const WORLD: &str = "project";
+
+/// The phases that a component can export. The SDKs for Go and C get a bit for each, in this order, with the import `exports` of
+/// the module `gateway-project`, and compare them with the handlers that the plugin has.
+const PHASES: [&str; 7] = [
+    "request-filter",
+    "request-body-filter",
+    "request-stream",
+    "response-filter",
+    "response-body-filter",
+    "response-stream",
+    "observer",
+];
+/// The module whose import `exports` is answered when a component is made.
+const PROJECT_MODULE: &str = "gateway-project";
 
 /// Randomness, in the version that componentize-qjs has. Its engine's own seed is part of the snapshot that a component is, so the
 /// SDK for JavaScript asks the gateway.
@@ -133,7 +153,7 @@ pub fn wit(exports: &[String], imports: &[String], owned: bool) -> Result<String
     }
     let mut interface = INTERFACE.to_owned();
     if owned {
-        for phase in ["on-request", "on-response", "on-complete"] {
+        for phase in ["on-request", "on-request-body", "on-response", "on-response-body", "on-complete"] {
             let line = INTERFACE.lines().find(|line| line.trim_start().starts_with(&format!("{phase}: func")));
             let line = line.unwrap_or_default();
             let own = line.replace("borrow<request>", "request").replace("borrow<response>", "response");
@@ -154,14 +174,46 @@ pub fn component(module: &[u8], wit: &str) -> Result<Vec<u8>, ComponentError> {
     let world = resolve.select_world(&[package], Some(WORLD)).map_err(ComponentError::World)?;
     let mut module = module.to_vec();
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).map_err(ComponentError::Module)?;
+    let exported = |phase: &str| {
+        let named = |key: &wit_parser::WorldKey| resolve.name_world_key(key).contains(&format!("/{phase}@"));
+        resolve.worlds[world].exports.keys().any(named)
+    };
+    let project = project_module(PHASES.map(exported));
     ComponentEncoder::default()
         .validate(true)
         .module(&module)
         .and_then(|encoder| {
             encoder.adapter(WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER)
         })
+        .and_then(|encoder| encoder.adapter(PROJECT_MODULE, &project))
         .and_then(|encoder| encoder.encode())
         .map_err(ComponentError::Module)
+}
+
+/// A module with the function `exports`, which returns a bit for each of the phases that are exported.
+fn project_module(exported: [bool; PHASES.len()]) -> Vec<u8> {
+    let bits = exported.iter().enumerate().fold(0u8, |bits, (index, is)| bits | u8::from(*is) << index);
+    let mut module = b"\0asm\x01\0\0\0".to_vec();
+    // A type `func() -> i32`, a function of this type, and its name.
+    module.extend([1, 5, 1, 0x60, 0, 1, 0x7f]);
+    module.extend([3, 2, 1, 0]);
+    module.extend([7, 11, 1, 7]);
+    module.extend(b"exports");
+    module.extend([0, 0]);
+    // Its code: `i32.const` with a number of two bytes (LEB128), because bit 6 of a single one is the sign.
+    module.extend([10, 7, 1, 5, 0, 0x41, bits | 0x80, 0, 0x0b]);
+    module
+}
+
+/// The phases that a module of JavaScript exports, by the marks that its SDK leaves in the memory that the component begins with;
+/// nothing if there are none, such as without the SDK. The tool that makes the component compares nothing: an export of the module
+/// that the world does not have is never called, and an export of the world that the module does not have fails when it is called.
+pub fn marked_phases(component: &[u8]) -> Vec<&'static str> {
+    let marked = |phase: &&str| {
+        let mark = format!("gateway-plugin exports {phase};");
+        component.windows(mark.len()).any(|bytes| bytes == mark.as_bytes())
+    };
+    PHASES.into_iter().filter(marked).collect()
 }
 
 /// A core module without the sections that only tell about its sources. What is not a module is rejected by
@@ -230,7 +282,9 @@ mod tests {
         assert!(wit.contains("on-request: func(request: request) ->"), "{wit}");
         assert!(wit.contains("on-response: func(request: request, response: response) ->"), "{wit}");
         assert!(wit.contains("on-complete: func(request: request, response: option<response>,"), "{wit}");
-        assert!(wit.contains("read-request: func(request: borrow<request>)"), "{wit}");
+        assert!(wit.contains("on-request-body: func(request: request, body:"), "{wit}");
+        assert!(wit.contains("on-response-body: func(request: request, response: response, body:"), "{wit}");
+        assert!(wit.contains("replace-request: func(request: borrow<request>,"), "{wit}");
         let mut resolve = Resolve::default();
         let package = resolve.push_str("plugin.wit", &wit).unwrap();
         assert!(resolve.select_world(&[package], Some(WORLD)).is_ok(), "with the package that it brings along");
@@ -284,6 +338,36 @@ mod tests {
             assert!(std::fs::read(&file).is_ok_and(|there| there == made), "{name} is another one: see above");
         }
     }
+
+    #[test]
+    fn a_module_can_ask_which_phases_are_exported() {
+        let core = wat::parse_str(ASKING).unwrap();
+        // `i32.const`, the number as the encoder writes it, `end`.
+        let cases: [(&[&str], &[u8]); 2] =
+            [(&["request-filter"], &[0x41, 0x01, 0x0b]), (&["request-filter", "observer"], &[0x41, 0xc1, 0x00, 0x0b])];
+        for (exports, code) in cases {
+            let made = component(&core, &wit(&names(exports), &[], false).unwrap()).unwrap();
+            assert!(made.windows(code.len()).any(|bytes| bytes == code), "{exports:?}");
+        }
+    }
+
+    #[test]
+    fn the_marks_of_the_sdk_for_javascript_are_found() {
+        let component =
+            b"\0gateway-plugin exports response-filter;\0gateway-plugin exports observer;gateway-plugin exports x;";
+        assert_eq!(marked_phases(component), ["response-filter", "observer"]);
+        assert!(marked_phases(b"gateway-plugin exports ").is_empty());
+    }
+
+    const ASKING: &str = r#"(module
+      (import "gateway-project" "exports" (func $exports (result i32)))
+      (import "gateway:plugin/http@0.2.0" "[resource-drop]request" (func (param i32)))
+      (memory (export "memory") 1)
+      (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (call $exports))
+      (func (export "gateway:plugin/lifecycle@0.2.0#describe") (result i32) (call $exports))
+      (func (export "gateway:plugin/lifecycle@0.2.0#configure") (param i32 i32) (result i32) (call $exports))
+      (func (export "gateway:plugin/request-filter@0.2.0#on-request") (param i32) (result i32) (call $exports))
+      (func (export "gateway:plugin/observer@0.2.0#on-complete") (param i32)))"#;
 
     #[test]
     fn a_module_without_what_the_world_exports_is_refused() {

@@ -40,7 +40,7 @@ pub enum LockError {
         /// Where the file is.
         file: PathBuf,
     },
-    /// The plugin imports or is granted more than it has.
+    /// The plugin uses or is granted more than it has.
     #[error("plugin `{plugin}` {}, which is not approved: {}", more.join(" and "), cure(file))]
     MoreThanApproved {
         /// Its name.
@@ -88,7 +88,7 @@ pub struct Entry {
     pub component: String,
     pub sha256: String,
     #[serde(default)]
-    pub imports: BTreeSet<String>,
+    pub interfaces: BTreeSet<String>,
     #[serde(default)]
     pub grants: BTreeMap<String, BTreeSet<String>>,
 }
@@ -100,8 +100,8 @@ struct Typed {
 }
 
 impl Entry {
-    /// What a plugin is now, with what its component imports. `None` for a standard plugin, which comes with the gateway.
-    pub fn of<'a>(plugin: &Plugin, sha256: &str, imports: impl Iterator<Item = &'a String>) -> Option<Self> {
+    /// What a plugin is now, with the interfaces that its component uses. `None` for a standard plugin, which comes with the gateway.
+    pub fn of<'a>(plugin: &Plugin, sha256: &str, interfaces: impl Iterator<Item = &'a String>) -> Option<Self> {
         let component = match &plugin.component {
             ComponentSource::Builtin(_) => return None,
             ComponentSource::File(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
@@ -112,7 +112,7 @@ impl Entry {
             component,
             sha256: sha256.to_owned(),
             // Another version of an interface can do nothing more.
-            imports: imports.filter_map(|name| name.split('@').next()).map(str::to_owned).collect(),
+            interfaces: interfaces.filter_map(|name| name.split('@').next()).map(str::to_owned).collect(),
             grants: granted(&plugin.grants),
         })
     }
@@ -120,7 +120,7 @@ impl Entry {
     /// What it has that the other one has not, for people.
     pub fn beyond(&self, other: &Self) -> Vec<String> {
         let mut more: Vec<String> =
-            self.imports.difference(&other.imports).map(|import| format!("imports {import}")).collect();
+            self.interfaces.difference(&other.interfaces).map(|interface| format!("uses {interface}")).collect();
         let none = BTreeSet::new();
         for (kind, names) in &self.grants {
             let of = |kind: &str| other.grants.get(kind).unwrap_or(&none);
@@ -234,7 +234,7 @@ pub fn written(entries: &BTreeMap<String, Entry>) -> String {
         let _ = writeln!(text, "  {}:", quoted(name));
         let _ = writeln!(text, "    component: {}", quoted(&entry.component));
         let _ = writeln!(text, "    sha256: {}", quoted(&entry.sha256));
-        let _ = writeln!(text, "    imports: [{}]", list(&entry.imports));
+        let _ = writeln!(text, "    interfaces: [{}]", list(&entry.interfaces));
         let grants = entry.grants.iter().map(|(kind, names)| format!("{kind}: [{}]", list(names)));
         let _ = writeln!(text, "    grants: {{ {} }}", grants.collect::<Vec<_>>().join(", "));
     }
@@ -248,7 +248,7 @@ mod tests {
     fn entry(imports: &[&str], store: &[&str]) -> Entry {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();
         let grants = if store.is_empty() { BTreeMap::new() } else { [("store".to_owned(), names(store))].into() };
-        Entry { component: "a \"b\": c".to_owned(), sha256: "ab".repeat(32), imports: names(imports), grants }
+        Entry { component: "a \"b\": c".to_owned(), sha256: "ab".repeat(32), interfaces: names(imports), grants }
     }
 
     #[test]
@@ -277,7 +277,7 @@ mod tests {
         let before = entry(&["http", "log"], &["visits"]);
         assert_eq!(entry(&["http"], &[]).beyond(&before), [""; 0]);
         let more = entry(&["http", "store"], &["visits", "sums"]).beyond(&before);
-        assert_eq!(more, ["imports store", "is granted `sums` of store"]);
+        assert_eq!(more, ["uses store", "is granted `sums` of store"]);
     }
 
     #[test]

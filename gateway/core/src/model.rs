@@ -230,7 +230,8 @@ pub struct PluginLimits {
     /// Running time of one call; waiting for the network, or for a processor, does not count.
     #[serde(with = "HumanDuration::<1, MINUTE>")]
     pub time: Duration,
-    /// Instances for each configuration of the plugin.
+    /// Instances for each configuration of the plugin, and so how many of its calls can wait at a time for an upstream, for Redis or
+    /// for a password. As many again wait for an instance.
     #[schemars(range(min = 1, max = 65_536))]
     pub instances: usize,
     /// Calls after which an instance is replaced; 0 for never.
@@ -239,7 +240,7 @@ pub struct PluginLimits {
 
 impl Default for PluginLimits {
     fn default() -> Self {
-        Self { memory: 64 << 20, time: Duration::from_millis(50), instances: 256, max_calls: 1_000_000 }
+        Self { memory: 64 << 20, time: Duration::from_millis(50), instances: 1024, max_calls: 1_000_000 }
     }
 }
 

@@ -27,7 +27,13 @@ impl Alone {
     ///
     /// The stage failed.
     pub async fn request(&self, slot: &mut ExchangeSlot) -> Result<Decision, StageFailure> {
-        self.run(&OnRequest, slot).await.map(|decision| decision.unwrap_or(Decision::Next))
+        Ok(match self.run(&OnRequest, slot).await?.unwrap_or(Decision::Next) {
+            Decision::Filter(filter) => {
+                slot.filter_request_body(|body| filter(body, self.entry.calls(&self.scope).clone()));
+                Decision::Next
+            }
+            decision => decision,
+        })
     }
 
     /// Runs the response phase.

@@ -84,6 +84,15 @@ impl Exchange {
         Ok(())
     }
 
+    /// Has the request's body pass through something, so that its length is not known any more. A request without a body stays one.
+    pub(super) fn filter_request_body(&mut self, filter: impl FnOnce(Body) -> Body) {
+        if matches!(self.request_body, Body::Empty) {
+            return;
+        }
+        self.request.headers.remove(header::CONTENT_LENGTH);
+        self.request_body = filter(std::mem::take(&mut self.request_body));
+    }
+
     /// Has the response's body pass through something, so that its length is not known any more.
     pub(super) fn filter_response_body(&mut self, filter: impl FnOnce(Body) -> Body) {
         if let Some(head) = &mut self.response {
@@ -100,6 +109,17 @@ impl Exchange {
         if let Some(before) = self.before() {
             before.response_body.get_or_insert(old);
         }
+        Ok(())
+    }
+
+    /// Sends the request to another upstream than the route's; possible in the request phase, where the route leads to upstreams.
+    pub fn select_upstream(&mut self, name: &str) -> Result<(), EditError> {
+        if self.phase != Phase::Request || self.upstream.is_none() {
+            return Err(EditError::Forbidden);
+        }
+        self.before();
+        self.upstream = Some(name.into());
+        self.is_upstream_selected = true;
         Ok(())
     }
 

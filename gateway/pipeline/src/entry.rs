@@ -21,8 +21,6 @@ pub struct Entry {
     /// The exchange goes on as if the stage were not there, but without values of the client's in headers that are the
     /// stage's.
     skip_on_error: bool,
-    /// Its edits may have to be undone.
-    is_transactional: bool,
     /// The headers that it has set or removed so far, where its failures are skipped.
     learned: RefCell<OwnedHeaders>,
     /// Found when it is first needed: most routes of a large configuration have no requests.
@@ -39,8 +37,7 @@ pub struct Scope {
 
 impl Entry {
     pub fn new(stage: Rc<dyn Stage>, skip_on_error: bool) -> Self {
-        let is_transactional = skip_on_error || stage.gives_way();
-        Self { stage, skip_on_error, is_transactional, learned: RefCell::default(), calls: OnceCell::new() }
+        Self { stage, skip_on_error, learned: RefCell::default(), calls: OnceCell::new() }
     }
 
     pub(super) fn stage(&self) -> &Rc<dyn Stage> {
@@ -56,7 +53,7 @@ impl Entry {
     /// The stage's turn begins, with the edits of the response that it has planned: a failure that is skipped undoes them as well.
     pub(super) fn begin(&self, position: usize, slot: &mut ExchangeSlot) {
         slot.begin_stage(position);
-        if self.is_transactional {
+        if self.skip_on_error {
             slot.begin_transaction();
         }
         if slot.phase == Phase::Response {
@@ -76,8 +73,6 @@ impl Entry {
     pub(super) fn commit(&self, slot: &mut ExchangeSlot) {
         if self.skip_on_error {
             slot.learn(&mut self.learned.borrow_mut());
-        }
-        if self.is_transactional {
             slot.commit();
         }
     }

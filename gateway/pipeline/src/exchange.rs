@@ -21,7 +21,7 @@ pub use gateway_rules::edit::{EditError, Phase};
 use gateway_rules::{
     attributes::{Attributes, TLS},
     bounds::{Bounds, Room},
-    headers::{Planned, ResponseEdits},
+    headers::ResponseEdits,
 };
 
 use super::{
@@ -70,6 +70,8 @@ pub struct Exchange {
     /// The upstreams to which the route may send the request: their names, with commas between them. None where the route
     /// itself responds, or has no plugin that could ask.
     pub upstream: Option<Rc<str>>,
+    /// A stage has chosen `upstream`, which is one name then.
+    pub(super) is_upstream_selected: bool,
     /// The present stage is not one of the gateway's own: what it means by what it does is not known.
     pub foreign_stage: bool,
     /// Path and query before the first edit, once there was one.
@@ -89,8 +91,6 @@ pub struct Exchange {
     pub(super) no_room: Option<NoRoom>,
     /// The position of the stage that has its turn. Still there when the exchange ends if the turn was given up: the client left.
     pub(super) in_turn: Option<usize>,
-    /// What was planned for the response and is done in the present transaction.
-    pub(super) carried_out: Vec<Planned>,
     pub(super) undo: Undo,
 }
 
@@ -135,6 +135,7 @@ impl Exchange {
             skipped: SmallVec::new(),
             caller: Caller::default(),
             upstream: None,
+            is_upstream_selected: false,
             foreign_stage: false,
             attributes: Attributes::default(),
             plan: ResponseEdits::default(),
@@ -145,7 +146,6 @@ impl Exchange {
             spellings: Spellings::default(),
             no_room: None,
             in_turn: None,
-            carried_out: Vec::new(),
             undo: Undo::Off,
         }
     }
@@ -172,6 +172,7 @@ impl Exchange {
         again.attributes.clone_from(&self.attributes);
         again.caller.clone_from(&self.caller);
         again.upstream.clone_from(&self.upstream);
+        again.is_upstream_selected = self.is_upstream_selected;
         again.spellings.clone_from(&self.spellings);
         again.stage = self.stage;
         again.states.set(self.stage, state);
@@ -208,11 +209,6 @@ impl Exchange {
         self.no_room
     }
 
-    /// The call that had no room is made again.
-    pub(super) fn forget_no_room(&mut self) {
-        self.no_room = None;
-    }
-
     /// Another response takes the place of the one that there was, if any.
     pub fn begin_response(&mut self) {
         self.response_room = None;
@@ -228,6 +224,11 @@ impl Exchange {
         let body = std::mem::take(&mut self.request_body);
         let touched = std::mem::take(&mut self.touched_request);
         if touched.is_empty() { body } else { body.filter_trailers(touched.into_trailer_filter()) }
+    }
+
+    /// The upstream that a stage has chosen, if one has.
+    pub fn selected_upstream(&self) -> Option<&str> {
+        self.upstream.as_deref().filter(|_| self.is_upstream_selected)
     }
 
     /// What a stage noted, or what the connection says about itself.

@@ -167,17 +167,8 @@ impl Exchange {
                 return;
             }
             let due: SmallVec<[Planned; 8]> = self.plan.take_due(first).into_iter().flatten().collect();
-            if self.is_undoable() {
-                self.carried_out.extend_from_slice(&due);
-            }
             due.into_iter().for_each(|planned| self.carry_out(planned));
         }
-    }
-
-    /// Makes the planned changes of the present transaction anew: they were undone with the edits of a call that is made again, which
-    /// does not plan them again.
-    pub(super) fn carry_out_again(&mut self) {
-        self.carried_out.clone().into_iter().for_each(|planned| self.carry_out(planned));
     }
 
     fn carry_out(&mut self, planned: Planned) {

@@ -16,8 +16,8 @@ struct Planner {
 #[derive(Clone, Copy, PartialEq)]
 enum Deed {
     Pass,
-    /// Its first call in the response phase is ended in the middle and made again.
-    GiveWay,
+    /// It waits after its first call in the response phase, and is called again.
+    Wait,
     Answer,
     Fail,
 }
@@ -35,15 +35,11 @@ impl Stage for Planner {
         Phases { request: true, response: self.responds, complete: false }
     }
 
-    fn gives_way(&self) -> bool {
-        self.deed == Deed::GiveWay
-    }
-
     fn on_request<'a>(&'a self, slot: &'a mut ExchangeSlot) -> Step<'a, Decision> {
         let (name, change) = line(&self.name);
         slot.change_response_header(name, change).unwrap();
         Step::Done(Turn::called(match self.deed {
-            Deed::Pass | Deed::GiveWay => Ok(Decision::Next),
+            Deed::Pass | Deed::Wait => Ok(Decision::Next),
             Deed::Answer => {
                 let (status, headers) = (StatusCode::IM_A_TEAPOT, HeaderMap::new());
                 Ok(Decision::Respond(Box::new(Reply { status, headers, body: Default::default() })))
@@ -56,9 +52,8 @@ impl Stage for Planner {
         let (name, change) = line(&format!("{}!", self.name));
         slot.change_response_header(name, change).unwrap();
         let is_first = !std::mem::replace(slot.state_or_default::<bool>(), true);
-        if self.deed == Deed::GiveWay && is_first {
-            let end = CallEnd::Pending { in_progress: false, cut_short: true };
-            return Step::Done(Turn::Called { end, ran: None });
+        if self.deed == Deed::Wait && is_first {
+            return Step::Done(Turn::Called { end: CallEnd::Pending, ran: None });
         }
         Step::Done(Turn::called(Ok(None)))
     }
@@ -103,9 +98,9 @@ async fn what_stages_planned_is_done_backwards_each_before_its_own_response_phas
 }
 
 #[tokio::test]
-async fn what_a_stage_planned_stays_when_its_call_in_the_response_phase_is_made_again() {
+async fn what_a_stage_planned_and_did_stays_when_it_waits_in_the_response_phase() {
     for skip_on_error in [false, true] {
-        assert_eq!(told(&[("a", Deed::GiveWay, true, skip_on_error)]).await, ["a", "a!"]);
+        assert_eq!(told(&[("a", Deed::Wait, true, skip_on_error)]).await, ["a", "a!", "a!"]);
     }
 }
 

@@ -111,11 +111,16 @@ impl Pipeline {
                     entry.failed(failure, slot).map(Verdict::Failed)
                 }
                 passed => {
-                    entry.commit(slot);
-                    match passed {
+                    let reply = match passed {
                         TurnEnd::Returned(Decision::Respond(reply)) => Some(Verdict::Reply(reply)),
-                        _ => None,
-                    }
+                        TurnEnd::Returned(Decision::Filter(filter)) => {
+                            slot.filter_request_body(|body| filter(body, entry.calls(&self.scope).clone()));
+                            None
+                        }
+                        TurnEnd::Returned(Decision::Next) | TurnEnd::NotCalled | TurnEnd::Failed(_) => None,
+                    };
+                    entry.commit(slot);
+                    reply
                 }
             };
             if let Some(verdict) = verdict {

@@ -1,6 +1,6 @@
 //! What the pipeline runs. It does not know WebAssembly exists.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use gateway_http::body::Body;
@@ -14,8 +14,8 @@ use super::{
 
 /// One step in a route's list: on the way in, on the way back, and when all is over.
 ///
-/// The pipeline counts, times and traces calls, makes pending ones again, and undoes the edits of those that failed. A stage says what
-/// came of its turn, and nothing else. What it keeps of an exchange is in [`Exchange::state`].
+/// The pipeline counts, times and traces calls, continues a stage that had to wait, and undoes the edits of one that failed. A stage
+/// says what came of its turn, and nothing else. What it keeps of an exchange is in [`Exchange::state`].
 pub trait Stage {
     /// The name in logs and metrics.
     fn name(&self) -> &Arc<str>;
@@ -27,11 +27,6 @@ pub trait Stage {
         &NONE_OWNED
     }
 
-    /// Whether a call can become pending after it has made edits, which are then undone.
-    fn gives_way(&self) -> bool {
-        false
-    }
-
     fn on_request<'a>(&'a self, slot: &'a mut ExchangeSlot) -> Step<'a, Decision>;
 
     /// Called only when a response is there. Returns what the response's body passes through from here on, if anything.
@@ -40,12 +35,12 @@ pub trait Stage {
     /// Nothing can be changed any more, and no client waits for it.
     fn on_complete<'a>(&'a self, slot: &'a mut ExchangeSlot, outcome: &'a ExchangeOutcome) -> Step<'a, ()>;
 
-    /// Ends when the pending call can be made again.
+    /// Ends when a stage that is pending can be called again.
     fn ready<'a>(&'a self, _: &'a mut ExchangeSlot) -> LocalFuture<'a, ()> {
         Box::pin(std::future::ready(()))
     }
 
-    /// The pending call is not made again.
+    /// The pending stage is not called again.
     fn abandon(&self, _: &mut ExchangeSlot) {}
 
     /// The worker begins to serve by the pipeline of this stage.
@@ -83,6 +78,8 @@ pub enum Turn<T> {
     NotCalled,
     /// It could not be called.
     Refused(StageFailure),
+    /// It cannot be called before something is there that it waits for (`Stage::ready`).
+    Pending,
     Called {
         end: CallEnd<T>,
         /// How long the call ran, where that is not the time since the turn before or `Exchange::begin_call`: because it waited.
@@ -95,14 +92,8 @@ pub enum Turn<T> {
 pub enum CallEnd<T> {
     Returned(T),
     Failed(StageFailure),
-    /// It needs something that is not there yet, and is made again from its beginning when that is there (`Stage::ready`).
-    Pending {
-        /// It needs the next part of something that ends by itself: does not count for how often a call may be pending.
-        in_progress: bool,
-        /// It was ended in the middle, so its edits are undone. A call that returned by itself keeps them: what it has noted for
-        /// its completion phase has to be there even if the client leaves during the wait.
-        cut_short: bool,
-    },
+    /// It returned, and its edits stay; the stage continues with another call when what it waits for is there (`Stage::ready`).
+    Pending,
 }
 
 impl<T> Turn<T> {
@@ -121,15 +112,26 @@ impl<T> From<Result<T, StageFailure>> for CallEnd<T> {
     }
 }
 
-/// Makes a response's body pass through a stage. Its calls outlive the stage's turn, and are counted in what it is given.
+/// Makes a body pass through a stage. Its calls outlive the stage's turn, and are counted in what it is given.
 pub type BodyFilter = Box<dyn FnOnce(Body, Arc<CallMetrics>) -> Body>;
 
 /// What a stage says about a request.
-#[derive(Debug)]
 pub enum Decision {
     Next,
+    /// The request goes on, and its body passes through this.
+    Filter(BodyFilter),
     /// Boxed, because nearly all decisions are the other one, and are handed on several times.
     Respond(Box<Reply>),
+}
+
+impl fmt::Debug for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Next => f.write_str("Next"),
+            Self::Filter(_) => f.write_str("Filter"),
+            Self::Respond(reply) => f.debug_tuple("Respond").field(reply).finish(),
+        }
+    }
 }
 
 /// A response with its whole body.

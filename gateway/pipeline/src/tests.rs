@@ -34,10 +34,10 @@ enum Deed {
     Rest,
     /// Cannot be called.
     Refuse,
-    /// Needs something that comes later, so often, and is ended in the middle.
+    /// Waits for something after a call, so often.
     Pend(usize),
-    /// The same, but it returns by itself.
-    Return(usize),
+    /// Waits for something before it can be called.
+    PendFirst,
     /// Ran for another time than its turn took.
     Run(Duration),
 }
@@ -61,14 +61,12 @@ impl Stage for Fake {
         Phases { request: true, response: true, complete: true }
     }
 
-    fn gives_way(&self) -> bool {
-        matches!(self.deed, Deed::Pend(_))
-    }
-
     fn on_request<'a>(&'a self, slot: &'a mut ExchangeSlot) -> Step<'a, Decision> {
         self.told("request");
-        if self.deed == Deed::Rest {
-            return Step::Done(Turn::NotCalled);
+        match self.deed {
+            Deed::Rest => return Step::Done(Turn::NotCalled),
+            Deed::PendFirst if *slot.state_or_default::<usize>() == 0 => return Step::Done(Turn::Pending),
+            _ => {}
         }
         slot.append_request_header("x-seen-by", self.name.as_bytes()).unwrap();
         Step::Done(match self.deed {
@@ -80,17 +78,16 @@ impl Stage for Fake {
             Deed::Fail => Turn::called(Err(failure())),
             Deed::Refuse => Turn::Refused(StageFailure { kind: FailureKind::Busy, detail: String::new() }),
             Deed::Hang => return Step::Wait(Box::pin(std::future::pending())),
-            Deed::Pend(times) | Deed::Return(times) => {
-                let cut_short = matches!(self.deed, Deed::Pend(_));
+            Deed::Pend(times) => {
                 let made = slot.state_or_default::<usize>();
                 if *made < times {
-                    Turn::Called { end: CallEnd::Pending { in_progress: false, cut_short }, ran: None }
+                    Turn::Called { end: CallEnd::Pending, ran: None }
                 } else {
                     Turn::called(Ok(Decision::Next))
                 }
             }
             Deed::Run(ran) => Turn::Called { end: CallEnd::Returned(Decision::Next), ran: Some(ran) },
-            Deed::Pass | Deed::Rest => Turn::called(Ok(Decision::Next)),
+            Deed::Pass | Deed::Rest | Deed::PendFirst => Turn::called(Ok(Decision::Next)),
         })
     }
 
@@ -311,13 +308,13 @@ async fn a_stage_that_was_not_called_is_neither_counted_nor_timed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pending_call_is_made_again_without_its_edits_and_its_state_is_there_in_all_phases() {
+async fn a_stage_that_waits_is_called_again_with_its_edits_and_its_state_is_there_in_all_phases() {
     let (metrics, story) = (Metrics::default(), Story::default());
     let pipeline = counting(&story, &[("a", Deed::Pass, false), ("b", Deed::Pend(2), false)], &metrics);
     let mut slot = slot();
     assert!(matches!(pipeline.request(&mut slot, soon()).await.verdict, Verdict::Forward));
     let marks: Vec<_> = slot.request.headers.get_all("x-seen-by").iter().collect();
-    assert_eq!(marks, ["a", "b"]);
+    assert_eq!(marks, ["a", "b", "b", "b"]);
     pipeline.complete(&mut slot, &outcome(), soon()).await;
     let expected = ["a request", "b request", "b ready", "b request", "b ready", "b request"];
     let at_end = ["a complete", "b complete", "b was pending 2 times"];
@@ -328,11 +325,20 @@ async fn a_pending_call_is_made_again_without_its_edits_and_its_state_is_there_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_returned_by_itself_keeps_its_edits_while_it_is_pending_also_when_its_failures_are_skipped() {
-    let pipeline = pipeline(&Story::default(), &[("a", Deed::Return(1), true)]);
+async fn a_stage_that_waits_before_it_is_called_has_one_call() {
+    let (metrics, story) = (Metrics::default(), Story::default());
+    let pipeline = counting(&story, &[("a", Deed::PendFirst, true)], &metrics);
     let mut slot = slot();
     assert!(matches!(pipeline.request(&mut slot, soon()).await.verdict, Verdict::Forward));
-    assert_eq!(slot.request.headers.get_all("x-seen-by").iter().count(), 2);
+    assert_eq!(story.take(), ["a request", "a ready", "a request"]);
+    assert_eq!(count(&figures(&metrics, "a").unwrap().calls, "request"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_edits_of_a_stage_that_waited_are_undone_when_its_failure_is_skipped() {
+    let (verdict, _, marks) = tell(&[("a", Deed::Pend(usize::MAX), true), ("b", Deed::Pass, false)]).await;
+    assert!(matches!(verdict, Verdict::Forward));
+    assert_eq!(marks, ["b"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -349,7 +355,7 @@ async fn what_a_stage_had_found_is_given_up_when_the_client_leaves_in_its_turn()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_stays_pending_fails_and_one_that_is_overdue_is_given_up() {
+async fn a_stage_that_stays_pending_fails_and_one_that_is_overdue_is_given_up() {
     let (metrics, story) = (Metrics::default(), Story::default());
     let pipeline = counting(&story, &[("endless", Deed::Pend(usize::MAX), true)], &metrics);
     let mut slot = slot();
@@ -357,7 +363,7 @@ async fn a_call_that_stays_pending_fails_and_one_that_is_overdue_is_given_up() {
     assert!(!slot.request.headers.contains_key("x-seen-by"), "what it did is undone");
     assert_eq!(story.take().last().map(String::as_str), Some("endless abandoned"));
     let told = figures(&metrics, "endless").unwrap();
-    assert_eq!((count(&told.calls, "request"), count(&told.failures, "error")), (17, 1));
+    assert_eq!((count(&told.calls, "request"), count(&told.failures, "error")), (3, 1));
 
     let none = Deadline::new(Instant::now(), Some(Duration::ZERO));
     let passed = pipeline.request(&mut super::tests::slot(), none).await;

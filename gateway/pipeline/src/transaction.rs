@@ -1,4 +1,4 @@
-//! Going back to what was before a stage, where its failure is skipped or its call is made again.
+//! Going back to what was before a stage, where its failure is skipped.
 
 use super::{
     exchange::Exchange,
@@ -9,7 +9,6 @@ impl Exchange {
     /// From here on edits can be undone.
     pub(super) fn begin_transaction(&mut self) {
         self.undo = Undo::Armed;
-        self.carried_out.clear();
         self.plan.begin_transaction();
         self.touched_request.begin_transaction();
         self.touched_response.begin_transaction();
@@ -27,24 +26,11 @@ impl Exchange {
     /// The edits since `begin_transaction` are undone. A body that was read in the meantime stays buffered.
     pub(super) fn roll_back(&mut self) {
         self.plan.roll_back();
-        self.restore();
-    }
-
-    /// The edits since `begin_transaction` are undone, because the call that made them is made again from its beginning. What is known
-    /// of the stage's headers stays: the call that is made again may fail and be skipped.
-    pub(super) fn start_over(&mut self) {
-        self.plan.forget_transaction();
-        self.restore();
-        self.undo = Undo::Armed;
-        self.forget_no_room();
-        self.carry_out_again();
-    }
-
-    fn restore(&mut self) {
         if let Undo::Taken(before) = std::mem::take(&mut self.undo) {
             self.request = before.request;
             self.response = before.response;
             self.attributes = before.attributes;
+            (self.upstream, self.is_upstream_selected) = before.upstream;
             if let Some(body) = before.request_body {
                 self.request_body = body;
             }
@@ -61,6 +47,7 @@ impl Exchange {
                 request: self.request.clone(),
                 response: self.response.clone(),
                 attributes: self.attributes.clone(),
+                upstream: (self.upstream.clone(), self.is_upstream_selected),
                 request_body: None,
                 response_body: None,
             }));

@@ -1,4 +1,4 @@
-//! The turn of a stage in a phase: its calls, each counted and timed, until one is no more pending; and its span in a trace.
+//! The turn of a stage in a phase: its calls, each counted and timed, until the stage is no more pending; and its span in a trace.
 
 use std::time::Instant;
 
@@ -18,8 +18,8 @@ use super::{
     },
 };
 
-/// How often one call may be pending. A stage waits for a few things at most.
-const MAX_PENDING: usize = 16;
+/// How often one stage may wait in one phase: for a body, and for a lock.
+const MAX_PENDING: usize = 2;
 
 /// What differs between the phases.
 pub(super) trait Hook {
@@ -118,46 +118,45 @@ async fn calls<H: Hook>(
             Step::Done(turn) => Ok(turn),
             Step::Wait(turn) => deadline.limit(traffic, turn).await,
         };
-        let (end, ran) = match turn {
+        let called = match turn {
             Err(limit) => return overdue(limit, stage, slot),
             Ok(Turn::NotCalled) => return TurnEnd::NotCalled,
+            Ok(Turn::Pending) => None,
             Ok(Turn::Refused(failure)) => {
                 entry.calls(scope).failed(failure.kind.counted());
                 slot.mark = Instant::now();
                 return TurnEnd::Failed(failure);
             }
-            Ok(Turn::Called { end, ran }) => (end, ran),
+            Ok(Turn::Called { end, ran }) => Some((end, ran)),
         };
-        // Reading the clock costs a part of such a call, so one turn's end is the next one's beginning.
-        let ended = Instant::now();
-        let since_mark = ended.saturating_duration_since(std::mem::replace(&mut slot.mark, ended));
-        let ran = ran.unwrap_or(since_mark);
-        let calls = entry.calls(scope);
-        calls.called(H::PHASE, u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX));
-        match end {
-            CallEnd::Returned(value) => {
-                if H::is_reply(&value) {
-                    calls.answered();
+        if let Some((end, ran)) = called {
+            // Reading the clock costs a part of such a call, so one turn's end is the next one's beginning.
+            let ended = Instant::now();
+            let since_mark = ended.saturating_duration_since(std::mem::replace(&mut slot.mark, ended));
+            let ran = ran.unwrap_or(since_mark);
+            let calls = entry.calls(scope);
+            calls.called(H::PHASE, u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX));
+            match end {
+                CallEnd::Returned(value) => {
+                    if H::is_reply(&value) {
+                        calls.answered();
+                    }
+                    return TurnEnd::Returned(value);
                 }
-                return TurnEnd::Returned(value);
-            }
-            CallEnd::Failed(failure) => {
-                calls.failed(failure.kind.counted());
-                return TurnEnd::Failed(failure);
-            }
-            CallEnd::Pending { .. } if pending == MAX_PENDING => {
-                calls.failed(FailureKind::Error.counted());
-                stage.abandon(slot);
-                let detail = "it had to wait for one thing after another".to_owned();
-                return TurnEnd::Failed(StageFailure { kind: FailureKind::Error, detail });
-            }
-            CallEnd::Pending { in_progress, cut_short } => {
-                pending += usize::from(!in_progress);
-                if cut_short && slot.is_undoable() {
-                    slot.start_over();
+                CallEnd::Failed(failure) => {
+                    calls.failed(failure.kind.counted());
+                    return TurnEnd::Failed(failure);
                 }
+                CallEnd::Pending => {}
             }
         }
+        if pending == MAX_PENDING {
+            entry.calls(scope).failed(FailureKind::Error.counted());
+            stage.abandon(slot);
+            let detail = "it waited for one thing after another".to_owned();
+            return TurnEnd::Failed(StageFailure { kind: FailureKind::Error, detail });
+        }
+        pending += 1;
         let ready = deadline.limit(traffic, stage.ready(slot)).await;
         if let Err(limit) = ready {
             return overdue(limit, stage, slot);

@@ -1,5 +1,7 @@
 //! What edits are undone to.
 
+use std::rc::Rc;
+
 use gateway_http::body::Body;
 use gateway_rules::attributes::Attributes;
 
@@ -18,6 +20,7 @@ pub(super) struct Before {
     pub(super) request: RequestHead,
     pub(super) response: Option<ResponseHead>,
     pub(super) attributes: Attributes,
+    pub(super) upstream: (Option<Rc<str>>, bool),
     /// Bodies that were replaced.
     pub(super) request_body: Option<Body>,
     pub(super) response_body: Option<Body>,

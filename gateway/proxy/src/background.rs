@@ -38,7 +38,7 @@ async fn go(site: &Site, route: usize, mut slot: ExchangeSlot) -> Result<(), &'s
     let passed = route.pipeline.request_from(first, &mut slot, deadline).await;
     match passed.verdict {
         Verdict::Forward => {
-            let Next::Upstream(upstream) = route.target.next() else { return Err("the route has no upstream") };
+            let Next::Upstream(upstream) = site.next(route, &slot) else { return Err("the route has no upstream") };
             let route_to = forward::RouteTo { site, route, upstream, private: None, interim: &|_| {} };
             let sent = forward::send(route_to, &mut slot, None, deadline).await;
             let sent = sent.map_err(|refused| refused.failure.reason())?;

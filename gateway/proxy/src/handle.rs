@@ -89,7 +89,7 @@ async fn to_target(active: &mut ActiveExchange, site: &Site, deadline: Deadline)
     {
         return active.fail(failure);
     }
-    match route.target.next() {
+    match site.next(route, &active.slot) {
         Next::Upstream(upstream) => to_upstream(active, site, route, upstream, deadline).await,
         Next::Handler(handler) => match handler::run(handler, &mut active.slot, deadline).await {
             Ok(reply) => active.reply(reply),

@@ -11,7 +11,7 @@ use gateway_core::{
     timers::Timers,
 };
 use gateway_http::request_id::RequestIds;
-use gateway_pipeline::{Bounds, Pipeline, Stage};
+use gateway_pipeline::{Bounds, Exchange, Pipeline, Stage};
 use gateway_route::Table;
 use gateway_telemetry::{
     metrics::{Metrics, RouteMetrics},
@@ -130,13 +130,17 @@ pub(super) enum Next<'a> {
     Handler(&'a dyn Handler),
 }
 
-impl Target {
-    /// Where the next request goes.
-    pub(super) fn next(&self) -> Next<'_> {
-        match self {
-            Self::Upstream(upstream) => Next::Upstream(upstream),
-            Self::Split(split) => Next::Upstream(split.next()),
-            Self::Handler(handler) => Next::Handler(&**handler),
+impl Site {
+    /// Where a request goes by its route, or by the choice of a plugin.
+    pub(super) fn next<'a>(&'a self, route: &'a SiteRoute, exchange: &Exchange) -> Next<'a> {
+        // A plugin can choose only what there is, and an exchange keeps its site.
+        if let Some(upstream) = exchange.selected_upstream().and_then(|name| self.upstreams.get(name)) {
+            return Next::Upstream(upstream);
+        }
+        match &route.target {
+            Target::Upstream(upstream) => Next::Upstream(upstream),
+            Target::Split(split) => Next::Upstream(split.next()),
+            Target::Handler(handler) => Next::Handler(&**handler),
         }
     }
 }

@@ -68,11 +68,6 @@ impl ResponseEdits {
         self.before = self.planned.len();
     }
 
-    /// Forgets what the present transaction has planned, which it will plan again.
-    pub fn forget_transaction(&mut self) {
-        self.planned.truncate(self.before);
-    }
-
     /// Forgets what the present transaction has planned. What it would have set or removed is removed then: the stage has
     /// failed, and the header is not to stay as the upstream has it.
     pub fn roll_back(&mut self) {

@@ -16,7 +16,7 @@ pub const MAX_TRAILERS: usize = 64;
 pub const MAX_TRAILER_BYTES: usize = 16 * 1024;
 
 /// What a plugin keeps with a body that it changes as it passes.
-pub const MAX_MEMO_BYTES: usize = 64 * 1024;
+pub const MAX_STATE_BYTES: usize = 64 * 1024;
 
 /// What is illegal about a reply.
 #[derive(Debug, Clone, PartialEq, Eq)]

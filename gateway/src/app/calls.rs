@@ -70,6 +70,10 @@ impl services::Upstreams for Calls {
         })
     }
 
+    fn takes_requests(&self, upstream: &str) -> bool {
+        self.0.get(upstream).is_some_and(|upstream| !upstream.is_tcp())
+    }
+
     fn converse(
         &self,
         upstream: &str,

@@ -218,8 +218,8 @@ impl Catalog for Components<'_> {
             Approval::Lock(Ok(Some(lock))) => lock.allows_component(plugin, &sha256)?,
             Approval::Lock(_) => {}
             Approval::Collect(found) => {
-                let imports = examined.iter().flat_map(|examined| examined.imports.keys());
-                found.extend(Entry::of(plugin, &sha256, imports).map(|entry| (plugin.name.to_string(), entry)));
+                let interfaces = examined.iter().flat_map(Examined::interfaces);
+                found.extend(Entry::of(plugin, &sha256, interfaces).map(|entry| (plugin.name.to_string(), entry)));
             }
         }
         Ok(())

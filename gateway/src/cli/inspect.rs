@@ -52,21 +52,25 @@ fn phases(facts: &Facts) -> Vec<&'static str> {
 }
 
 /// What each interface lets a plugin do, and whether the operator has to grant it.
-const CAPABILITIES: [(&str, &str); 15] = [
+const CAPABILITIES: [(&str, &str); 19] = [
     ("gateway:plugin/http@", "read and change the heads of requests and responses"),
-    ("gateway:plugin/bodies@", "read and replace bodies, which are then buffered"),
     ("gateway:plugin/log@", "write to the gateway's log"),
     ("gateway:plugin/metrics@", "count and measure"),
     ("gateway:plugin/crypto@", "sign, verify and encrypt, also with secrets that are granted, and verify passwords"),
     ("gateway:plugin/sinks@", "write lines to sinks that are granted"),
     ("gateway:plugin/store@", "keep state in buckets that are granted"),
     ("gateway:plugin/http-client@", "call upstreams that are granted"),
-    ("gateway:plugin/tcp@", "speak to upstreams of TCP that are granted"),
+    ("gateway:plugin/upstreams@", "choose the upstream of a request among those that are granted"),
+    ("gateway:plugin/tcp@", "connect to TCP upstreams that are granted"),
     ("gateway:plugin/documents@", "look into documents of upstreams that are granted"),
     ("gateway:plugin/cache@", "keep responses in buckets that are granted"),
     ("gateway:plugin/secrets@", "read secrets that are granted"),
     ("gateway:plugin/files@", "read files that are granted"),
-    ("gateway:plugin/streams@", "read and change bodies, whole or as they pass"),
+    ("gateway:plugin/bodies@", "replace bodies"),
+    ("gateway:plugin/request-body-filter@", "read whole request bodies"),
+    ("gateway:plugin/request-stream@", "read and change request bodies as they pass"),
+    ("gateway:plugin/response-body-filter@", "read whole response bodies"),
+    ("gateway:plugin/response-stream@", "read and change response bodies as they pass"),
     ("wasi:", "its language's runtime; no files, no sockets, no environment"),
 ];
 
@@ -83,9 +87,7 @@ fn as_text(facts: &Facts, cost: Option<&Cost>) -> String {
     let _ = writeln!(text, "\nsize     {} KiB", facts.size.div_ceil(1024));
     let _ = writeln!(text, "sha256   {}", facts.digest);
     let _ = writeln!(text, "phases   {}", phases(facts).join(", "));
-    let calls =
-        if facts.waits { "on a fiber, since it can wait" } else { "direct, since it imports nothing that waits" };
-    let _ = writeln!(text, "calls    {calls}");
+    let _ = writeln!(text, "calls    {}", facts.waits.describe());
     match cost {
         None => text.push_str("costs    unknown without a configuration: --config 'YAML' gives one\n"),
         Some(cost) => {
@@ -111,6 +113,9 @@ fn as_text(facts: &Facts, cost: Option<&Cost>) -> String {
         if !interface.starts_with("wasi:") && !functions.is_empty() {
             let _ = writeln!(text, "      {}", functions.join(", "));
         }
+    }
+    for interface in &facts.body_exports {
+        let _ = writeln!(text, "  {interface}  {}", capability(interface));
     }
     let wants = [
         ("upstreams", facts.wants.upstreams),
@@ -144,8 +149,9 @@ fn as_json(facts: &Facts, cost: Option<&Cost>) -> serde_json::Value {
         "size": facts.size,
         "sha256": facts.digest,
         "phases": phases(facts),
-        "waits": facts.waits,
+        "calls": facts.waits.describe(),
         "imports": facts.imports,
+        "bodies": facts.body_exports,
         "grants": {
             "upstreams": facts.wants.upstreams,
             "store": facts.wants.store,

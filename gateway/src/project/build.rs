@@ -82,8 +82,42 @@ pub(crate) fn build(folder: &Path, purpose: Purpose, mut tell: impl FnMut(&str))
     if !component.is_file() {
         return Err(ProjectError::NoComponent(component));
     }
+    if manifest.owned_handles {
+        let bytes = fs::read(&component).map_err(ProjectError::io(&component))?;
+        compare(&manifest.exports, &component::marked_phases(&bytes))?;
+    }
     let facts = app::inspect(&component)?;
     Ok(Built { component, facts })
+}
+
+/// A module of JavaScript has to export what `exports` names, and nothing else. Marks are there if its SDK is used.
+fn compare(exports: &[String], marked: &[&str]) -> Result<(), ProjectError> {
+    if marked.is_empty() {
+        return Ok(());
+    }
+    let is_phase = |name: &&String| !["lifecycle", "active-phases", "catalogue"].contains(&name.as_str());
+    let absent = marked.iter().find(|phase| !exports.iter().any(|name| name == *phase));
+    if let Some(phase) = absent {
+        let (name, file) = (camel_case(phase), super::manifest::FILE);
+        let why = format!("the module exports {name}, but `exports` in {file} does not name {phase}");
+        return Err(ProjectError::Exports(why));
+    }
+    if let Some(phase) = exports.iter().filter(is_phase).find(|name| !marked.contains(&name.as_str())) {
+        let (name, file) = (camel_case(phase), super::manifest::FILE);
+        let why = format!("`exports` in {file} names {phase}, but the module does not export {name}");
+        return Err(ProjectError::Exports(why));
+    }
+    Ok(())
+}
+
+/// The name in JavaScript of an interface.
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('-');
+    let first = words.next().unwrap_or_default().to_owned();
+    words.fold(first, |made, word| {
+        let (initial, rest) = word.split_at(word.len().min(1));
+        made + &initial.to_ascii_uppercase() + rest
+    })
 }
 
 /// Writes a file, with its folder, if that changes it: its modification time stays meaningful.
@@ -127,4 +161,29 @@ fn has_target(target: &str) -> io::Result<bool> {
     let output = Command::new("rustc").args(["--print", "target-libdir", "--target", target]).output()?;
     let folder = String::from_utf8_lossy(&output.stdout);
     Ok(output.status.success() && Path::new(folder.trim()).is_dir())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_module_of_javascript_exports_is_compared_with_the_project() {
+        let exports = ["request-filter".to_owned(), "active-phases".to_owned()];
+        assert!(compare(&exports, &["request-filter"]).is_ok());
+        assert!(compare(&exports, &[]).is_ok(), "without the SDK");
+        let error = compare(&exports, &["request-filter", "request-body-filter"]).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the module exports requestBodyFilter, but `exports` in plugin.yaml does not name request-body-filter"
+        );
+        let error = compare(&exports, &["observer"]).unwrap_err().to_string();
+        assert!(error.starts_with("the module exports observer"), "{error}");
+        let exports = ["observer".to_owned(), "response-filter".to_owned()];
+        let error = compare(&exports, &["observer"]).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "`exports` in plugin.yaml names response-filter, but the module does not export responseFilter"
+        );
+    }
 }

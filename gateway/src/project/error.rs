@@ -41,6 +41,9 @@ pub(crate) enum ProjectError {
     NoModule(PathBuf, #[source] io::Error),
     #[error("the build has made no {}, which `component` in {FILE} names", .0.display())]
     NoComponent(PathBuf),
+    /// `exports` and the module do not agree; the text names the phase.
+    #[error("{0}")]
+    Exports(String),
     #[error(transparent)]
     Inspect(#[from] InspectError),
     #[error("cannot watch {}: {}", .0.display(), .1)]

@@ -103,6 +103,7 @@ pub(super) struct PluginCells {
     pub(super) instances: Arc<AtomicU64>,
     pub(super) memory: Arc<AtomicU64>,
     pub(super) evicted: AtomicU64,
+    pub(super) calls_in_progress: Arc<AtomicU64>,
     pub(super) open_circuits: Arc<AtomicU64>,
     pub(super) circuits_opened: AtomicU64,
     pub(super) log_lines_dropped: AtomicU64,
@@ -126,6 +127,11 @@ impl PluginMetrics {
     /// An idle instance was dropped to make room for others.
     pub fn evicted(&self) {
         self.cells.evicted.fetch_add(1, Relaxed);
+    }
+
+    /// A call that can wait is in progress until the guard is dropped.
+    pub fn call_in_progress(&self) -> GaugeGuard {
+        GaugeGuard::count(&self.cells.calls_in_progress)
     }
 
     /// A circuit opened, and is not closed until the guard is dropped.

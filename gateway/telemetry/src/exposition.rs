@@ -322,6 +322,8 @@ fn plugins(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
     };
     let evicted = each(|cells| &cells.evicted);
     page.counters(name::WASM_INSTANCES_EVICTED, "Idle instances dropped to make room for others", evicted)?;
+    let in_progress = each(|cells| &cells.calls_in_progress);
+    page.gauges(name::WASM_CALLS_IN_PROGRESS, "Calls of plugins in progress that can wait", in_progress)?;
     let open = each(|cells| &cells.open_circuits);
     page.gauges(name::WASM_CIRCUIT_OPEN, "Workers on which a plugin is not called since it timed out", open)?;
     let opened = each(|cells| &cells.circuits_opened);

@@ -32,6 +32,7 @@ pub(crate) const WASM_INSTANCES: &str = "gateway_wasm_instances";
 pub(crate) const WASM_INSTANCES_CREATED: &str = "gateway_wasm_instances_created";
 pub(crate) const WASM_INSTANCES_EVICTED: &str = "gateway_wasm_instances_evicted";
 pub(crate) const WASM_INSTANCE_LIMIT: &str = "gateway_wasm_instance_limit";
+pub(crate) const WASM_CALLS_IN_PROGRESS: &str = "gateway_wasm_calls_in_progress";
 pub(crate) const WASM_CIRCUIT_OPEN: &str = "gateway_wasm_circuit_open";
 pub(crate) const WASM_CIRCUIT_OPENED: &str = "gateway_wasm_circuit_opened";
 pub(crate) const WASM_LOG_LINES_DROPPED: &str = "gateway_wasm_log_lines_dropped";

@@ -6,17 +6,17 @@
 pub(super) use generated::{
     Plugin,
     exports::gateway::plugin::{
-        attendance::PhaseSet,
+        active_phases::PhaseSet,
         catalogue::Endpoint,
         lifecycle::{ConfigProblem, Manifest},
         observer::Outcome,
-        request_filter::Decision,
-        response_stream::{Part, Passage},
     },
     gateway::plugin::{
-        bodies, cache, crypto, documents, files, http,
-        http::{Edit, EditError, Fields, Item, Named, RefusedEdit, Reply, Values},
-        http_client, log, metrics, secrets, sinks, store, streams, tcp,
+        bodies,
+        bodies::{BodyError, Chunk, ChunkResult},
+        cache, crypto, documents, files, http,
+        http::{Decision, Edit, EditError, Fields, Item, Named, RefusedEdit, Reply, ResponseDecision, Values},
+        http_client, log, metrics, secrets, sinks, store, tcp, upstreams,
     },
 };
 
@@ -36,21 +36,26 @@ pub struct SelectionHandle;
 /// The handle of a list of edits: its place among those of the instance.
 pub struct EditsHandle;
 
+/// A connection to a TCP upstream: its number among those of the present call.
+pub struct ConnectionHandle;
+
+/// A request to an upstream in progress: its number among those of the present call.
+pub struct PendingCallHandle;
+
 /// What `bindgen!` makes. Exports are optional, so of its exports only the types are used.
 mod generated {
     wasmtime::component::bindgen!({
         path: "../../wit/0.2",
         world: "plugin",
-        imports: {
-            "gateway:plugin/bodies": async | trappable,
-            "gateway:plugin/http-client": async | trappable,
-            default: trappable,
-        },
+        // Those that can wait are replaced where they can be reached from a fiber (`host::waiting`).
+        imports: { default: trappable },
         with: {
             "gateway:plugin/http.request": super::Request,
             "gateway:plugin/http.response": super::Response,
             "gateway:plugin/http.selection": super::SelectionHandle,
             "gateway:plugin/http.edits": super::EditsHandle,
+            "gateway:plugin/tcp.connection": super::ConnectionHandle,
+            "gateway:plugin/http-client.pending-call": super::PendingCallHandle,
         },
     });
 }

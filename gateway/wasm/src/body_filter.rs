@@ -1,6 +1,7 @@
-//! A response's body that a plugin changes as it passes: each part goes through a call, what comes of it to the client.
+//! A body that a plugin changes as it passes: each chunk goes through a call, and the output of the call is sent on in its place.
 
 use std::{
+    cell::RefCell,
     pin::Pin,
     rc::Rc,
     sync::Arc,
@@ -12,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use gateway_core::model::Isolation;
 use gateway_http::body::{Body, BodyError};
 use gateway_pipeline::{BodyFilter, Exchange, FailureKind, StageFailure};
-use gateway_rules::reply::MAX_MEMO_BYTES;
+use gateway_rules::reply::MAX_STATE_BYTES;
 use gateway_telemetry::metrics::{CallMetrics, CallPhase};
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -20,17 +21,37 @@ use tokio::sync::OwnedSemaphorePermit;
 use wasmtime::component::TypedFunc;
 
 use super::{
-    bindings::{Part, Passage},
+    bindings::{Chunk, ChunkResult},
     fields,
     instance::{CallScope, Instance},
-    plugin_state::Tenant,
+    plugin_state::{StreamState, Tenant},
     pools::Pool,
     services::{LocalFuture, Services},
 };
 
-/// Has the response's body pass through the plugin, which has said so with a memo; in its instance, if the exchange has one of its own.
+/// Which message the body belongs to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    Request,
+    Response,
+}
+
+/// The state that the first chunk gets, if it is not too large.
+pub(super) fn initial(state: Vec<u8>) -> Result<StreamState, String> {
+    if state.len() > MAX_STATE_BYTES {
+        return Err(too_large_state());
+    }
+    Ok(Rc::new(RefCell::new(state)))
+}
+
+fn too_large_state() -> String {
+    format!("its stream state is over {MAX_STATE_BYTES} bytes")
+}
+
+/// Has a body pass through the plugin; in its instance, if the exchange has one of its own.
 pub(super) fn filter(
-    filter_state: Vec<u8>,
+    direction: Direction,
+    state: StreamState,
     own: Option<Tenant>,
     exchange: &Exchange,
     pool: &Rc<Pool>,
@@ -42,11 +63,11 @@ pub(super) fn filter(
     Box::new(move |inner, calls| {
         Body::Stream(Box::pin(FilteredBody {
             inner,
-            caller: Rc::new(Caller { pool, services, calls, request, route }),
+            caller: Rc::new(Caller { direction, pool, services, calls, request, route }),
             limit,
-            filter_state,
+            state,
             left: BytesMut::new(),
-            wants: 1,
+            min_bytes: 1,
             end: End::Ahead,
             call: own
                 .map_or(Call::None, |Tenant { instance, permit }| Call::Kept(Kept { instance, permit: Some(permit) })),
@@ -60,11 +81,11 @@ struct FilteredBody {
     caller: Rc<Caller>,
     /// Of what the plugin leaves for later.
     limit: usize,
-    filter_state: Vec<u8>,
-    /// What was not taken, and has come since.
+    state: StreamState,
+    /// What was not consumed, and has come since.
     left: BytesMut,
     /// The plugin has nothing to do with fewer bytes.
-    wants: usize,
+    min_bytes: usize,
     end: End,
     call: Call,
     /// For the client, when all else is through.
@@ -80,10 +101,10 @@ enum End {
     Told,
 }
 
-type Said = Result<Passage, String>;
-type PartFunction = TypedFunc<(Part,), (Said,)>;
+type Said = Result<ChunkResult, String>;
+type ChunkFunction = TypedFunc<(Chunk,), (Said,)>;
 /// What came of a call, and the instance if it is kept for the next.
-type Called = (Result<Passage, StageFailure>, Option<Kept>);
+type Called = (Result<ChunkResult, StageFailure>, Option<Kept>);
 
 enum Call {
     None,
@@ -103,8 +124,8 @@ impl FilteredBody {
     /// Hands over what is there; with the trailers, if that is all.
     fn begin_call(&mut self, end: Option<HeaderMap>) {
         let last = end.is_some();
-        let part = Part {
-            memo: self.filter_state.clone(),
+        let chunk = Chunk {
+            state: self.state.borrow().clone(),
             bytes: self.left.to_vec(),
             end: end.map(|trailers| fields::all(&trailers).collect()),
         };
@@ -118,8 +139,8 @@ impl FilteredBody {
         let caller = self.caller.clone();
         let own = if caller.pool.is_direct() { caller.tenant_at_once(tenant) } else { Err(tenant) };
         self.call = match own {
-            Ok(tenant) => Call::Over(Box::new(caller.call_at_once(part, tenant))),
-            Err(tenant) => Call::Running(Box::pin(async move { caller.call_on_fiber(part, tenant).await })),
+            Ok(tenant) => Call::Over(Box::new(caller.call_at_once(chunk, tenant))),
+            Err(tenant) => Call::Running(Box::pin(async move { caller.call_on_fiber(chunk, tenant).await })),
         };
     }
 
@@ -142,18 +163,18 @@ impl FilteredBody {
     }
 
     /// Takes over what a call has said.
-    fn conclude(&mut self, passage: Passage) -> Result<Bytes, String> {
-        let Passage { taken, output, wants, memo: filter_state, trailers } = passage;
-        let taken = usize::try_from(taken).unwrap_or(usize::MAX);
-        if taken > self.left.len() {
-            return Err(format!("it took {taken} of {} bytes", self.left.len()));
+    fn conclude(&mut self, result: ChunkResult) -> Result<Bytes, String> {
+        let ChunkResult { consumed, output, min_bytes, state, trailers } = result;
+        let consumed = usize::try_from(consumed).unwrap_or(usize::MAX);
+        if consumed > self.left.len() {
+            return Err(format!("it consumed {consumed} of {} bytes", self.left.len()));
         }
-        let _ = self.left.split_to(taken);
-        if let Some(filter_state) = filter_state {
-            if filter_state.len() > MAX_MEMO_BYTES {
-                return Err(format!("its memo is over {MAX_MEMO_BYTES} bytes"));
+        let _ = self.left.split_to(consumed);
+        if let Some(state) = state {
+            if state.len() > MAX_STATE_BYTES {
+                return Err(too_large_state());
             }
-            self.filter_state = filter_state;
+            *self.state.borrow_mut() = state;
         }
         if self.end == End::Told {
             if !self.left.is_empty() {
@@ -163,13 +184,13 @@ impl FilteredBody {
             self.trailers = (!trailers.is_empty()).then_some(trailers);
             return Ok(output.into());
         }
-        self.wants = usize::try_from(wants).unwrap_or(usize::MAX);
-        if self.wants > self.limit {
-            return Err(format!("it wants {wants} bytes at once, and may have {}", self.limit));
+        self.min_bytes = usize::try_from(min_bytes).unwrap_or(usize::MAX);
+        if self.min_bytes > self.limit {
+            return Err(format!("it wants {min_bytes} bytes at once, and may have {}", self.limit));
         }
-        if taken == 0 {
+        if consumed == 0 {
             // Not the same call again.
-            self.wants = self.wants.max(self.left.len() + 1);
+            self.min_bytes = self.min_bytes.max(self.left.len() + 1);
         }
         Ok(output.into())
     }
@@ -195,7 +216,7 @@ impl HttpBody for FilteredBody {
                 let (result, tenant) = called;
                 this.call = tenant.map_or(Call::None, Call::Kept);
                 let concluded = match result {
-                    Ok(passage) => this.conclude(passage),
+                    Ok(result) => this.conclude(result),
                     Err(failure) => {
                         this.caller.calls.failed(failure.kind.counted());
                         Err(failure.detail)
@@ -212,7 +233,7 @@ impl HttpBody for FilteredBody {
                     let trailers = this.trailers.take();
                     return Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))));
                 }
-                End::Ahead if !this.left.is_empty() && this.left.len() >= this.wants => {
+                End::Ahead if !this.left.is_empty() && this.left.len() >= this.min_bytes => {
                     this.begin_call(None);
                     continue;
                 }
@@ -259,6 +280,7 @@ impl HttpBody for FilteredBody {
 
 /// Who is called.
 struct Caller {
+    direction: Direction,
     pool: Rc<Pool>,
     services: Rc<Services>,
     calls: Arc<CallMetrics>,
@@ -268,11 +290,11 @@ struct Caller {
 
 impl Caller {
     /// A call on the worker's own stack, while that can be.
-    fn call_at_once(&self, part: Part, tenant: Result<Kept, StageFailure>) -> Called {
+    fn call_at_once(&self, chunk: Chunk, tenant: Result<Kept, StageFailure>) -> Called {
         let result = tenant.and_then(|mut tenant| {
             let began = Instant::now();
-            let function = function(&tenant.instance)?;
-            let said = tenant.instance.call(function, (part,), self.scope());
+            let function = self.function(&tenant.instance)?;
+            let said = tenant.instance.call(function, (chunk,), self.scope());
             self.count(began.elapsed());
             said.map(|(said,)| (said, tenant))
                 .map_err(|failure| self.pool.failed_at_once(CallPhase::BodyChunk, failure))
@@ -280,7 +302,7 @@ impl Caller {
         self.concluded(result)
     }
 
-    async fn call_on_fiber(&self, part: Part, tenant: Option<Kept>) -> Called {
+    async fn call_on_fiber(&self, chunk: Chunk, tenant: Option<Kept>) -> Called {
         let attempt = match self.pool.attempt(CallPhase::BodyChunk).await {
             Ok(attempt) => attempt,
             Err(failure) => return (Err(failure), None),
@@ -290,16 +312,16 @@ impl Caller {
             None => self.tenant_on_fiber().await,
         };
         let result = match tenant {
-            Ok(tenant) => self.call_in(part, tenant).await,
+            Ok(tenant) => self.call_in(chunk, tenant).await,
             Err(failure) => Err(failure),
         };
         attempt.ended(result.as_ref().err().map(|failure| failure.kind));
         self.concluded(result)
     }
 
-    async fn call_in(&self, part: Part, mut tenant: Kept) -> Result<(Said, Kept), StageFailure> {
-        let function = function(&tenant.instance)?;
-        let said = tenant.instance.call_on_fiber(function, (part,), self.scope()).await;
+    async fn call_in(&self, chunk: Chunk, mut tenant: Kept) -> Result<(Said, Kept), StageFailure> {
+        let function = self.function(&tenant.instance)?;
+        let said = tenant.instance.call_on_fiber(function, (chunk,), self.scope()).await;
         self.count(tenant.instance.ran());
         said.map(|(said,)| (said, tenant)).map_err(|failure| self.pool.failed(failure))
     }
@@ -350,7 +372,7 @@ impl Caller {
     }
 
     fn scope(&self) -> CallScope<'_> {
-        CallScope { slot: None, services: &self.services, time: self.pool.prepared.limits.time, contention: None }
+        CallScope { slot: None, services: &self.services, time: self.pool.prepared.limits.time }
     }
 
     fn count(&self, ran: Duration) {
@@ -362,12 +384,16 @@ impl Caller {
         let plugin = &*pool.prepared.identity.name;
         tracing::warn!(request = &**request, route = &**route, plugin, "plugin failed on a body chunk: {failure}");
     }
-}
 
-fn function(instance: &Instance) -> Result<PartFunction, StageFailure> {
-    let missing = || StageFailure {
-        kind: FailureKind::Error,
-        detail: "it wants to follow the body and exports no `response-stream`".to_owned(),
-    };
-    instance.functions().on_part.ok_or_else(missing)
+    fn function(&self, instance: &Instance) -> Result<ChunkFunction, StageFailure> {
+        let (function, interface) = match self.direction {
+            Direction::Request => (instance.functions().on_request_chunk, "request-stream"),
+            Direction::Response => (instance.functions().on_response_chunk, "response-stream"),
+        };
+        let missing = || StageFailure {
+            kind: FailureKind::Error,
+            detail: format!("it returned `stream-body` and exports no `{interface}`"),
+        };
+        function.ok_or_else(missing)
+    }
 }

@@ -1,21 +1,23 @@
-//! What differs between the phases: which function is called, with what, and what its result means.
+//! What differs between the functions of the phases: which one is called, with what, and what its result means.
 
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc};
 
 use gateway_pipeline::{BodyFilter, Decision, Exchange, ExchangeOutcome, FailureKind, StageFailure};
 use gateway_telemetry::metrics::CallPhase;
 use wasmtime::component::{ComponentNamedList, Lift, Lower, Resource, TypedFunc};
 
 use super::{
-    bindings, body_filter,
+    bindings::{self, bodies::Body},
+    body_filter::{self, Direction},
+    fields,
     instance::{Functions, HandleOwnership},
-    plugin_state::PluginState,
+    plugin_state::{PluginState, StreamState, WholeBody},
     pools::Pool,
     reply,
     services::Services,
 };
 
-/// What differs between the phases.
+/// What differs between the functions.
 pub(super) trait Hook {
     const PHASE: CallPhase;
     type Params: ComponentNamedList + Lower + Send + Sync + 'static;
@@ -24,16 +26,24 @@ pub(super) trait Hook {
 
     fn find(&self, functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Return>>;
     fn params(&self, exchange: &Exchange, handle_ownership: HandleOwnership) -> Self::Params;
-    fn answer(&self, result: Self::Return, exchange: &mut Exchange) -> Result<Self::PhaseResult, StageFailure>;
+    fn conclude(&self, result: Self::Return, exchange: &mut Exchange) -> Result<End<Self::PhaseResult>, StageFailure>;
 
     /// How many there are among the parameters.
     fn handles(&self, exchange: &Exchange) -> u32;
 
-    /// The pipeline only asks for phases that are there.
+    /// The stage only asks for functions that are there.
     fn function(&self, functions: &Functions) -> Result<TypedFunc<Self::Params, Self::Return>, StageFailure> {
-        let missing = || StageFailure { kind: FailureKind::Error, detail: "it has no such phase".to_owned() };
-        self.find(functions).ok_or_else(missing)
+        self.find(functions).ok_or_else(|| error("it has no such phase".to_owned()))
     }
+}
+
+/// How a function's call ends the stage's turn, or does not.
+pub(super) enum End<T> {
+    Done(T),
+    /// The stage waits for the whole body.
+    ReadBody,
+    /// The stage waits for a lock.
+    AwaitLock,
 }
 
 /// There is one request and one response in a store, so the handles' numbers do not matter.
@@ -44,13 +54,96 @@ fn handle<T: 'static>(handle_ownership: HandleOwnership) -> Resource<T> {
     }
 }
 
-fn reported(message: String) -> StageFailure {
-    StageFailure { kind: FailureKind::Error, detail: message.chars().take(1024).collect() }
+fn error(detail: String) -> StageFailure {
+    StageFailure { kind: FailureKind::Error, detail }
 }
 
-pub(super) struct OnRequest;
+fn reported(message: String) -> StageFailure {
+    error(message.chars().take(1024).collect())
+}
 
-impl Hook for OnRequest {
+/// What a plugin whose call gets a body is told of it.
+fn lowered(body: Option<WholeBody>) -> Result<Body, bindings::BodyError> {
+    match body {
+        Some(Ok(whole)) => {
+            let trailers = whole.trailers.as_ref().map(|trailers| fields::all(trailers).collect());
+            Ok(Body { bytes: whole.bytes.into(), trailers: trailers.unwrap_or_default() })
+        }
+        Some(Err(unread)) => Err(unread.into()),
+        None => Err(bindings::BodyError::Unavailable),
+    }
+}
+
+/// The plugin as its body filters call it later.
+pub(super) struct Callee<'a> {
+    pub(super) pool: &'a Rc<Pool>,
+    pub(super) services: &'a Rc<Services>,
+}
+
+impl Callee<'_> {
+    /// Has the body pass through the plugin; in its instance, if the exchange has one of its own.
+    fn filter(
+        &self,
+        direction: Direction,
+        state: Vec<u8>,
+        exchange: &mut Exchange,
+    ) -> Result<BodyFilter, StageFailure> {
+        let own = PluginState::take_tenant(exchange);
+        let state: StreamState = body_filter::initial(state).map_err(error)?;
+        let kept = PluginState::of(exchange);
+        match direction {
+            Direction::Request => kept.request_stream = Some(Rc::clone(&state)),
+            Direction::Response => kept.response_stream = Some(Rc::clone(&state)),
+        }
+        Ok(body_filter::filter(direction, state, own, exchange, self.pool, self.services))
+    }
+
+    fn decided(
+        &self,
+        result: Result<bindings::Decision, String>,
+        exchange: &mut Exchange,
+    ) -> Result<End<Decision>, StageFailure> {
+        Ok(match result.map_err(reported)? {
+            bindings::Decision::Next => End::Done(Decision::Next),
+            bindings::Decision::ReadBody => End::ReadBody,
+            bindings::Decision::AwaitLock => End::AwaitLock,
+            bindings::Decision::StreamBody(state) => {
+                End::Done(Decision::Filter(self.filter(Direction::Request, state, exchange)?))
+            }
+            bindings::Decision::Respond(reply) => match reply::checked(reply, &exchange.bounds) {
+                Ok(reply) => {
+                    let state = PluginState::existing(exchange);
+                    End::Done(Decision::Respond(Box::new(match state {
+                        Some(state) => state.held.complete(reply),
+                        None => reply,
+                    })))
+                }
+                Err(reason) => {
+                    let detail = format!("its reply is illegal: {reason}");
+                    return Err(StageFailure { kind: FailureKind::Trap, detail });
+                }
+            },
+        })
+    }
+
+    fn decided_on_response(
+        &self,
+        result: Result<bindings::ResponseDecision, String>,
+        exchange: &mut Exchange,
+    ) -> Result<End<Option<BodyFilter>>, StageFailure> {
+        Ok(match result.map_err(reported)? {
+            bindings::ResponseDecision::Next => End::Done(None),
+            bindings::ResponseDecision::ReadBody => End::ReadBody,
+            bindings::ResponseDecision::StreamBody(state) => {
+                End::Done(Some(self.filter(Direction::Response, state, exchange)?))
+            }
+        })
+    }
+}
+
+pub(super) struct OnRequest<'a>(pub(super) Callee<'a>);
+
+impl Hook for OnRequest<'_> {
     const PHASE: CallPhase = CallPhase::Request;
     type Params = (Resource<bindings::Request>,);
     type Return = (Result<bindings::Decision, String>,);
@@ -68,34 +161,42 @@ impl Hook for OnRequest {
         1
     }
 
-    fn answer(&self, (result,): Self::Return, exchange: &mut Exchange) -> Result<Decision, StageFailure> {
-        match result.map_err(reported)? {
-            bindings::Decision::Next => Ok(Decision::Next),
-            bindings::Decision::Respond(reply) => match reply::checked(reply, &exchange.bounds) {
-                Ok(reply) => {
-                    let state = PluginState::existing(exchange);
-                    Ok(Decision::Respond(Box::new(match state {
-                        Some(state) => state.held.complete(reply),
-                        None => reply,
-                    })))
-                }
-                Err(reason) => {
-                    Err(StageFailure { kind: FailureKind::Trap, detail: format!("its reply is illegal: {reason}") })
-                }
-            },
-        }
+    fn conclude(&self, (result,): Self::Return, exchange: &mut Exchange) -> Result<End<Decision>, StageFailure> {
+        self.0.decided(result, exchange)
     }
 }
 
-pub(super) struct OnResponse<'a> {
-    pub(super) pool: &'a Rc<Pool>,
-    pub(super) services: &'a Rc<Services>,
+pub(super) struct OnRequestBody<'a>(pub(super) Callee<'a>, pub(super) Cell<Option<WholeBody>>);
+
+impl Hook for OnRequestBody<'_> {
+    const PHASE: CallPhase = CallPhase::Request;
+    type Params = (Resource<bindings::Request>, Result<Body, bindings::BodyError>);
+    type Return = (Result<bindings::Decision, String>,);
+    type PhaseResult = Decision;
+
+    fn find(&self, functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Return>> {
+        functions.on_request_body
+    }
+
+    fn params(&self, _: &Exchange, handle_ownership: HandleOwnership) -> Self::Params {
+        (handle(handle_ownership), lowered(self.1.take()))
+    }
+
+    fn handles(&self, _: &Exchange) -> u32 {
+        1
+    }
+
+    fn conclude(&self, (result,): Self::Return, exchange: &mut Exchange) -> Result<End<Decision>, StageFailure> {
+        without_another_body(self.0.decided(result, exchange)?)
+    }
 }
+
+pub(super) struct OnResponse<'a>(pub(super) Callee<'a>);
 
 impl Hook for OnResponse<'_> {
     const PHASE: CallPhase = CallPhase::Response;
     type Params = (Resource<bindings::Request>, Resource<bindings::Response>);
-    type Return = (Result<(), String>,);
+    type Return = (Result<bindings::ResponseDecision, String>,);
     type PhaseResult = Option<BodyFilter>;
 
     fn find(&self, functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Return>> {
@@ -110,15 +211,48 @@ impl Hook for OnResponse<'_> {
         2
     }
 
-    /// The response's body passes through the plugin if it has said so in a call that went well; in its instance, if the exchange has
-    /// one of its own.
-    fn answer(&self, (result,): Self::Return, exchange: &mut Exchange) -> Result<Option<BodyFilter>, StageFailure> {
-        let follows = exchange.state_mut::<PluginState>().and_then(|state| state.follows.take());
-        result.map_err(reported)?;
-        Ok(follows.map(|memo| {
-            let own = PluginState::take_tenant(exchange);
-            body_filter::filter(memo, own, exchange, self.pool, self.services)
-        }))
+    fn conclude(
+        &self,
+        (result,): Self::Return,
+        exchange: &mut Exchange,
+    ) -> Result<End<Option<BodyFilter>>, StageFailure> {
+        self.0.decided_on_response(result, exchange)
+    }
+}
+
+pub(super) struct OnResponseBody<'a>(pub(super) Callee<'a>, pub(super) Cell<Option<WholeBody>>);
+
+impl Hook for OnResponseBody<'_> {
+    const PHASE: CallPhase = CallPhase::Response;
+    type Params = (Resource<bindings::Request>, Resource<bindings::Response>, Result<Body, bindings::BodyError>);
+    type Return = (Result<bindings::ResponseDecision, String>,);
+    type PhaseResult = Option<BodyFilter>;
+
+    fn find(&self, functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Return>> {
+        functions.on_response_body
+    }
+
+    fn params(&self, _: &Exchange, handle_ownership: HandleOwnership) -> Self::Params {
+        (handle(handle_ownership), handle(handle_ownership), lowered(self.1.take()))
+    }
+
+    fn handles(&self, _: &Exchange) -> u32 {
+        2
+    }
+
+    fn conclude(
+        &self,
+        (result,): Self::Return,
+        exchange: &mut Exchange,
+    ) -> Result<End<Option<BodyFilter>>, StageFailure> {
+        without_another_body(self.0.decided_on_response(result, exchange)?)
+    }
+}
+
+fn without_another_body<T>(end: End<T>) -> Result<End<T>, StageFailure> {
+    match end {
+        End::ReadBody => Err(error("it returned `read-body` from a call that had the body".to_owned())),
+        end => Ok(end),
     }
 }
 
@@ -135,6 +269,8 @@ impl Hook for OnComplete<'_> {
     }
 
     fn params(&self, exchange: &Exchange, handle_ownership: HandleOwnership) -> Self::Params {
+        let kept = PluginState::existing(exchange);
+        let last = |state: Option<&StreamState>| state.map(|state| state.borrow().clone());
         let outcome = bindings::Outcome {
             status: self.0.status,
             failure: self.0.failure.map(str::to_owned),
@@ -144,6 +280,8 @@ impl Hook for OnComplete<'_> {
             duration_us: self.0.duration_us,
             upstream_us: self.0.upstream_us,
             plugins_us: self.0.plugins_us,
+            request_stream_state: last(kept.and_then(|kept| kept.request_stream.as_ref())),
+            response_stream_state: last(kept.and_then(|kept| kept.response_stream.as_ref())),
         };
         (handle(handle_ownership), exchange.response.as_ref().map(|_| handle(handle_ownership)), outcome)
     }
@@ -152,7 +290,7 @@ impl Hook for OnComplete<'_> {
         1 + u32::from(exchange.response.is_some())
     }
 
-    fn answer(&self, (): Self::Return, _: &mut Exchange) -> Result<(), StageFailure> {
-        Ok(())
+    fn conclude(&self, (): Self::Return, _: &mut Exchange) -> Result<End<()>, StageFailure> {
+        Ok(End::Done(()))
     }
 }

@@ -23,7 +23,6 @@ mod hook;
 mod host;
 mod identity;
 mod instance;
-mod pending_call;
 mod plugin;
 mod plugin_state;
 mod pools;
@@ -34,6 +33,7 @@ mod stage;
 mod stages;
 #[cfg(test)]
 mod tests;
+mod waits;
 
 pub use engine::CodeCache;
 pub use plugin::{
@@ -41,3 +41,4 @@ pub use plugin::{
 };
 pub use pools::Pools;
 pub use services::{documents::Documents, passwords::Passwords};
+pub use waits::Waits;

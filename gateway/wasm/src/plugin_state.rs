@@ -1,13 +1,15 @@
 //! What a plugin's stage keeps of an exchange, from one call to the next.
 
+use std::{cell::RefCell, rc::Rc};
+
 use gateway_pipeline::{Exchange, Phase, UnknownCaller};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    bodies::gather,
+    bodies::gather::{self, Unread, Whole},
     cache::{cache_lookups::CacheLookups, consumer::Audience},
     instance::Instance,
-    pending_call::{Arrived, Pending, PendingCall, Talk},
+    services::LocalFuture,
 };
 
 #[derive(Default)]
@@ -16,11 +18,28 @@ pub(super) struct PluginState {
     pub(super) tenant: Option<Tenant>,
     /// Of a plugin that keeps responses.
     pub(super) held: CacheLookups,
-    /// The plugin wants to have the response's body with this memo, once its call has ended well.
-    pub(super) follows: Option<Vec<u8>>,
-    /// What its present call waits for, and what was found for it.
-    pub(super) pending: Pending,
+    /// What the stage waits for before its next call.
+    pub(super) awaited: Option<Awaited>,
+    /// The body that the next call gets.
+    pub(super) body: Option<WholeBody>,
+    /// The states of its body filters.
+    pub(super) request_stream: Option<StreamState>,
+    pub(super) response_stream: Option<StreamState>,
 }
+
+/// What a stage waits for without an instance.
+pub(super) enum Awaited {
+    /// The whole body of the message that the phase is about.
+    Body,
+    /// The release of a lock in the cache.
+    Lock(LocalFuture<'static, ()>),
+}
+
+/// A body that was read, or why it could not be.
+pub(super) type WholeBody = Result<Whole, Unread>;
+
+/// The present state of a body filter, which outlives the stage's turn.
+pub(super) type StreamState = Rc<RefCell<Vec<u8>>>;
 
 /// An instance that belongs to one exchange and waits with it from one phase to the next.
 pub(super) struct Tenant {
@@ -39,30 +58,31 @@ impl PluginState {
         exchange.state()
     }
 
-    /// The exchange has to wait before the present call is made again. The last one counts.
-    pub(super) fn wait_for(exchange: &mut Exchange, pending_call: PendingCall) {
-        Self::of(exchange).pending.pending_call = Some(pending_call);
-    }
-
     /// The instance that belongs to the exchange, if there is one.
     pub(super) fn take_tenant(exchange: &mut Exchange) -> Option<Tenant> {
         exchange.state_mut::<Self>()?.tenant.take()
     }
 
-    /// The conversation with an upstream of TCP that the present call leads.
-    pub(super) fn take_talk(exchange: &mut Exchange) -> Option<Talk> {
-        exchange.state_mut::<Self>()?.pending.talk.take()
+    /// The body that was read for the call that is made now.
+    pub(super) fn take_body(exchange: &mut Exchange) -> Option<WholeBody> {
+        exchange.state_mut::<Self>()?.body.take()
     }
 
-    /// What has to come before the present call is made again, if it has to be.
-    pub(super) fn pending_call(exchange: &Exchange) -> Option<&PendingCall> {
-        Self::existing(exchange)?.pending.pending_call.as_ref()
+    /// Whether the stage waits for a lock.
+    pub(super) fn awaits_lock(exchange: &Exchange) -> bool {
+        Self::existing(exchange).is_some_and(|state| matches!(state.awaited, Some(Awaited::Lock(_))))
     }
 
-    /// The present call has ended: what was found for it is not the next one's.
-    pub(super) fn end_call(exchange: &mut Exchange) {
+    /// The stage waits for the body.
+    pub(super) fn await_body(exchange: &mut Exchange) {
+        Self::of(exchange).awaited = Some(Awaited::Body);
+    }
+
+    /// The stage's turn has ended: what it waited for is not the next one's.
+    pub(super) fn end_turn(exchange: &mut Exchange) {
         if let Some(state) = exchange.state_mut::<Self>() {
-            state.pending = Pending::default();
+            state.awaited = None;
+            state.body = None;
         }
     }
 
@@ -85,26 +105,21 @@ impl PluginState {
         }
     }
 
-    /// Waits until the call can be made again, and leaves what was found with the exchange.
+    /// Waits until the stage can be called again, and leaves what it gets then with the exchange.
     pub(super) async fn ready(exchange: &mut Exchange) {
-        let Some(pending_call) = exchange.state_mut::<Self>().and_then(|state| state.pending.pending_call.take())
-        else {
-            return;
-        };
-        match pending_call.arrive().await {
-            Arrived::Nothing => {}
-            Arrived::Body => {
+        match exchange.state_mut::<Self>().and_then(|state| state.awaited.take()) {
+            None => {}
+            Some(Awaited::Lock(released)) => released.await,
+            Some(Awaited::Body) => {
                 let limit = exchange.bounds.buffer_bytes;
                 let place = match exchange.phase {
                     Phase::Request => &mut exchange.request_body,
                     Phase::Response | Phase::Complete => &mut exchange.response_body,
                 };
-                // It is left in its place; what is wrong with it is found again by who asks for it.
-                let _ = gather::read(place, limit).await;
+                // It stays in its place as well: a plugin that reads it does not have to replace it.
+                let body = gather::read(place, limit).await;
+                Self::of(exchange).body = Some(body);
             }
-            Arrived::CallResult(finding) => Self::of(exchange).pending.results.push(finding),
-            Arrived::Call(called) => Self::of(exchange).pending.calls.push(called),
-            Arrived::Talk(talk) => Self::of(exchange).pending.talk = Some(talk),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A plugin as a stage of the pipeline: it calls a component. What calls have in common with those of other stages is the pipeline's.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
 use gateway_core::model::Isolation;
 use gateway_pipeline::{
@@ -9,8 +9,8 @@ use gateway_pipeline::{
 };
 
 use super::{
-    hook::{Hook, OnComplete, OnRequest, OnResponse},
-    instance::{CallScope, HandleOwnership, Instance},
+    hook::{Callee, End, Hook, OnComplete, OnRequest, OnRequestBody, OnResponse, OnResponseBody},
+    instance::{CallScope, Exports, HandleOwnership, Instance},
     plugin_state::{PluginState, Tenant},
     pools::Pool,
     services::Services,
@@ -22,12 +22,10 @@ pub(super) struct PluginStage {
     services: Rc<Services>,
 }
 
-/// A call that was made, what it returned, and how long it ran if it could wait.
+/// A call that was made, how it ended, and how long it ran if it could wait.
 struct Made<T> {
     result: Result<T, StageFailure>,
     ran: Option<Duration>,
-    /// It gave its instance up to others in the middle.
-    gave_way: bool,
 }
 
 /// A call, or why none could be made.
@@ -36,6 +34,14 @@ type Attempted<T> = Result<Made<T>, StageFailure>;
 impl PluginStage {
     pub(super) fn new(pool: Rc<Pool>, services: Rc<Services>) -> Self {
         Self { pool, services }
+    }
+
+    fn callee(&self) -> Callee<'_> {
+        Callee { pool: &self.pool, services: &self.services }
+    }
+
+    fn exports(&self) -> &Exports {
+        &self.pool.prepared.loaded.blueprint.exports
     }
 
     fn run<'a, H: Hook + 'a>(&'a self, hook: H, slot: &'a mut ExchangeSlot) -> Step<'a, H::PhaseResult> {
@@ -49,7 +55,7 @@ impl PluginStage {
     }
 
     /// A call on the worker's own stack; `None` if that cannot be.
-    fn at_once<H: Hook>(&self, hook: &H, slot: &mut ExchangeSlot) -> Option<Attempted<H::PhaseResult>> {
+    fn at_once<H: Hook>(&self, hook: &H, slot: &mut ExchangeSlot) -> Option<Attempted<End<H::PhaseResult>>> {
         if !self.pool.is_direct() {
             return None;
         }
@@ -65,27 +71,32 @@ impl PluginStage {
         }
     }
 
-    fn direct<H: Hook>(&self, hook: &H, slot: &mut ExchangeSlot, mut instance: Box<Instance>) -> Made<H::PhaseResult> {
+    fn direct<H: Hook>(
+        &self,
+        hook: &H,
+        slot: &mut ExchangeSlot,
+        mut instance: Box<Instance>,
+    ) -> Made<End<H::PhaseResult>> {
         let result = self.call(hook, slot, &mut instance);
         let result = result.and_then(|returned| {
             self.pool.put_back(instance);
-            hook.answer(returned, slot)
+            hook.conclude(returned, slot)
         });
-        Made { result, ran: None, gave_way: false }
+        Made { result, ran: None }
     }
 
     /// Within an instance that is the exchange's own.
-    fn direct_in<H: Hook>(&self, hook: &H, slot: &mut ExchangeSlot, mut tenant: Tenant) -> Made<H::PhaseResult> {
+    fn direct_in<H: Hook>(&self, hook: &H, slot: &mut ExchangeSlot, mut tenant: Tenant) -> Made<End<H::PhaseResult>> {
         let result = self.call(hook, slot, &mut tenant.instance);
         let result = result.and_then(|returned| {
             self.keep(tenant, slot);
-            hook.answer(returned, slot)
+            hook.conclude(returned, slot)
         });
-        Made { result, ran: None, gave_way: false }
+        Made { result, ran: None }
     }
 
     /// A call that has to wait for something: for its instance, or while it runs.
-    async fn on_fiber<H: Hook>(&self, hook: &H, slot: &mut ExchangeSlot) -> Attempted<H::PhaseResult> {
+    async fn on_fiber<H: Hook>(&self, hook: &H, slot: &mut ExchangeSlot) -> Attempted<End<H::PhaseResult>> {
         if self.pool.is_direct() {
             return self.direct_in_time(hook, slot).await;
         }
@@ -95,16 +106,13 @@ impl PluginStage {
             Ok(made) => made.result.as_ref().err(),
             Err(failure) => Some(failure),
         };
-        // One that gave way has not ended. One that has to be made again has, and in time.
-        if !attempted.as_ref().is_ok_and(|made| made.gave_way) {
-            attempt.ended(failure.map(|failure| failure.kind));
-        }
-        let Made { result, ran, gave_way } = attempted?;
-        Ok(Made { result: result.and_then(|returned| hook.answer(returned, slot)), ran, gave_way })
+        attempt.ended(failure.map(|failure| failure.kind));
+        let Made { result, ran } = attempted?;
+        Ok(Made { result: result.and_then(|returned| hook.conclude(returned, slot)), ran })
     }
 
     /// A call on the worker's own stack, when its instance is there.
-    async fn direct_in_time<H: Hook>(&self, hook: &H, slot: &mut ExchangeSlot) -> Attempted<H::PhaseResult> {
+    async fn direct_in_time<H: Hook>(&self, hook: &H, slot: &mut ExchangeSlot) -> Attempted<End<H::PhaseResult>> {
         match self.pool.prepared.isolation {
             Isolation::Shared => {
                 let instance = self.pool.take_on_fiber(&self.services).await?;
@@ -173,13 +181,12 @@ impl PluginStage {
     ) -> Made<H::Return> {
         let function = match hook.function(instance.functions()) {
             Ok(function) => function,
-            Err(failure) => return Made { result: Err(failure), ran: None, gave_way: false },
+            Err(failure) => return Made { result: Err(failure), ran: None },
         };
+        let _in_progress = self.pool.metrics.call_in_progress();
         let params = hook.params(slot, self.handle_ownership(hook, slot, instance));
         let result = instance.call_on_fiber(function, params, self.scope(slot)).await;
-        // A guest's own failure is a result of its function; this is one of the call.
-        let gave_way = is_reported(&result) && PluginState::pending_call(slot).is_some();
-        Made { result: result.map_err(|failure| self.pool.failed(failure)), ran: Some(instance.ran()), gave_way }
+        Made { result: result.map_err(|failure| self.pool.failed(failure)), ran: Some(instance.ran()) }
     }
 
     /// As what this call gives the request and the response.
@@ -193,8 +200,7 @@ impl PluginStage {
 
     fn scope<'a>(&'a self, slot: &'a mut ExchangeSlot) -> CallScope<'a> {
         let Pool { prepared, .. } = &*self.pool;
-        let contention = self.gives_way().then(|| self.pool.contention());
-        CallScope { slot: Some(slot), services: &self.services, time: prepared.limits.time, contention }
+        CallScope { slot: Some(slot), services: &self.services, time: prepared.limits.time }
     }
 
     /// A new instance for one exchange; `None` if one has to wait for it.
@@ -226,25 +232,26 @@ impl Stage for PluginStage {
         self.pool.prepared.owned().unwrap_or(&UNKNOWN)
     }
 
-    /// A call may be made again in another instance, unless its instance belongs to the exchange: that one may know of it what a new
-    /// one does not.
-    fn gives_way(&self) -> bool {
-        let Pool { prepared, .. } = &*self.pool;
-        prepared.loaded.blueprint.waits && prepared.isolation == Isolation::Shared
-    }
-
     fn on_request<'a>(&'a self, slot: &'a mut ExchangeSlot) -> Step<'a, Decision> {
         if !self.pool.prepared.attended().request {
             return Step::Done(Turn::NotCalled);
         }
-        self.run(OnRequest, slot)
+        match PluginState::take_body(slot) {
+            Some(body) => self.run(OnRequestBody(self.callee(), Cell::new(Some(body))), slot),
+            None if self.exports().on_request.is_some() => self.run(OnRequest(self.callee()), slot),
+            None => pending_body(slot),
+        }
     }
 
     fn on_response<'a>(&'a self, slot: &'a mut ExchangeSlot) -> Step<'a, Option<BodyFilter>> {
         if !self.pool.prepared.attended().response {
             return Step::Done(Turn::NotCalled);
         }
-        self.run(OnResponse { pool: &self.pool, services: &self.services }, slot)
+        match PluginState::take_body(slot) {
+            Some(body) => self.run(OnResponseBody(self.callee(), Cell::new(Some(body))), slot),
+            None if self.exports().on_response.is_some() => self.run(OnResponse(self.callee()), slot),
+            None => pending_body(slot),
+        }
     }
 
     fn on_complete<'a>(&'a self, slot: &'a mut ExchangeSlot, outcome: &'a ExchangeOutcome) -> Step<'a, ()> {
@@ -259,7 +266,7 @@ impl Stage for PluginStage {
     }
 
     fn abandon(&self, slot: &mut ExchangeSlot) {
-        PluginState::end_call(slot);
+        PluginState::end_turn(slot);
     }
 
     fn start(&self) {
@@ -271,31 +278,36 @@ impl Stage for PluginStage {
     }
 }
 
-/// What came of a turn. A call that failed by the plugin's own word, when something that it asked for was not there yet, is pending.
-fn turn<T>(attempted: Attempted<T>, slot: &mut ExchangeSlot) -> Turn<T> {
-    let Made { result, ran, gave_way } = match attempted {
+/// A stage that reads every body waits for it before its first call.
+fn pending_body<'a, T>(slot: &mut ExchangeSlot) -> Step<'a, T> {
+    PluginState::await_body(slot);
+    Step::Done(Turn::Pending)
+}
+
+/// What came of a turn: its end, or what it waits for.
+fn turn<T>(attempted: Attempted<End<T>>, slot: &mut ExchangeSlot) -> Turn<T> {
+    let Made { result, ran } = match attempted {
         Ok(made) => made,
         Err(failure) => {
-            // What was found for earlier calls of the turn is not the next one's.
-            PluginState::end_call(slot);
+            PluginState::end_turn(slot);
             return Turn::Refused(failure);
         }
     };
-    let end = match PluginState::pending_call(slot) {
-        Some(pending_call) if is_reported(&result) => {
-            let in_progress = pending_call.goes_on();
-            PluginState::of(slot).follows = None;
-            CallEnd::Pending { in_progress, cut_short: gave_way }
+    let end = match result {
+        Ok(End::ReadBody) => {
+            PluginState::await_body(slot);
+            CallEnd::Pending
         }
-        _ => {
-            PluginState::end_call(slot);
-            result.into()
-        }
+        Ok(End::AwaitLock) if PluginState::awaits_lock(slot) => CallEnd::Pending,
+        Ok(End::AwaitLock) => CallEnd::Failed(StageFailure {
+            kind: FailureKind::Error,
+            detail: "it returned `await-lock`, and `cache.lock` found no lock held".to_owned(),
+        }),
+        Ok(End::Done(value)) => CallEnd::Returned(value),
+        Err(failure) => CallEnd::Failed(failure),
     };
+    if !matches!(end, CallEnd::Pending) {
+        PluginState::end_turn(slot);
+    }
     Turn::Called { end, ran }
-}
-
-/// Whether it failed by its own word, or was ended to be made again.
-fn is_reported<T>(result: &Result<T, StageFailure>) -> bool {
-    result.as_ref().is_err_and(|failure| failure.kind == FailureKind::Error)
 }

@@ -115,34 +115,11 @@ extern void __wasm_import_gateway_plugin_http_method_edits_make(int32_t, int32_t
 
 // Imported Functions from `gateway:plugin/bodies@0.2.0`
 
-__attribute__((__import_module__("gateway:plugin/bodies@0.2.0"), __import_name__("read-request")))
-extern void __wasm_import_gateway_plugin_bodies_read_request(int32_t, uint8_t *);
-
 __attribute__((__import_module__("gateway:plugin/bodies@0.2.0"), __import_name__("replace-request")))
-extern void __wasm_import_gateway_plugin_bodies_replace_request(int32_t, uint8_t *, size_t, uint8_t *);
-
-__attribute__((__import_module__("gateway:plugin/bodies@0.2.0"), __import_name__("read-response")))
-extern void __wasm_import_gateway_plugin_bodies_read_response(int32_t, uint8_t *);
+extern void __wasm_import_gateway_plugin_bodies_replace_request(int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
 __attribute__((__import_module__("gateway:plugin/bodies@0.2.0"), __import_name__("replace-response")))
-extern void __wasm_import_gateway_plugin_bodies_replace_response(int32_t, uint8_t *, size_t, uint8_t *);
-
-// Imported Functions from `gateway:plugin/streams@0.2.0`
-
-__attribute__((__import_module__("gateway:plugin/streams@0.2.0"), __import_name__("read-request")))
-extern void __wasm_import_gateway_plugin_streams_read_request(int32_t, uint8_t *);
-
-__attribute__((__import_module__("gateway:plugin/streams@0.2.0"), __import_name__("replace-request")))
-extern void __wasm_import_gateway_plugin_streams_replace_request(int32_t, uint8_t *, size_t, uint8_t *);
-
-__attribute__((__import_module__("gateway:plugin/streams@0.2.0"), __import_name__("read-response")))
-extern void __wasm_import_gateway_plugin_streams_read_response(int32_t, uint8_t *);
-
-__attribute__((__import_module__("gateway:plugin/streams@0.2.0"), __import_name__("replace-response")))
-extern void __wasm_import_gateway_plugin_streams_replace_response(int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
-
-__attribute__((__import_module__("gateway:plugin/streams@0.2.0"), __import_name__("follow-response")))
-extern void __wasm_import_gateway_plugin_streams_follow_response(int32_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_gateway_plugin_bodies_replace_response(int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
 // Imported Functions from `gateway:plugin/log@0.2.0`
 
@@ -182,6 +159,9 @@ extern void __wasm_import_gateway_plugin_store_delete(uint8_t *, size_t, uint8_t
 __attribute__((__import_module__("gateway:plugin/store@0.2.0"), __import_name__("increment")))
 extern void __wasm_import_gateway_plugin_store_increment(uint8_t *, size_t, uint8_t *, size_t, int64_t, int32_t, int64_t, uint8_t *);
 
+__attribute__((__import_module__("gateway:plugin/store@0.2.0"), __import_name__("batch")))
+extern void __wasm_import_gateway_plugin_store_batch(uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+
 __attribute__((__import_module__("gateway:plugin/store@0.2.0"), __import_name__("take")))
 extern void __wasm_import_gateway_plugin_store_take(uint8_t *, size_t, uint8_t *, size_t, int32_t, int64_t, int32_t, int32_t, uint8_t *);
 
@@ -193,19 +173,27 @@ extern void __wasm_import_gateway_plugin_store_take_all(uint8_t *, size_t, uint8
 __attribute__((__import_module__("gateway:plugin/http-client@0.2.0"), __import_name__("send")))
 extern void __wasm_import_gateway_plugin_http_client_send(uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *);
 
+__attribute__((__import_module__("gateway:plugin/http-client@0.2.0"), __import_name__("[method]pending-call.wait")))
+extern void __wasm_import_gateway_plugin_http_client_method_pending_call_wait(int32_t, uint8_t *);
+
+__attribute__((__import_module__("gateway:plugin/http-client@0.2.0"), __import_name__("start")))
+extern void __wasm_import_gateway_plugin_http_client_start(uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *);
+
+// Imported Functions from `gateway:plugin/upstreams@0.2.0`
+
+__attribute__((__import_module__("gateway:plugin/upstreams@0.2.0"), __import_name__("select")))
+extern void __wasm_import_gateway_plugin_upstreams_select(int32_t, uint8_t *, size_t, uint8_t *);
+
 // Imported Functions from `gateway:plugin/tcp@0.2.0`
 
+__attribute__((__import_module__("gateway:plugin/tcp@0.2.0"), __import_name__("[method]connection.receive")))
+extern void __wasm_import_gateway_plugin_tcp_method_connection_receive(int32_t, int32_t, uint8_t *);
+
 __attribute__((__import_module__("gateway:plugin/tcp@0.2.0"), __import_name__("send")))
-extern void __wasm_import_gateway_plugin_tcp_send(int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, int32_t, int32_t, uint8_t *, size_t, uint8_t *);
+extern void __wasm_import_gateway_plugin_tcp_send(uint8_t *, size_t, uint8_t *, size_t, int32_t, int32_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/tcp@0.2.0"), __import_name__("receive")))
-extern void __wasm_import_gateway_plugin_tcp_receive(int32_t, uint8_t *);
-
-__attribute__((__import_module__("gateway:plugin/tcp@0.2.0"), __import_name__("await-more")))
-extern void __wasm_import_gateway_plugin_tcp_await_more(int32_t, int32_t, uint8_t *);
-
-__attribute__((__import_module__("gateway:plugin/tcp@0.2.0"), __import_name__("finish")))
-extern void __wasm_import_gateway_plugin_tcp_finish(int32_t);
+__attribute__((__import_module__("gateway:plugin/tcp@0.2.0"), __import_name__("release")))
+extern void __wasm_import_gateway_plugin_tcp_release(int32_t);
 
 // Imported Functions from `gateway:plugin/documents@0.2.0`
 
@@ -232,11 +220,11 @@ extern void __wasm_import_gateway_plugin_cache_freshen(int32_t, int32_t, int32_t
 __attribute__((__import_module__("gateway:plugin/cache@0.2.0"), __import_name__("forget")))
 extern void __wasm_import_gateway_plugin_cache_forget(uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/cache@0.2.0"), __import_name__("claim")))
-extern void __wasm_import_gateway_plugin_cache_claim(int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *);
+__attribute__((__import_module__("gateway:plugin/cache@0.2.0"), __import_name__("lock")))
+extern void __wasm_import_gateway_plugin_cache_lock(int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *);
 
-__attribute__((__import_module__("gateway:plugin/cache@0.2.0"), __import_name__("waive")))
-extern void __wasm_import_gateway_plugin_cache_waive(int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *);
+__attribute__((__import_module__("gateway:plugin/cache@0.2.0"), __import_name__("release")))
+extern void __wasm_import_gateway_plugin_cache_release(int32_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *);
 
 __attribute__((__import_module__("gateway:plugin/cache@0.2.0"), __import_name__("renew")))
 extern void __wasm_import_gateway_plugin_cache_renew(int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
@@ -331,7 +319,7 @@ void __wasm_export_exports_gateway_plugin_lifecycle_configure_post_return(uint8_
   }
 }
 
-// Exported Functions from `gateway:plugin/attendance@0.2.0`
+// Exported Functions from `gateway:plugin/active-phases@0.2.0`
 
 
 // Exported Functions from `gateway:plugin/catalogue@0.2.0`
@@ -408,6 +396,161 @@ void __wasm_export_exports_gateway_plugin_request_filter_on_request_post_return(
           }
           break;
         }
+        case 2: {
+          break;
+        }
+        case 3: {
+          size_t len6 = *((size_t*) (arg0 + (3*sizeof(void*))));
+          if (len6 > 0) {
+            uint8_t *ptr7 = *((uint8_t **) (arg0 + (2*sizeof(void*))));
+            for (size_t i8 = 0; i8 < len6; i8++) {
+              uint8_t *base = ptr7 + i8 * 1;
+              (void) base;
+            }
+            free(ptr7);
+          }
+          break;
+        }
+        case 4: {
+          break;
+        }
+      }
+      break;
+    }
+    case 1: {
+      if ((*((size_t*) (arg0 + (2*sizeof(void*))))) > 0) {
+        free(*((uint8_t **) (arg0 + sizeof(void*))));
+      }
+      break;
+    }
+  }
+}
+
+// Exported Functions from `gateway:plugin/request-body-filter@0.2.0`
+
+__attribute__((__weak__, __export_name__("cabi_post_gateway:plugin/request-body-filter@0.2.0#on-request-body")))
+void __wasm_export_exports_gateway_plugin_request_body_filter_on_request_body_post_return(uint8_t * arg0) {
+  switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
+    case 0: {
+      switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + sizeof(void*)))) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          size_t len0 = *((size_t*) (arg0 + (4*sizeof(void*))));
+          if (len0 > 0) {
+            uint8_t *ptr1 = *((uint8_t **) (arg0 + (3*sizeof(void*))));
+            for (size_t i2 = 0; i2 < len0; i2++) {
+              uint8_t *base = ptr1 + i2 * (4*sizeof(void*));
+              (void) base;
+              if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+                free(*((uint8_t **) (base + 0)));
+              }
+              size_t len = *((size_t*) (base + (3*sizeof(void*))));
+              if (len > 0) {
+                uint8_t *ptr = *((uint8_t **) (base + (2*sizeof(void*))));
+                for (size_t i = 0; i < len; i++) {
+                  uint8_t *base = ptr + i * 1;
+                  (void) base;
+                }
+                free(ptr);
+              }
+            }
+            free(ptr1);
+          }
+          size_t len3 = *((size_t*) (arg0 + (6*sizeof(void*))));
+          if (len3 > 0) {
+            uint8_t *ptr4 = *((uint8_t **) (arg0 + (5*sizeof(void*))));
+            for (size_t i5 = 0; i5 < len3; i5++) {
+              uint8_t *base = ptr4 + i5 * 1;
+              (void) base;
+            }
+            free(ptr4);
+          }
+          break;
+        }
+        case 2: {
+          break;
+        }
+        case 3: {
+          size_t len6 = *((size_t*) (arg0 + (3*sizeof(void*))));
+          if (len6 > 0) {
+            uint8_t *ptr7 = *((uint8_t **) (arg0 + (2*sizeof(void*))));
+            for (size_t i8 = 0; i8 < len6; i8++) {
+              uint8_t *base = ptr7 + i8 * 1;
+              (void) base;
+            }
+            free(ptr7);
+          }
+          break;
+        }
+        case 4: {
+          break;
+        }
+      }
+      break;
+    }
+    case 1: {
+      if ((*((size_t*) (arg0 + (2*sizeof(void*))))) > 0) {
+        free(*((uint8_t **) (arg0 + sizeof(void*))));
+      }
+      break;
+    }
+  }
+}
+
+// Exported Functions from `gateway:plugin/request-stream@0.2.0`
+
+__attribute__((__weak__, __export_name__("cabi_post_gateway:plugin/request-stream@0.2.0#on-request-chunk")))
+void __wasm_export_exports_gateway_plugin_request_stream_on_request_chunk_post_return(uint8_t * arg0) {
+  switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
+    case 0: {
+      size_t len = *((size_t*) (arg0 + (3*sizeof(void*))));
+      if (len > 0) {
+        uint8_t *ptr = *((uint8_t **) (arg0 + (2*sizeof(void*))));
+        for (size_t i = 0; i < len; i++) {
+          uint8_t *base = ptr + i * 1;
+          (void) base;
+        }
+        free(ptr);
+      }
+      switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + (5*sizeof(void*))))) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          size_t len0 = *((size_t*) (arg0 + (7*sizeof(void*))));
+          if (len0 > 0) {
+            uint8_t *ptr1 = *((uint8_t **) (arg0 + (6*sizeof(void*))));
+            for (size_t i2 = 0; i2 < len0; i2++) {
+              uint8_t *base = ptr1 + i2 * 1;
+              (void) base;
+            }
+            free(ptr1);
+          }
+          break;
+        }
+      }
+      size_t len6 = *((size_t*) (arg0 + (9*sizeof(void*))));
+      if (len6 > 0) {
+        uint8_t *ptr7 = *((uint8_t **) (arg0 + (8*sizeof(void*))));
+        for (size_t i8 = 0; i8 < len6; i8++) {
+          uint8_t *base = ptr7 + i8 * (4*sizeof(void*));
+          (void) base;
+          if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+            free(*((uint8_t **) (base + 0)));
+          }
+          size_t len3 = *((size_t*) (base + (3*sizeof(void*))));
+          if (len3 > 0) {
+            uint8_t *ptr4 = *((uint8_t **) (base + (2*sizeof(void*))));
+            for (size_t i5 = 0; i5 < len3; i5++) {
+              uint8_t *base = ptr4 + i5 * 1;
+              (void) base;
+            }
+            free(ptr4);
+          }
+        }
+        free(ptr7);
       }
       break;
     }
@@ -426,6 +569,63 @@ __attribute__((__weak__, __export_name__("cabi_post_gateway:plugin/response-filt
 void __wasm_export_exports_gateway_plugin_response_filter_on_response_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
+      switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + sizeof(void*)))) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          size_t len = *((size_t*) (arg0 + (3*sizeof(void*))));
+          if (len > 0) {
+            uint8_t *ptr = *((uint8_t **) (arg0 + (2*sizeof(void*))));
+            for (size_t i = 0; i < len; i++) {
+              uint8_t *base = ptr + i * 1;
+              (void) base;
+            }
+            free(ptr);
+          }
+          break;
+        }
+      }
+      break;
+    }
+    case 1: {
+      if ((*((size_t*) (arg0 + (2*sizeof(void*))))) > 0) {
+        free(*((uint8_t **) (arg0 + sizeof(void*))));
+      }
+      break;
+    }
+  }
+}
+
+// Exported Functions from `gateway:plugin/response-body-filter@0.2.0`
+
+__attribute__((__weak__, __export_name__("cabi_post_gateway:plugin/response-body-filter@0.2.0#on-response-body")))
+void __wasm_export_exports_gateway_plugin_response_body_filter_on_response_body_post_return(uint8_t * arg0) {
+  switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
+    case 0: {
+      switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + sizeof(void*)))) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          size_t len = *((size_t*) (arg0 + (3*sizeof(void*))));
+          if (len > 0) {
+            uint8_t *ptr = *((uint8_t **) (arg0 + (2*sizeof(void*))));
+            for (size_t i = 0; i < len; i++) {
+              uint8_t *base = ptr + i * 1;
+              (void) base;
+            }
+            free(ptr);
+          }
+          break;
+        }
+      }
       break;
     }
     case 1: {
@@ -439,8 +639,8 @@ void __wasm_export_exports_gateway_plugin_response_filter_on_response_post_retur
 
 // Exported Functions from `gateway:plugin/response-stream@0.2.0`
 
-__attribute__((__weak__, __export_name__("cabi_post_gateway:plugin/response-stream@0.2.0#on-response-part")))
-void __wasm_export_exports_gateway_plugin_response_stream_on_response_part_post_return(uint8_t * arg0) {
+__attribute__((__weak__, __export_name__("cabi_post_gateway:plugin/response-stream@0.2.0#on-response-chunk")))
+void __wasm_export_exports_gateway_plugin_response_stream_on_response_chunk_post_return(uint8_t * arg0) {
   switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
     case 0: {
       size_t len = *((size_t*) (arg0 + (3*sizeof(void*))));
@@ -718,6 +918,28 @@ void gateway_plugin_http_reply_free(gateway_plugin_http_reply_t *ptr) {
   plugin_list_u8_free(&ptr->body);
 }
 
+void gateway_plugin_http_decision_free(gateway_plugin_http_decision_t *ptr) {
+  switch ((int32_t) ptr->tag) {
+    case 1: {
+      gateway_plugin_http_reply_free(&ptr->val.respond);
+      break;
+    }
+    case 3: {
+      plugin_list_u8_free(&ptr->val.stream_body);
+      break;
+    }
+  }
+}
+
+void gateway_plugin_http_response_decision_free(gateway_plugin_http_response_decision_t *ptr) {
+  switch ((int32_t) ptr->tag) {
+    case 2: {
+      plugin_list_u8_free(&ptr->val.stream_body);
+      break;
+    }
+  }
+}
+
 void plugin_option_string_free(plugin_option_string_t *ptr) {
   if (ptr->is_some) {
     plugin_string_free(&ptr->val);
@@ -776,38 +998,16 @@ void gateway_plugin_http_result_void_refused_edit_free(gateway_plugin_http_resul
   }
 }
 
-void gateway_plugin_bodies_body_error_free(gateway_plugin_bodies_body_error_t *ptr) {
-  switch ((int32_t) ptr->tag) {
-    case 0: {
-      break;
-    }
-    case 1: {
-      plugin_string_free(&ptr->val.interrupted);
-      break;
-    }
-  }
-}
-
-void gateway_plugin_bodies_result_list_u8_body_error_free(gateway_plugin_bodies_result_list_u8_body_error_t *ptr) {
-  if (!ptr->is_err) {
-    plugin_list_u8_free(&ptr->val.ok);
-  } else {
-    gateway_plugin_bodies_body_error_free(&ptr->val.err);
-  }
-}
-
-void gateway_plugin_bodies_result_void_body_error_free(gateway_plugin_bodies_result_void_body_error_t *ptr) {
-  if (!ptr->is_err) {
-  } else {
-    gateway_plugin_bodies_body_error_free(&ptr->val.err);
-  }
-}
-
-void gateway_plugin_streams_fields_free(gateway_plugin_streams_fields_t *ptr) {
+void gateway_plugin_bodies_fields_free(gateway_plugin_bodies_fields_t *ptr) {
   gateway_plugin_http_fields_free(ptr);
 }
 
-void gateway_plugin_streams_stream_error_free(gateway_plugin_streams_stream_error_t *ptr) {
+void gateway_plugin_bodies_body_free(gateway_plugin_bodies_body_t *ptr) {
+  plugin_list_u8_free(&ptr->bytes);
+  gateway_plugin_bodies_fields_free(&ptr->trailers);
+}
+
+void gateway_plugin_bodies_body_error_free(gateway_plugin_bodies_body_error_t *ptr) {
   switch ((int32_t) ptr->tag) {
     case 0: {
       break;
@@ -820,26 +1020,35 @@ void gateway_plugin_streams_stream_error_free(gateway_plugin_streams_stream_erro
       plugin_string_free(&ptr->val.invalid);
       break;
     }
+    case 4: {
+      plugin_string_free(&ptr->val.other);
+      break;
+    }
   }
 }
 
-void gateway_plugin_streams_content_free(gateway_plugin_streams_content_t *ptr) {
-  plugin_list_u8_free(&ptr->body);
-  gateway_plugin_streams_fields_free(&ptr->trailers);
-}
-
-void gateway_plugin_streams_result_content_stream_error_free(gateway_plugin_streams_result_content_stream_error_t *ptr) {
-  if (!ptr->is_err) {
-    gateway_plugin_streams_content_free(&ptr->val.ok);
-  } else {
-    gateway_plugin_streams_stream_error_free(&ptr->val.err);
+void gateway_plugin_bodies_option_fields_free(gateway_plugin_bodies_option_fields_t *ptr) {
+  if (ptr->is_some) {
+    gateway_plugin_bodies_fields_free(&ptr->val);
   }
 }
 
-void gateway_plugin_streams_result_void_stream_error_free(gateway_plugin_streams_result_void_stream_error_t *ptr) {
+void gateway_plugin_bodies_chunk_free(gateway_plugin_bodies_chunk_t *ptr) {
+  plugin_list_u8_free(&ptr->state);
+  plugin_list_u8_free(&ptr->bytes);
+  gateway_plugin_bodies_option_fields_free(&ptr->end);
+}
+
+void gateway_plugin_bodies_chunk_result_free(gateway_plugin_bodies_chunk_result_t *ptr) {
+  plugin_list_u8_free(&ptr->output);
+  plugin_option_list_u8_free(&ptr->state);
+  gateway_plugin_bodies_fields_free(&ptr->trailers);
+}
+
+void gateway_plugin_bodies_result_void_body_error_free(gateway_plugin_bodies_result_void_body_error_t *ptr) {
   if (!ptr->is_err) {
   } else {
-    gateway_plugin_streams_stream_error_free(&ptr->val.err);
+    gateway_plugin_bodies_body_error_free(&ptr->val.err);
   }
 }
 
@@ -896,6 +1105,59 @@ void gateway_plugin_store_store_error_free(gateway_plugin_store_store_error_t *p
       plugin_string_free(&ptr->val.unavailable);
       break;
     }
+    case 3: {
+      plugin_string_free(&ptr->val.other);
+      break;
+    }
+  }
+}
+
+void plugin_option_u64_free(plugin_option_u64_t *ptr) {
+  if (ptr->is_some) {
+  }
+}
+
+void gateway_plugin_store_entry_free(gateway_plugin_store_entry_t *ptr) {
+  plugin_string_free(&ptr->key);
+  plugin_list_u8_free(&ptr->value);
+  plugin_option_u64_free(&ptr->ttl_ms);
+}
+
+void gateway_plugin_store_addition_free(gateway_plugin_store_addition_t *ptr) {
+  plugin_string_free(&ptr->key);
+  plugin_option_u64_free(&ptr->ttl_ms);
+}
+
+void gateway_plugin_store_operation_free(gateway_plugin_store_operation_t *ptr) {
+  switch ((int32_t) ptr->tag) {
+    case 0: {
+      plugin_string_free(&ptr->val.get);
+      break;
+    }
+    case 1: {
+      gateway_plugin_store_entry_free(&ptr->val.set);
+      break;
+    }
+    case 2: {
+      plugin_string_free(&ptr->val.delete_);
+      break;
+    }
+    case 3: {
+      gateway_plugin_store_addition_free(&ptr->val.increment);
+      break;
+    }
+  }
+}
+
+void gateway_plugin_store_operation_result_free(gateway_plugin_store_operation_result_t *ptr) {
+  switch ((int32_t) ptr->tag) {
+    case 0: {
+      plugin_option_list_u8_free(&ptr->val.value);
+      break;
+    }
+    case 2: {
+      break;
+    }
   }
 }
 
@@ -911,11 +1173,6 @@ void gateway_plugin_store_result_option_list_u8_store_error_free(gateway_plugin_
   }
 }
 
-void plugin_option_u64_free(plugin_option_u64_t *ptr) {
-  if (ptr->is_some) {
-  }
-}
-
 void gateway_plugin_store_result_void_store_error_free(gateway_plugin_store_result_void_store_error_t *ptr) {
   if (!ptr->is_err) {
   } else {
@@ -925,6 +1182,44 @@ void gateway_plugin_store_result_void_store_error_free(gateway_plugin_store_resu
 
 void gateway_plugin_store_result_s64_store_error_free(gateway_plugin_store_result_s64_store_error_t *ptr) {
   if (!ptr->is_err) {
+  } else {
+    gateway_plugin_store_store_error_free(&ptr->val.err);
+  }
+}
+
+void gateway_plugin_store_list_operation_free(gateway_plugin_store_list_operation_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    gateway_plugin_store_operation_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      gateway_plugin_store_operation_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void gateway_plugin_store_result_operation_result_store_error_free(gateway_plugin_store_result_operation_result_store_error_t *ptr) {
+  if (!ptr->is_err) {
+    gateway_plugin_store_operation_result_free(&ptr->val.ok);
+  } else {
+    gateway_plugin_store_store_error_free(&ptr->val.err);
+  }
+}
+
+void gateway_plugin_store_list_result_operation_result_store_error_free(gateway_plugin_store_list_result_operation_result_store_error_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    gateway_plugin_store_result_operation_result_store_error_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      gateway_plugin_store_result_operation_result_store_error_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void gateway_plugin_store_result_list_result_operation_result_store_error_store_error_free(gateway_plugin_store_result_list_result_operation_result_store_error_store_error_t *ptr) {
+  if (!ptr->is_err) {
+    gateway_plugin_store_list_result_operation_result_store_error_free(&ptr->val.ok);
   } else {
     gateway_plugin_store_store_error_free(&ptr->val.err);
   }
@@ -996,7 +1291,26 @@ void gateway_plugin_http_client_call_error_free(gateway_plugin_http_client_call_
       plugin_string_free(&ptr->val.unreachable);
       break;
     }
+    case 5: {
+      plugin_string_free(&ptr->val.other);
+      break;
+    }
   }
+}
+
+__attribute__((__import_module__("gateway:plugin/http-client@0.2.0"), __import_name__("[resource-drop]pending-call")))
+extern void __wasm_import_gateway_plugin_http_client_pending_call_drop(int32_t handle);
+
+void gateway_plugin_http_client_pending_call_drop_own(gateway_plugin_http_client_own_pending_call_t handle) {
+  __wasm_import_gateway_plugin_http_client_pending_call_drop(handle.__handle);
+}
+
+void gateway_plugin_http_client_pending_call_drop_borrow(gateway_plugin_http_client_borrow_pending_call_t handle) {
+  __wasm_import_gateway_plugin_http_client_pending_call_drop(handle.__handle);
+}
+
+gateway_plugin_http_client_borrow_pending_call_t gateway_plugin_http_client_borrow_pending_call(gateway_plugin_http_client_own_pending_call_t arg) {
+  return (gateway_plugin_http_client_borrow_pending_call_t) { arg.__handle };
 }
 
 void gateway_plugin_http_client_result_reply_call_error_free(gateway_plugin_http_client_result_reply_call_error_t *ptr) {
@@ -1004,6 +1318,33 @@ void gateway_plugin_http_client_result_reply_call_error_free(gateway_plugin_http
     gateway_plugin_http_client_reply_free(&ptr->val.ok);
   } else {
     gateway_plugin_http_client_call_error_free(&ptr->val.err);
+  }
+}
+
+void gateway_plugin_http_client_result_own_pending_call_call_error_free(gateway_plugin_http_client_result_own_pending_call_call_error_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    gateway_plugin_http_client_call_error_free(&ptr->val.err);
+  }
+}
+
+void gateway_plugin_upstreams_upstream_error_free(gateway_plugin_upstreams_upstream_error_t *ptr) {
+  switch ((int32_t) ptr->tag) {
+    case 0: {
+      plugin_string_free(&ptr->val.denied);
+      break;
+    }
+    case 2: {
+      plugin_string_free(&ptr->val.other);
+      break;
+    }
+  }
+}
+
+void gateway_plugin_upstreams_result_void_upstream_error_free(gateway_plugin_upstreams_result_void_upstream_error_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    gateway_plugin_upstreams_upstream_error_free(&ptr->val.err);
   }
 }
 
@@ -1024,36 +1365,43 @@ void gateway_plugin_tcp_tcp_error_free(gateway_plugin_tcp_tcp_error_t *ptr) {
     case 4: {
       break;
     }
+    case 6: {
+      plugin_string_free(&ptr->val.other);
+      break;
+    }
   }
 }
 
 void gateway_plugin_tcp_message_free(gateway_plugin_tcp_message_t *ptr) {
   plugin_string_free(&ptr->upstream);
   plugin_list_u8_free(&ptr->bytes);
-  plugin_list_u8_free(&ptr->memo);
 }
 
-void gateway_plugin_tcp_answer_free(gateway_plugin_tcp_answer_t *ptr) {
-  plugin_list_u8_free(&ptr->memo);
-  plugin_list_u8_free(&ptr->bytes);
+__attribute__((__import_module__("gateway:plugin/tcp@0.2.0"), __import_name__("[resource-drop]connection")))
+extern void __wasm_import_gateway_plugin_tcp_connection_drop(int32_t handle);
+
+void gateway_plugin_tcp_connection_drop_own(gateway_plugin_tcp_own_connection_t handle) {
+  __wasm_import_gateway_plugin_tcp_connection_drop(handle.__handle);
 }
 
-void gateway_plugin_tcp_result_void_tcp_error_free(gateway_plugin_tcp_result_void_tcp_error_t *ptr) {
+void gateway_plugin_tcp_connection_drop_borrow(gateway_plugin_tcp_borrow_connection_t handle) {
+  __wasm_import_gateway_plugin_tcp_connection_drop(handle.__handle);
+}
+
+gateway_plugin_tcp_borrow_connection_t gateway_plugin_tcp_borrow_connection(gateway_plugin_tcp_own_connection_t arg) {
+  return (gateway_plugin_tcp_borrow_connection_t) { arg.__handle };
+}
+
+void gateway_plugin_tcp_result_list_u8_tcp_error_free(gateway_plugin_tcp_result_list_u8_tcp_error_t *ptr) {
   if (!ptr->is_err) {
+    plugin_list_u8_free(&ptr->val.ok);
   } else {
     gateway_plugin_tcp_tcp_error_free(&ptr->val.err);
   }
 }
 
-void gateway_plugin_tcp_option_answer_free(gateway_plugin_tcp_option_answer_t *ptr) {
-  if (ptr->is_some) {
-    gateway_plugin_tcp_answer_free(&ptr->val);
-  }
-}
-
-void gateway_plugin_tcp_result_option_answer_tcp_error_free(gateway_plugin_tcp_result_option_answer_tcp_error_t *ptr) {
+void gateway_plugin_tcp_result_own_connection_tcp_error_free(gateway_plugin_tcp_result_own_connection_tcp_error_t *ptr) {
   if (!ptr->is_err) {
-    gateway_plugin_tcp_option_answer_free(&ptr->val.ok);
   } else {
     gateway_plugin_tcp_tcp_error_free(&ptr->val.err);
   }
@@ -1065,7 +1413,7 @@ void gateway_plugin_documents_source_free(gateway_plugin_documents_source_t *ptr
 }
 
 void gateway_plugin_documents_document_free(gateway_plugin_documents_document_t *ptr) {
-  plugin_list_u8_free(&ptr->body);
+  plugin_list_u8_free(&ptr->bytes);
 }
 
 void gateway_plugin_documents_document_error_free(gateway_plugin_documents_document_error_t *ptr) {
@@ -1080,6 +1428,10 @@ void gateway_plugin_documents_document_error_free(gateway_plugin_documents_docum
     }
     case 2: {
       plugin_string_free(&ptr->val.unavailable);
+      break;
+    }
+    case 3: {
+      plugin_string_free(&ptr->val.other);
       break;
     }
   }
@@ -1103,6 +1455,10 @@ void gateway_plugin_cache_cache_error_free(gateway_plugin_cache_cache_error_t *p
   switch ((int32_t) ptr->tag) {
     case 0: {
       plugin_string_free(&ptr->val.denied);
+      break;
+    }
+    case 3: {
+      plugin_string_free(&ptr->val.other);
       break;
     }
   }
@@ -1135,7 +1491,7 @@ void gateway_plugin_cache_entry_free(gateway_plugin_cache_entry_t *ptr) {
   plugin_list_u8_free(&ptr->note);
   plugin_list_u8_free(&ptr->secondary);
   plugin_list_string_free(&ptr->tags);
-  plugin_list_string_free(&ptr->without);
+  plugin_list_string_free(&ptr->exclude_headers);
 }
 
 void gateway_plugin_cache_list_stored_free(gateway_plugin_cache_list_stored_t *ptr) {
@@ -1164,7 +1520,7 @@ void gateway_plugin_cache_result_void_cache_error_free(gateway_plugin_cache_resu
   }
 }
 
-void gateway_plugin_cache_result_turn_cache_error_free(gateway_plugin_cache_result_turn_cache_error_t *ptr) {
+void gateway_plugin_cache_result_lock_result_cache_error_free(gateway_plugin_cache_result_lock_result_cache_error_t *ptr) {
   if (!ptr->is_err) {
   } else {
     gateway_plugin_cache_cache_error_free(&ptr->val.err);
@@ -1219,6 +1575,10 @@ void gateway_plugin_crypto_password_error_free(gateway_plugin_crypto_password_er
   switch ((int32_t) ptr->tag) {
     case 0: {
       plugin_string_free(&ptr->val.malformed_hash);
+      break;
+    }
+    case 2: {
+      plugin_string_free(&ptr->val.other);
       break;
     }
   }
@@ -1327,17 +1687,8 @@ void exports_gateway_plugin_catalogue_list_endpoint_free(exports_gateway_plugin_
   }
 }
 
-void exports_gateway_plugin_request_filter_reply_free(exports_gateway_plugin_request_filter_reply_t *ptr) {
-  gateway_plugin_http_reply_free(ptr);
-}
-
 void exports_gateway_plugin_request_filter_decision_free(exports_gateway_plugin_request_filter_decision_t *ptr) {
-  switch ((int32_t) ptr->tag) {
-    case 1: {
-      exports_gateway_plugin_request_filter_reply_free(&ptr->val.respond);
-      break;
-    }
-  }
+  gateway_plugin_http_decision_free(ptr);
 }
 
 void exports_gateway_plugin_request_filter_result_decision_string_free(exports_gateway_plugin_request_filter_result_decision_string_t *ptr) {
@@ -1348,38 +1699,101 @@ void exports_gateway_plugin_request_filter_result_decision_string_free(exports_g
   }
 }
 
-void exports_gateway_plugin_response_filter_result_void_string_free(exports_gateway_plugin_response_filter_result_void_string_t *ptr) {
+void exports_gateway_plugin_request_body_filter_decision_free(exports_gateway_plugin_request_body_filter_decision_t *ptr) {
+  gateway_plugin_http_decision_free(ptr);
+}
+
+void exports_gateway_plugin_request_body_filter_body_free(exports_gateway_plugin_request_body_filter_body_t *ptr) {
+  gateway_plugin_bodies_body_free(ptr);
+}
+
+void exports_gateway_plugin_request_body_filter_body_error_free(exports_gateway_plugin_request_body_filter_body_error_t *ptr) {
+  gateway_plugin_bodies_body_error_free(ptr);
+}
+
+void exports_gateway_plugin_request_body_filter_result_body_body_error_free(exports_gateway_plugin_request_body_filter_result_body_body_error_t *ptr) {
   if (!ptr->is_err) {
+    exports_gateway_plugin_request_body_filter_body_free(&ptr->val.ok);
+  } else {
+    exports_gateway_plugin_request_body_filter_body_error_free(&ptr->val.err);
+  }
+}
+
+void exports_gateway_plugin_request_body_filter_result_decision_string_free(exports_gateway_plugin_request_body_filter_result_decision_string_t *ptr) {
+  if (!ptr->is_err) {
+    exports_gateway_plugin_request_body_filter_decision_free(&ptr->val.ok);
   } else {
     plugin_string_free(&ptr->val.err);
   }
 }
 
-void exports_gateway_plugin_response_stream_fields_free(exports_gateway_plugin_response_stream_fields_t *ptr) {
-  gateway_plugin_http_fields_free(ptr);
+void exports_gateway_plugin_request_stream_chunk_free(exports_gateway_plugin_request_stream_chunk_t *ptr) {
+  gateway_plugin_bodies_chunk_free(ptr);
 }
 
-void exports_gateway_plugin_response_stream_option_fields_free(exports_gateway_plugin_response_stream_option_fields_t *ptr) {
-  if (ptr->is_some) {
-    exports_gateway_plugin_response_stream_fields_free(&ptr->val);
+void exports_gateway_plugin_request_stream_chunk_result_free(exports_gateway_plugin_request_stream_chunk_result_t *ptr) {
+  gateway_plugin_bodies_chunk_result_free(ptr);
+}
+
+void exports_gateway_plugin_request_stream_result_chunk_result_string_free(exports_gateway_plugin_request_stream_result_chunk_result_string_t *ptr) {
+  if (!ptr->is_err) {
+    exports_gateway_plugin_request_stream_chunk_result_free(&ptr->val.ok);
+  } else {
+    plugin_string_free(&ptr->val.err);
   }
 }
 
-void exports_gateway_plugin_response_stream_part_free(exports_gateway_plugin_response_stream_part_t *ptr) {
-  plugin_list_u8_free(&ptr->memo);
-  plugin_list_u8_free(&ptr->bytes);
-  exports_gateway_plugin_response_stream_option_fields_free(&ptr->end);
+void exports_gateway_plugin_response_filter_response_decision_free(exports_gateway_plugin_response_filter_response_decision_t *ptr) {
+  gateway_plugin_http_response_decision_free(ptr);
 }
 
-void exports_gateway_plugin_response_stream_passage_free(exports_gateway_plugin_response_stream_passage_t *ptr) {
-  plugin_list_u8_free(&ptr->output);
-  plugin_option_list_u8_free(&ptr->memo);
-  exports_gateway_plugin_response_stream_fields_free(&ptr->trailers);
-}
-
-void exports_gateway_plugin_response_stream_result_passage_string_free(exports_gateway_plugin_response_stream_result_passage_string_t *ptr) {
+void exports_gateway_plugin_response_filter_result_response_decision_string_free(exports_gateway_plugin_response_filter_result_response_decision_string_t *ptr) {
   if (!ptr->is_err) {
-    exports_gateway_plugin_response_stream_passage_free(&ptr->val.ok);
+    exports_gateway_plugin_response_filter_response_decision_free(&ptr->val.ok);
+  } else {
+    plugin_string_free(&ptr->val.err);
+  }
+}
+
+void exports_gateway_plugin_response_body_filter_response_decision_free(exports_gateway_plugin_response_body_filter_response_decision_t *ptr) {
+  gateway_plugin_http_response_decision_free(ptr);
+}
+
+void exports_gateway_plugin_response_body_filter_body_free(exports_gateway_plugin_response_body_filter_body_t *ptr) {
+  gateway_plugin_bodies_body_free(ptr);
+}
+
+void exports_gateway_plugin_response_body_filter_body_error_free(exports_gateway_plugin_response_body_filter_body_error_t *ptr) {
+  gateway_plugin_bodies_body_error_free(ptr);
+}
+
+void exports_gateway_plugin_response_body_filter_result_body_body_error_free(exports_gateway_plugin_response_body_filter_result_body_body_error_t *ptr) {
+  if (!ptr->is_err) {
+    exports_gateway_plugin_response_body_filter_body_free(&ptr->val.ok);
+  } else {
+    exports_gateway_plugin_response_body_filter_body_error_free(&ptr->val.err);
+  }
+}
+
+void exports_gateway_plugin_response_body_filter_result_response_decision_string_free(exports_gateway_plugin_response_body_filter_result_response_decision_string_t *ptr) {
+  if (!ptr->is_err) {
+    exports_gateway_plugin_response_body_filter_response_decision_free(&ptr->val.ok);
+  } else {
+    plugin_string_free(&ptr->val.err);
+  }
+}
+
+void exports_gateway_plugin_response_stream_chunk_free(exports_gateway_plugin_response_stream_chunk_t *ptr) {
+  gateway_plugin_bodies_chunk_free(ptr);
+}
+
+void exports_gateway_plugin_response_stream_chunk_result_free(exports_gateway_plugin_response_stream_chunk_result_t *ptr) {
+  gateway_plugin_bodies_chunk_result_free(ptr);
+}
+
+void exports_gateway_plugin_response_stream_result_chunk_result_string_free(exports_gateway_plugin_response_stream_result_chunk_result_string_t *ptr) {
+  if (!ptr->is_err) {
+    exports_gateway_plugin_response_stream_chunk_result_free(&ptr->val.ok);
   } else {
     plugin_string_free(&ptr->val.err);
   }
@@ -1394,6 +1808,8 @@ void exports_gateway_plugin_observer_outcome_free(exports_gateway_plugin_observe
   plugin_option_u16_free(&ptr->status);
   plugin_option_string_free(&ptr->failure);
   plugin_option_string_free(&ptr->upstream);
+  plugin_option_list_u8_free(&ptr->request_stream_state);
+  plugin_option_list_u8_free(&ptr->response_stream_state);
 }
 
 void exports_gateway_plugin_observer_option_borrow_response_free(exports_gateway_plugin_observer_option_borrow_response_t *ptr) {
@@ -2188,54 +2604,11 @@ bool gateway_plugin_http_method_edits_make(gateway_plugin_http_borrow_edits_t se
   }
 }
 
-bool gateway_plugin_bodies_read_request(gateway_plugin_bodies_borrow_request_t request, plugin_list_u8_t *ret, gateway_plugin_bodies_body_error_t *err) {
+bool gateway_plugin_bodies_replace_request(gateway_plugin_bodies_borrow_request_t request, gateway_plugin_bodies_body_t *body, gateway_plugin_bodies_body_error_t *err) {
   __attribute__((__aligned__(8)))
   uint8_t ret_area[(16+2*sizeof(void*))];
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_gateway_plugin_bodies_read_request((request).__handle, ptr);
-  gateway_plugin_bodies_result_list_u8_body_error_t result;
-  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
-    case 0: {
-      result.is_err = false;
-      result.val.ok = (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + 8))), (*((size_t*) (ptr + (8+1*sizeof(void*))))) };
-      break;
-    }
-    case 1: {
-      result.is_err = true;
-      gateway_plugin_bodies_body_error_t variant;
-      variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
-      switch ((int32_t) variant.tag) {
-        case 0: {
-          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
-          break;
-        }
-        case 1: {
-          variant.val.interrupted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
-          break;
-        }
-        case 2: {
-          break;
-        }
-      }
-
-      result.val.err = variant;
-      break;
-    }
-  }
-  if (!result.is_err) {
-    *ret = result.val.ok;
-    return 1;
-  } else {
-    *err = result.val.err;
-    return 0;
-  }
-}
-
-bool gateway_plugin_bodies_replace_request(gateway_plugin_bodies_borrow_request_t request, plugin_list_u8_t *body, gateway_plugin_bodies_body_error_t *err) {
-  __attribute__((__aligned__(8)))
-  uint8_t ret_area[(16+2*sizeof(void*))];
-  uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_gateway_plugin_bodies_replace_request((request).__handle, (uint8_t *) (*body).ptr, (*body).len, ptr);
+  __wasm_import_gateway_plugin_bodies_replace_request((request).__handle, (uint8_t *) ((*body).bytes).ptr, ((*body).bytes).len, (uint8_t *) ((*body).trailers).ptr, ((*body).trailers).len, ptr);
   gateway_plugin_bodies_result_void_body_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
@@ -2256,6 +2629,14 @@ bool gateway_plugin_bodies_replace_request(gateway_plugin_bodies_borrow_request_
           break;
         }
         case 2: {
+          variant.val.invalid = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
       }
@@ -2272,54 +2653,11 @@ bool gateway_plugin_bodies_replace_request(gateway_plugin_bodies_borrow_request_
   }
 }
 
-bool gateway_plugin_bodies_read_response(gateway_plugin_bodies_borrow_response_t response, plugin_list_u8_t *ret, gateway_plugin_bodies_body_error_t *err) {
+bool gateway_plugin_bodies_replace_response(gateway_plugin_bodies_borrow_response_t response, gateway_plugin_bodies_body_t *body, gateway_plugin_bodies_body_error_t *err) {
   __attribute__((__aligned__(8)))
   uint8_t ret_area[(16+2*sizeof(void*))];
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_gateway_plugin_bodies_read_response((response).__handle, ptr);
-  gateway_plugin_bodies_result_list_u8_body_error_t result;
-  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
-    case 0: {
-      result.is_err = false;
-      result.val.ok = (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + 8))), (*((size_t*) (ptr + (8+1*sizeof(void*))))) };
-      break;
-    }
-    case 1: {
-      result.is_err = true;
-      gateway_plugin_bodies_body_error_t variant;
-      variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
-      switch ((int32_t) variant.tag) {
-        case 0: {
-          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
-          break;
-        }
-        case 1: {
-          variant.val.interrupted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
-          break;
-        }
-        case 2: {
-          break;
-        }
-      }
-
-      result.val.err = variant;
-      break;
-    }
-  }
-  if (!result.is_err) {
-    *ret = result.val.ok;
-    return 1;
-  } else {
-    *err = result.val.err;
-    return 0;
-  }
-}
-
-bool gateway_plugin_bodies_replace_response(gateway_plugin_bodies_borrow_response_t response, plugin_list_u8_t *body, gateway_plugin_bodies_body_error_t *err) {
-  __attribute__((__aligned__(8)))
-  uint8_t ret_area[(16+2*sizeof(void*))];
-  uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_gateway_plugin_bodies_replace_response((response).__handle, (uint8_t *) (*body).ptr, (*body).len, ptr);
+  __wasm_import_gateway_plugin_bodies_replace_response((response).__handle, (uint8_t *) ((*body).bytes).ptr, ((*body).bytes).len, (uint8_t *) ((*body).trailers).ptr, ((*body).trailers).len, ptr);
   gateway_plugin_bodies_result_void_body_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
@@ -2340,51 +2678,6 @@ bool gateway_plugin_bodies_replace_response(gateway_plugin_bodies_borrow_respons
           break;
         }
         case 2: {
-          break;
-        }
-      }
-
-      result.val.err = variant;
-      break;
-    }
-  }
-  if (!result.is_err) {
-    return 1;
-  } else {
-    *err = result.val.err;
-    return 0;
-  }
-}
-
-bool gateway_plugin_streams_read_request(gateway_plugin_streams_borrow_request_t request, gateway_plugin_streams_content_t *ret, gateway_plugin_streams_stream_error_t *err) {
-  __attribute__((__aligned__(8)))
-  uint8_t ret_area[(8+4*sizeof(void*))];
-  uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_gateway_plugin_streams_read_request((request).__handle, ptr);
-  gateway_plugin_streams_result_content_stream_error_t result;
-  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
-    case 0: {
-      result.is_err = false;
-      result.val.ok = (gateway_plugin_streams_content_t) {
-        (plugin_list_u8_t) (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + 8))), (*((size_t*) (ptr + (8+1*sizeof(void*))))) },
-        (gateway_plugin_streams_fields_t) (gateway_plugin_http_fields_t) { (plugin_tuple2_string_list_u8_t*)(*((uint8_t **) (ptr + (8+2*sizeof(void*))))), (*((size_t*) (ptr + (8+3*sizeof(void*))))) },
-      };
-      break;
-    }
-    case 1: {
-      result.is_err = true;
-      gateway_plugin_streams_stream_error_t variant;
-      variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
-      switch ((int32_t) variant.tag) {
-        case 0: {
-          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
-          break;
-        }
-        case 1: {
-          variant.val.interrupted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
-          break;
-        }
-        case 2: {
           variant.val.invalid = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
@@ -2392,204 +2685,7 @@ bool gateway_plugin_streams_read_request(gateway_plugin_streams_borrow_request_t
           break;
         }
         case 4: {
-          break;
-        }
-      }
-
-      result.val.err = variant;
-      break;
-    }
-  }
-  if (!result.is_err) {
-    *ret = result.val.ok;
-    return 1;
-  } else {
-    *err = result.val.err;
-    return 0;
-  }
-}
-
-bool gateway_plugin_streams_replace_request(gateway_plugin_streams_borrow_request_t request, plugin_list_u8_t *body, gateway_plugin_streams_stream_error_t *err) {
-  __attribute__((__aligned__(8)))
-  uint8_t ret_area[(16+2*sizeof(void*))];
-  uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_gateway_plugin_streams_replace_request((request).__handle, (uint8_t *) (*body).ptr, (*body).len, ptr);
-  gateway_plugin_streams_result_void_stream_error_t result;
-  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
-    case 0: {
-      result.is_err = false;
-      break;
-    }
-    case 1: {
-      result.is_err = true;
-      gateway_plugin_streams_stream_error_t variant;
-      variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
-      switch ((int32_t) variant.tag) {
-        case 0: {
-          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
-          break;
-        }
-        case 1: {
-          variant.val.interrupted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
-          break;
-        }
-        case 2: {
-          variant.val.invalid = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
-          break;
-        }
-        case 3: {
-          break;
-        }
-        case 4: {
-          break;
-        }
-      }
-
-      result.val.err = variant;
-      break;
-    }
-  }
-  if (!result.is_err) {
-    return 1;
-  } else {
-    *err = result.val.err;
-    return 0;
-  }
-}
-
-bool gateway_plugin_streams_read_response(gateway_plugin_streams_borrow_response_t response, gateway_plugin_streams_content_t *ret, gateway_plugin_streams_stream_error_t *err) {
-  __attribute__((__aligned__(8)))
-  uint8_t ret_area[(8+4*sizeof(void*))];
-  uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_gateway_plugin_streams_read_response((response).__handle, ptr);
-  gateway_plugin_streams_result_content_stream_error_t result;
-  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
-    case 0: {
-      result.is_err = false;
-      result.val.ok = (gateway_plugin_streams_content_t) {
-        (plugin_list_u8_t) (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + 8))), (*((size_t*) (ptr + (8+1*sizeof(void*))))) },
-        (gateway_plugin_streams_fields_t) (gateway_plugin_http_fields_t) { (plugin_tuple2_string_list_u8_t*)(*((uint8_t **) (ptr + (8+2*sizeof(void*))))), (*((size_t*) (ptr + (8+3*sizeof(void*))))) },
-      };
-      break;
-    }
-    case 1: {
-      result.is_err = true;
-      gateway_plugin_streams_stream_error_t variant;
-      variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
-      switch ((int32_t) variant.tag) {
-        case 0: {
-          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
-          break;
-        }
-        case 1: {
-          variant.val.interrupted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
-          break;
-        }
-        case 2: {
-          variant.val.invalid = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
-          break;
-        }
-        case 3: {
-          break;
-        }
-        case 4: {
-          break;
-        }
-      }
-
-      result.val.err = variant;
-      break;
-    }
-  }
-  if (!result.is_err) {
-    *ret = result.val.ok;
-    return 1;
-  } else {
-    *err = result.val.err;
-    return 0;
-  }
-}
-
-bool gateway_plugin_streams_replace_response(gateway_plugin_streams_borrow_response_t response, gateway_plugin_streams_content_t *content, gateway_plugin_streams_stream_error_t *err) {
-  __attribute__((__aligned__(8)))
-  uint8_t ret_area[(16+2*sizeof(void*))];
-  uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_gateway_plugin_streams_replace_response((response).__handle, (uint8_t *) ((*content).body).ptr, ((*content).body).len, (uint8_t *) ((*content).trailers).ptr, ((*content).trailers).len, ptr);
-  gateway_plugin_streams_result_void_stream_error_t result;
-  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
-    case 0: {
-      result.is_err = false;
-      break;
-    }
-    case 1: {
-      result.is_err = true;
-      gateway_plugin_streams_stream_error_t variant;
-      variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
-      switch ((int32_t) variant.tag) {
-        case 0: {
-          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
-          break;
-        }
-        case 1: {
-          variant.val.interrupted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
-          break;
-        }
-        case 2: {
-          variant.val.invalid = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
-          break;
-        }
-        case 3: {
-          break;
-        }
-        case 4: {
-          break;
-        }
-      }
-
-      result.val.err = variant;
-      break;
-    }
-  }
-  if (!result.is_err) {
-    return 1;
-  } else {
-    *err = result.val.err;
-    return 0;
-  }
-}
-
-bool gateway_plugin_streams_follow_response(gateway_plugin_streams_borrow_response_t response, plugin_list_u8_t *memo, gateway_plugin_streams_stream_error_t *err) {
-  __attribute__((__aligned__(8)))
-  uint8_t ret_area[(16+2*sizeof(void*))];
-  uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_gateway_plugin_streams_follow_response((response).__handle, (uint8_t *) (*memo).ptr, (*memo).len, ptr);
-  gateway_plugin_streams_result_void_stream_error_t result;
-  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
-    case 0: {
-      result.is_err = false;
-      break;
-    }
-    case 1: {
-      result.is_err = true;
-      gateway_plugin_streams_stream_error_t variant;
-      variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
-      switch ((int32_t) variant.tag) {
-        case 0: {
-          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
-          break;
-        }
-        case 1: {
-          variant.val.interrupted = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
-          break;
-        }
-        case 2: {
-          variant.val.invalid = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
-          break;
-        }
-        case 3: {
-          break;
-        }
-        case 4: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
           break;
         }
       }
@@ -2705,6 +2801,7 @@ bool gateway_plugin_store_get(plugin_string_t *bucket, plugin_string_t *key, plu
           break;
         }
         case 3: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
       }
@@ -2764,6 +2861,7 @@ bool gateway_plugin_store_set(plugin_string_t *bucket, plugin_string_t *key, plu
           break;
         }
         case 3: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
       }
@@ -2808,6 +2906,7 @@ bool gateway_plugin_store_delete(plugin_string_t *bucket, plugin_string_t *key, 
           break;
         }
         case 3: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
       }
@@ -2867,6 +2966,7 @@ bool gateway_plugin_store_increment(plugin_string_t *bucket, plugin_string_t *ke
           break;
         }
         case 3: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
           break;
         }
       }
@@ -2880,6 +2980,53 @@ bool gateway_plugin_store_increment(plugin_string_t *bucket, plugin_string_t *ke
     return 1;
   } else {
     *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gateway_plugin_store_batch(plugin_string_t *bucket, gateway_plugin_store_list_operation_t *operations, gateway_plugin_store_list_result_operation_result_store_error_t *ret, gateway_plugin_store_store_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gateway_plugin_store_batch((uint8_t *) (*bucket).ptr, (*bucket).len, (uint8_t *) (*operations).ptr, (*operations).len, ptr);
+  gateway_plugin_store_result_list_result_operation_result_store_error_store_error_t result9;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result9.is_err = false;
+      result9.val.ok = (gateway_plugin_store_list_result_operation_result_store_error_t) { (gateway_plugin_store_result_operation_result_store_error_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result9.is_err = true;
+      gateway_plugin_store_store_error_t variant8;
+      variant8.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant8.tag) {
+        case 0: {
+          variant8.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant8.val.unavailable = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant8.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result9.val.err = variant8;
+      break;
+    }
+  }
+  if (!result9.is_err) {
+    *ret = result9.val.ok;
+    return 1;
+  } else {
+    *err = result9.val.err;
     return 0;
   }
 }
@@ -2918,6 +3065,7 @@ bool gateway_plugin_store_take(plugin_string_t *bucket, plugin_string_t *key, ga
           break;
         }
         case 3: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
           break;
         }
       }
@@ -2935,11 +3083,11 @@ bool gateway_plugin_store_take(plugin_string_t *bucket, plugin_string_t *key, ga
   }
 }
 
-bool gateway_plugin_store_take_all(plugin_string_t *bucket, plugin_string_t *group, gateway_plugin_store_list_step_t *steps, gateway_plugin_store_place_t place, gateway_plugin_store_list_verdict_t *ret, gateway_plugin_store_store_error_t *err) {
+bool gateway_plugin_store_take_all(plugin_string_t *bucket, plugin_string_t *group, gateway_plugin_store_list_step_t *steps, gateway_plugin_store_scope_t scope, gateway_plugin_store_list_verdict_t *ret, gateway_plugin_store_store_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(4*sizeof(void*))];
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_gateway_plugin_store_take_all((uint8_t *) (*bucket).ptr, (*bucket).len, (uint8_t *) (*group).ptr, (*group).len, (uint8_t *) (*steps).ptr, (*steps).len, (int32_t) place, ptr);
+  __wasm_import_gateway_plugin_store_take_all((uint8_t *) (*bucket).ptr, (*bucket).len, (uint8_t *) (*group).ptr, (*group).len, (uint8_t *) (*steps).ptr, (*steps).len, (int32_t) scope, ptr);
   gateway_plugin_store_result_list_verdict_store_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
@@ -2964,6 +3112,7 @@ bool gateway_plugin_store_take_all(plugin_string_t *bucket, plugin_string_t *gro
           break;
         }
         case 3: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
       }
@@ -3020,126 +3169,8 @@ bool gateway_plugin_http_client_send(gateway_plugin_http_client_call_t *call, ga
         case 4: {
           break;
         }
-      }
-
-      result.val.err = variant;
-      break;
-    }
-  }
-  if (!result.is_err) {
-    *ret = result.val.ok;
-    return 1;
-  } else {
-    *err = result.val.err;
-    return 0;
-  }
-}
-
-bool gateway_plugin_tcp_send(gateway_plugin_tcp_borrow_request_t request, gateway_plugin_tcp_message_t *message, gateway_plugin_tcp_tcp_error_t *err) {
-  __attribute__((__aligned__(8)))
-  uint8_t ret_area[(16+2*sizeof(void*))];
-  uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_gateway_plugin_tcp_send((request).__handle, (uint8_t *) ((*message).upstream).ptr, ((*message).upstream).len, (uint8_t *) ((*message).bytes).ptr, ((*message).bytes).len, (int32_t) ((*message).wants), (int32_t) ((*message).timeout_ms), (*message).repeatable, (uint8_t *) ((*message).memo).ptr, ((*message).memo).len, ptr);
-  gateway_plugin_tcp_result_void_tcp_error_t result;
-  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
-    case 0: {
-      result.is_err = false;
-      break;
-    }
-    case 1: {
-      result.is_err = true;
-      gateway_plugin_tcp_tcp_error_t variant;
-      variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
-      switch ((int32_t) variant.tag) {
-        case 0: {
-          variant.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
-          break;
-        }
-        case 1: {
-          break;
-        }
-        case 2: {
-          variant.val.unreachable = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
-          break;
-        }
-        case 3: {
-          variant.val.closed = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
-          break;
-        }
-        case 4: {
-          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
-          break;
-        }
         case 5: {
-          break;
-        }
-      }
-
-      result.val.err = variant;
-      break;
-    }
-  }
-  if (!result.is_err) {
-    return 1;
-  } else {
-    *err = result.val.err;
-    return 0;
-  }
-}
-
-bool gateway_plugin_tcp_receive(gateway_plugin_tcp_borrow_request_t request, gateway_plugin_tcp_option_answer_t *ret, gateway_plugin_tcp_tcp_error_t *err) {
-  __attribute__((__aligned__(8)))
-  uint8_t ret_area[(16+4*sizeof(void*))];
-  uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_gateway_plugin_tcp_receive((request).__handle, ptr);
-  gateway_plugin_tcp_result_option_answer_tcp_error_t result;
-  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
-    case 0: {
-      result.is_err = false;
-      gateway_plugin_tcp_option_answer_t option;
-      switch ((int32_t) *((uint8_t*) (ptr + 8))) {
-        case 0: {
-          option.is_some = false;
-          break;
-        }
-        case 1: {
-          option.is_some = true;
-          option.val = (gateway_plugin_tcp_answer_t) {
-            (plugin_list_u8_t) (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) },
-            (plugin_list_u8_t) (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+3*sizeof(void*))))), (*((size_t*) (ptr + (8+4*sizeof(void*))))) },
-          };
-          break;
-        }
-      }
-
-      result.val.ok = option;
-      break;
-    }
-    case 1: {
-      result.is_err = true;
-      gateway_plugin_tcp_tcp_error_t variant;
-      variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
-      switch ((int32_t) variant.tag) {
-        case 0: {
-          variant.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
-          break;
-        }
-        case 1: {
-          break;
-        }
-        case 2: {
-          variant.val.unreachable = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
-          break;
-        }
-        case 3: {
-          variant.val.closed = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
-          break;
-        }
-        case 4: {
-          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
-          break;
-        }
-        case 5: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
       }
@@ -3157,15 +3188,169 @@ bool gateway_plugin_tcp_receive(gateway_plugin_tcp_borrow_request_t request, gat
   }
 }
 
-bool gateway_plugin_tcp_await_more(gateway_plugin_tcp_borrow_request_t request, uint32_t wants, gateway_plugin_tcp_tcp_error_t *err) {
-  __attribute__((__aligned__(8)))
-  uint8_t ret_area[(16+2*sizeof(void*))];
+bool gateway_plugin_http_client_method_pending_call_wait(gateway_plugin_http_client_borrow_pending_call_t self, gateway_plugin_http_client_reply_t *ret, gateway_plugin_http_client_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(6*sizeof(void*))];
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_gateway_plugin_tcp_await_more((request).__handle, (int32_t) (wants), ptr);
-  gateway_plugin_tcp_result_void_tcp_error_t result;
+  __wasm_import_gateway_plugin_http_client_method_pending_call_wait((self).__handle, ptr);
+  gateway_plugin_http_client_result_reply_call_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
+      result.val.ok = (gateway_plugin_http_reply_t) {
+        (uint16_t) (uint16_t) ((int32_t) *((uint16_t*) (ptr + sizeof(void*)))),
+        (gateway_plugin_http_fields_t) (gateway_plugin_http_fields_t) { (plugin_tuple2_string_list_u8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) },
+        (plugin_list_u8_t) (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (4*sizeof(void*))))), (*((size_t*) (ptr + (5*sizeof(void*))))) },
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gateway_plugin_http_client_call_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          variant.val.invalid = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          break;
+        }
+        case 3: {
+          variant.val.unreachable = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          break;
+        }
+        case 5: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gateway_plugin_http_client_start(gateway_plugin_http_client_call_t *call, gateway_plugin_http_client_own_pending_call_t *ret, gateway_plugin_http_client_call_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gateway_plugin_http_client_start((uint8_t *) ((*call).upstream).ptr, ((*call).upstream).len, (uint8_t *) ((*call).method).ptr, ((*call).method).len, (uint8_t *) ((*call).path_with_query).ptr, ((*call).path_with_query).len, (uint8_t *) ((*call).headers).ptr, ((*call).headers).len, (uint8_t *) ((*call).body).ptr, ((*call).body).len, (int32_t) ((*call).timeout_ms), ptr);
+  gateway_plugin_http_client_result_own_pending_call_call_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (gateway_plugin_http_client_own_pending_call_t) { *((int32_t*) (ptr + sizeof(void*))) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gateway_plugin_http_client_call_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          variant.val.invalid = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 2: {
+          break;
+        }
+        case 3: {
+          variant.val.unreachable = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          break;
+        }
+        case 5: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gateway_plugin_upstreams_select(gateway_plugin_upstreams_borrow_request_t request, plugin_string_t *name, gateway_plugin_upstreams_upstream_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gateway_plugin_upstreams_select((request).__handle, (uint8_t *) (*name).ptr, (*name).len, ptr);
+  gateway_plugin_upstreams_result_void_upstream_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gateway_plugin_upstreams_upstream_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gateway_plugin_tcp_method_connection_receive(gateway_plugin_tcp_borrow_connection_t self, uint32_t min_bytes, plugin_list_u8_t *ret, gateway_plugin_tcp_tcp_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(16+2*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gateway_plugin_tcp_method_connection_receive((self).__handle, (int32_t) (min_bytes), ptr);
+  gateway_plugin_tcp_result_list_u8_tcp_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + 8))), (*((size_t*) (ptr + (8+1*sizeof(void*))))) };
       break;
     }
     case 1: {
@@ -3195,6 +3380,10 @@ bool gateway_plugin_tcp_await_more(gateway_plugin_tcp_borrow_request_t request, 
         case 5: {
           break;
         }
+        case 6: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
       }
 
       result.val.err = variant;
@@ -3202,6 +3391,7 @@ bool gateway_plugin_tcp_await_more(gateway_plugin_tcp_borrow_request_t request, 
     }
   }
   if (!result.is_err) {
+    *ret = result.val.ok;
     return 1;
   } else {
     *err = result.val.err;
@@ -3209,15 +3399,73 @@ bool gateway_plugin_tcp_await_more(gateway_plugin_tcp_borrow_request_t request, 
   }
 }
 
-void gateway_plugin_tcp_finish(gateway_plugin_tcp_borrow_request_t request) {
-  __wasm_import_gateway_plugin_tcp_finish((request).__handle);
+bool gateway_plugin_tcp_send(gateway_plugin_tcp_message_t *message, gateway_plugin_tcp_own_connection_t *ret, gateway_plugin_tcp_tcp_error_t *err) {
+  __attribute__((__aligned__(8)))
+  uint8_t ret_area[(16+2*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gateway_plugin_tcp_send((uint8_t *) ((*message).upstream).ptr, ((*message).upstream).len, (uint8_t *) ((*message).bytes).ptr, ((*message).bytes).len, (int32_t) ((*message).min_bytes), (int32_t) ((*message).timeout_ms), (*message).repeatable, ptr);
+  gateway_plugin_tcp_result_own_connection_tcp_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (gateway_plugin_tcp_own_connection_t) { *((int32_t*) (ptr + 8)) };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gateway_plugin_tcp_tcp_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + 8));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant.val.unreachable = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant.val.closed = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+        case 4: {
+          variant.val.too_large = (uint64_t) (*((int64_t*) (ptr + 16)));
+          break;
+        }
+        case 5: {
+          break;
+        }
+        case 6: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + 16))), (*((size_t*) (ptr + (16+1*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
 }
 
-bool gateway_plugin_documents_get(gateway_plugin_documents_source_t *source, uint64_t known, bool insist, gateway_plugin_documents_option_document_t *ret, gateway_plugin_documents_document_error_t *err) {
+void gateway_plugin_tcp_release(gateway_plugin_tcp_own_connection_t connection) {
+  __wasm_import_gateway_plugin_tcp_release((connection).__handle);
+}
+
+bool gateway_plugin_documents_get(gateway_plugin_documents_source_t *source, uint64_t known, bool force_refresh, gateway_plugin_documents_option_document_t *ret, gateway_plugin_documents_document_error_t *err) {
   __attribute__((__aligned__(8)))
   uint8_t ret_area[(24+2*sizeof(void*))];
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_gateway_plugin_documents_get((uint8_t *) ((*source).upstream).ptr, ((*source).upstream).len, (uint8_t *) ((*source).path_with_query).ptr, ((*source).path_with_query).len, (int64_t) ((*source).refresh_ms), (int64_t) ((*source).retry_ms), (int64_t) ((*source).keep_ms), (int32_t) ((*source).timeout_ms), (int64_t) (known), insist, ptr);
+  __wasm_import_gateway_plugin_documents_get((uint8_t *) ((*source).upstream).ptr, ((*source).upstream).len, (uint8_t *) ((*source).path_with_query).ptr, ((*source).path_with_query).len, (int64_t) ((*source).refresh_ms), (int64_t) ((*source).retry_ms), (int64_t) ((*source).max_stale_ms), (int32_t) ((*source).timeout_ms), (int64_t) (known), force_refresh, ptr);
   gateway_plugin_documents_result_option_document_document_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
@@ -3259,6 +3507,7 @@ bool gateway_plugin_documents_get(gateway_plugin_documents_source_t *source, uin
           break;
         }
         case 3: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (8+1*sizeof(void*))))), (*((size_t*) (ptr + (8+2*sizeof(void*))))) };
           break;
         }
       }
@@ -3304,6 +3553,7 @@ bool gateway_plugin_cache_find(gateway_plugin_cache_borrow_request_t request, pl
           break;
         }
         case 3: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
       }
@@ -3372,6 +3622,7 @@ bool gateway_plugin_cache_answer(gateway_plugin_cache_borrow_request_t request, 
           break;
         }
         case 3: {
+          variant4.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
       }
@@ -3439,6 +3690,7 @@ bool gateway_plugin_cache_restore(gateway_plugin_cache_borrow_request_t request,
           break;
         }
         case 3: {
+          variant4.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
       }
@@ -3472,9 +3724,9 @@ bool gateway_plugin_cache_keep(gateway_plugin_cache_borrow_request_t request, ga
   *((int64_t*)(ptr + (8+8*sizeof(void*)))) = (int64_t) ((*entry).keep_ms);
   *((size_t*)(ptr + (16+9*sizeof(void*)))) = ((*entry).tags).len;
   *((uint8_t **)(ptr + (16+8*sizeof(void*)))) = (uint8_t *) ((*entry).tags).ptr;
-  *((size_t*)(ptr + (16+11*sizeof(void*)))) = ((*entry).without).len;
-  *((uint8_t **)(ptr + (16+10*sizeof(void*)))) = (uint8_t *) ((*entry).without).ptr;
-  *((int64_t*)(ptr + (16+12*sizeof(void*)))) = (int64_t) ((*entry).most_bytes);
+  *((size_t*)(ptr + (16+11*sizeof(void*)))) = ((*entry).exclude_headers).len;
+  *((uint8_t **)(ptr + (16+10*sizeof(void*)))) = (uint8_t *) ((*entry).exclude_headers).ptr;
+  *((int64_t*)(ptr + (16+12*sizeof(void*)))) = (int64_t) ((*entry).max_bytes);
   *((int8_t*)(ptr + (24+12*sizeof(void*)))) = (*entry).shared;
   uint8_t *ptr0 = (uint8_t *) &ret_area;
   __wasm_import_gateway_plugin_cache_keep(ptr, ptr0);
@@ -3500,6 +3752,7 @@ bool gateway_plugin_cache_keep(gateway_plugin_cache_borrow_request_t request, ga
           break;
         }
         case 3: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr0 + (2*sizeof(void*))))), (*((size_t*) (ptr0 + (3*sizeof(void*))))) };
           break;
         }
       }
@@ -3520,7 +3773,7 @@ bool gateway_plugin_cache_freshen(gateway_plugin_cache_borrow_request_t request,
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(4*sizeof(void*))];
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_gateway_plugin_cache_freshen((request).__handle, (response).__handle, (int32_t) (id), (uint8_t *) ((*entry).note).ptr, ((*entry).note).len, (uint8_t *) ((*entry).secondary).ptr, ((*entry).secondary).len, (int64_t) ((*entry).keep_ms), (uint8_t *) ((*entry).tags).ptr, ((*entry).tags).len, (uint8_t *) ((*entry).without).ptr, ((*entry).without).len, (int64_t) ((*entry).most_bytes), (*entry).shared, ptr);
+  __wasm_import_gateway_plugin_cache_freshen((request).__handle, (response).__handle, (int32_t) (id), (uint8_t *) ((*entry).note).ptr, ((*entry).note).len, (uint8_t *) ((*entry).secondary).ptr, ((*entry).secondary).len, (int64_t) ((*entry).keep_ms), (uint8_t *) ((*entry).tags).ptr, ((*entry).tags).len, (uint8_t *) ((*entry).exclude_headers).ptr, ((*entry).exclude_headers).len, (int64_t) ((*entry).max_bytes), (*entry).shared, ptr);
   gateway_plugin_cache_result_void_cache_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
@@ -3543,6 +3796,7 @@ bool gateway_plugin_cache_freshen(gateway_plugin_cache_borrow_request_t request,
           break;
         }
         case 3: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
       }
@@ -3586,6 +3840,7 @@ bool gateway_plugin_cache_forget(plugin_string_t *bucket, plugin_string_t *key, 
           break;
         }
         case 3: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
       }
@@ -3602,12 +3857,12 @@ bool gateway_plugin_cache_forget(plugin_string_t *bucket, plugin_string_t *key, 
   }
 }
 
-bool gateway_plugin_cache_claim(gateway_plugin_cache_borrow_request_t request, plugin_string_t *bucket, plugin_string_t *key, uint32_t wait_ms, gateway_plugin_cache_turn_t *ret, gateway_plugin_cache_cache_error_t *err) {
+bool gateway_plugin_cache_lock(gateway_plugin_cache_borrow_request_t request, plugin_string_t *bucket, plugin_string_t *key, uint32_t wait_ms, gateway_plugin_cache_lock_result_t *ret, gateway_plugin_cache_cache_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(4*sizeof(void*))];
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_gateway_plugin_cache_claim((request).__handle, (uint8_t *) (*bucket).ptr, (*bucket).len, (uint8_t *) (*key).ptr, (*key).len, (int32_t) (wait_ms), ptr);
-  gateway_plugin_cache_result_turn_cache_error_t result;
+  __wasm_import_gateway_plugin_cache_lock((request).__handle, (uint8_t *) (*bucket).ptr, (*bucket).len, (uint8_t *) (*key).ptr, (*key).len, (int32_t) (wait_ms), ptr);
+  gateway_plugin_cache_result_lock_result_cache_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
       result.is_err = false;
@@ -3630,6 +3885,7 @@ bool gateway_plugin_cache_claim(gateway_plugin_cache_borrow_request_t request, p
           break;
         }
         case 3: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
       }
@@ -3647,11 +3903,11 @@ bool gateway_plugin_cache_claim(gateway_plugin_cache_borrow_request_t request, p
   }
 }
 
-bool gateway_plugin_cache_waive(gateway_plugin_cache_borrow_request_t request, plugin_string_t *bucket, plugin_string_t *key, uint32_t for_ms, gateway_plugin_cache_cache_error_t *err) {
+bool gateway_plugin_cache_release(gateway_plugin_cache_borrow_request_t request, plugin_string_t *bucket, plugin_string_t *key, uint32_t for_ms, gateway_plugin_cache_cache_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(4*sizeof(void*))];
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_gateway_plugin_cache_waive((request).__handle, (uint8_t *) (*bucket).ptr, (*bucket).len, (uint8_t *) (*key).ptr, (*key).len, (int32_t) (for_ms), ptr);
+  __wasm_import_gateway_plugin_cache_release((request).__handle, (uint8_t *) (*bucket).ptr, (*bucket).len, (uint8_t *) (*key).ptr, (*key).len, (int32_t) (for_ms), ptr);
   gateway_plugin_cache_result_void_cache_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
@@ -3674,6 +3930,7 @@ bool gateway_plugin_cache_waive(gateway_plugin_cache_borrow_request_t request, p
           break;
         }
         case 3: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
       }
@@ -3718,6 +3975,7 @@ bool gateway_plugin_cache_renew(gateway_plugin_cache_borrow_request_t request, p
           break;
         }
         case 3: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
       }
@@ -3767,6 +4025,7 @@ bool gateway_plugin_cache_remember(gateway_plugin_cache_borrow_request_t request
           break;
         }
         case 3: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
       }
@@ -4330,6 +4589,7 @@ bool gateway_plugin_crypto_verify_password(plugin_string_t *hash, plugin_list_u8
           break;
         }
         case 2: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
       }
@@ -4458,9 +4718,9 @@ uint8_t * __wasm_export_exports_gateway_plugin_lifecycle_configure(uint8_t * arg
   return ptr;
 }
 
-__attribute__((__export_name__("gateway:plugin/attendance@0.2.0#phases")))
-int32_t __wasm_export_exports_gateway_plugin_attendance_phases(void) {
-  exports_gateway_plugin_attendance_phase_set_t ret = exports_gateway_plugin_attendance_phases();
+__attribute__((__export_name__("gateway:plugin/active-phases@0.2.0#phases")))
+int32_t __wasm_export_exports_gateway_plugin_active_phases_phases(void) {
+  exports_gateway_plugin_active_phases_phase_set_t ret = exports_gateway_plugin_active_phases_phases();
   return ret;
 }
 
@@ -4498,9 +4758,9 @@ uint8_t * __wasm_export_exports_gateway_plugin_request_filter_on_request(int32_t
   }
   uint8_t *ptr = (uint8_t *) &RET_AREA;
   if ((ret).is_err) {
-    const plugin_string_t *payload2 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
-    *((size_t*)(ptr + (2*sizeof(void*)))) = (*payload2).len;
-    *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) (*payload2).ptr;
+    const plugin_string_t *payload5 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
+    *((size_t*)(ptr + (2*sizeof(void*)))) = (*payload5).len;
+    *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) (*payload5).ptr;
   } else {
     const exports_gateway_plugin_request_filter_decision_t *payload = &(ret).val.ok;*((int8_t*)(ptr + 0)) = 0;
     switch ((int32_t) (*payload).tag) {
@@ -4509,7 +4769,7 @@ uint8_t * __wasm_export_exports_gateway_plugin_request_filter_on_request(int32_t
         break;
       }
       case 1: {
-        const exports_gateway_plugin_request_filter_reply_t *payload1 = &(*payload).val.respond;
+        const gateway_plugin_http_reply_t *payload1 = &(*payload).val.respond;
         *((int8_t*)(ptr + sizeof(void*))) = 1;
         *((int16_t*)(ptr + (2*sizeof(void*)))) = (int32_t) ((*payload1).status);
         *((size_t*)(ptr + (4*sizeof(void*)))) = ((*payload1).headers).len;
@@ -4518,33 +4778,124 @@ uint8_t * __wasm_export_exports_gateway_plugin_request_filter_on_request(int32_t
         *((uint8_t **)(ptr + (5*sizeof(void*)))) = (uint8_t *) ((*payload1).body).ptr;
         break;
       }
+      case 2: {
+        *((int8_t*)(ptr + sizeof(void*))) = 2;
+        break;
+      }
+      case 3: {
+        const plugin_list_u8_t *payload3 = &(*payload).val.stream_body;
+        *((int8_t*)(ptr + sizeof(void*))) = 3;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload3).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload3).ptr;
+        break;
+      }
+      case 4: {
+        *((int8_t*)(ptr + sizeof(void*))) = 4;
+        break;
+      }
     }
   }
   return ptr;
 }
 
-__attribute__((__export_name__("gateway:plugin/response-filter@0.2.0#on-response")))
-uint8_t * __wasm_export_exports_gateway_plugin_response_filter_on_response(int32_t arg, int32_t arg0) {
-  exports_gateway_plugin_response_filter_result_void_string_t ret;
+__attribute__((__export_name__("gateway:plugin/request-body-filter@0.2.0#on-request-body")))
+uint8_t * __wasm_export_exports_gateway_plugin_request_body_filter_on_request_body(int32_t arg, int32_t arg0, uint8_t * arg1, int64_t arg2, uint8_t * arg3, size_t arg4) {
+  exports_gateway_plugin_request_body_filter_result_body_body_error_t result;
+  switch (arg0) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (gateway_plugin_bodies_body_t) {
+        (plugin_list_u8_t) (plugin_list_u8_t) { (uint8_t*)(arg1), ((int32_t) arg2) },
+        (gateway_plugin_bodies_fields_t) (gateway_plugin_http_fields_t) { (plugin_tuple2_string_list_u8_t*)(arg3), (arg4) },
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gateway_plugin_bodies_body_error_t variant;
+      variant.tag = (uintptr_t) arg1;
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.too_large = (uint64_t) (arg2);
+          break;
+        }
+        case 1: {
+          variant.val.interrupted = (plugin_string_t) { (uint8_t*)((uint8_t *) arg2), ((uintptr_t) arg3) };
+          break;
+        }
+        case 2: {
+          variant.val.invalid = (plugin_string_t) { (uint8_t*)((uint8_t *) arg2), ((uintptr_t) arg3) };
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)((uint8_t *) arg2), ((uintptr_t) arg3) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  exports_gateway_plugin_request_body_filter_result_body_body_error_t arg5 = result;
+  exports_gateway_plugin_request_body_filter_result_decision_string_t ret;
+  exports_gateway_plugin_request_body_filter_decision_t ok;
   plugin_string_t err;
-  ret.is_err = !exports_gateway_plugin_response_filter_on_response((exports_gateway_plugin_response_filter_borrow_request_t) { arg }, (exports_gateway_plugin_response_filter_borrow_response_t) { arg0 }, &err);
+  ret.is_err = !exports_gateway_plugin_request_body_filter_on_request_body((exports_gateway_plugin_request_body_filter_borrow_request_t) { arg }, &arg5, &ok, &err);
   if (ret.is_err) {
     ret.val.err = err;
   }
+  if (!ret.is_err) {
+    ret.val.ok = ok;
+  }
   uint8_t *ptr = (uint8_t *) &RET_AREA;
   if ((ret).is_err) {
-    const plugin_string_t *payload1 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
-    *((size_t*)(ptr + (2*sizeof(void*)))) = (*payload1).len;
-    *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) (*payload1).ptr;
+    const plugin_string_t *payload11 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
+    *((size_t*)(ptr + (2*sizeof(void*)))) = (*payload11).len;
+    *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) (*payload11).ptr;
   } else {
-    *((int8_t*)(ptr + 0)) = 0;
+    const exports_gateway_plugin_request_body_filter_decision_t *payload = &(ret).val.ok;*((int8_t*)(ptr + 0)) = 0;
+    switch ((int32_t) (*payload).tag) {
+      case 0: {
+        *((int8_t*)(ptr + sizeof(void*))) = 0;
+        break;
+      }
+      case 1: {
+        const gateway_plugin_http_reply_t *payload7 = &(*payload).val.respond;
+        *((int8_t*)(ptr + sizeof(void*))) = 1;
+        *((int16_t*)(ptr + (2*sizeof(void*)))) = (int32_t) ((*payload7).status);
+        *((size_t*)(ptr + (4*sizeof(void*)))) = ((*payload7).headers).len;
+        *((uint8_t **)(ptr + (3*sizeof(void*)))) = (uint8_t *) ((*payload7).headers).ptr;
+        *((size_t*)(ptr + (6*sizeof(void*)))) = ((*payload7).body).len;
+        *((uint8_t **)(ptr + (5*sizeof(void*)))) = (uint8_t *) ((*payload7).body).ptr;
+        break;
+      }
+      case 2: {
+        *((int8_t*)(ptr + sizeof(void*))) = 2;
+        break;
+      }
+      case 3: {
+        const plugin_list_u8_t *payload9 = &(*payload).val.stream_body;
+        *((int8_t*)(ptr + sizeof(void*))) = 3;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload9).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload9).ptr;
+        break;
+      }
+      case 4: {
+        *((int8_t*)(ptr + sizeof(void*))) = 4;
+        break;
+      }
+    }
   }
   return ptr;
 }
 
-__attribute__((__export_name__("gateway:plugin/response-stream@0.2.0#on-response-part")))
-uint8_t * __wasm_export_exports_gateway_plugin_response_stream_on_response_part(uint8_t * arg, size_t arg0, uint8_t * arg1, size_t arg2, int32_t arg3, uint8_t * arg4, size_t arg5) {
-  exports_gateway_plugin_response_stream_option_fields_t option;
+__attribute__((__export_name__("gateway:plugin/request-stream@0.2.0#on-request-chunk")))
+uint8_t * __wasm_export_exports_gateway_plugin_request_stream_on_request_chunk(uint8_t * arg, size_t arg0, uint8_t * arg1, size_t arg2, int32_t arg3, uint8_t * arg4, size_t arg5) {
+  gateway_plugin_bodies_option_fields_t option;
   switch (arg3) {
     case 0: {
       option.is_some = false;
@@ -4556,15 +4907,15 @@ uint8_t * __wasm_export_exports_gateway_plugin_response_stream_on_response_part(
       break;
     }
   }
-  exports_gateway_plugin_response_stream_part_t arg6 = (exports_gateway_plugin_response_stream_part_t) {
+  exports_gateway_plugin_request_stream_chunk_t arg6 = (gateway_plugin_bodies_chunk_t) {
     (plugin_list_u8_t) (plugin_list_u8_t) { (uint8_t*)(arg), (arg0) },
     (plugin_list_u8_t) (plugin_list_u8_t) { (uint8_t*)(arg1), (arg2) },
-    (exports_gateway_plugin_response_stream_option_fields_t) option,
+    (gateway_plugin_bodies_option_fields_t) option,
   };
-  exports_gateway_plugin_response_stream_result_passage_string_t ret;
-  exports_gateway_plugin_response_stream_passage_t ok;
+  exports_gateway_plugin_request_stream_result_chunk_result_string_t ret;
+  exports_gateway_plugin_request_stream_chunk_result_t ok;
   plugin_string_t err;
-  ret.is_err = !exports_gateway_plugin_response_stream_on_response_part(&arg6, &ok, &err);
+  ret.is_err = !exports_gateway_plugin_request_stream_on_request_chunk(&arg6, &ok, &err);
   if (ret.is_err) {
     ret.val.err = err;
   }
@@ -4577,13 +4928,188 @@ uint8_t * __wasm_export_exports_gateway_plugin_response_stream_on_response_part(
     *((size_t*)(ptr + (2*sizeof(void*)))) = (*payload9).len;
     *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) (*payload9).ptr;
   } else {
-    const exports_gateway_plugin_response_stream_passage_t *payload = &(ret).val.ok;*((int8_t*)(ptr + 0)) = 0;
-    *((int32_t*)(ptr + sizeof(void*))) = (int32_t) ((*payload).taken);
+    const exports_gateway_plugin_request_stream_chunk_result_t *payload = &(ret).val.ok;*((int8_t*)(ptr + 0)) = 0;
+    *((int32_t*)(ptr + sizeof(void*))) = (int32_t) ((*payload).consumed);
     *((size_t*)(ptr + (3*sizeof(void*)))) = ((*payload).output).len;
     *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) ((*payload).output).ptr;
-    *((int32_t*)(ptr + (4*sizeof(void*)))) = (int32_t) ((*payload).wants);
-    if (((*payload).memo).is_some) {
-      const plugin_list_u8_t *payload8 = &((*payload).memo).val;
+    *((int32_t*)(ptr + (4*sizeof(void*)))) = (int32_t) ((*payload).min_bytes);
+    if (((*payload).state).is_some) {
+      const plugin_list_u8_t *payload8 = &((*payload).state).val;
+      *((int8_t*)(ptr + (5*sizeof(void*)))) = 1;
+      *((size_t*)(ptr + (7*sizeof(void*)))) = (*payload8).len;
+      *((uint8_t **)(ptr + (6*sizeof(void*)))) = (uint8_t *) (*payload8).ptr;
+    } else {
+      *((int8_t*)(ptr + (5*sizeof(void*)))) = 0;
+    }
+    *((size_t*)(ptr + (9*sizeof(void*)))) = ((*payload).trailers).len;
+    *((uint8_t **)(ptr + (8*sizeof(void*)))) = (uint8_t *) ((*payload).trailers).ptr;
+  }
+  return ptr;
+}
+
+__attribute__((__export_name__("gateway:plugin/response-filter@0.2.0#on-response")))
+uint8_t * __wasm_export_exports_gateway_plugin_response_filter_on_response(int32_t arg, int32_t arg0) {
+  exports_gateway_plugin_response_filter_result_response_decision_string_t ret;
+  exports_gateway_plugin_response_filter_response_decision_t ok;
+  plugin_string_t err;
+  ret.is_err = !exports_gateway_plugin_response_filter_on_response((exports_gateway_plugin_response_filter_borrow_request_t) { arg }, (exports_gateway_plugin_response_filter_borrow_response_t) { arg0 }, &ok, &err);
+  if (ret.is_err) {
+    ret.val.err = err;
+  }
+  if (!ret.is_err) {
+    ret.val.ok = ok;
+  }
+  uint8_t *ptr = (uint8_t *) &RET_AREA;
+  if ((ret).is_err) {
+    const plugin_string_t *payload4 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
+    *((size_t*)(ptr + (2*sizeof(void*)))) = (*payload4).len;
+    *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) (*payload4).ptr;
+  } else {
+    const exports_gateway_plugin_response_filter_response_decision_t *payload = &(ret).val.ok;*((int8_t*)(ptr + 0)) = 0;
+    switch ((int32_t) (*payload).tag) {
+      case 0: {
+        *((int8_t*)(ptr + sizeof(void*))) = 0;
+        break;
+      }
+      case 1: {
+        *((int8_t*)(ptr + sizeof(void*))) = 1;
+        break;
+      }
+      case 2: {
+        const plugin_list_u8_t *payload3 = &(*payload).val.stream_body;
+        *((int8_t*)(ptr + sizeof(void*))) = 2;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload3).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload3).ptr;
+        break;
+      }
+    }
+  }
+  return ptr;
+}
+
+__attribute__((__export_name__("gateway:plugin/response-body-filter@0.2.0#on-response-body")))
+uint8_t * __wasm_export_exports_gateway_plugin_response_body_filter_on_response_body(int32_t arg, int32_t arg0, int32_t arg1, uint8_t * arg2, int64_t arg3, uint8_t * arg4, size_t arg5) {
+  exports_gateway_plugin_response_body_filter_result_body_body_error_t result;
+  switch (arg1) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (gateway_plugin_bodies_body_t) {
+        (plugin_list_u8_t) (plugin_list_u8_t) { (uint8_t*)(arg2), ((int32_t) arg3) },
+        (gateway_plugin_bodies_fields_t) (gateway_plugin_http_fields_t) { (plugin_tuple2_string_list_u8_t*)(arg4), (arg5) },
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gateway_plugin_bodies_body_error_t variant;
+      variant.tag = (uintptr_t) arg2;
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.too_large = (uint64_t) (arg3);
+          break;
+        }
+        case 1: {
+          variant.val.interrupted = (plugin_string_t) { (uint8_t*)((uint8_t *) arg3), ((uintptr_t) arg4) };
+          break;
+        }
+        case 2: {
+          variant.val.invalid = (plugin_string_t) { (uint8_t*)((uint8_t *) arg3), ((uintptr_t) arg4) };
+          break;
+        }
+        case 3: {
+          break;
+        }
+        case 4: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)((uint8_t *) arg3), ((uintptr_t) arg4) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  exports_gateway_plugin_response_body_filter_result_body_body_error_t arg6 = result;
+  exports_gateway_plugin_response_body_filter_result_response_decision_string_t ret;
+  exports_gateway_plugin_response_body_filter_response_decision_t ok;
+  plugin_string_t err;
+  ret.is_err = !exports_gateway_plugin_response_body_filter_on_response_body((exports_gateway_plugin_response_body_filter_borrow_request_t) { arg }, (exports_gateway_plugin_response_body_filter_borrow_response_t) { arg0 }, &arg6, &ok, &err);
+  if (ret.is_err) {
+    ret.val.err = err;
+  }
+  if (!ret.is_err) {
+    ret.val.ok = ok;
+  }
+  uint8_t *ptr = (uint8_t *) &RET_AREA;
+  if ((ret).is_err) {
+    const plugin_string_t *payload10 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
+    *((size_t*)(ptr + (2*sizeof(void*)))) = (*payload10).len;
+    *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) (*payload10).ptr;
+  } else {
+    const exports_gateway_plugin_response_body_filter_response_decision_t *payload = &(ret).val.ok;*((int8_t*)(ptr + 0)) = 0;
+    switch ((int32_t) (*payload).tag) {
+      case 0: {
+        *((int8_t*)(ptr + sizeof(void*))) = 0;
+        break;
+      }
+      case 1: {
+        *((int8_t*)(ptr + sizeof(void*))) = 1;
+        break;
+      }
+      case 2: {
+        const plugin_list_u8_t *payload9 = &(*payload).val.stream_body;
+        *((int8_t*)(ptr + sizeof(void*))) = 2;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload9).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload9).ptr;
+        break;
+      }
+    }
+  }
+  return ptr;
+}
+
+__attribute__((__export_name__("gateway:plugin/response-stream@0.2.0#on-response-chunk")))
+uint8_t * __wasm_export_exports_gateway_plugin_response_stream_on_response_chunk(uint8_t * arg, size_t arg0, uint8_t * arg1, size_t arg2, int32_t arg3, uint8_t * arg4, size_t arg5) {
+  gateway_plugin_bodies_option_fields_t option;
+  switch (arg3) {
+    case 0: {
+      option.is_some = false;
+      break;
+    }
+    case 1: {
+      option.is_some = true;
+      option.val = (gateway_plugin_http_fields_t) { (plugin_tuple2_string_list_u8_t*)(arg4), (arg5) };
+      break;
+    }
+  }
+  exports_gateway_plugin_response_stream_chunk_t arg6 = (gateway_plugin_bodies_chunk_t) {
+    (plugin_list_u8_t) (plugin_list_u8_t) { (uint8_t*)(arg), (arg0) },
+    (plugin_list_u8_t) (plugin_list_u8_t) { (uint8_t*)(arg1), (arg2) },
+    (gateway_plugin_bodies_option_fields_t) option,
+  };
+  exports_gateway_plugin_response_stream_result_chunk_result_string_t ret;
+  exports_gateway_plugin_response_stream_chunk_result_t ok;
+  plugin_string_t err;
+  ret.is_err = !exports_gateway_plugin_response_stream_on_response_chunk(&arg6, &ok, &err);
+  if (ret.is_err) {
+    ret.val.err = err;
+  }
+  if (!ret.is_err) {
+    ret.val.ok = ok;
+  }
+  uint8_t *ptr = (uint8_t *) &RET_AREA;
+  if ((ret).is_err) {
+    const plugin_string_t *payload9 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
+    *((size_t*)(ptr + (2*sizeof(void*)))) = (*payload9).len;
+    *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) (*payload9).ptr;
+  } else {
+    const exports_gateway_plugin_response_stream_chunk_result_t *payload = &(ret).val.ok;*((int8_t*)(ptr + 0)) = 0;
+    *((int32_t*)(ptr + sizeof(void*))) = (int32_t) ((*payload).consumed);
+    *((size_t*)(ptr + (3*sizeof(void*)))) = ((*payload).output).len;
+    *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) ((*payload).output).ptr;
+    *((int32_t*)(ptr + (4*sizeof(void*)))) = (int32_t) ((*payload).min_bytes);
+    if (((*payload).state).is_some) {
+      const plugin_list_u8_t *payload8 = &((*payload).state).val;
       *((int8_t*)(ptr + (5*sizeof(void*)))) = 1;
       *((size_t*)(ptr + (7*sizeof(void*)))) = (*payload8).len;
       *((uint8_t **)(ptr + (6*sizeof(void*)))) = (uint8_t *) (*payload8).ptr;
@@ -4658,7 +5184,31 @@ void __wasm_export_exports_gateway_plugin_observer_on_complete(uint8_t * arg) {
       break;
     }
   }
-  exports_gateway_plugin_observer_outcome_t arg4 = (exports_gateway_plugin_observer_outcome_t) {
+  plugin_option_list_u8_t option4;
+  switch ((int32_t) *((uint8_t*) (arg + (72+6*sizeof(void*))))) {
+    case 0: {
+      option4.is_some = false;
+      break;
+    }
+    case 1: {
+      option4.is_some = true;
+      option4.val = (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (arg + (72+7*sizeof(void*))))), (*((size_t*) (arg + (72+8*sizeof(void*))))) };
+      break;
+    }
+  }
+  plugin_option_list_u8_t option5;
+  switch ((int32_t) *((uint8_t*) (arg + (72+9*sizeof(void*))))) {
+    case 0: {
+      option5.is_some = false;
+      break;
+    }
+    case 1: {
+      option5.is_some = true;
+      option5.val = (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (arg + (72+10*sizeof(void*))))), (*((size_t*) (arg + (72+11*sizeof(void*))))) };
+      break;
+    }
+  }
+  exports_gateway_plugin_observer_outcome_t arg6 = (exports_gateway_plugin_observer_outcome_t) {
     (plugin_option_u16_t) option0,
     (plugin_option_string_t) option1,
     (plugin_option_string_t) option2,
@@ -4667,8 +5217,10 @@ void __wasm_export_exports_gateway_plugin_observer_on_complete(uint8_t * arg) {
     (uint64_t) (uint64_t) (*((int64_t*) (arg + (40+6*sizeof(void*))))),
     (plugin_option_u64_t) option3,
     (uint64_t) (uint64_t) (*((int64_t*) (arg + (64+6*sizeof(void*))))),
+    (plugin_option_list_u8_t) option4,
+    (plugin_option_list_u8_t) option5,
   };
-  exports_gateway_plugin_observer_on_complete((exports_gateway_plugin_observer_borrow_request_t) { *((int32_t*) (arg + 0)) }, option.is_some ? &(option.val) : NULL, &arg4);
+  exports_gateway_plugin_observer_on_complete((exports_gateway_plugin_observer_borrow_request_t) { *((int32_t*) (arg + 0)) }, option.is_some ? &(option.val) : NULL, &arg6);
   free(arg);
 }
 

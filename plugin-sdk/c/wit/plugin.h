@@ -178,6 +178,41 @@ typedef struct gateway_plugin_http_reply_t {
   plugin_list_u8_t   body;
 } gateway_plugin_http_reply_t;
 
+// What the request phase decides. All edits that were made before it are in effect.
+typedef struct gateway_plugin_http_decision_t {
+  uint8_t tag;
+  union {
+    gateway_plugin_http_reply_t     respond;
+    plugin_list_u8_t     stream_body;
+  } val;
+} gateway_plugin_http_decision_t;
+
+// Continue with the next plugin, and after the last one with the upstream.
+#define GATEWAY_PLUGIN_HTTP_DECISION_NEXT 0
+// Respond to the client now. The plugins before this one still see the response; those after it are not called.
+#define GATEWAY_PLUGIN_HTTP_DECISION_RESPOND 1
+// Call `on-request-body` when the whole body has arrived.
+#define GATEWAY_PLUGIN_HTTP_DECISION_READ_BODY 2
+// Continue, and pass the body through `on-request-chunk`, which gets this state (up to 64 KiB) with the first chunk.
+#define GATEWAY_PLUGIN_HTTP_DECISION_STREAM_BODY 3
+// Call `on-request` again when the lock that `cache.lock` found held has been released. No instance is held meanwhile.
+#define GATEWAY_PLUGIN_HTTP_DECISION_AWAIT_LOCK 4
+
+// What the response phase decides. All edits that were made before it are in effect.
+typedef struct gateway_plugin_http_response_decision_t {
+  uint8_t tag;
+  union {
+    plugin_list_u8_t     stream_body;
+  } val;
+} gateway_plugin_http_response_decision_t;
+
+// Continue with the plugin before, and after the first one with the client.
+#define GATEWAY_PLUGIN_HTTP_RESPONSE_DECISION_NEXT 0
+// Call `on-response-body` when the whole body has arrived.
+#define GATEWAY_PLUGIN_HTTP_RESPONSE_DECISION_READ_BODY 1
+// Continue, and pass the body through `on-response-chunk`, which gets this state (up to 64 KiB) with the first chunk.
+#define GATEWAY_PLUGIN_HTTP_RESPONSE_DECISION_STREAM_BODY 2
+
 typedef struct {
   bool is_some;
   plugin_string_t val;
@@ -217,31 +252,64 @@ typedef struct {
   } val;
 } gateway_plugin_http_result_void_refused_edit_t;
 
+typedef gateway_plugin_http_fields_t gateway_plugin_bodies_fields_t;
+
+typedef struct gateway_plugin_bodies_body_t {
+  plugin_list_u8_t   bytes;
+  gateway_plugin_bodies_fields_t   trailers;
+} gateway_plugin_bodies_body_t;
+
+// Why a body could not be read or replaced.
 typedef struct gateway_plugin_bodies_body_error_t {
   uint8_t tag;
   union {
     uint64_t     too_large;
     plugin_string_t     interrupted;
+    plugin_string_t     invalid;
+    plugin_string_t     other;
   } val;
 } gateway_plugin_bodies_body_error_t;
 
-// Over the limit of so many bytes.
+// Larger than the limit, in bytes.
 #define GATEWAY_PLUGIN_BODIES_BODY_ERROR_TOO_LARGE 0
-// The sender stopped, or the connection broke.
+// The sender stopped, or the connection was lost.
 #define GATEWAY_PLUGIN_BODIES_BODY_ERROR_INTERRUPTED 1
-// Already on its way, or not there yet: a request body can be read and replaced in the request phase,
-// a response body in the response phase.
-#define GATEWAY_PLUGIN_BODIES_BODY_ERROR_UNAVAILABLE 2
-
-typedef gateway_plugin_http_borrow_request_t gateway_plugin_bodies_borrow_request_t;
+// A trailer is not valid; the text names it.
+#define GATEWAY_PLUGIN_BODIES_BODY_ERROR_INVALID 2
+// A request body can be replaced in the request phase only, a response body in the response phase only.
+#define GATEWAY_PLUGIN_BODIES_BODY_ERROR_UNAVAILABLE 3
+#define GATEWAY_PLUGIN_BODIES_BODY_ERROR_OTHER 4
 
 typedef struct {
-  bool is_err;
-  union {
-    plugin_list_u8_t ok;
-    gateway_plugin_bodies_body_error_t err;
-  } val;
-} gateway_plugin_bodies_result_list_u8_body_error_t;
+  bool is_some;
+  gateway_plugin_bodies_fields_t val;
+} gateway_plugin_bodies_option_fields_t;
+
+// Part of a body that passes through a plugin.
+typedef struct gateway_plugin_bodies_chunk_t {
+  // The state that `stream-body` or the previous chunk result gave.
+  plugin_list_u8_t   state;
+  // The bytes that were not consumed before, and those that have arrived since.
+  plugin_list_u8_t   bytes;
+  // The body's trailers, with the last chunk; absent before it.
+  gateway_plugin_bodies_option_fields_t   end;
+} gateway_plugin_bodies_chunk_t;
+
+typedef struct gateway_plugin_bodies_chunk_result_t {
+  // How many of the chunk's bytes are done with. With the last chunk it has to be all of them.
+  uint32_t   consumed;
+  // What is sent on in their place.
+  plugin_list_u8_t   output;
+  // The next call is made when at least this many bytes are there, or at the end of the body. At most the route's limit for
+  // buffered bodies.
+  uint32_t   min_bytes;
+  // The new state, up to 64 KiB; absent to keep the present one. The last state is part of the outcome in the completion phase.
+  plugin_option_list_u8_t   state;
+  // With the last chunk: the trailers to send.
+  gateway_plugin_bodies_fields_t   trailers;
+} gateway_plugin_bodies_chunk_result_t;
+
+typedef gateway_plugin_http_borrow_request_t gateway_plugin_bodies_borrow_request_t;
 
 typedef struct {
   bool is_err;
@@ -251,53 +319,6 @@ typedef struct {
 } gateway_plugin_bodies_result_void_body_error_t;
 
 typedef gateway_plugin_http_borrow_response_t gateway_plugin_bodies_borrow_response_t;
-
-typedef gateway_plugin_http_fields_t gateway_plugin_streams_fields_t;
-
-typedef struct gateway_plugin_streams_stream_error_t {
-  uint8_t tag;
-  union {
-    uint64_t     too_large;
-    plugin_string_t     interrupted;
-    plugin_string_t     invalid;
-  } val;
-} gateway_plugin_streams_stream_error_t;
-
-// Over the limit of so many bytes.
-#define GATEWAY_PLUGIN_STREAMS_STREAM_ERROR_TOO_LARGE 0
-// The sender stopped, or the connection broke.
-#define GATEWAY_PLUGIN_STREAMS_STREAM_ERROR_INTERRUPTED 1
-// A trailer is not valid; the text names it.
-#define GATEWAY_PLUGIN_STREAMS_STREAM_ERROR_INVALID 2
-// Not in this phase.
-#define GATEWAY_PLUGIN_STREAMS_STREAM_ERROR_UNAVAILABLE 3
-// It is on its way: let the phase fail, and it is called again when it is there. Do so before you have changed
-// anything.
-#define GATEWAY_PLUGIN_STREAMS_STREAM_ERROR_LATER 4
-
-typedef struct gateway_plugin_streams_content_t {
-  plugin_list_u8_t   body;
-  gateway_plugin_streams_fields_t   trailers;
-} gateway_plugin_streams_content_t;
-
-typedef gateway_plugin_http_borrow_request_t gateway_plugin_streams_borrow_request_t;
-
-typedef struct {
-  bool is_err;
-  union {
-    gateway_plugin_streams_content_t ok;
-    gateway_plugin_streams_stream_error_t err;
-  } val;
-} gateway_plugin_streams_result_content_stream_error_t;
-
-typedef struct {
-  bool is_err;
-  union {
-    gateway_plugin_streams_stream_error_t err;
-  } val;
-} gateway_plugin_streams_result_void_stream_error_t;
-
-typedef gateway_plugin_http_borrow_response_t gateway_plugin_streams_borrow_response_t;
 
 typedef uint8_t gateway_plugin_log_level_t;
 
@@ -345,17 +366,64 @@ typedef struct gateway_plugin_store_store_error_t {
   union {
     plugin_string_t     denied;
     plugin_string_t     unavailable;
+    plugin_string_t     other;
   } val;
 } gateway_plugin_store_store_error_t;
 
 #define GATEWAY_PLUGIN_STORE_STORE_ERROR_DENIED 0
 // The key is over 1 KiB, the value over 1 MiB, or (for `increment`) the value is not a number.
 #define GATEWAY_PLUGIN_STORE_STORE_ERROR_TOO_LARGE 1
+// The bucket cannot be reached; the text says why. Always in `configure`, unless the bucket is in the gateway's own memory.
 #define GATEWAY_PLUGIN_STORE_STORE_ERROR_UNAVAILABLE 2
-// The bucket is not in the gateway's own memory, and the answer is on its way: let the phase fail, and it is called
-// again when it is there. Ask the same in the same order then, and do so before you have changed anything else. In the
-// completion what was asked for is done, and there is never another answer; in `configure` nothing is.
-#define GATEWAY_PLUGIN_STORE_STORE_ERROR_LATER 3
+#define GATEWAY_PLUGIN_STORE_STORE_ERROR_OTHER 3
+
+typedef struct {
+  bool is_some;
+  uint64_t val;
+} plugin_option_u64_t;
+
+typedef struct gateway_plugin_store_entry_t {
+  plugin_string_t   key;
+  plugin_list_u8_t   value;
+  plugin_option_u64_t   ttl_ms;
+} gateway_plugin_store_entry_t;
+
+typedef struct gateway_plugin_store_addition_t {
+  plugin_string_t   key;
+  int64_t   by;
+  plugin_option_u64_t   ttl_ms;
+} gateway_plugin_store_addition_t;
+
+// One operation of a batch, as the function of the same name.
+typedef struct gateway_plugin_store_operation_t {
+  uint8_t tag;
+  union {
+    plugin_string_t     get;
+    gateway_plugin_store_entry_t     set;
+    plugin_string_t     delete_;
+    gateway_plugin_store_addition_t     increment;
+  } val;
+} gateway_plugin_store_operation_t;
+
+#define GATEWAY_PLUGIN_STORE_OPERATION_GET 0
+#define GATEWAY_PLUGIN_STORE_OPERATION_SET 1
+#define GATEWAY_PLUGIN_STORE_OPERATION_DELETE 2
+#define GATEWAY_PLUGIN_STORE_OPERATION_INCREMENT 3
+
+typedef struct gateway_plugin_store_operation_result_t {
+  uint8_t tag;
+  union {
+    plugin_option_list_u8_t     value;
+    int64_t     sum;
+  } val;
+} gateway_plugin_store_operation_result_t;
+
+// Of `get`.
+#define GATEWAY_PLUGIN_STORE_OPERATION_RESULT_VALUE 0
+// Of `set` and `delete`.
+#define GATEWAY_PLUGIN_STORE_OPERATION_RESULT_DONE 1
+// Of `increment`.
+#define GATEWAY_PLUGIN_STORE_OPERATION_RESULT_SUM 2
 
 // `limit` units each `period-ms`, and up to `burst` of them at once.
 typedef struct gateway_plugin_store_quota_t {
@@ -388,12 +456,13 @@ typedef struct gateway_plugin_store_step_t {
   uint32_t   cost;
 } gateway_plugin_store_step_t;
 
-typedef uint8_t gateway_plugin_store_place_t;
+// Which counts a step applies to.
+typedef uint8_t gateway_plugin_store_scope_t;
 
-// Where the bucket is.
-#define GATEWAY_PLUGIN_STORE_PLACE_SHARED 0
-// In the memory of this gateway alone, such as while the other place is not available.
-#define GATEWAY_PLUGIN_STORE_PLACE_LOCAL 1
+// Those of the bucket, wherever it is stored.
+#define GATEWAY_PLUGIN_STORE_SCOPE_SHARED 0
+// Those in the memory of this gateway, for use while the bucket cannot be reached.
+#define GATEWAY_PLUGIN_STORE_SCOPE_LOCAL 1
 
 typedef struct {
   bool is_err;
@@ -402,11 +471,6 @@ typedef struct {
     gateway_plugin_store_store_error_t err;
   } val;
 } gateway_plugin_store_result_option_list_u8_store_error_t;
-
-typedef struct {
-  bool is_some;
-  uint64_t val;
-} plugin_option_u64_t;
 
 typedef struct {
   bool is_err;
@@ -422,6 +486,32 @@ typedef struct {
     gateway_plugin_store_store_error_t err;
   } val;
 } gateway_plugin_store_result_s64_store_error_t;
+
+typedef struct {
+  gateway_plugin_store_operation_t *ptr;
+  size_t len;
+} gateway_plugin_store_list_operation_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    gateway_plugin_store_operation_result_t ok;
+    gateway_plugin_store_store_error_t err;
+  } val;
+} gateway_plugin_store_result_operation_result_store_error_t;
+
+typedef struct {
+  gateway_plugin_store_result_operation_result_store_error_t *ptr;
+  size_t len;
+} gateway_plugin_store_list_result_operation_result_store_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    gateway_plugin_store_list_result_operation_result_store_error_t ok;
+    gateway_plugin_store_store_error_t err;
+  } val;
+} gateway_plugin_store_result_list_result_operation_result_store_error_store_error_t;
 
 typedef struct {
   bool is_err;
@@ -468,6 +558,7 @@ typedef struct gateway_plugin_http_client_call_error_t {
     plugin_string_t     denied;
     plugin_string_t     invalid;
     plugin_string_t     unreachable;
+    plugin_string_t     other;
   } val;
 } gateway_plugin_http_client_call_error_t;
 
@@ -478,6 +569,15 @@ typedef struct gateway_plugin_http_client_call_error_t {
 #define GATEWAY_PLUGIN_HTTP_CLIENT_CALL_ERROR_UNREACHABLE 3
 // The response's body is over the gateway's limit for buffered bodies.
 #define GATEWAY_PLUGIN_HTTP_CLIENT_CALL_ERROR_TOO_LARGE 4
+#define GATEWAY_PLUGIN_HTTP_CLIENT_CALL_ERROR_OTHER 5
+
+typedef struct gateway_plugin_http_client_own_pending_call_t {
+  int32_t __handle;
+} gateway_plugin_http_client_own_pending_call_t;
+
+typedef struct gateway_plugin_http_client_borrow_pending_call_t {
+  int32_t __handle;
+} gateway_plugin_http_client_borrow_pending_call_t;
 
 typedef struct {
   bool is_err;
@@ -487,6 +587,37 @@ typedef struct {
   } val;
 } gateway_plugin_http_client_result_reply_call_error_t;
 
+typedef struct {
+  bool is_err;
+  union {
+    gateway_plugin_http_client_own_pending_call_t ok;
+    gateway_plugin_http_client_call_error_t err;
+  } val;
+} gateway_plugin_http_client_result_own_pending_call_call_error_t;
+
+typedef struct gateway_plugin_upstreams_upstream_error_t {
+  uint8_t tag;
+  union {
+    plugin_string_t     denied;
+    plugin_string_t     other;
+  } val;
+} gateway_plugin_upstreams_upstream_error_t;
+
+// No such upstream, not granted, or one with TCP endpoints; the text names it.
+#define GATEWAY_PLUGIN_UPSTREAMS_UPSTREAM_ERROR_DENIED 0
+// Not in the request phase, or the route does not lead to an upstream.
+#define GATEWAY_PLUGIN_UPSTREAMS_UPSTREAM_ERROR_UNAVAILABLE 1
+#define GATEWAY_PLUGIN_UPSTREAMS_UPSTREAM_ERROR_OTHER 2
+
+typedef gateway_plugin_http_borrow_request_t gateway_plugin_upstreams_borrow_request_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    gateway_plugin_upstreams_upstream_error_t err;
+  } val;
+} gateway_plugin_upstreams_result_void_upstream_error_t;
+
 typedef struct gateway_plugin_tcp_tcp_error_t {
   uint8_t tag;
   union {
@@ -494,80 +625,76 @@ typedef struct gateway_plugin_tcp_tcp_error_t {
     plugin_string_t     unreachable;
     plugin_string_t     closed;
     uint64_t     too_large;
+    plugin_string_t     other;
   } val;
 } gateway_plugin_tcp_tcp_error_t;
 
-// No such upstream, not granted, or not of TCP; the text names it.
+// No such upstream, not granted, or without TCP endpoints; the text names it.
 #define GATEWAY_PLUGIN_TCP_TCP_ERROR_DENIED 0
-// Nothing more came in time.
+// The time limit of the connection is over.
 #define GATEWAY_PLUGIN_TCP_TCP_ERROR_TIMEOUT 1
-// Nobody could be reached, or there is no room for another; the text says why.
+// No endpoint could be connected to, or the upstream's limits are reached; the text says why. Nothing was sent.
 #define GATEWAY_PLUGIN_TCP_TCP_ERROR_UNREACHABLE 2
-// The connection ended before all was there that was wanted; the text says how.
+// The connection ended before enough bytes had arrived; the text says how.
 #define GATEWAY_PLUGIN_TCP_TCP_ERROR_CLOSED 3
-// More is wanted, or was to be sent, than the route's limit for bodies that plugins read.
+// More bytes were to be sent or received than the route's limit for buffered bodies.
 #define GATEWAY_PLUGIN_TCP_TCP_ERROR_TOO_LARGE 4
-// Not in this phase, or there is no conversation.
+// Not within a request, or too many connections.
 #define GATEWAY_PLUGIN_TCP_TCP_ERROR_UNAVAILABLE 5
+#define GATEWAY_PLUGIN_TCP_TCP_ERROR_OTHER 6
 
 typedef struct gateway_plugin_tcp_message_t {
   plugin_string_t   upstream;
   plugin_list_u8_t   bytes;
-  // The phase is called again when so many bytes of the answer are there; with 0, when the message was sent.
-  uint32_t   wants;
-  // For all of the conversation; the gateway has a limit of its own.
+  // `send` returns when at least this many bytes of the answer have arrived; with 0, when the message was sent.
+  uint32_t   min_bytes;
+  // For all that happens on the connection until it is released; the gateway's own limit is one minute.
   uint32_t   timeout_ms;
-  // It may be sent twice: once more if a connection that was kept turns out to be closed.
+  // The message may be sent a second time, if a pooled connection turns out to be closed.
   bool   repeatable;
-  // Comes with the answer. 64 KiB at most.
-  plugin_list_u8_t   memo;
 } gateway_plugin_tcp_message_t;
 
-typedef struct gateway_plugin_tcp_answer_t {
-  plugin_list_u8_t   memo;
-  // All that has come since the message was sent: as much as was wanted, or more.
-  plugin_list_u8_t   bytes;
-} gateway_plugin_tcp_answer_t;
+typedef struct gateway_plugin_tcp_own_connection_t {
+  int32_t __handle;
+} gateway_plugin_tcp_own_connection_t;
 
-typedef gateway_plugin_http_borrow_request_t gateway_plugin_tcp_borrow_request_t;
-
-typedef struct {
-  bool is_err;
-  union {
-    gateway_plugin_tcp_tcp_error_t err;
-  } val;
-} gateway_plugin_tcp_result_void_tcp_error_t;
-
-typedef struct {
-  bool is_some;
-  gateway_plugin_tcp_answer_t val;
-} gateway_plugin_tcp_option_answer_t;
+typedef struct gateway_plugin_tcp_borrow_connection_t {
+  int32_t __handle;
+} gateway_plugin_tcp_borrow_connection_t;
 
 typedef struct {
   bool is_err;
   union {
-    gateway_plugin_tcp_option_answer_t ok;
+    plugin_list_u8_t ok;
     gateway_plugin_tcp_tcp_error_t err;
   } val;
-} gateway_plugin_tcp_result_option_answer_tcp_error_t;
+} gateway_plugin_tcp_result_list_u8_tcp_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    gateway_plugin_tcp_own_connection_t ok;
+    gateway_plugin_tcp_tcp_error_t err;
+  } val;
+} gateway_plugin_tcp_result_own_connection_tcp_error_t;
 
 typedef struct gateway_plugin_documents_source_t {
   plugin_string_t   upstream;
   plugin_string_t   path_with_query;
-  // The age from which it is fetched again, without anyone waiting for it.
+  // The age at which the document is fetched again. Calls do not wait for that.
   uint64_t   refresh_ms;
   // The least time between two attempts; at least a second.
   uint64_t   retry_ms;
-  // The age up to which it is given if it cannot be had again.
-  uint64_t   keep_ms;
+  // The age up to which the document remains in use if it cannot be fetched again.
+  uint64_t   max_stale_ms;
   // For each attempt; at most a minute.
   uint32_t   timeout_ms;
 } gateway_plugin_documents_source_t;
 
 typedef struct gateway_plugin_documents_document_t {
-  // Another one for each other text; never 0.
+  // Changes with the text; never 0.
   uint64_t   version;
-  plugin_list_u8_t   body;
+  plugin_list_u8_t   bytes;
 } gateway_plugin_documents_document_t;
 
 typedef struct gateway_plugin_documents_document_error_t {
@@ -576,18 +703,17 @@ typedef struct gateway_plugin_documents_document_error_t {
     plugin_string_t     denied;
     plugin_string_t     invalid;
     plugin_string_t     unavailable;
+    plugin_string_t     other;
   } val;
 } gateway_plugin_documents_document_error_t;
 
-// No such upstream, or not granted.
+// No such upstream, or not granted; the text names it.
 #define GATEWAY_PLUGIN_DOCUMENTS_DOCUMENT_ERROR_DENIED 0
 // The path is not valid; the text says why.
 #define GATEWAY_PLUGIN_DOCUMENTS_DOCUMENT_ERROR_INVALID 1
-// It could not be had: the text says why.
+// It could not be fetched; the text says why. Always in `configure`.
 #define GATEWAY_PLUGIN_DOCUMENTS_DOCUMENT_ERROR_UNAVAILABLE 2
-// It is on its way: let the phase fail, and it is called again when there is an answer. Do so before you have
-// changed anything. In `configure` there is never another answer.
-#define GATEWAY_PLUGIN_DOCUMENTS_DOCUMENT_ERROR_LATER 3
+#define GATEWAY_PLUGIN_DOCUMENTS_DOCUMENT_ERROR_OTHER 3
 
 typedef struct {
   bool is_some;
@@ -606,6 +732,7 @@ typedef struct gateway_plugin_cache_cache_error_t {
   uint8_t tag;
   union {
     plugin_string_t     denied;
+    plugin_string_t     other;
   } val;
 } gateway_plugin_cache_cache_error_t;
 
@@ -615,9 +742,7 @@ typedef struct gateway_plugin_cache_cache_error_t {
 #define GATEWAY_PLUGIN_CACHE_CACHE_ERROR_TOO_LARGE 1
 // No such id, no such range, not in this phase, or the request has a body, which no key tells of.
 #define GATEWAY_PLUGIN_CACHE_CACHE_ERROR_UNAVAILABLE 2
-// Another exchange fetches it, or it is looked for elsewhere: let the phase fail, and it is called again when that has ended. Do so before you have
-// changed anything.
-#define GATEWAY_PLUGIN_CACHE_CACHE_ERROR_LATER 3
+#define GATEWAY_PLUGIN_CACHE_CACHE_ERROR_OTHER 3
 
 typedef struct gateway_plugin_cache_stored_t {
   // Stands for it in this exchange.
@@ -659,19 +784,22 @@ typedef struct gateway_plugin_cache_entry_t {
   // For the operator, who can purge by them.
   plugin_list_string_t   tags;
   // Names of fields that are not kept.
-  plugin_list_string_t   without;
+  plugin_list_string_t   exclude_headers;
   // A longer body is not kept. The gateway has a limit of its own.
-  uint64_t   most_bytes;
+  uint64_t   max_bytes;
   // It is kept for other gateways too, where the operator has put the state, if it is 1 MiB at most.
   bool   shared;
 } gateway_plugin_cache_entry_t;
 
-typedef uint8_t gateway_plugin_cache_turn_t;
+typedef uint8_t gateway_plugin_cache_lock_result_t;
 
-// Nobody fetches it; others who want the same wait for this exchange.
-#define GATEWAY_PLUGIN_CACHE_TURN_MINE 0
-// There is nothing to wait for: the exchange has waited already, or it was said that nobody need.
-#define GATEWAY_PLUGIN_CACHE_TURN_NOBODYS 1
+// This exchange fetches the response; others that want the same key wait for it.
+#define GATEWAY_PLUGIN_CACHE_LOCK_RESULT_ACQUIRED 0
+// There is nothing to wait for: the exchange has waited already, or the key was released for a while.
+#define GATEWAY_PLUGIN_CACHE_LOCK_RESULT_FREE 1
+// Another exchange fetches it: return `await-lock`, and `on-request` is called again when the lock is released or `wait-ms` are
+// over.
+#define GATEWAY_PLUGIN_CACHE_LOCK_RESULT_HELD 2
 
 typedef gateway_plugin_http_borrow_request_t gateway_plugin_cache_borrow_request_t;
 
@@ -700,10 +828,10 @@ typedef gateway_plugin_http_borrow_response_t gateway_plugin_cache_borrow_respon
 typedef struct {
   bool is_err;
   union {
-    gateway_plugin_cache_turn_t ok;
+    gateway_plugin_cache_lock_result_t ok;
     gateway_plugin_cache_cache_error_t err;
   } val;
-} gateway_plugin_cache_result_turn_cache_error_t;
+} gateway_plugin_cache_result_lock_result_cache_error_t;
 
 typedef struct {
   bool is_err;
@@ -786,6 +914,7 @@ typedef struct gateway_plugin_crypto_password_error_t {
   uint8_t tag;
   union {
     plugin_string_t     malformed_hash;
+    plugin_string_t     other;
   } val;
 } gateway_plugin_crypto_password_error_t;
 
@@ -793,9 +922,7 @@ typedef struct gateway_plugin_crypto_password_error_t {
 #define GATEWAY_PLUGIN_CRYPTO_PASSWORD_ERROR_MALFORMED_HASH 0
 // Too many passwords are being verified at the moment.
 #define GATEWAY_PLUGIN_CRYPTO_PASSWORD_ERROR_BUSY 1
-// It takes a while: let the phase fail, and it is called again when the answer is there. Do so before you have
-// changed anything. In `configure` there is never another answer.
-#define GATEWAY_PLUGIN_CRYPTO_PASSWORD_ERROR_LATER 2
+#define GATEWAY_PLUGIN_CRYPTO_PASSWORD_ERROR_OTHER 2
 
 typedef struct {
   bool is_err;
@@ -885,11 +1012,11 @@ typedef struct {
   } val;
 } exports_gateway_plugin_lifecycle_result_void_list_config_problem_t;
 
-typedef uint8_t exports_gateway_plugin_attendance_phase_set_t;
+typedef uint8_t exports_gateway_plugin_active_phases_phase_set_t;
 
-#define EXPORTS_GATEWAY_PLUGIN_ATTENDANCE_PHASE_SET_REQUEST (1 << 0)
-#define EXPORTS_GATEWAY_PLUGIN_ATTENDANCE_PHASE_SET_RESPONSE (1 << 1)
-#define EXPORTS_GATEWAY_PLUGIN_ATTENDANCE_PHASE_SET_COMPLETION (1 << 2)
+#define EXPORTS_GATEWAY_PLUGIN_ACTIVE_PHASES_PHASE_SET_REQUEST (1 << 0)
+#define EXPORTS_GATEWAY_PLUGIN_ACTIVE_PHASES_PHASE_SET_RESPONSE (1 << 1)
+#define EXPORTS_GATEWAY_PLUGIN_ACTIVE_PHASES_PHASE_SET_COMPLETION (1 << 2)
 
 typedef struct exports_gateway_plugin_catalogue_endpoint_t {
   // In upper case; empty for any.
@@ -906,19 +1033,7 @@ typedef struct {
   size_t len;
 } exports_gateway_plugin_catalogue_list_endpoint_t;
 
-typedef gateway_plugin_http_reply_t exports_gateway_plugin_request_filter_reply_t;
-
-typedef struct exports_gateway_plugin_request_filter_decision_t {
-  uint8_t tag;
-  union {
-    exports_gateway_plugin_request_filter_reply_t     respond;
-  } val;
-} exports_gateway_plugin_request_filter_decision_t;
-
-// On to the next plugin, and after the last to the upstream.
-#define EXPORTS_GATEWAY_PLUGIN_REQUEST_FILTER_DECISION_NEXT 0
-// Answer the client now. The plugins before this one still see the response; those after it never run.
-#define EXPORTS_GATEWAY_PLUGIN_REQUEST_FILTER_DECISION_RESPOND 1
+typedef gateway_plugin_http_decision_t exports_gateway_plugin_request_filter_decision_t;
 
 typedef gateway_plugin_http_borrow_request_t exports_gateway_plugin_request_filter_borrow_request_t;
 
@@ -930,6 +1045,44 @@ typedef struct {
   } val;
 } exports_gateway_plugin_request_filter_result_decision_string_t;
 
+typedef gateway_plugin_http_decision_t exports_gateway_plugin_request_body_filter_decision_t;
+
+typedef gateway_plugin_bodies_body_t exports_gateway_plugin_request_body_filter_body_t;
+
+typedef gateway_plugin_bodies_body_error_t exports_gateway_plugin_request_body_filter_body_error_t;
+
+typedef gateway_plugin_http_borrow_request_t exports_gateway_plugin_request_body_filter_borrow_request_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    exports_gateway_plugin_request_body_filter_body_t ok;
+    exports_gateway_plugin_request_body_filter_body_error_t err;
+  } val;
+} exports_gateway_plugin_request_body_filter_result_body_body_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    exports_gateway_plugin_request_body_filter_decision_t ok;
+    plugin_string_t err;
+  } val;
+} exports_gateway_plugin_request_body_filter_result_decision_string_t;
+
+typedef gateway_plugin_bodies_chunk_t exports_gateway_plugin_request_stream_chunk_t;
+
+typedef gateway_plugin_bodies_chunk_result_t exports_gateway_plugin_request_stream_chunk_result_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    exports_gateway_plugin_request_stream_chunk_result_t ok;
+    plugin_string_t err;
+  } val;
+} exports_gateway_plugin_request_stream_result_chunk_result_string_t;
+
+typedef gateway_plugin_http_response_decision_t exports_gateway_plugin_response_filter_response_decision_t;
+
 typedef gateway_plugin_http_borrow_request_t exports_gateway_plugin_response_filter_borrow_request_t;
 
 typedef gateway_plugin_http_borrow_response_t exports_gateway_plugin_response_filter_borrow_response_t;
@@ -937,46 +1090,48 @@ typedef gateway_plugin_http_borrow_response_t exports_gateway_plugin_response_fi
 typedef struct {
   bool is_err;
   union {
+    exports_gateway_plugin_response_filter_response_decision_t ok;
     plugin_string_t err;
   } val;
-} exports_gateway_plugin_response_filter_result_void_string_t;
+} exports_gateway_plugin_response_filter_result_response_decision_string_t;
 
-typedef gateway_plugin_http_fields_t exports_gateway_plugin_response_stream_fields_t;
+typedef gateway_plugin_http_response_decision_t exports_gateway_plugin_response_body_filter_response_decision_t;
 
-typedef struct {
-  bool is_some;
-  exports_gateway_plugin_response_stream_fields_t val;
-} exports_gateway_plugin_response_stream_option_fields_t;
+typedef gateway_plugin_bodies_body_t exports_gateway_plugin_response_body_filter_body_t;
 
-typedef struct exports_gateway_plugin_response_stream_part_t {
-  plugin_list_u8_t   memo;
-  // What was not taken before, and what has come since.
-  plugin_list_u8_t   bytes;
-  // The body's trailers, with the last part.
-  exports_gateway_plugin_response_stream_option_fields_t   end;
-} exports_gateway_plugin_response_stream_part_t;
+typedef gateway_plugin_bodies_body_error_t exports_gateway_plugin_response_body_filter_body_error_t;
 
-typedef struct exports_gateway_plugin_response_stream_passage_t {
-  // So many of the bytes are done with; all of them in the end.
-  uint32_t   taken;
-  // What the client gets for them.
-  plugin_list_u8_t   output;
-  // There is nothing to do before so many bytes are there: no call is made until then, or until the end. They may not be
-  // more than the route's limit for bodies that plugins read.
-  uint32_t   wants;
-  // Another memo from here on.
-  plugin_option_list_u8_t   memo;
-  // With the last part: what the client gets for the trailers.
-  exports_gateway_plugin_response_stream_fields_t   trailers;
-} exports_gateway_plugin_response_stream_passage_t;
+typedef gateway_plugin_http_borrow_request_t exports_gateway_plugin_response_body_filter_borrow_request_t;
+
+typedef gateway_plugin_http_borrow_response_t exports_gateway_plugin_response_body_filter_borrow_response_t;
 
 typedef struct {
   bool is_err;
   union {
-    exports_gateway_plugin_response_stream_passage_t ok;
+    exports_gateway_plugin_response_body_filter_body_t ok;
+    exports_gateway_plugin_response_body_filter_body_error_t err;
+  } val;
+} exports_gateway_plugin_response_body_filter_result_body_body_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    exports_gateway_plugin_response_body_filter_response_decision_t ok;
     plugin_string_t err;
   } val;
-} exports_gateway_plugin_response_stream_result_passage_string_t;
+} exports_gateway_plugin_response_body_filter_result_response_decision_string_t;
+
+typedef gateway_plugin_bodies_chunk_t exports_gateway_plugin_response_stream_chunk_t;
+
+typedef gateway_plugin_bodies_chunk_result_t exports_gateway_plugin_response_stream_chunk_result_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    exports_gateway_plugin_response_stream_chunk_result_t ok;
+    plugin_string_t err;
+  } val;
+} exports_gateway_plugin_response_stream_result_chunk_result_string_t;
 
 typedef struct {
   bool is_some;
@@ -984,9 +1139,9 @@ typedef struct {
 } plugin_option_u16_t;
 
 typedef struct exports_gateway_plugin_observer_outcome_t {
-  // Absent when the client left before a response began.
+  // Absent if the client disconnected before a response began.
   plugin_option_u16_t   status;
-  // Why the gateway itself answered or gave up, as in its metrics: `upstream-timeout`, `client-closed`, …
+  // Why the gateway itself responded or gave up, as in its metrics: `upstream-timeout`, `client-closed`, …
   plugin_option_string_t   failure;
   // The name of the upstream that was chosen.
   plugin_option_string_t   upstream;
@@ -999,6 +1154,10 @@ typedef struct exports_gateway_plugin_observer_outcome_t {
   plugin_option_u64_t   upstream_us;
   // In the request and response phases of all plugins together.
   uint64_t   plugins_us;
+  // The last state of the plugin's own `on-request-chunk`.
+  plugin_option_list_u8_t   request_stream_state;
+  // The last state of the plugin's own `on-response-chunk`.
+  plugin_option_list_u8_t   response_stream_state;
 } exports_gateway_plugin_observer_outcome_t;
 
 typedef gateway_plugin_http_borrow_request_t exports_gateway_plugin_observer_borrow_request_t;
@@ -1078,21 +1237,10 @@ extern gateway_plugin_http_own_edits_t gateway_plugin_http_constructor_edits(gat
 extern bool gateway_plugin_http_method_edits_make(gateway_plugin_http_borrow_edits_t self, gateway_plugin_http_borrow_request_t request, gateway_plugin_http_borrow_response_t *maybe_response, gateway_plugin_http_values_t *values, gateway_plugin_http_refused_edit_t *err);
 
 // Imported Functions from `gateway:plugin/bodies@0.2.0`
-// Waits for the whole body. A later call returns the same bytes.
-extern bool gateway_plugin_bodies_read_request(gateway_plugin_bodies_borrow_request_t request, plugin_list_u8_t *ret, gateway_plugin_bodies_body_error_t *err);
-extern bool gateway_plugin_bodies_replace_request(gateway_plugin_bodies_borrow_request_t request, plugin_list_u8_t *body, gateway_plugin_bodies_body_error_t *err);
-extern bool gateway_plugin_bodies_read_response(gateway_plugin_bodies_borrow_response_t response, plugin_list_u8_t *ret, gateway_plugin_bodies_body_error_t *err);
-extern bool gateway_plugin_bodies_replace_response(gateway_plugin_bodies_borrow_response_t response, plugin_list_u8_t *body, gateway_plugin_bodies_body_error_t *err);
-
-// Imported Functions from `gateway:plugin/streams@0.2.0`
-// All of it, up to the route's limit. A later call returns the same.
-extern bool gateway_plugin_streams_read_request(gateway_plugin_streams_borrow_request_t request, gateway_plugin_streams_content_t *ret, gateway_plugin_streams_stream_error_t *err);
-extern bool gateway_plugin_streams_replace_request(gateway_plugin_streams_borrow_request_t request, plugin_list_u8_t *body, gateway_plugin_streams_stream_error_t *err);
-extern bool gateway_plugin_streams_read_response(gateway_plugin_streams_borrow_response_t response, gateway_plugin_streams_content_t *ret, gateway_plugin_streams_stream_error_t *err);
-extern bool gateway_plugin_streams_replace_response(gateway_plugin_streams_borrow_response_t response, gateway_plugin_streams_content_t *content, gateway_plugin_streams_stream_error_t *err);
-// In the response phase: from here on the body passes through `on-response-part` of this plugin. The memo comes with
-// each call, and is 64 KiB at most.
-extern bool gateway_plugin_streams_follow_response(gateway_plugin_streams_borrow_response_t response, plugin_list_u8_t *memo, gateway_plugin_streams_stream_error_t *err);
+// Replaces the request body. `content-length` is set by the gateway.
+extern bool gateway_plugin_bodies_replace_request(gateway_plugin_bodies_borrow_request_t request, gateway_plugin_bodies_body_t *body, gateway_plugin_bodies_body_error_t *err);
+// Replaces the response body. `content-length` is set by the gateway.
+extern bool gateway_plugin_bodies_replace_response(gateway_plugin_bodies_borrow_response_t response, gateway_plugin_bodies_body_t *body, gateway_plugin_bodies_body_error_t *err);
 
 // Imported Functions from `gateway:plugin/log@0.2.0`
 extern void gateway_plugin_log_emit(gateway_plugin_log_level_t level, plugin_string_t *message, plugin_list_tuple2_string_string_t *fields);
@@ -1120,34 +1268,45 @@ extern bool gateway_plugin_store_delete(plugin_string_t *bucket, plugin_string_t
 // Adds to a decimal number, from 0 where there is none, and returns the sum. `ttl-ms` counts from the
 // entry's creation.
 extern bool gateway_plugin_store_increment(plugin_string_t *bucket, plugin_string_t *key, int64_t by, uint64_t *maybe_ttl_ms, int64_t *ret, gateway_plugin_store_store_error_t *err);
+// Up to 64 operations that do not depend on each other: they are neither atomic nor in a defined order, and each has a result of
+// its own. Where the bucket is not in the gateway's own memory, all of them are sent before the first result is waited for.
+extern bool gateway_plugin_store_batch(plugin_string_t *bucket, gateway_plugin_store_list_operation_t *operations, gateway_plugin_store_list_result_operation_result_store_error_t *ret, gateway_plugin_store_store_error_t *err);
 // One atomic step of the generic cell rate algorithm.
 extern bool gateway_plugin_store_take(plugin_string_t *bucket, plugin_string_t *key, gateway_plugin_store_quota_t *quota, uint32_t cost, gateway_plugin_store_verdict_t *ret, gateway_plugin_store_store_error_t *err);
 // Up to 16 steps at once, all or none of them: if one is refused, nothing is taken, and the verdicts of the others
 // say what they would have been. Steps of one `group`, such as a client, are kept together. A steady step is the same
 // count as `take` of the key that is made of the group, U+0000 and the step's key.
-extern bool gateway_plugin_store_take_all(plugin_string_t *bucket, plugin_string_t *group, gateway_plugin_store_list_step_t *steps, gateway_plugin_store_place_t place, gateway_plugin_store_list_verdict_t *ret, gateway_plugin_store_store_error_t *err);
+extern bool gateway_plugin_store_take_all(plugin_string_t *bucket, plugin_string_t *group, gateway_plugin_store_list_step_t *steps, gateway_plugin_store_scope_t scope, gateway_plugin_store_list_verdict_t *ret, gateway_plugin_store_store_error_t *err);
 
 // Imported Functions from `gateway:plugin/http-client@0.2.0`
+// Sends a request and waits for the whole response, whatever its status.
 extern bool gateway_plugin_http_client_send(gateway_plugin_http_client_call_t *call, gateway_plugin_http_client_reply_t *ret, gateway_plugin_http_client_call_error_t *err);
+// Waits for the whole response, which is returned once.
+extern bool gateway_plugin_http_client_method_pending_call_wait(gateway_plugin_http_client_borrow_pending_call_t self, gateway_plugin_http_client_reply_t *ret, gateway_plugin_http_client_call_error_t *err);
+// Sends a request without waiting for the response, so that several calls can be in progress at a time: up to 16.
+extern bool gateway_plugin_http_client_start(gateway_plugin_http_client_call_t *call, gateway_plugin_http_client_own_pending_call_t *ret, gateway_plugin_http_client_call_error_t *err);
+
+// Imported Functions from `gateway:plugin/upstreams@0.2.0`
+// Sends the request to this upstream of the configuration in place of the route's. The operator grants it by name. The last
+// selection counts, also that of a later plugin.
+extern bool gateway_plugin_upstreams_select(gateway_plugin_upstreams_borrow_request_t request, plugin_string_t *name, gateway_plugin_upstreams_upstream_error_t *err);
 
 // Imported Functions from `gateway:plugin/tcp@0.2.0`
-// Begins a conversation, on a connection that was kept or a new one, and ends one that there was.
-extern bool gateway_plugin_tcp_send(gateway_plugin_tcp_borrow_request_t request, gateway_plugin_tcp_message_t *message, gateway_plugin_tcp_tcp_error_t *err);
-// What has come; none if nothing was sent.
-extern bool gateway_plugin_tcp_receive(gateway_plugin_tcp_borrow_request_t request, gateway_plugin_tcp_option_answer_t *ret, gateway_plugin_tcp_tcp_error_t *err);
-// Waits until so many bytes have come, from the first one on.
-extern bool gateway_plugin_tcp_await_more(gateway_plugin_tcp_borrow_request_t request, uint32_t wants, gateway_plugin_tcp_tcp_error_t *err);
-// All that belongs to the conversation was received, so the connection is good for another one. Without this it is closed.
-extern void gateway_plugin_tcp_finish(gateway_plugin_tcp_borrow_request_t request);
+// Waits until at least this many bytes have arrived that were not returned before, and returns all that have.
+extern bool gateway_plugin_tcp_method_connection_receive(gateway_plugin_tcp_borrow_connection_t self, uint32_t min_bytes, plugin_list_u8_t *ret, gateway_plugin_tcp_tcp_error_t *err);
+// Sends a message on a pooled or new connection and waits for the answer to begin.
+extern bool gateway_plugin_tcp_send(gateway_plugin_tcp_message_t *message, gateway_plugin_tcp_own_connection_t *ret, gateway_plugin_tcp_tcp_error_t *err);
+// The answer is complete, so the connection can be used again. A connection that is dropped without this is closed.
+extern void gateway_plugin_tcp_release(gateway_plugin_tcp_own_connection_t connection);
 
 // Imported Functions from `gateway:plugin/documents@0.2.0`
-// The document; none if it is still that of the `known` version, 0 for none. With `insist` the known one does not
-// do, and it is fetched again unless that was tried less than `retry-ms` ago.
-extern bool gateway_plugin_documents_get(gateway_plugin_documents_source_t *source, uint64_t known, bool insist, gateway_plugin_documents_option_document_t *ret, gateway_plugin_documents_document_error_t *err);
+// The document, or none if its version is still `known` (0 for none). Waits only if there is no document in use yet, or with
+// `force-refresh`, which fetches it again unless that was attempted less than `retry-ms` ago.
+extern bool gateway_plugin_documents_get(gateway_plugin_documents_source_t *source, uint64_t known, bool force_refresh, gateway_plugin_documents_option_document_t *ret, gateway_plugin_documents_document_error_t *err);
 
 // Imported Functions from `gateway:plugin/cache@0.2.0`
 // What is kept under a key that has not outlived its `keep-ms`, the newest first. With `shared`, what is not in this
-// gateway's memory is looked for where the operator has put the state, and the answer may be `later`.
+// gateway's memory is looked for in the state backend, which the call waits for.
 extern bool gateway_plugin_cache_find(gateway_plugin_cache_borrow_request_t request, plugin_string_t *bucket, plugin_string_t *key, bool shared, gateway_plugin_cache_list_stored_t *ret, gateway_plugin_cache_cache_error_t *err);
 // In the request phase: the reply with which this call returns has the fields of the stored response, except those
 // that it has itself, and this part of its body. A 304 has only those of RFC 9110 §15.4.5.
@@ -1161,11 +1320,10 @@ extern bool gateway_plugin_cache_keep(gateway_plugin_cache_borrow_request_t requ
 extern bool gateway_plugin_cache_freshen(gateway_plugin_cache_borrow_request_t request, gateway_plugin_cache_borrow_response_t response, uint32_t id, gateway_plugin_cache_entry_t *entry, gateway_plugin_cache_cache_error_t *err);
 // Forgets what is kept under a key.
 extern bool gateway_plugin_cache_forget(plugin_string_t *bucket, plugin_string_t *key, gateway_plugin_cache_cache_error_t *err);
-// In the request phase, for what is not there: so that many who want the same ask the upstream once. Nobody waits
-// for longer than `wait-ms`.
-extern bool gateway_plugin_cache_claim(gateway_plugin_cache_borrow_request_t request, plugin_string_t *bucket, plugin_string_t *key, uint32_t wait_ms, gateway_plugin_cache_turn_t *ret, gateway_plugin_cache_cache_error_t *err);
-// What was claimed will not be kept: whoever waits goes on, and nobody waits for that key for so long.
-extern bool gateway_plugin_cache_waive(gateway_plugin_cache_borrow_request_t request, plugin_string_t *bucket, plugin_string_t *key, uint32_t for_ms, gateway_plugin_cache_cache_error_t *err);
+// In the request phase, for what is not in the cache: so that of many exchanges that want the same key, one asks the upstream.
+extern bool gateway_plugin_cache_lock(gateway_plugin_cache_borrow_request_t request, plugin_string_t *bucket, plugin_string_t *key, uint32_t wait_ms, gateway_plugin_cache_lock_result_t *ret, gateway_plugin_cache_cache_error_t *err);
+// The response will not be kept: exchanges that wait continue, and none waits for this key for `for-ms`.
+extern bool gateway_plugin_cache_release(gateway_plugin_cache_borrow_request_t request, plugin_string_t *bucket, plugin_string_t *key, uint32_t for_ms, gateway_plugin_cache_cache_error_t *err);
 // In the request phase, with an answer: the request is made once more, behind the client's back, from this plugin on,
 // unless somebody fetches that key already. The plugin sees it like any other, with `true` from `is-renewal`.
 extern bool gateway_plugin_cache_renew(gateway_plugin_cache_borrow_request_t request, plugin_string_t *bucket, plugin_string_t *key, bool *ret, gateway_plugin_cache_cache_error_t *err);
@@ -1194,7 +1352,8 @@ extern bool gateway_plugin_crypto_digest(gateway_plugin_crypto_hash_t hash, plug
 // Bytes of the system's random number generator, at most 64 KiB.
 extern bool gateway_plugin_crypto_random_bytes(uint32_t length, plugin_list_u8_t *ret, gateway_plugin_crypto_crypto_error_t *err);
 // Whether a password is the one of a hash: argon2id in PHC string format, or bcrypt (`$2a$`, `$2b$`, `$2y$`). A pair
-// that is right is remembered for so long, as a keyed hash and not longer than an hour, and then costs nothing.
+// that is right is remembered for so long, as a keyed hash and not longer than an hour, and then costs nothing. Otherwise the call waits, while other
+// requests are served. In `configure` only the form of the hash is checked, and the answer is `busy` if it is good.
 extern bool gateway_plugin_crypto_verify_password(plugin_string_t *hash, plugin_list_u8_t *password, uint32_t remember_ms, bool *ret, gateway_plugin_crypto_password_error_t *err);
 
 // Imported Functions from `gateway:plugin/secrets@0.2.0`
@@ -1208,8 +1367,8 @@ extern bool gateway_plugin_files_get(plugin_string_t *name, plugin_list_u8_t *re
 void exports_gateway_plugin_lifecycle_describe(exports_gateway_plugin_lifecycle_manifest_t *ret);
 bool exports_gateway_plugin_lifecycle_configure(plugin_string_t *config_json, exports_gateway_plugin_lifecycle_list_config_problem_t *err);
 
-// Exported Functions from `gateway:plugin/attendance@0.2.0`
-exports_gateway_plugin_attendance_phase_set_t exports_gateway_plugin_attendance_phases(void);
+// Exported Functions from `gateway:plugin/active-phases@0.2.0`
+exports_gateway_plugin_active_phases_phase_set_t exports_gateway_plugin_active_phases_phases(void);
 
 // Exported Functions from `gateway:plugin/catalogue@0.2.0`
 void exports_gateway_plugin_catalogue_endpoints(exports_gateway_plugin_catalogue_list_endpoint_t *ret);
@@ -1218,11 +1377,20 @@ void exports_gateway_plugin_catalogue_openapi(plugin_string_t *ret);
 // Exported Functions from `gateway:plugin/request-filter@0.2.0`
 bool exports_gateway_plugin_request_filter_on_request(exports_gateway_plugin_request_filter_borrow_request_t request, exports_gateway_plugin_request_filter_decision_t *ret, plugin_string_t *err);
 
+// Exported Functions from `gateway:plugin/request-body-filter@0.2.0`
+bool exports_gateway_plugin_request_body_filter_on_request_body(exports_gateway_plugin_request_body_filter_borrow_request_t request, exports_gateway_plugin_request_body_filter_result_body_body_error_t *body, exports_gateway_plugin_request_body_filter_decision_t *ret, plugin_string_t *err);
+
+// Exported Functions from `gateway:plugin/request-stream@0.2.0`
+bool exports_gateway_plugin_request_stream_on_request_chunk(exports_gateway_plugin_request_stream_chunk_t *chunk, exports_gateway_plugin_request_stream_chunk_result_t *ret, plugin_string_t *err);
+
 // Exported Functions from `gateway:plugin/response-filter@0.2.0`
-bool exports_gateway_plugin_response_filter_on_response(exports_gateway_plugin_response_filter_borrow_request_t request, exports_gateway_plugin_response_filter_borrow_response_t response, plugin_string_t *err);
+bool exports_gateway_plugin_response_filter_on_response(exports_gateway_plugin_response_filter_borrow_request_t request, exports_gateway_plugin_response_filter_borrow_response_t response, exports_gateway_plugin_response_filter_response_decision_t *ret, plugin_string_t *err);
+
+// Exported Functions from `gateway:plugin/response-body-filter@0.2.0`
+bool exports_gateway_plugin_response_body_filter_on_response_body(exports_gateway_plugin_response_body_filter_borrow_request_t request, exports_gateway_plugin_response_body_filter_borrow_response_t response, exports_gateway_plugin_response_body_filter_result_body_body_error_t *body, exports_gateway_plugin_response_body_filter_response_decision_t *ret, plugin_string_t *err);
 
 // Exported Functions from `gateway:plugin/response-stream@0.2.0`
-bool exports_gateway_plugin_response_stream_on_response_part(exports_gateway_plugin_response_stream_part_t *part, exports_gateway_plugin_response_stream_passage_t *ret, plugin_string_t *err);
+bool exports_gateway_plugin_response_stream_on_response_chunk(exports_gateway_plugin_response_stream_chunk_t *chunk, exports_gateway_plugin_response_stream_chunk_result_t *ret, plugin_string_t *err);
 
 // Exported Functions from `gateway:plugin/observer@0.2.0`
 void exports_gateway_plugin_observer_on_complete(exports_gateway_plugin_observer_borrow_request_t request, exports_gateway_plugin_observer_borrow_response_t *maybe_response, exports_gateway_plugin_observer_outcome_t *outcome);
@@ -1279,6 +1447,10 @@ extern gateway_plugin_http_borrow_edits_t gateway_plugin_http_borrow_edits(gatew
 
 void gateway_plugin_http_reply_free(gateway_plugin_http_reply_t *ptr);
 
+void gateway_plugin_http_decision_free(gateway_plugin_http_decision_t *ptr);
+
+void gateway_plugin_http_response_decision_free(gateway_plugin_http_response_decision_t *ptr);
+
 void plugin_option_string_free(plugin_option_string_t *ptr);
 
 void plugin_list_list_u8_free(plugin_list_list_u8_t *ptr);
@@ -1293,21 +1465,19 @@ void gateway_plugin_http_list_edit_free(gateway_plugin_http_list_edit_t *ptr);
 
 void gateway_plugin_http_result_void_refused_edit_free(gateway_plugin_http_result_void_refused_edit_t *ptr);
 
+void gateway_plugin_bodies_fields_free(gateway_plugin_bodies_fields_t *ptr);
+
+void gateway_plugin_bodies_body_free(gateway_plugin_bodies_body_t *ptr);
+
 void gateway_plugin_bodies_body_error_free(gateway_plugin_bodies_body_error_t *ptr);
 
-void gateway_plugin_bodies_result_list_u8_body_error_free(gateway_plugin_bodies_result_list_u8_body_error_t *ptr);
+void gateway_plugin_bodies_option_fields_free(gateway_plugin_bodies_option_fields_t *ptr);
+
+void gateway_plugin_bodies_chunk_free(gateway_plugin_bodies_chunk_t *ptr);
+
+void gateway_plugin_bodies_chunk_result_free(gateway_plugin_bodies_chunk_result_t *ptr);
 
 void gateway_plugin_bodies_result_void_body_error_free(gateway_plugin_bodies_result_void_body_error_t *ptr);
-
-void gateway_plugin_streams_fields_free(gateway_plugin_streams_fields_t *ptr);
-
-void gateway_plugin_streams_stream_error_free(gateway_plugin_streams_stream_error_t *ptr);
-
-void gateway_plugin_streams_content_free(gateway_plugin_streams_content_t *ptr);
-
-void gateway_plugin_streams_result_content_stream_error_free(gateway_plugin_streams_result_content_stream_error_t *ptr);
-
-void gateway_plugin_streams_result_void_stream_error_free(gateway_plugin_streams_result_void_stream_error_t *ptr);
 
 void plugin_tuple2_string_string_free(plugin_tuple2_string_string_t *ptr);
 
@@ -1321,15 +1491,31 @@ void gateway_plugin_metrics_labels_free(gateway_plugin_metrics_labels_t *ptr);
 
 void gateway_plugin_store_store_error_free(gateway_plugin_store_store_error_t *ptr);
 
+void plugin_option_u64_free(plugin_option_u64_t *ptr);
+
+void gateway_plugin_store_entry_free(gateway_plugin_store_entry_t *ptr);
+
+void gateway_plugin_store_addition_free(gateway_plugin_store_addition_t *ptr);
+
+void gateway_plugin_store_operation_free(gateway_plugin_store_operation_t *ptr);
+
+void gateway_plugin_store_operation_result_free(gateway_plugin_store_operation_result_t *ptr);
+
 void gateway_plugin_store_step_free(gateway_plugin_store_step_t *ptr);
 
 void gateway_plugin_store_result_option_list_u8_store_error_free(gateway_plugin_store_result_option_list_u8_store_error_t *ptr);
 
-void plugin_option_u64_free(plugin_option_u64_t *ptr);
-
 void gateway_plugin_store_result_void_store_error_free(gateway_plugin_store_result_void_store_error_t *ptr);
 
 void gateway_plugin_store_result_s64_store_error_free(gateway_plugin_store_result_s64_store_error_t *ptr);
+
+void gateway_plugin_store_list_operation_free(gateway_plugin_store_list_operation_t *ptr);
+
+void gateway_plugin_store_result_operation_result_store_error_free(gateway_plugin_store_result_operation_result_store_error_t *ptr);
+
+void gateway_plugin_store_list_result_operation_result_store_error_free(gateway_plugin_store_list_result_operation_result_store_error_t *ptr);
+
+void gateway_plugin_store_result_list_result_operation_result_store_error_store_error_free(gateway_plugin_store_result_list_result_operation_result_store_error_store_error_t *ptr);
 
 void gateway_plugin_store_result_verdict_store_error_free(gateway_plugin_store_result_verdict_store_error_t *ptr);
 
@@ -1347,19 +1533,33 @@ void gateway_plugin_http_client_call_free(gateway_plugin_http_client_call_t *ptr
 
 void gateway_plugin_http_client_call_error_free(gateway_plugin_http_client_call_error_t *ptr);
 
+extern void gateway_plugin_http_client_pending_call_drop_own(gateway_plugin_http_client_own_pending_call_t handle);
+
+extern void gateway_plugin_http_client_pending_call_drop_borrow(gateway_plugin_http_client_borrow_pending_call_t handle);
+
+extern gateway_plugin_http_client_borrow_pending_call_t gateway_plugin_http_client_borrow_pending_call(gateway_plugin_http_client_own_pending_call_t handle);
+
 void gateway_plugin_http_client_result_reply_call_error_free(gateway_plugin_http_client_result_reply_call_error_t *ptr);
+
+void gateway_plugin_http_client_result_own_pending_call_call_error_free(gateway_plugin_http_client_result_own_pending_call_call_error_t *ptr);
+
+void gateway_plugin_upstreams_upstream_error_free(gateway_plugin_upstreams_upstream_error_t *ptr);
+
+void gateway_plugin_upstreams_result_void_upstream_error_free(gateway_plugin_upstreams_result_void_upstream_error_t *ptr);
 
 void gateway_plugin_tcp_tcp_error_free(gateway_plugin_tcp_tcp_error_t *ptr);
 
 void gateway_plugin_tcp_message_free(gateway_plugin_tcp_message_t *ptr);
 
-void gateway_plugin_tcp_answer_free(gateway_plugin_tcp_answer_t *ptr);
+extern void gateway_plugin_tcp_connection_drop_own(gateway_plugin_tcp_own_connection_t handle);
 
-void gateway_plugin_tcp_result_void_tcp_error_free(gateway_plugin_tcp_result_void_tcp_error_t *ptr);
+extern void gateway_plugin_tcp_connection_drop_borrow(gateway_plugin_tcp_borrow_connection_t handle);
 
-void gateway_plugin_tcp_option_answer_free(gateway_plugin_tcp_option_answer_t *ptr);
+extern gateway_plugin_tcp_borrow_connection_t gateway_plugin_tcp_borrow_connection(gateway_plugin_tcp_own_connection_t handle);
 
-void gateway_plugin_tcp_result_option_answer_tcp_error_free(gateway_plugin_tcp_result_option_answer_tcp_error_t *ptr);
+void gateway_plugin_tcp_result_list_u8_tcp_error_free(gateway_plugin_tcp_result_list_u8_tcp_error_t *ptr);
+
+void gateway_plugin_tcp_result_own_connection_tcp_error_free(gateway_plugin_tcp_result_own_connection_tcp_error_t *ptr);
 
 void gateway_plugin_documents_source_free(gateway_plugin_documents_source_t *ptr);
 
@@ -1387,7 +1587,7 @@ void gateway_plugin_cache_result_list_stored_cache_error_free(gateway_plugin_cac
 
 void gateway_plugin_cache_result_void_cache_error_free(gateway_plugin_cache_result_void_cache_error_t *ptr);
 
-void gateway_plugin_cache_result_turn_cache_error_free(gateway_plugin_cache_result_turn_cache_error_t *ptr);
+void gateway_plugin_cache_result_lock_result_cache_error_free(gateway_plugin_cache_result_lock_result_cache_error_t *ptr);
 
 void gateway_plugin_cache_result_bool_cache_error_free(gateway_plugin_cache_result_bool_cache_error_t *ptr);
 
@@ -1423,23 +1623,45 @@ void exports_gateway_plugin_catalogue_endpoint_free(exports_gateway_plugin_catal
 
 void exports_gateway_plugin_catalogue_list_endpoint_free(exports_gateway_plugin_catalogue_list_endpoint_t *ptr);
 
-void exports_gateway_plugin_request_filter_reply_free(exports_gateway_plugin_request_filter_reply_t *ptr);
-
 void exports_gateway_plugin_request_filter_decision_free(exports_gateway_plugin_request_filter_decision_t *ptr);
 
 void exports_gateway_plugin_request_filter_result_decision_string_free(exports_gateway_plugin_request_filter_result_decision_string_t *ptr);
 
-void exports_gateway_plugin_response_filter_result_void_string_free(exports_gateway_plugin_response_filter_result_void_string_t *ptr);
+void exports_gateway_plugin_request_body_filter_decision_free(exports_gateway_plugin_request_body_filter_decision_t *ptr);
 
-void exports_gateway_plugin_response_stream_fields_free(exports_gateway_plugin_response_stream_fields_t *ptr);
+void exports_gateway_plugin_request_body_filter_body_free(exports_gateway_plugin_request_body_filter_body_t *ptr);
 
-void exports_gateway_plugin_response_stream_option_fields_free(exports_gateway_plugin_response_stream_option_fields_t *ptr);
+void exports_gateway_plugin_request_body_filter_body_error_free(exports_gateway_plugin_request_body_filter_body_error_t *ptr);
 
-void exports_gateway_plugin_response_stream_part_free(exports_gateway_plugin_response_stream_part_t *ptr);
+void exports_gateway_plugin_request_body_filter_result_body_body_error_free(exports_gateway_plugin_request_body_filter_result_body_body_error_t *ptr);
 
-void exports_gateway_plugin_response_stream_passage_free(exports_gateway_plugin_response_stream_passage_t *ptr);
+void exports_gateway_plugin_request_body_filter_result_decision_string_free(exports_gateway_plugin_request_body_filter_result_decision_string_t *ptr);
 
-void exports_gateway_plugin_response_stream_result_passage_string_free(exports_gateway_plugin_response_stream_result_passage_string_t *ptr);
+void exports_gateway_plugin_request_stream_chunk_free(exports_gateway_plugin_request_stream_chunk_t *ptr);
+
+void exports_gateway_plugin_request_stream_chunk_result_free(exports_gateway_plugin_request_stream_chunk_result_t *ptr);
+
+void exports_gateway_plugin_request_stream_result_chunk_result_string_free(exports_gateway_plugin_request_stream_result_chunk_result_string_t *ptr);
+
+void exports_gateway_plugin_response_filter_response_decision_free(exports_gateway_plugin_response_filter_response_decision_t *ptr);
+
+void exports_gateway_plugin_response_filter_result_response_decision_string_free(exports_gateway_plugin_response_filter_result_response_decision_string_t *ptr);
+
+void exports_gateway_plugin_response_body_filter_response_decision_free(exports_gateway_plugin_response_body_filter_response_decision_t *ptr);
+
+void exports_gateway_plugin_response_body_filter_body_free(exports_gateway_plugin_response_body_filter_body_t *ptr);
+
+void exports_gateway_plugin_response_body_filter_body_error_free(exports_gateway_plugin_response_body_filter_body_error_t *ptr);
+
+void exports_gateway_plugin_response_body_filter_result_body_body_error_free(exports_gateway_plugin_response_body_filter_result_body_body_error_t *ptr);
+
+void exports_gateway_plugin_response_body_filter_result_response_decision_string_free(exports_gateway_plugin_response_body_filter_result_response_decision_string_t *ptr);
+
+void exports_gateway_plugin_response_stream_chunk_free(exports_gateway_plugin_response_stream_chunk_t *ptr);
+
+void exports_gateway_plugin_response_stream_chunk_result_free(exports_gateway_plugin_response_stream_chunk_result_t *ptr);
+
+void exports_gateway_plugin_response_stream_result_chunk_result_string_free(exports_gateway_plugin_response_stream_result_chunk_result_string_t *ptr);
 
 void plugin_option_u16_free(plugin_option_u16_t *ptr);
 

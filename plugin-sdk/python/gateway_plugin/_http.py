@@ -11,11 +11,12 @@ T = TypeVar("T")
 
 
 class GatewayError(Exception):
-    """What the gateway refused. `code` says why: `forbidden`, `denied`, `later`, …"""
+    """What the gateway refused. `code` says why: `forbidden`, `denied`, `too-large`, …"""
 
     def __init__(self, what: str, code: str, detail: str = "") -> None:
         super().__init__(f"{what}: {code}" + (f": {detail}" if detail else ""))
         self.code = code
+        self.parts = (what, code, detail)
 
 
 def call(what: str, made: Callable[[], T]) -> T:
@@ -241,6 +242,12 @@ class Response:
         return Headers(self.handle)
 
 
+def field_lines(fields: Mapping[str, str] | Sequence[tuple[str, str]]) -> list[tuple[str, bytes]]:
+    """Fields as the gateway takes them."""
+    pairs = fields.items() if isinstance(fields, Mapping) else fields
+    return [(plain(name), raw(value)) for name, value in pairs]
+
+
 @dataclass
 class Reply:
     """An answer to the client."""
@@ -255,8 +262,7 @@ class Reply:
         return cls(status, {"content-type": "application/json", **(headers or {})}, json.dumps(value))
 
     def lines(self) -> list[tuple[str, bytes]]:
-        pairs = self.headers.items() if isinstance(self.headers, Mapping) else self.headers
-        return [(plain(name), raw(value)) for name, value in pairs]
+        return field_lines(self.headers)
 
 
 def problem(status: int, detail: str, **more: Any) -> Reply:
@@ -279,3 +285,6 @@ class Outcome:
     duration_us: int
     upstream_us: int | None
     plugins_us: int
+    #: The last states of `on_request_chunk` and `on_response_chunk`.
+    request_stream_state: bytes | None
+    response_stream_state: bytes | None

@@ -5,11 +5,13 @@ import sys
 from typing import Any, ClassVar, Generic, TypeVar
 
 from componentize_py_types import Err
+from wit_world import exports
 from wit_world.exports import lifecycle
 
 from . import _config
 from ._config import Config, ConfigProblem
-from ._http import Outcome, Reply, Request, Response, plain, raw
+from ._body import Body, BodyDecision, BodyError, Chunk, ChunkResult, body_error, chunk_of, passed
+from ._http import Outcome, Reply, Request, Response, plain, problem, raw
 
 C = TypeVar("C")
 
@@ -25,26 +27,65 @@ class Plugin(Generic[C]):
     def __init__(self, config: C) -> None:
         """Called once with the configuration. Raises `ConfigProblem`."""
 
-    def on_request(self, request: Request) -> Reply | None:
-        """Nothing sends the request on; a reply answers it."""
-        return None
+    def on_request(self, request: Request) -> Reply | BodyDecision | None:
+        """`request-filter`. Nothing sends the request on; a reply answers it."""
 
-    def on_response(self, request: Request, response: Response) -> None:
-        """Before the client gets the response."""
+    def on_request_body(self, request: Request, body: Body) -> Reply | BodyDecision | None:
+        """`request-body-filter`: after `on_request` has returned `read_body()`, or for every request without `on_request`."""
+
+    def on_request_body_error(self, request: Request, error: BodyError) -> Reply | BodyDecision | None:
+        """Called instead of `on_request_body` if the body could not be read.
+
+        Unless it is overridden, the client gets 413 for a body that is too large and 400 for one that was interrupted or is
+        invalid; other errors are the plugin's failure. This is the rule in the SDKs of all languages.
+        """
+        if error.code == "too-large":
+            return problem(413, f"the request body is larger than {error.limit} bytes")
+        if error.code in ("interrupted", "invalid"):
+            return problem(400, "the request body is incomplete or invalid")
+        raise error
+
+    def on_request_chunk(self, chunk: Chunk) -> ChunkResult:
+        """`request-stream`: after `on_request` has returned `stream_body()`."""
+        raise NotImplementedError
+
+    def on_response(self, request: Request, response: Response) -> BodyDecision | None:
+        """`response-filter`. Nothing sends the response on."""
+
+    def on_response_body(self, request: Request, response: Response, body: Body) -> BodyDecision | None:
+        """`response-body-filter`: after `on_response` has returned `read_body()`, or for every response without `on_response`."""
+
+    def on_response_body_error(self, request: Request, response: Response, error: BodyError) -> BodyDecision | None:
+        """Called instead of `on_response_body` if the body could not be read. Unless it is overridden, the plugin fails."""
+        raise error
+
+    def on_response_chunk(self, chunk: Chunk) -> ChunkResult:
+        """`response-stream`: after `on_response` has returned `stream_body()`."""
+        raise NotImplementedError
 
     def on_complete(self, request: Request, response: Response | None, outcome: Outcome) -> None:
-        """However the exchange has ended. Nothing can be changed any more."""
+        """`observer`. However the exchange has ended. Nothing can be changed any more."""
 
+
+#: The handlers of a plugin, the class that a component exports for each, and the export of plugin.yaml.
+_PHASES = {
+    "on_request": ("RequestFilter", "request-filter"),
+    "on_request_body": ("RequestBodyFilter", "request-body-filter"),
+    "on_request_chunk": ("RequestStream", "request-stream"),
+    "on_response": ("ResponseFilter", "response-filter"),
+    "on_response_body": ("ResponseBodyFilter", "response-body-filter"),
+    "on_response_chunk": ("ResponseStream", "response-stream"),
+    "on_complete": ("Observer", "observer"),
+}
+#: What is called in place of a handler, and so needs it.
+_IN_PLACE_OF = {"on_request_body_error": "on_request_body", "on_response_body_error": "on_response_body"}
 
 P = TypeVar("P", bound=type[Plugin[Any]])
 
 
 def export(plugin: P) -> P:
     """Makes the class the plugin of the component that its module becomes."""
-    for phase in ("on_request", "on_response", "on_complete"):
-        function = getattr(plugin, phase)
-        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise _late(phase)
+    _check(plugin)
     made: list[Plugin[Any]] = []
     schema = _config.schema(plugin.config)
 
@@ -64,21 +105,50 @@ def export(plugin: P) -> P:
 
     class RequestFilter:
         def on_request(self, request: Any) -> Any:
-            from wit_world.exports.request_filter import Decision_Next, Decision_Respond
-            from wit_world.imports import http
-
             try:
-                reply = _finished("on_request", made[0].on_request(Request(request)))
-                if reply is None:
-                    return Decision_Next()
-                return Decision_Respond(http.Reply(reply.status, reply.lines(), raw(reply.body)))
+                return _decision("on_request", made[0].on_request(Request(request)), False)
+            except Exception as error:
+                raise Err(_said(error)) from None
+
+    class RequestBodyFilter:
+        def on_request_body(self, request: Any, body: Any) -> Any:
+            try:
+                if isinstance(body, Err):
+                    returned = made[0].on_request_body_error(Request(request), body_error(body.value))
+                    return _decision("on_request_body_error", returned, True)
+                return _decision("on_request_body", made[0].on_request_body(Request(request), Body.of(body.value)), True)
+            except Exception as error:
+                raise Err(_said(error)) from None
+
+    class RequestStream:
+        def on_request_chunk(self, chunk: Any) -> Any:
+            try:
+                return passed(_finished("on_request_chunk", made[0].on_request_chunk(chunk_of(chunk))))
             except Exception as error:
                 raise Err(_said(error)) from None
 
     class ResponseFilter:
-        def on_response(self, request: Any, response: Any) -> None:
+        def on_response(self, request: Any, response: Any) -> Any:
             try:
-                _finished("on_response", made[0].on_response(Request(request), Response(response)))
+                return _response_decision("on_response", made[0].on_response(Request(request), Response(response)), False)
+            except Exception as error:
+                raise Err(_said(error)) from None
+
+    class ResponseBodyFilter:
+        def on_response_body(self, request: Any, response: Any, body: Any) -> Any:
+            lent = (Request(request), Response(response))
+            try:
+                if isinstance(body, Err):
+                    returned = made[0].on_response_body_error(*lent, body_error(body.value))
+                    return _response_decision("on_response_body_error", returned, True)
+                return _response_decision("on_response_body", made[0].on_response_body(*lent, Body.of(body.value)), True)
+            except Exception as error:
+                raise Err(_said(error)) from None
+
+    class ResponseStream:
+        def on_response_chunk(self, chunk: Any) -> Any:
+            try:
+                return passed(_finished("on_response_chunk", made[0].on_response_chunk(chunk_of(chunk))))
             except Exception as error:
                 raise Err(_said(error)) from None
 
@@ -88,9 +158,67 @@ def export(plugin: P) -> P:
             _finished("on_complete", made[0].on_complete(Request(request), None if response is None else Response(response), told))
 
     module = sys.modules[plugin.__module__]
-    for phase in (Lifecycle, RequestFilter, ResponseFilter, Observer):
+    phases = (RequestFilter, RequestBodyFilter, RequestStream, ResponseFilter, ResponseBodyFilter, ResponseStream, Observer)
+    for phase in (Lifecycle, *phases):
         setattr(module, phase.__name__, phase)
     return plugin
+
+
+def _check(plugin: type[Plugin[Any]]) -> None:
+    """Handlers that would never be called are errors when the component is built: `wit_world.exports` has what plugin.yaml exports."""
+    for handler in (*_PHASES, *_IN_PLACE_OF):
+        function = getattr(plugin, handler)
+        if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise _late(handler)
+    wrong = []
+    for handler, (name, phase) in _PHASES.items():
+        is_defined = _defines(plugin, handler)
+        is_exported = hasattr(exports, name)
+        if is_defined and not is_exported:
+            wrong.append(f"{handler} is defined, but plugin.yaml does not export {phase}")
+        if is_exported and not is_defined:
+            wrong.append(f"plugin.yaml exports {phase}, but {handler} is not defined")
+    for handler, other in _IN_PLACE_OF.items():
+        if _defines(plugin, handler) and not _defines(plugin, other):
+            wrong.append(f"{handler} is defined, but {other} is not")
+    if wrong:
+        raise TypeError("; ".join(wrong))
+
+
+def _defines(plugin: type[Plugin[Any]], handler: str) -> bool:
+    return getattr(plugin, handler) is not getattr(Plugin, handler)
+
+
+def _decision(handler: str, returned: Any, is_body_read: bool) -> Any:
+    """What a request handler returned, as the gateway takes it."""
+    from wit_world.imports import http
+
+    _finished(handler, returned)
+    if returned is None:
+        return http.Decision_Next()
+    if isinstance(returned, BodyDecision):
+        if returned.state is not None:
+            return http.Decision_StreamBody(returned.state)
+        return http.Decision_ReadBody() if not is_body_read else _read_twice(handler)
+    return http.Decision_Respond(http.Reply(returned.status, returned.lines(), raw(returned.body)))
+
+
+def _response_decision(handler: str, returned: Any, is_body_read: bool) -> Any:
+    """What a response handler returned, as the gateway takes it."""
+    from wit_world.imports import http
+
+    _finished(handler, returned)
+    if returned is None:
+        return http.ResponseDecision_Next()
+    if not isinstance(returned, BodyDecision):
+        raise TypeError(f"{handler} returned something else than read_body() or stream_body(): a plugin cannot respond in the response phase")
+    if returned.state is not None:
+        return http.ResponseDecision_StreamBody(returned.state)
+    return http.ResponseDecision_ReadBody() if not is_body_read else _read_twice(handler)
+
+
+def _read_twice(handler: str) -> None:
+    raise TypeError(f"{handler} returned read_body(): the body has been read already")
 
 
 def _late(phase: str) -> TypeError:
@@ -99,7 +227,7 @@ def _late(phase: str) -> TypeError:
 
 def _finished(phase: str, returned: Any) -> Any:
     """A phase is over when it returns."""
-    if returned is None or isinstance(returned, Reply):
+    if returned is None or isinstance(returned, (Reply, BodyDecision, ChunkResult)):
         return returned
     if inspect.isawaitable(returned) or inspect.isgenerator(returned) or inspect.isasyncgen(returned):
         raise _late(phase)

@@ -1,21 +1,19 @@
-"""Whole bodies: `imports: [bodies]`. The gateway buffers them then, up to the route's limit."""
+"""Replaces whole bodies: `imports: [bodies]`. A body is read by `on_request_body` and `on_response_body`."""
+
+from collections.abc import Mapping, Sequence
 
 from wit_world.imports import bodies as _bodies
 
-from ._http import Request, Response, call, raw
+from ._http import Request, Response, call, field_lines, raw
+
+Trailers = Mapping[str, str] | Sequence[tuple[str, str]]
 
 
-def read_request(request: Request) -> bytes:
-    return call("body", lambda: _bodies.read_request(request.handle))
+def replace_request(request: Request, body: str | bytes, trailers: Trailers = ()) -> None:
+    """In the request phase."""
+    call("body", lambda: _bodies.replace_request(request.handle, _bodies.Body(raw(body), field_lines(trailers))))
 
 
-def replace_request(request: Request, body: str | bytes) -> None:
-    call("body", lambda: _bodies.replace_request(request.handle, raw(body)))
-
-
-def read_response(response: Response) -> bytes:
-    return call("body", lambda: _bodies.read_response(response.handle))
-
-
-def replace_response(response: Response, body: str | bytes) -> None:
-    call("body", lambda: _bodies.replace_response(response.handle, raw(body)))
+def replace_response(response: Response, body: str | bytes, trailers: Trailers = ()) -> None:
+    """In the response phase."""
+    call("body", lambda: _bodies.replace_response(response.handle, _bodies.Body(raw(body), field_lines(trailers))))

@@ -28,7 +28,7 @@ def send(
     body: str | bytes = b"",
     timeout_ms: int = 5000,
 ) -> Answer:
-    """Raises `GatewayError` with `denied`, `invalid`, `timeout`, `unreachable` or `too-large`."""
+    """Raises `GatewayError` with `denied`, `invalid`, `timeout`, `unreachable`, `too-large` or `other`."""
     lines = [(plain(name), raw(value)) for name, value in (headers or {}).items()]
     made = _client.Call(plain(upstream), plain(method), plain(target), lines, raw(body), timeout_ms)
     reply = call(upstream, lambda: _client.send(made))

@@ -1,8 +1,4 @@
-"""State that all instances share, in buckets that are granted by name: `imports: [store]`.
-
-Where the operator keeps a bucket outside the gateway, a call may raise `GatewayError` with `later`: let it pass, and the phase
-is called again with the answer. So ask before anything is changed.
-"""
+"""State that all instances share, in buckets that are granted by name: `imports: [store]`."""
 
 from dataclasses import dataclass
 

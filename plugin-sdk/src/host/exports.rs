@@ -3,19 +3,20 @@
 use std::{cell::RefCell, time::Duration};
 
 use super::generated::{
-    attendance::exports::gateway::plugin::attendance,
+    active_phases::exports::gateway::plugin::active_phases,
     catalogue::exports::gateway::plugin::catalogue,
-    imports::gateway::plugin::http,
+    imports::gateway::plugin::{bodies, http},
     lifecycle::exports::gateway::plugin::lifecycle::{ConfigProblem, Manifest},
     observe::exports::gateway::plugin::observer,
-    request::exports::gateway::plugin::request_filter,
-    stream::exports::gateway::plugin::response_stream,
 };
+use super::wasm::body_error;
 use crate::{
-    Catalogue, Decision, Endpoint, Observer, Outcome, Phases, Plugin, Request, RequestFilter, Response, ResponseFilter,
+    Body, BodyError, Catalogue, Decision, Endpoint, Error, Observer, Outcome, Phases, Plugin, Reply, Request,
+    RequestBodyFilter, RequestFilter, RequestStream, Response, ResponseBodyFilter, ResponseDecision, ResponseFilter,
+    ResponseStream,
+    body::{Chunk, ChunkResult},
     config,
     export::plugin_name,
-    streams::{Part, Passage, ResponseStream},
 };
 
 type Instance<P> = RefCell<Option<P>>;
@@ -47,16 +48,16 @@ pub fn configure<P: Plugin>(instance: &Instance<P>, json: &str) -> Result<(), Ve
     }
 }
 
-/// The phases that the instance wants.
-pub fn phases<P: Plugin>(instance: &Instance<P>) -> attendance::PhaseSet {
+/// The active phases of the instance.
+pub fn phases<P: Plugin>(instance: &Instance<P>) -> active_phases::PhaseSet {
     let Phases { request, response, completion } = instance.borrow().as_ref().map(P::phases).unwrap_or_default();
-    let wanted = [
-        (request, attendance::PhaseSet::REQUEST),
-        (response, attendance::PhaseSet::RESPONSE),
-        (completion, attendance::PhaseSet::COMPLETION),
+    let active = [
+        (request, active_phases::PhaseSet::REQUEST),
+        (response, active_phases::PhaseSet::RESPONSE),
+        (completion, active_phases::PhaseSet::COMPLETION),
     ];
-    let wanted = wanted.into_iter().filter(|(wants, _)| *wants);
-    wanted.fold(attendance::PhaseSet::empty(), |set, (_, phase)| set | phase)
+    let active = active.into_iter().filter(|(is_active, _)| *is_active);
+    active.fold(active_phases::PhaseSet::empty(), |set, (_, phase)| set | phase)
 }
 
 /// What the instance has an answer for.
@@ -72,21 +73,17 @@ pub fn openapi<P: Catalogue>(instance: &Instance<P>) -> String {
 }
 
 /// The request phase.
-pub fn on_request<P: RequestFilter>(
+pub fn on_request<P: RequestFilter>(instance: &Instance<P>, raw: &http::Request) -> Result<http::Decision, String> {
+    call(instance, |plugin| plugin.on_request(request(raw))).map(decision)
+}
+
+/// The request phase, with the whole body.
+pub fn on_request_body<P: RequestBodyFilter>(
     instance: &Instance<P>,
     raw: &http::Request,
-) -> Result<request_filter::Decision, String> {
-    let mut plugin = instance.borrow_mut();
-    let plugin = plugin.as_mut().ok_or(NOT_CONFIGURED)?;
-    match plugin.on_request(request(raw)) {
-        Ok(Decision::Next) => Ok(request_filter::Decision::Next),
-        Ok(Decision::Respond(reply)) => Ok(request_filter::Decision::Respond(http::Reply {
-            status: reply.status,
-            headers: reply.headers,
-            body: reply.body,
-        })),
-        Err(error) => Err(error.into_message()),
-    }
+    body: Result<bodies::Body, bodies::BodyError>,
+) -> Result<http::Decision, String> {
+    call(instance, |plugin| plugin.on_request_body(request(raw), read(body))).map(decision)
 }
 
 /// The response phase.
@@ -94,24 +91,81 @@ pub fn on_response<P: ResponseFilter>(
     instance: &Instance<P>,
     raw_request: &http::Request,
     raw_response: &http::Response,
-) -> Result<(), String> {
-    let mut plugin = instance.borrow_mut();
-    let plugin = plugin.as_mut().ok_or(NOT_CONFIGURED)?;
-    plugin.on_response(request(raw_request), response(raw_response)).map_err(|error| error.into_message())
+) -> Result<http::ResponseDecision, String> {
+    let decided = call(instance, |plugin| plugin.on_response(request(raw_request), response(raw_response)));
+    decided.map(response_decision)
 }
 
-/// A part of a response's body.
-pub fn on_part<P: ResponseStream>(
+/// The response phase, with the whole body.
+pub fn on_response_body<P: ResponseBodyFilter>(
     instance: &Instance<P>,
-    part: response_stream::Part,
-) -> Result<response_stream::Passage, String> {
+    raw_request: &http::Request,
+    raw_response: &http::Response,
+    body: Result<bodies::Body, bodies::BodyError>,
+) -> Result<http::ResponseDecision, String> {
+    let decided =
+        call(instance, |plugin| plugin.on_response_body(request(raw_request), response(raw_response), read(body)));
+    decided.map(response_decision)
+}
+
+/// A chunk of a request body.
+pub fn on_request_chunk<P: RequestStream>(
+    instance: &Instance<P>,
+    chunk: bodies::Chunk,
+) -> Result<bodies::ChunkResult, String> {
+    call(instance, |plugin| plugin.on_request_chunk(arrived(chunk))).map(chunk_result)
+}
+
+/// A chunk of a response body.
+pub fn on_response_chunk<P: ResponseStream>(
+    instance: &Instance<P>,
+    chunk: bodies::Chunk,
+) -> Result<bodies::ChunkResult, String> {
+    call(instance, |plugin| plugin.on_response_chunk(arrived(chunk))).map(chunk_result)
+}
+
+fn call<P, T>(instance: &Instance<P>, phase: impl FnOnce(&mut P) -> Result<T, Error>) -> Result<T, String> {
     let mut plugin = instance.borrow_mut();
     let plugin = plugin.as_mut().ok_or(NOT_CONFIGURED)?;
-    let response_stream::Part { memo, bytes, end } = part;
-    let Passage { taken, output, wants, memo, trailers } =
-        plugin.on_part(Part { memo, bytes, end }).map_err(|error| error.into_message())?;
+    phase(plugin).map_err(Error::into_message)
+}
+
+fn decision(decision: Decision) -> http::Decision {
+    match decision {
+        Decision::Next => http::Decision::Next,
+        Decision::Respond(Reply { status, headers, body }) => {
+            http::Decision::Respond(http::Reply { status, headers, body })
+        }
+        Decision::ReadBody => http::Decision::ReadBody,
+        Decision::StreamBody(state) => http::Decision::StreamBody(state),
+        Decision::AwaitLock => http::Decision::AwaitLock,
+    }
+}
+
+fn response_decision(decision: ResponseDecision) -> http::ResponseDecision {
+    match decision {
+        ResponseDecision::Next => http::ResponseDecision::Next,
+        ResponseDecision::ReadBody => http::ResponseDecision::ReadBody,
+        ResponseDecision::StreamBody(state) => http::ResponseDecision::StreamBody(state),
+    }
+}
+
+fn read(body: Result<bodies::Body, bodies::BodyError>) -> Result<Body, BodyError> {
+    match body {
+        Ok(bodies::Body { bytes, trailers }) => Ok(Body { bytes, trailers }),
+        Err(error) => Err(body_error(error)),
+    }
+}
+
+fn arrived(chunk: bodies::Chunk) -> Chunk {
+    let bodies::Chunk { state, bytes, end } = chunk;
+    Chunk { state, bytes, end }
+}
+
+fn chunk_result(result: ChunkResult) -> bodies::ChunkResult {
+    let ChunkResult { consumed, output, min_bytes, state, trailers } = result;
     let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-    Ok(response_stream::Passage { taken: number(taken), output, wants: number(wants), memo, trailers })
+    bodies::ChunkResult { consumed: number(consumed), output, min_bytes: number(min_bytes), state, trailers }
 }
 
 /// The end of an exchange.
@@ -131,6 +185,8 @@ pub fn on_complete<P: Observer>(
             duration: Duration::from_micros(outcome.duration_us),
             upstream_duration: outcome.upstream_us.map(Duration::from_micros),
             plugins_duration: Duration::from_micros(outcome.plugins_us),
+            request_stream_state: outcome.request_stream_state,
+            response_stream_state: outcome.response_stream_state,
         };
         plugin.on_complete(request(raw_request), raw_response.map(response), &outcome);
     }

@@ -23,14 +23,14 @@ pub mod lifecycle {
     });
 }
 
-pub mod attendance {
+pub mod active_phases {
     wit_bindgen::generate!({
         path: "../wit/0.2",
-        inline: "package gateway:sdk; world attendance { export gateway:plugin/attendance@0.2.0; }",
-        world: "gateway:sdk/attendance",
+        inline: "package gateway:sdk; world active { export gateway:plugin/active-phases@0.2.0; }",
+        world: "gateway:sdk/active",
         pub_export_macro: true,
-        export_macro_name: "__export_attendance",
-        default_bindings_module: "plugin_sdk::__private::attendance",
+        export_macro_name: "__export_active_phases",
+        default_bindings_module: "plugin_sdk::__private::active_phases",
     });
 }
 
@@ -50,10 +50,42 @@ pub mod request {
         path: "../wit/0.2",
         inline: "package gateway:sdk; world request { export gateway:plugin/request-filter@0.2.0; }",
         world: "gateway:sdk/request",
-        with: { "gateway:plugin/http@0.2.0": crate::host::generated::imports::gateway::plugin::http },
+        with: {
+            "gateway:plugin/http@0.2.0": crate::host::generated::imports::gateway::plugin::http,
+        },
         pub_export_macro: true,
         export_macro_name: "__export_request",
         default_bindings_module: "plugin_sdk::__private::request",
+    });
+}
+
+pub mod request_body {
+    wit_bindgen::generate!({
+        path: "../wit/0.2",
+        inline: "package gateway:sdk; world request-body { export gateway:plugin/request-body-filter@0.2.0; }",
+        world: "gateway:sdk/request-body",
+        with: {
+            "gateway:plugin/http@0.2.0": crate::host::generated::imports::gateway::plugin::http,
+            "gateway:plugin/bodies@0.2.0": crate::host::generated::imports::gateway::plugin::bodies,
+        },
+        pub_export_macro: true,
+        export_macro_name: "__export_request_body",
+        default_bindings_module: "plugin_sdk::__private::request_body",
+    });
+}
+
+pub mod request_stream {
+    wit_bindgen::generate!({
+        path: "../wit/0.2",
+        inline: "package gateway:sdk; world request-chunks { export gateway:plugin/request-stream@0.2.0; }",
+        world: "gateway:sdk/request-chunks",
+        with: {
+            "gateway:plugin/http@0.2.0": crate::host::generated::imports::gateway::plugin::http,
+            "gateway:plugin/bodies@0.2.0": crate::host::generated::imports::gateway::plugin::bodies,
+        },
+        pub_export_macro: true,
+        export_macro_name: "__export_request_stream",
+        default_bindings_module: "plugin_sdk::__private::request_stream",
     });
 }
 
@@ -62,10 +94,42 @@ pub mod response {
         path: "../wit/0.2",
         inline: "package gateway:sdk; world response { export gateway:plugin/response-filter@0.2.0; }",
         world: "gateway:sdk/response",
-        with: { "gateway:plugin/http@0.2.0": crate::host::generated::imports::gateway::plugin::http },
+        with: {
+            "gateway:plugin/http@0.2.0": crate::host::generated::imports::gateway::plugin::http,
+        },
         pub_export_macro: true,
         export_macro_name: "__export_response",
         default_bindings_module: "plugin_sdk::__private::response",
+    });
+}
+
+pub mod response_body {
+    wit_bindgen::generate!({
+        path: "../wit/0.2",
+        inline: "package gateway:sdk; world response-body { export gateway:plugin/response-body-filter@0.2.0; }",
+        world: "gateway:sdk/response-body",
+        with: {
+            "gateway:plugin/http@0.2.0": crate::host::generated::imports::gateway::plugin::http,
+            "gateway:plugin/bodies@0.2.0": crate::host::generated::imports::gateway::plugin::bodies,
+        },
+        pub_export_macro: true,
+        export_macro_name: "__export_response_body",
+        default_bindings_module: "plugin_sdk::__private::response_body",
+    });
+}
+
+pub mod response_stream {
+    wit_bindgen::generate!({
+        path: "../wit/0.2",
+        inline: "package gateway:sdk; world response-chunks { export gateway:plugin/response-stream@0.2.0; }",
+        world: "gateway:sdk/response-chunks",
+        with: {
+            "gateway:plugin/http@0.2.0": crate::host::generated::imports::gateway::plugin::http,
+            "gateway:plugin/bodies@0.2.0": crate::host::generated::imports::gateway::plugin::bodies,
+        },
+        pub_export_macro: true,
+        export_macro_name: "__export_response_stream",
+        default_bindings_module: "plugin_sdk::__private::response_stream",
     });
 }
 
@@ -74,21 +138,11 @@ pub mod observe {
         path: "../wit/0.2",
         inline: "package gateway:sdk; world observe { export gateway:plugin/observer@0.2.0; }",
         world: "gateway:sdk/observe",
-        with: { "gateway:plugin/http@0.2.0": crate::host::generated::imports::gateway::plugin::http },
+        with: {
+            "gateway:plugin/http@0.2.0": crate::host::generated::imports::gateway::plugin::http,
+        },
         pub_export_macro: true,
         export_macro_name: "__export_observe",
         default_bindings_module: "plugin_sdk::__private::observe",
-    });
-}
-
-pub mod stream {
-    wit_bindgen::generate!({
-        path: "../wit/0.2",
-        inline: "package gateway:sdk; world passing { export gateway:plugin/response-stream@0.2.0; }",
-        world: "gateway:sdk/passing",
-        with: { "gateway:plugin/http@0.2.0": crate::host::generated::imports::gateway::plugin::http },
-        pub_export_macro: true,
-        export_macro_name: "__export_stream",
-        default_bindings_module: "plugin_sdk::__private::stream",
     });
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::generated::imports::gateway::plugin as raw;
 use crate::{
-    BodyError, EditError, Reply,
-    cache::{CacheError, Entry, Part, Stored, Turn},
+    Body, BodyError, EditError, Reply,
+    cache::{CacheError, Entry, LockResult, Part, Stored},
     crypto::PasswordError,
     documents::{Document, DocumentError, Source},
     files::FileError,
@@ -13,12 +13,16 @@ use crate::{
     log::Level,
     secrets::SecretError,
     sinks::SinkError,
-    store::{Counting, Place, Quota, Step, StoreError, Verdict, millis},
-    streams::{Content, StreamError},
-    tcp::{self, TcpError},
+    store::{Counting, Operation, OperationResult, Quota, Scope, Step, StoreError, Verdict, millis},
+    tcp::{Message, TcpError},
+    upstreams::UpstreamError,
 };
 
-pub(crate) use raw::http::{Request as RawRequest, Response as RawResponse};
+pub(crate) use raw::{
+    http::{Request as RawRequest, Response as RawResponse},
+    http_client::PendingCall as RawPendingCall,
+    tcp::Connection as RawConnection,
+};
 
 pub(crate) fn edited(result: Result<(), raw::http::EditError>) -> Result<(), EditError> {
     result.map_err(edit_error)
@@ -32,28 +36,22 @@ pub(super) fn edit_error(error: raw::http::EditError) -> EditError {
     }
 }
 
-fn body<T>(result: Result<T, raw::bodies::BodyError>) -> Result<T, BodyError> {
-    result.map_err(|error| match error {
+pub(super) fn body_error(error: raw::bodies::BodyError) -> BodyError {
+    match error {
         raw::bodies::BodyError::TooLarge(limit) => BodyError::TooLarge(limit),
         raw::bodies::BodyError::Interrupted(cause) => BodyError::Interrupted(cause),
+        raw::bodies::BodyError::Invalid(why) => BodyError::Invalid(why),
         raw::bodies::BodyError::Unavailable => BodyError::Unavailable,
-    })
+        raw::bodies::BodyError::Other(why) => BodyError::Other(why),
+    }
 }
 
-pub(crate) fn read_request_body(request: &RawRequest) -> Result<Vec<u8>, BodyError> {
-    body(raw::bodies::read_request(request))
+pub(crate) fn replace_request_body(request: &RawRequest, Body { bytes, trailers }: Body) -> Result<(), BodyError> {
+    raw::bodies::replace_request(request, &raw::bodies::Body { bytes, trailers }).map_err(body_error)
 }
 
-pub(crate) fn replace_request_body(request: &RawRequest, bytes: &[u8]) -> Result<(), BodyError> {
-    body(raw::bodies::replace_request(request, bytes))
-}
-
-pub(crate) fn read_response_body(response: &RawResponse) -> Result<Vec<u8>, BodyError> {
-    body(raw::bodies::read_response(response))
-}
-
-pub(crate) fn replace_response_body(response: &RawResponse, bytes: &[u8]) -> Result<(), BodyError> {
-    body(raw::bodies::replace_response(response, bytes))
+pub(crate) fn replace_response_body(response: &RawResponse, Body { bytes, trailers }: Body) -> Result<(), BodyError> {
+    raw::bodies::replace_response(response, &raw::bodies::Body { bytes, trailers }).map_err(body_error)
 }
 
 pub(crate) fn log(level: Level, message: &str, fields: &[(&str, String)]) {
@@ -100,7 +98,7 @@ fn stored<T>(result: Result<T, raw::store::StoreError>) -> Result<T, StoreError>
         raw::store::StoreError::Denied(why) => StoreError::Denied(why),
         raw::store::StoreError::TooLarge => StoreError::TooLarge,
         raw::store::StoreError::Unavailable(why) => StoreError::Unavailable(why),
-        raw::store::StoreError::Later => StoreError::Later,
+        raw::store::StoreError::Other(why) => StoreError::Other(why),
     })
 }
 
@@ -120,6 +118,34 @@ pub(crate) fn store_increment(bucket: &str, key: &str, by: i64, ttl_ms: Option<u
     stored(raw::store::increment(bucket, key, by, ttl_ms))
 }
 
+pub(crate) fn store_batch(
+    bucket: &str,
+    operations: &[Operation],
+) -> Result<Vec<Result<OperationResult, StoreError>>, StoreError> {
+    let operation = |operation: &Operation| match operation {
+        Operation::Get { key } => raw::store::Operation::Get(key.clone()),
+        Operation::Set { key, value, ttl } => {
+            let (key, value, ttl_ms) = (key.clone(), value.clone(), ttl.map(millis));
+            raw::store::Operation::Set(raw::store::Entry { key, value, ttl_ms })
+        }
+        Operation::Delete { key } => raw::store::Operation::Delete(key.clone()),
+        Operation::Increment { key, by, ttl } => {
+            let (key, ttl_ms) = (key.clone(), ttl.map(millis));
+            raw::store::Operation::Increment(raw::store::Addition { key, by: *by, ttl_ms })
+        }
+    };
+    let operations: Vec<_> = operations.iter().map(operation).collect();
+    let results = stored(raw::store::batch(bucket, &operations))?;
+    let result = |result| {
+        stored(result).map(|result| match result {
+            raw::store::OperationResult::Value(value) => OperationResult::Value(value),
+            raw::store::OperationResult::Done => OperationResult::Done,
+            raw::store::OperationResult::Sum(sum) => OperationResult::Sum(sum),
+        })
+    };
+    Ok(results.into_iter().map(result).collect())
+}
+
 pub(crate) fn store_take(bucket: &str, key: &str, quota: &Quota, cost: u32) -> Result<Verdict, StoreError> {
     stored(raw::store::take(bucket, key, store_quota(quota), cost)).map(|verdict| store_verdict(&verdict))
 }
@@ -128,10 +154,10 @@ pub(crate) fn store_take_all(
     bucket: &str,
     group: &str,
     steps: &[Step],
-    place: Place,
+    scope: Scope,
 ) -> Result<Vec<Verdict>, StoreError> {
     // One by itself is the same as `take`, and cheaper to ask for than a list.
-    if let ([step], Place::Shared) = (steps, place)
+    if let ([step], Scope::Shared) = (steps, scope)
         && step.counting == Counting::Steady
     {
         let key = [group, "\0", &step.key].concat();
@@ -146,12 +172,12 @@ pub(crate) fn store_take_all(
         },
         cost: step.cost,
     };
-    let place = match place {
-        Place::Shared => raw::store::Place::Shared,
-        Place::Local => raw::store::Place::Local,
+    let scope = match scope {
+        Scope::Shared => raw::store::Scope::Shared,
+        Scope::Local => raw::store::Scope::Local,
     };
     let steps: Vec<_> = steps.iter().map(step).collect();
-    let verdicts = stored(raw::store::take_all(bucket, group, &steps, place))?;
+    let verdicts = stored(raw::store::take_all(bucket, group, &steps, scope))?;
     Ok(verdicts.iter().map(store_verdict).collect())
 }
 
@@ -168,20 +194,45 @@ fn store_verdict(verdict: &raw::store::Verdict) -> Verdict {
     }
 }
 
-pub(crate) fn send(call: Call) -> Result<Reply, CallError> {
+fn upstream_call(call: Call) -> raw::http_client::Call {
     let Call { upstream, method, path_with_query, headers, body, timeout } = call;
-    let timeout_ms = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
-    let call = raw::http_client::Call { upstream, method, path_with_query, headers, body, timeout_ms };
-    match raw::http_client::send(&call) {
-        Ok(raw::http::Reply { status, headers, body }) => Ok(Reply { status, headers, body }),
-        Err(error) => Err(match error {
-            raw::http_client::CallError::Denied(why) => CallError::Denied(why),
-            raw::http_client::CallError::Invalid(why) => CallError::Invalid(why),
-            raw::http_client::CallError::Timeout => CallError::Timeout,
-            raw::http_client::CallError::Unreachable(why) => CallError::Unreachable(why),
-            raw::http_client::CallError::TooLarge => CallError::TooLarge,
-        }),
+    raw::http_client::Call { upstream, method, path_with_query, headers, body, timeout_ms: millis32(timeout) }
+}
+
+fn call_error(error: raw::http_client::CallError) -> CallError {
+    match error {
+        raw::http_client::CallError::Denied(why) => CallError::Denied(why),
+        raw::http_client::CallError::Invalid(why) => CallError::Invalid(why),
+        raw::http_client::CallError::Timeout => CallError::Timeout,
+        raw::http_client::CallError::Unreachable(why) => CallError::Unreachable(why),
+        raw::http_client::CallError::TooLarge => CallError::TooLarge,
+        raw::http_client::CallError::Other(why) => CallError::Other(why),
     }
+}
+
+fn replied(result: Result<raw::http::Reply, raw::http_client::CallError>) -> Result<Reply, CallError> {
+    let raw::http::Reply { status, headers, body } = result.map_err(call_error)?;
+    Ok(Reply { status, headers, body })
+}
+
+pub(crate) fn send(call: Call) -> Result<Reply, CallError> {
+    replied(raw::http_client::send(&upstream_call(call)))
+}
+
+pub(crate) fn start(call: Call) -> Result<RawPendingCall, CallError> {
+    raw::http_client::start(&upstream_call(call)).map_err(call_error)
+}
+
+pub(crate) fn wait_for_call(call: &RawPendingCall) -> Result<Reply, CallError> {
+    replied(call.wait())
+}
+
+pub(crate) fn select_upstream(request: &RawRequest, name: &str) -> Result<(), UpstreamError> {
+    raw::upstreams::select(request, name).map_err(|error| match error {
+        raw::upstreams::UpstreamError::Denied(name) => UpstreamError::Denied(name),
+        raw::upstreams::UpstreamError::Unavailable => UpstreamError::Unavailable,
+        raw::upstreams::UpstreamError::Other(why) => UpstreamError::Other(why),
+    })
 }
 
 pub(crate) fn verify_password(hash: &str, password: &[u8], remember: Duration) -> Result<bool, PasswordError> {
@@ -189,26 +240,26 @@ pub(crate) fn verify_password(hash: &str, password: &[u8], remember: Duration) -
     raw::crypto::verify_password(hash, password, remember_ms).map_err(|error| match error {
         raw::crypto::PasswordError::MalformedHash(why) => PasswordError::MalformedHash(why),
         raw::crypto::PasswordError::Busy => PasswordError::Busy,
-        raw::crypto::PasswordError::Later => PasswordError::Later,
+        raw::crypto::PasswordError::Other(why) => PasswordError::Other(why),
     })
 }
 
-pub(crate) fn document(source: &Source, known: u64, insist: bool) -> Result<Option<Document>, DocumentError> {
+pub(crate) fn document(source: &Source, known: u64, force_refresh: bool) -> Result<Option<Document>, DocumentError> {
     let source = raw::documents::Source {
         upstream: source.upstream.clone(),
         path_with_query: source.path_with_query.clone(),
         refresh_ms: millis(source.refresh),
         retry_ms: millis(source.retry),
-        keep_ms: millis(source.keep),
+        max_stale_ms: millis(source.max_stale),
         timeout_ms: u32::try_from(source.timeout.as_millis()).unwrap_or(u32::MAX),
     };
-    match raw::documents::get(&source, known, insist) {
-        Ok(document) => Ok(document.map(|document| Document { version: document.version, body: document.body })),
+    match raw::documents::get(&source, known, force_refresh) {
+        Ok(document) => Ok(document.map(|document| Document { version: document.version, bytes: document.bytes })),
         Err(error) => Err(match error {
             raw::documents::DocumentError::Denied(why) => DocumentError::Denied(why),
             raw::documents::DocumentError::Invalid(why) => DocumentError::Invalid(why),
             raw::documents::DocumentError::Unavailable(why) => DocumentError::Unavailable(why),
-            raw::documents::DocumentError::Later => DocumentError::Later,
+            raw::documents::DocumentError::Other(why) => DocumentError::Other(why),
         }),
     }
 }
@@ -218,7 +269,7 @@ fn cache_error(error: raw::cache::CacheError) -> CacheError {
         raw::cache::CacheError::Denied(why) => CacheError::Denied(why),
         raw::cache::CacheError::TooLarge => CacheError::TooLarge,
         raw::cache::CacheError::Unavailable => CacheError::Unavailable,
-        raw::cache::CacheError::Later => CacheError::Later,
+        raw::cache::CacheError::Other(why) => CacheError::Other(why),
     }
 }
 
@@ -231,8 +282,8 @@ fn cache_part(part: Part) -> raw::cache::Part {
 }
 
 fn cache_entry(entry: Entry) -> raw::cache::Entry {
-    let Entry { note, secondary, keep, tags, without, most_bytes, shared } = entry;
-    raw::cache::Entry { note, secondary, keep_ms: millis(keep), tags, without, most_bytes, shared }
+    let Entry { note, secondary, keep, tags, exclude_headers, max_bytes, shared } = entry;
+    raw::cache::Entry { note, secondary, keep_ms: millis(keep), tags, exclude_headers, max_bytes, shared }
 }
 
 fn millis32(duration: Duration) -> u32 {
@@ -269,16 +320,22 @@ pub(crate) fn cache_forget(bucket: &str, key: &str) -> Result<(), CacheError> {
     raw::cache::forget(bucket, key).map_err(cache_error)
 }
 
-pub(crate) fn cache_claim(request: &RawRequest, bucket: &str, key: &str, wait: Duration) -> Result<Turn, CacheError> {
-    match raw::cache::claim(request, bucket, key, millis32(wait)) {
-        Ok(raw::cache::Turn::Mine) => Ok(Turn::Mine),
-        Ok(raw::cache::Turn::Nobodys) => Ok(Turn::Nobodys),
+pub(crate) fn cache_lock(
+    request: &RawRequest,
+    bucket: &str,
+    key: &str,
+    wait: Duration,
+) -> Result<LockResult, CacheError> {
+    match raw::cache::lock(request, bucket, key, millis32(wait)) {
+        Ok(raw::cache::LockResult::Acquired) => Ok(LockResult::Acquired),
+        Ok(raw::cache::LockResult::Free) => Ok(LockResult::Free),
+        Ok(raw::cache::LockResult::Held) => Ok(LockResult::Held),
         Err(error) => Err(cache_error(error)),
     }
 }
 
-pub(crate) fn cache_waive(request: &RawRequest, bucket: &str, key: &str, time: Duration) -> Result<(), CacheError> {
-    raw::cache::waive(request, bucket, key, millis32(time)).map_err(cache_error)
+pub(crate) fn cache_release(request: &RawRequest, bucket: &str, key: &str, time: Duration) -> Result<(), CacheError> {
+    raw::cache::release(request, bucket, key, millis32(time)).map_err(cache_error)
 }
 
 pub(crate) fn cache_renew(request: &RawRequest, bucket: &str, key: &str) -> Result<bool, CacheError> {
@@ -336,73 +393,34 @@ pub(crate) fn file(name: &str) -> Result<Vec<u8>, FileError> {
     raw::files::get(name).map_err(|raw::files::FileError::Denied(name)| FileError::Denied(name))
 }
 
-fn streamed<T>(result: Result<T, raw::streams::StreamError>) -> Result<T, StreamError> {
-    result.map_err(|error| match error {
-        raw::streams::StreamError::TooLarge(limit) => StreamError::TooLarge(limit),
-        raw::streams::StreamError::Interrupted(cause) => StreamError::Interrupted(cause),
-        raw::streams::StreamError::Invalid(why) => StreamError::Invalid(why),
-        raw::streams::StreamError::Unavailable => StreamError::Unavailable,
-        raw::streams::StreamError::Later => StreamError::Later,
-    })
-}
-
-fn content(content: raw::streams::Content) -> Content {
-    Content { body: content.body, trailers: content.trailers }
-}
-
-pub(crate) fn stream_read_request(request: &RawRequest) -> Result<Content, StreamError> {
-    streamed(raw::streams::read_request(request)).map(content)
-}
-
-pub(crate) fn stream_replace_request(request: &RawRequest, body: &[u8]) -> Result<(), StreamError> {
-    streamed(raw::streams::replace_request(request, body))
-}
-
-pub(crate) fn stream_read_response(response: &RawResponse) -> Result<Content, StreamError> {
-    streamed(raw::streams::read_response(response)).map(content)
-}
-
-pub(crate) fn stream_replace_response(response: &RawResponse, content: &Content) -> Result<(), StreamError> {
-    let content = raw::streams::Content { body: content.body.clone(), trailers: content.trailers.clone() };
-    streamed(raw::streams::replace_response(response, &content))
-}
-
-pub(crate) fn stream_follow_response(response: &RawResponse, memo: &[u8]) -> Result<(), StreamError> {
-    streamed(raw::streams::follow_response(response, memo))
-}
-
-fn talked<T>(result: Result<T, raw::tcp::TcpError>) -> Result<T, TcpError> {
-    result.map_err(|error| match error {
+fn tcp_error(error: raw::tcp::TcpError) -> TcpError {
+    match error {
         raw::tcp::TcpError::Denied(name) => TcpError::Denied(name),
         raw::tcp::TcpError::Timeout => TcpError::Timeout,
         raw::tcp::TcpError::Unreachable(why) => TcpError::Unreachable(why),
         raw::tcp::TcpError::Closed(how) => TcpError::Closed(how),
         raw::tcp::TcpError::TooLarge(limit) => TcpError::TooLarge(limit),
         raw::tcp::TcpError::Unavailable => TcpError::Unavailable,
-    })
+        raw::tcp::TcpError::Other(why) => TcpError::Other(why),
+    }
 }
 
-pub(crate) fn tcp_send(request: &RawRequest, message: tcp::Message) -> Result<(), TcpError> {
+pub(crate) fn tcp_send(message: Message) -> Result<RawConnection, TcpError> {
+    let Message { upstream, bytes, min_bytes, timeout, repeatable } = message;
     let message = raw::tcp::Message {
-        upstream: message.upstream,
-        bytes: message.bytes,
-        wants: u32::try_from(message.wants).unwrap_or(u32::MAX),
-        timeout_ms: u32::try_from(message.timeout.as_millis()).unwrap_or(u32::MAX),
-        repeatable: message.repeatable,
-        memo: message.memo,
+        upstream,
+        bytes,
+        min_bytes: u32::try_from(min_bytes).unwrap_or(u32::MAX),
+        timeout_ms: millis32(timeout),
+        repeatable,
     };
-    talked(raw::tcp::send(request, &message))
+    raw::tcp::send(&message).map_err(tcp_error)
 }
 
-pub(crate) fn tcp_receive(request: &RawRequest) -> Result<Option<tcp::Answer>, TcpError> {
-    let answer = talked(raw::tcp::receive(request))?;
-    Ok(answer.map(|raw::tcp::Answer { memo, bytes }| tcp::Answer { memo, bytes }))
+pub(crate) fn tcp_receive(connection: &RawConnection, min_bytes: u32) -> Result<Vec<u8>, TcpError> {
+    connection.receive(min_bytes).map_err(tcp_error)
 }
 
-pub(crate) fn tcp_await_more(request: &RawRequest, wants: u32) -> Result<(), TcpError> {
-    talked(raw::tcp::await_more(request, wants))
-}
-
-pub(crate) fn tcp_finish(request: &RawRequest) {
-    raw::tcp::finish(request);
+pub(crate) fn tcp_release(connection: RawConnection) {
+    raw::tcp::release(connection);
 }

@@ -11,7 +11,7 @@ use http::{HeaderMap, StatusCode};
 use super::head::{RequestHead, ResponseHead};
 use crate::{
     Reply,
-    cache::{CacheError, Entry, Part, Stored},
+    cache::{CacheError, Entry, LockResult, Part, Stored},
 };
 
 const MAX_KEY: usize = 4 * 1024;
@@ -22,8 +22,8 @@ type Address = (String, String);
 #[derive(Default)]
 pub(crate) struct Cache {
     entries: HashMap<Address, Vec<Rc<Kept>>>,
-    claims: HashSet<Address>,
-    waived: HashMap<Address, Duration>,
+    locks: HashSet<Address>,
+    released: HashMap<Address, Duration>,
     pub(super) renewals: Vec<String>,
 }
 
@@ -43,6 +43,17 @@ pub(crate) struct Hold {
     pub(crate) memo: Option<Vec<u8>>,
     pub(crate) answer: Option<(u32, Part)>,
     pub(crate) renewal: bool,
+    pub(super) lock: Waiting,
+}
+
+/// What an exchange has to do with locks of others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Waiting {
+    #[default]
+    No,
+    /// A lock is held, and the plugin may wait for it.
+    Possible,
+    Over,
 }
 
 fn address(bucket: &str, key: &str) -> Result<Address, CacheError> {
@@ -91,7 +102,7 @@ impl Cache {
     ) -> Result<(), CacheError> {
         let address = address(bucket, key)?;
         checked(&entry)?;
-        if response.body.len() as u64 > entry.most_bytes {
+        if response.body.len() as u64 > entry.max_bytes {
             return Ok(());
         }
         self.put(address, response.status, response.headers.clone(), response.body.clone(), entry, now);
@@ -129,10 +140,10 @@ impl Cache {
         entry: Entry,
         now: Duration,
     ) -> Rc<Kept> {
-        for name in &entry.without {
+        for name in &entry.exclude_headers {
             headers.remove(name.as_str());
         }
-        self.claims.remove(&address);
+        self.locks.remove(&address);
         let kept = Rc::new(Kept { status, headers, body, until: now + entry.keep, entry });
         let entries = self.entries.entry(address).or_default();
         entries.retain(|other| other.entry.secondary != kept.entry.secondary);
@@ -145,25 +156,38 @@ impl Cache {
         Ok(())
     }
 
-    /// Nobody waits in a test: the second to claim is told that it would.
-    pub(crate) fn claim(&mut self, bucket: &str, key: &str, now: Duration) -> Result<crate::cache::Turn, CacheError> {
+    pub(crate) fn lock(
+        &mut self,
+        request: &mut RequestHead,
+        bucket: &str,
+        key: &str,
+        now: Duration,
+    ) -> Result<LockResult, CacheError> {
         let address = address(bucket, key)?;
-        if self.waived.get(&address).is_some_and(|until| *until > now) {
-            return Ok(crate::cache::Turn::Nobodys);
+        if self.released.get(&address).is_some_and(|until| *until > now) {
+            return Ok(LockResult::Free);
         }
-        if self.claims.insert(address) { Ok(crate::cache::Turn::Mine) } else { Err(CacheError::Later) }
+        if !self.locks.contains(&address) {
+            self.locks.insert(address);
+            return Ok(LockResult::Acquired);
+        }
+        if request.cache.lock == Waiting::Over {
+            return Ok(LockResult::Free);
+        }
+        request.cache.lock = Waiting::Possible;
+        Ok(LockResult::Held)
     }
 
-    pub(crate) fn waive(&mut self, bucket: &str, key: &str, until: Duration) -> Result<(), CacheError> {
+    pub(crate) fn release(&mut self, bucket: &str, key: &str, until: Duration) -> Result<(), CacheError> {
         let address = address(bucket, key)?;
-        self.claims.remove(&address);
-        self.waived.insert(address, until);
+        self.locks.remove(&address);
+        self.released.insert(address, until);
         Ok(())
     }
 
     pub(crate) fn renew(&mut self, request: &RequestHead, bucket: &str, key: &str) -> Result<bool, CacheError> {
         let address = address(bucket, key)?;
-        if request.cache.renewal || !self.claims.insert(address) {
+        if request.cache.renewal || !self.locks.insert(address) {
             return Ok(false);
         }
         self.renewals.push(key.to_owned());

@@ -1,6 +1,6 @@
 //! Cryptography and passwords, as the gateway computes them.
 
-use gateway_rules::crypto::{self, KeyCache, KeyRef, check_password_hash};
+use gateway_rules::crypto::{self, KeyCache, KeyRef};
 
 use super::host::state;
 use crate::crypto::{Algorithm, Cipher, CryptoError, HashFunction, Key, PasswordError};
@@ -120,7 +120,10 @@ impl From<HashFunction> for crypto::Hash {
     }
 }
 
-pub(super) fn verify_password(hash: &str, password: &[u8]) -> Result<bool, PasswordError> {
-    check_password_hash(hash).map_err(|error| PasswordError::MalformedHash(error.to_string()))?;
-    Ok(crypto::verify_password(hash, password))
+pub(super) fn check_password_hash(hash: &str) -> Result<(), PasswordError> {
+    crypto::check_password_hash(hash).map_err(|error| PasswordError::MalformedHash(error.to_string()))
+}
+
+pub(super) fn verify_password(hash: &str, password: &[u8]) -> bool {
+    crypto::verify_password(hash, password)
 }

@@ -17,11 +17,12 @@ struct Known {
 
 impl Documents {
     /// Whether the gateway would begin to fetch now.
-    pub(super) fn is_due(&mut self, source: &Source, known: u64, insist: bool, now: Duration) -> bool {
+    pub(super) fn is_due(&mut self, source: &Source, known: u64, force_refresh: bool, now: Duration) -> bool {
         let entry = self.entry(source);
         let age = now.saturating_sub(entry.fetched);
         let version = entry.document.as_ref().map_or(0, |document| document.version);
-        let due = version == 0 || age >= source.refresh || age >= source.keep || (insist && known == version);
+        let due =
+            version == 0 || age >= source.refresh || age >= source.max_stale || (force_refresh && known == version);
         let retry = source.retry.max(Duration::from_secs(1));
         due && entry.tried.is_none_or(|tried| now.saturating_sub(tried) >= retry)
     }
@@ -30,11 +31,11 @@ impl Documents {
         let entry = self.entry(source);
         entry.tried = Some(now);
         match result {
-            Ok(body) => {
+            Ok(bytes) => {
                 entry.fetched = now;
                 let version = entry.document.as_ref().map_or(0, |document| document.version);
-                if entry.document.as_ref().is_none_or(|document| document.body != body) {
-                    entry.document = Some(Document { version: version + 1, body });
+                if entry.document.as_ref().is_none_or(|document| document.bytes != bytes) {
+                    entry.document = Some(Document { version: version + 1, bytes });
                 }
             }
             Err(why) => entry.failure = why,
@@ -48,7 +49,7 @@ impl Documents {
         now: Duration,
     ) -> Result<Option<Document>, DocumentError> {
         let entry = self.entry(source);
-        let usable = now.saturating_sub(entry.fetched) < source.keep;
+        let usable = now.saturating_sub(entry.fetched) < source.max_stale;
         match &entry.document {
             Some(document) if usable && document.version != known => Ok(Some(document.clone())),
             Some(_) if usable => Ok(None),

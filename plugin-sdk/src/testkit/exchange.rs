@@ -1,244 +1,20 @@
-//! Requests, responses and exchanges as tests write and read them.
+//! Exchanges as tests read them.
 
 use std::{cell::RefCell, time::Duration};
 
 use gateway_rules::{
-    attributes::{Attributes, is_reserved},
-    authority::is_authority,
     bounds::{Bounds, Received, Room},
-    edit,
-    fields::{field, is_host, request_values},
-    headers::ResponseEdits,
+    fields::request_values,
     reply,
 };
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderValue, header::CONTENT_LENGTH};
 
 use super::{
-    cache::Hold,
+    cache::Waiting,
     head::{self, Phase, RawRequest, RawResponse, RequestHead, ResponseHead},
+    message::{TestRequest, TestResponse},
 };
-use crate::{Reply, Request, Response, streams::Fields};
-
-/// A request as a client would send it.
-#[derive(Debug, Clone)]
-pub struct TestRequest(RequestHead);
-
-impl TestRequest {
-    /// A request over HTTP/1.1 from 192.0.2.1 to `example.com`, on the route `test`.
-    ///
-    /// # Panics
-    ///
-    /// The method or the target is one that the gateway would refuse. A path is brought into the form in which plugins see it.
-    #[track_caller]
-    pub fn new(method: &str, target: &str) -> Self {
-        let method = Method::from_bytes(method.as_bytes()).unwrap_or_else(|_| panic!("`{method}` is no method"));
-        let target =
-            head::target(target, &method).unwrap_or_else(|| panic!("the gateway would refuse the target `{target}`"));
-        Self(RequestHead {
-            id: "test-request".to_owned(),
-            method,
-            scheme: "http",
-            authority: HeaderValue::from_static("example.com"),
-            original_target: target.clone(),
-            target,
-            protocol: "HTTP/1.1",
-            client: "192.0.2.1".to_owned(),
-            received_at: None,
-            trace_parent: None,
-            headers: HeaderMap::new(),
-            route: "test".to_owned(),
-            parameters: Vec::new(),
-            attributes: Attributes::default(),
-            reserved: Vec::new(),
-            body: Vec::new(),
-            phase: Phase::Request,
-            cache: Hold::default(),
-            plan: ResponseEdits::default(),
-            bounds: Bounds::new(Received::default()),
-            room: None,
-        })
-    }
-
-    /// A `GET`.
-    #[track_caller]
-    pub fn get(target: &str) -> Self {
-        Self::new("GET", target)
-    }
-
-    /// A `POST`.
-    #[track_caller]
-    pub fn post(target: &str) -> Self {
-        Self::new("POST", target)
-    }
-
-    /// Adds a header line; `host` is the [`authority`](Self::authority).
-    ///
-    /// # Panics
-    ///
-    /// Name or value are not valid HTTP.
-    #[must_use]
-    #[track_caller]
-    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        if is_host(name) {
-            return self.authority(std::str::from_utf8(value.as_ref()).unwrap_or_default());
-        }
-        add(&mut self.0.headers, name, value.as_ref());
-        self
-    }
-
-    /// Sets the body.
-    #[must_use]
-    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
-        self.0.body = body.into();
-        self
-    }
-
-    /// Sets the host, and optionally port, that the client asked for.
-    ///
-    /// # Panics
-    ///
-    /// It is none.
-    #[must_use]
-    #[track_caller]
-    pub fn authority(mut self, authority: &str) -> Self {
-        let value = HeaderValue::from_str(authority).ok();
-        let valid = value.filter(|value| is_authority(value.as_bytes()));
-        self.0.authority = valid.unwrap_or_else(|| panic!("the gateway would refuse the authority `{authority}`"));
-        self
-    }
-
-    /// Makes it a request over TLS.
-    #[must_use]
-    pub fn https(mut self) -> Self {
-        self.0.scheme = "https";
-        self
-    }
-
-    /// Makes it a request over HTTP/2.
-    #[must_use]
-    pub fn http2(mut self) -> Self {
-        self.0.protocol = "HTTP/2.0";
-        self
-    }
-
-    /// Sets the client's address.
-    #[must_use]
-    pub fn client(mut self, address: &str) -> Self {
-        address.clone_into(&mut self.0.client);
-        self
-    }
-
-    /// Sets the gateway's identifier of the exchange.
-    #[must_use]
-    pub fn id(mut self, id: &str) -> Self {
-        id.clone_into(&mut self.0.id);
-        self
-    }
-
-    /// Sets the name of the route that matched; empty for none.
-    #[must_use]
-    pub fn route(mut self, route: &str) -> Self {
-        route.clone_into(&mut self.0.route);
-        self
-    }
-
-    /// Adds what the path pattern captured.
-    #[must_use]
-    pub fn parameter(mut self, name: &str, value: &str) -> Self {
-        self.0.parameters.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
-    /// Adds an attribute, as an earlier plugin would, or, where only the gateway sets it (`tls.…`, `gateway.…`), the gateway.
-    #[must_use]
-    pub fn attribute(mut self, key: &str, value: &str) -> Self {
-        if is_reserved(key) {
-            self.0.reserved.push((key.to_owned(), value.to_owned()));
-        } else {
-            self.0.attributes.set(key, value, None);
-        }
-        self
-    }
-
-    /// Makes it a request that [`Cache::renew`](crate::cache::Cache::renew) made.
-    #[must_use]
-    pub fn renewal(mut self) -> Self {
-        self.0.cache.renewal = true;
-        self
-    }
-
-    /// What [`Request::trace_parent`](crate::Request::trace_parent) returns; nothing if left out.
-    #[must_use]
-    pub fn trace_parent(mut self, value: &str) -> Self {
-        self.0.trace_parent = Some(value.to_owned());
-        self
-    }
-
-    /// Sets when the request's head arrived, as time since the Unix epoch; the host's time if left out.
-    #[must_use]
-    pub fn received_at(mut self, since_epoch: Duration) -> Self {
-        self.0.received_at = Some(crate::store::millis(since_epoch));
-        self
-    }
-}
-
-/// A response as an upstream would send it.
-#[derive(Debug, Clone)]
-pub struct TestResponse(ResponseHead);
-
-impl TestResponse {
-    /// A response without headers and body.
-    ///
-    /// # Panics
-    ///
-    /// The status is not one of 200 to 599.
-    #[track_caller]
-    pub fn new(status: u16) -> Self {
-        let status = edit::status(status).unwrap_or_else(|_| panic!("{status} is no final status"));
-        Self(ResponseHead {
-            status,
-            headers: HeaderMap::new(),
-            body: Vec::new(),
-            trailers: Vec::new(),
-            followed: None,
-            phase: Phase::Response,
-            bounds: Bounds::new(Received::default()),
-            room: None,
-        })
-    }
-
-    /// Adds a header line.
-    ///
-    /// # Panics
-    ///
-    /// Name or value are not valid HTTP.
-    #[must_use]
-    #[track_caller]
-    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        add(&mut self.0.headers, name, value.as_ref());
-        self
-    }
-
-    /// Sets the body.
-    #[must_use]
-    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
-        self.0.body = body.into();
-        self
-    }
-
-    /// Adds a trailer.
-    #[must_use]
-    pub fn trailer(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.0.trailers.push((name.to_owned(), value.as_ref().to_vec()));
-        self
-    }
-}
-
-#[track_caller]
-fn add(headers: &mut HeaderMap, name: &str, value: &[u8]) {
-    let (name, value) = field(name, value).unwrap_or_else(|_| panic!("`{name}` or its value is not valid"));
-    headers.append(name, value);
-}
+use crate::{Body, BodyError, Decision, Error, Outcome, Reply, Request, Response, ResponseDecision, body::Fields};
 
 /// A request and what became of it.
 #[derive(Debug, Clone)]
@@ -246,6 +22,49 @@ pub struct TestExchange {
     request: RequestHead,
     response: Option<ResponseHead>,
     reply: Option<Reply>,
+    pub(super) request_next: Next,
+    pub(super) response_next: Next,
+    /// Of bodies that pass through the plugin: the last one.
+    request_state: Option<Vec<u8>>,
+    response_state: Option<Vec<u8>>,
+}
+
+/// What the plugin decided about a body, until that has happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    Nothing,
+    ReadBody,
+    StreamBody,
+    AwaitLock,
+}
+
+impl From<&Decision> for Next {
+    fn from(decision: &Decision) -> Self {
+        match decision {
+            Decision::ReadBody => Self::ReadBody,
+            Decision::StreamBody(_) => Self::StreamBody,
+            Decision::AwaitLock => Self::AwaitLock,
+            Decision::Next | Decision::Respond(_) => Self::Nothing,
+        }
+    }
+}
+
+impl From<&ResponseDecision> for Next {
+    fn from(decision: &ResponseDecision) -> Self {
+        match decision {
+            ResponseDecision::ReadBody => Self::ReadBody,
+            ResponseDecision::StreamBody(_) => Self::StreamBody,
+            ResponseDecision::Next => Self::Nothing,
+        }
+    }
+}
+
+fn read(bytes: &[u8], trailers: &Fields, interrupted: Option<&String>, bounds: &Bounds) -> Result<Body, BodyError> {
+    bounds.check_body(bytes.len()).map_err(BodyError::TooLarge)?;
+    match interrupted {
+        Some(why) => Err(BodyError::Interrupted(why.clone())),
+        None => Ok(Body { bytes: bytes.to_vec(), trailers: trailers.clone() }),
+    }
 }
 
 impl TestExchange {
@@ -299,6 +118,16 @@ impl TestExchange {
         &self.request.body
     }
 
+    /// The request's trailers.
+    pub fn trailers(&self) -> &[(String, Vec<u8>)] {
+        &self.request.trailers
+    }
+
+    /// The upstream that the plugin selected, if it did.
+    pub fn upstream(&self) -> Option<&str> {
+        self.request.upstream.as_deref()
+    }
+
     /// An attribute of the exchange.
     pub fn attribute(&self, key: &str) -> Option<&str> {
         self.request.attribute(key)
@@ -330,29 +159,114 @@ impl TestExchange {
         self.response.as_ref().map_or(&[], |response| &response.trailers)
     }
 
-    /// Whether the plugin wants to change the response's body as it passes.
-    pub fn is_followed(&self) -> bool {
-        self.response.as_ref().is_some_and(|response| response.followed.is_some())
+    /// Whether the plugin decided to read the request body, and was not called with it yet.
+    pub fn reads_request_body(&self) -> bool {
+        self.request_next == Next::ReadBody
     }
 
-    /// Takes memo, body and trailers of a response that is followed.
-    pub(super) fn take_followed(&mut self) -> Option<(Vec<u8>, Vec<u8>, Fields)> {
-        let response = self.response.as_mut()?;
-        let memo = response.followed.take()?;
-        Some((memo, std::mem::take(&mut response.body), std::mem::take(&mut response.trailers)))
+    /// Whether the plugin decided to stream the request body, which did not pass through it yet.
+    pub fn streams_request_body(&self) -> bool {
+        self.request_next == Next::StreamBody
     }
 
-    pub(super) fn set_passed(&mut self, body: Vec<u8>, trailers: Fields) {
+    /// Whether the plugin decided to read the response body, and was not called with it yet.
+    pub fn reads_response_body(&self) -> bool {
+        self.response_next == Next::ReadBody
+    }
+
+    /// Whether the plugin decided to stream the response body, which did not pass through it yet.
+    pub fn streams_response_body(&self) -> bool {
+        self.response_next == Next::StreamBody
+    }
+
+    /// The request body, as the gateway would give it to a plugin.
+    pub(super) fn request_body(&self) -> Result<Body, BodyError> {
+        let RequestHead { body, trailers, interrupted, bounds, .. } = &self.request;
+        read(body, trailers, interrupted.as_ref(), bounds)
+    }
+
+    /// The response body, as the gateway would give it to a plugin.
+    pub(super) fn response_body_to_read(&self) -> Result<Body, BodyError> {
+        let ResponseHead { body, trailers, interrupted, bounds, .. } =
+            self.response.as_ref().ok_or(BodyError::Unavailable)?;
+        read(body, trailers, interrupted.as_ref(), bounds)
+    }
+
+    pub(super) fn begin_request_stream(&mut self, state: Vec<u8>) {
+        self.request.headers.remove(CONTENT_LENGTH);
+        self.request_state = Some(state);
+    }
+
+    pub(super) fn begin_response_stream(&mut self, state: Vec<u8>) {
         if let Some(response) = &mut self.response {
-            (response.body, response.trailers) = (body, trailers);
+            response.headers.remove(CONTENT_LENGTH);
         }
+        self.response_state = Some(state);
+    }
+
+    /// Takes the body, and clones the state, of a request that is streamed.
+    pub(super) fn take_request_stream(&mut self) -> Option<(Body, Vec<u8>)> {
+        if !self.streams_request_body() {
+            return None;
+        }
+        let RequestHead { body, trailers, .. } = &mut self.request;
+        let body = Body { bytes: std::mem::take(body), trailers: std::mem::take(trailers) };
+        Some((body, self.request_state.clone()?))
+    }
+
+    /// Takes the body, and clones the state, of a response that is streamed.
+    pub(super) fn take_response_stream(&mut self) -> Option<(Body, Vec<u8>)> {
+        if !self.streams_response_body() {
+            return None;
+        }
+        let ResponseHead { body, trailers, .. } = self.response.as_mut()?;
+        let body = Body { bytes: std::mem::take(body), trailers: std::mem::take(trailers) };
+        Some((body, self.response_state.clone()?))
+    }
+
+    pub(super) fn end_request_stream(&mut self, sent: Body, state: Vec<u8>) {
+        (self.request.body, self.request.trailers) = (sent.bytes, sent.trailers);
+        (self.request_next, self.request_state) = (Next::Nothing, Some(state));
+    }
+
+    pub(super) fn end_response_stream(&mut self, sent: Body, state: Vec<u8>) {
+        if let Some(response) = &mut self.response {
+            (response.body, response.trailers) = (sent.bytes, sent.trailers);
+        }
+        (self.response_next, self.response_state) = (Next::Nothing, Some(state));
+    }
+
+    pub(super) fn add_stream_states(&self, outcome: &mut Outcome) {
+        if outcome.request_stream_state.is_none() {
+            outcome.request_stream_state.clone_from(&self.request_state);
+        }
+        if outcome.response_stream_state.is_none() {
+            outcome.response_stream_state.clone_from(&self.response_state);
+        }
+    }
+
+    /// Waits for a lock.
+    pub(super) fn wait(&mut self) -> Result<(), Error> {
+        if self.request.cache.lock != Waiting::Possible {
+            return Err(Error::new("it returned `await-lock`, but found no lock held"));
+        }
+        self.request.cache.lock = Waiting::Over;
+        Ok(())
     }
 
     pub(super) fn begin(request: TestRequest, now: Duration, bounds: Bounds) -> Self {
         let mut request = request.0;
         request.bounds = bounds;
         request.received_at.get_or_insert(crate::store::millis(now));
-        Self { request, response: None, reply: None }
+        Self {
+            request,
+            response: None,
+            reply: None,
+            request_next: Next::Nothing,
+            response_next: Next::Nothing,
+            request_state: None,
+            response_state: None,
+        }
     }
 
     pub(super) fn respond(&mut self, response: TestResponse) {

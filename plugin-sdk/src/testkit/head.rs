@@ -14,7 +14,7 @@ use gateway_rules::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header::CONTENT_LENGTH, uri::PathAndQuery};
 
 use super::cache::Hold;
-use crate::streams::Fields;
+use crate::{Body, body::Fields};
 
 #[derive(Debug, Clone)]
 pub(crate) struct RequestHead {
@@ -30,11 +30,16 @@ pub(crate) struct RequestHead {
     pub(crate) trace_parent: Option<String>,
     pub(crate) headers: HeaderMap,
     pub(crate) route: String,
+    /// The upstream that a plugin selected.
+    pub(crate) upstream: Option<String>,
     pub(crate) parameters: Vec<(String, String)>,
     pub(crate) attributes: Attributes,
     /// What the connection and the gateway say, and no plugin.
     pub(crate) reserved: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
+    pub(crate) trailers: Fields,
+    /// Why the body ends early, if it does.
+    pub(crate) interrupted: Option<String>,
     pub(crate) phase: Phase,
     pub(crate) cache: Hold,
     /// What becomes of the response when it is there.
@@ -50,8 +55,8 @@ pub(crate) struct ResponseHead {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
     pub(crate) trailers: Fields,
-    /// The memo of a plugin that changes the body as it passes.
-    pub(crate) followed: Option<Vec<u8>>,
+    /// Why the body ends early, if it does.
+    pub(crate) interrupted: Option<String>,
     pub(crate) phase: Phase,
     pub(crate) bounds: Bounds,
     pub(crate) room: Option<Room>,
@@ -208,6 +213,13 @@ impl RawRequest {
         }
     }
 
+    pub(crate) fn select_upstream(&self, name: &str) -> Result<(), EditError> {
+        self.edit(|head| {
+            head.upstream = Some(name.to_owned());
+            Ok(())
+        })
+    }
+
     pub(crate) fn set_attribute(&self, key: &str, value: &str) -> Result<(), EditError> {
         let mut head = self.0.borrow_mut();
         Attributes::permit(key, head.phase)?;
@@ -228,10 +240,10 @@ impl RawRequest {
         self.head().bounds.check_body(body.len())
     }
 
-    pub(crate) fn replace_body(&self, body: &[u8]) -> Result<(), EditError> {
+    pub(crate) fn replace_body(&self, body: Body) -> Result<(), EditError> {
         self.edit(|head| {
             head.headers.remove(CONTENT_LENGTH);
-            head.body = body.to_vec();
+            (head.body, head.trailers, head.interrupted) = (body.bytes, body.trailers, None);
             Ok(())
         })
     }
@@ -299,10 +311,10 @@ impl RawResponse {
         self.0.borrow().bounds.check_body(body.len())
     }
 
-    pub(crate) fn replace_body(&self, body: &[u8]) -> Result<(), EditError> {
+    pub(crate) fn replace_body(&self, body: Body) -> Result<(), EditError> {
         self.edit(|head| {
             head.headers.remove(CONTENT_LENGTH);
-            head.body = body.to_vec();
+            (head.body, head.trailers, head.interrupted) = (body.bytes, body.trailers, None);
             Ok(())
         })
     }

@@ -1,16 +1,13 @@
 //! The functions of the host, answered by the fake that the running test has entered.
 
-use std::{cell::RefCell, time::Duration};
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use gateway_rules::{
-    reply::{self, MAX_MEMO_BYTES},
-    selection,
-};
+use gateway_rules::selection;
 
-use super::{LogLine, State, TestHost, head::Phase, series};
+use super::{LogLine, State, TestHost, series, streams::checked_trailers};
 use crate::{
-    BodyError, EditError, Item, Reply,
-    cache::{CacheError, Entry, Part, Stored, Turn},
+    Body, BodyError, EditError, Item, Reply,
+    cache::{CacheError, Entry, LockResult, Part, Stored},
     crypto::PasswordError,
     documents::{Document, DocumentError, Source},
     files::FileError,
@@ -18,16 +15,22 @@ use crate::{
     log::Level,
     secrets::SecretError,
     sinks::SinkError,
-    store::{Place, Quota, Step, StoreError, Verdict},
-    streams::{Content, StreamError},
-    tcp::{Answer, Message, TcpError},
+    store::{Operation, OperationResult, Quota, Scope, Step, StoreError, Verdict, millis},
+    tcp::{Message, TcpError},
+    upstreams::UpstreamError,
 };
 
 pub(crate) use super::{
     crypto,
     edits::{RawEdits, edits, make_edits},
     head::{RawRequest, RawResponse},
+    tcp::RawConnection,
 };
+
+/// Of a batch.
+const MAX_OPERATIONS: usize = 64;
+/// Of a plugin, at a time.
+const MAX_PENDING_CALLS: usize = 16;
 
 thread_local! {
     static CURRENT: RefCell<Option<TestHost>> = const { RefCell::new(None) };
@@ -105,77 +108,16 @@ pub(crate) fn read_selection(
     (bytes, lengths)
 }
 
-pub(crate) fn read_request_body(request: &RawRequest) -> Result<Vec<u8>, BodyError> {
-    let head = request.0.borrow();
-    if head.phase != Phase::Request {
-        return Err(BodyError::Unavailable);
-    }
-    head.bounds.check_body(head.body.len()).map_err(BodyError::TooLarge)?;
-    Ok(head.body.clone())
+pub(crate) fn replace_request_body(request: &RawRequest, body: Body) -> Result<(), BodyError> {
+    request.check_body(&body.bytes).map_err(BodyError::TooLarge)?;
+    let trailers = checked_trailers(body.trailers).map_err(BodyError::Invalid)?;
+    request.replace_body(Body { bytes: body.bytes, trailers }).map_err(|_| BodyError::Unavailable)
 }
 
-pub(crate) fn replace_request_body(request: &RawRequest, body: &[u8]) -> Result<(), BodyError> {
-    request.check_body(body).map_err(BodyError::TooLarge)?;
-    request.replace_body(body).map_err(|_| BodyError::Unavailable)
-}
-
-pub(crate) fn read_response_body(response: &RawResponse) -> Result<Vec<u8>, BodyError> {
-    let head = response.0.borrow();
-    if head.phase != Phase::Response {
-        return Err(BodyError::Unavailable);
-    }
-    head.bounds.check_body(head.body.len()).map_err(BodyError::TooLarge)?;
-    Ok(head.body.clone())
-}
-
-pub(crate) fn replace_response_body(response: &RawResponse, body: &[u8]) -> Result<(), BodyError> {
-    response.check_body(body).map_err(BodyError::TooLarge)?;
-    response.replace_body(body).map_err(|_| BodyError::Unavailable)
-}
-
-pub(crate) fn stream_read_request(request: &RawRequest) -> Result<Content, StreamError> {
-    let head = request.0.borrow();
-    if head.phase != Phase::Request {
-        return Err(StreamError::Unavailable);
-    }
-    head.bounds.check_body(head.body.len()).map_err(StreamError::TooLarge)?;
-    Ok(Content { body: head.body.clone(), trailers: Vec::new() })
-}
-
-pub(crate) fn stream_replace_request(request: &RawRequest, body: &[u8]) -> Result<(), StreamError> {
-    request.check_body(body).map_err(StreamError::TooLarge)?;
-    request.replace_body(body).map_err(|_| StreamError::Unavailable)
-}
-
-pub(crate) fn stream_read_response(response: &RawResponse) -> Result<Content, StreamError> {
-    let head = response.0.borrow();
-    if head.phase != Phase::Response {
-        return Err(StreamError::Unavailable);
-    }
-    head.bounds.check_body(head.body.len()).map_err(StreamError::TooLarge)?;
-    Ok(Content { body: head.body.clone(), trailers: head.trailers.clone() })
-}
-
-pub(crate) fn stream_replace_response(response: &RawResponse, content: &Content) -> Result<(), StreamError> {
-    response.check_body(&content.body).map_err(StreamError::TooLarge)?;
-    let trailers = reply::trailers(content.trailers.clone().into_iter())
-        .map_err(|error| StreamError::Invalid(error.to_string()))?;
-    response.replace_body(&content.body).map_err(|_| StreamError::Unavailable)?;
-    let trailers = trailers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
-    response.0.borrow_mut().trailers = trailers.collect();
-    Ok(())
-}
-
-pub(crate) fn stream_follow_response(response: &RawResponse, memo: &[u8]) -> Result<(), StreamError> {
-    let mut head = response.0.borrow_mut();
-    if head.phase != Phase::Response {
-        return Err(StreamError::Unavailable);
-    }
-    if memo.len() > MAX_MEMO_BYTES {
-        return Err(StreamError::TooLarge(MAX_MEMO_BYTES as u64));
-    }
-    head.followed = Some(memo.to_vec());
-    Ok(())
+pub(crate) fn replace_response_body(response: &RawResponse, body: Body) -> Result<(), BodyError> {
+    response.check_body(&body.bytes).map_err(BodyError::TooLarge)?;
+    let trailers = checked_trailers(body.trailers).map_err(BodyError::Invalid)?;
+    response.replace_body(Body { bytes: body.bytes, trailers }).map_err(|_| BodyError::Unavailable)
 }
 
 pub(crate) fn log(level: Level, message: &str, fields: &[(&str, String)]) {
@@ -247,6 +189,26 @@ pub(crate) fn store_increment(bucket: &str, key: &str, by: i64, ttl_ms: Option<u
     stored(bucket, |store, now| store.increment(bucket, key, by, ttl_ms, now))
 }
 
+pub(crate) fn store_batch(
+    bucket: &str,
+    operations: &[Operation],
+) -> Result<Vec<Result<OperationResult, StoreError>>, StoreError> {
+    if operations.len() > MAX_OPERATIONS {
+        return Err(StoreError::TooLarge);
+    }
+    let results = operations.iter().map(|operation| match operation {
+        Operation::Get { key } => store_get(bucket, key).map(OperationResult::Value),
+        Operation::Set { key, value, ttl } => {
+            store_set(bucket, key, value, ttl.map(millis)).map(|()| OperationResult::Done)
+        }
+        Operation::Delete { key } => store_delete(bucket, key).map(|()| OperationResult::Done),
+        Operation::Increment { key, by, ttl } => {
+            store_increment(bucket, key, *by, ttl.map(millis)).map(OperationResult::Sum)
+        }
+    });
+    Ok(results.collect())
+}
+
 pub(crate) fn store_take(bucket: &str, key: &str, quota: &Quota, cost: u32) -> Result<Verdict, StoreError> {
     stored(bucket, |store, now| store.take(bucket, key, quota, cost, now))
 }
@@ -255,11 +217,11 @@ pub(crate) fn store_take_all(
     bucket: &str,
     group: &str,
     steps: &[Step],
-    place: Place,
+    scope: Scope,
 ) -> Result<Vec<Verdict>, StoreError> {
-    match place {
-        Place::Shared => stored(bucket, |store, now| store.take_all(bucket, group, steps, now)),
-        Place::Local => state(|state| {
+    match scope {
+        Scope::Shared => stored(bucket, |store, now| store.take_all(bucket, group, steps, now)),
+        Scope::Local => state(|state| {
             state.granted(bucket).map_err(StoreError::Denied)?;
             state.local_store.take_all(bucket, group, steps, state.now)
         }),
@@ -283,21 +245,54 @@ pub(crate) fn send(call: Call) -> Result<Reply, CallError> {
     result
 }
 
+/// A call whose response is there already.
+pub(crate) struct RawPendingCall {
+    response: Result<Reply, CallError>,
+    _pending: Rc<()>,
+}
+
+/// The test answers at once; the plugin sees it when it waits.
+pub(crate) fn start(call: Call) -> Result<RawPendingCall, CallError> {
+    let pending = state(|state| {
+        state.granted(&call.upstream).map_err(CallError::Denied)?;
+        if state.configuring {
+            return Err(CallError::Unreachable("no calls are started while a plugin is configured".to_owned()));
+        }
+        if Rc::strong_count(&state.pending_calls) > MAX_PENDING_CALLS {
+            return Err(CallError::Other("too many calls are in progress".to_owned()));
+        }
+        Ok(Rc::clone(&state.pending_calls))
+    })?;
+    Ok(RawPendingCall { response: send(call), _pending: pending })
+}
+
+pub(crate) fn wait_for_call(call: &RawPendingCall) -> Result<Reply, CallError> {
+    call.response.clone()
+}
+
+pub(crate) fn select_upstream(request: &RawRequest, name: &str) -> Result<(), UpstreamError> {
+    state(|state| state.granted(name)).map_err(|_| UpstreamError::Denied(name.to_owned()))?;
+    request.select_upstream(name).map_err(|_| UpstreamError::Unavailable)
+}
+
 /// At once: nothing else is waiting in a test.
 pub(crate) fn verify_password(hash: &str, password: &[u8], _: Duration) -> Result<bool, PasswordError> {
     if state(|state| state.passwords_busy) {
         return Err(PasswordError::Busy);
     }
-    let verdict = crypto::verify_password(hash, password)?;
-    if state(|state| state.configuring) { Err(PasswordError::Later) } else { Ok(verdict) }
+    crypto::check_password_hash(hash)?;
+    if state(|state| state.configuring) {
+        return Err(PasswordError::Busy);
+    }
+    Ok(crypto::verify_password(hash, password))
 }
 
-pub(crate) fn document(source: &Source, known: u64, insist: bool) -> Result<Option<Document>, DocumentError> {
+pub(crate) fn document(source: &Source, known: u64, force_refresh: bool) -> Result<Option<Document>, DocumentError> {
     state(|state| state.granted(&source.upstream)).map_err(DocumentError::Denied)?;
     if state(|state| state.configuring) {
-        return Err(DocumentError::Later);
+        return Err(DocumentError::Unavailable("not in `configure`".to_owned()));
     }
-    if state(|state| state.documents.is_due(source, known, insist, state.now)) {
+    if state(|state| state.documents.is_due(source, known, force_refresh, state.now)) {
         let call = Call::get(&source.upstream, &source.path_with_query).with_timeout(source.timeout);
         let result = match send(call) {
             Ok(reply) if reply.status == 200 => Ok(reply.body),
@@ -344,12 +339,12 @@ pub(crate) fn cache_forget(bucket: &str, key: &str) -> Result<(), CacheError> {
     cached(bucket, |cache, _| cache.forget(bucket, key))
 }
 
-pub(crate) fn cache_claim(_: &RawRequest, bucket: &str, key: &str, _: Duration) -> Result<Turn, CacheError> {
-    cached(bucket, |cache, now| cache.claim(bucket, key, now))
+pub(crate) fn cache_lock(request: &RawRequest, bucket: &str, key: &str, _: Duration) -> Result<LockResult, CacheError> {
+    cached(bucket, |cache, now| cache.lock(&mut request.0.borrow_mut(), bucket, key, now))
 }
 
-pub(crate) fn cache_waive(_: &RawRequest, bucket: &str, key: &str, time: Duration) -> Result<(), CacheError> {
-    cached(bucket, |cache, now| cache.waive(bucket, key, now + time))
+pub(crate) fn cache_release(_: &RawRequest, bucket: &str, key: &str, time: Duration) -> Result<(), CacheError> {
+    cached(bucket, |cache, now| cache.release(bucket, key, now + time))
 }
 
 pub(crate) fn cache_renew(request: &RawRequest, bucket: &str, key: &str) -> Result<bool, CacheError> {
@@ -418,33 +413,40 @@ pub(crate) fn since_epoch() -> Duration {
     state(|state| state.now)
 }
 
-pub(crate) fn tcp_send(_: &RawRequest, message: Message) -> Result<(), TcpError> {
+pub(crate) fn tcp_send(message: Message) -> Result<RawConnection, TcpError> {
     let host = current();
-    let answering = {
-        let mut state = host.0.borrow_mut();
+    let limit = {
+        let state = host.0.borrow();
         state.granted(&message.upstream).map_err(|_| TcpError::Denied(message.upstream.clone()))?;
-        state.tcp.answering.take()
+        if state.configuring {
+            return Err(TcpError::Unavailable);
+        }
+        state.tcp.check(&message, state.buffer_bytes)?;
+        state.buffer_bytes
     };
+    // Out of the state while it runs: it may ask the host itself.
+    let answering = host.0.borrow_mut().tcp.answering.take();
     let Some(mut answering) = answering else {
         return Err(TcpError::Unreachable("no answer given by the test".to_owned()));
     };
     let answer = answering(&message);
     let mut state = host.0.borrow_mut();
     state.tcp.answering.get_or_insert(answering);
-    state.tcp.send(message, answer);
-    Ok(())
+    match answer {
+        Ok(answer) => state.tcp.connect(message, answer, limit),
+        Err(error) => {
+            state.tcp.messages.push(message);
+            Err(error)
+        }
+    }
 }
 
-pub(crate) fn tcp_receive(_: &RawRequest) -> Result<Option<Answer>, TcpError> {
-    state(|state| state.tcp.receive())
+pub(crate) fn tcp_receive(connection: &RawConnection, min_bytes: u32) -> Result<Vec<u8>, TcpError> {
+    connection.receive(min_bytes as usize)
 }
 
-pub(crate) fn tcp_await_more(_: &RawRequest, wants: u32) -> Result<(), TcpError> {
-    state(|state| state.tcp.await_more(wants as usize))
-}
-
-pub(crate) fn tcp_finish(_: &RawRequest) {
-    state(|state| state.tcp.finish());
+pub(crate) fn tcp_release(_: RawConnection) {
+    state(|state| state.tcp.released += 1);
 }
 
 impl State {

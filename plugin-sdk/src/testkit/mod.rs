@@ -39,7 +39,10 @@ mod edits;
 mod exchange;
 mod head;
 pub(crate) mod host;
+mod message;
+mod plugin;
 mod store;
+mod streams;
 mod tcp;
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
@@ -47,13 +50,14 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 use gateway_rules::bounds::{Bounds, Received};
 use serde_json::Value;
 
-pub use exchange::{TestExchange, TestRequest, TestResponse};
+pub use exchange::TestExchange;
+pub use message::{TestRequest, TestResponse};
+pub use plugin::TestPlugin;
 
 use crate::{
-    Decision, Error, Observer, Outcome, Plugin, Problems, Reply, RequestFilter, ResponseFilter, config,
+    Plugin, Problems, Reply, config,
     http_client::{Call, CallError},
     log::Level,
-    streams::{Part, ResponseStream},
     tcp::{Message, TcpError},
 };
 
@@ -95,7 +99,10 @@ pub(crate) struct State {
     secrets_to_use: BTreeMap<String, Vec<u8>>,
     files: BTreeMap<String, Vec<u8>>,
     calls: Vec<Call>,
-    tcp: tcp::Conversations,
+    /// Each call in progress has a clone.
+    pending_calls: Rc<()>,
+    tcp: tcp::Connections,
+    while_waiting: Option<Box<dyn FnMut()>>,
     answer: Option<Answer>,
     log: Vec<LogLine>,
     counters: BTreeMap<Series, u64>,
@@ -123,7 +130,9 @@ impl Default for State {
             secrets_to_use: BTreeMap::new(),
             files: BTreeMap::new(),
             calls: Vec::new(),
-            tcp: tcp::Conversations::default(),
+            pending_calls: Rc::new(()),
+            tcp: tcp::Connections::default(),
+            while_waiting: None,
             answer: None,
             log: Vec::new(),
             counters: BTreeMap::new(),
@@ -232,8 +241,8 @@ impl TestHost {
         self.0.borrow().calls.clone()
     }
 
-    /// Says how upstreams of TCP answer; they cannot be reached at first. The plugin gets of an answer what it wants, byte
-    /// for byte, and the connection is closed where it wants more than there is.
+    /// Says how upstreams with TCP endpoints answer; they cannot be reached at first. No byte more arrives than the plugin waits
+    /// for, and the connection is closed at the end of the answer.
     pub fn answer_messages(&self, answer: impl FnMut(&Message) -> Result<Vec<u8>, TcpError> + 'static) {
         self.0.borrow_mut().tcp.answering = Some(Box::new(answer));
     }
@@ -243,9 +252,14 @@ impl TestHost {
         self.0.borrow().tcp.messages.clone()
     }
 
-    /// How many conversations were finished, so that their connections serve on.
-    pub fn finished(&self) -> usize {
-        self.0.borrow().tcp.finished
+    /// How many connections were released.
+    pub fn released(&self) -> usize {
+        self.0.borrow().tcp.released
+    }
+
+    /// Says what happens while a plugin waits for a lock, such as that another exchange stores a response. Nothing at first.
+    pub fn while_waiting(&self, happens: impl FnMut() + 'static) {
+        self.0.borrow_mut().while_waiting = Some(Box::new(happens));
     }
 
     /// What was written to a sink, line by line, with U+FFFD for what is not UTF-8.
@@ -302,134 +316,4 @@ pub fn seeds(few: u64) -> impl Iterator<Item = u64> {
 /// The JSON Schema by which the gateway would check a plugin's configuration.
 pub fn config_schema<P: Plugin>() -> Value {
     config::schema::<P>().parse().expect("a schema is JSON")
-}
-
-/// One configured instance of a plugin.
-pub struct TestPlugin<P> {
-    host: TestHost,
-    plugin: P,
-}
-
-impl<P> TestPlugin<P> {
-    /// The plugin itself.
-    pub fn inner(&mut self) -> &mut P {
-        &mut self.plugin
-    }
-}
-
-impl<P: RequestFilter> TestPlugin<P> {
-    /// Runs the request phase.
-    ///
-    /// # Panics
-    ///
-    /// The plugin failed, or answered with what the gateway would refuse to send.
-    #[track_caller]
-    pub fn request(&mut self, request: TestRequest) -> TestExchange {
-        self.try_request(request).unwrap_or_else(|error| panic!("the plugin failed: {error}"))
-    }
-
-    /// Runs the request phase of a plugin that may fail.
-    ///
-    /// # Errors
-    ///
-    /// The plugin's own.
-    ///
-    /// # Panics
-    ///
-    /// The plugin answered with what the gateway would refuse to send.
-    #[track_caller]
-    pub fn try_request(&mut self, request: TestRequest) -> Result<TestExchange, Error> {
-        let mut exchange = {
-            let state = self.host.0.borrow();
-            TestExchange::begin(request, state.now, state.bounds())
-        };
-        let Self { host, plugin } = self;
-        let decision = loop {
-            let before = exchange.clone();
-            let decision = exchange.lend(|request, _| host.run(|| plugin.on_request(request)));
-            let state = &mut host.0.borrow_mut().tcp;
-            if decision.is_ok() || !state.take_awaited() {
-                state.end();
-                break decision?;
-            }
-            // The call is made again from its beginning: its edits are undone.
-            exchange = before;
-        };
-        if let Decision::Respond(reply) = decision {
-            exchange.set_reply(reply);
-        }
-        Ok(exchange)
-    }
-}
-
-impl<P: ResponseFilter> TestPlugin<P> {
-    /// Runs the response phase of an exchange.
-    ///
-    /// # Panics
-    ///
-    /// The plugin failed.
-    #[track_caller]
-    pub fn response(&mut self, exchange: &mut TestExchange, response: TestResponse) {
-        self.try_response(exchange, response).unwrap_or_else(|error| panic!("the plugin failed: {error}"));
-    }
-
-    /// Runs the response phase of a plugin that may fail.
-    ///
-    /// # Errors
-    ///
-    /// The plugin's own.
-    pub fn try_response(&mut self, exchange: &mut TestExchange, response: TestResponse) -> Result<(), Error> {
-        exchange.respond(response);
-        let Self { host, plugin } = self;
-        exchange.lend(|request, response| {
-            let response = response.expect("the exchange has just got a response");
-            host.run(|| plugin.on_response(request, response))
-        })
-    }
-}
-
-impl<P: ResponseStream> TestPlugin<P> {
-    /// Lets the response's body pass through the plugin, so many bytes at a time, if it is [followed](crate::streams::follow_response).
-    ///
-    /// # Errors
-    ///
-    /// The plugin's own, or what it did wrong.
-    pub fn pass(&mut self, exchange: &mut TestExchange, part: usize) -> Result<(), Error> {
-        let Some((mut memo, body, trailers)) = exchange.take_followed() else { return Ok(()) };
-        let (mut left, mut output, mut wants) = (Vec::new(), Vec::new(), 1);
-        let mut parts = body.chunks(part.max(1));
-        loop {
-            let next = parts.next();
-            left.extend_from_slice(next.unwrap_or_default());
-            while next.is_some() && !left.is_empty() && left.len() >= wants {
-                let part = Part { memo: memo.clone(), bytes: left.clone(), end: None };
-                let passage = self.host.clone().run(|| self.plugin.on_part(part))?;
-                left.drain(..passage.taken);
-                output.extend(passage.output);
-                memo = passage.memo.unwrap_or(memo);
-                wants = if passage.taken == 0 { passage.wants.max(left.len() + 1) } else { passage.wants };
-            }
-            if next.is_none() {
-                break;
-            }
-        }
-        let taken = left.len();
-        let part = Part { memo, bytes: left, end: Some(trailers) };
-        let passage = self.host.clone().run(|| self.plugin.on_part(part))?;
-        if passage.taken != taken {
-            return Err(Error::new("it left bytes at the end"));
-        }
-        output.extend(passage.output);
-        exchange.set_passed(output, passage.trailers);
-        Ok(())
-    }
-}
-
-impl<P: Observer> TestPlugin<P> {
-    /// Tells the plugin how an exchange ended. It sees a response if the exchange has one.
-    pub fn complete(&mut self, exchange: &mut TestExchange, outcome: &Outcome) {
-        exchange.finish();
-        let Self { host, plugin } = self;
-        exchange.lend(|request, response| host.run(|| plugin.on_complete(request, response, outcome)));
-    }
 }

@@ -1,59 +1,71 @@
-//! Conversations, answered by the test.
+//! TCP connections, answered by the test.
 
-use crate::tcp::{Answer, Message, TcpError};
+use std::{cell::Cell, rc::Rc};
+
+use crate::tcp::{Message, TcpError};
+
+/// Of a call.
+const MAX_CONNECTIONS: usize = 16;
 
 type Answering = Box<dyn FnMut(&Message) -> Result<Vec<u8>, TcpError>>;
 
 #[derive(Default)]
-pub(super) struct Conversations {
+pub(super) struct Connections {
     pub(super) answering: Option<Answering>,
     pub(super) messages: Vec<Message>,
-    pub(super) finished: usize,
-    current: Option<Conversation>,
-    /// The phase has to be called again.
-    awaited: bool,
+    pub(super) released: usize,
+    /// Each open connection has a clone.
+    open: Rc<()>,
 }
 
-struct Conversation {
-    memo: Vec<u8>,
-    answer: Result<Vec<u8>, TcpError>,
-    /// Not a byte more than that comes, which is the hardest for a plugin.
-    wants: usize,
+/// A connection on which a message was sent. Of the answer no byte more arrives than the plugin waits for: so a plugin that reads
+/// too little, or expects more than it waited for, fails its test.
+pub(crate) struct RawConnection {
+    answer: Vec<u8>,
+    arrived: Cell<usize>,
+    returned: Cell<usize>,
+    limit: usize,
+    _open: Rc<()>,
 }
 
-impl Conversations {
-    pub(super) fn send(&mut self, message: Message, answer: Result<Vec<u8>, TcpError>) {
-        self.current = Some(Conversation { memo: message.memo.clone(), answer, wants: message.wants });
-        self.messages.push(message);
-        self.awaited = true;
-    }
-
-    pub(super) fn receive(&self) -> Result<Option<Answer>, TcpError> {
-        let Some(Conversation { memo, answer, wants }) = &self.current else { return Ok(None) };
-        match answer.as_ref().map_err(Clone::clone)?.get(..*wants) {
-            Some(bytes) => Ok(Some(Answer { memo: memo.clone(), bytes: bytes.to_vec() })),
-            None => Err(TcpError::Closed("by the test".to_owned())),
+impl Connections {
+    pub(super) fn check(&self, message: &Message, limit: usize) -> Result<(), TcpError> {
+        if Rc::strong_count(&self.open) > MAX_CONNECTIONS {
+            return Err(TcpError::Unavailable);
         }
+        if message.bytes.len() > limit { Err(TcpError::TooLarge(limit as u64)) } else { Ok(()) }
     }
 
-    pub(super) fn await_more(&mut self, wants: usize) -> Result<(), TcpError> {
-        let current = self.current.as_mut().ok_or(TcpError::Unavailable)?;
-        current.wants = wants.max(current.wants + 1);
-        self.awaited = true;
+    pub(super) fn connect(
+        &mut self,
+        message: Message,
+        answer: Vec<u8>,
+        limit: usize,
+    ) -> Result<RawConnection, TcpError> {
+        let min_bytes = message.min_bytes;
+        self.messages.push(message);
+        let _open = Rc::clone(&self.open);
+        let connection = RawConnection { answer, arrived: Cell::new(0), returned: Cell::new(0), limit, _open };
+        connection.wait(min_bytes)?;
+        Ok(connection)
+    }
+}
+
+impl RawConnection {
+    fn wait(&self, bytes: usize) -> Result<(), TcpError> {
+        if bytes > self.limit {
+            return Err(TcpError::TooLarge(self.limit as u64));
+        }
+        if bytes > self.answer.len() {
+            return Err(TcpError::Closed("by the test".to_owned()));
+        }
+        self.arrived.set(self.arrived.get().max(bytes));
         Ok(())
     }
 
-    pub(super) fn finish(&mut self) {
-        self.finished += usize::from(self.current.take().is_some());
-    }
-
-    /// Whether there is news for the phase, which failed.
-    pub(super) fn take_awaited(&mut self) -> bool {
-        std::mem::take(&mut self.awaited)
-    }
-
-    /// The phase is over.
-    pub(super) fn end(&mut self) {
-        (self.current, self.awaited) = (None, false);
+    pub(super) fn receive(&self, min_bytes: usize) -> Result<Vec<u8>, TcpError> {
+        self.wait(self.returned.get().saturating_add(min_bytes))?;
+        let arrived = self.arrived.get();
+        Ok(self.answer[self.returned.replace(arrived)..arrived].to_vec())
     }
 }

@@ -160,6 +160,7 @@ fn read_secret(name: &str) -> Result<Vec<KeyConfig>, String> {
             "the secret `{name}` is not granted; add it to `secrets`, and to the plugin's `grants: {{ secrets: [{name}] }}`"
         ),
         SecretError::Missing => format!("the secret `{name}` has no value"),
+        error => format!("the secret `{name}`: {error}"),
     })?;
     serde_json::from_slice(&text).map_err(|error| {
         let (line, column) = (error.line(), error.column());

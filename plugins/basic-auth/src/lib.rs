@@ -124,7 +124,6 @@ impl BasicAuth {
             return if self.required { Err(Refusal::Missing.into()) } else { Ok(()) };
         };
         let (name, password) = pair(found.credential()).ok_or(Refusal::Malformed)?;
-        // It may have to be waited for, so nothing is edited before.
         let user = self.user(&name, &password)?;
         if !self.forward {
             self.sources.remove(&found, request)?;
@@ -191,7 +190,7 @@ impl From<EditError> for Stop {
     fn from(error: EditError) -> Self {
         match error {
             EditError::TooLarge => Self::Refused(Refusal::NoRoom),
-            EditError::InvalidSyntax | EditError::Forbidden => Self::Failed(error.into()),
+            error => Self::Failed(error.into()),
         }
     }
 }
@@ -200,7 +199,7 @@ impl From<PasswordError> for Stop {
     fn from(error: PasswordError) -> Self {
         match error {
             PasswordError::Busy => Self::Refused(Refusal::Busy),
-            PasswordError::Later | PasswordError::MalformedHash(_) => Self::Failed(error.into()),
+            error => Self::Failed(error.into()),
         }
     }
 }

@@ -95,7 +95,7 @@ impl Users {
     }
 }
 
-/// The gateway tells what is no hash at once, and says that the rest takes time.
+/// In `configure` the gateway only checks the hash.
 fn check_hash(hash: &str) -> Result<(), String> {
     match crypto::verify_password(hash, b"", Duration::ZERO) {
         Err(PasswordError::MalformedHash(why)) => Err(format!("has no hash that can be used: {why}")),
@@ -109,6 +109,7 @@ fn read(name: &str) -> Result<String, String> {
             "the secret `{name}` is not granted; add it to `secrets`, and to the plugin's `grants: {{ secrets: [{name}] }}`"
         ),
         SecretError::Missing => format!("the secret `{name}` has no value"),
+        error => format!("the secret `{name}`: {error}"),
     })?;
     String::from_utf8(text).map_err(|_| format!("the secret `{name}` is not text"))
 }

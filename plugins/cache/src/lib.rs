@@ -20,8 +20,8 @@ mod tests;
 mod vary;
 
 use plugin_sdk::{
-    Decision, Error, Plugin, Problems, Request, RequestFilter, Response, ResponseFilter, Selection, cache::Cache,
-    export_plugin,
+    Decision, Error, Plugin, Problems, Request, RequestFilter, Response, ResponseDecision, ResponseFilter, Selection,
+    cache::Cache, export_plugin,
 };
 
 pub use config::Config;
@@ -54,8 +54,9 @@ impl RequestFilter for Cached {
 }
 
 impl ResponseFilter for Cached {
-    fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
-        response::handle(self, request, response)
+    fn on_response(&mut self, request: &Request, response: &Response) -> Result<ResponseDecision, Error> {
+        response::handle(self, request, response)?;
+        Ok(ResponseDecision::Next)
     }
 }
 

@@ -10,7 +10,7 @@ pub(crate) struct Memo {
     pub(crate) task: Task,
     pub(crate) key: String,
     /// Under which others wait; empty where nobody does.
-    pub(crate) claimed: String,
+    pub(crate) locked: String,
     /// Why the request went on, as `Cache-Status` has it.
     pub(crate) why: &'static str,
 }
@@ -42,11 +42,11 @@ pub(crate) const WHYS: [&str; 6] = ["uri-miss", "vary-miss", "stale", "request",
 
 impl Memo {
     pub(crate) fn write(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.key.len() + self.claimed.len() + 16);
+        let mut out = Vec::with_capacity(self.key.len() + self.locked.len() + 16);
         let why = WHYS.iter().position(|why| *why == self.why).unwrap_or(0);
         out.push(u8::try_from(why).unwrap_or(0));
         put(&mut out, self.key.as_bytes());
-        put(&mut out, self.claimed.as_bytes());
+        put(&mut out, self.locked.as_bytes());
         match &self.task {
             Task::Fetch => out.push(0),
             Task::Invalidate => out.push(1),
@@ -67,7 +67,7 @@ impl Memo {
     pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
         let (why, mut rest) = bytes.split_first()?;
         let text = |rest: &mut &[u8]| String::from_utf8(get(rest)?.to_vec()).ok();
-        let (key, claimed) = (text(&mut rest)?, text(&mut rest)?);
+        let (key, locked) = (text(&mut rest)?, text(&mut rest)?);
         let (kind, mut rest) = rest.split_first()?;
         let task = match kind {
             0 => Task::Fetch,
@@ -86,7 +86,7 @@ impl Memo {
                 Task::Validate(Box::new(Stale { id: u32::from_le_bytes(*id), conditional: *kind == 3, note, wanted }))
             }
         };
-        Some(Self { task, key, claimed, why: WHYS.get(usize::from(*why))? })
+        Some(Self { task, key, locked, why: WHYS.get(usize::from(*why))? })
     }
 }
 
@@ -101,7 +101,7 @@ mod tests {
         let stale = Stale { id: 7, conditional: true, note, wanted };
         let tasks = [Task::Fetch, Task::Invalidate, Task::Validate(Box::new(stale))];
         for task in tasks {
-            let memo = Memo { task, key: "example.com/".into(), claimed: "k".into(), why: "stale" };
+            let memo = Memo { task, key: "example.com/".into(), locked: "k".into(), why: "stale" };
             let bytes = memo.write();
             assert_eq!(Memo::read(&bytes).as_ref(), Some(&memo));
             for cut in 0..bytes.len() {

@@ -2,7 +2,7 @@
 
 use plugin_sdk::{
     Decision, Error, Item, Reply, Request, Selection,
-    cache::{self, CacheError, Stored, Turn},
+    cache::{self, CacheError, LockResult, Stored},
 };
 
 use crate::{
@@ -98,7 +98,7 @@ pub(crate) fn handle(plugin: &Cached, request: &Request) -> Result<Decision, Err
         // OPTIONS and TRACE are safe (RFC 9110 §9.2.1): they change nothing.
         // What is too long for a key was never kept.
         if !matches!(method, "OPTIONS" | "TRACE") && key.len() <= LONGEST_KEY {
-            remember(request, &Memo { task: Task::Invalidate, key, claimed: String::new(), why: "method" })?;
+            remember(request, &Memo { task: Task::Invalidate, key, locked: String::new(), why: "method" })?;
         }
         return Ok(Decision::Next);
     }
@@ -157,10 +157,10 @@ impl Question<'_> {
             for name in ["range", "if-range", "if-none-match", "if-modified-since"] {
                 self.request.remove_header(name)?;
             }
-            let claimed = self.key.clone();
+            let locked = self.key.clone();
             return match chosen {
-                Some(chosen) => self.validate(chosen, "stale", claimed),
-                None => self.fetch(missing, claimed),
+                Some(chosen) => self.validate(chosen, "stale", locked),
+                None => self.fetch(missing, locked),
             };
         }
         let Some(chosen) = chosen else {
@@ -172,8 +172,8 @@ impl Question<'_> {
                 return self.fetch(missing, String::new());
             }
             let place = first.map_or_else(|| self.key.clone(), |first| self.place_beside(&first.vary));
-            let claimed = self.claim(plugin, place)?;
-            return self.fetch(missing, claimed);
+            let Some(locked) = self.lock(plugin, place)? else { return Ok(Decision::AwaitLock) };
+            return self.fetch(missing, locked);
         };
         match self.usable(&chosen) {
             Use::Give => self.give(plugin, &chosen, "hit"),
@@ -189,8 +189,8 @@ impl Question<'_> {
             Use::Validate(why) if self.is_head || self.wanted.range.is_some() => self.fetch(why, String::new()),
             Use::Validate("request") => self.validate(chosen, "request", String::new()),
             Use::Validate(why) => {
-                let claimed = self.claim(plugin, self.key.clone())?;
-                self.validate(chosen, why, claimed)
+                let Some(locked) = self.lock(plugin, self.key.clone())? else { return Ok(Decision::AwaitLock) };
+                self.validate(chosen, why, locked)
             }
         }
     }
@@ -235,14 +235,16 @@ impl Question<'_> {
         Ok(reply.into())
     }
 
-    /// Waits for whoever fetches the same already; the place where others wait for this one, if they do.
-    fn claim(&self, plugin: &Cached, place: String) -> Result<String, Error> {
+    /// Locks a key, so that other exchanges wait for this one. Returns the key if it was locked, an empty one if there is nothing
+    /// to lock, and none if another exchange has the lock.
+    fn lock(&self, plugin: &Cached, key: String) -> Result<Option<String>, Error> {
         if plugin.settings.lock_timeout.is_zero() {
-            return Ok(String::new());
+            return Ok(Some(String::new()));
         }
-        match plugin.bucket.claim(self.request, &place, plugin.settings.lock_timeout) {
-            Ok(Turn::Mine) => Ok(place),
-            Ok(Turn::Nobodys) | Err(CacheError::TooLarge) => Ok(String::new()),
+        match plugin.bucket.lock(self.request, &key, plugin.settings.lock_timeout) {
+            Ok(LockResult::Acquired) => Ok(Some(key)),
+            Ok(LockResult::Free) | Err(CacheError::TooLarge) => Ok(Some(String::new())),
+            Ok(LockResult::Held) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -253,23 +255,23 @@ impl Question<'_> {
         format!("{}\n{}", self.key, String::from_utf8_lossy(&values))
     }
 
-    fn fetch(self, why: &'static str, claimed: String) -> Result<Decision, Error> {
+    fn fetch(self, why: &'static str, locked: String) -> Result<Decision, Error> {
         self.remove_what_is_not_in_the_key()?;
         // A HEAD's answer is no GET's.
         if !self.is_head {
-            remember(self.request, &Memo { task: Task::Fetch, key: self.key, claimed, why })?;
+            remember(self.request, &Memo { task: Task::Fetch, key: self.key, locked, why })?;
         }
         Ok(Decision::Next)
     }
 
     /// Asks the upstream whether it is still the same (RFC 9111 §4.3).
-    fn validate(self, chosen: Chosen, why: &'static str, claimed: String) -> Result<Decision, Error> {
+    fn validate(self, chosen: Chosen, why: &'static str, locked: String) -> Result<Decision, Error> {
         self.remove_what_is_not_in_the_key()?;
         let Chosen { stored, note, .. } = chosen;
         let conditional = note.can_be_validated();
         let (etag, last_modified) = (note.etag.clone(), note.last_modified_text.clone());
         let task = Task::Validate(Box::new(Stale { id: stored.id, conditional, note, wanted: self.wanted }));
-        let remembered = remember(self.request, &Memo { task, key: self.key, claimed, why })?;
+        let remembered = remember(self.request, &Memo { task, key: self.key, locked, why })?;
         if conditional && remembered {
             // What the client has is compared with what comes of it.
             set_or_remove(self.request, "if-none-match", &etag)?;

@@ -19,8 +19,8 @@ use crate::{
 };
 
 /// For how long no request waits for what is not stored: because of what the upstream says, and because it failed.
-const WAIVED: Duration = Duration::from_secs(10);
-const WAIVED_FAILURE: Duration = Duration::from_secs(1);
+const RELEASED: Duration = Duration::from_secs(10);
+const RELEASED_FAILURE: Duration = Duration::from_secs(1);
 
 /// What the selection reads, in this order.
 pub(crate) fn selection(settings: &Settings) -> Selection {
@@ -129,8 +129,8 @@ impl<'a> News<'a> {
         let defaults = &self.plugin.settings.defaults;
         let judged = judge(&self.head, self.now, defaults, |name| self.request.header_values(name));
         let why = match judged {
-            Ok((note, without)) => {
-                let entry = self.entry(&note, without);
+            Ok((note, excluded)) => {
+                let entry = self.entry(&note, excluded);
                 match self.plugin.bucket.keep(self.request, self.response, &memo.key, entry) {
                     Ok(()) => return Ok(Ok(())),
                     // The gateway does not know for whom: a later plugin has identified the client, or one was skipped, or the
@@ -143,23 +143,23 @@ impl<'a> News<'a> {
             }
             Err(why) => why,
         };
-        if !memo.claimed.is_empty() {
-            let time = if self.head.status >= 500 { WAIVED_FAILURE } else { WAIVED };
-            self.plugin.bucket.waive(self.request, &memo.claimed, time)?;
+        if !memo.locked.is_empty() {
+            let time = if self.head.status >= 500 { RELEASED_FAILURE } else { RELEASED };
+            self.plugin.bucket.release(self.request, &memo.locked, time)?;
         }
         Ok(Err(why))
     }
 
-    fn entry(&self, note: &Note, mut without: Vec<String>) -> Entry {
+    fn entry(&self, note: &Note, mut exclude_headers: Vec<String>) -> Entry {
         // It is said anew each time.
-        without.extend(["age", "cache-status", "x-request-id"].map(str::to_owned));
+        exclude_headers.extend(["age", "cache-status", "x-request-id"].map(str::to_owned));
         Entry {
             note: note.write(),
             secondary: note.vary.as_bytes().to_vec(),
             keep: worth(note, self.plugin.settings.keep_stale),
             tags: self.tags.clone(),
-            without,
-            most_bytes: self.plugin.settings.max_body_bytes,
+            exclude_headers,
+            max_bytes: self.plugin.settings.max_body_bytes,
             shared: self.plugin.settings.shared,
         }
     }
@@ -210,8 +210,8 @@ impl<'a> News<'a> {
         let News { head, tags, .. } = Self::of(plugin, request, response);
         let head = Head { date: self.head.date.clone(), age: self.head.age.clone(), ..head };
         match judge(&head, self.now, &plugin.settings.defaults, |name| request.header_values(name)) {
-            Ok((note, without)) => {
-                cache::freshen(request, response, id, Entry { tags, ..self.entry(&note, without) })?;
+            Ok((note, excluded)) => {
+                cache::freshen(request, response, id, Entry { tags, ..self.entry(&note, excluded) })?;
                 self.present(stale, &note, "revalidated", None)
             }
             // It is this client's alone now.

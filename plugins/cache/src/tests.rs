@@ -1,6 +1,6 @@
 //! The plugin as the gateway calls it.
 
-use std::time::Duration;
+use std::{cell::Cell, rc::Rc, time::Duration};
 
 use plugin_sdk::testkit::{TestExchange, TestHost, TestPlugin, TestRequest, TestResponse};
 use serde_json::{Value, json};
@@ -61,14 +61,41 @@ fn a_response_is_given_until_it_is_stale_and_then_asked_about() {
     assert_eq!(asked.header("if-none-match"), Some("\"v1\""));
 }
 
+/// Counts how often an exchange waits for a lock. When it does so for the first time, the response of this one arrives.
+fn count_waits(bench: &Bench, mut first: TestExchange) -> Rc<Cell<u32>> {
+    let waits = Rc::new(Cell::new(0));
+    let (counted, mut other) = (Rc::clone(&waits), bench.host.plugin::<Cached>(json!({})).unwrap());
+    bench.host.while_waiting(move || {
+        counted.set(counted.get() + 1);
+        if counted.get() == 1 {
+            other.response(&mut first, ok("max-age=60"));
+        }
+    });
+    waits
+}
+
 #[test]
-fn who_comes_while_it_is_fetched_is_told_to_wait() {
+fn a_request_waits_for_the_one_that_fetches_the_same_response() {
     let mut bench = Bench::new(json!({}));
+    let first = bench.ask(get());
+    assert!(first.reply().is_none());
+    let waits = count_waits(&bench, first);
+    assert_eq!(bench.ask(get()).reply().unwrap().header("cache-status").unwrap(), "gateway; hit; ttl=60");
+    assert_eq!(waits.get(), 1);
+
+    let other = || TestRequest::get("/b");
+    assert!(bench.ask(other()).reply().is_none());
+    assert!(bench.ask(other()).reply().is_none(), "it has waited long enough");
+    assert_eq!(waits.get(), 2);
+}
+
+#[test]
+fn without_a_lock_timeout_no_request_waits() {
+    let mut bench = Bench::new(json!({ "lock-timeout": "0s" }));
+    let first = bench.ask(get());
+    let waits = count_waits(&bench, first);
     assert!(bench.ask(get()).reply().is_none());
-    assert!(bench.plugin.try_request(get()).is_err());
-    let mut alone = Bench::new(json!({ "lock-timeout": "0s" }));
-    assert!(alone.ask(get()).reply().is_none());
-    assert!(alone.plugin.try_request(get()).is_ok());
+    assert_eq!(waits.get(), 0);
 }
 
 #[test]

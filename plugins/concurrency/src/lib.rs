@@ -157,13 +157,10 @@ impl Plugin for Concurrency {
 impl RequestFilter for Concurrency {
     fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
         let Some(key) = self.key(request) else { return Ok(Decision::Next) };
+        // First, because the client may disconnect while the increment waits for the store. It will have been counted by then.
+        request.set_attribute(&self.held, &key)?;
         let under_way = match self.bucket.increment(&key, 1, Some(FORGOTTEN)) {
             Ok(count) => count,
-            Err(StoreError::Later) => {
-                // The client may leave before the answer is there. It will have been counted by then.
-                request.set_attribute(&self.held, &key)?;
-                return Err(StoreError::Later.into());
-            }
             Err(error) => {
                 self.release(request)?;
                 // The limit protects; without it the service still works.
@@ -174,13 +171,8 @@ impl RequestFilter for Concurrency {
         };
         if under_way > self.limit {
             self.release(request)?;
-            self.take_back(&key)?;
+            self.take_back(&key);
             return Ok(self.refuse(request).into());
-        }
-        if let Err(error) = request.set_attribute(&self.held, &key) {
-            // Nobody would take it back.
-            self.take_back(&key)?;
-            return Err(error.into());
         }
         Ok(Decision::Next)
     }
@@ -189,8 +181,7 @@ impl RequestFilter for Concurrency {
 impl Observer for Concurrency {
     fn on_complete(&mut self, request: &Request, _: Option<&Response>, _: &Outcome) {
         if let Some(key) = request.attribute(&self.held).filter(|key| !key.is_empty()) {
-            // Where the store's answer is still on its way, it is done all the same.
-            let _ = self.take_back(&key);
+            self.take_back(&key);
         }
     }
 }
@@ -198,21 +189,17 @@ impl Observer for Concurrency {
 export_plugin!(Concurrency: request, observe);
 
 impl Concurrency {
-    /// Fails only where the phase has to be called again.
-    fn take_back(&self, key: &str) -> Result<(), StoreError> {
-        let result = self.bucket.increment(key, -1, Some(FORGOTTEN));
-        // What was forgotten meanwhile must not be owed: nobody gets more than the limit for it.
-        let result = match result {
-            Ok(count) if count < 0 => self.bucket.increment(key, 1, Some(FORGOTTEN)),
-            other => other,
-        };
-        if result == Err(StoreError::Later) { Err(StoreError::Later) } else { Ok(()) }
+    /// Decrements the count. A store that fails forgets it after a while.
+    fn take_back(&self, key: &str) {
+        // What was forgotten meanwhile must not be owed: no client gets more than the limit for it.
+        if self.bucket.increment(key, -1, Some(FORGOTTEN)).is_ok_and(|count| count < 0) {
+            let _ = self.bucket.increment(key, 1, Some(FORGOTTEN));
+        }
     }
 
-    /// The end has nothing to take back.
+    /// The completion phase has nothing to take back.
     fn release(&self, request: &Request) -> Result<(), EditError> {
-        // An attribute cannot be removed.
-        if request.attribute(&self.held).is_some() { request.set_attribute(&self.held, "") } else { Ok(()) }
+        request.set_attribute(&self.held, "")
     }
 
     /// Whom the request counts for; nobody, if it is not counted.

@@ -59,7 +59,7 @@ impl Plugin for ExtAuth {
                 format!("the bucket `{name}` is not granted; add it to the plugin's `grants: {{ store: [{name}] }}`");
             problems.add("/bucket", cure);
         }
-        // Tells whether there is a grant, and fetches nothing while a plugin is configured; a call would be made.
+        // In `configure` no document is fetched: this only checks the grant.
         if let Err(DocumentError::Denied(_)) = documents::get(&Source::new(&config.upstream, "/"), 0, false) {
             let name = &config.upstream;
             let cure = format!("needs an upstream `{name}`, and `grants: {{ upstreams: [{name}] }}` for the plugin");
@@ -76,8 +76,7 @@ impl Plugin for ExtAuth {
 impl RequestFilter for ExtAuth {
     fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
         let key = (!self.config.cache_ttl.0.is_zero()).then(|| self.key(request));
-        let known = key.as_ref().map_or(Ok(None), |key| self.known(key))?;
-        if let Some(consent) = known {
+        if let Some(consent) = key.as_ref().and_then(|key| self.known(key)) {
             self.count(request, "cached");
             return self.admit(&consent, request);
         }
@@ -85,7 +84,7 @@ impl RequestFilter for ExtAuth {
             Ok(AuthorizerResponse::Consent(consent)) => {
                 self.count(request, "allowed");
                 if let (Some(key), Ok(text)) = (&key, plugin_sdk::serde_json::to_vec(&consent)) {
-                    // What cannot be kept is asked again, and nobody waits for it to be kept.
+                    // What cannot be kept is asked again.
                     let _ = self.bucket.set(key, &text, Some(self.config.cache_ttl.0));
                 }
                 self.admit(&consent, request)
@@ -204,13 +203,10 @@ impl ExtAuth {
         }
     }
 
-    /// Fails only where the phase has to be called again.
-    fn known(&self, key: &str) -> Result<Option<Consent>, StoreError> {
-        match self.bucket.get(key) {
-            Ok(text) => Ok(text.and_then(|text| plugin_sdk::serde_json::from_slice(&text).ok())),
-            Err(StoreError::Later) => Err(StoreError::Later),
-            Err(_) => Ok(None),
-        }
+    /// A cached consent. If the store fails, the service is asked.
+    fn known(&self, key: &str) -> Option<Consent> {
+        let text = self.bucket.get(key).ok()??;
+        plugin_sdk::serde_json::from_slice(&text).ok()
     }
 
     /// All that the service is told, as a digest: credentials are among it. Each part with its length, so that no two

@@ -17,17 +17,26 @@ mod status;
 mod tests;
 
 use plugin_sdk::{
-    Decision, Error, Item, Phases, Plugin, Pointer, Problem, Problems, Request, RequestFilter, Selection,
-    export_plugin, files, json,
-    streams::{self, StreamError},
+    Body, BodyError, Decision, Error, Item, Phases, Plugin, Pointer, Problem, Problems, Request, RequestBodyFilter,
+    RequestFilter, Selection, export_plugin, files, json,
 };
 use prost_reflect::{DescriptorPool, SerializeOptions, ServiceDescriptor};
 
 use config::{Config, Defaults, Enums, FieldNames, Unknown};
 use routes::{MatchedMethod, Routes};
+use rule::Binding;
 
 /// The number of the binding by which a request was called, for the response phase.
 const BINDING: &str = "grpc-json.binding";
+
+/// Places of the values that are read of a request.
+const METHOD: usize = 0;
+const PATH: usize = 1;
+const QUERY: usize = 2;
+const KIND: usize = 3;
+const ENCODING: usize = 4;
+const TIMEOUT: usize = 5;
+const COMPRESSIONS: usize = 6;
 
 /// The plugin.
 struct GrpcJson {
@@ -137,39 +146,77 @@ fn add(service: &ServiceDescriptor, auto_mapping: bool, routes: &mut Routes, pro
     }
 }
 
+/// Why a request is not translated.
+enum Untranslated {
+    /// The client speaks gRPC.
+    Grpc,
+    /// It is no call: a status, and words for the client.
+    Refused(u16, &'static str),
+}
+
+impl GrpcJson {
+    /// The number of the binding, and the binding.
+    fn matched(&self, values: &[Option<&[u8]>]) -> Result<(usize, &Binding), Untranslated> {
+        let value = |place: usize| values.get(place).copied().flatten().unwrap_or_default();
+        // A client that speaks gRPC needs no translation.
+        if value(KIND).get(..16).is_some_and(|kind| kind.eq_ignore_ascii_case(b"application/grpc")) {
+            return Err(Untranslated::Grpc);
+        }
+        let nothing = Untranslated::Refused(404, "no gRPC method is called at this path");
+        let index = match self.routes.find(text(value(METHOD)), text(value(PATH))) {
+            MatchedMethod::Binding(index) => index,
+            MatchedMethod::OtherMethod => {
+                return Err(Untranslated::Refused(405, "no gRPC method is called with this method at this path"));
+            }
+            MatchedMethod::Nothing => return Err(nothing),
+        };
+        let binding = self.routes.get(index).ok_or(nothing)?;
+        if binding.method.is_client_streaming() {
+            return Err(Untranslated::Refused(
+                501,
+                "this method takes a stream of messages, which cannot be said in JSON",
+            ));
+        }
+        Ok((index, binding))
+    }
+}
+
+fn refuse(request: &Request, status: u16, detail: &str) -> Result<Decision, Error> {
+    Ok(Problem::new(status).detail(detail).member("request-id", request.id()).into())
+}
+
 impl RequestFilter for GrpcJson {
     fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
         let values = self.request.read(request, None);
-        let mut values = values.iter();
-        let mut next = || values.next().flatten().unwrap_or_default();
-        let (method, path, query) = (text(next()), text(next()), text(next()));
-        let (kind, encoding, timeout, compressions) = (next(), next(), next(), next());
-        // A client that speaks gRPC needs no translation.
-        if kind.get(..16).is_some_and(|kind| kind.eq_ignore_ascii_case(b"application/grpc")) {
-            return Ok(Decision::Next);
+        let values: Vec<_> = values.iter().collect();
+        match self.matched(&values) {
+            Ok(_) => Ok(Decision::ReadBody),
+            Err(Untranslated::Grpc) => Ok(Decision::Next),
+            Err(Untranslated::Refused(status, detail)) => refuse(request, status, detail),
         }
-        let refuse = |status, detail: &str| {
-            let problem = Problem::new(status).detail(detail).member("request-id", request.id());
-            Ok(Decision::from(problem))
+    }
+}
+
+impl RequestBodyFilter for GrpcJson {
+    fn on_request_body(&mut self, request: &Request, body: Result<Body, BodyError>) -> Result<Decision, Error> {
+        let values = self.request.read(request, None);
+        let values: Vec<_> = values.iter().collect();
+        let value = |place: usize| values.get(place).copied().flatten().unwrap_or_default();
+        let (index, binding) = match self.matched(&values) {
+            Ok(matched) => matched,
+            Err(Untranslated::Grpc) => return Ok(Decision::Next),
+            Err(Untranslated::Refused(status, detail)) => return refuse(request, status, detail),
         };
-        let index = match self.routes.find(method, path) {
-            MatchedMethod::Binding(index) => index,
-            MatchedMethod::OtherMethod => return refuse(405, "no gRPC method is called with this method at this path"),
-            MatchedMethod::Nothing => return refuse(404, "no gRPC method is called at this path"),
-        };
-        let Some(binding) = self.routes.get(index) else { return refuse(404, "no gRPC method is called at this path") };
-        if binding.method.is_client_streaming() {
-            return refuse(501, "this method takes a stream of messages, which cannot be said in JSON");
-        }
-        let content = match streams::read_request(request) {
-            Ok(content) => content,
-            Err(StreamError::TooLarge(_)) => return refuse(413, "the body is too large"),
+        let body = match body {
+            Ok(body) => body.bytes,
+            Err(BodyError::TooLarge(_)) => return refuse(request, 413, "the body is too large"),
             Err(error) => return Err(error.into()),
         };
-        if !content.body.is_empty() && !request::takes_raw(binding) && !json::is_plain(kind, encoding) {
-            return refuse(415, "the body has to be JSON, and not compressed");
+        let (method, path, query, kind) = (text(value(METHOD)), text(value(PATH)), text(value(QUERY)), value(KIND));
+        if !body.is_empty() && !request::takes_raw(binding) && !json::is_plain(kind, value(ENCODING)) {
+            return refuse(request, 415, "the body has to be JSON, and not compressed");
         }
-        let message = match request::message(binding, path, query, (text(kind), &content.body), &self.unknown) {
+        let message = match request::message(binding, path, query, (text(kind), &body), &self.unknown) {
             Ok(message) => message,
             Err(refusal) => {
                 let mut problem = Problem::new(400).detail(&refusal.detail).member("request-id", request.id());
@@ -182,11 +229,13 @@ impl RequestFilter for GrpcJson {
                 return Ok(problem.into());
             }
         };
-        let Some(frame) = frames::framed(&message) else { return refuse(413, "the message is too large") };
+        let Some(frame) = frames::framed(&message) else {
+            return refuse(request, 413, "the message is too large");
+        };
         // A number may have more bytes than its text.
-        match streams::replace_request(request, &frame) {
+        match request.replace_body(frame) {
             Ok(()) => {}
-            Err(StreamError::TooLarge(_)) => return refuse(413, "the message is too large"),
+            Err(BodyError::TooLarge(_)) => return refuse(request, 413, "the message is too large"),
             Err(error) => return Err(error.into()),
         }
         let name = format!("{}/{}", binding.method.parent_service().full_name(), binding.method.name());
@@ -197,17 +246,17 @@ impl RequestFilter for GrpcJson {
         }
         request.set_path_with_query(&format!("/{name}"))?;
         request.set_header("content-type", "application/grpc")?;
-        if !compressions.is_empty() {
+        if !value(COMPRESSIONS).is_empty() {
             request.remove_header("grpc-accept-encoding")?;
         }
-        if let Some(deadline) = self.deadline.as_ref().filter(|_| timeout.is_empty()) {
+        if let Some(deadline) = self.deadline.as_ref().filter(|_| value(TIMEOUT).is_empty()) {
             request.set_header("grpc-timeout", deadline)?;
         }
         Ok(Decision::Next)
     }
 }
 
-export_plugin!(GrpcJson: request, response, stream, catalogue);
+export_plugin!(GrpcJson: request, request_body, response, response_body, response_stream, catalogue);
 
 /// Paths and methods are ASCII.
 fn text(bytes: &[u8]) -> &str {

@@ -1,8 +1,9 @@
 //! From what a call brought to an HTTP response.
 
 use plugin_sdk::{
-    Error, Item, Reply, Request, Response, ResponseFilter, Selection,
-    streams::{self, Content, Fields, Part, Passage, ResponseStream, StreamError},
+    Body, BodyError, Error, Item, Reply, Request, Response, ResponseBodyFilter, ResponseDecision, ResponseFilter,
+    ResponseStream, Selection,
+    body::{Chunk, ChunkResult, Fields},
 };
 use prost_reflect::{DynamicMessage, FieldDescriptor, ReflectMessage, Value};
 
@@ -39,81 +40,117 @@ enum Form {
     Events,
 }
 
-impl ResponseFilter for GrpcJson {
-    fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
+/// A response of the service, by its head.
+struct Called<'a> {
+    index: usize,
+    binding: &'a Binding,
+    /// What is gRPC's in the head.
+    own: Vec<Option<Vec<u8>>>,
+    /// Without messages the head has it all.
+    only: Option<Status>,
+    wants_events: bool,
+}
+
+impl GrpcJson {
+    /// None if the response is not the service's: that of the gateway or of a plugin.
+    fn called(&self, request: &Request, response: &Response) -> Result<Option<Called<'_>>, Error> {
         let values = self.response.read(request, Some(response));
         let values: Vec<_> = values.iter().collect();
-        let [Some(index), accept, Some(kind), own @ ..] = &values[..] else { return Ok(()) };
-        // An answer of the gateway's or of a plugin's is none of the service's.
+        let [Some(index), accept, Some(kind), own @ ..] = &values[..] else { return Ok(None) };
+        let [code, message, details, ..] = own else { return Ok(None) };
         if !kind.starts_with(b"application/grpc") {
-            return Ok(());
+            return Ok(None);
         }
         let index: usize = std::str::from_utf8(index).ok().and_then(|index| index.parse().ok()).unwrap_or(usize::MAX);
         let binding = self.routes.get(index).ok_or_else(|| Error::new("another configuration made the request"))?;
-        let [code, message, details, ..] = own else { return Ok(()) };
-        // Without messages the head has it all.
         let only = Status::of(*code, *message, *details);
-        if only.is_none() && binding.method.is_server_streaming() {
-            let form = if accept.is_some_and(wants_events) { Form::Events } else { Form::Lines };
-            clear(response, own)?;
-            response.set_header("content-type", form.content_type())?;
-            let index = u32::try_from(index).unwrap_or(u32::MAX).to_le_bytes();
-            return Ok(streams::follow_response(response, &[&index[..], &[form as u8]].concat())?);
-        }
-        let (status, body, trailers) = match only {
-            Some(status) => (status, Vec::new(), Vec::new()),
-            None => match streams::read_response(response) {
-                Ok(Content { body, trailers }) => {
-                    let status = Status::of_fields(&trailers);
-                    (
-                        status.unwrap_or_else(|| Status::internal("the service did not say how the call ended")),
-                        body,
-                        trailers,
-                    )
-                }
-                Err(StreamError::TooLarge(limit)) => {
-                    (Status::internal(&format!("the answer is over {limit} bytes")), Vec::new(), Vec::new())
-                }
-                Err(error) => return Err(error.into()),
-            },
-        };
-        clear(response, own)?;
-        let answered = if status.code == 0 { self.answer(binding, &body) } else { Err(status) };
+        let own = own.iter().map(|value| value.map(<[u8]>::to_vec)).collect();
+        Ok(Some(Called { index, binding, own, only, wants_events: accept.is_some_and(wants_events) }))
+    }
+
+    /// Writes the response that the client gets.
+    fn respond(
+        &self,
+        (request, response): (&Request, &Response),
+        called: &Called<'_>,
+        status: Status,
+        Body { bytes, trailers }: &Body,
+    ) -> Result<ResponseDecision, Error> {
+        clear(response, &called.own)?;
+        let answered = if status.code == 0 { self.answer(called.binding, bytes) } else { Err(status) };
         match answered {
             Ok((content_type, body)) => {
                 response.set_header("content-type", content_type)?;
-                set_body(response, body)?;
-                metadata(response, &trailers)?;
+                response.replace_body(body)?;
             }
             Err(status) => {
                 response.set_status(status.http())?;
                 let problem = Reply::from(status.problem(&self.pool, &self.json).member("request-id", request.id()));
                 response.set_header("content-type", "application/problem+json")?;
-                set_body(response, problem.body)?;
-                metadata(response, &trailers)?;
+                response.replace_body(problem.body)?;
             }
         }
-        Ok(())
+        metadata(response, trailers);
+        Ok(ResponseDecision::Next)
+    }
+}
+
+impl ResponseFilter for GrpcJson {
+    fn on_response(&mut self, request: &Request, response: &Response) -> Result<ResponseDecision, Error> {
+        let Some(mut called) = self.called(request, response)? else { return Ok(ResponseDecision::Next) };
+        if let Some(status) = called.only.take() {
+            return self.respond((request, response), &called, status, &Body::default());
+        }
+        if !called.binding.method.is_server_streaming() {
+            return Ok(ResponseDecision::ReadBody);
+        }
+        let form = if called.wants_events { Form::Events } else { Form::Lines };
+        clear(response, &called.own)?;
+        response.set_header("content-type", form.content_type())?;
+        let index = u32::try_from(called.index).unwrap_or(u32::MAX).to_le_bytes();
+        Ok(ResponseDecision::StreamBody([&index[..], &[form as u8]].concat()))
+    }
+}
+
+impl ResponseBodyFilter for GrpcJson {
+    fn on_response_body(
+        &mut self,
+        request: &Request,
+        response: &Response,
+        body: Result<Body, BodyError>,
+    ) -> Result<ResponseDecision, Error> {
+        let Some(called) = self.called(request, response)? else { return Ok(ResponseDecision::Next) };
+        let (status, body) = match body {
+            Ok(body) => {
+                let status = Status::of_fields(&body.trailers);
+                (status.unwrap_or_else(|| Status::internal("the service did not say how the call ended")), body)
+            }
+            Err(BodyError::TooLarge(limit)) => {
+                (Status::internal(&format!("the answer is over {limit} bytes")), Body::default())
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.respond((request, response), &called, status, &body)
     }
 }
 
 impl ResponseStream for GrpcJson {
-    fn on_part(&mut self, part: Part) -> Result<Passage, Error> {
-        let Part { memo, bytes, end } = part;
-        let (index, form) = memo.split_first_chunk::<4>().ok_or_else(|| Error::new("its memo is lost"))?;
+    fn on_response_chunk(&mut self, chunk: Chunk) -> Result<ChunkResult, Error> {
+        let Chunk { state, bytes, end } = chunk;
+        let (index, form) = state.split_first_chunk::<4>().ok_or_else(|| Error::new("its state is lost"))?;
         let binding = self.routes.get(u32::from_le_bytes(*index) as usize);
         let binding = binding.ok_or_else(|| Error::new("another configuration made the request"))?;
         let form = if form == [Form::Events as u8] { Form::Events } else { Form::Lines };
-        let mut passage = Passage { wants: PREFIX, ..Passage::default() };
+        let mut result = ChunkResult { min_bytes: PREFIX, ..ChunkResult::default() };
         loop {
-            match frames::first(&bytes[passage.taken..]) {
+            match frames::first(&bytes[result.consumed..]) {
                 Frame::Message(message) => {
                     let decoded = self.json(binding, message).map_err(|status| Error::new(status.message))?;
-                    form.write(&decoded, None, &mut passage.output);
-                    passage.taken += PREFIX + message.len();
+                    form.write(&decoded, None, &mut result.output);
+                    result.consumed += PREFIX + message.len();
                 }
                 Frame::Wants(bytes) => {
-                    passage.wants = bytes;
+                    result.min_bytes = bytes;
                     break;
                 }
                 Frame::Compressed => {
@@ -121,18 +158,18 @@ impl ResponseStream for GrpcJson {
                 }
             }
         }
-        let Some(trailers) = end else { return Ok(passage) };
-        if passage.taken < bytes.len() {
+        let Some(trailers) = end else { return Ok(result) };
+        if result.consumed < bytes.len() {
             return Err(Error::new("the service broke off within a message"));
         }
         let status = Status::of_fields(&trailers);
         let status = status.unwrap_or_else(|| Status::internal("the service did not say how the call ended"));
         if status.code != 0 {
             let problem = Reply::from(status.problem(&self.pool, &self.json));
-            form.write(&problem.body, Some("error"), &mut passage.output);
+            form.write(&problem.body, Some("error"), &mut result.output);
         }
-        passage.trailers = trailers;
-        Ok(passage)
+        result.trailers = trailers;
+        Ok(result)
     }
 }
 
@@ -203,24 +240,19 @@ fn http_body(binding: &Binding, message: &[u8]) -> Result<(String, Vec<u8>), Sta
 }
 
 /// Removes what is gRPC's, of which these values are there.
-fn clear(response: &Response, own: &[Option<&[u8]>]) -> Result<(), Error> {
+fn clear(response: &Response, own: &[Option<Vec<u8>>]) -> Result<(), Error> {
     for (name, _) in OF_GRPC.iter().zip(own).filter(|(_, value)| value.is_some()) {
         response.remove_header(name)?;
     }
     Ok(())
 }
 
-fn set_body(response: &Response, body: Vec<u8>) -> Result<(), Error> {
-    Ok(streams::replace_response(response, &Content { body, trailers: Vec::new() })?)
-}
-
 /// What a service says behind its answer goes into the head: there is no other place for it in JSON over HTTP.
-fn metadata(response: &Response, trailers: &Fields) -> Result<(), Error> {
+fn metadata(response: &Response, trailers: &Fields) {
     for (name, value) in trailers.iter().filter(|(name, _)| !OF_GRPC.contains(&&**name)) {
         // What may not be there is left out.
         let _ = response.append_header(name, value);
     }
-    Ok(())
 }
 
 /// Whether a client wants server-sent events.

@@ -7,9 +7,10 @@ mod tests;
 
 use base64ct::{Base64, Encoding};
 use plugin_sdk::{
-    Decision, Error, Item, NoConfig, Phases, Plugin, Problem, Problems, Request, RequestFilter, Response,
-    ResponseFilter, Selection, export_plugin,
-    streams::{self, Fields, Part, Passage, ResponseStream, StreamError},
+    Body, BodyError, Decision, Error, Item, NoConfig, Phases, Plugin, Problem, Problems, Request, RequestBodyFilter,
+    RequestFilter, Response, ResponseDecision, ResponseFilter, ResponseStream, Selection,
+    body::{Chunk, ChunkResult, Fields},
+    export_plugin,
 };
 
 const BINARY: &str = "application/grpc-web";
@@ -54,37 +55,38 @@ fn codec<'a>(content_type: &'a [u8], kind: &str) -> Option<&'a str> {
     (own.eq_ignore_ascii_case(kind.as_bytes()) && (rest.is_empty() || rest.starts_with('+'))).then_some(rest)
 }
 
-impl RequestFilter for GrpcWeb {
-    fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
+/// What a gRPC-Web request says about itself.
+struct Call {
+    /// Its body is base64.
+    text: bool,
+    /// The content type of the request that the service gets.
+    content_type: String,
+    /// The content type of the response that the client gets.
+    answer: String,
+}
+
+impl GrpcWeb {
+    /// None if the request is not gRPC-Web.
+    fn call(&self, request: &Request) -> Option<Call> {
         let values = self.request.read(request, None);
         let mut values = values.iter();
         let kind = values.next().flatten().unwrap_or_default();
         let accept = values.next().flatten().unwrap_or_default();
-        let (text, codec) = match (codec(kind, TEXT), codec(kind, BINARY)) {
-            (Some(codec), _) => (true, codec),
-            (None, Some(codec)) => (false, codec),
-            (None, None) => return Ok(Decision::Next),
+        let (text, codec) = match codec(kind, TEXT) {
+            Some(codec) => (true, codec),
+            None => (false, codec(kind, BINARY)?),
         };
-        if text {
-            let refuse = |status, detail: &str| {
-                let problem = Problem::new(status).detail(detail).member("request-id", request.id());
-                Ok(Decision::from(problem))
-            };
-            let content = match streams::read_request(request) {
-                Ok(content) => content,
-                Err(StreamError::TooLarge(_)) => return refuse(413, "the body is too large"),
-                Err(error) => return Err(error.into()),
-            };
-            let Some(body) = decoded(&content.body) else {
-                return refuse(400, "the body is not base64, though its content type says so");
-            };
-            streams::replace_request(request, &body)?;
-        }
         // Who asks for text gets text, also for a binary request.
         let wants_text = accept.split(|byte| *byte == b',').any(|range| self::codec(range, TEXT).is_some());
         let answer = if text || wants_text { TEXT } else { BINARY };
-        request.set_attribute(ANSWER, &format!("{answer}{codec}"))?;
-        request.set_header("content-type", format!("application/grpc{codec}"))?;
+        Some(Call { text, content_type: format!("application/grpc{codec}"), answer: format!("{answer}{codec}") })
+    }
+}
+
+impl Call {
+    fn forward(&self, request: &Request) -> Result<Decision, Error> {
+        request.set_attribute(ANSWER, &self.answer)?;
+        request.set_header("content-type", &self.content_type)?;
         // They were for this plugin.
         request.remove_header("accept")?;
         request.remove_header("x-grpc-web")?;
@@ -92,40 +94,69 @@ impl RequestFilter for GrpcWeb {
     }
 }
 
+impl RequestFilter for GrpcWeb {
+    fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
+        match self.call(request) {
+            None => Ok(Decision::Next),
+            Some(call) if call.text => Ok(Decision::ReadBody),
+            Some(call) => call.forward(request),
+        }
+    }
+}
+
+impl RequestBodyFilter for GrpcWeb {
+    fn on_request_body(&mut self, request: &Request, body: Result<Body, BodyError>) -> Result<Decision, Error> {
+        let refuse = |status, detail: &str| {
+            let problem = Problem::new(status).detail(detail).member("request-id", request.id());
+            Ok(Decision::from(problem))
+        };
+        let body = match body {
+            Ok(body) => body,
+            Err(BodyError::TooLarge(_)) => return refuse(413, "the body is too large"),
+            Err(error) => return Err(error.into()),
+        };
+        let Some(bytes) = decoded(&body.bytes) else {
+            return refuse(400, "the body is not base64, though its content type says so");
+        };
+        request.replace_body(Body { bytes, trailers: body.trailers })?;
+        let call = self.call(request).ok_or_else(|| Error::new("the request is not gRPC-Web any more"))?;
+        call.forward(request)
+    }
+}
+
 impl ResponseFilter for GrpcWeb {
-    fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
+    fn on_response(&mut self, request: &Request, response: &Response) -> Result<ResponseDecision, Error> {
         let values = self.response.read(request, Some(response));
         let values: Vec<_> = values.iter().collect();
-        let [Some(answer), Some(kind), status] = &values[..] else { return Ok(()) };
+        let [Some(answer), Some(kind), status] = &values[..] else { return Ok(ResponseDecision::Next) };
         // An answer of the gateway's or of a plugin's has an HTTP status, which clients understand.
         if !kind.starts_with(b"application/grpc") {
-            return Ok(());
+            return Ok(ResponseDecision::Next);
         }
         response.set_header("content-type", answer)?;
         // Without messages the head has it all.
-        if status.is_none() {
-            let text = answer.starts_with(TEXT.as_bytes());
-            streams::follow_response(response, &[u8::from(text)])?;
+        if status.is_some() {
+            return Ok(ResponseDecision::Next);
         }
-        Ok(())
+        Ok(ResponseDecision::StreamBody(vec![u8::from(answer.starts_with(TEXT.as_bytes()))]))
     }
 }
 
 impl ResponseStream for GrpcWeb {
-    fn on_part(&mut self, part: Part) -> Result<Passage, Error> {
-        let Part { memo, bytes, end } = part;
-        let taken = bytes.len();
+    fn on_response_chunk(&mut self, chunk: Chunk) -> Result<ChunkResult, Error> {
+        let Chunk { state, bytes, end } = chunk;
+        let consumed = bytes.len();
         let mut output = bytes;
         if let Some(trailers) = end {
             output.extend(last_frame(&trailers)?);
         }
-        // Each part has its own padding: grpc/doc/PROTOCOL-WEB.md lets it be wherever something is flushed.
-        let output = if memo == [1] { Base64::encode_string(&output).into_bytes() } else { output };
-        Ok(Passage { taken, output, wants: 1, ..Passage::default() })
+        // Each chunk has its own padding: grpc/doc/PROTOCOL-WEB.md lets it be wherever something is flushed.
+        let output = if state == [1] { Base64::encode_string(&output).into_bytes() } else { output };
+        Ok(ChunkResult { consumed, output, ..ChunkResult::default() })
     }
 }
 
-export_plugin!(GrpcWeb: request, response, stream);
+export_plugin!(GrpcWeb: request, request_body, response, response_stream);
 
 /// The trailers as a frame: lines as HTTP/1.1 has them.
 fn last_frame(trailers: &Fields) -> Result<Vec<u8>, Error> {

@@ -28,26 +28,26 @@ fn to_the_service_it_is_grpc() {
         ("application/grpc-web+proto", "application/grpc+proto"),
         ("Application/gRPC-Web+proto; charset=x", "application/grpc+proto"),
     ] {
-        let exchange = plugin().request(call(kind, "frame"));
+        let exchange = plugin().request_with_body(call(kind, "frame"));
         assert_eq!((exchange.header("content-type"), exchange.body()), (Some(expected), &b"frame"[..]));
         assert_eq!(exchange.header("x-grpc-web"), None);
     }
-    let exchange = plugin().request(call("application/grpc-web-text+proto", "AAA=AAEC"));
+    let exchange = plugin().request_with_body(call("application/grpc-web-text+proto", "AAA=AAEC"));
     assert_eq!(
         (exchange.header("content-type"), exchange.body()),
         (Some("application/grpc+proto"), &[0, 0, 0, 1, 2][..])
     );
-    assert_eq!(plugin().request(call("application/grpc-web-text", "AA*=")).reply().unwrap().status, 400);
+    assert_eq!(plugin().request_with_body(call("application/grpc-web-text", "AA*=")).reply().unwrap().status, 400);
 }
 
 #[test]
 fn what_is_not_grpc_web_is_left_alone() {
     for kind in ["application/grpc", "application/json", "application/grpc-websocket"] {
         let mut plugin = plugin();
-        let mut exchange = plugin.request(call(kind, "x"));
+        let mut exchange = plugin.request_with_body(call(kind, "x"));
         assert_eq!(exchange.header("content-type"), Some(kind));
         plugin.response(&mut exchange, answer());
-        assert!(!exchange.is_followed());
+        assert!(!exchange.streams_response_body());
         assert_eq!(exchange.response_header("content-type"), Some("application/grpc"));
     }
 }
@@ -56,9 +56,9 @@ fn what_is_not_grpc_web_is_left_alone() {
 fn trailers_are_the_last_frame_of_the_body() {
     for part in [1, 4, 100] {
         let mut plugin = plugin();
-        let mut exchange = plugin.request(call("application/grpc-web+proto", ""));
+        let mut exchange = plugin.request_with_body(call("application/grpc-web+proto", ""));
         plugin.response(&mut exchange, answer());
-        plugin.pass(&mut exchange, part).unwrap();
+        plugin.stream_response(&mut exchange, part).unwrap();
         assert_eq!(exchange.response_header("content-type"), Some("application/grpc-web+proto"));
         assert_eq!(exchange.response_body(), [&b"\0\0\0\0\x02\x08\x01"[..], LAST].concat());
         assert_eq!(exchange.response_trailers(), []);
@@ -71,9 +71,9 @@ fn who_wants_text_gets_base64() {
     for request in [call("application/grpc-web-text", ""), wanting] {
         for part in [1, 4, 100] {
             let mut plugin = plugin();
-            let mut exchange = plugin.request(request.clone());
+            let mut exchange = plugin.request_with_body(request.clone());
             plugin.response(&mut exchange, answer());
-            plugin.pass(&mut exchange, part).unwrap();
+            plugin.stream_response(&mut exchange, part).unwrap();
             assert_eq!(exchange.response_header("content-type"), Some("application/grpc-web-text"));
             let body = decoded(exchange.response_body()).unwrap();
             assert_eq!(body, [&b"\0\0\0\0\x02\x08\x01"[..], LAST].concat());
@@ -84,9 +84,9 @@ fn who_wants_text_gets_base64() {
 #[test]
 fn a_failure_without_messages_stays_in_the_head() {
     let mut plugin = plugin();
-    let mut exchange = plugin.request(call("application/grpc-web", ""));
+    let mut exchange = plugin.request_with_body(call("application/grpc-web", ""));
     plugin.response(&mut exchange, answer().header("grpc-status", "5"));
-    assert!(!exchange.is_followed());
+    assert!(!exchange.streams_response_body());
     assert_eq!(exchange.response_header("content-type"), Some("application/grpc-web"));
 }
 

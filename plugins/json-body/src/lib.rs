@@ -9,8 +9,9 @@ mod pointer;
 mod tests;
 
 use plugin_sdk::{
-    BodyError, Decision, Edit, Edits as HeaderEdits, Error, Phases, Plugin, Pointer, Problem, Problems, Reply, Request,
-    RequestFilter, Response, ResponseFilter, export_plugin, metrics,
+    Body, BodyError, Decision, Edit, Edits as HeaderEdits, Error, Phases, Plugin, Pointer, Problem, Problems, Reply,
+    Request, RequestBodyFilter, RequestFilter, Response, ResponseBodyFilter, ResponseDecision, ResponseFilter,
+    export_plugin, metrics,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -107,59 +108,136 @@ impl Plugin for JsonBody {
 
 impl RequestFilter for JsonBody {
     fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
-        if !self.request.is_empty()
-            && let Err((status, detail)) = self.edit_request(request)?
+        if self.request.is_empty() {
+            return self.forward(request);
+        }
+        let content = RequestContent::of(request);
+        if content.kind == Content::Other && self.request.other_content == OtherContent::Pass {
+            return self.forward(request);
+        }
+        if content.kind != Content::Json && request.header_bytes("content-length").is_some_and(|length| length != b"0")
         {
-            let mut problem = Problem::new(status).detail(detail).member("request-id", request.id());
-            if status == 415 {
-                // RFC 9110 §15.5.16.
-                problem = problem.with_header("accept-encoding", "identity");
-            }
-            return Ok(problem.into());
+            return Ok(refuse(request, UNSUPPORTED));
         }
-        if !self.response.is_empty() {
-            self.plainly.make(request, None, [])?;
+        Ok(Decision::ReadBody)
+    }
+}
+
+impl RequestBodyFilter for JsonBody {
+    fn on_request_body(&mut self, request: &Request, body: Result<Body, BodyError>) -> Result<Decision, Error> {
+        match self.edit_request(request, body)? {
+            Ok(()) => self.forward(request),
+            Err(refusal) => Ok(refuse(request, refusal)),
         }
-        Ok(Decision::Next)
     }
 }
 
 impl ResponseFilter for JsonBody {
-    fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
-        match self.edit_response(request, response)? {
-            Ok(()) => Ok(()),
+    fn on_response(&mut self, request: &Request, response: &Response) -> Result<ResponseDecision, Error> {
+        let content = ResponseContent::of(response);
+        if content.kind == Content::Other && !content.is_part && self.response.other_content == OtherContent::Pass {
+            return Ok(ResponseDecision::Next);
+        }
+        // Not read to find out: it may be a stream without an end.
+        if let Some(why) = content.unreadable()
+            && !is_bodiless(request, response)
+        {
+            return self.withhold(request, response, why);
+        }
+        Ok(ResponseDecision::ReadBody)
+    }
+}
+
+impl ResponseBodyFilter for JsonBody {
+    fn on_response_body(
+        &mut self,
+        request: &Request,
+        response: &Response,
+        body: Result<Body, BodyError>,
+    ) -> Result<ResponseDecision, Error> {
+        match self.edit_response(request, response, body)? {
+            Ok(()) => Ok(ResponseDecision::Next),
             Err(why) => self.withhold(request, response, why),
         }
     }
 }
 
-export_plugin!(JsonBody: request, response);
+export_plugin!(JsonBody: request, request_body, response, response_body);
 
 /// Why a request does not pass: a status, and words for the client.
 type Refusal = (u16, &'static str);
 
-impl JsonBody {
-    fn edit_request(&self, request: &Request) -> Result<Result<(), Refusal>, Error> {
+const UNSUPPORTED: Refusal = (415, "the body must be JSON in UTF-8, and not compressed");
+
+fn refuse(request: &Request, (status, detail): Refusal) -> Decision {
+    let mut problem = Problem::new(status).detail(detail).member("request-id", request.id());
+    if status == 415 {
+        // RFC 9110 §15.5.16.
+        problem = problem.with_header("accept-encoding", "identity");
+    }
+    problem.into()
+}
+
+/// What the head of a request says about its body.
+struct RequestContent {
+    kind: Content,
+    /// It has a content type.
+    typed: bool,
+}
+
+impl RequestContent {
+    fn of(request: &Request) -> Self {
         let types = request.header_values("content-type");
-        let content = Content::of(&types, &request.header_values("content-encoding"));
-        if content == Content::Other && self.request.other_content == OtherContent::Pass {
-            return Ok(Ok(()));
+        let typed = types.iter().any(|value| !value.trim_ascii().is_empty());
+        Self { kind: Content::of(&types, &request.header_values("content-encoding")), typed }
+    }
+}
+
+/// What the head of a response says about its body.
+struct ResponseContent {
+    kind: Content,
+    is_part: bool,
+}
+
+impl ResponseContent {
+    fn of(response: &Response) -> Self {
+        let kind = Content::of(&response.header_values("content-type"), &response.header_values("content-encoding"));
+        Self { kind, is_part: response.status() == 206 || response.header_bytes("content-range").is_some() }
+    }
+
+    /// Why the body cannot be edited, if the head says so.
+    fn unreadable(&self) -> Option<&'static str> {
+        match self.kind {
+            _ if self.is_part => Some("it is a part"),
+            Content::Other => Some("it is not JSON"),
+            Content::Unreadable(why) => Some(why),
+            Content::Json => None,
         }
-        let unsupported = (415, "the body must be JSON in UTF-8, and not compressed");
-        if content != Content::Json && request.header_bytes("content-length").is_some_and(|length| length != b"0") {
-            return Ok(Err(unsupported));
+    }
+}
+
+impl JsonBody {
+    /// Responses are edited if the request asks for such as can be.
+    fn forward(&self, request: &Request) -> Result<Decision, Error> {
+        if !self.response.is_empty() {
+            self.plainly.make(request, None, [])?;
         }
-        let body = match request.read_body() {
+        Ok(Decision::Next)
+    }
+
+    fn edit_request(&self, request: &Request, body: Result<Body, BodyError>) -> Result<Result<(), Refusal>, Error> {
+        let body = match body {
             Ok(body) => body,
             Err(BodyError::TooLarge(_)) => return Ok(Err((413, "the body is too large"))),
             Err(error) => return Err(error.into()),
         };
-        let text = without_mark(&body);
+        let content = RequestContent::of(request);
+        let text = without_mark(&body.bytes);
         if text.is_empty() {
             return Ok(Ok(()));
         }
-        if content != Content::Json {
-            return Ok(Err(unsupported));
+        if content.kind != Content::Json {
+            return Ok(Err(UNSUPPORTED));
         }
         // RFC 9110 §14.4: a part of a document is none.
         if request.header_bytes("content-range").is_some() {
@@ -169,8 +247,7 @@ impl JsonBody {
             return Ok(Err((413, "the body has too many values")));
         }
         let Ok(mut document) = serde_json::from_slice::<Value>(text) else {
-            let typed = types.iter().any(|value| !value.trim_ascii().is_empty());
-            let why = if typed {
+            let why = if content.typed {
                 (400, "the body is not JSON, though its content type says so")
             } else {
                 (415, "the body must be JSON")
@@ -180,7 +257,7 @@ impl JsonBody {
         if self.request.apply(&mut document, |value| fill(value, request)).is_err() {
             return Ok(Err((422, "the body is not of the shape that this service expects")));
         }
-        match request.replace_body(serde_json::to_vec(&document)?) {
+        match request.replace_body(Body { bytes: serde_json::to_vec(&document)?, trailers: body.trailers }) {
             Ok(()) => {}
             Err(BodyError::TooLarge(_)) => return Ok(Err((413, "the body is too large"))),
             Err(error) => return Err(error.into()),
@@ -190,34 +267,22 @@ impl JsonBody {
     }
 
     /// The inner error says why the response cannot be edited.
-    fn edit_response(&self, request: &Request, response: &Response) -> Result<Result<(), &'static str>, Error> {
-        let content = Content::of(&response.header_values("content-type"), &response.header_values("content-encoding"));
-        let is_part = response.status() == 206 || response.header_bytes("content-range").is_some();
-        if content == Content::Other && !is_part && self.response.other_content == OtherContent::Pass {
-            return Ok(Ok(()));
-        }
-        let unreadable = match content {
-            _ if is_part => Some("it is a part"),
-            Content::Other => Some("it is not JSON"),
-            Content::Unreadable(why) => Some(why),
-            Content::Json => None,
-        };
-        // Not read to find out: it may be a stream without an end.
-        if let Some(why) = unreadable
-            && !is_bodiless(request, response)
-        {
-            return Ok(Err(why));
-        }
-        let body = match response.read_body() {
+    fn edit_response(
+        &self,
+        request: &Request,
+        response: &Response,
+        body: Result<Body, BodyError>,
+    ) -> Result<Result<(), &'static str>, Error> {
+        let body = match body {
             Ok(body) => body,
             Err(BodyError::TooLarge(_)) => return Ok(Err("it is too large")),
             Err(_) => return Ok(Err("it broke off")),
         };
-        let text = without_mark(&body);
+        let text = without_mark(&body.bytes);
         let edited = if text.is_empty() {
             // The answer to a `HEAD`, or a 304: its fields are about a body that nobody gets.
             Vec::new()
-        } else if let Some(why) = unreadable {
+        } else if let Some(why) = ResponseContent::of(response).unreadable() {
             return Ok(Err(why));
         } else if is_too_large(text) {
             return Ok(Err("it has too many values"));
@@ -230,7 +295,7 @@ impl JsonBody {
             }
             serde_json::to_vec(&document)?
         };
-        if response.replace_body(edited).is_err() {
+        if response.replace_body(Body { bytes: edited, trailers: body.trailers }).is_err() {
             return Ok(Err("it is too large when it has been edited"));
         }
         self.edited.make(request, Some(response), [])?;
@@ -239,7 +304,7 @@ impl JsonBody {
 
     /// The client gets 502 instead of what could not be edited. As the plugin does not fail, `on-error: skip` does not let
     /// the response pass either.
-    fn withhold(&mut self, request: &Request, response: &Response, why: &str) -> Result<(), Error> {
+    fn withhold(&mut self, request: &Request, response: &Response, why: &str) -> Result<ResponseDecision, Error> {
         metrics::add("json_body_withheld", 1, &[("route", &request.route())]);
         let now = request.received_at();
         if self.warned_at.is_none_or(|then| now.saturating_sub(then) >= SILENCE_MS) {
@@ -251,7 +316,7 @@ impl JsonBody {
         response.replace_body(reply.body)?;
         response.set_status(502)?;
         self.withheld.make(request, Some(response), [])?;
-        Ok(())
+        Ok(ResponseDecision::Next)
     }
 }
 

@@ -17,7 +17,7 @@ fn post(body: impl Into<Vec<u8>>) -> TestRequest {
 
 /// The body that the upstream gets.
 fn sent(edits: Value, request: TestRequest) -> String {
-    let exchange = plugin(json!({ "request": edits })).request(request);
+    let exchange = plugin(json!({ "request": edits })).request_with_body(request);
     assert_eq!(exchange.reply(), None);
     String::from_utf8(exchange.body().to_vec()).unwrap()
 }
@@ -67,7 +67,7 @@ fn large_numbers_and_the_order_of_members_stay() {
 }
 
 fn refused(edits: Value, request: TestRequest) -> u16 {
-    plugin(json!({ "request": edits })).request(request).reply().expect("it is refused").status
+    plugin(json!({ "request": edits })).request_with_body(request).reply().expect("it is refused").status
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn what_is_not_json_passes_where_it_may() {
 
 fn answered(edits: Value, response: TestResponse) -> TestExchange {
     let mut exchange = TestExchange::new(TestRequest::get("/"));
-    plugin(json!({ "response": edits })).response(&mut exchange, response);
+    plugin(json!({ "response": edits })).response_with_body(&mut exchange, response);
     exchange
 }
 
@@ -141,7 +141,7 @@ fn responses_are_edited_too_and_lose_what_named_the_old_body() {
 #[test]
 fn the_upstream_is_asked_for_whole_bodies_that_can_be_read() {
     let request = TestRequest::get("/").header("accept-encoding", "gzip, br").header("range", "bytes=0-9");
-    let exchange = plugin(json!({ "response": { "remove": ["/a"] } })).request(request);
+    let exchange = plugin(json!({ "response": { "remove": ["/a"] } })).request_with_body(request);
     assert_eq!((exchange.header("accept-encoding"), exchange.header("range")), (Some("identity"), None));
 }
 

@@ -168,7 +168,7 @@ impl From<EditError> for Stop {
     fn from(error: EditError) -> Self {
         match error {
             EditError::TooLarge => Self::Refused(Refusal::NoRoom),
-            EditError::InvalidSyntax | EditError::Forbidden => Self::Failed(error.into()),
+            error => Self::Failed(error.into()),
         }
     }
 }

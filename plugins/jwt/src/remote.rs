@@ -47,7 +47,7 @@ impl RemoteKeys {
             path_with_query: path,
             refresh: refresh.0,
             retry: retry.0,
-            keep: max_stale.0,
+            max_stale: max_stale.0,
             timeout: timeout.0,
         };
         match documents::get(&source, 0, false) {
@@ -80,14 +80,14 @@ impl RemoteKeys {
         Ok(verdict)
     }
 
-    /// Takes over another set if there is one, without making anyone wait. Says whether the keys are others now.
+    /// Takes over another set if there is one. Returns whether the keys have changed.
     pub(crate) fn look_around(&mut self) -> bool {
-        // What cannot be had now is said to who needs it.
+        // A failure is reported to the request that needs a key.
         self.version != 0 && self.look(false).unwrap_or(self.version == 0)
     }
 
-    fn look(&mut self, insist: bool) -> Result<bool, Stop> {
-        match documents::get(&self.source, self.version, insist) {
+    fn look(&mut self, force_refresh: bool) -> Result<bool, Stop> {
+        match documents::get(&self.source, self.version, force_refresh) {
             Ok(None) => Ok(false),
             Ok(Some(document)) => Ok(self.take(&document)),
             Err(DocumentError::Unavailable(_)) => {
@@ -100,7 +100,7 @@ impl RemoteKeys {
 
     fn take(&mut self, document: &Document) -> bool {
         self.version = document.version;
-        match Keys::published(&document.body) {
+        match Keys::published(&document.bytes) {
             Some(keys) => self.keys = keys,
             None => {
                 let Source { upstream, path_with_query: path, .. } = &self.source;

@@ -15,8 +15,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use plugin_sdk::{
     Decision, Edit, Edits, Error, Phases, Plugin, Pointer, Problem, Problems, Request, RequestFilter, Response,
-    ResponseFilter, export_plugin, metrics,
-    store::{Bucket, Place, Step, StoreError, Verdict},
+    ResponseDecision, ResponseFilter, export_plugin, metrics,
+    store::{Bucket, Scope, Step, StoreError, Verdict},
 };
 
 pub use config::Config;
@@ -88,10 +88,9 @@ impl RequestFilter for RateLimit {
         };
         let policies = self.settings.policies_for(request);
         let steps: Vec<Step> = policies.iter().map(|policy| policy.step(self.settings.cost)).collect();
-        let verdicts = match self.bucket.take_all(&key, &steps, Place::Shared) {
+        let verdicts = match self.bucket.take_all(&key, &steps, Scope::Shared) {
             Ok(verdicts) => verdicts,
             Err(StoreError::Denied(_)) => return Err(Error::new(not_granted(&self.settings.bucket))),
-            Err(StoreError::Later) => return Err(StoreError::Later.into()),
             Err(error) => {
                 self.complain(request, &error);
                 let decision = match self.settings.on_store_failure {
@@ -100,7 +99,7 @@ impl RequestFilter for RateLimit {
                         problem(request, 503).detail("the service is not available, try again later").into()
                     }
                     OnStoreFailure::Local => {
-                        let verdicts = self.bucket.take_all(&key, &steps, Place::Local)?;
+                        let verdicts = self.bucket.take_all(&key, &steps, Scope::Local)?;
                         return Ok(self.conclude(request, self.settings.policies_for(request), &verdicts));
                     }
                 };
@@ -113,15 +112,15 @@ impl RequestFilter for RateLimit {
 }
 
 impl ResponseFilter for RateLimit {
-    fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
+    fn on_response(&mut self, request: &Request, response: &Response) -> Result<ResponseDecision, Error> {
         // Nothing is there for a request that was not counted.
         let state = request.attribute(&self.state_attribute);
         let policies = self.settings.policies_for(request);
         let Some(standings) = state.and_then(|state| policy::read(&state, policies.len())) else {
-            return Ok(());
+            return Ok(ResponseDecision::Next);
         };
         headers::tighten(policies, &standings, response);
-        Ok(())
+        Ok(ResponseDecision::Next)
     }
 }
 

@@ -6,7 +6,8 @@ mod tests;
 use std::collections::BTreeMap;
 
 use plugin_sdk::{
-    Edit, Edits, Error, Plugin, Pointer, Problems, Request, Response, ResponseFilter, export_plugin, names,
+    Edit, Edits, Error, Plugin, Pointer, Problems, Request, Response, ResponseDecision, ResponseFilter, export_plugin,
+    names,
     schemars::{Schema, SchemaGenerator, json_schema},
     serde_json::{self, Value},
 };
@@ -95,9 +96,10 @@ impl Plugin for SecurityHeaders {
 }
 
 impl ResponseFilter for SecurityHeaders {
-    fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
+    fn on_response(&mut self, request: &Request, response: &Response) -> Result<ResponseDecision, Error> {
         let edits = if request.scheme() == "https" { &self.over_https } else { &self.over_http };
-        Ok(edits.make(request, Some(response), [])?)
+        edits.make(request, Some(response), [])?;
+        Ok(ResponseDecision::Next)
     }
 }
 

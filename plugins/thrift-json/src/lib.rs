@@ -1,7 +1,7 @@
 //! Lets clients of HTTP and JSON call Thrift services.
 //!
 //! The IDL is read when an instance is configured. A request becomes a call as `POST /Service/method` or by a binding of the
-//! configuration. Over TCP the plugin has a conversation with the service in the request phase, and answers; over HTTP it
+//! configuration. Over TCP the plugin calls the service in the request phase, and responds; over HTTP it
 //! changes the request on its way to the route's upstream, and the response on its way back.
 
 mod arguments;
@@ -19,9 +19,9 @@ mod wire;
 mod write;
 
 use plugin_sdk::{
-    Catalogue, Decision, Endpoint, Error, Item, Phases, Plugin, Pointer, Problem, Problems, Reply, Request,
-    RequestFilter, Response, ResponseFilter, Selection, export_plugin, files, json, log,
-    streams::{self, Content, StreamError},
+    Body, BodyError, Catalogue, Decision, Endpoint, Error, Item, Phases, Plugin, Pointer, Problem, Problems, Reply,
+    Request, RequestBodyFilter, RequestFilter, Response, ResponseBodyFilter, ResponseDecision, ResponseFilter,
+    Selection, export_plugin, files, json, log,
     tcp::{self, Message, TcpError},
 };
 
@@ -29,7 +29,7 @@ use calls::{Calls, MatchedCall};
 use config::{Config, Transport, Treatment};
 use outcome::Outcomes;
 use refusal::Refusal;
-use schema::Schema;
+use schema::{Method, Schema};
 use wire::{Heard, Wire};
 
 /// The number of the method that was called, for the response phase.
@@ -134,34 +134,35 @@ fn schema(config: &Config, problems: &mut Problems) -> Schema {
 
 impl RequestFilter for ThriftJson {
     fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
-        if self.wire.transport != Transport::Http {
-            match tcp::receive(request) {
-                Ok(None) => {}
-                Ok(Some(answer)) => return self.answered(request, &answer),
-                Err(error) => return silent(request, &error),
-            }
+        match self.calls.find(&request.method(), &request.path()) {
+            MatchedCall::Call(..) => Ok(Decision::ReadBody),
+            MatchedCall::OtherMethod => refuse(request, 405, "no call is made with this method at this path"),
+            MatchedCall::Nothing => refuse(request, 404, "no call is made at this path"),
         }
+    }
+}
+
+impl RequestBodyFilter for ThriftJson {
+    fn on_request_body(&mut self, request: &Request, body: Result<Body, BodyError>) -> Result<Decision, Error> {
         let values = self.request.read(request, None);
         let mut values = values.iter();
         let mut next = || values.next().flatten().unwrap_or_default();
         let (verb, path, query) = (text(next()), text(next()), text(next()));
         let (kind, encoding) = (next(), next());
-        let (binding, said) = match self.calls.find(verb, path) {
-            MatchedCall::Call(binding, said) => (binding, said),
-            MatchedCall::OtherMethod => return refuse(request, 405, "no call is made with this method at this path"),
-            MatchedCall::Nothing => return refuse(request, 404, "no call is made at this path"),
+        let MatchedCall::Call(binding, said) = self.calls.find(verb, path) else {
+            return refuse(request, 404, "no call is made at this path");
         };
-        let content = match streams::read_request(request) {
-            Ok(content) => content,
-            Err(StreamError::TooLarge(_)) => return refuse(request, 413, "the body is too large"),
+        let body = match body {
+            Ok(body) => body.bytes,
+            Err(BodyError::TooLarge(_)) => return refuse(request, 413, "the body is too large"),
             Err(error) => return Err(error.into()),
         };
-        if !content.body.is_empty() && !json::is_plain(kind, encoding) {
+        if !body.is_empty() && !json::is_plain(kind, encoding) {
             return refuse(request, 415, "the body has to be JSON, and not compressed");
         }
         let method = &self.schema.methods[binding.method];
         let unknown = self.unknown_parameters;
-        let arguments = match arguments::arguments(&self.schema, binding, &said, query, &content.body, unknown) {
+        let arguments = match arguments::arguments(&self.schema, binding, &said, query, &body, unknown) {
             Ok(arguments) => arguments,
             Err(refusal) => return bad(request, &refusal, &[], 0),
         };
@@ -170,26 +171,16 @@ impl RequestFilter for ThriftJson {
             // A body that is one argument is the whole of its document.
             Err(refusal) => return bad(request, &refusal, &arguments.parameters, usize::from(binding.body.is_some())),
         };
-        let index = binding.method.to_string();
         if self.wire.transport != Transport::Http {
-            let message = Message::new(&self.upstream, message)
-                .with_wants(if method.oneway { 0 } else { self.wire.least() })
-                .with_timeout(self.timeout)
-                .with_repeatable(is_idempotent(verb))
-                .with_memo(index);
-            return match tcp::send(request, message) {
-                Ok(on_its_way) => Err(on_its_way.into()),
-                // A number may have more bytes than its text.
-                Err(TcpError::TooLarge(_)) => refuse(request, 413, "the message is too large"),
-                Err(error) => silent(request, &error),
-            };
+            return self.call(request, method, message, is_idempotent(verb));
         }
-        match streams::replace_request(request, &message) {
+        match request.replace_body(message) {
             Ok(()) => {}
-            Err(StreamError::TooLarge(_)) => return refuse(request, 413, "the message is too large"),
+            // A number may have more bytes than its text.
+            Err(BodyError::TooLarge(_)) => return refuse(request, 413, "the message is too large"),
             Err(error) => return Err(error.into()),
         }
-        request.set_attribute(METHOD, &index)?;
+        request.set_attribute(METHOD, &binding.method.to_string())?;
         request.set_attribute("thrift.call", &method.call)?;
         if verb != "POST" {
             request.set_method("POST")?;
@@ -214,54 +205,83 @@ impl Catalogue for ThriftJson {
 }
 
 impl ThriftJson {
-    /// Something has come over TCP.
-    fn answered(&self, request: &Request, answer: &tcp::Answer) -> Result<Decision, Error> {
-        let method = text(&answer.memo).parse::<usize>().ok().and_then(|index| self.schema.methods.get(index));
-        let method = method.ok_or_else(|| Error::new("the memo is of another configuration"))?;
+    /// Calls a service over TCP.
+    fn call(&self, request: &Request, method: &Method, message: Vec<u8>, repeatable: bool) -> Result<Decision, Error> {
+        let message = Message::new(&self.upstream, message)
+            .with_min_bytes(if method.oneway { 0 } else { self.wire.least() })
+            .with_timeout(self.timeout)
+            .with_repeatable(repeatable);
+        let connection = match tcp::send(message) {
+            Ok(connection) => connection,
+            // A number may have more bytes than its text.
+            Err(TcpError::TooLarge(_)) => return refuse(request, 413, "the message is too large"),
+            Err(error) => return silent(request, &error),
+        };
         request.set_attribute("thrift.call", &method.call)?;
         if method.oneway {
-            tcp::finish(request);
+            connection.release();
             return Ok(Reply::new(202).into());
         }
-        match self.wire.hear(&self.schema, method, &answer.bytes) {
-            Heard::Part(wants) => match tcp::await_more(request, wants) {
-                Ok(on_its_way) => Err(on_its_way.into()),
-                Err(error) => silent(request, &error),
-            },
-            Heard::Malformed(why) => Ok(self.outcomes.malformed(request, &why).into()),
-            Heard::Whole(outcome, is_all) => {
-                // What nobody asked for may belong to anything.
-                if is_all {
-                    tcp::finish(request);
+        let (mut answer, mut wanted) = (Vec::new(), self.wire.least());
+        loop {
+            match connection.receive(wanted - answer.len()) {
+                Ok(bytes) => answer.extend(bytes),
+                Err(error) => return silent(request, &error),
+            }
+            match self.wire.hear(&self.schema, method, &answer) {
+                Heard::Part(bytes) => wanted = bytes.max(answer.len() + 1),
+                Heard::Malformed(why) => return Ok(self.outcomes.malformed(request, &why).into()),
+                Heard::Whole(outcome, is_all) => {
+                    // More than the answer may belong to anything, so the connection is closed.
+                    if is_all {
+                        connection.release();
+                    }
+                    return Ok(self.outcomes.reply(&self.schema, request, outcome).into());
                 }
-                Ok(self.outcomes.reply(&self.schema, request, outcome).into())
             }
         }
+    }
+
+    /// The method that the request called over HTTP, if it was one.
+    fn called(&self, request: &Request) -> Option<&Method> {
+        self.schema.methods.get(request.attribute(METHOD)?.parse::<usize>().ok()?)
     }
 }
 
 impl ResponseFilter for ThriftJson {
-    fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
-        let method = request.attribute(METHOD).and_then(|index| self.schema.methods.get(index.parse::<usize>().ok()?));
-        let Some(method) = method else { return Ok(()) };
+    fn on_response(&mut self, request: &Request, response: &Response) -> Result<ResponseDecision, Error> {
+        let Some(method) = self.called(request) else { return Ok(ResponseDecision::Next) };
         // What the gateway or the server says of itself is none of the service's.
         let status = response.status();
         let kind = response.header("content-type").unwrap_or_default();
         if method.oneway && (200..300).contains(&status) {
             response.set_status(202)?;
             response.remove_header("content-type")?;
-            return Ok(streams::replace_response(response, &Content::default())?);
+            response.replace_body("")?;
+            return Ok(ResponseDecision::Next);
         }
         if status != 200 || !kind.starts_with("application/x-thrift") && !kind.is_empty() {
-            return Ok(());
+            return Ok(ResponseDecision::Next);
         }
-        let reply = match streams::read_response(response) {
-            Ok(content) => match self.wire.hear(&self.schema, method, &content.body) {
+        Ok(ResponseDecision::ReadBody)
+    }
+}
+
+impl ResponseBodyFilter for ThriftJson {
+    fn on_response_body(
+        &mut self,
+        request: &Request,
+        response: &Response,
+        body: Result<Body, BodyError>,
+    ) -> Result<ResponseDecision, Error> {
+        let Some(method) = self.called(request) else { return Ok(ResponseDecision::Next) };
+        let reply = match body {
+            Ok(body) => match self.wire.hear(&self.schema, method, &body.bytes) {
                 Heard::Whole(outcome, _) => self.outcomes.reply(&self.schema, request, outcome),
                 Heard::Part(_) => self.outcomes.malformed(request, "it breaks off"),
                 Heard::Malformed(why) => self.outcomes.malformed(request, &why),
             },
-            Err(StreamError::TooLarge(_)) => self.outcomes.malformed(request, "it is too large"),
+            Err(BodyError::TooLarge(_)) => self.outcomes.malformed(request, "it is too large"),
             Err(error) => return Err(error.into()),
         };
         response.set_status(reply.status)?;
@@ -269,11 +289,12 @@ impl ResponseFilter for ThriftJson {
         for (name, value) in &reply.headers {
             response.set_header(name, value)?;
         }
-        Ok(streams::replace_response(response, &Content { body: reply.body, trailers: Vec::new() })?)
+        response.replace_body(reply.body)?;
+        Ok(ResponseDecision::Next)
     }
 }
 
-export_plugin!(ThriftJson: request, response, catalogue);
+export_plugin!(ThriftJson: request, request_body, response, response_body, catalogue);
 
 fn refuse(request: &Request, status: u16, detail: &str) -> Result<Decision, Error> {
     Ok(Problem::new(status).detail(detail).member("request-id", request.id()).into())
@@ -300,7 +321,7 @@ fn silent(request: &Request, error: &TcpError) -> Result<Decision, Error> {
         TcpError::Unreachable(_) => (502, "the service could not be reached"),
         TcpError::Closed(_) => (502, "the service closed the connection"),
         TcpError::TooLarge(_) => (502, "the service's answer is too large"),
-        TcpError::Denied(_) | TcpError::Unavailable => return Err(error.clone().into()),
+        error => return Err(error.clone().into()),
     };
     log::emit(log::Level::Warn, &format!("no answer: {error}"), &[]);
     refuse(request, status, detail)

@@ -114,11 +114,11 @@ fn an_answer_is_awaited_in_parts_and_the_connection_serves_on() {
         let things = json!([{ "id": 1, "name": "a" }, { "id": 2, "shape": { "name": "b" } }]);
         let bytes = returned(wire, schema, method, &things).unwrap();
         host.answer_messages(move |_| Ok(bytes.clone()));
-        let exchange = plugin.request(post("/Everything/many", &json!({ "count": 2 })));
+        let exchange = plugin.request_with_body(post("/Everything/many", &json!({ "count": 2 })));
         let (status, value) = answer(&exchange);
         assert_eq!((status, &value[1]["shape"]), (200, &json!({ "name": "b" })), "{value}");
         assert_eq!(value[0]["colour"], json!("GREEN"), "what is absent has its default");
-        assert_eq!((host.messages().len(), host.finished()), (1, 1));
+        assert_eq!((host.messages().len(), host.released()), (1, 1));
         assert_eq!(exchange.attribute("thrift.call"), Some("Everything/many"));
     }
 }
@@ -141,8 +141,8 @@ fn only_what_may_be_done_twice_is_sent_twice() {
     let bindings = json!({ "bindings": [{ "call": "Everything/ping", "method": "GET", "path": "/ping" }] });
     let mut plugin = plugin(&host, &bindings);
     host.answer_messages(|_| Err(TcpError::Closed("by the test".to_owned())));
-    assert_eq!(answer(&plugin.request(TestRequest::get("/ping"))).0, 502);
-    assert_eq!(answer(&plugin.request(post("/Everything/ping", &json!({})))).0, 502);
+    assert_eq!(answer(&plugin.request_with_body(TestRequest::get("/ping"))).0, 502);
+    assert_eq!(answer(&plugin.request_with_body(post("/Everything/ping", &json!({})))).0, 502);
     let repeatable: Vec<_> = host.messages().iter().map(|message| message.repeatable).collect();
     assert_eq!(repeatable, [true, false]);
 }
@@ -157,7 +157,8 @@ fn an_exception_has_the_status_of_the_configuration_or_of_the_idl_or_500() {
         let (id, number) = *method.throws.iter().find(|(_, number)| schema.structs[*number].name == name).unwrap();
         let bytes = answered(wire, schema, method, id, Type::Struct(number), &json!({ "message": "so" })).unwrap();
         host.answer_messages(move |_| Ok(bytes.clone()));
-        let (status, problem) = answer(&plugin.request(post("/Everything/echo", &json!({ "thing": { "id": 1 } }))));
+        let (status, problem) =
+            answer(&plugin.request_with_body(post("/Everything/echo", &json!({ "thing": { "id": 1 } }))));
         assert_eq!((&problem["detail"], &problem["exception"]), (&json!("so"), &json!(name)));
         status
     };
@@ -444,7 +445,7 @@ fn no_body_of_a_client_makes_it_panic() {
                 _ => body.insert(at, lot.below(256) as u8),
             }
         }
-        let exchange = plugin.request(TestRequest::post("/Everything/echo").body(body));
+        let exchange = plugin.request_with_body(TestRequest::post("/Everything/echo").body(body));
         match exchange.reply().map(|reply| reply.status) {
             Some(400) => refused += 1,
             Some(504) => called += 1,

@@ -9,8 +9,8 @@ mod target;
 mod template;
 
 use plugin_sdk::{
-    Decision, EditError, Error, Phases, Plugin, Problem, Problems, Request, RequestFilter, Response, ResponseFilter,
-    export_plugin,
+    Decision, EditError, Error, Phases, Plugin, Problem, Problems, Request, RequestFilter, Response, ResponseDecision,
+    ResponseFilter, export_plugin,
 };
 
 use crate::{
@@ -81,10 +81,11 @@ impl RequestFilter for Transform {
 }
 
 impl ResponseFilter for Transform {
-    fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
+    fn on_response(&mut self, request: &Request, response: &Response) -> Result<ResponseDecision, Error> {
         self.values.clear();
         self.response.compute(request, Some(response), &mut self.values);
-        Ok(self.response.apply(request, Some(response), &self.values)?)
+        self.response.apply(request, Some(response), &self.values)?;
+        Ok(ResponseDecision::Next)
     }
 }
 

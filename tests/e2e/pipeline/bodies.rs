@@ -41,7 +41,7 @@ async fn a_request_body_is_read_and_still_forwarded() {
         let response = piped.send(Request::post("/", body.clone())).await;
         assert_eq!(response.upstream_saw("x-length"), [body.len().to_string()]);
         assert_eq!(response.json()["body"], body);
-        assert!(response.header("x-length").contains("cannot be had"), "on the way back it is gone");
+        assert!(response.header("x-length").contains("cannot be replaced"), "on the way back it is gone");
     }
     let mut http2 = Client::connect_http2(piped.gateway.address()).await;
     let response = http2.send(Request::post("/", "over http2")).await;

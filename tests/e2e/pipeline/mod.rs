@@ -11,6 +11,7 @@ mod runaway;
 mod signed;
 mod skipped;
 mod slow_clients;
+mod waiting;
 mod words;
 
 use std::net::SocketAddr;

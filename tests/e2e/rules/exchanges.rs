@@ -240,13 +240,13 @@ routes: [{{ name: test, plugins: [scripted], upstream: up }}]
         for (name, value) in headers {
             (request, asked) = (request.header(name, value), asked.header(name, value));
         }
-        let mut exchange = kit.request(request);
+        let mut exchange = kit.request_with_body(request);
         let in_the_kit = match exchange.reply() {
             Some(reply) => reply.body.clone(),
             None => {
                 let response = TestResponse::new(200).body("of the upstream").header("content-length", "15");
                 let response = RESPONSE.iter().fold(response, |response, (name, value)| response.header(name, value));
-                kit.response(&mut exchange, response);
+                kit.response_with_body(&mut exchange, response);
                 exchange.response_body().to_vec()
             }
         };

@@ -66,7 +66,7 @@ impl Stores {
             [step] if alone => {
                 bucket.take(&format!("{group}\0{}", step.key), &step.quota, step.cost).map(|verdict| vec![verdict])
             }
-            _ => bucket.take_all(group, &kit, store::Place::Shared),
+            _ => bucket.take_all(group, &kit, store::Scope::Shared),
         });
         let script = Script::new(SCRIPT);
         let mut call = script.prepare_invoke();

@@ -4,10 +4,11 @@ use std::fs;
 
 use tempfile::TempDir;
 
-/// A folder with `naughty.wasm`, `scripted.wasm`, `signer.wasm`, `waiter.wasm` and the secret in `own.txt`.
+/// A folder with `counting.wasm`, `naughty.wasm`, `scripted.wasm`, `signer.wasm`, `waiter.wasm` and the secret in `own.txt`.
 pub fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let files: [(&str, &[u8]); 5] = [
+    let files: [(&str, &[u8]); 6] = [
+        ("counting.wasm", test_guests::counting()),
         ("naughty.wasm", test_guests::naughty()),
         ("scripted.wasm", test_guests::scripted()),
         ("signer.wasm", test_guests::signer()),

@@ -25,6 +25,9 @@ guests! {
     /// Waits for bodies, upstreams and clocks as its configuration says (`waiter/src/lib.rs`).
     waiter: "guest-waiter.wasm";
 
+    /// Counts calls, responses of an upstream or bytes (`counting/src/lib.rs`).
+    counting: "guest-counting.wasm";
+
     /// Runs scripts that come with requests (`scripted/src/lib.rs`).
     scripted: "guest-scripted.wasm";
 

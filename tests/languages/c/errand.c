@@ -1,4 +1,5 @@
 /* Uses all that the SDK offers, as the cases want it. */
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -223,40 +224,82 @@ gw_decision gw_on_request(gw_request r) {
     }
     if (strcmp(path, "/forget") == 0) return forget(r);
     if (strcmp(path, "/call") == 0) return call();
-    if (strcmp(path, "/body") == 0) {
-        gw_error error = gw_read_body(r, &bytes);
-        if (error) return gw_fail(error);
-        return ALL(gw_replace_body(r, gw_bytes_of(gw_format("%s, read", text(bytes)))));
-    }
+    if (strcmp(path, "/body") == 0) return GW_READ_BODY;
+    if (strcmp(path, "/chunks") == 0) return gw_stream_body(gw_bytes_of("0"));
     if (strcmp(path, "/clock") == 0) return json(time(NULL) > 1700000000 ? "{\"runs\":true}" : "{\"runs\":false}");
     if (strcmp(path, "/fail") == 0) return gw_fail("as it was told");
     if (strcmp(path, "/problem") == 0) return gw_problem(403, "not \"you\"");
     return GW_NEXT;
 }
 
-gw_error gw_on_response(gw_request request, gw_response response) {
+static gw_body and_read(gw_body body) {
+    body.bytes = gw_bytes_of(gw_format("%s, read", gw_text_of(body.bytes)));
+    return body;
+}
+
+gw_decision gw_on_request_body(gw_request request, gw_body body) {
+    return ALL(gw_replace_body(request, and_read(body)));
+}
+
+gw_decision gw_on_response(gw_request request, gw_response response) {
     const char *path = gw_path(request);
-    gw_bytes body;
     if (strcmp(path, "/response") == 0) {
-        gw_error error = gw_read_response_body(response, &body);
-        if (error) return error;
-        return ALL(gw_set_response_header(response, "x-seen", gw_format("%d", gw_status(response))),
+        gw_decision done = ALL(gw_set_response_header(response, "x-seen", gw_format("%d", gw_status(response))),
             gw_set_status(response, 203), gw_remove_response_header(response, "x-gone"),
-            gw_append_response_header(response, "x-kept", "two"),
-            gw_replace_response_body(response, gw_bytes_of(gw_format("%s, read", text(body)))))
-            .error;
+            gw_append_response_header(response, "x-kept", "two"));
+        return done.kind == GW_FAIL ? done : GW_READ_BODY;
     }
     if (strcmp(path, "/large") == 0) {
-        gw_error error = gw_replace_response_body(response, (gw_bytes){gw_alloc(300000), 300000});
-        if (!error) error = gw_read_response_body(response, &body);
-        return error ? error : gw_set_response_header(response, "x-length", gw_format("%zu", body.length));
+        gw_error error = gw_replace_response_body(response, (gw_body){.bytes = {gw_alloc(300000), 300000}});
+        return error ? gw_fail(error) : GW_READ_BODY;
     }
+    if (strcmp(path, "/chunks") == 0) return gw_stream_body(gw_bytes_of("0"));
+    return GW_NEXT;
+}
+
+gw_decision gw_on_response_body(gw_request request, gw_response response, gw_body body) {
+    if (strcmp(gw_path(request), "/large") == 0) {
+        return ALL(gw_set_response_header(response, "x-length", gw_format("%zu", body.bytes.length)));
+    }
+    return ALL(gw_replace_response_body(response, and_read(body)));
+}
+
+/* Sends groups of four bytes in brackets. The state is how many of them there were. */
+static gw_error in_fours(const gw_chunk *chunk, gw_chunk_result *result) {
+    int count = atoi(gw_text_of(chunk->state));
+    char *output = gw_alloc(chunk->bytes.length * 3), *to = output;
+    size_t left;
+    while ((left = chunk->bytes.length - result->consumed) >= 4 || (chunk->end && left)) {
+        size_t size = left < 4 ? left : 4;
+        *to++ = '[';
+        memcpy(to, chunk->bytes.data + result->consumed, size);
+        to += size;
+        *to++ = ']';
+        result->consumed += size;
+        count++;
+    }
+    result->output = (gw_bytes){(const uint8_t *)output, (size_t)(to - output)};
+    result->min_bytes = 4;
+    result->state = gw_bytes_of(gw_format("%d", count));
+    result->trailers = chunk->trailers;
+    result->trailer_count = chunk->trailer_count;
     return NULL;
+}
+
+gw_error gw_on_request_chunk(const gw_chunk *chunk, gw_chunk_result *result) {
+    return in_fours(chunk, result);
+}
+
+gw_error gw_on_response_chunk(const gw_chunk *chunk, gw_chunk_result *result) {
+    return in_fours(chunk, result);
 }
 
 void gw_on_complete(gw_request request, const gw_response *response, const gw_outcome *outcome) {
     const char *line = gw_format("%s %d %d %s %d", gw_path(request), response ? gw_status(*response) : 0, outcome->status,
         outcome->upstream ? outcome->upstream : "", outcome->duration_us > 0);
+    if (outcome->response_stream_state.data) {
+        line = gw_format("%s groups: %s, %s", gw_path(request), gw_text_of(outcome->request_stream_state), gw_text_of(outcome->response_stream_state));
+    }
     gw_error error = gw_write_line("audit", line);
     if (error) gw_log(GW_WARN, error);
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand"
+	"strconv"
 	"strings"
 	"time"
 
@@ -51,7 +52,7 @@ func init() {
 
 type object = map[string]any
 
-func code(err error) (*gateway.Reply, error) {
+func code(err error) (gateway.Decision, error) {
 	var refused *gateway.Error
 	if errors.As(err, &refused) {
 		return gateway.JSON(200, object{"error": refused.Code})
@@ -59,7 +60,7 @@ func code(err error) (*gateway.Reply, error) {
 	return gateway.JSON(200, object{"error": "none"})
 }
 
-func cryptography() (*gateway.Reply, error) {
+func cryptography() (gateway.Decision, error) {
 	key, message := gateway.SecretKey("key"), []byte("told")
 	signature, err := gateway.Sign(gateway.HS256, key, message)
 	valid, failed := gateway.Verify(gateway.HS256, key, message, signature)
@@ -88,7 +89,7 @@ func cryptography() (*gateway.Reply, error) {
 		"digest": hex.EncodeToString(digest), "random": len(random), "denied": denied.Code})
 }
 
-func (e *Errand) OnRequest(r gateway.Request) (*gateway.Reply, error) {
+func (e *Errand) OnRequest(r gateway.Request) (gateway.Decision, error) {
 	switch r.Path() {
 	case "/config":
 		return gateway.JSON(200, object{"mark": e.Mark, "count": e.Count, "ratio": e.Ratio, "loud": e.Loud, "names": e.Names,
@@ -233,11 +234,9 @@ func (e *Errand) OnRequest(r gateway.Request) (*gateway.Reply, error) {
 		}
 		return gateway.JSON(200, object{"status": answer.Status, "from": from, "body": string(answer.Body)})
 	case "/body":
-		body, err := r.Body()
-		if err != nil {
-			return nil, err
-		}
-		return nil, r.SetBody(append(body, ", read"...))
+		return gateway.ReadBody(), nil
+	case "/chunks":
+		return gateway.StreamBody([]byte("0")), nil
 	case "/clock":
 		return gateway.JSON(200, object{"runs": time.Now().Unix() > 1_700_000_000})
 	case "/fail":
@@ -248,19 +247,54 @@ func (e *Errand) OnRequest(r gateway.Request) (*gateway.Reply, error) {
 	return nil, nil
 }
 
-func (e *Errand) OnResponse(request gateway.Request, response gateway.Response) error {
+func (e *Errand) OnRequestBody(request gateway.Request, body gateway.Body) (gateway.Decision, error) {
+	return nil, request.SetBody([]byte(body.Text()+", read"), body.Trailers...)
+}
+
+func (e *Errand) OnRequestChunk(chunk gateway.Chunk) (gateway.ChunkResult, error) {
+	return e.inFours(chunk)
+}
+
+func (e *Errand) OnResponse(request gateway.Request, response gateway.Response) (gateway.ResponseDecision, error) {
 	switch request.Path() {
 	case "/response":
 		err := errors.Join(response.SetHeader("x-seen", fmt.Sprint(response.Status())), response.SetStatus(203),
 			response.RemoveHeader("x-gone"), response.AppendHeader("x-kept", "two"))
-		body, failed := response.Body()
-		return errors.Join(err, failed, response.SetBody(append(body, ", read"...)))
+		return gateway.ReadBody(), err
 	case "/large":
-		err := response.SetBody(make([]byte, 300_000))
-		body, failed := response.Body()
-		return errors.Join(err, failed, response.SetHeader("x-length", fmt.Sprint(len(body))))
+		return gateway.ReadBody(), response.SetBody(make([]byte, 300_000))
+	case "/chunks":
+		return gateway.StreamBody([]byte("0")), nil
 	}
-	return nil
+	return nil, nil
+}
+
+func (e *Errand) OnResponseBody(request gateway.Request, response gateway.Response, body gateway.Body) (gateway.ResponseDecision, error) {
+	if request.Path() == "/large" {
+		return nil, response.SetHeader("x-length", fmt.Sprint(len(body.Bytes)))
+	}
+	return nil, response.SetBody([]byte(body.Text()+", read"), body.Trailers...)
+}
+
+func (e *Errand) OnResponseChunk(chunk gateway.Chunk) (gateway.ChunkResult, error) {
+	return e.inFours(chunk)
+}
+
+// Sends groups of four bytes in brackets. The state is how many of them there were.
+func (e *Errand) inFours(chunk gateway.Chunk) (gateway.ChunkResult, error) {
+	count, err := strconv.Atoi(string(chunk.State))
+	if err != nil {
+		return gateway.ChunkResult{}, err
+	}
+	result := gateway.ChunkResult{MinBytes: 4, Trailers: chunk.Trailers}
+	for len(chunk.Bytes)-result.Consumed >= 4 || chunk.End && result.Consumed < len(chunk.Bytes) {
+		next := min(result.Consumed+4, len(chunk.Bytes))
+		result.Output = append(result.Output, "["+string(chunk.Bytes[result.Consumed:next])+"]"...)
+		result.Consumed = next
+		count++
+	}
+	result.State = []byte(strconv.Itoa(count))
+	return result, nil
 }
 
 func (e *Errand) OnComplete(request gateway.Request, response *gateway.Response, outcome gateway.Outcome) {
@@ -275,6 +309,9 @@ func (e *Errand) OnComplete(request gateway.Request, response *gateway.Response,
 		upstream = *outcome.Upstream
 	}
 	line := fmt.Sprintln(request.Path(), status, ended, upstream, outcome.DurationUs > 0)
+	if outcome.ResponseStreamState != nil {
+		line = fmt.Sprintf("%s groups: %s, %s", request.Path(), outcome.RequestStreamState, outcome.ResponseStreamState)
+	}
 	if err := gateway.WriteLine("audit", strings.TrimSpace(line)); err != nil {
 		gateway.Log(gateway.Warn, err.Error())
 	}

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 from typing import Callable
 
 from gateway_plugin import (
+    Body,
+    BodyDecision,
+    Chunk,
+    ChunkResult,
     Config,
     GatewayError,
     Outcome,
@@ -18,6 +22,8 @@ from gateway_plugin import (
     described,
     export,
     problem,
+    read_body,
+    stream_body,
 )
 from gateway_plugin import bodies, crypto, edits, files, http_client, log, metrics, secrets, sinks
 from gateway_plugin.store import Bucket
@@ -44,6 +50,15 @@ def code(run: Callable[[], object]) -> Reply:
     return Reply.json(200, {"error": "none"})
 
 
+def in_fours(chunk: Chunk) -> ChunkResult:
+    """Sends groups of four bytes in brackets. The state is how many of them there were."""
+    whole = len(chunk.bytes) if chunk.end else len(chunk.bytes) // 4 * 4
+    groups = [chunk.bytes[at : min(at + 4, whole)] for at in range(0, whole, 4)]
+    output = b"".join(b"[" + group + b"]" for group in groups)
+    count = int(chunk.state) + len(groups)
+    return ChunkResult(whole, output, min_bytes=4, state=str(count), trailers=chunk.trailers)
+
+
 @export
 class Errand(Plugin[ErrandConfig]):
     name = "errand"
@@ -63,7 +78,7 @@ class Errand(Plugin[ErrandConfig]):
         self.forgotten = edits.Edits(edits.remove_attribute("errand.two"))
         self.refused = edits.Edits(edits.set_response_header("connection", "close"), edits.set_attribute("errand.made"))
 
-    def on_request(self, request: Request) -> Reply | None:
+    def on_request(self, request: Request) -> Reply | BodyDecision | None:
         others = {"config": "configuration", "plan-forbidden": "plan_forbidden"}
         deed = getattr(self, others.get(request.path[1:], request.path[1:]) or "nothing", None)
         return deed(request) if deed else None
@@ -208,8 +223,11 @@ class Errand(Plugin[ErrandConfig]):
         told = {"status": answer.status, "from": dict(answer.headers)["x-from"], "body": answer.body.decode()}
         return Reply.json(200, told)
 
-    def body(self, request: Request) -> None:
-        bodies.replace_request(request, bodies.read_request(request) + b", read")
+    def body(self, request: Request) -> BodyDecision:
+        return read_body()
+
+    def chunks(self, request: Request) -> BodyDecision:
+        return stream_body("0")
 
     def clock(self, request: Request) -> Reply:
         return Reply.json(200, {"runs": time.time() > 1_700_000_000})
@@ -220,17 +238,37 @@ class Errand(Plugin[ErrandConfig]):
     def problem(self, request: Request) -> Reply:
         return problem(403, 'not "you"')
 
-    def on_response(self, request: Request, response: Response) -> None:
+    def on_request_body(self, request: Request, body: Body) -> None:
+        bodies.replace_request(request, f"{body.text()}, read", body.trailers)
+
+    def on_request_chunk(self, chunk: Chunk) -> ChunkResult:
+        return in_fours(chunk)
+
+    def on_response(self, request: Request, response: Response) -> BodyDecision | None:
         if request.path == "/response":
             response.headers["x-seen"] = str(response.status)
             response.status = 203
             del response.headers["x-gone"]
             response.headers.append("x-kept", "two")
-            bodies.replace_response(response, bodies.read_response(response) + b", read")
-        elif request.path == "/large":
+            return read_body()
+        if request.path == "/large":
             bodies.replace_response(response, bytes(300_000))
-            response.headers["x-length"] = str(len(bodies.read_response(response)))
+            return read_body()
+        return stream_body("0") if request.path == "/chunks" else None
+
+    def on_response_body(self, request: Request, response: Response, body: Body) -> None:
+        if request.path == "/large":
+            response.headers["x-length"] = str(len(body.bytes))
+        else:
+            bodies.replace_response(response, f"{body.text()}, read", body.trailers)
+
+    def on_response_chunk(self, chunk: Chunk) -> ChunkResult:
+        return in_fours(chunk)
 
     def on_complete(self, request: Request, response: Response | None, outcome: Outcome) -> None:
+        if outcome.request_stream_state is not None and outcome.response_stream_state is not None:
+            sent, received = outcome.request_stream_state.decode(), outcome.response_stream_state.decode()
+            sinks.write("audit", f"{request.path} groups: {sent}, {received}")
+            return
         status = response.status if response else None
         sinks.write("audit", f"{request.path} {status} {outcome.status} {outcome.upstream} {outcome.duration_us > 0}")

@@ -1,5 +1,5 @@
 // Uses all that the SDK offers, as the cases want it.
-import { plugin, problem, Reply, type Request } from "gateway-plugin";
+import { type BodyDecision, type Chunk, type ChunkResult, plugin, problem, readBody, Reply, type Request, streamBody } from "gateway-plugin";
 import * as bodies from "gateway-plugin/bodies";
 import * as crypt from "gateway-plugin/crypto";
 import * as edits from "gateway-plugin/edits";
@@ -22,7 +22,21 @@ function code(run: () => void): Reply {
   }
 }
 
-export const { lifecycle, requestFilter, responseFilter, observer } = plugin({
+/** Sends groups of four bytes in brackets. The state is how many of them there were. */
+function inFours({ state, bytes, end, trailers }: Chunk): ChunkResult {
+  let count = Number(String.fromCharCode(...state));
+  let consumed = 0;
+  let output = "";
+  while (bytes.length - consumed >= 4 || (end && consumed < bytes.length)) {
+    const group = bytes.subarray(consumed, consumed + 4);
+    output += `[${String.fromCharCode(...group)}]`;
+    consumed += group.length;
+    count++;
+  }
+  return { consumed, output, minBytes: 4, state: String(count), trailers };
+}
+
+export const { lifecycle, requestFilter, requestBodyFilter, requestStream, responseFilter, responseBodyFilter, responseStream, observer } = plugin({
   name: "errand",
   version: "0.1.0",
   config: {
@@ -52,7 +66,7 @@ export const { lifecycle, requestFilter, responseFilter, observer } = plugin({
     const refused = new edits.Edits(edits.setResponseHeader("connection", "close"), edits.setAttribute("errand.made"));
     const forgotten = new edits.Edits(edits.removeAttribute("errand.two"));
     const hex = (bytes: Uint8Array) => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-    const deeds: Record<string, (request: Request) => Reply | void> = {
+    const deeds: Record<string, (request: Request) => Reply | BodyDecision | void> = {
       "/config": () =>
         Reply.json(200, {
           mark: config.mark,
@@ -170,7 +184,8 @@ export const { lifecycle, requestFilter, responseFilter, observer } = plugin({
         const from = answer.headers.find(([name]) => name === "x-from")?.[1];
         return Reply.json(200, { status: answer.status, from, body: answer.text() });
       },
-      "/body": (request) => bodies.replaceRequest(request, `${bodies.readRequestText(request)}, read`),
+      "/body": () => readBody(),
+      "/chunks": () => streamBody("0"),
       "/clock": () => Reply.json(200, { runs: Date.now() > 1_700_000_000_000 }),
       "/fail": () => {
         throw new Error("as it was told");
@@ -185,13 +200,27 @@ export const { lifecycle, requestFilter, responseFilter, observer } = plugin({
           response.status = 203;
           response.headers.delete("x-gone");
           response.headers.append("x-kept", "two");
-          bodies.replaceResponse(response, `${bodies.readResponseText(response)}, read`);
-        } else if (request.path === "/large") {
-          bodies.replaceResponse(response, new Uint8Array(300_000));
-          response.headers.set("x-length", String(bodies.readResponse(response).length));
+          return readBody();
         }
+        if (request.path === "/large") {
+          bodies.replaceResponse(response, new Uint8Array(300_000));
+          return readBody();
+        }
+        if (request.path === "/chunks") return streamBody("0");
       },
+      onRequestBody: (request, body) => bodies.replaceRequest(request, `${body.text()}, read`, body.trailers),
+      onRequestChunk: inFours,
+      onResponseBody(request, response, body) {
+        if (request.path === "/large") response.headers.set("x-length", String(body.bytes.length));
+        else bodies.replaceResponse(response, `${body.text()}, read`, body.trailers);
+      },
+      onResponseChunk: inFours,
       onComplete(request, response, outcome) {
+        const { requestStreamState: sent, responseStreamState: received } = outcome;
+        if (sent && received) {
+          sinks.write("audit", `${request.path} groups: ${String.fromCharCode(...sent)}, ${String.fromCharCode(...received)}`);
+          return;
+        }
         sinks.write("audit", `${request.path} ${response?.status} ${outcome.status} ${outcome.upstream} ${outcome.durationUs > 0}`);
       },
     };

@@ -28,8 +28,8 @@ pub(super) struct PluginView {
     bytes: usize,
     /// `request`, `response`, `complete`.
     phases: Vec<&'static str>,
-    /// It can wait for the network or for bodies, so its calls run on fibers.
-    waits: bool,
+    /// Whether its calls run on the worker's stack or on fibers, which can wait.
+    calls_run: &'static str,
     /// The interfaces that it imports.
     imports: Vec<String>,
     /// The grants that it uses: names by kind, `*` for all.
@@ -84,7 +84,7 @@ pub(super) async fn plugins(State(panel): State<Arc<Panel>>) -> Json<Vec<PluginV
             digest: digest.clone(),
             bytes: *size,
             phases: all.into_iter().filter(|(_, takes_part)| *takes_part).map(|(phase, _)| phase).collect(),
-            waits: *waits,
+            calls_run: waits.describe(),
             imports: imports.keys().cloned().collect(),
             grants: [
                 ("upstreams", wants.upstreams, &grants.upstreams),

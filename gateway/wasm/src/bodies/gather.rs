@@ -1,23 +1,27 @@
 //! Bodies that a plugin wants whole.
 
-use std::{
-    pin::pin,
-    task::{Context, Poll, Waker},
-};
-
 use bytes::Bytes;
-use gateway_http::body::{Body, BodyError};
+use gateway_http::body::{self, Body};
 use http::HeaderMap;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use crate::replay::Replay;
+use crate::{bindings::BodyError, replay::Replay};
 
 /// Why a body is not to be had whole.
 pub(crate) enum Unread {
     /// Over the limit of so many bytes.
     TooLarge(u64),
     Interrupted(String),
+}
+
+impl From<Unread> for BodyError {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::TooLarge(limit) => Self::TooLarge(limit),
+            Unread::Interrupted(cause) => Self::Interrupted(cause),
+        }
+    }
 }
 
 /// A body that was read whole.
@@ -30,15 +34,6 @@ pub(crate) struct Whole {
 /// too large, and also when the call is cancelled half-way.
 pub(crate) async fn read(place: &mut Body, limit: usize) -> Result<Whole, Unread> {
     Reading::new(place).collect(limit).await
-}
-
-/// The same, if it does not have to wait.
-pub(crate) fn read_at_once(place: &mut Body, limit: usize) -> Option<Result<Whole, Unread>> {
-    // The next poll has a waker of its own.
-    match pin!(read(place, limit)).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(result) => Some(result),
-        Poll::Pending => None,
-    }
 }
 
 /// Holds a body that is being read, and puts it back.
@@ -67,7 +62,7 @@ impl<'a> Reading<'a> {
                 }
                 Some(Err(error)) => {
                     let answer = match error {
-                        BodyError::TooLarge(limit) => Unread::TooLarge(limit),
+                        body::BodyError::TooLarge(limit) => Unread::TooLarge(limit),
                         ref error => Unread::Interrupted(error.to_string()),
                     };
                     self.body.break_off(error);

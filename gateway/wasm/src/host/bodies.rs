@@ -1,80 +1,43 @@
-//! Whole bodies, for the plugins that ask for them.
+//! Bodies that plugins replace. Those that they read come with a call.
 
 use gateway_http::body::Body;
-use gateway_pipeline::{Exchange, Phase};
-use send_wrapper::SendWrapper;
+use gateway_pipeline::{EditError, Exchange};
+use http_body_util::BodyExt;
 use wasmtime::{Result, component::Resource};
 
 use crate::{
-    admission::GaveWay,
     bindings::{
-        Request, Response,
-        bodies::{BodyError, Host},
+        BodyError, Request, Response,
+        bodies::{self, Host},
     },
-    bodies::gather::{Unread, read},
+    fields,
     instance::state::State,
-    pending_call::PendingCall,
-    plugin_state::PluginState,
 };
 
 type HostResult<T> = Result<std::result::Result<T, BodyError>>;
 
 impl Host for State {
-    async fn read_request(&mut self, _: Resource<Request>) -> HostResult<Vec<u8>> {
-        SendWrapper::new(async { whole(self, Phase::Request, |exchange| &mut exchange.request_body).await }).await
-    }
-
-    async fn replace_request(&mut self, _: Resource<Request>, body: Vec<u8>) -> HostResult<()> {
+    fn replace_request(&mut self, _: Resource<Request>, body: bodies::Body) -> HostResult<()> {
         let exchange = self.exchange()?;
-        Ok(within_bounds(exchange, body)
-            .and_then(|body| exchange.replace_request_body(body).map_err(|_| BodyError::Unavailable)))
+        Ok(checked(exchange, body).and_then(|body| exchange.replace_request_body(body).map_err(unavailable)))
     }
 
-    async fn read_response(&mut self, _: Resource<Response>) -> HostResult<Vec<u8>> {
-        SendWrapper::new(async { whole(self, Phase::Response, |exchange| &mut exchange.response_body).await }).await
-    }
-
-    async fn replace_response(&mut self, _: Resource<Response>, body: Vec<u8>) -> HostResult<()> {
+    fn replace_response(&mut self, _: Resource<Response>, body: bodies::Body) -> HostResult<()> {
         let exchange = self.exchange()?;
-        Ok(within_bounds(exchange, body)
-            .and_then(|body| exchange.replace_response_body(body).map_err(|_| BodyError::Unavailable)))
+        Ok(checked(exchange, body).and_then(|body| exchange.replace_response_body(body).map_err(unavailable)))
     }
 }
 
-/// Reads a body to its end. A call that could be made again from its beginning does not wait for it while others wait for its
-/// instance.
-async fn whole(state: &mut State, phase: Phase, place: fn(&mut Exchange) -> &mut Body) -> HostResult<Vec<u8>> {
-    let contention = state.may_give_way();
-    let exchange = state.exchange()?;
-    if exchange.phase != phase {
-        return Ok(Err(BodyError::Unavailable));
-    }
-    let limit = exchange.bounds.buffer_bytes;
-    let reading = read(place(exchange), limit);
-    let whole = match contention {
-        None => reading.await,
-        Some(contention) => {
-            tokio::select! {
-                biased;
-                whole = reading => whole,
-                () = contention.wanted() => {
-                    PluginState::wait_for(exchange, PendingCall::Body);
-                    return Err(GaveWay.into());
-                }
-            }
-        }
-    };
-    Ok(whole.map(|whole| whole.bytes.into()).map_err(told))
+fn unavailable(_: EditError) -> BodyError {
+    BodyError::Unavailable
 }
 
-fn within_bounds(exchange: &Exchange, body: Vec<u8>) -> std::result::Result<Body, BodyError> {
-    exchange.bounds.check_body(body.len()).map_err(BodyError::TooLarge)?;
-    Ok(body.into())
-}
-
-fn told(unread: Unread) -> BodyError {
-    match unread {
-        Unread::TooLarge(limit) => BodyError::TooLarge(limit),
-        Unread::Interrupted(cause) => BodyError::Interrupted(cause),
+fn checked(exchange: &Exchange, body: bodies::Body) -> std::result::Result<Body, BodyError> {
+    let bodies::Body { bytes, trailers } = body;
+    exchange.bounds.check_body(bytes.len()).map_err(BodyError::TooLarge)?;
+    if trailers.is_empty() {
+        return Ok(bytes.into());
     }
+    let trailers = fields::trailers(trailers).map_err(|error| BodyError::Invalid(error.to_string()))?;
+    Ok(Body::Stream(Box::pin(Body::from(bytes).with_trailers(async { Some(Ok(trailers)) }))))
 }

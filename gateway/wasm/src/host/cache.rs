@@ -13,17 +13,16 @@ use gateway_http::{
 use gateway_pipeline::{Exchange, Phase, ResponseHead};
 use gateway_state::{
     CacheKey, ConsumerId, Responses,
-    redis::{Redis, Reply},
+    redis::Redis,
     responses::{self, MAX_NOTE_BYTES, MAX_RESPONSE_KEY_BYTES, Stored},
 };
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
-use smallvec::{SmallVec, smallvec};
 use wasmtime::{Result, component::Resource};
 
 use crate::{
     bindings::{
         self, Request, Response,
-        cache::{CacheError, Entry, Host, Turn},
+        cache::{CacheError, Entry, Host, LockResult},
     },
     cache::{
         cache_lookups::{CacheLookups, FoundResponse, Part},
@@ -31,15 +30,12 @@ use crate::{
         consumer::Audience,
     },
     instance::state::State,
-    pending_call::PendingCall,
-    plugin_state::PluginState,
+    plugin_state::{Awaited, PluginState},
 };
 
-type CacheResult<T> = std::result::Result<T, CacheError>;
+pub(super) type CacheResult<T> = std::result::Result<T, CacheError>;
 type HostResult<T> = Result<CacheResult<T>>;
 
-/// Stored responses that one stage may look at for one exchange.
-const FOUND: usize = 256;
 const MEMO_BYTES: usize = 64 * 1024;
 /// What may be asked for.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -56,58 +52,18 @@ const OF_THE_BODY: [HeaderName; 5] = [
 ];
 
 impl Host for State {
+    /// In the memory of the process.
     fn find(
         &mut self,
         _: Resource<Request>,
         bucket: String,
         key: String,
-        shared: bool,
+        _: bool,
     ) -> HostResult<Vec<bindings::cache::Stored>> {
-        let responses = match self.granted(&bucket, &key)? {
-            Ok(responses) => responses,
-            Err(error) => return Ok(Err(error)),
-        };
-        // What a body asks for is not in the key (RFC 9110 §9.3.1).
-        let exchange = self.exchange()?;
-        if exchange.phase == Phase::Request && !matches!(exchange.request_body, Body::Empty) {
-            return Ok(Err(CacheError::Unavailable));
+        match self.find_in_memory(&bucket, &key)? {
+            Ok(found) => self.note_found(bucket, key, &found),
+            Err(error) => Ok(Err(error)),
         }
-        let Ok(audience) = PluginState::find_audience(exchange) else { return Ok(Err(CacheError::Unavailable)) };
-        let Audience { consumer, shares, .. } = audience;
-        let own = CacheKey { bucket: &bucket, consumer, key: &key };
-        let looked = responses.lookup_mark(own);
-        // Each with its owner: the consumer's own, then shared ones, if that is allowed.
-        let mut found: SmallVec<[_; 2]> = smallvec![(consumer, responses.find(own))];
-        if consumer.is_some() && shares {
-            found.push((None, responses.find(CacheKey::anonymous(&bucket, &key))));
-        }
-        if shared && shares && found.iter().all(|(_, found)| found.is_empty()) {
-            match self.find_elsewhere(&responses, &bucket, &key)? {
-                Ok(elsewhere) => found.push((None, elsewhere)),
-                Err(error) => return Ok(Err(error)),
-            }
-        }
-        let held = &mut PluginState::of(self.exchange()?).held;
-        held.looked = Some(looked);
-        let count: usize = found.iter().map(|(_, found)| found.len()).sum();
-        if held.found.len() + count > FOUND {
-            return Ok(Err(CacheError::TooLarge));
-        }
-        let (bucket, key): (Arc<str>, Arc<str>) = (bucket.into(), key.into());
-        let mut told = Vec::with_capacity(count);
-        for (consumer, found) in &found {
-            for stored in found.iter() {
-                told.push(bindings::cache::Stored {
-                    id: u32::try_from(held.found.len()).unwrap_or(u32::MAX),
-                    status: stored.status.as_u16(),
-                    body_bytes: stored.body.len() as u64,
-                    note: stored.note.to_vec(),
-                });
-                let (bucket, key, stored) = (bucket.clone(), key.clone(), stored.clone());
-                held.found.push(FoundResponse { bucket, consumer: *consumer, key, stored });
-            }
-        }
-        Ok(Ok(told))
     }
 
     fn answer(&mut self, _: Resource<Request>, id: u32, part: bindings::cache::Part) -> HostResult<()> {
@@ -155,7 +111,7 @@ impl Host for State {
             return Ok(Err(CacheError::Unavailable));
         }
         let Some(owner) = owner(exchange, None) else { return Ok(Err(CacheError::Unavailable)) };
-        let limit = usize::try_from(entry.most_bytes).unwrap_or(usize::MAX).min(responses.largest());
+        let limit = usize::try_from(entry.max_bytes).unwrap_or(usize::MAX).min(responses.largest());
         let remote = self.remote_for(&entry, owner)?;
         let exchange = self.exchange()?;
         let Some(head) = &exchange.response else { return Ok(Err(CacheError::Unavailable)) };
@@ -214,7 +170,7 @@ impl Host for State {
         Ok(Ok(()))
     }
 
-    fn claim(&mut self, _: Resource<Request>, bucket: String, key: String, wait_ms: u32) -> HostResult<Turn> {
+    fn lock(&mut self, _: Resource<Request>, bucket: String, key: String, wait_ms: u32) -> HostResult<LockResult> {
         let responses = match self.granted(&bucket, &key)? {
             Ok(responses) => responses,
             Err(error) => return Ok(Err(error)),
@@ -224,38 +180,36 @@ impl Host for State {
             return Ok(Err(CacheError::Unavailable));
         }
         // No request waits for a response that is another consumer's.
-        let Ok(Audience { consumer, .. }) = PluginState::audience(exchange) else { return Ok(Ok(Turn::Nobodys)) };
-        let held = &mut PluginState::of(exchange).held;
-        if held.claim.is_some() {
-            return Ok(Ok(Turn::Mine));
+        let Ok(Audience { consumer, .. }) = PluginState::audience(exchange) else { return Ok(Ok(LockResult::Free)) };
+        let own = PluginState::of(exchange);
+        if own.held.claim.is_some() {
+            return Ok(Ok(LockResult::Acquired));
         }
-        match responses.claim(CacheKey { bucket: &bucket, consumer, key: &key }, held.looked) {
+        Ok(Ok(match responses.claim(CacheKey { bucket: &bucket, consumer, key: &key }, own.held.looked) {
             responses::Turn::LookAgain => {
                 // Immediately: a response was stored since.
-                PluginState::wait_for(exchange, PendingCall::Thing(Box::pin(async { None })));
-                Ok(Err(CacheError::Later))
+                own.awaited = Some(Awaited::Lock(Box::pin(std::future::ready(()))));
+                LockResult::Held
             }
             responses::Turn::Mine(claim) => {
-                held.claim = Some(claim);
-                Ok(Ok(Turn::Mine))
+                own.held.claim = Some(claim);
+                LockResult::Acquired
             }
-            responses::Turn::Everyone => Ok(Ok(Turn::Nobodys)),
-            responses::Turn::Another(_) if held.waited => Ok(Ok(Turn::Nobodys)),
+            responses::Turn::Everyone => LockResult::Free,
+            responses::Turn::Another(_) if own.held.waited => LockResult::Free,
             responses::Turn::Another(mut end) => {
-                held.waited = true;
                 let wait = Duration::from_millis(wait_ms.into()).min(LONGEST_WAIT);
-                let ended = async move {
+                own.awaited = Some(Awaited::Lock(Box::pin(async move {
                     // It ends, or takes too long: the plugin goes on in both cases.
                     let _ = tokio::time::timeout(wait, end.changed()).await;
-                    None
-                };
-                PluginState::wait_for(exchange, PendingCall::Thing(Box::pin(ended)));
-                Ok(Err(CacheError::Later))
+                })));
+                own.held.waited = true;
+                LockResult::Held
             }
-        }
+        }))
     }
 
-    fn waive(&mut self, _: Resource<Request>, bucket: String, key: String, for_ms: u32) -> HostResult<()> {
+    fn release(&mut self, _: Resource<Request>, bucket: String, key: String, for_ms: u32) -> HostResult<()> {
         let responses = match self.granted(&bucket, &key)? {
             Ok(responses) => responses,
             Err(error) => return Ok(Err(error)),
@@ -310,24 +264,6 @@ impl Host for State {
 }
 
 impl State {
-    /// What is not in memory may be where the state is. What is found there is in memory from then on.
-    fn find_elsewhere(&mut self, responses: &Responses, bucket: &str, key: &str) -> HostResult<Arc<[Arc<Stored>]>> {
-        let Some(remote) = self.services()?.shared.remote.clone() else { return Ok(Ok(Arc::new([]))) };
-        let Ok(op) = remote.find(bucket, key) else { return Ok(Ok(Arc::new([]))) };
-        match self.inquire(op)? {
-            None => Ok(Err(CacheError::Later)),
-            Some(Ok(Reply::Kept(kept))) => {
-                let found = remote.found(bucket, key, kept);
-                for stored in &found {
-                    responses.remember(CacheKey::anonymous(bucket, key), stored.clone());
-                }
-                Ok(Ok(found.into_iter().map(Arc::new).collect()))
-            }
-            // It is fetched, as if nothing were there.
-            Some(_) => Ok(Ok(Arc::new([]))),
-        }
-    }
-
     /// Where a response is kept too. What is one consumer's stays in this gateway's memory.
     fn remote_for(&self, entry: &Entry, owner: Option<ConsumerId>) -> Result<Option<Arc<Redis>>> {
         let shared = entry.shared && owner.is_none();
@@ -343,7 +279,7 @@ impl State {
         Ok(())
     }
 
-    fn granted(&self, bucket: &str, key: &str) -> HostResult<Arc<Responses>> {
+    pub(super) fn granted(&self, bucket: &str, key: &str) -> HostResult<Arc<Responses>> {
         // A zero would end the bucket's name where the key begins.
         if !self.identity.grants.store.allows(bucket) || bucket.contains('\0') {
             return Ok(Err(CacheError::Denied(bucket.to_owned())));
@@ -393,12 +329,12 @@ fn chosen(held: &CacheLookups, id: u32, part: bindings::cache::Part) -> CacheRes
 
 /// As yet without a body.
 fn stored(entry: Entry, status: StatusCode, mut headers: HeaderMap) -> CacheResult<Stored> {
-    let Entry { note, secondary, keep_ms, tags, without, most_bytes: _, shared: _ } = entry;
+    let Entry { note, secondary, keep_ms, tags, exclude_headers, max_bytes: _, shared: _ } = entry;
     let tag_bytes: usize = tags.iter().map(|tag| tag.len() + 1).sum();
     if [note.len(), secondary.len(), tag_bytes].into_iter().any(|bytes| bytes > MAX_NOTE_BYTES) {
         return Err(CacheError::TooLarge);
     }
-    for name in &without {
+    for name in &exclude_headers {
         headers.remove(name.as_str());
     }
     Ok(Stored {

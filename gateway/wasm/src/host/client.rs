@@ -4,22 +4,16 @@ use std::{rc::Rc, time::Duration};
 
 use gateway_pipeline as pipeline;
 use gateway_pipeline::is_owned_by_the_gateway;
-use gateway_rules::identity::Encoder;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
-use send_wrapper::SendWrapper;
-use wasmtime::Result;
+use wasmtime::{Result, component::Resource};
 
 use crate::{
-    admission::GaveWay,
     bindings::{
-        Reply,
-        http_client::{Call, CallError, Host},
+        PendingCallHandle, Reply,
+        http_client::{Call, CallError, Host, HostPendingCall},
     },
-    identity::{Sha256, sha256},
-    instance::state::State,
-    pending_call::{Called, PendingCall},
-    plugin_state::PluginState,
-    services::{self, LocalFuture, UpstreamCall},
+    instance::{handles::PendingCall, state::State},
+    services::{self, UpstreamCall},
 };
 
 /// The longest a call may wait, whatever the plugin asks for.
@@ -30,67 +24,77 @@ const HEADERS: usize = 100;
 const TARGET_BYTES: usize = 16 * 1024;
 
 impl Host for State {
-    async fn send(&mut self, call: Call) -> Result<ReplyResult> {
-        SendWrapper::new(send(self, call)).await
+    /// Without a grant: with one, calls run on fibers.
+    fn send(&mut self, call: Call) -> Result<ReplyResult> {
+        Ok(Err(CallError::Denied(call.upstream)))
     }
+
+    fn start(&mut self, call: Call) -> Result<std::result::Result<Resource<PendingCallHandle>, CallError>> {
+        Ok(match self.checked_call(call)? {
+            Ok(_) if !self.is_configured => {
+                Err(CallError::Unreachable("no calls are started while a plugin is configured".to_owned()))
+            }
+            Ok(_) if !self.pending_calls().has_room() => {
+                Err(CallError::Other("too many calls are in progress".to_owned()))
+            }
+            Ok(call) => {
+                let services = Rc::clone(self.services()?);
+                let task = tokio::task::spawn_local(async move { answer(&services, call).await });
+                Ok(Resource::new_own(self.pending_calls().add(PendingCall::new(task))))
+            }
+            Err(error) => Err(error),
+        })
+    }
+}
+
+impl HostPendingCall for State {
+    /// Without a grant no call was started.
+    fn wait(&mut self, _: Resource<PendingCallHandle>) -> Result<ReplyResult> {
+        Ok(Err(returned_before()))
+    }
+
+    fn drop(&mut self, call: Resource<PendingCallHandle>) -> Result<()> {
+        self.pending_calls().take(call.rep());
+        Ok(())
+    }
+}
+
+fn returned_before() -> CallError {
+    CallError::Other("the response was returned before, or the phase has ended".to_owned())
 }
 
 type ReplyResult = std::result::Result<Reply, CallError>;
 
-/// A call that could be made again from its beginning does not wait for the answer while others wait for its instance. What
-/// is sent twice if a plugin does not ask the same when it is called again can be: only idempotent requests give way.
-async fn send(state: &mut State, call: Call) -> Result<ReplyResult> {
-    if !state.identity.grants.upstreams.allows(&call.upstream) {
-        return Ok(Err(CallError::Denied(call.upstream)));
+impl State {
+    /// Sends a request and waits for the whole response.
+    pub(super) async fn call_upstream(&mut self, call: Call) -> Result<ReplyResult> {
+        let call = match self.checked_call(call)? {
+            Ok(call) => call,
+            Err(error) => return Ok(Err(error)),
+        };
+        let services = Rc::clone(self.services()?);
+        Ok(answer(&services, call).await)
     }
-    // A plugin may hand on all that a client may send.
-    let (limit, fields) = state
-        .exchange()
-        .map_or((RESPONSE_BYTES, HEADERS), |exchange| (exchange.bounds.buffer_bytes, exchange.bounds.added_fields));
-    let trace = state.exchange().ok().and_then(|exchange| exchange.trace.clone());
-    let call = match checked(call, limit, fields) {
-        Ok(call) => UpstreamCall { trace, ..call },
-        Err(reason) => return Ok(Err(CallError::Invalid(reason))),
-    };
-    let services = Rc::clone(state.readable()?);
-    let Some(contention) = state.may_give_way().filter(|_| call.method.is_idempotent()) else {
-        state.has_effect();
-        return Ok(answer(&services, call).await);
-    };
-    let question = state.numbered(identity(&call));
-    let own = PluginState::existing(state.exchange()?);
-    if let Some(answer) = own.and_then(|own| own.pending.called(&question)) {
-        return Ok(answer);
-    }
-    let mut answer: LocalFuture<'static, _> = Box::pin(async move { answer(&services, call).await });
-    // A plugin that asked something else the last time would ask again and again.
-    let asked_before = PluginState::existing(state.exchange()?).is_some_and(|own| !own.pending.calls.is_empty());
-    let answered = tokio::select! {
-        biased;
-        answer = &mut answer => Some(answer),
-        () = contention.wanted(), if !asked_before => None,
-    };
-    let Some(answered) = answered else {
-        let called = async move { Called { question, answer: answer.await } };
-        PluginState::wait_for(state.exchange()?, PendingCall::Call(Box::pin(called)));
-        return Err(GaveWay.into());
-    };
-    state.has_effect();
-    Ok(answered)
-}
 
-/// The same for the same call; the trace is another one each time.
-fn identity(call: &UpstreamCall) -> Sha256 {
-    let UpstreamCall { upstream, method, target, headers, body, timeout, limit, trace: _ } = call;
-    sha256(|sink| {
-        let mut to = Encoder::new("upstream call/1", sink);
-        to.text(upstream).text(method.as_str()).text(target.as_str());
-        to.number(headers.len() as u64);
-        for (name, value) in headers {
-            to.text(name.as_str()).bytes(value.as_bytes());
+    pub(super) async fn wait_for_call(&mut self, call: Resource<PendingCallHandle>) -> Result<ReplyResult> {
+        Ok(match self.pending_calls().take(call.rep()) {
+            Some(call) => call.wait().await,
+            None => Err(returned_before()),
+        })
+    }
+
+    fn checked_call(&mut self, call: Call) -> Result<std::result::Result<UpstreamCall, CallError>> {
+        if !self.identity.grants.upstreams.allows(&call.upstream) {
+            return Ok(Err(CallError::Denied(call.upstream)));
         }
-        to.bytes(body).number(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)).number(*limit as u64);
-    })
+        // A plugin may hand on all that a client may send.
+        let (limit, fields) = self
+            .exchange()
+            .map_or((RESPONSE_BYTES, HEADERS), |exchange| (exchange.bounds.buffer_bytes, exchange.bounds.added_fields));
+        let trace = self.exchange().ok().and_then(|exchange| exchange.trace.clone());
+        let call = checked(call, limit, fields);
+        Ok(call.map(|call| UpstreamCall { trace, ..call }).map_err(CallError::Invalid))
+    }
 }
 
 async fn answer(services: &services::Services, call: UpstreamCall) -> ReplyResult {
@@ -174,29 +178,6 @@ mod tests {
         assert_eq!(checked.target, "/jwks?x=1");
         assert_eq!(checked.headers["accept"], "*/*");
         assert_eq!(checked.timeout, Duration::from_millis(250));
-    }
-
-    #[test]
-    fn calls_that_differ_in_anything_are_different_ones() {
-        let named = |call| identity(&checked(call, 10, HEADERS).unwrap());
-        let header = |name: &str, value: &[u8]| (name.to_owned(), value.to_vec());
-        let calls = [
-            call(),
-            Call { upstream: "key".to_owned(), ..call() },
-            Call { method: "HEAD".to_owned(), ..call() },
-            Call { path_with_query: "/jwks?x=12".to_owned(), ..call() },
-            Call { headers: vec![], ..call() },
-            Call { headers: vec![header("accept", b"*"), header("accept", b"/*")], ..call() },
-            Call { headers: vec![header("accep", b"t*/*")], ..call() },
-            Call { body: b"1".to_vec(), ..call() },
-            Call { timeout_ms: 251, ..call() },
-        ];
-        for (i, call) in calls.iter().enumerate() {
-            assert!(calls[..i].iter().all(|other| named(other.clone()) != named(call.clone())), "{call:?}");
-        }
-        assert_eq!(named(call()), named(Call { headers: vec![header("ACCEPT", b"*/*")], ..call() }));
-        let pinned = "4bfce10003a47c9300c251e3e08d8891c794c9aada8456e105a6deef7ad646bf";
-        assert_eq!(named(call()).map(|byte| format!("{byte:02x}")).concat(), pinned);
     }
 
     #[test]

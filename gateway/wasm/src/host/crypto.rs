@@ -1,6 +1,6 @@
 //! Cryptography at native speed: what needs keys is in `keyed`. And passwords.
 
-use std::{rc::Rc, time::Duration};
+use std::time::Duration;
 
 use wasmtime::Result;
 
@@ -8,8 +8,6 @@ use super::keyed;
 use crate::{
     bindings::crypto::{Algorithm, Cipher, CryptoError, Hash, Host, Key, PasswordError},
     instance::state::State,
-    pending_call::{CallResult, PendingCall, ResultValue},
-    plugin_state::PluginState,
     services::passwords,
 };
 
@@ -72,41 +70,42 @@ impl Host for State {
         Ok(keyed::random_bytes(length))
     }
 
-    fn verify_password(
+    /// Calls that reach it run on fibers.
+    fn verify_password(&mut self, _: String, _: Vec<u8>, _: u32) -> Result<PasswordResult> {
+        Ok(Err(PasswordError::Busy))
+    }
+}
+
+type PasswordResult = std::result::Result<bool, PasswordError>;
+
+impl State {
+    /// Verifies a password on another thread, and waits for that.
+    pub(super) async fn verify_password_in_time(
         &mut self,
         hash: String,
         password: Vec<u8>,
         remember_ms: u32,
-    ) -> Result<std::result::Result<bool, PasswordError>> {
+    ) -> Result<PasswordResult> {
         if let Err(reason) = passwords::check(&hash) {
             return Ok(Err(PasswordError::MalformedHash(reason.to_string())));
         }
-        let services = Rc::clone(self.services()?);
-        // No request waits while a configuration is tried.
-        let Ok(exchange) = self.exchange() else { return Ok(Err(PasswordError::Later)) };
+        // Each instance is configured: a plugin that checks its hashes there must not compute them all.
+        if !self.is_configured {
+            return Ok(Err(PasswordError::Busy));
+        }
         let question = passwords::question(&hash, &password);
         if passwords::is_remembered(&question) {
             return Ok(Ok(true));
         }
-        match PluginState::existing(exchange).and_then(|own| own.pending.answer(&question)) {
-            Some(ResultValue::Yes) => {
-                passwords::remember(question, Duration::from_millis(remember_ms.into()));
-                return Ok(Ok(true));
+        let Some(place) = self.services()?.shared.passwords.queue() else { return Ok(Err(PasswordError::Busy)) };
+        Ok(match place.find_out(question, hash, password).await {
+            Some(is_right) => {
+                if is_right {
+                    passwords::remember(question, Duration::from_millis(remember_ms.into()));
+                }
+                Ok(is_right)
             }
-            Some(ResultValue::No) => return Ok(Ok(false)),
-            Some(ResultValue::Busy | ResultValue::Stored(_)) => return Ok(Err(PasswordError::Busy)),
-            None => {}
-        }
-        let Some(place) = services.shared.passwords.queue() else { return Ok(Err(PasswordError::Busy)) };
-        let find_out = async move {
-            let answer = match place.find_out(question, hash, password).await {
-                Some(true) => ResultValue::Yes,
-                Some(false) => ResultValue::No,
-                None => ResultValue::Busy,
-            };
-            Some(CallResult { question, answer })
-        };
-        PluginState::wait_for(exchange, PendingCall::Thing(Box::pin(find_out)));
-        Ok(Err(PasswordError::Later))
+            None => Err(PasswordError::Busy),
+        })
     }
 }

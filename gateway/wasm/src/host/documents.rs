@@ -8,18 +8,24 @@ use super::client::target;
 use crate::{
     bindings::documents::{Document, DocumentError, Host, Source},
     instance::state::State,
-    pending_call::PendingCall,
-    plugin_state::PluginState,
     services::documents::{self, DocumentLookup},
 };
 
+type DocumentResult = std::result::Result<Option<Document>, DocumentError>;
+
+/// How often a call waits for an attempt to fetch a document. An attempt that ends is not repeated within a second, so the second
+/// look finds its result, unless another configuration came into force in between.
+const ATTEMPTS: usize = 3;
+
 impl Host for State {
-    fn get(
-        &mut self,
-        source: Source,
-        known: u64,
-        insist: bool,
-    ) -> Result<std::result::Result<Option<Document>, DocumentError>> {
+    /// Without a grant: with one, calls run on fibers.
+    fn get(&mut self, source: Source, _: u64, _: bool) -> Result<DocumentResult> {
+        Ok(Err(DocumentError::Denied(source.upstream)))
+    }
+}
+
+impl State {
+    pub(super) async fn document(&mut self, source: Source, known: u64, force_refresh: bool) -> Result<DocumentResult> {
         if !self.identity.grants.upstreams.allows(&source.upstream) {
             return Ok(Err(DocumentError::Denied(source.upstream)));
         }
@@ -32,25 +38,27 @@ impl Host for State {
             target,
             refresh: Duration::from_millis(source.refresh_ms),
             retry: Duration::from_millis(source.retry_ms),
-            keep: Duration::from_millis(source.keep_ms),
+            keep: Duration::from_millis(source.max_stale_ms),
             timeout: Duration::from_millis(source.timeout_ms.into()),
         };
+        if !self.is_configured {
+            return Ok(Err(DocumentError::Unavailable(
+                "documents are not fetched while a plugin is configured".to_owned(),
+            )));
+        }
         let services = Rc::clone(self.services()?);
-        // No request waits while a configuration is tried, and no upstream can be called.
-        let Ok(exchange) = self.exchange() else { return Ok(Err(DocumentError::Later)) };
         let remote = services.shared.remote.as_ref();
-        Ok(match services.shared.documents.get(source, known, insist, &services.upstreams, remote) {
-            DocumentLookup::Document { version, body } => Ok(Some(Document { version, body: body.to_vec() })),
-            DocumentLookup::Same => Ok(None),
-            DocumentLookup::Unavailable(why) => Err(DocumentError::Unavailable(why)),
-            DocumentLookup::Later(arrival) => {
-                let arrived = async move {
-                    arrival.await;
-                    None
-                };
-                PluginState::wait_for(exchange, PendingCall::Thing(Box::pin(arrived)));
-                Err(DocumentError::Later)
+        let documents = &services.shared.documents;
+        for _ in 0..ATTEMPTS {
+            match documents.get(source.clone(), known, force_refresh, &services.upstreams, remote) {
+                DocumentLookup::Document { version, body } => {
+                    return Ok(Ok(Some(Document { version, bytes: body.to_vec() })));
+                }
+                DocumentLookup::Same => return Ok(Ok(None)),
+                DocumentLookup::Unavailable(why) => return Ok(Err(DocumentError::Unavailable(why))),
+                DocumentLookup::Later(arrival) => arrival.await,
             }
-        })
+        }
+        Ok(Err(DocumentError::Unavailable("it is fetched again and again".to_owned())))
     }
 }

@@ -12,6 +12,6 @@ impl Host for State {
         if !self.identity.grants.files.allows(&name) {
             return Ok(Err(FileError::Denied(name)));
         }
-        Ok(self.readable()?.shared.files.get(&name).map(|bytes| bytes.to_vec()).ok_or(FileError::Denied(name)))
+        Ok(self.services()?.shared.files.get(&name).map(|bytes| bytes.to_vec()).ok_or(FileError::Denied(name)))
     }
 }

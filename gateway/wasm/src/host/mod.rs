@@ -1,10 +1,11 @@
 //! What guests can call: one module for each interface of wit/0.2, and WASI.
 //!
-//! Grants are enforced here, by name, on every call. A host function never blocks its worker; those that wait
-//! are `async` and only reached from a fiber.
+//! Grants are enforced here, by name, on every call. A host function never blocks its worker. Those that can wait exist twice: as
+//! ordinary functions, for plugins that are granted nothing to wait for, and in `waiting`, for calls on fibers.
 
 mod bodies;
 mod cache;
+mod cache_lookup;
 mod client;
 mod crypto;
 mod documents;
@@ -18,8 +19,9 @@ mod secrets;
 mod selection;
 mod sinks;
 mod store;
-mod streams;
 mod tcp;
+mod upstreams;
+mod waiting;
 pub(crate) mod wasi;
 
 use wasmtime::component::{HasSelf, Linker};
@@ -31,3 +33,5 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     Plugin::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     wasi::add_to_linker(linker)
 }
+
+pub(crate) use waiting::add_to_linker as add_waiting_to_linker;

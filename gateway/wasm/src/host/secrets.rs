@@ -17,7 +17,7 @@ impl State {
         if !self.identity.grants.allows_use(name) {
             return Ok(Err(SecretError::Denied(name.to_owned())));
         }
-        let value = self.readable()?.shared.secrets.get(name).cloned();
+        let value = self.services()?.shared.secrets.get(name).cloned();
         Ok(value.map(|value| compute(self, &value)).ok_or(SecretError::Missing))
     }
 }
@@ -27,6 +27,6 @@ impl Host for State {
         if !self.identity.grants.secrets.allows(&name) {
             return Ok(Err(SecretError::Denied(name)));
         }
-        Ok(self.readable()?.shared.secrets.get(&name).map(|value| value.to_vec()).ok_or(SecretError::Missing))
+        Ok(self.services()?.shared.secrets.get(&name).map(|value| value.to_vec()).ok_or(SecretError::Missing))
     }
 }

@@ -1,4 +1,6 @@
-//! State in granted buckets: in the process's memory, or in Redis, which is asked without waiting.
+//! State in granted buckets: in the process's memory, or in Redis.
+
+use std::sync::Arc;
 
 use gateway_rules::take::MAX_STEPS;
 use gateway_state as state;
@@ -9,93 +11,252 @@ use gateway_state::{
 use wasmtime::Result;
 
 use crate::{
-    bindings::store::{Counting, Host, Place, Quota, Step, StoreError, Verdict},
-    identity::sha256,
+    bindings::store::{
+        Addition, Counting, Entry, Host, Operation, OperationResult, Quota, Scope, Step, StoreError, Verdict,
+    },
     instance::state::State,
-    pending_call::{self, CallResult, PendingCall},
-    plugin_state::PluginState,
 };
 
 type StoreResult<T> = std::result::Result<T, StoreError>;
 type HostResult<T> = Result<StoreResult<T>>;
 
+/// Operations of one batch.
+const OPERATIONS: usize = 64;
+
+/// For buckets in the memory of the process.
 impl Host for State {
     fn get(&mut self, bucket: String, key: String) -> HostResult<Option<Vec<u8>>> {
-        match self.remote(&bucket)? {
-            Ok(None) => self.ask(&bucket, |store, bucket| Ok(store.get(bucket, &key)?.map(Vec::from))),
-            Ok(Some(redis)) => self.ask_remote(redis.get(&bucket, &key), |reply| match reply {
-                Reply::Bytes(bytes) => Some(bytes.map(Vec::from)),
-                _ => None,
-            }),
-            Err(error) => Ok(Err(error)),
-        }
+        self.in_memory(&bucket, |store, bucket| Ok(store.get(bucket, &key)?.map(Vec::from)))
     }
 
     fn set(&mut self, bucket: String, key: String, value: Vec<u8>, ttl_ms: Option<u64>) -> HostResult<()> {
-        self.has_effect();
-        match self.remote(&bucket)? {
-            Ok(None) => self.ask(&bucket, |store, bucket| store.set(bucket, &key, &value, ttl_ms)),
-            Ok(Some(redis)) => self.ask_remote(redis.set(&bucket, &key, value, ttl_ms), done),
-            Err(error) => Ok(Err(error)),
-        }
+        self.in_memory(&bucket, |store, bucket| store.set(bucket, &key, &value, ttl_ms))
     }
 
     fn delete(&mut self, bucket: String, key: String) -> HostResult<()> {
-        self.has_effect();
-        match self.remote(&bucket)? {
-            Ok(None) => self.ask(&bucket, |store, bucket| store.delete(bucket, &key)),
-            Ok(Some(redis)) => self.ask_remote(redis.delete(&bucket, &key), done),
-            Err(error) => Ok(Err(error)),
-        }
+        self.in_memory(&bucket, |store, bucket| store.delete(bucket, &key))
     }
 
     fn increment(&mut self, bucket: String, key: String, by: i64, ttl_ms: Option<u64>) -> HostResult<i64> {
-        self.has_effect();
-        match self.remote(&bucket)? {
-            Ok(None) => self.ask(&bucket, |store, bucket| store.increment(bucket, &key, by, ttl_ms)),
-            Ok(Some(redis)) => self.ask_remote(redis.increment(&bucket, &key, by, ttl_ms), |reply| match reply {
-                Reply::Number(sum) => Some(sum),
-                _ => None,
-            }),
-            Err(error) => Ok(Err(error)),
+        self.in_memory(&bucket, |store, bucket| store.increment(bucket, &key, by, ttl_ms))
+    }
+
+    fn batch(&mut self, bucket: String, operations: Vec<Operation>) -> HostResult<Vec<StoreResult<OperationResult>>> {
+        if operations.len() > OPERATIONS {
+            return Ok(Err(StoreError::TooLarge));
         }
+        let results = operations.into_iter().map(|operation| {
+            let bucket = bucket.clone();
+            Ok(match operation {
+                Operation::Get(key) => self.get(bucket, key)?.map(OperationResult::Value),
+                Operation::Set(Entry { key, value, ttl_ms }) => {
+                    self.set(bucket, key, value, ttl_ms)?.map(|()| OperationResult::Done)
+                }
+                Operation::Delete(key) => self.delete(bucket, key)?.map(|()| OperationResult::Done),
+                Operation::Increment(Addition { key, by, ttl_ms }) => {
+                    self.increment(bucket, key, by, ttl_ms)?.map(OperationResult::Sum)
+                }
+            })
+        });
+        results.collect::<Result<_>>().map(Ok)
     }
 
     fn take(&mut self, bucket: String, key: String, quota: Quota, cost: u32) -> HostResult<Verdict> {
-        self.has_effect();
-        let quota = counted(quota);
+        self.in_memory(&bucket, |store, bucket| Ok(told(store.take(bucket, &key, counted(quota), cost)?)))
+    }
+
+    fn take_all(&mut self, bucket: String, group: String, steps: Vec<Step>, _: Scope) -> HostResult<Vec<Verdict>> {
+        if steps.len() > MAX_STEPS {
+            return Ok(Err(StoreError::TooLarge));
+        }
+        let steps: Vec<_> = steps.into_iter().map(step).collect();
+        self.in_memory(&bucket, |store, bucket| {
+            Ok(store.take_all(bucket, &group, &steps)?.into_iter().map(told).collect())
+        })
+    }
+}
+
+/// For buckets wherever they are.
+impl State {
+    pub(super) async fn store_get(&mut self, bucket: String, key: String) -> HostResult<Option<Vec<u8>>> {
         match self.remote(&bucket)? {
-            Ok(None) => self.ask(&bucket, |store, bucket| Ok(told(store.take(bucket, &key, quota, cost)?))),
+            Ok(None) => self.get(bucket, key),
             Ok(Some(redis)) => {
-                let step = state::Step { key, quota, counting: state::Counting::Steady, cost };
-                self.ask_remote(redis.take(&bucket, step), |reply| match reply {
-                    Reply::Verdicts(verdicts) => verdicts.first().copied().map(told),
+                request(&redis, redis.get(&bucket, &key), |reply| match reply {
+                    Reply::Bytes(bytes) => Some(bytes.map(Vec::from)),
                     _ => None,
                 })
+                .await
             }
             Err(error) => Ok(Err(error)),
         }
     }
 
-    fn take_all(&mut self, bucket: String, group: String, steps: Vec<Step>, place: Place) -> HostResult<Vec<Verdict>> {
-        if steps.len() > MAX_STEPS {
-            return Ok(Err(StoreError::TooLarge));
-        }
-        self.has_effect();
-        let steps: Vec<_> = steps.into_iter().map(step).collect();
+    pub(super) async fn store_set(
+        &mut self,
+        bucket: String,
+        key: String,
+        value: Vec<u8>,
+        ttl_ms: Option<u64>,
+    ) -> HostResult<()> {
         match self.remote(&bucket)? {
-            Ok(Some(redis)) if place == Place::Shared => {
-                self.ask_remote(redis.take_all(&bucket, &group, steps), |reply| match reply {
-                    Reply::Verdicts(verdicts) => Some(verdicts.into_iter().map(told).collect()),
-                    _ => None,
-                })
-            }
-            Ok(_) => self.ask(&bucket, |store, bucket| {
-                Ok(store.take_all(bucket, &group, &steps)?.into_iter().map(told).collect())
-            }),
+            Ok(None) => self.set(bucket, key, value, ttl_ms),
+            Ok(Some(redis)) => request(&redis, redis.set(&bucket, &key, value, ttl_ms), done).await,
             Err(error) => Ok(Err(error)),
         }
     }
+
+    pub(super) async fn store_delete(&mut self, bucket: String, key: String) -> HostResult<()> {
+        match self.remote(&bucket)? {
+            Ok(None) => self.delete(bucket, key),
+            Ok(Some(redis)) => request(&redis, redis.delete(&bucket, &key), done).await,
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    pub(super) async fn store_increment(
+        &mut self,
+        bucket: String,
+        key: String,
+        by: i64,
+        ttl_ms: Option<u64>,
+    ) -> HostResult<i64> {
+        match self.remote(&bucket)? {
+            Ok(None) => self.increment(bucket, key, by, ttl_ms),
+            Ok(Some(redis)) => {
+                request(&redis, redis.increment(&bucket, &key, by, ttl_ms), |reply| match reply {
+                    Reply::Number(sum) => Some(sum),
+                    _ => None,
+                })
+                .await
+            }
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    pub(super) async fn store_batch(
+        &mut self,
+        bucket: String,
+        operations: Vec<Operation>,
+    ) -> HostResult<Vec<StoreResult<OperationResult>>> {
+        let redis = match self.remote(&bucket)? {
+            Ok(Some(redis)) if operations.len() <= OPERATIONS => redis,
+            Ok(_) => return self.batch(bucket, operations),
+            Err(error) => return Ok(Err(error)),
+        };
+        // All are sent before the first reply is waited for.
+        let asked: Vec<_> = operations
+            .into_iter()
+            .map(|operation| {
+                let op = match operation {
+                    Operation::Get(key) => redis.get(&bucket, &key),
+                    Operation::Set(Entry { key, value, ttl_ms }) => redis.set(&bucket, &key, value, ttl_ms),
+                    Operation::Delete(key) => redis.delete(&bucket, &key),
+                    Operation::Increment(Addition { key, by, ttl_ms }) => redis.increment(&bucket, &key, by, ttl_ms),
+                };
+                op.and_then(|op| redis.ask(op))
+            })
+            .collect();
+        let mut results = Vec::with_capacity(asked.len());
+        for asked in asked {
+            let reply = match asked {
+                Ok(asked) => asked.answer().await,
+                Err(failure) => Err(failure),
+            };
+            results.push(understood(reply, |reply| match reply {
+                Reply::Bytes(bytes) => Some(OperationResult::Value(bytes.map(Vec::from))),
+                Reply::Done => Some(OperationResult::Done),
+                Reply::Number(sum) => Some(OperationResult::Sum(sum)),
+                _ => None,
+            }));
+        }
+        Ok(Ok(results))
+    }
+
+    pub(super) async fn store_take(
+        &mut self,
+        bucket: String,
+        key: String,
+        quota: Quota,
+        cost: u32,
+    ) -> HostResult<Verdict> {
+        match self.remote(&bucket)? {
+            Ok(None) => self.take(bucket, key, quota, cost),
+            Ok(Some(redis)) => {
+                let step = state::Step { key, quota: counted(quota), counting: state::Counting::Steady, cost };
+                request(&redis, redis.take(&bucket, step), |reply| match reply {
+                    Reply::Verdicts(verdicts) => verdicts.first().copied().map(told),
+                    _ => None,
+                })
+                .await
+            }
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    pub(super) async fn store_take_all(
+        &mut self,
+        bucket: String,
+        group: String,
+        steps: Vec<Step>,
+        scope: Scope,
+    ) -> HostResult<Vec<Verdict>> {
+        match self.remote(&bucket)? {
+            Ok(Some(redis)) if scope == Scope::Shared && steps.len() <= MAX_STEPS => {
+                let steps = steps.into_iter().map(step).collect();
+                request(&redis, redis.take_all(&bucket, &group, steps), |reply| match reply {
+                    Reply::Verdicts(verdicts) => Some(verdicts.into_iter().map(told).collect()),
+                    _ => None,
+                })
+                .await
+            }
+            Ok(_) => self.take_all(bucket, group, steps, scope),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    /// Where a granted bucket is, if it is not in the memory of the process.
+    fn remote(&self, bucket: &str) -> HostResult<Option<Arc<Redis>>> {
+        if !self.identity.grants.store.allows(bucket) {
+            return Ok(Err(StoreError::Denied(bucket.to_owned())));
+        }
+        let remote = self.services()?.shared.remote.clone();
+        if remote.is_some() && !self.is_configured {
+            return Ok(Err(StoreError::Unavailable("Redis is not asked while a plugin is configured".to_owned())));
+        }
+        Ok(Ok(remote))
+    }
+
+    fn in_memory<T>(
+        &self,
+        bucket: &str,
+        operation: impl FnOnce(&MemoryStore, state::Bucket<'_>) -> std::result::Result<T, state::StoreError>,
+    ) -> HostResult<T> {
+        if !self.identity.grants.store.allows(bucket) {
+            return Ok(Err(StoreError::Denied(bucket.to_owned())));
+        }
+        let bucket = state::Bucket { name: bucket, route: self.route().unwrap_or_default() };
+        // All of its errors are of this kind to a plugin.
+        Ok(operation(&self.services()?.shared.store, bucket).map_err(|_| StoreError::TooLarge))
+    }
+}
+
+/// Sends a request to Redis and waits for the reply. A call that is cancelled meanwhile does not undo the request.
+async fn request<T>(
+    redis: &Redis,
+    op: std::result::Result<Op, Failure>,
+    read: impl FnOnce(Reply) -> Option<T>,
+) -> HostResult<T> {
+    let reply = match op.and_then(|op| redis.ask(op)) {
+        Ok(asked) => asked.answer().await,
+        Err(failure) => Err(failure),
+    };
+    Ok(understood(reply, read))
+}
+
+fn understood<T>(reply: std::result::Result<Reply, Failure>, read: impl FnOnce(Reply) -> Option<T>) -> StoreResult<T> {
+    let strange = || StoreError::Unavailable("another reply than expected".to_owned());
+    reply.map_err(refused).and_then(|reply| read(reply).ok_or_else(strange))
 }
 
 fn done(reply: Reply) -> Option<()> {
@@ -127,67 +288,5 @@ fn refused(failure: Failure) -> StoreError {
     match failure {
         Failure::TooLarge => StoreError::TooLarge,
         Failure::Unavailable(why) => StoreError::Unavailable(why),
-    }
-}
-
-impl State {
-    /// Where a granted bucket is, if it is not in the memory of the process.
-    fn remote(&self, bucket: &str) -> HostResult<Option<std::sync::Arc<Redis>>> {
-        if !self.identity.grants.store.allows(bucket) {
-            return Ok(Err(StoreError::Denied(bucket.to_owned())));
-        }
-        Ok(Ok(self.readable()?.shared.remote.clone()))
-    }
-
-    fn ask<T>(
-        &self,
-        bucket: &str,
-        question: impl FnOnce(&MemoryStore, state::Bucket<'_>) -> std::result::Result<T, state::StoreError>,
-    ) -> HostResult<T> {
-        let bucket = state::Bucket { name: bucket, route: self.route().unwrap_or_default() };
-        // All of its errors are of this kind to a plugin.
-        Ok(question(&self.readable()?.shared.store, bucket).map_err(|_| StoreError::TooLarge))
-    }
-
-    /// Asks once, and says `later`; when the phase is called again, says what was answered. The same question may
-    /// be asked again in one call, and is another one then: which it is, is in its number.
-    fn ask_remote<T>(
-        &mut self,
-        op: std::result::Result<Op, Failure>,
-        read: impl FnOnce(Reply) -> Option<T>,
-    ) -> HostResult<T> {
-        let op = match op {
-            Ok(op) => op,
-            Err(failure) => return Ok(Err(refused(failure))),
-        };
-        let strange = || StoreError::Unavailable("another answer than asked for".to_owned());
-        Ok(match self.inquire(op)? {
-            Some(answer) => answer.map_err(refused).and_then(|reply| read(reply).ok_or_else(strange)),
-            None => Err(StoreError::Later),
-        })
-    }
-
-    /// The answer, if it is there; otherwise the exchange waits for it.
-    pub(crate) fn inquire(&mut self, op: Op) -> Result<Option<std::result::Result<Reply, Failure>>> {
-        let question = self.numbered(sha256(|sink| op.identity(sink)));
-        let Some(redis) = self.readable()?.shared.remote.clone() else {
-            return Ok(Some(Err(Failure::Unavailable("not there".to_owned()))));
-        };
-        // No request waits while a configuration is tried.
-        let Ok(exchange) = self.exchange() else { return Ok(None) };
-        let own = PluginState::existing(exchange);
-        if let Some(pending_call::ResultValue::Stored(answer)) = own.and_then(|own| own.pending.answer(&question)) {
-            return Ok(Some(answer));
-        }
-        Ok(match redis.ask(op) {
-            Ok(asked) => {
-                let wait = async move {
-                    Some(CallResult { question, answer: pending_call::ResultValue::Stored(asked.answer().await) })
-                };
-                PluginState::wait_for(exchange, PendingCall::Thing(Box::pin(wait)));
-                None
-            }
-            Err(failure) => Some(Err(failure)),
-        })
     }
 }

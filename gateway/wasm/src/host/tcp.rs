@@ -1,94 +1,100 @@
-//! Conversations with granted upstreams of TCP. What goes on between two calls of the phase is kept with the exchange.
+//! Connections to granted TCP upstreams.
 
 use std::{
     rc::Rc,
     time::{Duration, Instant},
 };
 
-use gateway_pipeline::Phase;
 use wasmtime::{Result, component::Resource};
 
 use crate::{
     bindings::{
-        Request,
-        tcp::{Answer, Host, Message, TcpError},
+        ConnectionHandle,
+        tcp::{Host, HostConnection, Message, TcpError},
     },
-    instance::state::State,
-    pending_call::{PendingCall, Talk},
-    plugin_state::PluginState,
+    instance::{handles::Connection, state::State},
     services::{CallError, Opening},
 };
 
 type HostResult<T> = Result<std::result::Result<T, TcpError>>;
 
-/// The longest a conversation may take, whatever the plugin asks for.
+/// The longest a connection may be used, whatever the plugin asks for.
 const TIMEOUT: Duration = Duration::from_secs(60);
-const MEMO_BYTES: usize = 64 * 1024;
 
 impl Host for State {
-    fn send(&mut self, _: Resource<Request>, message: Message) -> HostResult<()> {
-        let Message { upstream, bytes, wants, timeout_ms, repeatable, memo } = message;
+    /// Without a grant: with one, calls run on fibers.
+    fn send(&mut self, message: Message) -> HostResult<Resource<ConnectionHandle>> {
+        Ok(Err(TcpError::Denied(message.upstream)))
+    }
+
+    fn release(&mut self, connection: Resource<ConnectionHandle>) -> Result<()> {
+        if let Some(connection) = self.connections().take(connection.rep()) {
+            connection.conversation.finish();
+        }
+        Ok(())
+    }
+}
+
+impl HostConnection for State {
+    /// Without a grant there is no connection to receive from.
+    fn receive(&mut self, _: Resource<ConnectionHandle>, _: u32) -> HostResult<Vec<u8>> {
+        Ok(Err(TcpError::Unavailable))
+    }
+
+    fn drop(&mut self, connection: Resource<ConnectionHandle>) -> Result<()> {
+        self.connections().take(connection.rep());
+        Ok(())
+    }
+}
+
+impl State {
+    pub(super) async fn tcp_send(&mut self, message: Message) -> HostResult<Resource<ConnectionHandle>> {
+        let Message { upstream, bytes, min_bytes, timeout_ms, repeatable } = message;
         if !self.identity.grants.upstreams.allows(&upstream) {
             return Ok(Err(TcpError::Denied(upstream)));
         }
         let services = Rc::clone(self.services()?);
-        let exchange = self.exchange()?;
-        if exchange.phase != Phase::Request {
+        if !self.connections().has_room() {
             return Ok(Err(TcpError::Unavailable));
         }
+        let Ok(exchange) = self.exchange() else { return Ok(Err(TcpError::Unavailable)) };
         let limit = exchange.bounds.buffer_bytes;
-        if bytes.len() > limit || wants as usize > limit {
+        let wants = min_bytes as usize;
+        if bytes.len() > limit || wants > limit {
             return Ok(Err(TcpError::TooLarge(limit as u64)));
-        }
-        if memo.len() > MEMO_BYTES {
-            return Ok(Err(TcpError::TooLarge(MEMO_BYTES as u64)));
         }
         let asked = Duration::from_millis(timeout_ms.into());
         let timeout = if asked.is_zero() { TIMEOUT } else { asked.min(TIMEOUT) };
         let trace = exchange.trace.clone();
-        let opening =
-            Opening { bytes, wants: wants as usize, limit, until: Instant::now() + timeout, repeatable, trace };
-        let conversing = match services.upstreams.converse(&upstream, opening) {
-            Ok(conversing) => conversing,
-            Err(error) => return Ok(Err(lowered(error, limit, &upstream))),
+        let opening = Opening { bytes, wants, limit, until: Instant::now() + timeout, repeatable, trace };
+        let conversation = match services.upstreams.converse(&upstream, opening) {
+            Ok(conversing) => conversing.await,
+            Err(error) => Err(error),
         };
-        PluginState::take_talk(exchange);
-        let answer = Box::pin(async move { Talk { conversation: conversing.await, memo, limit, upstream } });
-        PluginState::wait_for(exchange, PendingCall::Talk { going_on: false, answer });
-        Ok(Ok(()))
-    }
-
-    fn receive(&mut self, _: Resource<Request>) -> HostResult<Option<Answer>> {
-        let exchange = self.exchange()?;
-        let talk = PluginState::existing(exchange).and_then(|state| state.pending.talk.as_ref());
-        let Some(talk) = talk else { return Ok(Ok(None)) };
-        Ok(match &talk.conversation {
-            Ok(conversation) => Ok(Some(Answer { memo: talk.memo.clone(), bytes: conversation.heard().to_vec() })),
-            Err(error) => Err(lowered(error.clone(), talk.limit, &talk.upstream)),
-        })
-    }
-
-    fn await_more(&mut self, _: Resource<Request>, wants: u32) -> HostResult<()> {
-        let exchange = self.exchange()?;
-        Ok(match PluginState::take_talk(exchange) {
-            Some(Talk { conversation: Ok(mut conversation), memo, limit, upstream }) => {
-                let go_on = async move {
-                    let conversation = conversation.hear(wants as usize).await.map(|()| conversation);
-                    Talk { conversation, memo, limit, upstream }
-                };
-                PluginState::wait_for(exchange, PendingCall::Talk { going_on: true, answer: Box::pin(go_on) });
-                Ok(())
+        Ok(match conversation {
+            Ok(conversation) => {
+                let connection = Connection { conversation, returned: 0, upstream, limit };
+                Ok(Resource::new_own(self.connections().add(connection)))
             }
-            Some(Talk { conversation: Err(error), limit, upstream, .. }) => Err(lowered(error, limit, &upstream)),
-            None => Err(TcpError::Unavailable),
+            Err(error) => Err(lowered(error, limit, &upstream)),
         })
     }
 
-    fn finish(&mut self, _: Resource<Request>) -> Result<()> {
-        if let Some(Talk { conversation: Ok(conversation), .. }) = PluginState::take_talk(self.exchange()?) {
-            conversation.finish();
-        }
-        Ok(())
+    pub(super) async fn tcp_receive(
+        &mut self,
+        handle: Resource<ConnectionHandle>,
+        min_bytes: u32,
+    ) -> HostResult<Vec<u8>> {
+        let Some(mut connection) = self.connections().take(handle.rep()) else {
+            return Ok(Err(TcpError::Closed("it was closed before".to_owned())));
+        };
+        Ok(match connection.receive(min_bytes as usize).await {
+            Ok(bytes) => {
+                self.connections().put_back(handle.rep(), connection);
+                Ok(bytes)
+            }
+            Err(error) => Err(lowered(error, connection.limit, &connection.upstream)),
+        })
     }
 }
 

@@ -2,24 +2,30 @@
 
 use std::sync::Arc;
 
-use gateway_pipeline::{FailureKind, StageFailure};
+use gateway_pipeline::{FailureKind, Phases, StageFailure};
 use wasmtime::{
     Store,
-    component::{self, ComponentExportIndex, InstancePre, Resource, TypedFunc},
+    component::{self, ComponentExportIndex, ComponentNamedList, InstancePre, Lift, Lower, Resource, TypedFunc},
 };
 
 use super::state::State;
 use crate::{
     admission::{Capacity, Reservation},
-    bindings::{ConfigProblem, Decision, Endpoint, Manifest, Outcome, Part, Passage, PhaseSet, Request, Response},
+    bindings::{
+        BodyError, Chunk, ChunkResult, ConfigProblem, Decision, Endpoint, Manifest, Outcome, PhaseSet, Request,
+        Response, ResponseDecision, bodies::Body,
+    },
+    waits::Waits,
 };
 
 /// A component ready to be instantiated.
 pub(crate) struct Blueprint {
-    pub(crate) pre: InstancePre<State>,
+    /// For calls that cannot wait, which run on the worker's own stack.
+    pub(crate) direct: InstancePre<State>,
+    /// For calls that can wait, which run on a fiber.
+    pub(crate) waiting: InstancePre<State>,
     pub(crate) exports: Exports,
-    /// It imports something that can wait, so every call needs a fiber.
-    pub(crate) waits: bool,
+    pub(crate) waits: Waits,
     pub(crate) handle_ownership: HandleOwnership,
     pub(crate) capacity: Arc<Capacity>,
     /// Slots of the allocator that an instance takes.
@@ -53,14 +59,30 @@ pub(crate) struct Exports {
     pub(crate) endpoints: Option<ComponentExportIndex>,
     pub(crate) openapi: Option<ComponentExportIndex>,
     pub(crate) on_request: Option<ComponentExportIndex>,
+    pub(crate) on_request_body: Option<ComponentExportIndex>,
+    pub(crate) on_request_chunk: Option<ComponentExportIndex>,
     pub(crate) on_response: Option<ComponentExportIndex>,
-    pub(crate) on_part: Option<ComponentExportIndex>,
+    pub(crate) on_response_body: Option<ComponentExportIndex>,
+    pub(crate) on_response_chunk: Option<ComponentExportIndex>,
     pub(crate) on_complete: Option<ComponentExportIndex>,
+}
+
+impl Exports {
+    /// The phases that it exports a function for.
+    pub(crate) fn phases(&self) -> Phases {
+        Phases {
+            request: self.on_request.is_some() || self.on_request_body.is_some(),
+            response: self.on_response.is_some() || self.on_response_body.is_some(),
+            complete: self.on_complete.is_some(),
+        }
+    }
 }
 
 type Function<P, R> = TypedFunc<P, (R,)>;
 type Requested = (Resource<Request>,);
+type RequestedWithBody = (Resource<Request>, Result<Body, BodyError>);
 type Responded = (Resource<Request>, Resource<Response>);
+type RespondedWithBody = (Resource<Request>, Resource<Response>, Result<Body, BodyError>);
 type Completed = (Resource<Request>, Option<Resource<Response>>, Outcome);
 
 /// The exported functions of one instance, their types checked.
@@ -71,8 +93,11 @@ pub(crate) struct Functions {
     pub(crate) endpoints: Option<Function<(), Vec<Endpoint>>>,
     pub(crate) openapi: Option<Function<(), String>>,
     pub(crate) on_request: Option<Function<Requested, Result<Decision, String>>>,
-    pub(crate) on_response: Option<Function<Responded, Result<(), String>>>,
-    pub(crate) on_part: Option<Function<(Part,), Result<Passage, String>>>,
+    pub(crate) on_request_body: Option<Function<RequestedWithBody, Result<Decision, String>>>,
+    pub(crate) on_request_chunk: Option<Function<(Chunk,), Result<ChunkResult, String>>>,
+    pub(crate) on_response: Option<Function<Responded, Result<ResponseDecision, String>>>,
+    pub(crate) on_response_body: Option<Function<RespondedWithBody, Result<ResponseDecision, String>>>,
+    pub(crate) on_response_chunk: Option<Function<(Chunk,), Result<ChunkResult, String>>>,
     pub(crate) on_complete: Option<TypedFunc<Completed, ()>>,
 }
 
@@ -86,13 +111,28 @@ impl Functions {
         Ok(Self {
             describe: instance.get_typed_func(&mut *store, exports.describe)?,
             configure: instance.get_typed_func(&mut *store, exports.configure)?,
-            phases: exports.phases.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,
-            endpoints: exports.endpoints.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,
-            openapi: exports.openapi.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,
-            on_request: exports.on_request.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,
-            on_response: exports.on_response.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,
-            on_part: exports.on_part.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,
-            on_complete: exports.on_complete.map(|index| instance.get_typed_func(&mut *store, index)).transpose()?,
+            phases: optional(instance, store, exports.phases)?,
+            endpoints: optional(instance, store, exports.endpoints)?,
+            openapi: optional(instance, store, exports.openapi)?,
+            on_request: optional(instance, store, exports.on_request)?,
+            on_request_body: optional(instance, store, exports.on_request_body)?,
+            on_request_chunk: optional(instance, store, exports.on_request_chunk)?,
+            on_response: optional(instance, store, exports.on_response)?,
+            on_response_body: optional(instance, store, exports.on_response_body)?,
+            on_response_chunk: optional(instance, store, exports.on_response_chunk)?,
+            on_complete: optional(instance, store, exports.on_complete)?,
         })
     }
+}
+
+fn optional<P, R>(
+    instance: &component::Instance,
+    store: &mut Store<State>,
+    index: Option<ComponentExportIndex>,
+) -> wasmtime::Result<Option<TypedFunc<P, R>>>
+where
+    P: ComponentNamedList + Lower,
+    R: ComponentNamedList + Lift,
+{
+    index.map(|index| instance.get_typed_func(store, index)).transpose()
 }

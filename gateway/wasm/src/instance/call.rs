@@ -22,7 +22,7 @@ use super::{
     state::{Identity, Mode, State, at_deadline, ticks},
 };
 use crate::{
-    admission::{Contention, GaveWay, Reservation},
+    admission::Reservation,
     bindings::{ConfigProblem, Manifest, PhaseSet},
     engine::epoch::{COARSE, Running},
     services::Services,
@@ -60,8 +60,6 @@ pub(crate) struct CallScope<'a> {
     pub(crate) slot: Option<&'a mut ExchangeSlot>,
     pub(crate) services: &'a Rc<Services>,
     pub(crate) time: Duration,
-    /// Who else wants the instance, if the call can give way.
-    pub(crate) contention: Option<&'a Rc<Contention>>,
 }
 
 impl Instance {
@@ -76,16 +74,17 @@ impl Instance {
         let mut store = new_store(blueprint, State::new(identity, metrics, memory));
         let functions = {
             let borrowed = EnteredCall::begin(&mut store, scope, Way::Direct);
-            let made = blueprint.pre.instantiate(&mut *borrowed.store);
+            let made = blueprint.direct.instantiate(&mut *borrowed.store);
             let made = made.and_then(|made| Functions::of(&made, &mut *borrowed.store, &blueprint.exports));
             made.map_err(|error| failure(borrowed.store.data(), &error))?
         };
         Ok(Self::made(store, functions, room))
     }
 
-    /// Makes an instance on a fiber.
+    /// Makes an instance on a fiber. Its calls can wait if `can_wait`.
     pub(crate) async fn create_on_fiber(
         blueprint: &Blueprint,
+        can_wait: bool,
         parameters: InstanceParameters,
         scope: CallScope<'_>,
     ) -> Result<Self, StageFailure> {
@@ -94,7 +93,8 @@ impl Instance {
         let functions = {
             let borrowed = EnteredCall::begin(&mut store, scope, Way::Fiber);
             let clock = Arc::clone(&borrowed.store.data().clock);
-            let made = clock.run(blueprint.pre.instantiate_async(&mut *borrowed.store)).await;
+            let pre = if can_wait { &blueprint.waiting } else { &blueprint.direct };
+            let made = clock.run(pre.instantiate_async(&mut *borrowed.store)).await;
             let made = made.and_then(|made| Functions::of(&made, &mut *borrowed.store, &blueprint.exports));
             made.map_err(|error| failure(borrowed.store.data(), &error))?
         };
@@ -160,6 +160,7 @@ impl Instance {
     pub(crate) fn configure(&mut self, json: &str, scope: CallScope<'_>) -> Result<Vec<ConfigProblem>, StageFailure> {
         let (result,) = self.call(self.functions.configure, (json.to_owned(),), scope)?;
         self.calls = 0;
+        self.store.data_mut().is_configured = result.is_ok();
         Ok(result.err().unwrap_or_default())
     }
 
@@ -170,6 +171,7 @@ impl Instance {
     ) -> Result<Vec<ConfigProblem>, StageFailure> {
         let (result,) = self.call_on_fiber(self.functions.configure, (json.to_owned(),), scope).await?;
         self.calls = 0;
+        self.store.data_mut().is_configured = result.is_ok();
         Ok(result.err().unwrap_or_default())
     }
 
@@ -225,7 +227,7 @@ impl Instance {
 }
 
 fn new_store(blueprint: &Blueprint, state: State) -> Store<State> {
-    let mut store = Store::new(blueprint.pre.engine(), state);
+    let mut store = Store::new(blueprint.direct.engine(), state);
     store.limiter(|state| &mut state.limiter);
     store.epoch_deadline_callback(at_deadline);
     store
@@ -263,7 +265,7 @@ impl<'a> EnteredCall<'a> {
         // A body comes with a head around it.
         store.set_hostcall_fuel(HANDED_OVER_BYTES.max(bodies.saturating_add(HANDED_OVER_BYTES / 8)));
         let state = store.data_mut();
-        state.enter_call(exchange, Rc::clone(scope.services), scope.contention.cloned());
+        state.enter_call(exchange, Rc::clone(scope.services));
         let running = match way {
             Way::Direct => {
                 state.mode = Mode::Direct { limit: scope.time, watched: None };
@@ -304,9 +306,6 @@ fn place(error: &wasmtime::Error) -> Option<String> {
 
 /// What went wrong, in the guest's own words where it had any.
 fn failure(state: &State, error: &wasmtime::Error) -> StageFailure {
-    if error.downcast_ref::<GaveWay>().is_some() {
-        return StageFailure { kind: FailureKind::Error, detail: GaveWay.to_string() };
-    }
     let (kind, mut detail) = if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
         (FailureKind::Timeout, "it ran longer than it may".to_owned())
     } else if state.limiter.refused {

@@ -4,6 +4,7 @@
 mod blueprint;
 mod call;
 pub(crate) mod edits;
+pub(crate) mod handles;
 mod kept;
 pub(crate) mod output;
 pub(crate) mod selection;

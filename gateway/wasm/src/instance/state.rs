@@ -1,14 +1,7 @@
 //! What a guest's store holds beside the guest: the exchange that is lent to it for a call, and all that its
 //! host functions work with.
 
-use std::{
-    rc::Rc,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use gateway_core::model::Grants;
 use gateway_pipeline::Exchange;
@@ -19,19 +12,18 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::{
     edits::AllEdits,
+    handles::{Connection, Handles, PendingCall},
     output::{LogRate, Output, Speaker},
     selection::Selections,
     thread_bound::ThreadBound,
 };
 use crate::{
-    admission::Contention,
     bindings::{RefusedEdit, Values},
     engine::{
         clock::{RunClock, thread_cpu_time},
         epoch::{self, TICK},
         limiter::Limiter,
     },
-    identity::Sha256,
     services::Services,
 };
 
@@ -71,13 +63,11 @@ pub(crate) struct State {
     pub(crate) selections: Selections,
     pub(crate) edits: AllEdits,
     pub(crate) mode: Mode,
+    /// The guest has accepted its configuration. Before that it gets nothing that has to be waited for.
+    pub(crate) is_configured: bool,
     pub(crate) clock: Arc<RunClock>,
     /// Present during a call. A store never leaves its worker, which wasmtime cannot know.
     call: ThreadBound<CallState>,
-    /// The present call has done something that must not be done twice.
-    effects: AtomicBool,
-    /// What the present call has asked the store, where it is not in memory.
-    questions: Vec<[u8; 32]>,
     pub(crate) table: ResourceTable,
     /// Requests and responses that the guest was given as its own, and has not dropped.
     pub(crate) handles: u32,
@@ -89,7 +79,10 @@ pub(crate) struct State {
 struct CallState {
     exchange: Option<Box<Exchange>>,
     services: Option<Rc<Services>>,
-    contention: Option<Rc<Contention>>,
+    /// Connections to TCP upstreams. Those that are not released by the end of the call are closed.
+    connections: Handles<Connection>,
+    /// Requests to upstreams in progress. Those that were not waited for by the end of the call are cancelled.
+    pending_calls: Handles<PendingCall>,
 }
 
 impl State {
@@ -105,10 +98,9 @@ impl State {
             selections: Selections::default(),
             edits: AllEdits::default(),
             mode: Mode::Direct { limit: Duration::ZERO, watched: None },
+            is_configured: false,
             clock: Arc::new(RunClock::new()),
             call: ThreadBound::new(CallState::default()),
-            effects: AtomicBool::new(false),
-            questions: Vec::new(),
             table,
             handles: 0,
             wasi: None,
@@ -116,30 +108,29 @@ impl State {
     }
 
     /// Begins a call. An exchange is lent in the phases that have one.
-    pub(crate) fn enter_call(
-        &mut self,
-        mut exchange: Option<Box<Exchange>>,
-        services: Rc<Services>,
-        contention: Option<Rc<Contention>>,
-    ) {
+    pub(crate) fn enter_call(&mut self, mut exchange: Option<Box<Exchange>>, services: Rc<Services>) {
         if let Some(exchange) = &mut exchange {
             exchange.foreign_stage = !self.identity.standard;
         }
         self.limiter.refused = false;
-        *self.effects.get_mut() = false;
-        self.questions.clear();
-        *self.call = CallState { exchange, services: Some(services), contention };
+        let call = &mut *self.call;
+        call.exchange = exchange;
+        call.services = Some(services);
     }
 
     /// Ends a call and gives back what was lent.
     pub(crate) fn give_back(&mut self) -> Option<Box<Exchange>> {
-        let call = std::mem::take(&mut *self.call);
+        let call = &mut *self.call;
+        call.services = None;
+        call.connections.close();
+        call.pending_calls.close();
+        let exchange = call.exchange.take();
         if !self.output.is_silent() {
-            let request = call.exchange.as_ref().and_then(|exchange| exchange.id.to_str().ok()).unwrap_or_default();
+            let request = exchange.as_ref().and_then(|exchange| exchange.id.to_str().ok()).unwrap_or_default();
             let Identity { name, log_rate, .. } = &*self.identity;
             self.output.finish(Speaker { plugin: name, request, rate: log_rate, metrics: &self.metrics });
         }
-        call.exchange
+        exchange
     }
 
     /// A guest that does not drop what it is given would fill its table of handles.
@@ -155,17 +146,6 @@ impl State {
     /// The route of the exchange at hand.
     pub(crate) fn route(&self) -> Option<&str> {
         self.call.exchange.as_ref().map(|exchange| &*exchange.route)
-    }
-
-    /// A name for a question that is the same when the call is made again, and another one for each time that it is asked.
-    pub(crate) fn numbered(&mut self, question: Sha256) -> Sha256 {
-        let mut name = question;
-        let before = self.questions.iter().filter(|asked| **asked == name).count();
-        self.questions.push(name);
-        for (byte, number) in name.iter_mut().zip(before.to_le_bytes()) {
-            *byte ^= number;
-        }
-        name
     }
 
     /// What a selection reads of the exchange at hand.
@@ -187,26 +167,19 @@ impl State {
         Ok(self.edits.get(edits)?.make(exchange, with_response, values))
     }
 
-    /// For functions that change something or send requests. Between the calls nothing runs, so this is only
-    /// absent if the guest is not called by us.
+    /// The services of the worker. Between the calls nothing runs, so these are only absent if the guest is not called by us.
     pub(crate) fn services(&self) -> wasmtime::Result<&Rc<Services>> {
-        self.has_effect();
-        self.readable()
-    }
-
-    /// For what only reads what does not change.
-    pub(crate) fn readable(&self) -> wasmtime::Result<&Rc<Services>> {
         self.call.services.as_ref().ok_or_else(|| wasmtime::format_err!("called outside of a call"))
     }
 
-    /// The present call does something that must not be done twice.
-    pub(crate) fn has_effect(&self) {
-        self.effects.store(true, Relaxed);
+    /// The connections to TCP upstreams of the present call.
+    pub(crate) fn connections(&mut self) -> &mut Handles<Connection> {
+        &mut self.call.connections
     }
 
-    /// What tells whether others wait for this instance, if the present call can be made again from its beginning.
-    pub(crate) fn may_give_way(&self) -> Option<Rc<Contention>> {
-        self.call.contention.clone().filter(|_| !self.effects.load(Relaxed))
+    /// The requests to upstreams that the present call has in progress.
+    pub(crate) fn pending_calls(&mut self) -> &mut Handles<PendingCall> {
+        &mut self.call.pending_calls
     }
 
     /// Who speaks, and the output to speak into.

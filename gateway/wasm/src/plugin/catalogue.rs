@@ -70,13 +70,13 @@ impl Prepared {
     {
         let services = || Rc::new(Services::without_worker(Arc::clone(shared)));
         let metrics = || shared.metrics.plugin(0, &self.identity.name);
-        let answer = if self.loaded.blueprint.waits {
+        let answer = if self.can_wait(shared) {
             let asked = on_own_runtime(async || {
                 let services = services();
                 let room = self.loaded.blueprint.reserve_for_trial()?;
                 let mut instance = self.instance_on_fiber(metrics(), &services, room).await?;
                 let Some(function) = function(instance.functions()) else { return Ok(None) };
-                let scope = CallScope { slot: None, services: &services, time: TIME, contention: None };
+                let scope = CallScope { slot: None, services: &services, time: TIME };
                 Ok(Some(instance.call_on_fiber(function, (), scope).await?))
             });
             asked.unwrap_or_else(|error| Err(Refusal::Failure(no_thread(&error))))
@@ -85,7 +85,7 @@ impl Prepared {
             let room = self.loaded.blueprint.reserve_for_trial().map_err(Refusal::from);
             room.and_then(|room| self.instance(metrics(), &services, room)).and_then(|mut instance: Instance| {
                 let Some(function) = function(instance.functions()) else { return Ok(None) };
-                let scope = CallScope { slot: None, services: &services, time: TIME, contention: None };
+                let scope = CallScope { slot: None, services: &services, time: TIME };
                 Ok(Some(instance.call(function, (), scope)?))
             })
         };

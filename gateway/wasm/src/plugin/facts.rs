@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gateway_pipeline::Phases;
 
-use crate::bindings::Manifest;
+use crate::{bindings::Manifest, waits::Waits};
 
 const NAME_BYTES: usize = 128;
 const DESCRIPTION_BYTES: usize = 4096;
@@ -27,8 +27,10 @@ pub struct Facts {
     pub wants: Wants,
     /// Every function that it imports, by interface.
     pub imports: BTreeMap<String, Vec<String>>,
-    /// It may wait for bodies or the network, so its calls cost a fiber.
-    pub waits: bool,
+    /// The exported interfaces by which it gets bodies.
+    pub body_exports: Vec<String>,
+    /// When its calls can wait.
+    pub waits: Waits,
     /// Size of the component in bytes.
     pub size: usize,
     /// SHA-256 of the component, in hexadecimal.
@@ -38,7 +40,7 @@ pub struct Facts {
 /// Which imports need a grant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Wants {
-    /// It calls upstreams, or asks for documents of them.
+    /// It calls upstreams, fetches documents from them, or chooses where requests go.
     pub upstreams: bool,
     /// It keeps state, or stores responses.
     pub store: bool,

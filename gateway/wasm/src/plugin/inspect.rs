@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use gateway_pipeline::Phases;
 use wasmtime::{
     Engine,
     component::{
@@ -16,6 +17,7 @@ use crate::{
     engine::TABLES,
     host::wasi,
     instance::{Exports, HandleOwnership},
+    waits::Waits,
 };
 
 /// Slots of the allocator that an instance takes: one for each memory, or pair of tables.
@@ -75,13 +77,22 @@ const OURS: &[&str] = &[
     "crypto",
     "secrets",
     "files",
-    "streams",
     "tcp",
+    "upstreams",
 ];
 
-pub(crate) fn can_wait(interface: &str) -> bool {
-    let interface = without_version(interface);
-    interface == ours("bodies") || interface == ours("http-client") || wasi::can_wait(interface)
+/// Which of the imported functions can wait.
+pub(crate) fn waits(imports: &BTreeMap<String, Vec<String>>) -> Waits {
+    let mut waits = Waits::default();
+    for (name, functions) in imports {
+        let interface = without_version(name);
+        let is = |known: &str| interface == ours(known);
+        waits.always |= wasi::can_wait(interface);
+        waits.always |= is("crypto") && functions.iter().any(|function| function == "verify-password");
+        waits.with_upstreams |= is("http-client") || is("documents") || is("tcp");
+        waits.with_remote_state |= is("store") || is("cache");
+    }
+    waits
 }
 
 /// Finds the exported functions. Unknown exports are no matter: some languages' tools add their own.
@@ -105,16 +116,27 @@ pub(crate) fn exports(engine: &Engine, component: &Component) -> Result<Exports,
     let exports = Exports {
         describe: lifecycle("describe")?,
         configure: lifecycle("configure")?,
-        phases: find("attendance", "phases")?,
+        phases: find("active-phases", "phases")?,
         endpoints: find("catalogue", "endpoints")?,
         openapi: find("catalogue", "openapi")?,
         on_request: find("request-filter", "on-request")?,
+        on_request_body: find("request-body-filter", "on-request-body")?,
+        on_request_chunk: find("request-stream", "on-request-chunk")?,
         on_response: find("response-filter", "on-response")?,
-        on_part: find("response-stream", "on-response-part")?,
+        on_response_body: find("response-body-filter", "on-response-body")?,
+        on_response_chunk: find("response-stream", "on-response-chunk")?,
         on_complete: find("observer", "on-complete")?,
     };
-    let has_phase = exports.on_request.is_some() || exports.on_response.is_some() || exports.on_complete.is_some();
-    if has_phase { Ok(exports) } else { Err(LoadError::NoPhase) }
+    if exports.phases() == Phases::default() { Err(LoadError::NoPhase) } else { Ok(exports) }
+}
+
+/// The exported interfaces whose functions get bodies.
+pub(crate) fn body_exports(engine: &Engine, component: &Component) -> Vec<String> {
+    const BODIES: [&str; 4] = ["request-body-filter", "request-stream", "response-body-filter", "response-stream"];
+    let ty = component.component_type();
+    let names = ty.exports(engine).map(|(name, _)| name);
+    let of_bodies = |name: &&str| BODIES.iter().any(|interface| without_version(name) == ours(interface));
+    names.filter(of_bodies).map(str::to_owned).collect()
 }
 
 /// As what its phases want the request and the response; all of them the same.

@@ -20,7 +20,7 @@ use wasmtime::{
 
 use super::{
     facts::{self, Facts, Wants},
-    inspect::{can_wait, check_kind, exports, handle_ownership, imports, ours, weight, without_version},
+    inspect::{body_exports, check_kind, exports, handle_ownership, imports, ours, waits, weight, without_version},
     load_error::{COMPONENT_BYTES, LoadError},
 };
 use crate::{
@@ -46,7 +46,8 @@ const DESCRIBE_MEMORY: usize = 512 * 1024 * 1024;
 pub struct Runtime {
     engine: Engine,
     capacity: Arc<Capacity>,
-    linker: Linker<State>,
+    direct: Linker<State>,
+    waiting: Linker<State>,
     loaded: Mutex<HashMap<String, Weak<Loaded>>>,
 }
 
@@ -64,6 +65,15 @@ pub struct Examined {
     pub wants: Wants,
     /// Every function that it imports, by interface.
     pub imports: BTreeMap<String, Vec<String>>,
+    /// The exported interfaces by which it gets bodies.
+    pub body_exports: Vec<String>,
+}
+
+impl Examined {
+    /// The interfaces that decide what it can access: what it imports, and by which exports it gets bodies.
+    pub fn interfaces(&self) -> impl Iterator<Item = &String> {
+        self.imports.keys().chain(&self.body_exports)
+    }
 }
 
 impl Runtime {
@@ -75,10 +85,12 @@ impl Runtime {
     pub fn new(cache: &CodeCache) -> anyhow::Result<Self> {
         let make = || -> wasmtime::Result<Self> {
             let (engine, Slots { serving, trials }) = engine(cache)?;
-            let mut linker = Linker::new(&engine);
-            host::add_to_linker(&mut linker)?;
+            let mut direct = Linker::new(&engine);
+            host::add_to_linker(&mut direct)?;
+            let mut waiting = direct.clone();
+            host::add_waiting_to_linker(&mut waiting)?;
             let capacity = Capacity::new(serving, trials);
-            Ok(Self { engine, capacity, linker, loaded: Mutex::default() })
+            Ok(Self { engine, capacity, direct, waiting, loaded: Mutex::default() })
         };
         make().map_err(|error| anyhow::anyhow!("cannot set up WebAssembly: {error:#}"))
     }
@@ -127,7 +139,7 @@ impl Runtime {
         }
         let (blueprint, examined) = self.compile(bytes)?;
         let manifest = describe(&blueprint)?;
-        let Examined { phases, wants, imports } = examined;
+        let Examined { phases, wants, imports, body_exports } = examined;
         let facts = Facts {
             name: manifest.name,
             version: manifest.version,
@@ -136,6 +148,7 @@ impl Runtime {
             phases,
             wants,
             imports,
+            body_exports,
             waits: blueprint.waits,
             size: bytes.len(),
             digest: digest.clone(),
@@ -158,30 +171,29 @@ impl Runtime {
             Component::from_binary(&self.engine, bytes).map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
         let imports = imports(&self.engine, &component)?;
         let exports = exports(&self.engine, &component)?;
-        let waits = imports.keys().any(|interface| can_wait(interface));
-        let pre = self.linker.instantiate_pre(&component).map_err(|error| LoadError::Mismatch(format!("{error:#}")))?;
-        let phases = Phases {
-            request: exports.on_request.is_some(),
-            response: exports.on_response.is_some(),
-            complete: exports.on_complete.is_some(),
+        let pre = |linker: &Linker<State>| {
+            linker.instantiate_pre(&component).map_err(|error| LoadError::Mismatch(format!("{error:#}")))
         };
+        let phases = exports.phases();
         let blueprint = Blueprint {
-            pre,
+            direct: pre(&self.direct)?,
+            waiting: pre(&self.waiting)?,
             exports,
-            waits,
+            waits: waits(&imports),
             handle_ownership: handle_ownership(&self.engine, &component)?,
             capacity: Arc::clone(&self.capacity),
             weight: weight(&component),
         };
         let wants = |interface: &str| imports.keys().any(|name| without_version(name) == ours(interface));
         let wants = Wants {
-            upstreams: wants("http-client") || wants("documents") || wants("tcp"),
+            upstreams: ["http-client", "documents", "tcp", "upstreams"].into_iter().any(wants),
             store: wants("store") || wants("cache"),
             secrets: wants("secrets"),
             sinks: wants("sinks"),
             files: wants("files"),
         };
-        Ok((blueprint, Examined { phases, wants, imports }))
+        let body_exports = body_exports(&self.engine, &component);
+        Ok((blueprint, Examined { phases, wants, imports, body_exports }))
     }
 }
 
@@ -226,16 +238,16 @@ fn describe(blueprint: &Blueprint) -> Result<facts::CheckedManifest, LoadError> 
     let services = || Rc::new(Services::without_worker(Arc::default()));
     let at_once = || {
         let services = services();
-        let scope = || CallScope { slot: None, services: &services, time: DESCRIBE_TIME, contention: None };
+        let scope = || CallScope { slot: None, services: &services, time: DESCRIBE_TIME };
         Instance::create(blueprint, parameters(&services)?, scope())?.describe(scope())
     };
     let on_fiber = async || {
         let services = services();
-        let scope = || CallScope { slot: None, services: &services, time: DESCRIBE_TIME, contention: None };
-        let mut instance = Instance::create_on_fiber(blueprint, parameters(&services)?, scope()).await?;
+        let scope = || CallScope { slot: None, services: &services, time: DESCRIBE_TIME };
+        let mut instance = Instance::create_on_fiber(blueprint, true, parameters(&services)?, scope()).await?;
         instance.describe_on_fiber(scope()).await
     };
-    let manifest = match blueprint.waits {
+    let manifest = match blueprint.waits.always {
         true => on_own_runtime(on_fiber).unwrap_or_else(|error| Err(no_thread(&error))),
         false => at_once(),
     };

@@ -104,6 +104,11 @@ impl Prepared {
         self.is_slow.load(Relaxed)
     }
 
+    /// Whether its calls can wait, and so have to run on fibers.
+    pub(crate) fn can_wait(&self, shared: &Shared) -> bool {
+        self.loaded.blueprint.waits.with(&self.identity.grants, shared.remote.is_some())
+    }
+
     /// The phases in which there is anything to call, as far as it is known: always, after `try_configure`.
     pub(crate) fn attended(&self) -> Phases {
         self.attended.get().copied().unwrap_or(self.loaded.facts().phases)
@@ -136,7 +141,7 @@ impl Prepared {
     pub fn try_configure(&self, shared: &Arc<Shared>) -> Result<(), Vec<Problem>> {
         let services = || Rc::new(Services::without_worker(Arc::clone(shared)));
         let metrics = || shared.metrics.plugin(0, &self.identity.name);
-        let result = if self.loaded.blueprint.waits {
+        let result = if self.can_wait(shared) {
             let trial = async || {
                 let room = self.loaded.blueprint.reserve_for_trial()?;
                 self.instance_on_fiber(metrics(), &services(), room).await.map(drop)
@@ -159,7 +164,7 @@ impl Prepared {
         services: &Rc<Services>,
         room: Reservation,
     ) -> Result<Instance, Refusal> {
-        let scope = || CallScope { slot: None, services, time: self.limits.time.max(CONFIGURE_TIME), contention: None };
+        let scope = || CallScope { slot: None, services, time: self.limits.time.max(CONFIGURE_TIME) };
         let began = thread_cpu_time();
         let mut instance = Instance::create(&self.loaded.blueprint, self.parameters(metrics, room), scope())?;
         let problems = instance.configure(&self.config, scope())?;
@@ -181,9 +186,9 @@ impl Prepared {
         services: &Rc<Services>,
         room: Reservation,
     ) -> Result<Instance, Refusal> {
-        let scope = || CallScope { slot: None, services, time: self.limits.time.max(CONFIGURE_TIME), contention: None };
-        let parameters = self.parameters(metrics, room);
-        let mut instance = Instance::create_on_fiber(&self.loaded.blueprint, parameters, scope()).await?;
+        let scope = || CallScope { slot: None, services, time: self.limits.time.max(CONFIGURE_TIME) };
+        let (parameters, can_wait) = (self.parameters(metrics, room), self.can_wait(&services.shared));
+        let mut instance = Instance::create_on_fiber(&self.loaded.blueprint, can_wait, parameters, scope()).await?;
         let problems = instance.configure_on_fiber(&self.config, scope()).await?;
         let mut instance = accepted(instance, problems)?;
         if self.attended.get().is_none() {
@@ -207,8 +212,8 @@ impl Prepared {
             Isolation::Request => "request",
         };
         sha256(|sink| {
-            let mut to = Encoder::new("plugin instances/1", sink);
-            to.text(&loaded.facts().digest).flag(*standard).text(name);
+            let mut to = Encoder::new("plugin instances/2", sink);
+            to.text(&loaded.facts().digest).flag(*standard).text(name).flag(self.can_wait(shared));
             to.number(*memory as u64).number(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
             to.number(*instances as u64).number(*max_calls).text(isolation).text(config);
             encode_grants(grants, &mut to);

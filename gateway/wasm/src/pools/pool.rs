@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore};
 use super::idle::{Idle, Own};
 use crate::{
     admission::{
-        Contention, Reservation,
+        Reservation,
         breaker::{self, Breaker},
     },
     instance::Instance,
@@ -24,7 +24,7 @@ use crate::{
     services::Services,
 };
 
-/// Calls that may wait for an instance, in each pool.
+/// Calls that may wait for an instance in each pool, if it has fewer instances than that.
 const QUEUE: usize = 256;
 /// The longest that one waits.
 const QUEUE_TIME: Duration = Duration::from_secs(10);
@@ -36,7 +36,11 @@ pub(crate) struct Pool {
     idle: Rc<Idle>,
     own: Own,
     permits: Arc<Semaphore>,
-    contention: Rc<Contention>,
+    /// Calls that wait for an instance, and how many may.
+    waiting: Cell<usize>,
+    queue: usize,
+    /// Calls can wait while they run, and so need fibers.
+    can_wait: bool,
     /// Instances that take long to get ready are made one after the other, so that calls find the first one ready instead of
     /// making one each.
     making: Mutex<()>,
@@ -67,7 +71,9 @@ impl Pool {
             idle: Rc::clone(idle),
             own: Own::default(),
             permits: Arc::new(Semaphore::new(instances.min(Semaphore::MAX_PERMITS))),
-            contention: Rc::new(Contention::new(Arc::clone(&prepared.loaded.blueprint.capacity))),
+            waiting: Cell::new(0),
+            queue: instances.max(QUEUE),
+            can_wait: prepared.can_wait(&services.shared),
             making: Mutex::default(),
             suspect: Cell::new(false),
             breakers: OnceCell::new(),
@@ -96,12 +102,7 @@ impl Pool {
 
     /// Whether calls run on the worker's own stack. Then there is never more than one at a time.
     pub(crate) fn is_direct(&self) -> bool {
-        !self.prepared.loaded.blueprint.waits && !self.suspect.get()
-    }
-
-    /// Other calls that wait for an instance.
-    pub(crate) fn contention(&self) -> &Rc<Contention> {
-        &self.contention
+        !self.can_wait && !self.suspect.get()
     }
 
     /// The right to hold an instance, if there is one left.
@@ -120,10 +121,10 @@ impl Pool {
 
     /// Waits in the queue, for a while and if it is not full.
     async fn wait_for<T>(&self, what: impl Future<Output = T>) -> Result<T, StageFailure> {
-        if self.contention.waiting() >= QUEUE {
+        if self.waiting.get() >= self.queue {
             return Err(busy("all instances are busy, and too many calls wait for them"));
         }
-        let _place = self.contention.wait();
+        let _place = QueueGuard::begin(&self.waiting);
         let waited = tokio::time::timeout(QUEUE_TIME, what).await;
         waited.map_err(|_| busy("no instance became free in time"))
     }
@@ -225,7 +226,7 @@ impl Pool {
             return Err(open(breaker::IsOpen));
         }
         // A call that never waits loses nothing when it is alone; one that waits would.
-        let is_alone = breaker.is_doubtful() || self.suspect.get() && !self.prepared.loaded.blueprint.waits;
+        let is_alone = breaker.is_doubtful() || self.suspect.get() && !self.can_wait;
         let turn = match is_alone {
             true => Some(self.wait_for(self.turn.lock()).await?),
             false => None,
@@ -258,6 +259,22 @@ impl Pool {
 
 fn busy(detail: &str) -> StageFailure {
     StageFailure { kind: FailureKind::Busy, detail: detail.to_owned() }
+}
+
+/// A place in the queue, given up when dropped.
+struct QueueGuard<'a>(&'a Cell<usize>);
+
+impl<'a> QueueGuard<'a> {
+    fn begin(waiting: &'a Cell<usize>) -> Self {
+        waiting.set(waiting.get() + 1);
+        Self(waiting)
+    }
+}
+
+impl Drop for QueueGuard<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 impl Drop for Pool {

@@ -65,10 +65,6 @@ impl Pools {
     pub async fn make_room(&self) {
         self.asked.notified().await;
         let Some(capacity) = self.capacity.get() else { return };
-        if self.idle.len() == 0 {
-            let pools: Vec<_> = self.pools.borrow().values().filter_map(Weak::upgrade).collect();
-            return pools.iter().for_each(|pool| pool.contention().ask());
-        }
         for _ in 0..(self.idle.len().div_ceil(SHARE)).min(MOST) {
             if !capacity.is_short() || !self.idle.evict() {
                 return;

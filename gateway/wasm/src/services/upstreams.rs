@@ -24,6 +24,11 @@ pub trait Upstreams {
     /// There is no whole response. `Closed` is for conversations; a request that breaks off is `Unreachable`.
     fn call(&self, call: UpstreamCall) -> LocalFuture<'_, Result<Reply, CallError>>;
 
+    /// Whether there is an upstream of this name that a request of a client can be sent to.
+    fn takes_requests(&self, _upstream: &str) -> bool {
+        false
+    }
+
     /// Begins a conversation with an upstream of TCP. The outer result is known at once, the inner one when the answer has begun.
     ///
     /// # Errors

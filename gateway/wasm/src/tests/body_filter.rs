@@ -61,7 +61,7 @@ async fn a_body_at_hand_passes_too_and_so_does_none() {
 }
 
 #[tokio::test]
-async fn the_memo_goes_from_call_to_call_and_instances_need_know_nothing() {
+async fn the_state_goes_from_call_to_call_and_instances_need_know_nothing() {
     for isolation in [Isolation::Shared, Isolation::Request] {
         let mut used = Use { isolation, ..while_passing("count-parts") };
         // The exchange's own serves its body too.
@@ -92,9 +92,9 @@ async fn a_plugin_that_does_it_badly_breaks_the_body_off_and_nothing_else() {
         ("err", "failed on purpose"),
         ("trap", "unreachable"),
         ("panic", "the plugin's own words"),
-        ("take-too-much", "it took 2 of 1 bytes"),
+        ("take-too-much", "it consumed 2 of 1 bytes"),
         ("want-too-much", "bytes at once, and may have 1048576"),
-        ("huge-memo", "its memo is over 65536 bytes"),
+        ("huge-memo", "its stream state is over 65536 bytes"),
         ("illegal-trailers", "is no field name"),
         ("huge-output", ""),
         ("take-nothing", "it left 2 bytes at the end"),

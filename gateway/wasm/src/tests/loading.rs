@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::json;
 
 use super::*;
+use crate::Waits;
 use crate::{LoadError, Problem};
 
 fn refusal(bytes: &[u8]) -> LoadError {
@@ -33,7 +34,7 @@ fn a_component_tells_its_facts() {
     assert!(facts.config_schema.as_ref().unwrap()["properties"]["do"].is_object());
     assert!(facts.phases.request && facts.phases.response && facts.phases.complete);
     assert!(facts.wants.store && facts.wants.secrets && facts.wants.sinks && !facts.wants.upstreams);
-    assert!(!facts.waits, "{:?}", facts.imports);
+    assert_eq!(facts.waits, Waits { with_remote_state: true, ..Waits::default() }, "{:?}", facts.imports);
     assert_eq!(facts.size, test_guests::naughty().len());
     assert_eq!(facts.digest.len(), 64);
     let http = &facts.imports["gateway:plugin/http@0.2.0"];
@@ -41,10 +42,20 @@ fn a_component_tells_its_facts() {
 }
 
 #[test]
-fn a_component_that_imports_bodies_can_wait() {
+fn a_component_that_calls_upstreams_can_wait_if_it_is_granted_any() {
+    let loaded = loaded(standard("ext-auth"));
+    let facts = loaded.facts();
+    assert!(facts.wants.upstreams);
+    let granted = Grants { upstreams: Names::Only(vec!["echo".to_owned()]), ..Grants::default() };
+    assert!(facts.waits.with(&granted, false) && !facts.waits.with(&Grants::default(), true));
+}
+
+#[test]
+fn a_component_that_sleeps_can_always_wait_and_one_that_gets_bodies_says_so() {
     let loaded = loaded(test_guests::waiter());
     let facts = loaded.facts();
-    assert!(facts.waits && facts.wants.upstreams && !facts.wants.store);
+    assert!(facts.waits.with(&Grants::default(), false));
+    assert_eq!(facts.body_exports.len(), 2, "{:?}", facts.body_exports);
     assert!(!facts.phases.complete);
 }
 

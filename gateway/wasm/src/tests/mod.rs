@@ -6,9 +6,9 @@ mod calling;
 mod failing;
 mod grants;
 mod loading;
-mod pending_call;
 mod speed;
 mod upstreams;
+mod waiting;
 
 use std::{
     io,

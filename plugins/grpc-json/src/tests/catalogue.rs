@@ -103,7 +103,7 @@ fn a_body_of_http_body_is_taken_as_it_is() {
     let put = |body: &[u8]| {
         TestRequest::new("PUT", "/v1/shelves/1/books/2/cover").header("content-type", "image/png").body(body)
     };
-    let exchange = library().request(put(b"\x89PNG\0{"));
+    let exchange = library().request_with_body(put(b"\x89PNG\0{"));
     let expected = json!({ "name": "shelves/1/books/2", "cover": { "contentType": "image/png", "data": "iVBORwB7" } });
     assert_eq!(called(&exchange, "library.v1.SetCoverRequest"), expected);
 }

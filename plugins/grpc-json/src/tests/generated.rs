@@ -189,13 +189,13 @@ fn generated_messages_of_generated_types_survive_both_ways() {
             let sent = any_message(&mut random, &message, 0).encode_to_vec();
             let sent = DynamicMessage::decode(message.clone(), &sent[..]).unwrap();
             let text = serde_json::to_string(&sent).unwrap();
-            let mut exchange = plugin.request(TestRequest::post("/g.S/Call").body(text.clone()));
+            let mut exchange = plugin.request_with_body(TestRequest::post("/g.S/Call").body(text.clone()));
             assert_eq!(exchange.reply().map(|reply| reply.clone().into_text()), None, "{round}: {text}");
             let got = DynamicMessage::decode(message.clone(), &exchange.body()[5..]).unwrap();
             assert_eq!(got, sent, "{round}: {text}");
             let response = TestResponse::new(200).header("content-type", "application/grpc");
             let response = response.body(framed(&sent.encode_to_vec()).unwrap()).trailer("grpc-status", "0");
-            plugin.response(&mut exchange, response);
+            plugin.response_with_body(&mut exchange, response);
             let answer = exchange.response_body();
             let mut reader = serde_json::Deserializer::from_slice(answer);
             let read = DynamicMessage::deserialize(message.clone(), &mut reader).unwrap();
@@ -230,15 +230,15 @@ fn no_bytes_from_a_service_or_a_client_make_it_panic() {
                 }
             }
         }
-        let mut exchange = plugin.request(TestRequest::post("/v1/shelves/1/books").body(json));
+        let mut exchange = plugin.request_with_body(TestRequest::post("/v1/shelves/1/books").body(json));
         if exchange.reply().is_none() {
             let response = TestResponse::new(200).header("content-type", "application/grpc");
             let response = response.body(framed(&message).unwrap()).trailer("grpc-status", "0");
-            plugin.response(&mut exchange, response);
+            plugin.response_with_body(&mut exchange, response);
         }
-        let mut exchange = plugin.request(TestRequest::get("/v1/books:watch"));
+        let mut exchange = plugin.request_with_body(TestRequest::get("/v1/books:watch"));
         let response = TestResponse::new(200).header("content-type", "application/grpc").body(message);
-        plugin.response(&mut exchange, response.trailer("grpc-status", "0"));
-        let _ = plugin.pass(&mut exchange, 1 + random.next(50));
+        plugin.response_with_body(&mut exchange, response.trailer("grpc-status", "0"));
+        let _ = plugin.stream_response(&mut exchange, 1 + random.next(50));
     }
 }

@@ -272,6 +272,6 @@ fn named_secret(name: &str) -> Result<Vec<u8>, String> {
         SecretError::Denied(_) => {
             format!("needs a secret `{name}`, and `grants: {{ secrets: [{name}] }}` for the plugin")
         }
-        SecretError::Missing => error.to_string(),
+        error => error.to_string(),
     })
 }

@@ -5,9 +5,10 @@ use std::hint::black_box;
 
 use plugin_sdk::{
     Decision, Edit, Edits, Error, Observer, Outcome, Plugin, Problems, Reply, Request, RequestFilter, Response,
-    ResponseFilter, export_plugin, metrics, secrets, sinks,
+    ResponseDecision, ResponseFilter, ResponseStream,
+    body::{Chunk, ChunkResult},
+    export_plugin, metrics, secrets, sinks,
     store::Bucket,
-    streams::{self, Part, Passage, ResponseStream},
 };
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -88,7 +89,7 @@ enum Deed {
     TakeNothing,
     /// Wants more at once than anyone may have.
     WantTooMuch,
-    /// Has a memo that is too long.
+    /// Has a state that is too long.
     HugeMemo,
     IllegalTrailers,
     /// Makes more of a part than can be handed over.
@@ -163,20 +164,21 @@ impl RequestFilter for Naughty {
 }
 
 impl ResponseFilter for Naughty {
-    fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
+    fn on_response(&mut self, request: &Request, response: &Response) -> Result<ResponseDecision, Error> {
         self.calls += 1;
         if self.is_meant(Phase::Part, request) {
-            return Ok(streams::follow_response(response, b"0")?);
+            return Ok(ResponseDecision::StreamBody(b"0".to_vec()));
         }
         if !self.is_meant(Phase::Response, request) {
-            return Ok(());
+            return Ok(ResponseDecision::Next);
         }
         match self.config.deed {
             Deed::EditThenTrap | Deed::EditThenErr => response.set_status(418)?,
             Deed::Status => response.set_status(self.config.with.parse()?)?,
             _ => {}
         }
-        self.misbehave(&|name, value| Ok(response.set_header(name, value)?))
+        self.misbehave(&|name, value| Ok(response.set_header(name, value)?))?;
+        Ok(ResponseDecision::Next)
     }
 }
 
@@ -200,33 +202,34 @@ impl Observer for Naughty {
 }
 
 impl ResponseStream for Naughty {
-    fn on_part(&mut self, part: Part) -> Result<Passage, Error> {
-        let Part { memo, bytes, end } = part;
+    fn on_response_chunk(&mut self, chunk: Chunk) -> Result<ChunkResult, Error> {
+        let Chunk { state, bytes, end } = chunk;
         if !matches!(self.config.deed, Deed::Loop) || bytes == b"loop" {
             self.misbehave(&|_, _| Ok(()))?;
         }
-        let whole = Passage { taken: bytes.len(), output: bytes.clone(), wants: 1, ..Passage::default() };
+        let whole =
+            ChunkResult { consumed: bytes.len(), output: bytes.clone(), min_bytes: 1, ..ChunkResult::default() };
         Ok(match self.config.deed {
             Deed::Shout => {
-                let taken = if end.is_some() { bytes.len() } else { bytes.len() / 3 * 3 };
+                let consumed = if end.is_some() { bytes.len() } else { bytes.len() / 3 * 3 };
                 let trailers = end.map(|fields| vec![("x-end".to_owned(), format!("{fields:?}").into_bytes())]);
-                let output = bytes[..taken].to_ascii_uppercase();
-                Passage { taken, output, wants: 3, trailers: trailers.unwrap_or_default(), ..whole }
+                let output = bytes[..consumed].to_ascii_uppercase();
+                ChunkResult { consumed, output, min_bytes: 3, trailers: trailers.unwrap_or_default(), ..whole }
             }
             Deed::CountParts => {
-                let number: u32 = String::from_utf8_lossy(&memo).parse()?;
-                Passage {
+                let number: u32 = String::from_utf8_lossy(&state).parse()?;
+                ChunkResult {
                     output: format!("{number} ").into_bytes(),
-                    memo: Some((number + 1).to_string().into()),
+                    state: Some((number + 1).to_string().into()),
                     ..whole
                 }
             }
-            Deed::TakeTooMuch => Passage { taken: bytes.len() + 1, ..whole },
-            Deed::TakeNothing => Passage { taken: 0, output: Vec::new(), wants: 1, ..whole },
-            Deed::WantTooMuch => Passage { wants: usize::MAX, ..whole },
-            Deed::HugeMemo => Passage { memo: Some(vec![b'x'; 100_000]), ..whole },
-            Deed::IllegalTrailers => Passage { trailers: vec![("a b".to_owned(), Vec::new())], ..whole },
-            Deed::HugeOutput => Passage { output: vec![b'x'; 24 << 20], ..whole },
+            Deed::TakeTooMuch => ChunkResult { consumed: bytes.len() + 1, ..whole },
+            Deed::TakeNothing => ChunkResult { consumed: 0, output: Vec::new(), min_bytes: 1, ..whole },
+            Deed::WantTooMuch => ChunkResult { min_bytes: usize::MAX, ..whole },
+            Deed::HugeMemo => ChunkResult { state: Some(vec![b'x'; 100_000]), ..whole },
+            Deed::IllegalTrailers => ChunkResult { trailers: vec![("a b".to_owned(), Vec::new())], ..whole },
+            Deed::HugeOutput => ChunkResult { output: vec![b'x'; 24 << 20], ..whole },
             _ => whole,
         })
     }
@@ -340,4 +343,4 @@ fn trap() -> ! {
     std::process::abort()
 }
 
-export_plugin!(Naughty: request, response, stream, observe);
+export_plugin!(Naughty: request, response, response_stream, observe);

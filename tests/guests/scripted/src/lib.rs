@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use plugin_sdk::{
-    Decision, Edit, Edits, Error, Item, NoConfig, Plugin, Problems, Reply, Request, RequestFilter, Response,
-    ResponseFilter, Selection, export_plugin, serde_json,
-    store::{Bucket, Counting, Place, Quota, Step, Verdict},
+    Body, BodyError, Decision, Edit, Edits, Error, Item, NoConfig, Plugin, Problems, Reply, Request, RequestBodyFilter,
+    RequestFilter, Response, ResponseBodyFilter, ResponseDecision, ResponseFilter, Selection, export_plugin,
+    serde_json,
+    store::{Bucket, Counting, Quota, Scope, Step, Verdict},
 };
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +63,7 @@ pub enum Op {
     SetAttribute(String, Text),
     ManyAttributes(usize),
     Attribute(String),
+    /// What the phase has of the body: of the request or of the response.
     ReadBody(bool),
     ReplaceBody(bool, usize),
     Make(Vec<(Kind, String, Option<Text>)>, Vec<Option<Text>>),
@@ -97,33 +99,93 @@ impl Plugin for Scripted {
 impl RequestFilter for Scripted {
     fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
         let script = script(request)?;
-        let results: Vec<_> = script.request.iter().map(|op| op.run(request, None)).collect();
-        if script.answers {
-            return Ok(Reply::new(200).with_text(serde_json::to_string(&results)?).into());
+        let before = script.before_body(true);
+        let results = before.iter().map(|op| op.run(request, None, None)).collect();
+        if before.len() < script.request.len() {
+            keep(&results)?;
+            return Ok(Decision::ReadBody);
         }
-        Bucket::new(BUCKET).set("results", &serde_json::to_vec(&results)?, None)?;
-        // What no upstream would take.
-        for (name, _) in request.headers().into_iter().filter(|(name, _)| is_shown(name) && name != "host") {
-            request.remove_header(&name)?;
-        }
-        Ok(Decision::Next)
+        finish_request(request, &script, &results)
+    }
+}
+
+impl RequestBodyFilter for Scripted {
+    fn on_request_body(&mut self, request: &Request, body: Result<Body, BodyError>) -> Result<Decision, Error> {
+        let script = script(request)?;
+        let mut results = kept()?;
+        let rest = script.request.iter().skip(script.before_body(true).len());
+        results.extend(rest.map(|op| op.run(request, None, Some(&body))));
+        finish_request(request, &script, &results)
     }
 }
 
 impl ResponseFilter for Scripted {
-    fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
+    fn on_response(&mut self, request: &Request, response: &Response) -> Result<ResponseDecision, Error> {
         let script = script(request)?;
-        let before = Bucket::new(BUCKET).get("results")?.unwrap_or_default();
-        let mut results: Vec<String> = serde_json::from_slice(&before)?;
-        results.extend(script.response.iter().map(|op| op.run(request, Some(response))));
-        for (name, _) in response.headers().into_iter().filter(|(name, _)| is_shown(name)) {
-            response.remove_header(&name)?;
+        let before = script.before_body(false);
+        let mut results = kept()?;
+        results.extend(before.iter().map(|op| op.run(request, Some(response), None)));
+        if before.len() < script.response.len() {
+            keep(&results)?;
+            return Ok(ResponseDecision::ReadBody);
         }
-        // One that has a body.
-        response.set_status(200)?;
-        response.replace_body(serde_json::to_vec(&results)?)?;
-        Ok(())
+        finish_response(response, &results)
     }
+}
+
+impl ResponseBodyFilter for Scripted {
+    fn on_response_body(
+        &mut self,
+        request: &Request,
+        response: &Response,
+        body: Result<Body, BodyError>,
+    ) -> Result<ResponseDecision, Error> {
+        let script = script(request)?;
+        let mut results = kept()?;
+        let rest = script.response.iter().skip(script.before_body(false).len());
+        results.extend(rest.map(|op| op.run(request, Some(response), Some(&body))));
+        finish_response(response, &results)
+    }
+}
+
+impl Script {
+    /// The operations before the first one that reads the body: all that are done before it is there.
+    fn before_body(&self, of_request: bool) -> &[Op] {
+        let ops = if of_request { &self.request } else { &self.response };
+        let reads = |op: &Op| matches!(op, Op::ReadBody(request) if *request == of_request);
+        &ops[..ops.iter().position(reads).unwrap_or(ops.len())]
+    }
+}
+
+/// Keeps results for the next call.
+fn keep(results: &Vec<String>) -> Result<(), Error> {
+    Ok(Bucket::new(BUCKET).set("results", &serde_json::to_vec(results)?, None)?)
+}
+
+fn kept() -> Result<Vec<String>, Error> {
+    Ok(serde_json::from_slice(&Bucket::new(BUCKET).get("results")?.unwrap_or_default())?)
+}
+
+fn finish_request(request: &Request, script: &Script, results: &Vec<String>) -> Result<Decision, Error> {
+    if script.answers {
+        return Ok(Reply::new(200).with_text(serde_json::to_string(results)?).into());
+    }
+    keep(results)?;
+    // What no upstream would take.
+    for (name, _) in request.headers().into_iter().filter(|(name, _)| is_shown(name) && name != "host") {
+        request.remove_header(&name)?;
+    }
+    Ok(Decision::Next)
+}
+
+fn finish_response(response: &Response, results: &Vec<String>) -> Result<ResponseDecision, Error> {
+    for (name, _) in response.headers().into_iter().filter(|(name, _)| is_shown(name)) {
+        response.remove_header(&name)?;
+    }
+    // One that has a body.
+    response.set_status(200)?;
+    response.replace_body(serde_json::to_vec(results)?)?;
+    Ok(ResponseDecision::Next)
 }
 
 fn script(request: &Request) -> Result<Script, Error> {
@@ -159,7 +221,7 @@ fn quota((limit, period, burst): Limit) -> Quota {
 }
 
 impl Op {
-    fn run(&self, request: &Request, response: Option<&Response>) -> String {
+    fn run(&self, request: &Request, response: Option<&Response>, body: Option<&Result<Body, BodyError>>) -> String {
         let bucket = Bucket::new(BUCKET);
         match self {
             Self::Change(of_request, kind, name, value) => {
@@ -212,9 +274,8 @@ impl Op {
                 format!("{:?}", (0..*count).find_map(|number| set(number).map(|error| (number, error))))
             }
             Self::Attribute(key) => format!("{:?}", request.attribute(key).map(|value| shown(value.as_bytes()))),
-            Self::ReadBody(true) => format!("{:?}", request.read_body().map(|body| shown(&body))),
-            Self::ReadBody(false) => {
-                format!("{:?}", response.map(|response| response.read_body().map(|body| shown(&body))))
+            Self::ReadBody(_) => {
+                format!("{:?}", body.map(|body| body.as_ref().map(|body| shown(&body.bytes))))
             }
             Self::ReplaceBody(true, length) => format!("{:?}", request.replace_body(vec![b'r'; *length])),
             Self::ReplaceBody(false, length) => {
@@ -255,7 +316,7 @@ impl Op {
                     cost: *cost,
                 };
                 let steps: Vec<_> = steps.iter().map(step).collect();
-                let taken = bucket.take_all(group, &steps, Place::Shared);
+                let taken = bucket.take_all(group, &steps, Scope::Shared);
                 format!("{:?}", taken.map(|verdicts| verdicts.iter().map(verdict).collect::<Vec<_>>()))
             }
         }
@@ -280,4 +341,4 @@ fn edit((kind, name, value): &(Kind, String, Option<Text>)) -> Edit {
     }
 }
 
-export_plugin!(Scripted: request, response);
+export_plugin!(Scripted: request, request_body, response, response_body);

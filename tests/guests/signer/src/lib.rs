@@ -2,7 +2,8 @@
 //! the request header `x-out`.
 
 use plugin_sdk::{
-    Decision, Edit, Edits, Error, Item, Plugin, Problems, Request, RequestFilter, Response, ResponseFilter, Selection,
+    Decision, Edit, Edits, Error, Item, Plugin, Problems, Request, RequestFilter, Response, ResponseDecision,
+    ResponseFilter, Selection,
     crypto::{self, Algorithm, Cipher, CryptoError, HashFunction, Key},
     export_plugin, metrics, secrets,
 };
@@ -85,7 +86,7 @@ impl RequestFilter for Signer {
 }
 
 impl ResponseFilter for Signer {
-    fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
+    fn on_response(&mut self, request: &Request, response: &Response) -> Result<ResponseDecision, Error> {
         if let Deed::Status = self.config.deed {
             let values = self.status.read(request, Some(response));
             let without = self.status.read(request, None);
@@ -93,7 +94,7 @@ impl ResponseFilter for Signer {
             assert_eq!(without.iter().nth(1), Some(None));
             response.set_header("x-status", status)?;
         }
-        Ok(())
+        Ok(ResponseDecision::Next)
     }
 }
 

@@ -3,8 +3,8 @@
 use std::{hint::black_box, thread, time::Duration};
 
 use plugin_sdk::{
-    Decision, Error, Plugin, Problems, Reply, Request, RequestFilter, Response, ResponseFilter, export_plugin,
-    http_client::Call,
+    Body, BodyError, Decision, Error, Plugin, Problems, Reply, Request, RequestBodyFilter, RequestFilter, Response,
+    ResponseBodyFilter, ResponseDecision, ResponseFilter, export_plugin, http_client::Call,
 };
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -28,7 +28,8 @@ fn second() -> u64 {
 enum Deed {
     /// Calls the upstream and answers with what it says, or with 599 and the error.
     CallUpstream,
-    /// Says the length of the request's body in `x-length`, or the error.
+    /// Says the length of the request's body in `x-length`, or the error; and in the response's `x-length`, why the request's body
+    /// can no longer be replaced.
     ReadRequest,
     /// Says the length of the response's body in `x-length`, or the error.
     ReadResponse,
@@ -64,16 +65,8 @@ impl RequestFilter for Waiter {
                 let call = Call::get(&self.config.upstream, "/from-plugin").with_timeout(timeout).send();
                 return Ok(call.unwrap_or_else(|error| Reply::new(599).with_text(error.to_string())).into());
             }
-            Deed::ReadRequest => {
-                let text = request.read_body().map_or_else(|error| error.to_string(), |body| body.len().to_string());
-                request.set_header("x-length", text)?;
-            }
+            Deed::ReadRequest | Deed::ReplaceThenTrap => return Ok(Decision::ReadBody),
             Deed::Replace => request.replace_body("replaced")?,
-            Deed::ReplaceThenTrap => {
-                request.read_body()?;
-                request.replace_body("replaced")?;
-                panic!("after the replacement");
-            }
             Deed::Sleep => thread::sleep(Duration::from_millis(self.config.timeout_ms)),
             Deed::Loop => {
                 let mut turns = 0_u64;
@@ -88,23 +81,48 @@ impl RequestFilter for Waiter {
     }
 }
 
-impl ResponseFilter for Waiter {
-    fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
-        match self.config.deed {
-            Deed::ReadRequest => {
-                // Already on its way.
-                let text = request.read_body().map_or_else(|error| error.to_string(), |body| body.len().to_string());
-                response.set_header("x-length", text)?;
-            }
-            Deed::ReadResponse => {
-                let text = response.read_body().map_or_else(|error| error.to_string(), |body| body.len().to_string());
-                response.set_header("x-length", text)?;
-            }
-            Deed::Replace => response.replace_body("replaced")?,
-            _ => {}
+impl RequestBodyFilter for Waiter {
+    fn on_request_body(&mut self, request: &Request, body: Result<Body, BodyError>) -> Result<Decision, Error> {
+        if let Deed::ReplaceThenTrap = self.config.deed {
+            body?;
+            request.replace_body("replaced")?;
+            panic!("after the replacement");
         }
-        Ok(())
+        request.set_header("x-length", length(body))?;
+        Ok(Decision::Next)
     }
 }
 
-export_plugin!(Waiter: request, response);
+impl ResponseFilter for Waiter {
+    fn on_response(&mut self, request: &Request, response: &Response) -> Result<ResponseDecision, Error> {
+        match self.config.deed {
+            Deed::ReadRequest => {
+                // Already on its way.
+                let replaced = request.replace_body("late");
+                response.set_header("x-length", replaced.map_or_else(|error| error.to_string(), |()| String::new()))?;
+            }
+            Deed::ReadResponse => return Ok(ResponseDecision::ReadBody),
+            Deed::Replace => response.replace_body("replaced")?,
+            _ => {}
+        }
+        Ok(ResponseDecision::Next)
+    }
+}
+
+impl ResponseBodyFilter for Waiter {
+    fn on_response_body(
+        &mut self,
+        _: &Request,
+        response: &Response,
+        body: Result<Body, BodyError>,
+    ) -> Result<ResponseDecision, Error> {
+        response.set_header("x-length", length(body))?;
+        Ok(ResponseDecision::Next)
+    }
+}
+
+fn length(body: Result<Body, BodyError>) -> String {
+    body.map_or_else(|error| error.to_string(), |body| body.bytes.len().to_string())
+}
+
+export_plugin!(Waiter: request, request_body, response, response_body);

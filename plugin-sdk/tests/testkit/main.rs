@@ -1,18 +1,26 @@
 //! The fake gateway keeps the real one's promises.
 
+mod bodies;
+mod crypto_functions;
+
 use std::time::Duration;
 
 use plugin_sdk::{
-    BodyError, Decision, Edit, EditError, Edits, Error, Observer, Outcome, Plugin, Problem, Problems, Reply, Request,
-    RequestFilter, Response, ResponseFilter,
+    Body, BodyError, Decision, Edit, EditError, Edits, Error, NoConfig, Observer, Outcome, Plugin, Problem, Problems,
+    Reply, Request, RequestBodyFilter, RequestFilter, RequestStream, Response, ResponseBodyFilter, ResponseDecision,
+    ResponseFilter, ResponseStream,
+    body::{Chunk, ChunkResult},
+    cache::{Cache, Entry, LockResult},
     crypto::{self, Algorithm, CryptoError, HashFunction, Key},
     http_client::{Call, CallError},
     log::Level,
     metrics,
     secrets::{self, SecretError},
     serde_json::{Value, json},
-    store::{Bucket, Counting, Place, Quota, Step, StoreError},
+    store::{Bucket, Counting, Operation, OperationResult, Quota, Scope, Step, StoreError},
+    tcp::{self, Message, TcpError},
     testkit::{TestExchange, TestHost, TestPlugin, TestRequest, TestResponse, config_schema},
+    upstreams,
 };
 
 /// Does in each phase what it is told.
@@ -53,16 +61,61 @@ impl RequestFilter for Puppet {
     }
 }
 
+impl RequestBodyFilter for Puppet {
+    fn on_request_body(&mut self, request: &Request, body: Result<Body, BodyError>) -> Result<Decision, Error> {
+        match body {
+            Ok(body) if body.bytes == b"again" => return Ok(Decision::ReadBody),
+            Ok(Body { bytes, trailers }) => {
+                request.set_attribute("read", &format!("{} {}", bytes.len(), trailers.len()))?;
+                request.replace_body(Body::new([bytes, b"!".to_vec()].concat()).with_trailer("x-end", "1"))?;
+            }
+            Err(error) => request.set_attribute("read", &error.to_string())?,
+        }
+        Ok(Decision::Next)
+    }
+}
+
+impl RequestStream for Puppet {
+    /// Three bytes at a time. The state is their number.
+    fn on_request_chunk(&mut self, chunk: Chunk) -> Result<ChunkResult, Error> {
+        if chunk.bytes.starts_with(b"greedy") {
+            return Ok(ChunkResult { consumed: chunk.bytes.len() + 1, ..ChunkResult::default() });
+        }
+        let consumed = if chunk.is_last() { chunk.bytes.len() } else { chunk.bytes.len() / 3 * 3 };
+        let output = chunk.bytes[..consumed].to_ascii_uppercase();
+        let state = (String::from_utf8_lossy(&chunk.state).parse::<usize>()? + consumed).to_string();
+        Ok(ChunkResult { consumed, ..chunk.replaced(output) }.with_min_bytes(3).with_state(state))
+    }
+}
+
+impl ResponseStream for Puppet {
+    fn on_response_chunk(&mut self, chunk: Chunk) -> Result<ChunkResult, Error> {
+        self.on_request_chunk(chunk)
+    }
+}
+
 impl ResponseFilter for Puppet {
-    fn on_response(&mut self, request: &Request, response: &Response) -> Result<(), Error> {
+    fn on_response(&mut self, request: &Request, response: &Response) -> Result<ResponseDecision, Error> {
         assert_eq!(request.set_header("a", "b"), Err(EditError::Forbidden));
-        assert_eq!(request.read_body(), Err(BodyError::Unavailable));
+        assert_eq!(request.replace_body("late"), Err(BodyError::Unavailable));
         request.set_attribute("late", "1")?;
         assert_eq!(response.set_status(100), Err(EditError::InvalidSyntax));
         response.set_status(203)?;
         response.append_header("via", "x")?;
-        let body = response.read_body()?;
-        Ok(response.replace_body([body, b"!".to_vec()].concat())?)
+        let streams = response.header("x-stream").is_some();
+        Ok(if streams { ResponseDecision::StreamBody(b"0".to_vec()) } else { ResponseDecision::ReadBody })
+    }
+}
+
+impl ResponseBodyFilter for Puppet {
+    fn on_response_body(
+        &mut self,
+        _: &Request,
+        response: &Response,
+        body: Result<Body, BodyError>,
+    ) -> Result<ResponseDecision, Error> {
+        response.replace_body([body?.bytes, b"!".to_vec()].concat())?;
+        Ok(ResponseDecision::Next)
     }
 }
 
@@ -72,8 +125,39 @@ impl Observer for Puppet {
         if let Some(response) = response {
             assert_eq!(response.set_header("a", "b"), Err(EditError::Forbidden));
         }
+        for (name, state) in [("up", &outcome.request_stream_state), ("down", &outcome.response_stream_state)] {
+            let bytes = state.as_ref().map(|state| String::from_utf8_lossy(state).parse().expect("a number"));
+            metrics::add("streamed", bytes.unwrap_or(0), &[("direction", name)]);
+        }
         metrics::add("seen", 1, &[("status", &outcome.status.unwrap_or(0).to_string())]);
         metrics::observe("seconds", outcome.duration.as_secs_f64(), &[]);
+    }
+}
+
+/// Keeps each response.
+struct Keeper;
+
+impl Plugin for Keeper {
+    type Config = NoConfig;
+
+    fn new(_: NoConfig) -> Result<Self, Problems> {
+        Ok(Self)
+    }
+}
+
+impl ResponseFilter for Keeper {
+    fn on_response(&mut self, request: &Request, response: &Response) -> Result<ResponseDecision, Error> {
+        let entry = Entry {
+            note: Vec::new(),
+            secondary: Vec::new(),
+            keep: Duration::from_secs(60),
+            tags: Vec::new(),
+            exclude_headers: Vec::new(),
+            max_bytes: 100,
+            shared: false,
+        };
+        Cache::new("pages").keep(request, response, "k", entry)?;
+        Ok(ResponseDecision::Next)
     }
 }
 
@@ -167,11 +251,11 @@ fn planned_edits_and_bodies_are_bounded() {
         let made = (0..1000).find_map(|number| edits.make(request, None, []).err().map(|refused| (number, refused)));
         let (number, refused) = made.expect("there is a limit");
         assert_eq!((number, refused.place, refused.error), (256, 0, EditError::TooLarge));
-        assert_eq!(request.read_body(), Err(BodyError::TooLarge(3)));
         assert_eq!(request.replace_body("four"), Err(BodyError::TooLarge(3)));
-        Ok(Decision::Next)
+        Ok(Decision::ReadBody)
     });
-    plugin.request(TestRequest::post("/").body("four"));
+    let exchange = plugin.request_with_body(TestRequest::post("/").body("four"));
+    assert_eq!(exchange.attribute("read"), Some("the body is over the limit of 3 bytes"));
 }
 
 #[test]
@@ -179,7 +263,7 @@ fn an_exchange_goes_through_all_phases() {
     let host = TestHost::new();
     let mut plugin = puppet(&host, |_| Ok(Decision::Next));
     let mut exchange = plugin.request(TestRequest::get("/"));
-    plugin.response(&mut exchange, TestResponse::new(200).header("via", "y").body("hi"));
+    plugin.response_with_body(&mut exchange, TestResponse::new(200).header("via", "y").body("hi"));
     assert_eq!((exchange.status(), exchange.response_body()), (Some(203), &b"hi!"[..]));
     assert_eq!(exchange.response_header_values("via"), [b"y", b"x"]);
     assert_eq!(exchange.attribute("late"), Some("1"));
@@ -273,11 +357,11 @@ fn no_more_than_sixteen_steps_are_taken_at_once_and_a_key_is_deleted_with_its_co
     host.run(|| {
         let bucket = Bucket::new("b");
         for counting in [Counting::Steady, Counting::Sliding] {
-            assert_eq!(bucket.take_all("g", &steps(17, counting), Place::Shared), Err(StoreError::TooLarge));
-            assert!(bucket.take_all("g", &steps(16, counting), Place::Shared)?.iter().all(|verdict| verdict.allowed));
-            assert!(!bucket.take_all("g", &steps(1, counting), Place::Shared)?[0].allowed);
+            assert_eq!(bucket.take_all("g", &steps(17, counting), Scope::Shared), Err(StoreError::TooLarge));
+            assert!(bucket.take_all("g", &steps(16, counting), Scope::Shared)?.iter().all(|verdict| verdict.allowed));
+            assert!(!bucket.take_all("g", &steps(1, counting), Scope::Shared)?[0].allowed);
             bucket.delete("g\u{0}0")?;
-            assert!(bucket.take_all("g", &steps(1, counting), Place::Shared)?[0].allowed);
+            assert!(bucket.take_all("g", &steps(1, counting), Scope::Shared)?[0].allowed);
         }
         Ok::<(), StoreError>(())
     })
@@ -296,54 +380,6 @@ fn calls_get_the_answers_of_the_test() {
     assert_eq!(host.calls().len(), 2);
     host.deny("users");
     assert!(matches!(ask(), Err(CallError::Denied(_))));
-}
-
-#[test]
-fn signatures_are_really_checked() {
-    TestHost::new().run(|| {
-        // RFC 4231 §4.3.
-        let tag: Vec<u8> = (0..64)
-            .step_by(2)
-            .map(|i| &"5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"[i..i + 2])
-            .map(|octet| u8::from_str_radix(octet, 16).expect("it is hexadecimal"))
-            .collect();
-        let message = b"what do ya want for nothing?";
-        assert_eq!(crypto::verify(Algorithm::Hs256, b"Jefe", message, &tag), Ok(true));
-        assert_eq!(crypto::verify(Algorithm::Hs256, b"Jefe", b"nothing", &tag), Ok(false));
-        assert!(matches!(
-            crypto::verify(Algorithm::Es256, b"no key", message, &tag),
-            Err(CryptoError::MalformedKey(_)),
-        ));
-        assert_eq!("EdDSA".parse(), Ok(Algorithm::EdDsa));
-        assert_eq!("none".parse::<Algorithm>(), Err(CryptoError::Unsupported));
-    });
-}
-
-#[test]
-fn a_secret_to_use_is_a_key_and_cannot_be_read() {
-    let host = TestHost::new();
-    host.set_secret_to_use("key", "s3cret");
-    host.set_secret("both", "s3cret");
-    host.run(|| {
-        let tag = crypto::sign(Algorithm::Hs512, Key::Secret("key"), b"message")?;
-        assert_eq!(tag, crypto::sign(Algorithm::Hs512, b"s3cret", b"message")?);
-        assert!(crypto::verify(Algorithm::Hs512, Key::Secret("both"), b"message", &tag)?);
-        assert!(matches!(secrets::get("key"), Err(SecretError::Denied(_))));
-        assert_eq!(secrets::get("both"), Ok(b"s3cret".to_vec()));
-        assert_eq!(
-            crypto::sign(Algorithm::Hs512, Key::Secret("none"), b""),
-            Err(CryptoError::Missing("none".to_owned()))
-        );
-        host.deny("key");
-        assert_eq!(
-            crypto::derive_key(HashFunction::Sha256, Key::Secret("key"), b"", b"", 16),
-            Err(CryptoError::Denied("key".to_owned()))
-        );
-        Ok::<(), CryptoError>(())
-    })
-    .expect("both are keys");
-    // No log has them.
-    assert_eq!(format!("{:?} {:?}", Key::from(b"s3cret"), Key::Secret("key")), "Bytes(6 bytes) Secret(\"key\")");
 }
 
 #[test]
@@ -394,4 +430,91 @@ fn secrets_and_the_log_are_at_hand() {
     let line = host.log().remove(0);
     assert_eq!((line.level, line.message.as_str()), (Level::Warn, "after 3 of 5"));
     assert_eq!(line.fields, [("user".into(), "anna".into()), ("attempts".into(), "3".into())]);
+}
+
+#[test]
+fn an_exchange_waits_for_a_lock_and_is_called_again() {
+    let host = TestHost::new();
+    let on_request = |request: &Request| {
+        let cache = Cache::new("pages");
+        if let Some(found) = cache.find(request, "k", false)?.first() {
+            request.set_attribute("found", &found.body_bytes.to_string())?;
+            return Ok(Decision::Next);
+        }
+        let lock = cache.lock(request, "k", Duration::from_secs(1))?;
+        request.set_attribute("lock", &format!("{lock:?}"))?;
+        Ok(if lock == LockResult::Held { Decision::AwaitLock } else { Decision::Next })
+    };
+    let mut plugin = puppet(&host, on_request);
+    assert_eq!(plugin.request(TestRequest::get("/")).attribute("lock"), Some("Acquired"));
+    assert_eq!(plugin.request(TestRequest::get("/")).attribute("lock"), Some("Free"), "it has waited");
+    // While another exchange waits, this one stores its response.
+    let mut keeper: TestPlugin<Keeper> = host.plugin(json!({})).expect("it needs nothing");
+    host.while_waiting(move || {
+        let mut exchange = TestExchange::new(TestRequest::get("/"));
+        keeper.response(&mut exchange, TestResponse::new(200).body("hello"));
+    });
+    assert_eq!(plugin.request(TestRequest::get("/")).attribute("found"), Some("5"));
+    let mut plugin = puppet(&host, |_| Ok(Decision::AwaitLock));
+    let error = plugin.try_request(TestRequest::get("/")).expect_err("there is nothing to wait for");
+    assert!(error.to_string().contains("await-lock"), "{error}");
+}
+
+#[test]
+fn connections_return_what_has_arrived_and_are_released_once() {
+    let host = TestHost::new();
+    let send = || tcp::send(Message::new("it", "PING").with_min_bytes(2));
+    host.run(|| {
+        assert!(matches!(send(), Err(TcpError::Unreachable(_))));
+        host.answer_messages(|_| Ok(b"PONG\n".to_vec()));
+        let connection = send()?;
+        assert_eq!((connection.receive(1)?, connection.receive(2)?), (b"PO".to_vec(), b"NG".to_vec()));
+        assert!(matches!(connection.receive(2), Err(TcpError::Closed(_))));
+        assert_eq!(connection.receive(1)?, b"\n");
+        connection.release();
+        let many: Vec<_> = (0..16).map(|_| send()).collect::<Result<_, _>>()?;
+        assert_eq!(send().err(), Some(TcpError::Unavailable));
+        drop(many);
+        send()?;
+        host.set_buffer_bytes(3);
+        assert_eq!(send().err(), Some(TcpError::TooLarge(3)));
+        Ok::<(), TcpError>(())
+    })
+    .expect("it is answered");
+    assert_eq!((host.released(), host.messages().len()), (1, 18));
+}
+
+#[test]
+fn operations_of_a_batch_have_results_of_their_own() {
+    let host = TestHost::new();
+    host.run(|| {
+        let bucket = Bucket::new("b");
+        bucket.set("text", b"x", None)?;
+        let add = |key: &str| Operation::Increment { key: key.into(), by: 2, ttl: None };
+        let results = bucket.batch(&[add("n"), add("text"), Operation::Get { key: "text".into() }])?;
+        let value = OperationResult::Value(Some(b"x".to_vec()));
+        assert_eq!(results, [Ok(OperationResult::Sum(2)), Err(StoreError::TooLarge), Ok(value)]);
+        assert_eq!(bucket.batch(&vec![add("n"); 65]), Err(StoreError::TooLarge));
+        Ok::<(), StoreError>(())
+    })
+    .expect("the store is there");
+}
+
+#[test]
+fn calls_are_started_together_and_an_upstream_is_selected() {
+    let host = TestHost::new();
+    host.answer_calls(|call| Ok(Reply::new(200).with_text(call.upstream.clone())));
+    host.deny("secret");
+    let mut plugin = puppet(&host, |request| {
+        let calls: Vec<_> = (0..16).map(|_| Call::get("a", "/").start()).collect::<Result<_, _>>()?;
+        assert!(matches!(Call::get("a", "/").start(), Err(CallError::Other(_))));
+        for call in calls {
+            assert_eq!(call.wait()?.into_text(), "a");
+        }
+        assert!(matches!(Call::get("secret", "/").start(), Err(CallError::Denied(_))));
+        upstreams::select(request, "canary")?;
+        assert!(upstreams::select(request, "secret").is_err());
+        Ok(Decision::Next)
+    });
+    assert_eq!(plugin.request(TestRequest::get("/")).upstream(), Some("canary"));
 }

@@ -1,0 +1,93 @@
+//! Counts calls, responses of an upstream or bytes, as its configuration says.
+
+use plugin_sdk::{
+    Decision, Error, Observer, Outcome, Phases, Plugin, Problems, Reply, Request, RequestFilter, RequestStream,
+    Response,
+    body::{Chunk, ChunkResult},
+    export_plugin,
+    http_client::Call,
+    metrics,
+    store::Bucket,
+};
+
+#[derive(serde::Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Config {
+    #[serde(rename = "do")]
+    deed: Deed,
+    /// The bucket to count in.
+    #[serde(default)]
+    bucket: String,
+    /// The upstream to call.
+    #[serde(default)]
+    upstream: String,
+}
+
+#[derive(Clone, Copy, PartialEq, serde::Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum Deed {
+    /// Increments the keys `first` and `second` before it looks at either result, and responds with both sums.
+    CountTwice,
+    /// Calls the upstream, increments `calls`, and responds with the status and the sum.
+    CallThenCount,
+    /// Converts the request body to upper case as it passes. The state is the number of bytes, which the completion phase logs
+    /// (`streamed N bytes`) and adds to the counter `streamed_bytes`.
+    CountBytes,
+}
+
+struct Counting(Config);
+
+impl Plugin for Counting {
+    type Config = Config;
+
+    fn new(config: Config) -> Result<Self, Problems> {
+        Ok(Self(config))
+    }
+
+    fn phases(&self) -> Phases {
+        Phases { completion: self.0.deed == Deed::CountBytes, ..Phases::default() }
+    }
+}
+
+impl RequestFilter for Counting {
+    fn on_request(&mut self, _: &Request) -> Result<Decision, Error> {
+        let bucket = Bucket::new(&self.0.bucket);
+        match self.0.deed {
+            Deed::CountTwice => {
+                let first = bucket.increment("first", 1, None);
+                let second = bucket.increment("second", 1, None);
+                let text = match (first, second) {
+                    (Ok(first), Ok(second)) => format!("{first} {second}"),
+                    (first, second) => format!("{first:?} {second:?}"),
+                };
+                Ok(Reply::new(200).with_text(text).into())
+            }
+            Deed::CallThenCount => {
+                let called = Call::get(&self.0.upstream, "/from-plugin").send();
+                let status = called.map_or_else(|error| error.to_string(), |reply| reply.status.to_string());
+                let calls = bucket.increment("calls", 1, None)?;
+                Ok(Reply::new(200).with_text(format!("{status} {calls}")).into())
+            }
+            Deed::CountBytes => Ok(Decision::StreamBody(b"0".to_vec())),
+        }
+    }
+}
+
+impl RequestStream for Counting {
+    fn on_request_chunk(&mut self, chunk: Chunk) -> Result<ChunkResult, Error> {
+        let before: usize = String::from_utf8_lossy(&chunk.state).parse()?;
+        let (bytes, output) = (before + chunk.bytes.len(), chunk.bytes.to_ascii_uppercase());
+        Ok(chunk.replaced(output).with_state(bytes.to_string()))
+    }
+}
+
+impl Observer for Counting {
+    fn on_complete(&mut self, _: &Request, _: Option<&Response>, outcome: &Outcome) {
+        let Some(state) = &outcome.request_stream_state else { return };
+        let bytes = String::from_utf8_lossy(state);
+        plugin_sdk::info!("streamed {bytes} bytes");
+        metrics::add("streamed_bytes", bytes.parse().unwrap_or_default(), &[]);
+    }
+}
+
+export_plugin!(Counting: request, request_stream, observe);
