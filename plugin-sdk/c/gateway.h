@@ -15,9 +15,10 @@
  * Memory: what these functions give, and what `gw_alloc` and `gw_format` make, is there until the phase has ended, and is never
  * freed by hand. Texts end with a NUL. Configuration is there as long as the instance. One call at a time runs in an instance.
  *
- * The interfaces that are not here (cache, documents, passwords of crypto, tcp, active-phases, catalogue) are in
- * `wit/plugin.h` as wit-bindgen makes them; `request.handle` and `response.handle` are what they want. The exports
- * `active-phases` and `catalogue` have weak definitions, which a plugin replaces by its own.
+ * What is not here (upstreams, cache, documents, tcp, selection, `store.batch`, `store.take-all`, `http-client.start`,
+ * passwords of crypto, active-phases, catalogue) is in `wit/plugin.h` as wit-bindgen makes it; `request.handle` and
+ * `response.handle` are what it wants. `gw_decision` has no `await-lock`. The exports `active-phases` and `catalogue`
+ * have weak definitions, which a plugin replaces by its own.
  */
 #ifndef GATEWAY_H
 #define GATEWAY_H

@@ -198,9 +198,11 @@ pub fn recall(request: &Request) -> Option<Vec<u8>> {
 pub enum CacheError {
     /// The bucket is not granted.
     Denied(String),
-    /// The key is over 4 KiB, or the note, the secondary key or the tags over 16 KiB.
+    /// Bucket and key have more than 4 KiB together, the note, the secondary key or the tags more than 16 KiB, the data for
+    /// [`Cache::remember`] more than 64 KiB, or the exchange has found more than 256 responses.
     TooLarge,
-    /// No such id, no such range, not in this phase, or the request has a body, which no key tells of.
+    /// No such id or range; not allowed in this phase; the request has a body, which the key does not cover; or the gateway does not know
+    /// the consumer, or a later plugin has chosen another upstream.
     Unavailable,
     /// Another error; the text says which.
     Other(String),

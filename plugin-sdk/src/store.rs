@@ -211,7 +211,8 @@ pub struct Verdict {
 pub enum StoreError {
     /// The bucket is not granted.
     Denied(String),
-    /// The key is over 1 KiB, the value over 1 MiB, or, for `increment`, the value is not a number.
+    /// Bucket and key have more than 1 KiB together, the value has more than 1 MiB, a batch has more than 64 operations or `take_all` more
+    /// than 16 steps; or, for `increment`, the value is not a decimal number or the sum does not fit.
     TooLarge,
     /// The bucket cannot be reached; the text says why. Always in [`Plugin::new`](crate::Plugin::new), unless the bucket is in the
     /// gateway's own memory.

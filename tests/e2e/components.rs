@@ -239,7 +239,7 @@ async fn what_asks_for_more_than_what_was_approved_is_not_let_in_until_it_is() {
     let told = approve(&["--dry-run"]).await;
     assert_eq!(told.code, 3, "{}", told.stdout);
     assert!(told.stdout.starts_with("hello: is new: hello.wasm, sha256 "), "{}", told.stdout);
-    assert!(told.stdout.contains("\n  imports gateway:plugin/http"), "{}", told.stdout);
+    assert!(told.stdout.contains("\n  uses gateway:plugin/http"), "{}", told.stdout);
     assert!(!place.path().join("gateway.lock").exists());
     fs::write(place.path().join("gateway.lock"), "plugins: {}\n").expect("a file");
     let checked = place.check().await;

@@ -175,7 +175,9 @@ async fn bodies_are_refused_when_too_large_and_keep_their_trailers(folder: &Path
     let head = "POST /body HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
     let refused = raw::exchange(address, &[head.as_bytes(), body.as_bytes()].concat()).await;
     assert!(refused.starts_with("HTTP/1.1 413 "), "{refused}\n{}", gateway.log());
-    assert!(refused.ends_with(r#""detail":"the request body is larger than 1048576 bytes"}"#), "{refused}");
+    // Python writes a space.
+    let compact = refused.replace("\": ", "\":");
+    assert!(compact.ends_with(r#""detail":"the request body is larger than 1048576 bytes"}"#), "{refused}");
 
     for path in ["/body", "/chunks"] {
         let sent = format!(

@@ -47,8 +47,9 @@ impl World {
         let settings = Settings {
             name: "benched".into(),
             config,
+            // With none, what imports calls to upstreams is called as on a route without such a grant.
             grants: Grants {
-                upstreams: all(),
+                upstreams: Names::default(),
                 store: all(),
                 secrets: all(),
                 secrets_to_use: all(),

@@ -105,6 +105,8 @@ pub struct Traffic {
     pub left: Cell<bool>,
     /// No byte of the client's body came for too long.
     pub stalled: Cell<bool>,
+    /// A plugin failed with a chunk of the client's body, which then breaks off.
+    pub filter_failed: Cell<bool>,
     /// The client's body is wanted, and has not come yet.
     pub awaited: Cell<bool>,
     /// When a part of the client's body came last, or was first awaited.
@@ -149,13 +151,13 @@ impl Traffic {
         (polled, self.moved_on.replace(false))
     }
 
-    /// The failure of an exchange in which this one was noticed: it is the client's where the client's body failed, since that
-    /// breaks whatever reads the body.
+    /// The failure of an exchange in which this one was noticed: it is the client's where the client's body failed, and the plugin's
+    /// where a plugin failed with it, since that breaks whatever reads the body.
     pub fn failure_behind(&self, noticed: Failure) -> Failure {
         self.failure().unwrap_or(noticed)
     }
 
-    /// What the client's body has to answer for.
+    /// What the request's body has to answer for.
     pub fn failure(&self) -> Option<Failure> {
         if self.overflow.get() {
             Some(Failure::BodyTooLarge)
@@ -163,8 +165,10 @@ impl Traffic {
             Some(Failure::BodyTimeout)
         } else if self.broken.get() {
             Some(Failure::MalformedRequest)
+        } else if self.left.get() {
+            Some(Failure::ClientClosed)
         } else {
-            self.left.get().then_some(Failure::ClientClosed)
+            self.filter_failed.get().then_some(Failure::PluginFailed)
         }
     }
 }

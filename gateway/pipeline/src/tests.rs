@@ -363,7 +363,7 @@ async fn a_stage_that_stays_pending_fails_and_one_that_is_overdue_is_given_up() 
     assert!(!slot.request.headers.contains_key("x-seen-by"), "what it did is undone");
     assert_eq!(story.take().last().map(String::as_str), Some("endless abandoned"));
     let told = figures(&metrics, "endless").unwrap();
-    assert_eq!((count(&told.calls, "request"), count(&told.failures, "error")), (3, 1));
+    assert_eq!((count(&told.calls, "request"), count(&told.failures, "error")), (4, 1));
 
     let none = Deadline::new(Instant::now(), Some(Duration::ZERO));
     let passed = pipeline.request(&mut super::tests::slot(), none).await;

@@ -18,8 +18,8 @@ use super::{
     },
 };
 
-/// How often one stage may wait in one phase: for a body, and for a lock.
-const MAX_PENDING: usize = 2;
+/// How often one stage may wait in one phase: for a body, and for a lock, after which it may find that it has to look again.
+const MAX_PENDING: usize = 3;
 
 /// What differs between the phases.
 pub(super) trait Hook {

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use gateway_core::model::Isolation;
-use gateway_http::body::{Body, BodyError};
+use gateway_http::body::{Body, BodyError, Traffic};
 use gateway_pipeline::{BodyFilter, Exchange, FailureKind, StageFailure};
 use gateway_rules::reply::MAX_STATE_BYTES;
 use gateway_telemetry::metrics::{CallMetrics, CallPhase};
@@ -60,11 +60,13 @@ pub(super) fn filter(
     let (pool, services) = (pool.clone(), services.clone());
     let (request, route) = (exchange.id.to_str().unwrap_or_default().into(), exchange.route.to_string());
     let limit = exchange.bounds.buffer_bytes;
+    let traffic = (direction == Direction::Request).then(|| Rc::clone(&exchange.traffic));
     Box::new(move |inner, calls| {
         Body::Stream(Box::pin(FilteredBody {
             inner,
             caller: Rc::new(Caller { direction, pool, services, calls, request, route }),
             limit,
+            traffic,
             state,
             left: BytesMut::new(),
             min_bytes: 1,
@@ -81,6 +83,8 @@ struct FilteredBody {
     caller: Rc<Caller>,
     /// Of what the plugin leaves for later.
     limit: usize,
+    /// Of a request, which has to be told of a failure: whoever reads the body only sees that it breaks off.
+    traffic: Option<Rc<Traffic>>,
     state: StreamState,
     /// What was not consumed, and has come since.
     left: BytesMut,
@@ -197,6 +201,9 @@ impl FilteredBody {
 
     fn fail(&mut self, failure: &str) -> BodyError {
         self.caller.report(failure);
+        if let Some(traffic) = &self.traffic {
+            traffic.filter_failed.set(true);
+        }
         self.end = End::Told;
         self.left.clear();
         self.call = Call::None;
@@ -321,6 +328,7 @@ impl Caller {
 
     async fn call_in(&self, chunk: Chunk, mut tenant: Kept) -> Result<(Said, Kept), StageFailure> {
         let function = self.function(&tenant.instance)?;
+        let _in_progress = self.pool.metrics.call_in_progress();
         let said = tenant.instance.call_on_fiber(function, (chunk,), self.scope()).await;
         self.count(tenant.instance.ran());
         said.map(|(said,)| (said, tenant)).map_err(|failure| self.pool.failed(failure))

@@ -10,7 +10,7 @@ use super::{
     bindings::{self, bodies::Body},
     body_filter::{self, Direction},
     fields,
-    instance::{Functions, HandleOwnership},
+    instance::{Exports, Functions, HandleOwnership},
     plugin_state::{PluginState, StreamState, WholeBody},
     pools::Pool,
     reply,
@@ -81,6 +81,14 @@ pub(super) struct Callee<'a> {
 }
 
 impl Callee<'_> {
+    /// A decision that needs an export which is not there is a failure, before anything is read.
+    fn exports(&self, has: fn(&Exports) -> bool, decision: &str, interface: &str) -> Result<(), StageFailure> {
+        match has(&self.pool.prepared.loaded.blueprint.exports) {
+            true => Ok(()),
+            false => Err(error(format!("it returned `{decision}` and exports no `{interface}`"))),
+        }
+    }
+
     /// Has the body pass through the plugin; in its instance, if the exchange has one of its own.
     fn filter(
         &self,
@@ -105,9 +113,13 @@ impl Callee<'_> {
     ) -> Result<End<Decision>, StageFailure> {
         Ok(match result.map_err(reported)? {
             bindings::Decision::Next => End::Done(Decision::Next),
-            bindings::Decision::ReadBody => End::ReadBody,
+            bindings::Decision::ReadBody => {
+                self.exports(|exports| exports.on_request_body.is_some(), "read-body", "request-body-filter")?;
+                End::ReadBody
+            }
             bindings::Decision::AwaitLock => End::AwaitLock,
             bindings::Decision::StreamBody(state) => {
+                self.exports(|exports| exports.on_request_chunk.is_some(), "stream-body", "request-stream")?;
                 End::Done(Decision::Filter(self.filter(Direction::Request, state, exchange)?))
             }
             bindings::Decision::Respond(reply) => match reply::checked(reply, &exchange.bounds) {
@@ -133,8 +145,12 @@ impl Callee<'_> {
     ) -> Result<End<Option<BodyFilter>>, StageFailure> {
         Ok(match result.map_err(reported)? {
             bindings::ResponseDecision::Next => End::Done(None),
-            bindings::ResponseDecision::ReadBody => End::ReadBody,
+            bindings::ResponseDecision::ReadBody => {
+                self.exports(|exports| exports.on_response_body.is_some(), "read-body", "response-body-filter")?;
+                End::ReadBody
+            }
             bindings::ResponseDecision::StreamBody(state) => {
+                self.exports(|exports| exports.on_response_chunk.is_some(), "stream-body", "response-stream")?;
                 End::Done(Some(self.filter(Direction::Response, state, exchange)?))
             }
         })

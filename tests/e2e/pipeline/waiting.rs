@@ -120,3 +120,60 @@ routes: [{{ name: all, plugins: [{{ name: counting, config: {{ do: count-bytes }
     let response = gateway.get("/").await;
     assert_eq!(response.status, 200, "a request without a body passes as it is");
 }
+
+#[tokio::test]
+async fn a_plugin_that_fails_with_a_chunk_of_a_request_is_responsible_and_not_the_endpoint() {
+    let echo = Upstream::echo().await;
+    let gateway = without_redis("do: fail-with-chunk", &echo, &echo).await;
+    for _ in 0..10 {
+        let response = gateway.send(Request::post("/", b"some bytes".to_vec())).await;
+        assert_eq!(response.status, 500, "{}", response.text());
+    }
+    assert_eq!(gateway.get("/").await.status, 200, "the endpoint is not ejected");
+}
+
+#[tokio::test]
+async fn a_decision_whose_function_is_not_exported_is_a_failure_of_the_plugin() {
+    let echo = Upstream::echo().await;
+    let gateway = without_redis("do: read-body", &echo, &echo).await;
+    assert_eq!(gateway.send(Request::post("/", b"some bytes".to_vec())).await.status, 500);
+    let failures = [("plugin", "counting"), ("kind", "error")];
+    assert_eq!(gateway.metric("gateway_wasm_failures_total", &failures).await, Some(1));
+    assert_eq!(echo.requests(), 0);
+}
+
+#[tokio::test]
+async fn a_plugin_chooses_the_upstream_among_those_that_it_is_granted() {
+    let (own, canary) = (Upstream::echo().await, Upstream::echo().await);
+    let gateway = without_redis("do: select", &own, &canary).await;
+    let to = async |name: &str| gateway.send(Request::get("/").header("x-upstream", name)).await;
+    assert_eq!(to("canary").await.status, 200);
+    assert_eq!((own.requests(), canary.requests()), (0, 1));
+    assert_eq!(to("own").await.status, 200);
+    assert_eq!((own.requests(), canary.requests()), (1, 1));
+    for denied in ["others", "unknown"] {
+        let response = to(denied).await;
+        assert_eq!(response.status, 403, "{denied}");
+        assert!(response.text().contains(denied), "{}", response.text());
+    }
+    let response = gateway.send(Request::get("/local").header("x-upstream", "canary")).await;
+    assert_eq!(response.status, 403, "a route that responds by itself leads to no upstream: {}", response.text());
+}
+
+/// `counting` on a route to `own`, granted `own` and `canary`; `others` is not granted.
+async fn without_redis(config: &str, own: &Upstream, canary: &Upstream) -> TestGateway {
+    let yaml = format!(
+        "plugins: {{ counting: {{ component: counting.wasm, grants: {{ store: [sums], upstreams: [own, canary] }} }} }}
+upstreams:
+  own: {{ endpoints: ['http://{own}'] }}
+  canary: {{ endpoints: ['http://{canary}'] }}
+  others: {{ endpoints: ['http://{canary}'] }}
+routes:
+  - {{ name: all, plugins: [{{ name: counting, config: {{ {config} }} }}], upstream: own }}
+  - {{ name: local, match: {{ path: /local }}, plugins: [{{ name: counting, config: {{ {config} }} }}], respond: {{}} }}
+",
+        own = own.address(),
+        canary = canary.address()
+    );
+    TestGateway::start_in(guests::folder(), &yaml).await
+}

@@ -1,6 +1,6 @@
 //! What a plugin that keeps responses has of an exchange, from one call to the next.
 
-use std::{cell::Cell, sync::Arc};
+use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use bytes::Bytes;
 use gateway_pipeline::Reply;
@@ -24,6 +24,10 @@ pub(crate) struct CacheLookups {
     pub(crate) claim: Option<Claim>,
     /// It has waited for the claim of another request, and does so only once.
     pub(crate) waited: bool,
+    /// It has looked again, because a response was stored since, and does so only once.
+    pub(crate) looked_again: bool,
+    /// The upstreams that the request could go to when it looked: responses of another one are not stored under the same key.
+    pub(crate) upstream: Option<Rc<str>>,
     /// It is a background request.
     pub(crate) renewal: bool,
     /// What the reply takes over.

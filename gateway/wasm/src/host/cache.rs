@@ -185,9 +185,11 @@ impl Host for State {
         if own.held.claim.is_some() {
             return Ok(Ok(LockResult::Acquired));
         }
-        Ok(Ok(match responses.claim(CacheKey { bucket: &bucket, consumer, key: &key }, own.held.looked) {
+        let looked = own.held.looked.filter(|_| !own.held.looked_again);
+        Ok(Ok(match responses.claim(CacheKey { bucket: &bucket, consumer, key: &key }, looked) {
             responses::Turn::LookAgain => {
                 // Immediately: a response was stored since.
+                own.held.looked_again = true;
                 own.awaited = Some(Awaited::Lock(Box::pin(std::future::ready(()))));
                 LockResult::Held
             }
@@ -294,6 +296,11 @@ impl State {
 
 /// Whose the response is: with these fields, or those that it has now. `None` if it is not to be stored at all.
 fn owner(exchange: &mut Exchange, headers: Option<&HeaderMap>) -> Option<Option<ConsumerId>> {
+    // A later plugin has sent the request to another upstream than the key stands for.
+    let looked = PluginState::existing(exchange).map(|state| &state.held).filter(|held| held.looked.is_some());
+    if looked.is_some_and(|held| held.upstream != exchange.upstream) {
+        return None;
+    }
     let audience = PluginState::audience(exchange).ok()?;
     let headers = headers.or(exchange.response.as_ref().map(|head| &head.headers))?;
     if varies_by_two_spellings(&exchange.request.headers, headers) {

@@ -44,7 +44,10 @@ impl State {
         let Ok(audience) = PluginState::find_audience(exchange) else { return Ok(Err(CacheError::Unavailable)) };
         let Audience { consumer, shares, .. } = audience;
         let own = CacheKey { bucket, consumer, key };
-        PluginState::of(exchange).held.looked = Some(responses.lookup_mark(own));
+        let upstream = exchange.upstream.clone();
+        let held = &mut PluginState::of(exchange).held;
+        held.looked = Some(responses.lookup_mark(own));
+        held.upstream = upstream;
         let mut lists: SmallVec<[_; 2]> = smallvec![(consumer, responses.find(own))];
         if consumer.is_some() && shares {
             lists.push((None, responses.find(CacheKey::anonymous(bucket, key))));

@@ -31,9 +31,7 @@ impl Host for State {
 
     fn start(&mut self, call: Call) -> Result<std::result::Result<Resource<PendingCallHandle>, CallError>> {
         Ok(match self.checked_call(call)? {
-            Ok(_) if !self.is_configured => {
-                Err(CallError::Unreachable("no calls are started while a plugin is configured".to_owned()))
-            }
+            Ok(_) if !self.is_configured => Err(not_yet()),
             Ok(_) if !self.pending_calls().has_room() => {
                 Err(CallError::Other("too many calls are in progress".to_owned()))
             }
@@ -59,6 +57,11 @@ impl HostPendingCall for State {
     }
 }
 
+/// Each instance is configured, on demand: no call waits for that of another one.
+fn not_yet() -> CallError {
+    CallError::Unreachable("upstreams are not called while a plugin is configured".to_owned())
+}
+
 fn returned_before() -> CallError {
     CallError::Other("the response was returned before, or the phase has ended".to_owned())
 }
@@ -72,6 +75,9 @@ impl State {
             Ok(call) => call,
             Err(error) => return Ok(Err(error)),
         };
+        if !self.is_configured {
+            return Ok(Err(not_yet()));
+        }
         let services = Rc::clone(self.services()?);
         Ok(answer(&services, call).await)
     }

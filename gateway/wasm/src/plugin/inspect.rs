@@ -173,7 +173,7 @@ pub(crate) fn without_version(name: &str) -> &str {
     name.split('@').next().unwrap_or_default()
 }
 
-/// Within 0.1 nothing is ever taken away, so a component of any 0.1 release runs if we have what it imports.
+/// Within a minor version nothing is ever taken away, so a component of any of its releases runs if we have what it imports.
 fn is_our_version(name: &str) -> bool {
     let minor = VERSION.rsplit_once('.').map_or(VERSION, |(minor, _)| minor);
     let patch = name.split_once('@').and_then(|(_, version)| version.strip_prefix(minor));

@@ -225,11 +225,18 @@ impl Pool {
         if breaker.refuses(Instant::now()) {
             return Err(open(breaker::IsOpen));
         }
-        // A call that never waits loses nothing when it is alone; one that waits would.
-        let is_alone = breaker.is_doubtful() || self.suspect.get() && !self.can_wait;
-        let turn = match is_alone {
-            true => Some(self.wait_for(self.turn.lock()).await?),
-            false => None,
+        // A call that never waits loses nothing when it is alone. One that can wait takes its turn as well while its last call has timed
+        // out, but not for longer than another one may run: that one may be waiting.
+        let turn = if self.can_wait {
+            match breaker.is_doubtful() {
+                true => tokio::time::timeout(self.prepared.limits.time * 2, self.turn.lock()).await.ok(),
+                false => None,
+            }
+        } else {
+            match breaker.is_doubtful() || self.suspect.get() {
+                true => Some(self.wait_for(self.turn.lock()).await?),
+                false => None,
+            }
         };
         let attempt = breaker.attempt(Instant::now()).map_err(open)?;
         Ok(Attempt { attempt, _turn: turn })

@@ -8,6 +8,7 @@ use plugin_sdk::{
     http_client::Call,
     metrics,
     store::Bucket,
+    upstreams,
 };
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -33,6 +34,12 @@ enum Deed {
     /// Converts the request body to upper case as it passes. The state is the number of bytes, which the completion phase logs
     /// (`streamed N bytes`) and adds to the counter `streamed_bytes`.
     CountBytes,
+    /// Sends the request to the upstream that `x-upstream` names, or responds with the error.
+    Select,
+    /// Fails with the first chunk of the request body.
+    FailWithChunk,
+    /// Returns `read-body`, which needs an export that is not there.
+    ReadBody,
 }
 
 struct Counting(Config);
@@ -50,7 +57,7 @@ impl Plugin for Counting {
 }
 
 impl RequestFilter for Counting {
-    fn on_request(&mut self, _: &Request) -> Result<Decision, Error> {
+    fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
         let bucket = Bucket::new(&self.0.bucket);
         match self.0.deed {
             Deed::CountTwice => {
@@ -68,13 +75,24 @@ impl RequestFilter for Counting {
                 let calls = bucket.increment("calls", 1, None)?;
                 Ok(Reply::new(200).with_text(format!("{status} {calls}")).into())
             }
-            Deed::CountBytes => Ok(Decision::StreamBody(b"0".to_vec())),
+            Deed::CountBytes | Deed::FailWithChunk => Ok(Decision::StreamBody(b"0".to_vec())),
+            Deed::ReadBody => Ok(Decision::ReadBody),
+            Deed::Select => {
+                let name = request.header("x-upstream").unwrap_or_default();
+                Ok(match upstreams::select(request, &name) {
+                    Ok(()) => Decision::Next,
+                    Err(error) => Reply::new(403).with_text(error.to_string()).into(),
+                })
+            }
         }
     }
 }
 
 impl RequestStream for Counting {
     fn on_request_chunk(&mut self, chunk: Chunk) -> Result<ChunkResult, Error> {
+        if self.0.deed == Deed::FailWithChunk {
+            return Err(Error::new("failed on purpose"));
+        }
         let before: usize = String::from_utf8_lossy(&chunk.state).parse()?;
         let (bytes, output) = (before + chunk.bytes.len(), chunk.bytes.to_ascii_uppercase());
         Ok(chunk.replaced(output).with_state(bytes.to_string()))
