@@ -3998,11 +3998,11 @@ bool gateway_plugin_cache_is_renewal(gateway_plugin_cache_borrow_request_t reque
   return ret;
 }
 
-bool gateway_plugin_cache_remember(gateway_plugin_cache_borrow_request_t request, plugin_list_u8_t *memo, gateway_plugin_cache_cache_error_t *err) {
+bool gateway_plugin_cache_remember(gateway_plugin_cache_borrow_request_t request, plugin_list_u8_t *data, gateway_plugin_cache_cache_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
   uint8_t ret_area[(4*sizeof(void*))];
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_gateway_plugin_cache_remember((request).__handle, (uint8_t *) (*memo).ptr, (*memo).len, ptr);
+  __wasm_import_gateway_plugin_cache_remember((request).__handle, (uint8_t *) (*data).ptr, (*data).len, ptr);
   gateway_plugin_cache_result_void_cache_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {

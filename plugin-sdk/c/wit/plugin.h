@@ -30,15 +30,15 @@ typedef struct gateway_plugin_http_fields_t {
   size_t len;
 } gateway_plugin_http_fields_t;
 
-// Why an edit was refused. The message is as it was before the call.
+// Why an edit was refused. A refused edit changes nothing.
 typedef struct gateway_plugin_http_edit_error_t {
   uint8_t tag;
 } gateway_plugin_http_edit_error_t;
 
-// Not a valid method, target, status, header name or header value.
+// Not a valid method, target, status, header name, header value or attribute key.
 #define GATEWAY_PLUGIN_HTTP_EDIT_ERROR_INVALID_SYNTAX 0
-// Owned by the gateway (hop-by-hop and framing headers, `host` by another route), or made in a phase
-// in which nothing can change any more.
+// Not the plugin's to edit (hop-by-hop and framing headers, `host` except by `set-header`, attributes `tls.…` and
+// `gateway.…`), the method `CONNECT`, or not possible in this phase.
 #define GATEWAY_PLUGIN_HTTP_EDIT_ERROR_FORBIDDEN 1
 // Over the gateway's limits on header bytes or count, target length, or attributes.
 #define GATEWAY_PLUGIN_HTTP_EDIT_ERROR_TOO_LARGE 2
@@ -59,7 +59,7 @@ typedef struct gateway_plugin_http_borrow_response_t {
   int32_t __handle;
 } gateway_plugin_http_borrow_response_t;
 
-// One thing about an exchange, for a `selection`.
+// One value of an exchange, for a `selection`.
 typedef struct gateway_plugin_http_item_t {
   uint8_t tag;
   union {
@@ -80,13 +80,13 @@ typedef struct gateway_plugin_http_item_t {
 #define GATEWAY_PLUGIN_HTTP_ITEM_PROTOCOL 7
 #define GATEWAY_PLUGIN_HTTP_ITEM_CLIENT_ADDRESS 8
 #define GATEWAY_PLUGIN_HTTP_ITEM_ROUTE 9
-// The first value.
+// The first value of a request header.
 #define GATEWAY_PLUGIN_HTTP_ITEM_HEADER 10
-// The first value.
+// The first value of a response header; missing if there is no response.
 #define GATEWAY_PLUGIN_HTTP_ITEM_RESPONSE_HEADER 11
 #define GATEWAY_PLUGIN_HTTP_ITEM_ATTRIBUTE 12
 #define GATEWAY_PLUGIN_HTTP_ITEM_PATH_PARAMETER 13
-// Three digits; missing where there is no response.
+// Three digits; missing if there is no response.
 #define GATEWAY_PLUGIN_HTTP_ITEM_RESPONSE_STATUS 14
 
 typedef struct {
@@ -99,8 +99,8 @@ typedef struct {
   size_t len;
 } plugin_list_option_u32_t;
 
-// The values of a selection: those that are there, one after another, and the length of each, in the order of
-// the items; none for a value that is missing.
+// Several values: the bytes of those that are present, one after another, and the length of each in order, absent
+// for a value that is missing.
 typedef struct gateway_plugin_http_values_t {
   plugin_list_u8_t   bytes;
   plugin_list_option_u32_t   lengths;
@@ -119,13 +119,13 @@ typedef struct {
   plugin_list_u8_t val;
 } plugin_option_list_u8_t;
 
-// A name, and a value that is always the same, or, where there is none, comes with each `make`.
+// A header or attribute. Without `value`, each call of `make` supplies the value.
 typedef struct gateway_plugin_http_named_t {
   plugin_string_t   name;
   plugin_option_list_u8_t   value;
 } gateway_plugin_http_named_t;
 
-// One change of an exchange, for `edits`.
+// One edit of an exchange, for `edits`.
 typedef struct gateway_plugin_http_edit_t {
   uint8_t tag;
   union {
@@ -142,22 +142,22 @@ typedef struct gateway_plugin_http_edit_t {
   } val;
 } gateway_plugin_http_edit_t;
 
-// As `request.set-header`; removes the header where the value is missing.
+// As `request.set-header`. If the value is missing, removes the header, except `host`.
 #define GATEWAY_PLUGIN_HTTP_EDIT_SET_HEADER 0
 #define GATEWAY_PLUGIN_HTTP_EDIT_APPEND_HEADER 1
 #define GATEWAY_PLUGIN_HTTP_EDIT_REMOVE_HEADER 2
-// As `response.set-header`; removes the header where the value is missing.
+// As `response.set-header`. If the value is missing, removes the header.
 #define GATEWAY_PLUGIN_HTTP_EDIT_SET_RESPONSE_HEADER 3
 #define GATEWAY_PLUGIN_HTTP_EDIT_APPEND_RESPONSE_HEADER 4
 #define GATEWAY_PLUGIN_HTTP_EDIT_REMOVE_RESPONSE_HEADER 5
-// Sets the header where the response has none of that name.
+// Sets the header if the response has none of that name.
 #define GATEWAY_PLUGIN_HTTP_EDIT_DEFAULT_RESPONSE_HEADER 6
-// Adds a member to a list of tokens, such as that of `vary`, unless it is there in whatever case, or `*` is.
+// Adds a token to a list such as `vary`, unless the list has it, in upper or lower case, or has `*`.
 #define GATEWAY_PLUGIN_HTTP_EDIT_JOIN_RESPONSE_HEADER 7
 #define GATEWAY_PLUGIN_HTTP_EDIT_SET_ATTRIBUTE 8
 #define GATEWAY_PLUGIN_HTTP_EDIT_REMOVE_ATTRIBUTE 9
 
-// The first edit that was refused, by its place in the list.
+// The first edit that was refused, by its index in the list.
 typedef struct gateway_plugin_http_refused_edit_t {
   uint32_t   place;
   gateway_plugin_http_edit_error_t   error;
@@ -171,14 +171,14 @@ typedef struct gateway_plugin_http_borrow_edits_t {
   int32_t __handle;
 } gateway_plugin_http_borrow_edits_t;
 
-// A whole response. `content-length` is set by the gateway.
+// A whole response. The gateway sets `content-length`.
 typedef struct gateway_plugin_http_reply_t {
   uint16_t   status;
   gateway_plugin_http_fields_t   headers;
   plugin_list_u8_t   body;
 } gateway_plugin_http_reply_t;
 
-// What the request phase decides. All edits that were made before it are in effect.
+// The result of the request phase. All edits that were made before it are in effect.
 typedef struct gateway_plugin_http_decision_t {
   uint8_t tag;
   union {
@@ -189,16 +189,17 @@ typedef struct gateway_plugin_http_decision_t {
 
 // Continue with the next plugin, and after the last one with the upstream.
 #define GATEWAY_PLUGIN_HTTP_DECISION_NEXT 0
-// Respond to the client now. The plugins before this one still see the response; those after it are not called.
+// Respond to the client now. Earlier plugins see the response in their response phase; later ones are not called.
 #define GATEWAY_PLUGIN_HTTP_DECISION_RESPOND 1
-// Call `on-request-body` when the whole body has arrived.
+// Call `on-request-body` when the whole body has arrived or cannot be read. No instance is held meanwhile.
 #define GATEWAY_PLUGIN_HTTP_DECISION_READ_BODY 2
-// Continue, and pass the body through `on-request-chunk`, which gets this state (up to 64 KiB) with the first chunk.
+// Continue, and call `on-request-chunk` with each chunk of the body. This is the first state (up to 64 KiB).
 #define GATEWAY_PLUGIN_HTTP_DECISION_STREAM_BODY 3
-// Call `on-request` again when the lock that `cache.lock` found held has been released. No instance is held meanwhile.
+// Call `on-request` again (`on-request-body` if the plugin exports no `request-filter`) when the lock that
+// `cache.lock` found held is released or its time is over. No instance is held meanwhile.
 #define GATEWAY_PLUGIN_HTTP_DECISION_AWAIT_LOCK 4
 
-// What the response phase decides. All edits that were made before it are in effect.
+// The result of the response phase. All edits that were made before it are in effect.
 typedef struct gateway_plugin_http_response_decision_t {
   uint8_t tag;
   union {
@@ -206,11 +207,11 @@ typedef struct gateway_plugin_http_response_decision_t {
   } val;
 } gateway_plugin_http_response_decision_t;
 
-// Continue with the plugin before, and after the first one with the client.
+// Continue with the plugin before this one, and after the first one with the client.
 #define GATEWAY_PLUGIN_HTTP_RESPONSE_DECISION_NEXT 0
-// Call `on-response-body` when the whole body has arrived.
+// Call `on-response-body` when the whole body has arrived or cannot be read. No instance is held meanwhile.
 #define GATEWAY_PLUGIN_HTTP_RESPONSE_DECISION_READ_BODY 1
-// Continue, and pass the body through `on-response-chunk`, which gets this state (up to 64 KiB) with the first chunk.
+// Continue, and call `on-response-chunk` with each chunk of the body. This is the first state (up to 64 KiB).
 #define GATEWAY_PLUGIN_HTTP_RESPONSE_DECISION_STREAM_BODY 2
 
 typedef struct {
@@ -300,10 +301,11 @@ typedef struct gateway_plugin_bodies_chunk_result_t {
   uint32_t   consumed;
   // What is sent on in their place.
   plugin_list_u8_t   output;
-  // The next call is made when at least this many bytes are there, or at the end of the body. At most the route's limit for
-  // buffered bodies.
+  // The next call is made when at least this many bytes are there, or at the end of the body. At most the route's
+  // limit for buffered bodies.
   uint32_t   min_bytes;
-  // The new state, up to 64 KiB; absent to keep the present one. The last state is part of the outcome in the completion phase.
+  // The new state, up to 64 KiB; absent to keep the present one. The last state is part of the outcome in the
+  // completion phase.
   plugin_option_list_u8_t   state;
   // With the last chunk: the trailers to send.
   gateway_plugin_bodies_fields_t   trailers;
@@ -347,6 +349,7 @@ typedef struct gateway_plugin_sinks_sink_error_t {
 
 // No such sink, or not granted; the text names it.
 #define GATEWAY_PLUGIN_SINKS_SINK_ERROR_DENIED 0
+// The sink's buffer is full, or the line has more than 64 KiB. The gateway counts dropped lines.
 #define GATEWAY_PLUGIN_SINKS_SINK_ERROR_DROPPED 1
 
 typedef struct {
@@ -370,10 +373,14 @@ typedef struct gateway_plugin_store_store_error_t {
   } val;
 } gateway_plugin_store_store_error_t;
 
+// The bucket is not granted; the text names it.
 #define GATEWAY_PLUGIN_STORE_STORE_ERROR_DENIED 0
-// The key is over 1 KiB, the value over 1 MiB, or (for `increment`) the value is not a number.
+// Bucket and key have more than 1 KiB together, or the value has more than 1 MiB; a batch has more than 64
+// operations, or `take-all` more than 16 steps; or, for `increment`, the value is not a decimal number or the sum
+// does not fit into 64 bits.
 #define GATEWAY_PLUGIN_STORE_STORE_ERROR_TOO_LARGE 1
-// The bucket cannot be reached; the text says why. Always in `configure`, unless the bucket is in the gateway's own memory.
+// The bucket cannot be reached; the text says why. Always in `configure`, unless the bucket is in the gateway's
+// own memory.
 #define GATEWAY_PLUGIN_STORE_STORE_ERROR_UNAVAILABLE 2
 #define GATEWAY_PLUGIN_STORE_STORE_ERROR_OTHER 3
 
@@ -394,7 +401,7 @@ typedef struct gateway_plugin_store_addition_t {
   plugin_option_u64_t   ttl_ms;
 } gateway_plugin_store_addition_t;
 
-// One operation of a batch, as the function of the same name.
+// One operation of a batch; see the function of the same name.
 typedef struct gateway_plugin_store_operation_t {
   uint8_t tag;
   union {
@@ -425,7 +432,7 @@ typedef struct gateway_plugin_store_operation_result_t {
 // Of `increment`.
 #define GATEWAY_PLUGIN_STORE_OPERATION_RESULT_SUM 2
 
-// `limit` units each `period-ms`, and up to `burst` of them at once.
+// `limit` units in each period, and at most `burst` units at once.
 typedef struct gateway_plugin_store_quota_t {
   uint32_t   limit;
   uint64_t   period_ms;
@@ -434,19 +441,19 @@ typedef struct gateway_plugin_store_quota_t {
 
 typedef struct gateway_plugin_store_verdict_t {
   bool   allowed;
-  // Units left at once, after this step.
+  // Units that are available at once, after this step.
   uint32_t   remaining;
-  // Until the whole burst is there again.
+  // The time until the whole burst is available.
   uint64_t   reset_after_ms;
-  // Until this step would be allowed; 0 if it was.
+  // The time until this step would be allowed: 0 if it was, 2^64-1 if it costs more than the burst.
   uint64_t   retry_after_ms;
 } gateway_plugin_store_verdict_t;
 
 typedef uint8_t gateway_plugin_store_counting_t;
 
-// As `take` counts: units come back evenly.
+// As `take`: units come back evenly.
 #define GATEWAY_PLUGIN_STORE_COUNTING_STEADY 0
-// Units come back when they are a period old; estimated from the sums of two periods. `burst` does not count.
+// Units come back when they are one period old, estimated from the sums of two periods. `burst` is ignored.
 #define GATEWAY_PLUGIN_STORE_COUNTING_SLIDING 1
 
 typedef struct gateway_plugin_store_step_t {
@@ -736,19 +743,22 @@ typedef struct gateway_plugin_cache_cache_error_t {
   } val;
 } gateway_plugin_cache_cache_error_t;
 
-// No such bucket, or not granted; the text names it.
+// The bucket is not granted; the text names it.
 #define GATEWAY_PLUGIN_CACHE_CACHE_ERROR_DENIED 0
-// The key is over 4 KiB, or the note, the secondary key or the tags over 16 KiB.
+// Bucket and key have more than 4 KiB together; the note, the secondary key or the tags have more than 16 KiB; the
+// data for `remember` has more than 64 KiB; or the exchange has found more than 256 responses.
 #define GATEWAY_PLUGIN_CACHE_CACHE_ERROR_TOO_LARGE 1
-// No such id, no such range, not in this phase, or the request has a body, which no key tells of.
+// No such id or range; not allowed in this phase; the request has a body, which the key does not cover; or the
+// gateway does not know the consumer.
 #define GATEWAY_PLUGIN_CACHE_CACHE_ERROR_UNAVAILABLE 2
 #define GATEWAY_PLUGIN_CACHE_CACHE_ERROR_OTHER 3
 
 typedef struct gateway_plugin_cache_stored_t {
-  // Stands for it in this exchange.
+  // Identifies the stored response within this exchange.
   uint32_t   id;
   uint16_t   status;
   uint64_t   body_bytes;
+  // The plugin's note, from `entry`.
   plugin_list_u8_t   note;
 } gateway_plugin_cache_stored_t;
 
@@ -764,10 +774,11 @@ typedef struct gateway_plugin_cache_part_t {
   } val;
 } gateway_plugin_cache_part_t;
 
+// Head and body.
 #define GATEWAY_PLUGIN_CACHE_PART_WHOLE 0
-// The head alone.
+// Only the head.
 #define GATEWAY_PLUGIN_CACHE_PART_NOTHING 1
-// From the first to the last of these bytes, which are there.
+// The head, and the bytes of the body from the first to the last of these. Both must exist.
 #define GATEWAY_PLUGIN_CACHE_PART_RANGE 2
 
 typedef struct {
@@ -776,29 +787,32 @@ typedef struct {
 } plugin_list_string_t;
 
 typedef struct gateway_plugin_cache_entry_t {
+  // Returned by `find`; up to 16 KiB.
   plugin_list_u8_t   note;
-  // Which of the responses under the key it is: it takes the place of the one that had the same.
+  // Distinguishes the responses of one key, such as variants by `Vary`. A stored response with the same secondary
+  // key is replaced.
   plugin_list_u8_t   secondary;
-  // How long it may be of use.
+  // How long the response is stored; at most 365 days. The gateway may evict it earlier.
   uint64_t   keep_ms;
-  // For the operator, who can purge by them.
+  // The operator can purge stored responses by these.
   plugin_list_string_t   tags;
-  // Names of fields that are not kept.
+  // Names of fields that are not stored.
   plugin_list_string_t   exclude_headers;
-  // A longer body is not kept. The gateway has a limit of its own.
+  // A response with a longer body is not stored. The gateway has a limit of its own.
   uint64_t   max_bytes;
-  // It is kept for other gateways too, where the operator has put the state, if it is 1 MiB at most.
+  // Also store the response in the state backend, for other gateways. Only responses of at most 1 MiB that belong to
+  // no consumer are stored there.
   bool   shared;
 } gateway_plugin_cache_entry_t;
 
 typedef uint8_t gateway_plugin_cache_lock_result_t;
 
-// This exchange fetches the response; others that want the same key wait for it.
+// This exchange fetches the response. Other exchanges that need the same key wait for it.
 #define GATEWAY_PLUGIN_CACHE_LOCK_RESULT_ACQUIRED 0
-// There is nothing to wait for: the exchange has waited already, or the key was released for a while.
+// Do not wait: the exchange has waited before, the key was released for a while, or the consumer is not known.
 #define GATEWAY_PLUGIN_CACHE_LOCK_RESULT_FREE 1
-// Another exchange fetches it: return `await-lock`, and `on-request` is called again when the lock is released or `wait-ms` are
-// over.
+// Another exchange fetches the response, or has stored it since `find`: return `await-lock`. `on-request` is
+// called again when the response is stored, the lock is released or `wait-ms` is over.
 #define GATEWAY_PLUGIN_CACHE_LOCK_RESULT_HELD 2
 
 typedef gateway_plugin_http_borrow_request_t gateway_plugin_cache_borrow_request_t;
@@ -841,8 +855,8 @@ typedef struct {
   } val;
 } gateway_plugin_cache_result_bool_cache_error_t;
 
-// How a signature is made, by its name in JOSE (RFC 7518 §3.1, RFC 8037 §3.1). ECDSA signatures are in the fixed-length form
-// of RFC 7518 §3.4: 64 bytes for es256, 96 for es384, 132 for es512. `eddsa` is Ed25519.
+// A signature algorithm, by its name in JOSE (RFC 7518 §3.1, RFC 8037 §3.1). ECDSA signatures are in the
+// fixed-length form of RFC 7518 §3.4: 64 bytes for es256, 96 for es384, 132 for es512. `eddsa` is Ed25519.
 typedef uint8_t gateway_plugin_crypto_algorithm_t;
 
 #define GATEWAY_PLUGIN_CRYPTO_ALGORITHM_HS256 0
@@ -880,9 +894,10 @@ typedef struct gateway_plugin_crypto_key_t {
   } val;
 } gateway_plugin_crypto_key_t;
 
+// The key itself.
 #define GATEWAY_PLUGIN_CRYPTO_KEY_BYTES 0
-// The value of the secret of this name, in `grants.secrets`. The grant `use` is enough: the gateway computes with the secret,
-// and the plugin cannot read it.
+// The value of the secret of this name, in `grants.secrets`. The grant `use` is enough: the gateway computes with
+// the secret, and the plugin cannot read it.
 #define GATEWAY_PLUGIN_CRYPTO_KEY_SECRET 1
 
 typedef struct gateway_plugin_crypto_crypto_error_t {
@@ -896,17 +911,18 @@ typedef struct gateway_plugin_crypto_crypto_error_t {
   } val;
 } gateway_plugin_crypto_crypto_error_t;
 
-// The secret of this name is not granted.
+// The secret is not granted; the text names it.
 #define GATEWAY_PLUGIN_CRYPTO_CRYPTO_ERROR_DENIED 0
-// The secret of this name has no value.
+// The secret has no value; the text names it.
 #define GATEWAY_PLUGIN_CRYPTO_CRYPTO_ERROR_MISSING 1
 // Not a key of the algorithm. The text says why; it never contains any part of the key.
 #define GATEWAY_PLUGIN_CRYPTO_CRYPTO_ERROR_MALFORMED_KEY 2
 // The algorithm is not available.
 #define GATEWAY_PLUGIN_CRYPTO_CRYPTO_ERROR_UNSUPPORTED 3
-// An input, or the output that was asked for, is over this limit, in bytes.
+// An input, or the requested output, is over this limit, in bytes.
 #define GATEWAY_PLUGIN_CRYPTO_CRYPTO_ERROR_TOO_LARGE 4
-// The ciphertext was not encrypted with this key and this associated data, or has changed since. The error never says which.
+// The ciphertext was not encrypted with this key and this associated data, or was changed. The error does not say
+// which.
 #define GATEWAY_PLUGIN_CRYPTO_CRYPTO_ERROR_NOT_AUTHENTIC 5
 #define GATEWAY_PLUGIN_CRYPTO_CRYPTO_ERROR_OTHER 6
 
@@ -918,9 +934,9 @@ typedef struct gateway_plugin_crypto_password_error_t {
   } val;
 } gateway_plugin_crypto_password_error_t;
 
-// No hash of a known kind, or one that costs more than the gateway allows; the text says which.
+// Not a hash of a supported kind, or one that costs more than the gateway allows; the text says which.
 #define GATEWAY_PLUGIN_CRYPTO_PASSWORD_ERROR_MALFORMED_HASH 0
-// Too many passwords are being verified at the moment.
+// Too many passwords are being verified.
 #define GATEWAY_PLUGIN_CRYPTO_PASSWORD_ERROR_BUSY 1
 #define GATEWAY_PLUGIN_CRYPTO_PASSWORD_ERROR_OTHER 2
 
@@ -955,8 +971,9 @@ typedef struct gateway_plugin_secrets_secret_error_t {
   } val;
 } gateway_plugin_secrets_secret_error_t;
 
-// Not granted, or granted with `use`: such a secret is a key in `crypto`, and cannot be read.
+// Not granted, or granted with `use`: such a secret can be a key in `crypto` and cannot be read.
 #define GATEWAY_PLUGIN_SECRETS_SECRET_ERROR_DENIED 0
+// The secret has no value.
 #define GATEWAY_PLUGIN_SECRETS_SECRET_ERROR_MISSING 1
 
 typedef struct {
@@ -989,13 +1006,13 @@ typedef struct exports_gateway_plugin_lifecycle_manifest_t {
   plugin_string_t   name;
   plugin_string_t   version;
   plugin_string_t   description;
-  // JSON Schema (2020-12) of the configuration; empty for a plugin that takes none. The gateway
-  // checks the YAML against it before any route serves.
+  // JSON Schema (2020-12) of the configuration; empty if the plugin has none. The gateway checks the YAML against it
+  // before the configuration becomes active.
   plugin_string_t   config_schema;
 } exports_gateway_plugin_lifecycle_manifest_t;
 
 typedef struct exports_gateway_plugin_lifecycle_config_problem_t {
-  // JSON Pointer (RFC 6901) to the offending value; empty for the whole.
+  // JSON Pointer (RFC 6901) to the invalid value; empty for the whole configuration.
   plugin_string_t   pointer;
   plugin_string_t   message;
 } exports_gateway_plugin_lifecycle_config_problem_t;
@@ -1019,12 +1036,12 @@ typedef uint8_t exports_gateway_plugin_active_phases_phase_set_t;
 #define EXPORTS_GATEWAY_PLUGIN_ACTIVE_PHASES_PHASE_SET_COMPLETION (1 << 2)
 
 typedef struct exports_gateway_plugin_catalogue_endpoint_t {
-  // In upper case; empty for any.
+  // In upper case; empty for all methods.
   plugin_string_t   method;
-  // A pattern as in the gateway's configuration: `/shelves/{shelf}`, `/files/{*rest}`. It may match more than the plugin
-  // has an answer for.
+  // A pattern as in the gateway's configuration: `/shelves/{shelf}`, `/files/{*rest}`. It may match more requests
+  // than the plugin serves.
   plugin_string_t   path;
-  // For people: what is called, such as `bookstore.Bookstore/GetShelf`.
+  // For people: the name of the call, such as `bookstore.Bookstore/GetShelf`.
   plugin_string_t   about;
 } exports_gateway_plugin_catalogue_endpoint_t;
 
@@ -1173,45 +1190,51 @@ typedef struct {
 // The gateway's identifier of this exchange, as in its logs and in `x-request-id`.
 extern void gateway_plugin_http_method_request_id(gateway_plugin_http_borrow_request_t self, plugin_string_t *ret);
 extern void gateway_plugin_http_method_request_method(gateway_plugin_http_borrow_request_t self, plugin_string_t *ret);
-// `http` or `https`, as the client used it.
+// `http` or `https`, as the client used it or a trusted proxy reported it.
 extern void gateway_plugin_http_method_request_scheme(gateway_plugin_http_borrow_request_t self, plugin_string_t *ret);
-// Host and optional port that the client asked for.
+// Host and optional port; the same as the header `host`.
 extern void gateway_plugin_http_method_request_authority(gateway_plugin_http_borrow_request_t self, plugin_string_t *ret);
-// The normalised path, as the upstream will see it.
+// The normalised path, percent-encoded, as the upstream will see it.
 extern void gateway_plugin_http_method_request_path(gateway_plugin_http_borrow_request_t self, plugin_string_t *ret);
-// What follows `?`, without it.
+// The text after `?`; absent if there is no `?`.
 extern bool gateway_plugin_http_method_request_query(gateway_plugin_http_borrow_request_t self, plugin_string_t *ret);
-// Path and query as they were when the request phase began, before any plugin's edit.
+// Path and query at the beginning of the request phase, before any plugin's edit.
 extern void gateway_plugin_http_method_request_original_target(gateway_plugin_http_borrow_request_t self, plugin_string_t *ret);
-// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`, as the client spoke it.
+// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`, as the client used it.
 extern void gateway_plugin_http_method_request_protocol(gateway_plugin_http_borrow_request_t self, plugin_string_t *ret);
-// The client's IP address, without port; behind a trusted proxy, the address that the proxy reported.
+// The client's IP address without port; behind a trusted proxy, the address that the proxy reported.
 extern void gateway_plugin_http_method_request_client_address(gateway_plugin_http_borrow_request_t self, plugin_string_t *ret);
-// When the head of the request had arrived, in milliseconds since the Unix epoch.
+// When the head of the request arrived, in milliseconds since the Unix epoch.
 extern uint64_t gateway_plugin_http_method_request_received_at(gateway_plugin_http_borrow_request_t self);
 // The first value.
 extern bool gateway_plugin_http_method_request_header(gateway_plugin_http_borrow_request_t self, plugin_string_t *name, plugin_list_u8_t *ret);
+// All values, in order.
 extern void gateway_plugin_http_method_request_header_values(gateway_plugin_http_borrow_request_t self, plugin_string_t *name, plugin_list_list_u8_t *ret);
+// All field lines. Prefer `header`, which copies only one value.
 extern void gateway_plugin_http_method_request_headers(gateway_plugin_http_borrow_request_t self, gateway_plugin_http_fields_t *ret);
 extern bool gateway_plugin_http_method_request_set_method(gateway_plugin_http_borrow_request_t self, plugin_string_t *method, gateway_plugin_http_edit_error_t *err);
+// Path and query, from the root, without dot segments.
 extern bool gateway_plugin_http_method_request_set_path_with_query(gateway_plugin_http_borrow_request_t self, plugin_string_t *value, gateway_plugin_http_edit_error_t *err);
-// Replaces every value of the name by this one.
+// Replaces all values of the header. `host` sets the authority.
 extern bool gateway_plugin_http_method_request_set_header(gateway_plugin_http_borrow_request_t self, plugin_string_t *name, plugin_list_u8_t *value, gateway_plugin_http_edit_error_t *err);
 extern bool gateway_plugin_http_method_request_append_header(gateway_plugin_http_borrow_request_t self, plugin_string_t *name, plugin_list_u8_t *value, gateway_plugin_http_edit_error_t *err);
+// Removes all values. It is no error if there are none.
 extern bool gateway_plugin_http_method_request_remove_header(gateway_plugin_http_borrow_request_t self, plugin_string_t *name, gateway_plugin_http_edit_error_t *err);
-// The name of the route that matched; empty where none did.
+// The name of the matched route; empty if no route matched.
 extern void gateway_plugin_http_method_request_route(gateway_plugin_http_borrow_request_t self, plugin_string_t *ret);
-// What the route's path pattern captured, percent-decoded.
+// A value that the route's path pattern captured, percent-decoded; with `*` before the name, percent-encoded.
 extern bool gateway_plugin_http_method_request_path_parameter(gateway_plugin_http_borrow_request_t self, plugin_string_t *name, plugin_string_t *ret);
-// Notes that live as long as the exchange, and that later plugins, load balancing and the access
-// log can read: `jwt.sub`, `cache.status`, …
+// A value that is attached to the exchange, such as `jwt.sub` or `cache.status`. Later plugins, load balancing and
+// the access log can read it.
 extern bool gateway_plugin_http_method_request_attribute(gateway_plugin_http_borrow_request_t self, plugin_string_t *key, plugin_string_t *ret);
 extern bool gateway_plugin_http_method_request_set_attribute(gateway_plugin_http_borrow_request_t self, plugin_string_t *key, plugin_string_t *value, gateway_plugin_http_edit_error_t *err);
-// Removes an attribute; it is no error if there is none. One that says who the client is still keeps stored responses apart.
+// Removes an attribute. It is no error if there is none. An attribute that identified the client separates stored
+// responses also after that.
 extern bool gateway_plugin_http_method_request_remove_attribute(gateway_plugin_http_borrow_request_t self, plugin_string_t *key, gateway_plugin_http_edit_error_t *err);
-// The trace that the request belongs to, as a value of `traceparent` (W3C Trace Context §3.2). The upstream gets the same
-// trace identifier. If the trace is recorded here, the parent identifier is that of the span of the present call, and each
-// request to an upstream has a span of its own. Absent if tracing is off and the client sent no valid `traceparent`.
+// The trace that the request belongs to, as a value of `traceparent` (W3C Trace Context §3.2). The upstream gets
+// the same trace identifier. If the gateway records the trace, the parent identifier is that of the span of this
+// call, and each request to an upstream has a span of its own. Absent if tracing is off and the client sent no
+// valid `traceparent`.
 extern bool gateway_plugin_http_method_request_trace_parent(gateway_plugin_http_borrow_request_t self, plugin_string_t *ret);
 extern uint16_t gateway_plugin_http_method_response_status(gateway_plugin_http_borrow_response_t self);
 // 200 to 599.
@@ -1222,18 +1245,19 @@ extern void gateway_plugin_http_method_response_headers(gateway_plugin_http_borr
 extern bool gateway_plugin_http_method_response_set_header(gateway_plugin_http_borrow_response_t self, plugin_string_t *name, plugin_list_u8_t *value, gateway_plugin_http_edit_error_t *err);
 extern bool gateway_plugin_http_method_response_append_header(gateway_plugin_http_borrow_response_t self, plugin_string_t *name, plugin_list_u8_t *value, gateway_plugin_http_edit_error_t *err);
 extern bool gateway_plugin_http_method_response_remove_header(gateway_plugin_http_borrow_response_t self, plugin_string_t *name, gateway_plugin_http_edit_error_t *err);
-// Up to 256 items, whose names have up to 16 KiB together.
+// Up to 256 items, whose names have up to 16 KiB together; more is a trap.
 extern gateway_plugin_http_own_selection_t gateway_plugin_http_constructor_selection(gateway_plugin_http_list_item_t *items);
 extern void gateway_plugin_http_method_selection_read(gateway_plugin_http_borrow_selection_t self, gateway_plugin_http_borrow_request_t request, gateway_plugin_http_borrow_response_t *maybe_response, gateway_plugin_http_values_t *ret);
-// Up to 256 edits, with up to 64 KiB of names and values together.
+// Up to 256 edits, whose names and values have up to 64 KiB together; more is a trap.
 extern gateway_plugin_http_own_edits_t gateway_plugin_http_constructor_edits(gateway_plugin_http_list_edit_t *edits);
-// Makes them in their order. `values` are those that the edits do not have themselves; where one is missing, a header is
-// removed that would have been set (but for `host`), and nothing else is done. An edit that is refused does not keep the
-// others from being made.
+// Applies the edits in their order. `values` are those of the edits without a value of their own, in the same
+// order. If one is missing, `set-header` and `set-response-header` remove the header (except `host`), and other
+// edits do nothing. If an edit is refused, the others are still applied.
 // 
-// In the request phase, headers of the response are changed later: when the response passes this plugin on its way back,
-// just before its response phase if it has one, and only if it would have one. What the response then has no room for is
-// left out. So a plugin that knows by the request alone what its response phase would do needs none.
+// In the request phase, edits of the response are kept until the response reaches this plugin in the response
+// phase. They are applied just before the plugin's own response phase if it has one, and only where a response
+// phase is called. A header for which the response has no room then is left out. So a plugin whose response
+// headers depend only on the request needs no response phase.
 extern bool gateway_plugin_http_method_edits_make(gateway_plugin_http_borrow_edits_t self, gateway_plugin_http_borrow_request_t request, gateway_plugin_http_borrow_response_t *maybe_response, gateway_plugin_http_values_t *values, gateway_plugin_http_refused_edit_t *err);
 
 // Imported Functions from `gateway:plugin/bodies@0.2.0`
@@ -1246,36 +1270,41 @@ extern bool gateway_plugin_bodies_replace_response(gateway_plugin_bodies_borrow_
 extern void gateway_plugin_log_emit(gateway_plugin_log_level_t level, plugin_string_t *message, plugin_list_tuple2_string_string_t *fields);
 
 // Imported Functions from `gateway:plugin/sinks@0.2.0`
-// Writes one line; the line feed is added.
+// Writes one line. The gateway adds the line feed, and replaces line feeds within the line by spaces.
 extern bool gateway_plugin_sinks_write(plugin_string_t *sink, plugin_list_u8_t *line, gateway_plugin_sinks_sink_error_t *err);
 
 // Imported Functions from `gateway:plugin/metrics@0.2.0`
+// Adds to a counter.
 extern void gateway_plugin_metrics_add(plugin_string_t *counter, uint64_t by, gateway_plugin_metrics_labels_t *labels);
+// Adds a value to a histogram.
 extern void gateway_plugin_metrics_observe(plugin_string_t *histogram, double value, gateway_plugin_metrics_labels_t *labels);
-// Sets a gauge, a value that can go up and down. Each series has one value in the process: what any instance on any worker set
-// last. A value that is not finite is dropped and counted.
+// Sets a gauge, a value that can go up and down. Each series has one value in the process: the last one that any
+// instance on any worker set. A value that is not finite is dropped and counted.
 extern void gateway_plugin_metrics_set_gauge(plugin_string_t *gauge, double value, gateway_plugin_metrics_labels_t *labels);
-// Adds to a gauge, or subtracts with a negative number; the first addition counts from 0. The additions of all instances on
-// all workers are summed. An instance can end without being called again, so a gauge of what one instance has can stay too
-// high.
+// Adds to a gauge; a negative number subtracts. The first addition counts from 0. The additions of all instances on
+// all workers are summed. An instance may be dropped without another call, so a gauge that counts what instances
+// hold can stay too high.
 extern void gateway_plugin_metrics_add_to_gauge(plugin_string_t *gauge, double by, gateway_plugin_metrics_labels_t *labels);
 
 // Imported Functions from `gateway:plugin/store@0.2.0`
+// The value of a key; absent if there is none or it has expired.
 extern bool gateway_plugin_store_get(plugin_string_t *bucket, plugin_string_t *key, plugin_option_list_u8_t *ret, gateway_plugin_store_store_error_t *err);
-// Without `ttl-ms` the entry stays until deleted or displaced.
+// Without `ttl-ms`, the entry stays until it is deleted or evicted.
 extern bool gateway_plugin_store_set(plugin_string_t *bucket, plugin_string_t *key, plugin_list_u8_t *value, uint64_t *maybe_ttl_ms, gateway_plugin_store_store_error_t *err);
+// Removes the value and the quota of a key. It is no error if there are none.
 extern bool gateway_plugin_store_delete(plugin_string_t *bucket, plugin_string_t *key, gateway_plugin_store_store_error_t *err);
-// Adds to a decimal number, from 0 where there is none, and returns the sum. `ttl-ms` counts from the
-// entry's creation.
+// Adds to a decimal number and returns the sum. A missing value counts as 0. `ttl-ms` counts from the creation of
+// the entry.
 extern bool gateway_plugin_store_increment(plugin_string_t *bucket, plugin_string_t *key, int64_t by, uint64_t *maybe_ttl_ms, int64_t *ret, gateway_plugin_store_store_error_t *err);
-// Up to 64 operations that do not depend on each other: they are neither atomic nor in a defined order, and each has a result of
-// its own. Where the bucket is not in the gateway's own memory, all of them are sent before the first result is waited for.
+// Executes up to 64 independent operations. They are neither atomic nor ordered, and each has its own result. If the
+// bucket is in Redis, all of them are sent before the first result is awaited.
 extern bool gateway_plugin_store_batch(plugin_string_t *bucket, gateway_plugin_store_list_operation_t *operations, gateway_plugin_store_list_result_operation_result_store_error_t *ret, gateway_plugin_store_store_error_t *err);
-// One atomic step of the generic cell rate algorithm.
+// Takes `cost` units of a quota in one atomic step (generic cell rate algorithm). A step that is refused takes
+// nothing; a cost of 0 only asks.
 extern bool gateway_plugin_store_take(plugin_string_t *bucket, plugin_string_t *key, gateway_plugin_store_quota_t *quota, uint32_t cost, gateway_plugin_store_verdict_t *ret, gateway_plugin_store_store_error_t *err);
-// Up to 16 steps at once, all or none of them: if one is refused, nothing is taken, and the verdicts of the others
-// say what they would have been. Steps of one `group`, such as a client, are kept together. A steady step is the same
-// count as `take` of the key that is made of the group, U+0000 and the step's key.
+// Takes up to 16 steps together, all of them or none. If one is refused, nothing is taken, and the verdicts of the
+// others say what they would have been. Steps of one `group`, such as a client, are stored together. A steady step
+// counts the same as `take` with a key of the group, U+0000 and the step's key.
 extern bool gateway_plugin_store_take_all(plugin_string_t *bucket, plugin_string_t *group, gateway_plugin_store_list_step_t *steps, gateway_plugin_store_scope_t scope, gateway_plugin_store_list_verdict_t *ret, gateway_plugin_store_store_error_t *err);
 
 // Imported Functions from `gateway:plugin/http-client@0.2.0`
@@ -1287,8 +1316,8 @@ extern bool gateway_plugin_http_client_method_pending_call_wait(gateway_plugin_h
 extern bool gateway_plugin_http_client_start(gateway_plugin_http_client_call_t *call, gateway_plugin_http_client_own_pending_call_t *ret, gateway_plugin_http_client_call_error_t *err);
 
 // Imported Functions from `gateway:plugin/upstreams@0.2.0`
-// Sends the request to this upstream of the configuration in place of the route's. The operator grants it by name. The last
-// selection counts, also that of a later plugin.
+// Sends the request to this upstream of the configuration in place of the route's. The operator grants it by name.
+// The last selection counts, also that of a later plugin.
 extern bool gateway_plugin_upstreams_select(gateway_plugin_upstreams_borrow_request_t request, plugin_string_t *name, gateway_plugin_upstreams_upstream_error_t *err);
 
 // Imported Functions from `gateway:plugin/tcp@0.2.0`
@@ -1300,67 +1329,78 @@ extern bool gateway_plugin_tcp_send(gateway_plugin_tcp_message_t *message, gatew
 extern void gateway_plugin_tcp_release(gateway_plugin_tcp_own_connection_t connection);
 
 // Imported Functions from `gateway:plugin/documents@0.2.0`
-// The document, or none if its version is still `known` (0 for none). Waits only if there is no document in use yet, or with
-// `force-refresh`, which fetches it again unless that was attempted less than `retry-ms` ago.
+// The document, or none if its version is still `known` (0 for none). Waits only if there is no document in use yet,
+// or with `force-refresh`, which fetches it again unless that was attempted less than `retry-ms` ago.
 extern bool gateway_plugin_documents_get(gateway_plugin_documents_source_t *source, uint64_t known, bool force_refresh, gateway_plugin_documents_option_document_t *ret, gateway_plugin_documents_document_error_t *err);
 
 // Imported Functions from `gateway:plugin/cache@0.2.0`
-// What is kept under a key that has not outlived its `keep-ms`, the newest first. With `shared`, what is not in this
-// gateway's memory is looked for in the state backend, which the call waits for.
+// Finds the stored responses of a key whose `keep-ms` has not passed, newest first. With `shared`, the call also
+// looks in the state backend if there are none in this gateway's memory, and waits for the result.
 extern bool gateway_plugin_cache_find(gateway_plugin_cache_borrow_request_t request, plugin_string_t *bucket, plugin_string_t *key, bool shared, gateway_plugin_cache_list_stored_t *ret, gateway_plugin_cache_cache_error_t *err);
-// In the request phase: the reply with which this call returns has the fields of the stored response, except those
-// that it has itself, and this part of its body. A 304 has only those of RFC 9110 §15.4.5.
+// In the request phase: adds a stored response to the reply that the plugin returns from this call. The reply gets
+// the stored fields that it does not have itself, and this part of the stored body. A reply with status 304 gets
+// only the fields of RFC 9110 §15.4.5.
 extern bool gateway_plugin_cache_answer(gateway_plugin_cache_borrow_request_t request, uint32_t id, gateway_plugin_cache_part_t *part, gateway_plugin_cache_cache_error_t *err);
-// In the response phase: status, fields and body become those of the stored response.
+// In the response phase: replaces status, fields and body of the response by those of a stored response.
 extern bool gateway_plugin_cache_restore(gateway_plugin_cache_borrow_request_t request, gateway_plugin_cache_borrow_response_t response, uint32_t id, gateway_plugin_cache_part_t *part, gateway_plugin_cache_cache_error_t *err);
-// In the response phase, but not for a HEAD: the response is kept once its body has passed whole, with the head that it has now.
+// In the response phase, but not for `HEAD`: stores the response, with the head that it has now, once its body has
+// passed completely.
 extern bool gateway_plugin_cache_keep(gateway_plugin_cache_borrow_request_t request, gateway_plugin_cache_borrow_response_t response, plugin_string_t *bucket, plugin_string_t *key, gateway_plugin_cache_entry_t *entry, gateway_plugin_cache_cache_error_t *err);
-// In the response phase: keeps a stored response anew, under the same key, with the fields that this response has
-// (RFC 9111 §3.2), and `entry`. The id stands for it as it is then.
+// In the response phase: stores a stored response again under its key, updated with the fields of this response (RFC
+// 9111 §3.2) and with `entry`. The id then identifies the updated response.
 extern bool gateway_plugin_cache_freshen(gateway_plugin_cache_borrow_request_t request, gateway_plugin_cache_borrow_response_t response, uint32_t id, gateway_plugin_cache_entry_t *entry, gateway_plugin_cache_cache_error_t *err);
-// Forgets what is kept under a key.
+// Removes all responses of a key, for all consumers.
 extern bool gateway_plugin_cache_forget(plugin_string_t *bucket, plugin_string_t *key, gateway_plugin_cache_cache_error_t *err);
-// In the request phase, for what is not in the cache: so that of many exchanges that want the same key, one asks the upstream.
+// In the request phase, for a response that `find` did not return: of several exchanges that need the same key, one
+// acquires the lock and fetches the response. `wait-ms` is at most one minute.
 extern bool gateway_plugin_cache_lock(gateway_plugin_cache_borrow_request_t request, plugin_string_t *bucket, plugin_string_t *key, uint32_t wait_ms, gateway_plugin_cache_lock_result_t *ret, gateway_plugin_cache_cache_error_t *err);
-// The response will not be kept: exchanges that wait continue, and none waits for this key for `for-ms`.
+// Releases the lock because the response will not be stored. Waiting exchanges continue, and no exchange waits for
+// this key for `for-ms`, at most one hour.
 extern bool gateway_plugin_cache_release(gateway_plugin_cache_borrow_request_t request, plugin_string_t *bucket, plugin_string_t *key, uint32_t for_ms, gateway_plugin_cache_cache_error_t *err);
-// In the request phase, with an answer: the request is made once more, behind the client's back, from this plugin on,
-// unless somebody fetches that key already. The plugin sees it like any other, with `true` from `is-renewal`.
+// In the request phase, together with a reply: starts a background request, which is the request as it is now and
+// runs from this plugin on. Returns false if another exchange fetches the key already.
 extern bool gateway_plugin_cache_renew(gateway_plugin_cache_borrow_request_t request, plugin_string_t *bucket, plugin_string_t *key, bool *ret, gateway_plugin_cache_cache_error_t *err);
+// Whether this request is a background request that `renew` started.
 extern bool gateway_plugin_cache_is_renewal(gateway_plugin_cache_borrow_request_t request);
-// Hands something over from the request phase to the response phase, unseen by others.
-extern bool gateway_plugin_cache_remember(gateway_plugin_cache_borrow_request_t request, plugin_list_u8_t *memo, gateway_plugin_cache_cache_error_t *err);
+// Stores up to 64 KiB of data for later phases of this plugin in this exchange. Other plugins cannot read it.
+extern bool gateway_plugin_cache_remember(gateway_plugin_cache_borrow_request_t request, plugin_list_u8_t *data, gateway_plugin_cache_cache_error_t *err);
+// The data that `remember` stored.
 extern bool gateway_plugin_cache_recall(gateway_plugin_cache_borrow_request_t request, plugin_list_u8_t *ret);
 
 // Imported Functions from `gateway:plugin/crypto@0.2.0`
-// Whether a signature is one of this key over this message. `key` is the secret for HMAC, and a public key as
+// Whether a signature was made with this key over this message. `key` is the secret for HMAC, and a public key as
 // SubjectPublicKeyInfo (RFC 5280 §4.1), in DER or PEM, for the others. HMAC is compared in constant time.
 extern bool gateway_plugin_crypto_verify(gateway_plugin_crypto_algorithm_t algorithm, gateway_plugin_crypto_key_t *key, plugin_list_u8_t *message, plugin_list_u8_t *signature, bool *ret, gateway_plugin_crypto_crypto_error_t *err);
-// The signature of this key over this message. `key` is the secret for HMAC, and a private key as PKCS#8 (RFC 5958) without
-// encryption, in DER or PEM, for the others. RSA keys have 2048 to 4096 bits.
+// Signs a message. `key` is the secret for HMAC, and a private key as PKCS#8 (RFC 5958) without encryption, in DER
+// or PEM, for the others. RSA keys have 2048 to 4096 bits.
 extern bool gateway_plugin_crypto_sign(gateway_plugin_crypto_algorithm_t algorithm, gateway_plugin_crypto_key_t *key, plugin_list_u8_t *message, plugin_list_u8_t *ret, gateway_plugin_crypto_crypto_error_t *err);
-// Encrypts with authentication (RFC 5116). `associated-data` is authenticated and not part of the result; `decrypt` needs the
-// same. The result is a random nonce of 12 bytes, the ciphertext, and a tag of 16 bytes. `key` has the length that the cipher
-// needs, or is base64 of that. Do not encrypt more than 2^32 messages with one key: nonces could repeat.
+// Encrypts with authentication (RFC 5116). `associated-data` is authenticated and is not part of the result;
+// `decrypt` needs the same data. The result is a random nonce of 12 bytes, the ciphertext, and a tag of 16 bytes.
+// `key` has the length that the cipher needs, or is base64 of that. Do not encrypt more than 2^32 messages with one
+// key: nonces could repeat.
 extern bool gateway_plugin_crypto_encrypt(gateway_plugin_crypto_cipher_t cipher, gateway_plugin_crypto_key_t *key, plugin_list_u8_t *plaintext, plugin_list_u8_t *associated_data, plugin_list_u8_t *ret, gateway_plugin_crypto_crypto_error_t *err);
 // Decrypts what `encrypt` returned.
 extern bool gateway_plugin_crypto_decrypt(gateway_plugin_crypto_cipher_t cipher, gateway_plugin_crypto_key_t *key, plugin_list_u8_t *ciphertext, plugin_list_u8_t *associated_data, plugin_list_u8_t *ret, gateway_plugin_crypto_crypto_error_t *err);
-// A key of `length` bytes that is derived from another with HKDF (RFC 5869). Another `info` gives an independent key. At most
-// 255 times the length of the hash. It stretches no passwords: `key` needs the entropy of a key.
+// Derives a key of `length` bytes from another key with HKDF (RFC 5869); at most 255 times the length of the hash. A
+// different `info` gives an independent key. HKDF does not strengthen passwords: `key` must have the entropy of a
+// key.
 extern bool gateway_plugin_crypto_derive_key(gateway_plugin_crypto_hash_t hash, gateway_plugin_crypto_key_t *key, plugin_list_u8_t *salt, plugin_list_u8_t *info, uint32_t length, plugin_list_u8_t *ret, gateway_plugin_crypto_crypto_error_t *err);
+// The digest of the data.
 extern bool gateway_plugin_crypto_digest(gateway_plugin_crypto_hash_t hash, plugin_list_u8_t *data, plugin_list_u8_t *ret, gateway_plugin_crypto_crypto_error_t *err);
 // Bytes of the system's random number generator, at most 64 KiB.
 extern bool gateway_plugin_crypto_random_bytes(uint32_t length, plugin_list_u8_t *ret, gateway_plugin_crypto_crypto_error_t *err);
-// Whether a password is the one of a hash: argon2id in PHC string format, or bcrypt (`$2a$`, `$2b$`, `$2y$`). A pair
-// that is right is remembered for so long, as a keyed hash and not longer than an hour, and then costs nothing. Otherwise the call waits, while other
-// requests are served. In `configure` only the form of the hash is checked, and the answer is `busy` if it is good.
+// Whether a password matches a hash: argon2id in PHC string format, or bcrypt (`$2a$`, `$2b$`, `$2y$`). The worker
+// caches a verified pair as a keyed hash for `remember-ms`, at most one hour; for a cached pair the call returns at
+// once. Otherwise it waits for another thread, while the worker serves other requests. In `configure` only the form
+// of the hash is checked, and a valid one gives `busy`.
 extern bool gateway_plugin_crypto_verify_password(plugin_string_t *hash, plugin_list_u8_t *password, uint32_t remember_ms, bool *ret, gateway_plugin_crypto_password_error_t *err);
 
 // Imported Functions from `gateway:plugin/secrets@0.2.0`
+// The value of a secret.
 extern bool gateway_plugin_secrets_get(plugin_string_t *name, plugin_list_u8_t *ret, gateway_plugin_secrets_secret_error_t *err);
 
 // Imported Functions from `gateway:plugin/files@0.2.0`
-// All of it.
+// The whole content of a file.
 extern bool gateway_plugin_files_get(plugin_string_t *name, plugin_list_u8_t *ret, gateway_plugin_files_file_error_t *err);
 
 // Exported Functions from `gateway:plugin/lifecycle@0.2.0`
