@@ -126,7 +126,7 @@ func Decrypt(cipher Cipher, key Key, ciphertext, associatedData []byte) ([]byte,
 	return computed()
 }
 
-// DeriveKey derives a key of so many bytes from another with HKDF (RFC 5869). Another info gives an independent key.
+// DeriveKey derives a key of the given length in bytes from another key with HKDF (RFC 5869). Another info gives an independent key.
 func DeriveKey(hash Hash, key Key, salt, info []byte, length uint32) ([]byte, error) {
 	k, kl := start(key.value)
 	s, sl := start(salt)

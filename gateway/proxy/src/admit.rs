@@ -23,7 +23,7 @@ use http_body::Body as _;
 
 use super::{Client, Site, Worker, active_exchange::ActiveExchange, failure_response::FailureResponse, tunnel};
 
-/// So many fields the gateway adds to a map of headers when it has the forwarding headers in there: those, its identifier and its trace.
+/// Fields that the gateway adds to a request whose forwarding headers are in the map: those, its identifier and its trace.
 const FIELDS_ADDED: usize = 9;
 
 /// The names of a head that is rejected and yet kept, for the log.

@@ -83,7 +83,7 @@ struct FilteredBody {
     caller: Rc<Caller>,
     /// Of what the plugin leaves for later.
     limit: usize,
-    /// Of a request, which has to be told of a failure: whoever reads the body only sees that it breaks off.
+    /// Of a request: a failure is noted here, because a reader of the body only sees that it ends early.
     traffic: Option<Rc<Traffic>>,
     state: StreamState,
     /// What was not consumed, and has come since.

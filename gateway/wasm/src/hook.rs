@@ -62,7 +62,7 @@ fn reported(message: String) -> StageFailure {
     error(message.chars().take(1024).collect())
 }
 
-/// What a plugin whose call gets a body is told of it.
+/// The body as the plugin gets it, or why there is none.
 fn lowered(body: Option<WholeBody>) -> Result<Body, bindings::BodyError> {
     match body {
         Some(Ok(whole)) => {

@@ -16,7 +16,7 @@ pub fn digest(hash: Hash, data: &[u8]) -> Result<Vec<u8>, CryptoError> {
     Ok(digests::digest(hash.digest(), data).as_ref().to_vec())
 }
 
-/// A key of so many bytes that is derived from another (HKDF, RFC 5869).
+/// Derives a key of `length` bytes from another one (HKDF, RFC 5869).
 ///
 /// # Errors
 ///

@@ -3,10 +3,7 @@
 use std::{sync::OnceLock, time::Duration};
 
 use bytes::Bytes;
-use gateway_rules::{
-    identity::{Encoder, Sink},
-    store,
-};
+use gateway_rules::store;
 use redis::{Cmd, RedisResult, Script, aio::ConnectionLike};
 
 use super::{
@@ -158,51 +155,6 @@ impl Op {
         Ok(Self::Set { key, value: value.into(), ttl_ms })
     }
 
-    /// What tells it from other requests.
-    pub fn identity(&self, sink: &mut Sink<'_>) {
-        let mut to = Encoder::new("redis request/1", sink);
-        let keys = |to: &mut Encoder<'_, '_>, keys: &[String]| _ = to.list(keys.iter(), |to, key| _ = to.text(key));
-        match self {
-            Self::Get { key } => _ = to.text("get").text(key),
-            Self::Set { key, value, ttl_ms } => {
-                to.text("set").text(key).bytes(value).optional(*ttl_ms, |to, ttl| _ = to.number(ttl));
-            }
-            Self::Delete { keys: all } => keys(to.text("delete"), all),
-            Self::Increment { key, by, ttl_ms } => {
-                to.text("increment").text(key).number(by.cast_unsigned());
-                to.optional(*ttl_ms, |to, ttl| _ = to.number(ttl));
-            }
-            Self::Take { keys: all, steps } => {
-                keys(to.text("take"), all);
-                to.list(steps.iter(), |to, Step { key, quota, counting, cost }| {
-                    let counting = match counting {
-                        Counting::Steady => "steady",
-                        Counting::Sliding => "sliding",
-                    };
-                    to.text(key).number(quota.limit.into()).number(quota.period_ms).number(quota.burst.into());
-                    to.text(counting).number((*cost).into());
-                });
-            }
-            Self::Find { key } => _ = to.text("find").text(key),
-            Self::Keep { key, variant, value, ttl_ms } => {
-                to.text("keep").text(key).bytes(variant).bytes(value).number(*ttl_ms);
-            }
-            Self::Purges { keys: all, seen, order } => {
-                keys(to.text("purges"), all);
-                to.number(seen.cast_unsigned()).optional(order.as_ref(), |to, order| _ = to.text(order));
-            }
-            Self::Forget { key, keys: all, seen, order } => {
-                keys(to.text("forget").text(key), all);
-                to.number(seen.cast_unsigned()).text(order);
-            }
-            Self::Forgotten { keys: all, seen, order } => {
-                keys(to.text("forgotten"), all);
-                to.number(seen.cast_unsigned()).optional(order.as_ref(), |to, order| _ = to.text(order));
-            }
-            Self::Probe { key } => _ = to.text("probe").text(key),
-        }
-    }
-
     /// The key by which a cluster finds the node. All keys of one operation lie in one slot.
     pub(super) fn key(&self) -> &str {
         match self {
@@ -313,67 +265,4 @@ fn probe() -> &'static Script {
 fn increment() -> &'static Script {
     static SCRIPT: OnceLock<Script> = OnceLock::new();
     SCRIPT.get_or_init(|| Script::new(include_str!("increment.lua")))
-}
-
-#[cfg(test)]
-mod tests {
-    use gateway_rules::quota::Quota;
-
-    use super::*;
-
-    fn identity(op: &Op) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        op.identity(&mut |part| bytes.extend_from_slice(part));
-        bytes
-    }
-
-    #[test]
-    fn the_encoding_of_a_request_is_pinned() {
-        let set = Op::Set { key: "k".to_owned(), value: Bytes::from_static(b"v"), ttl_ms: Some(5) };
-        let expected = b"\0\0\0\0\0\0\0\x0fredis request/1\
-            \0\0\0\0\0\0\0\x03set\
-            \0\0\0\0\0\0\0\x01k\
-            \0\0\0\0\0\0\0\x01v\
-            \0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\x01\
-            \0\0\0\0\0\0\0\x08\0\0\0\0\0\0\0\x05";
-        assert_eq!(identity(&set), expected);
-    }
-
-    #[test]
-    fn requests_that_differ_in_anything_are_different_ones() {
-        let text = str::to_owned;
-        let step = |key: &str, limit, period_ms, burst, counting, cost| Step {
-            key: text(key),
-            quota: Quota { limit, period_ms, burst },
-            counting,
-            cost,
-        };
-        let take = |steps: &[Step]| Op::Take { keys: vec![text("a")], steps: steps.to_vec() };
-        let set = |key: &str, value: &'static [u8], ttl_ms| Op::Set { key: text(key), value: value.into(), ttl_ms };
-        let ops = [
-            Op::Get { key: text("a") },
-            Op::Find { key: text("a") },
-            Op::Probe { key: text("a") },
-            Op::Get { key: text("ab") },
-            set("a", b"bc", None),
-            set("ab", b"c", None),
-            set("a", b"bc", Some(0)),
-            Op::Delete { keys: vec![text("ab")] },
-            Op::Delete { keys: vec![text("a"), text("b")] },
-            Op::Increment { key: text("a"), by: 1, ttl_ms: None },
-            Op::Increment { key: text("a"), by: -1, ttl_ms: None },
-            take(&[]),
-            take(&[step("x", 1, 2, 3, Counting::Steady, 4)]),
-            take(&[step("x", 2, 1, 3, Counting::Steady, 4)]),
-            take(&[step("x", 1, 2, 4, Counting::Steady, 3)]),
-            take(&[step("x", 1, 2, 3, Counting::Sliding, 4)]),
-            Op::Purges { keys: [text("a"), text("b")], seen: 1, order: None },
-            Op::Forgotten { keys: [text("a"), text("b")], seen: 1, order: None },
-            Op::Forgotten { keys: [text("a"), text("b")], seen: 1, order: Some(text("")) },
-        ];
-        for (i, op) in ops.iter().enumerate() {
-            assert!(ops[..i].iter().all(|other| identity(other) != identity(op)), "{op:?}");
-            assert_eq!(identity(op), identity(&op.clone()));
-        }
-    }
 }

@@ -8,9 +8,11 @@ use std::{
 
 use gateway_http::{
     body::Body,
+    request_headers::RequestHeaders,
     spelling::{can_be_respelled, has_other_spelling},
 };
 use gateway_pipeline::{Exchange, Phase, ResponseHead};
+use gateway_rules::fields::Headers as _;
 use gateway_state::{
     CacheKey, ConsumerId, Responses,
     redis::Redis,
@@ -311,11 +313,13 @@ fn owner(exchange: &mut Exchange, headers: Option<&HeaderMap>) -> Option<Option<
 
 /// Whether a response varies by a header that its request has in another spelling too. A service that merges the two has chosen the
 /// response by a value that no other request is compared with (RFC 9111 §4.1).
-fn varies_by_two_spellings(request: &HeaderMap, response: &HeaderMap) -> bool {
+fn varies_by_two_spellings(request: &RequestHeaders, response: &HeaderMap) -> bool {
     let lines = response.get_all(header::VARY).iter();
     let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     let mut names = names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
-    names.any(|name| can_be_respelled(name.as_str()) && has_other_spelling(request, name.as_str()))
+    // Not as a map: the gateway's own forwarding headers would be put into it.
+    let sent = || request.lines().map(|(name, _)| name);
+    names.any(|name| can_be_respelled(name.as_str()) && has_other_spelling(sent(), name.as_str()))
 }
 
 fn chosen(held: &CacheLookups, id: u32, part: bindings::cache::Part) -> CacheResult<(&FoundResponse, Part)> {

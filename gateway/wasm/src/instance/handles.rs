@@ -91,7 +91,7 @@ impl Connection {
         bytes
     }
 
-    /// Waits for at least so many bytes more than the guest has.
+    /// Waits for at least `min_bytes` that the guest does not have yet.
     pub(crate) async fn receive(&mut self, min_bytes: usize) -> Result<Vec<u8>, CallError> {
         let wanted = self.returned.saturating_add(min_bytes);
         if min_bytes > 0 && self.conversation.heard().len() < wanted {

@@ -8,7 +8,7 @@ use super::*;
 fn a_failed_call_is_a_problem_with_its_details() {
     let mut plugin = library();
     let mut exchange = plugin.request_with_body(TestRequest::get("/v1/books"));
-    // google.rpc.Status with an Author and a type that nobody knows.
+    // google.rpc.Status with an Author and an unknown type.
     let any = |url: &str, value: &[u8]| {
         let inner = [&[0x0a, url.len() as u8][..], url.as_bytes(), &[0x12, value.len() as u8], value].concat();
         [&[0x1a, inner.len() as u8][..], &inner].concat()
