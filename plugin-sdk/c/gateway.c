@@ -328,7 +328,7 @@ gw_edits gw_edits_new(const gw_edit *edits, size_t count) {
     return (gw_edits){gateway_plugin_http_constructor_edits(&made)};
 }
 
-gw_error gw_edits_make(gw_edits edits, gw_request request, const gw_response *response, const char *const *values, size_t count) {
+gw_error gw_edits_apply(gw_edits edits, gw_request request, const gw_response *response, const char *const *values, size_t count) {
     gateway_plugin_http_values_t given = {0};
     given.lengths.ptr = gw_alloc((count + 1) * sizeof *given.lengths.ptr);
     given.lengths.len = count;
@@ -345,10 +345,10 @@ gw_error gw_edits_make(gw_edits edits, gw_request request, const gw_response *re
     gateway_plugin_http_borrow_response_t lent;
     if (response) lent = response->handle;
     gateway_plugin_http_refused_edit_t error;
-    bool done = gateway_plugin_http_method_edits_make(gateway_plugin_http_borrow_edits(edits.handle), request.handle,
+    bool done = gateway_plugin_http_method_edits_apply(gateway_plugin_http_borrow_edits(edits.handle), request.handle,
         response ? &lent : NULL, &given, &error);
     if (done) return NULL;
-    return refused(false, error.error, gw_format("edit %u of several", (unsigned)error.place));
+    return refused(false, error.error, gw_format("edit %u of the list", (unsigned)error.index));
 }
 
 /* ---- Deciding ------------------------------------------------------------------------------------------------------------ */

@@ -200,7 +200,7 @@ typedef enum {
 typedef struct {
     gw_deed deed;
     const char *name;
-    /* NULL if it comes with each `gw_edits_make`. */
+    /* NULL if it comes with each `gw_edits_apply`. */
     const char *value;
 } gw_edit;
 
@@ -210,9 +210,9 @@ typedef struct {
 
 /* Up to 256 of them; a plugin may have 16 lists. */
 gw_edits gw_edits_new(const gw_edit *edits, size_t count);
-/* Makes them in their order, with the values that they do not have themselves; NULL is a missing one. The response is there in
- * the response phase, else NULL. An error is that of the first that was refused; all the others are made. */
-gw_error gw_edits_make(gw_edits edits, gw_request request, const gw_response *response, const char *const *values, size_t count);
+/* Applies them in their order, with the values of the edits that have none of their own; NULL is a missing one. The response is
+ * present in the response phase, else NULL. An error is that of the first edit that was refused; the others are applied. */
+gw_error gw_edits_apply(gw_edits edits, gw_request request, const gw_response *response, const char *const *values, size_t count);
 
 /* ---- Deciding ------------------------------------------------------------------------------------------------------------ */
 

@@ -10,8 +10,8 @@ import (
 //go:wasmimport gateway:plugin/http@0.2.0 [constructor]edits
 func newEdits(edits unsafe.Pointer, count uint32) int32
 
-//go:wasmimport gateway:plugin/http@0.2.0 [method]edits.make
-func editsMake(self, request int32, hasResponse uint32, response int32, bytes unsafe.Pointer, length uint32, lengths unsafe.Pointer, count uint32, ret unsafe.Pointer)
+//go:wasmimport gateway:plugin/http@0.2.0 [method]edits.apply
+func editsApply(self, request int32, hasResponse uint32, response int32, bytes unsafe.Pointer, length uint32, lengths unsafe.Pointer, count uint32, ret unsafe.Pointer)
 
 // Deed is what an Edit does.
 type Deed uint32
@@ -38,7 +38,7 @@ type Edit struct {
 	Deed  Deed
 	Name  string
 	Value string
-	// The value comes with each Make.
+	// The value comes with each Apply.
 	Given bool
 }
 
@@ -77,9 +77,9 @@ func NewEdits(edits ...Edit) Edits {
 	return Edits{handle, names}
 }
 
-// Make makes them in their order, with the values that are given. The response is there in the response phase. An error is that of
-// the first that was refused; all the others are made.
-func (e Edits) Make(request Request, response *Response, values ...string) error {
+// Apply applies them in their order, with the values that are given. The response is present in the response phase. An error is
+// that of the first edit that was refused; the others are applied.
+func (e Edits) Apply(request Request, response *Response, values ...string) error {
 	lengths := make([]rawLength, len(values))
 	var bytes []byte
 	for i, value := range values {
@@ -92,7 +92,7 @@ func (e Edits) Make(request Request, response *Response, values ...string) error
 	if response != nil {
 		handle = response.handle
 	}
-	editsMake(e.handle, request.handle, flag(response != nil), handle, unsafe.Pointer(unsafe.SliceData(bytes)), uint32(len(bytes)),
+	editsApply(e.handle, request.handle, flag(response != nil), handle, unsafe.Pointer(unsafe.SliceData(bytes)), uint32(len(bytes)),
 		unsafe.Pointer(unsafe.SliceData(lengths)), uint32(len(lengths)), at(0))
 	if u8(0) == 0 {
 		return nil
@@ -100,8 +100,8 @@ func (e Edits) Make(request Request, response *Response, values ...string) error
 	defer copied()
 	codes := [...]string{"invalid-syntax", "forbidden", "too-large"}
 	what := ""
-	if place := int(u32(4)); place < len(e.names) {
-		what = e.names[place]
+	if index := int(u32(4)); index < len(e.names) {
+		what = e.names[index]
 	}
 	return &Error{What: what, Code: codes[min(int(u8(8)), len(codes)-1)]}
 }

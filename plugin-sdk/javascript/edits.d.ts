@@ -5,7 +5,7 @@
 import type { Request, Response } from "./index.js";
 
 declare const edit: unique symbol;
-/** One change. Its value comes with each `make`, unless it is given here. */
+/** One change. Its value comes with each `apply`, unless it is given here. */
 export interface Edit {
   readonly [edit]: true;
 }
@@ -30,8 +30,8 @@ export class Edits {
   /** Up to 256 of them; a plugin may have 16 lists. */
   constructor(...edits: Edit[]);
   /**
-   * Makes them in their order, with the values that they do not have themselves; `undefined` is a missing one. `response` is
-   * there in the response phase. Throws if one is refused; all the others are made.
+   * Applies them in their order, with the values of the edits that have none of their own; `undefined` is a missing one. `response`
+   * is present in the response phase. Throws if an edit is refused; the others are applied.
    */
-  make(request: Request, response: Response | undefined, ...values: (Value | undefined)[]): void;
+  apply(request: Request, response: Response | undefined, ...values: (Value | undefined)[]): void;
 }

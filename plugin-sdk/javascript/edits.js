@@ -28,7 +28,7 @@ export class Edits {
     this.#edits = new http.Edits(edits);
     this.#names = edits.map(subject);
   }
-  make(request, response, ...values) {
+  apply(request, response, ...values) {
     const parts = values.map((value) => (value === undefined ? undefined : encode(value)));
     const lengths = parts.map((part) => (part === undefined ? null : part.length));
     const bytes = new Uint8Array(parts.reduce((sum, part) => sum + (part?.length ?? 0), 0));
@@ -39,12 +39,12 @@ export class Edits {
       at += part.length;
     }
     try {
-      this.#edits.make(request.handle, response?.handle ?? null, { bytes, lengths });
+      this.#edits.apply(request.handle, response?.handle ?? null, { bytes, lengths });
     } catch (thrown) {
       const said = thrown?.payload ?? thrown;
       if (said instanceof Error) throw said;
       const code = said.error?.tag ?? String(said.error);
-      throw Object.assign(new Error(`${this.#names[said.place]}: ${code}`), { code });
+      throw Object.assign(new Error(`${this.#names[said.index]}: ${code}`), { code });
     }
   }
 }

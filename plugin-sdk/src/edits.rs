@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{EditError, Request, Response, host};
 
-/// One change of an exchange, for [`Edits`]. Its value comes with each [`Edits::make`], unless it is
+/// One change of an exchange, for [`Edits`]. Its value comes with each [`Edits::apply`], unless it is
 /// [`always`](Self::always) the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edit {
@@ -167,7 +167,7 @@ impl Edit {
 ///
 /// impl RequestFilter for Greeter {
 ///     fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
-///         self.0.make(request, None, [Some("acme".as_bytes())])?;
+///         self.0.apply(request, None, [Some("acme".as_bytes())])?;
 ///         Ok(Decision::Next)
 ///     }
 /// }
@@ -205,34 +205,34 @@ impl Edits {
         Self(host::edits(edits))
     }
 
-    /// Makes the edits in their order. `values` are those that are not always the same, in the order of their edits; one may
-    /// be missing. `response` is there in the response phase.
+    /// Applies the edits in their order. `values` are those of the edits without a value of their own, in the same order; one may
+    /// be missing. `response` is present in the response phase.
     ///
     /// # Errors
     ///
-    /// The first edit that was refused. All the others were made.
-    pub fn make<'a>(
+    /// The first edit that was refused. The others are applied.
+    pub fn apply<'a>(
         &self,
         request: &Request,
         response: Option<&Response>,
         values: impl IntoIterator<Item = Option<&'a [u8]>>,
     ) -> Result<(), RefusedEdit> {
-        host::make_edits(&self.0, &request.0, response.map(|response| &response.0), values.into_iter())
+        host::apply_edits(&self.0, &request.0, response.map(|response| &response.0), values.into_iter())
     }
 }
 
-/// An edit of several was refused.
+/// The first edit of a list that was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefusedEdit {
-    /// Its place in the list.
-    pub place: usize,
+    /// Its index in the list.
+    pub index: usize,
     /// Why.
     pub error: EditError,
 }
 
 impl fmt::Display for RefusedEdit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "edit {} of several: {}", self.place, self.error)
+        write!(f, "edit {} of the list: {}", self.index, self.error)
     }
 }
 

@@ -161,22 +161,23 @@ impl Edits {
         }
     }
 
-    /// Makes all that can be made. `given` are the values that the edits do not have themselves; where one is missing, a header is
-    /// removed that would have been set (but for `host`), and nothing else is done. The response is only changed if it is lent.
+    /// Applies every edit that is valid. `given` are the values of the edits that have none of their own. Where one is missing, a
+    /// header that would have been set is removed (except `host`), and other edits do nothing. Edits of a
+    /// response that has arrived need `with_response`.
     ///
     /// # Errors
     ///
-    /// The place of the first that was refused, and why.
-    pub fn make<'a>(
+    /// The index of the first that was refused, and why.
+    pub fn apply<'a>(
         &self,
         exchange: &mut impl Editable,
         with_response: bool,
         mut given: impl Iterator<Item = Option<&'a [u8]>>,
     ) -> Result<(), (usize, EditError)> {
         let mut refused = None;
-        for (place, Edit(edit)) in self.0.iter().enumerate() {
-            if let Err(error) = edit.make(exchange, with_response, &mut given) {
-                refused.get_or_insert((place, error));
+        for (index, Edit(edit)) in self.0.iter().enumerate() {
+            if let Err(error) = edit.apply(exchange, with_response, &mut given) {
+                refused.get_or_insert((index, error));
             }
         }
         refused.map_or(Ok(()), Err)
@@ -226,7 +227,7 @@ impl Edit {
 }
 
 impl Prepared {
-    fn make<'a>(
+    fn apply<'a>(
         &self,
         exchange: &mut impl Editable,
         with_response: bool,

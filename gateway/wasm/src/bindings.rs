@@ -15,7 +15,7 @@ pub(super) use generated::{
         bodies,
         bodies::{BodyError, Chunk, ChunkResult},
         cache, crypto, documents, files, http,
-        http::{Decision, Edit, EditError, Fields, Item, Named, RefusedEdit, Reply, ResponseDecision, Values},
+        http::{Decision, Edit, EditError, Fields, Item, NamedValue, RefusedEdit, Reply, ResponseDecision, Values},
         http_client, log, metrics, secrets, sinks, store, tcp, upstreams,
     },
 };

@@ -110,8 +110,8 @@ extern void __wasm_import_gateway_plugin_http_method_selection_read(int32_t, int
 __attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[constructor]edits")))
 extern int32_t __wasm_import_gateway_plugin_http_constructor_edits(uint8_t *, size_t);
 
-__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]edits.make")))
-extern void __wasm_import_gateway_plugin_http_method_edits_make(int32_t, int32_t, int32_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
+__attribute__((__import_module__("gateway:plugin/http@0.2.0"), __import_name__("[method]edits.apply")))
+extern void __wasm_import_gateway_plugin_http_method_edits_apply(int32_t, int32_t, int32_t, int32_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
 // Imported Functions from `gateway:plugin/bodies@0.2.0`
 
@@ -844,7 +844,7 @@ void plugin_option_list_u8_free(plugin_option_list_u8_t *ptr) {
   }
 }
 
-void gateway_plugin_http_named_free(gateway_plugin_http_named_t *ptr) {
+void gateway_plugin_http_named_value_free(gateway_plugin_http_named_value_t *ptr) {
   plugin_string_free(&ptr->name);
   plugin_option_list_u8_free(&ptr->value);
 }
@@ -852,11 +852,11 @@ void gateway_plugin_http_named_free(gateway_plugin_http_named_t *ptr) {
 void gateway_plugin_http_edit_free(gateway_plugin_http_edit_t *ptr) {
   switch ((int32_t) ptr->tag) {
     case 0: {
-      gateway_plugin_http_named_free(&ptr->val.set_header);
+      gateway_plugin_http_named_value_free(&ptr->val.set_header);
       break;
     }
     case 1: {
-      gateway_plugin_http_named_free(&ptr->val.append_header);
+      gateway_plugin_http_named_value_free(&ptr->val.append_header);
       break;
     }
     case 2: {
@@ -864,11 +864,11 @@ void gateway_plugin_http_edit_free(gateway_plugin_http_edit_t *ptr) {
       break;
     }
     case 3: {
-      gateway_plugin_http_named_free(&ptr->val.set_response_header);
+      gateway_plugin_http_named_value_free(&ptr->val.set_response_header);
       break;
     }
     case 4: {
-      gateway_plugin_http_named_free(&ptr->val.append_response_header);
+      gateway_plugin_http_named_value_free(&ptr->val.append_response_header);
       break;
     }
     case 5: {
@@ -876,15 +876,15 @@ void gateway_plugin_http_edit_free(gateway_plugin_http_edit_t *ptr) {
       break;
     }
     case 6: {
-      gateway_plugin_http_named_free(&ptr->val.default_response_header);
+      gateway_plugin_http_named_value_free(&ptr->val.default_response_header);
       break;
     }
     case 7: {
-      gateway_plugin_http_named_free(&ptr->val.join_response_header);
+      gateway_plugin_http_named_value_free(&ptr->val.join_response_header);
       break;
     }
     case 8: {
-      gateway_plugin_http_named_free(&ptr->val.set_attribute);
+      gateway_plugin_http_named_value_free(&ptr->val.set_attribute);
       break;
     }
     case 9: {
@@ -2548,7 +2548,7 @@ gateway_plugin_http_own_edits_t gateway_plugin_http_constructor_edits(gateway_pl
   return (gateway_plugin_http_own_edits_t) { ret };
 }
 
-bool gateway_plugin_http_method_edits_make(gateway_plugin_http_borrow_edits_t self, gateway_plugin_http_borrow_request_t request, gateway_plugin_http_borrow_response_t *maybe_response, gateway_plugin_http_values_t *values, gateway_plugin_http_refused_edit_t *err) {
+bool gateway_plugin_http_method_edits_apply(gateway_plugin_http_borrow_edits_t self, gateway_plugin_http_borrow_request_t request, gateway_plugin_http_borrow_response_t *maybe_response, gateway_plugin_http_values_t *values, gateway_plugin_http_refused_edit_t *err) {
   __attribute__((__aligned__(4)))
   uint8_t ret_area[12];
   gateway_plugin_http_option_borrow_response_t response;
@@ -2566,7 +2566,7 @@ bool gateway_plugin_http_method_edits_make(gateway_plugin_http_borrow_edits_t se
     option1 = 0;
   }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_gateway_plugin_http_method_edits_make((self).__handle, (request).__handle, option, option1, (uint8_t *) ((*values).bytes).ptr, ((*values).bytes).len, (uint8_t *) ((*values).lengths).ptr, ((*values).lengths).len, ptr);
+  __wasm_import_gateway_plugin_http_method_edits_apply((self).__handle, (request).__handle, option, option1, (uint8_t *) ((*values).bytes).ptr, ((*values).bytes).len, (uint8_t *) ((*values).lengths).ptr, ((*values).lengths).len, ptr);
   gateway_plugin_http_result_void_refused_edit_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {

@@ -119,25 +119,25 @@ typedef struct {
   plugin_list_u8_t val;
 } plugin_option_list_u8_t;
 
-// A header or attribute. Without `value`, each call of `make` supplies the value.
-typedef struct gateway_plugin_http_named_t {
+// A header or attribute. Without `value`, each call of `apply` supplies the value.
+typedef struct gateway_plugin_http_named_value_t {
   plugin_string_t   name;
   plugin_option_list_u8_t   value;
-} gateway_plugin_http_named_t;
+} gateway_plugin_http_named_value_t;
 
 // One edit of an exchange, for `edits`.
 typedef struct gateway_plugin_http_edit_t {
   uint8_t tag;
   union {
-    gateway_plugin_http_named_t     set_header;
-    gateway_plugin_http_named_t     append_header;
+    gateway_plugin_http_named_value_t     set_header;
+    gateway_plugin_http_named_value_t     append_header;
     plugin_string_t     remove_header;
-    gateway_plugin_http_named_t     set_response_header;
-    gateway_plugin_http_named_t     append_response_header;
+    gateway_plugin_http_named_value_t     set_response_header;
+    gateway_plugin_http_named_value_t     append_response_header;
     plugin_string_t     remove_response_header;
-    gateway_plugin_http_named_t     default_response_header;
-    gateway_plugin_http_named_t     join_response_header;
-    gateway_plugin_http_named_t     set_attribute;
+    gateway_plugin_http_named_value_t     default_response_header;
+    gateway_plugin_http_named_value_t     join_response_header;
+    gateway_plugin_http_named_value_t     set_attribute;
     plugin_string_t     remove_attribute;
   } val;
 } gateway_plugin_http_edit_t;
@@ -159,7 +159,7 @@ typedef struct gateway_plugin_http_edit_t {
 
 // The first edit that was refused, by its index in the list.
 typedef struct gateway_plugin_http_refused_edit_t {
-  uint32_t   place;
+  uint32_t   index;
   gateway_plugin_http_edit_error_t   error;
 } gateway_plugin_http_refused_edit_t;
 
@@ -1258,7 +1258,7 @@ extern gateway_plugin_http_own_edits_t gateway_plugin_http_constructor_edits(gat
 // phase. They are applied just before the plugin's own response phase if it has one, and only where a response
 // phase is called. A header for which the response has no room then is left out. So a plugin whose response
 // headers depend only on the request needs no response phase.
-extern bool gateway_plugin_http_method_edits_make(gateway_plugin_http_borrow_edits_t self, gateway_plugin_http_borrow_request_t request, gateway_plugin_http_borrow_response_t *maybe_response, gateway_plugin_http_values_t *values, gateway_plugin_http_refused_edit_t *err);
+extern bool gateway_plugin_http_method_edits_apply(gateway_plugin_http_borrow_edits_t self, gateway_plugin_http_borrow_request_t request, gateway_plugin_http_borrow_response_t *maybe_response, gateway_plugin_http_values_t *values, gateway_plugin_http_refused_edit_t *err);
 
 // Imported Functions from `gateway:plugin/bodies@0.2.0`
 // Replaces the request body. `content-length` is set by the gateway.
@@ -1473,7 +1473,7 @@ extern gateway_plugin_http_borrow_selection_t gateway_plugin_http_borrow_selecti
 
 void plugin_option_list_u8_free(plugin_option_list_u8_t *ptr);
 
-void gateway_plugin_http_named_free(gateway_plugin_http_named_t *ptr);
+void gateway_plugin_http_named_value_free(gateway_plugin_http_named_value_t *ptr);
 
 void gateway_plugin_http_edit_free(gateway_plugin_http_edit_t *ptr);
 

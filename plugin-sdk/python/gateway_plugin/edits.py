@@ -15,7 +15,7 @@ from ._http import Request, Response, plain, raw, refused
 
 @dataclass(frozen=True)
 class Edit:
-    """One change. Its value comes with each `make`, unless it is given here."""
+    """One change. Its value comes with each `apply`, unless it is given here."""
 
     kind: str
     name: str
@@ -25,7 +25,7 @@ class Edit:
         case = getattr(_http, f"Edit_{self.kind}")
         if self.kind.startswith("Remove"):
             return case(plain(self.name))
-        return case(_http.Named(plain(self.name), None if self.value is None else raw(self.value)))
+        return case(_http.NamedValue(plain(self.name), None if self.value is None else raw(self.value)))
 
 
 def set_header(name: str, value: str | bytes | None = None) -> Edit:
@@ -79,15 +79,15 @@ class Edits:
         self._names = [edit.name for edit in edits]
         self._edits = _http.Edits([edit._lowered() for edit in edits])
 
-    def make(self, request: Request, response: Response | None, *values: str | bytes | None) -> None:
-        """Makes them in their order, with the values that they do not have themselves; `None` is a missing one.
+    def apply(self, request: Request, response: Response | None, *values: str | bytes | None) -> None:
+        """Applies them in their order, with the values of the edits that have none of their own; `None` is a missing one.
 
-        `response` is there in the response phase. Raises if one is refused; all the others are made.
+        `response` is present in the response phase. Raises `GatewayError` if an edit is refused; the others are applied.
         """
         parts = [None if value is None else raw(value) for value in values]
         lengths = [None if part is None else len(part) for part in parts]
         given = _http.Values(b"".join(part or b"" for part in parts), lengths)
         try:
-            self._edits.make(request.handle, response.handle if response else None, given)
+            self._edits.apply(request.handle, response.handle if response else None, given)
         except Err as error:
-            raise refused(self._names[error.value.place], error.value.error) from None
+            raise refused(self._names[error.value.index], error.value.error) from None

@@ -52,7 +52,7 @@ pub(crate) fn read_selection(
 pub(crate) fn edits(edits: &[Edit]) -> RawEdits {
     let single = if let [edit] = edits { Some(edit.clone()) } else { None };
     let edits = edits.iter().map(|Edit { kind, name, value }| {
-        let named = || raw::http::Named { name: name.clone(), value: value.clone() };
+        let named = || raw::http::NamedValue { name: name.clone(), value: value.clone() };
         match kind {
             Kind::SetHeader => raw::http::Edit::SetHeader(named()),
             Kind::AppendHeader => raw::http::Edit::AppendHeader(named()),
@@ -70,7 +70,7 @@ pub(crate) fn edits(edits: &[Edit]) -> RawEdits {
     RawEdits { single, edits: raw::http::Edits::new(&edits.collect::<Vec<_>>()), values: RefCell::new(values) }
 }
 
-pub(crate) fn make_edits<'a>(
+pub(crate) fn apply_edits<'a>(
     edits: &RawEdits,
     request: &RawRequest,
     response: Option<&RawResponse>,
@@ -81,8 +81,8 @@ pub(crate) fn make_edits<'a>(
         let value = value.as_deref().or_else(|| given.peek().copied().flatten());
         let alone = kind.edit_request(name, value, request);
         let alone = alone.or_else(|| kind.edit_response(name, value, response?));
-        if let Some(made) = alone {
-            return made.map_err(|error| RefusedEdit { place: 0, error });
+        if let Some(applied) = alone {
+            return applied.map_err(|error| RefusedEdit { index: 0, error });
         }
     }
     let mut values = edits.values.borrow_mut();
@@ -92,6 +92,6 @@ pub(crate) fn make_edits<'a>(
         values.bytes.extend_from_slice(value.unwrap_or_default());
         values.lengths.push(value.map(|value| value.len() as u32));
     }
-    let made = edits.edits.make(request, response, &values);
-    made.map_err(|refused| RefusedEdit { place: refused.place as usize, error: edit_error(refused.error) })
+    let applied = edits.edits.apply(request, response, &values);
+    applied.map_err(|refused| RefusedEdit { index: refused.index as usize, error: edit_error(refused.error) })
 }

@@ -43,7 +43,7 @@ pub(crate) fn edits(list: &[Edit]) -> RawEdits {
     RawEdits { single, edits: prepared.collect() }
 }
 
-pub(crate) fn make_edits<'a>(
+pub(crate) fn apply_edits<'a>(
     edits: &RawEdits,
     request: &RawRequest,
     response: Option<&RawResponse>,
@@ -54,12 +54,12 @@ pub(crate) fn make_edits<'a>(
         let value = value.as_deref().or_else(|| given.peek().copied().flatten());
         let alone = kind.edit_request(name, value, request);
         let alone = alone.or_else(|| kind.edit_response(name, value, response?));
-        if let Some(made) = alone {
-            return made.map_err(|error| RefusedEdit { place: 0, error });
+        if let Some(applied) = alone {
+            return applied.map_err(|error| RefusedEdit { index: 0, error });
         }
     }
-    let made = edits.edits.make(&mut Lent { request, response }, response.is_some(), given);
-    made.map_err(|(place, error)| RefusedEdit { place, error: error.into() })
+    let applied = edits.edits.apply(&mut Lent { request, response }, response.is_some(), given);
+    applied.map_err(|(index, error)| RefusedEdit { index, error: error.into() })
 }
 
 /// The exchange that is lent to the plugin.

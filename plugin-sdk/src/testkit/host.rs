@@ -22,7 +22,7 @@ use crate::{
 
 pub(crate) use super::{
     crypto,
-    edits::{RawEdits, edits, make_edits},
+    edits::{RawEdits, apply_edits, edits},
     head::{RawRequest, RawResponse},
     tcp::RawConnection,
 };

@@ -248,9 +248,9 @@ fn planned_edits_and_bodies_are_bounded() {
     let mut plugin = puppet(&host, |request| {
         let edits =
             Edits::new(&[Edit::append_response_header("x-a").always("1"), Edit::set_attribute("a").always("1")]);
-        let made = (0..1000).find_map(|number| edits.make(request, None, []).err().map(|refused| (number, refused)));
+        let made = (0..1000).find_map(|number| edits.apply(request, None, []).err().map(|refused| (number, refused)));
         let (number, refused) = made.expect("there is a limit");
-        assert_eq!((number, refused.place, refused.error), (256, 0, EditError::TooLarge));
+        assert_eq!((number, refused.index, refused.error), (256, 0, EditError::TooLarge));
         assert_eq!(request.replace_body("four"), Err(BodyError::TooLarge(3)));
         Ok(Decision::ReadBody)
     });
@@ -403,7 +403,7 @@ fn an_attribute_is_removed_by_the_rules_of_setting_one() {
         request.set_attribute("b", "2")?;
         request.remove_attribute("a")?;
         request.remove_attribute("never-set")?;
-        Edits::new(&[Edit::remove_attribute("b")]).make(request, None, [])?;
+        Edits::new(&[Edit::remove_attribute("b")]).apply(request, None, [])?;
         assert_eq!(request.remove_attribute("gateway.upstream"), Err(EditError::Forbidden));
         assert_eq!(request.remove_attribute("a b"), Err(EditError::InvalidSyntax));
         request.set_attribute("trace", &request.trace_parent().unwrap_or_default())?;

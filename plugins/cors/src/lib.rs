@@ -51,11 +51,11 @@ impl RequestFilter for Cors {
         }
         if self.settings.lets_in_everyone() {
             // Whether or not there is an `Origin`: a cache may keep the response for those who send one.
-            self.let_in.make(request, None, [])?;
+            self.let_in.apply(request, None, [])?;
         } else {
             match origin.filter(|origin| self.lets_in(origin)) {
-                Some(origin) => self.let_in.make(request, None, [Some(origin.as_bytes())])?,
-                None => self.kept_out.make(request, None, [])?,
+                Some(origin) => self.let_in.apply(request, None, [Some(origin.as_bytes())])?,
+                None => self.kept_out.apply(request, None, [])?,
             }
         }
         Ok(Decision::Next)

@@ -65,17 +65,17 @@ impl Announcement {
         }
     }
 
-    pub(crate) fn make(&self, consent: &Consent, request: &Request) -> Result<(), EditError> {
+    pub(crate) fn apply(&self, consent: &Consent, request: &Request) -> Result<(), EditError> {
         let Consent { headers, attributes, client } = consent;
         // Without a consent there are no values, and then the headers go.
         let first = headers.iter().map(|values| values.first().map(|value| bytes(value)));
         let set: Vec<_> = first.chain(attributes.iter().map(|value| value.clone().map(String::into_bytes))).collect();
-        self.set.make(request, None, set.iter().map(Option::as_deref)).map_err(|refused| refused.error)?;
+        self.set.apply(request, None, set.iter().map(Option::as_deref)).map_err(|refused| refused.error)?;
         for (edits, lists, before) in [(&self.append, headers, 1), (&self.client, client, 0)] {
             let most = lists.iter().map(Vec::len).max().unwrap_or_default();
             for place in before..most {
                 let values: Vec<_> = lists.iter().map(|values| values.get(place).map(|value| bytes(value))).collect();
-                edits.make(request, None, values.iter().map(Option::as_deref)).map_err(|refused| refused.error)?;
+                edits.apply(request, None, values.iter().map(Option::as_deref)).map_err(|refused| refused.error)?;
             }
         }
         Ok(())

@@ -150,7 +150,7 @@ impl ExtAuth {
 
     /// Tells the upstream and later plugins what the service said. What the client said under its names is gone.
     fn admit(&self, consent: &Consent, request: &Request) -> Result<Decision, Error> {
-        match self.identify(consent, request).and_then(|()| self.announcement.make(consent, request)) {
+        match self.identify(consent, request).and_then(|()| self.announcement.apply(consent, request)) {
             Ok(()) => Ok(Decision::Next),
             Err(EditError::TooLarge) => Ok(too_large(request).into()),
             Err(error) => Err(error.into()),

@@ -220,7 +220,7 @@ impl JsonBody {
     /// Responses are edited if the request asks for such as can be.
     fn forward(&self, request: &Request) -> Result<Decision, Error> {
         if !self.response.is_empty() {
-            self.plainly.make(request, None, [])?;
+            self.plainly.apply(request, None, [])?;
         }
         Ok(Decision::Next)
     }
@@ -262,7 +262,7 @@ impl JsonBody {
             Err(BodyError::TooLarge(_)) => return Ok(Err((413, "the body is too large"))),
             Err(error) => return Err(error.into()),
         }
-        self.sent_anew.make(request, None, [])?;
+        self.sent_anew.apply(request, None, [])?;
         Ok(Ok(()))
     }
 
@@ -298,7 +298,7 @@ impl JsonBody {
         if response.replace_body(Body { bytes: edited, trailers: body.trailers }).is_err() {
             return Ok(Err("it is too large when it has been edited"));
         }
-        self.edited.make(request, Some(response), [])?;
+        self.edited.apply(request, Some(response), [])?;
         Ok(Ok(()))
     }
 
@@ -315,7 +315,7 @@ impl JsonBody {
         let reply: Reply = problem.member("request-id", request.id()).into();
         response.replace_body(reply.body)?;
         response.set_status(502)?;
-        self.withheld.make(request, Some(response), [])?;
+        self.withheld.apply(request, Some(response), [])?;
         Ok(ResponseDecision::Next)
     }
 }

@@ -94,7 +94,7 @@ impl Mapping {
     pub(crate) fn announce(&self, identity: &Identity, request: &Request) -> Result<(), RefusedEdit> {
         let values = identity.headers.iter().chain(&identity.attributes).map(Option::as_deref);
         let values = values.chain([Some(&*identity.token)]);
-        self.edits.make(request, None, values.map(|value| value.map(str::as_bytes)))
+        self.edits.apply(request, None, values.map(|value| value.map(str::as_bytes)))
     }
 
     /// Removes what a client without a token said about itself.

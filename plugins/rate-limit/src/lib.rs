@@ -147,7 +147,7 @@ impl RateLimit {
             limit.as_ref().map(String::as_bytes),
         ];
         // The exchange may have no room for it, which is no reason to fail the request: the limit holds without it.
-        if let Err(error) = self.told.make(request, None, values) {
+        if let Err(error) = self.told.apply(request, None, values) {
             plugin_sdk::debug!("not everything is told: {error}");
         }
         Decision::Next

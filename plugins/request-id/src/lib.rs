@@ -117,7 +117,7 @@ impl RequestFilter for RequestId {
         };
         // Several values, or one in another case of a name, are one afterwards.
         let id = Some(id.as_bytes());
-        self.edits.make(request, None, [id; 3])?;
+        self.edits.apply(request, None, [id; 3])?;
         Ok(Decision::Next)
     }
 }

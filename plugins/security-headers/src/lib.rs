@@ -98,7 +98,7 @@ impl Plugin for SecurityHeaders {
 impl ResponseFilter for SecurityHeaders {
     fn on_response(&mut self, request: &Request, response: &Response) -> Result<ResponseDecision, Error> {
         let edits = if request.scheme() == "https" { &self.over_https } else { &self.over_http };
-        edits.make(request, Some(response), [])?;
+        edits.apply(request, Some(response), [])?;
         Ok(ResponseDecision::Next)
     }
 }

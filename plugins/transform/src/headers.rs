@@ -86,7 +86,7 @@ impl HeaderEdits {
     /// missing.
     pub fn apply(&self, request: &Request, response: Option<&Response>, values: &Values) -> Result<(), Refused> {
         if let Some(before) = &self.before {
-            before.make(request, response, [])?;
+            before.apply(request, response, [])?;
         }
         for (old, new) in &self.rename {
             match response {
@@ -96,7 +96,7 @@ impl HeaderEdits {
             .map_err(|error| Refused { name: new.clone(), error })?;
         }
         match &self.after {
-            Some(after) => after.make(request, response, values.iter()),
+            Some(after) => after.apply(request, response, values.iter()),
             None => Ok(()),
         }
     }
@@ -140,14 +140,14 @@ impl List {
 }
 
 impl Batch {
-    fn make<'a>(
+    fn apply<'a>(
         &self,
         request: &Request,
         response: Option<&Response>,
         values: impl IntoIterator<Item = Option<&'a [u8]>>,
     ) -> Result<(), Refused> {
-        self.edits.make(request, response, values).map_err(|edit| {
-            let name = self.names.get(edit.place).cloned().unwrap_or_default();
+        self.edits.apply(request, response, values).map_err(|edit| {
+            let name = self.names.get(edit.index).cloned().unwrap_or_default();
             Refused { name, error: edit.error }
         })
     }

@@ -108,7 +108,7 @@ impl Writer {
         };
         let edits: Vec<_> = (0..number).map(edit).collect();
         let values = (0..self.0.usize(0..4)).map(|_| self.0.bool().then(|| self.value())).collect();
-        Op::Make(edits, values)
+        Op::Apply(edits, values)
     }
 
     /// Periods that are so long that no unit comes back while the test runs.

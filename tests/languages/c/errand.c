@@ -123,7 +123,7 @@ static gw_decision forget(gw_request r) {
     gw_error error = gw_set_attribute(r, "errand.one", "1");
     if (!error) error = gw_set_attribute(r, "errand.two", "2");
     if (!error) error = gw_remove_attribute(r, "errand.one");
-    if (!error) error = gw_edits_make(forgotten, r, NULL, NULL, 0);
+    if (!error) error = gw_edits_apply(forgotten, r, NULL, NULL, 0);
     if (error) return gw_fail(error);
     const char *one = gw_attribute(r, "errand.one"), *two = gw_attribute(r, "errand.two"), *trace = gw_trace_parent(r);
     return json(gw_format("{\"left\":\"%s,%s\",\"trace\":\"%s\"}", one ? one : "none", two ? two : "none", trace ? trace : "none"));
@@ -166,9 +166,9 @@ gw_decision gw_on_request(gw_request r) {
             gw_append_header(r, "x-kept", "two"), gw_set_header(r, "x-set", "grüße"),
             gw_set_attribute(r, "errand.note", "told"), gw_set_header(r, "x-note", gw_attribute(r, "errand.note")));
     }
-    if (strcmp(path, "/plan") == 0) return ALL(gw_edits_make(planned, r, NULL, (const char *[]){"grüße", NULL, "ours"}, 3));
+    if (strcmp(path, "/plan") == 0) return ALL(gw_edits_apply(planned, r, NULL, (const char *[]){"grüße", NULL, "ours"}, 3));
     if (strcmp(path, "/plan-forbidden") == 0) {
-        gw_error error = gw_edits_make(refused, r, NULL, (const char *[]){"told"}, 1);
+        gw_error error = gw_edits_apply(refused, r, NULL, (const char *[]){"told"}, 1);
         const char *reason = error && strstr(error, "edit 0 of several is not the plugin's") ? "forbidden" : "another";
         return json(gw_format("{\"error\":\"%s\",\"made\":\"%s\"}", reason, gw_attribute(r, "errand.made")));
     }

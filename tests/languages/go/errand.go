@@ -124,10 +124,10 @@ func (e *Errand) OnRequest(r gateway.Request) (gateway.Decision, error) {
 		note, _ := r.Attribute("errand.note")
 		return nil, errors.Join(err, r.SetHeader("x-note", note))
 	case "/plan":
-		return nil, e.planned.Make(r, nil, "grüße", gateway.Missing, "ours")
+		return nil, e.planned.Apply(r, nil, "grüße", gateway.Missing, "ours")
 	case "/plan-forbidden":
 		var refused *gateway.Error
-		if !errors.As(e.refused.Make(r, nil, "told"), &refused) {
+		if !errors.As(e.refused.Apply(r, nil, "told"), &refused) {
 			return nil, errors.New("it was allowed")
 		}
 		made, _ := r.Attribute("errand.made")
@@ -203,7 +203,7 @@ func (e *Errand) OnRequest(r gateway.Request) (gateway.Decision, error) {
 		return &gateway.Reply{Status: 204}, nil
 	case "/forget":
 		err := errors.Join(r.SetAttribute("errand.one", "1"), r.SetAttribute("errand.two", "2"),
-			r.RemoveAttribute("errand.one"), e.forgotten.Make(r, nil))
+			r.RemoveAttribute("errand.one"), e.forgotten.Apply(r, nil))
 		if err != nil {
 			return nil, err
 		}

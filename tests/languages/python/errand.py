@@ -120,10 +120,10 @@ class Errand(Plugin[ErrandConfig]):
         request.headers["x-note"] = request.attributes.get("errand.note") or ""
 
     def plan(self, request: Request) -> None:
-        self.planned.make(request, None, "grüße", None, "ours")
+        self.planned.apply(request, None, "grüße", None, "ours")
 
     def plan_forbidden(self, request: Request) -> Reply:
-        reply = code(lambda: self.refused.make(request, None, "told"))
+        reply = code(lambda: self.refused.apply(request, None, "told"))
         return Reply.json(200, {**json.loads(reply.body), "made": request.attributes.get("errand.made")})
 
     def forbidden(self, request: Request) -> Reply:
@@ -214,7 +214,7 @@ class Errand(Plugin[ErrandConfig]):
         request.attributes["errand.one"] = "1"
         request.attributes["errand.two"] = "2"
         del request.attributes["errand.one"]
-        self.forgotten.make(request, None)
+        self.forgotten.apply(request, None)
         left = [request.attributes.get(key) or "none" for key in ("errand.one", "errand.two")]
         return Reply.json(200, {"left": ",".join(left), "trace": request.trace_parent or "none"})
 

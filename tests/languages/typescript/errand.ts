@@ -105,9 +105,9 @@ export const { lifecycle, requestFilter, requestBodyFilter, requestStream, respo
         request.attributes.set("errand.note", "told");
         request.headers.set("x-note", request.attributes.get("errand.note") ?? "");
       },
-      "/plan": (request) => planned.make(request, undefined, "grüße", undefined, "ours"),
+      "/plan": (request) => planned.apply(request, undefined, "grüße", undefined, "ours"),
       "/plan-forbidden": (request) => {
-        const error = code(() => refused.make(request, undefined, "told"));
+        const error = code(() => refused.apply(request, undefined, "told"));
         return Reply.json(200, { ...JSON.parse(error.body as string), made: request.attributes.get("errand.made") });
       },
       "/forbidden": (request) => code(() => request.headers.set("content-length", "1")),
@@ -175,7 +175,7 @@ export const { lifecycle, requestFilter, requestBodyFilter, requestStream, respo
         request.attributes.set("errand.one", "1");
         request.attributes.set("errand.two", "2");
         request.attributes.delete("errand.one");
-        forgotten.make(request, undefined);
+        forgotten.apply(request, undefined);
         const left = ["errand.one", "errand.two"].map((key) => request.attributes.get(key) ?? "none");
         return Reply.json(200, { left: left.join(), trace: request.traceParent ?? "none" });
       },

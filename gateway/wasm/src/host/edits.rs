@@ -12,7 +12,7 @@ impl HostEdits for State {
         Ok(Resource::new_own(self.edits.add(Edits::new(edits)?, "lists of edits")?))
     }
 
-    fn make(
+    fn apply(
         &mut self,
         edits: Resource<EditsHandle>,
         _: Resource<Request>,

@@ -6,7 +6,7 @@ use gateway_rules::edits::{self, Kind as K, MAX_LISTS, Side as S};
 use wasmtime::Result;
 
 use super::kept::Kept;
-use crate::bindings::{Edit, EditError, Named, RefusedEdit, Values};
+use crate::bindings::{Edit, EditError, NamedValue, RefusedEdit, Values};
 
 pub(crate) type AllEdits = Kept<Edits, MAX_LISTS>;
 
@@ -15,7 +15,7 @@ pub(crate) struct Edits(edits::Edits);
 
 impl Edits {
     pub(crate) fn new(edits: Vec<Edit>) -> Result<Self> {
-        let size = |named: &Named| named.name.len() + named.value.as_ref().map_or(0, Vec::len);
+        let size = |named: &NamedValue| named.name.len() + named.value.as_ref().map_or(0, Vec::len);
         let bytes = |edit: &Edit| match edit {
             Edit::RemoveHeader(name) | Edit::RemoveResponseHeader(name) | Edit::RemoveAttribute(name) => name.len(),
             Edit::SetHeader(named)
@@ -39,8 +39,8 @@ impl Edits {
         });
     }
 
-    /// Makes all that can be made; the error is that of the first that cannot.
-    pub(crate) fn make(
+    /// Applies every edit that is valid; the error is that of the first that is refused.
+    pub(crate) fn apply(
         &self,
         exchange: &mut Exchange,
         with_response: bool,
@@ -53,13 +53,13 @@ impl Edits {
             bytes = rest;
             Some(value)
         });
-        let made = self.0.make(exchange, with_response, given);
-        made.map_err(|(place, error)| RefusedEdit { place: place as u32, error: edit_error(error) })
+        let applied = self.0.apply(exchange, with_response, given);
+        applied.map_err(|(index, error)| RefusedEdit { index: index as u32, error: edit_error(error) })
     }
 }
 
 fn prepared(edit: Edit) -> edits::Edit {
-    let header = |side, kind, named: Named| edits::Edit::header(side, kind, &named.name, named.value.as_deref());
+    let header = |side, kind, named: NamedValue| edits::Edit::header(side, kind, &named.name, named.value.as_deref());
     match edit {
         Edit::SetHeader(named) => header(S::Request, K::Set, named),
         Edit::AppendHeader(named) => header(S::Request, K::Append, named),
@@ -69,7 +69,7 @@ fn prepared(edit: Edit) -> edits::Edit {
         Edit::RemoveResponseHeader(name) => edits::Edit::removal(S::Response, &name),
         Edit::DefaultResponseHeader(named) => header(S::Response, K::Default, named),
         Edit::JoinResponseHeader(named) => header(S::Response, K::Join, named),
-        Edit::SetAttribute(Named { name, value }) => edits::Edit::attribute(name, value),
+        Edit::SetAttribute(NamedValue { name, value }) => edits::Edit::attribute(name, value),
         Edit::RemoveAttribute(name) => edits::Edit::attribute_removal(name),
     }
 }
@@ -90,8 +90,8 @@ mod tests {
     use super::*;
     use crate::tests::slot;
 
-    fn named(name: &str, value: Option<&[u8]>) -> Named {
-        Named { name: name.to_owned(), value: value.map(<[u8]>::to_vec) }
+    fn named(name: &str, value: Option<&[u8]>) -> NamedValue {
+        NamedValue { name: name.to_owned(), value: value.map(<[u8]>::to_vec) }
     }
 
     fn values(values: &[Option<&[u8]>]) -> Values {
@@ -124,7 +124,7 @@ mod tests {
         let (edits, mut exchange) = (edits.unwrap(), slot());
         exchange.set_request_header("x-in", b"some value").unwrap();
         let given = values(&[Some(b"1"), Some(b"2"), None, None, Some(b"3")]);
-        assert!(edits.make(&mut exchange, false, &given).is_ok());
+        assert!(edits.apply(&mut exchange, false, &given).is_ok());
         assert_eq!(exchange.request.headers["x-a"], "1");
         assert_eq!(exchange.request.headers["x-b"], "always");
         assert_eq!(exchange.request.headers["x-c"], "2");
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(exchange.attribute("a"), Some("3"));
         // Lengths that lie, or are not there, are values that are missing.
         let lying = Values { bytes: b"123".to_vec(), lengths: vec![Some(1), Some(u32::MAX)] };
-        assert!(edits.make(&mut exchange, false, &lying).is_ok());
+        assert!(edits.apply(&mut exchange, false, &lying).is_ok());
         assert_eq!(exchange.request.headers["x-a"], "1");
         assert_eq!(exchange.attribute("a"), Some("3"));
     }
@@ -148,10 +148,10 @@ mod tests {
             Edit::SetHeader(named("x-b", None)),
         ]);
         let (edits, mut exchange) = (edits.unwrap(), slot());
-        let refused = edits.make(&mut exchange, false, &values(&[Some(b"1"), Some(b"2"), Some(b"3\n")])).unwrap_err();
-        assert_eq!((refused.place, exchange.request.headers["x-a"].as_bytes()), (0, &b"2"[..]));
+        let refused = edits.apply(&mut exchange, false, &values(&[Some(b"1"), Some(b"2"), Some(b"3\n")])).unwrap_err();
+        assert_eq!((refused.index, exchange.request.headers["x-a"].as_bytes()), (0, &b"2"[..]));
         assert!(!exchange.request.headers.contains_key("x-b"));
         let none = Edits::new(vec![Edit::RemoveResponseHeader("x-a".to_owned())]).unwrap();
-        assert!(none.make(&mut exchange, false, &values(&[])).is_ok(), "it waits for the response");
+        assert!(none.apply(&mut exchange, false, &values(&[])).is_ok(), "it waits for the response");
     }
 }

@@ -155,7 +155,7 @@ impl State {
         Ok(self.selections.get(selection)?.read(exchange, with_response))
     }
 
-    /// Makes edits of the exchange at hand.
+    /// Applies edits to the exchange at hand.
     pub(crate) fn edit(
         &mut self,
         edits: u32,
@@ -164,7 +164,7 @@ impl State {
     ) -> wasmtime::Result<Result<(), RefusedEdit>> {
         let exchange = self.call.exchange.as_deref_mut();
         let exchange = exchange.ok_or_else(|| wasmtime::format_err!("no request is being handled"))?;
-        Ok(self.edits.get(edits)?.make(exchange, with_response, values))
+        Ok(self.edits.get(edits)?.apply(exchange, with_response, values))
     }
 
     /// The services of the worker. Between the calls nothing runs, so these are only absent if the guest is not called by us.

@@ -66,7 +66,7 @@ pub enum Op {
     /// What the phase has of the body: of the request or of the response.
     ReadBody(bool),
     ReplaceBody(bool, usize),
-    Make(Vec<(Kind, String, Option<Text>)>, Vec<Option<Text>>),
+    Apply(Vec<(Kind, String, Option<Text>)>, Vec<Option<Text>>),
     Select(Vec<String>),
     Get(Text),
     Put(Text, Text, Option<u64>),
@@ -281,10 +281,10 @@ impl Op {
             Self::ReplaceBody(false, length) => {
                 format!("{:?}", response.map(|response| response.replace_body(vec![b'r'; *length])))
             }
-            Self::Make(edits, values) => {
+            Self::Apply(edits, values) => {
                 let edits: Vec<_> = edits.iter().map(edit).collect();
                 let values: Vec<_> = values.iter().map(|value| value.as_ref().map(Text::bytes)).collect();
-                let made = Edits::new(&edits).make(request, response, values.iter().map(Option::as_deref));
+                let made = Edits::new(&edits).apply(request, response, values.iter().map(Option::as_deref));
                 format!("{made:?}")
             }
             Self::Select(names) => {

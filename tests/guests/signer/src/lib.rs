@@ -114,7 +114,7 @@ impl Signer {
         }
         request.remove_attribute("a").map_err(failed)?;
         request.remove_attribute("never-set").map_err(failed)?;
-        let made = self.forget.make(request, None, [Some("made".as_bytes())]);
+        let made = self.forget.apply(request, None, [Some("made".as_bytes())]);
         made.map_err(|refused| CryptoError::Other(refused.to_string()))?;
         let left: Vec<_> = ["a", "b", "c", "d"].into_iter().filter_map(|key| request.attribute(key)).collect();
         let reserved =
