@@ -7,6 +7,7 @@ mod components;
 mod dashboard;
 mod demo;
 mod dist;
+mod failures;
 mod shell;
 mod test;
 mod tidy;

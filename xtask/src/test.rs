@@ -1,11 +1,12 @@
 //! `cargo xtask test`: everything that must hold before a change is merged.
 
-use std::time::Instant;
+use std::{io, process::Stdio, time::Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::{
     components, dashboard,
+    failures::Failures,
     shell::{self, cargo, find},
     tidy,
     toolchain::ensure_wasm_target,
@@ -35,13 +36,27 @@ pub fn run() -> Result<()> {
     steps.step("dashboard", || dashboard::install().and_then(|()| dashboard::check()));
     // The first test that needs them would build them too, and the others would wait.
     steps.step("components", components::for_tests);
-    steps.step("tests", || shell::run(cargo().args(["test", "--workspace", "--locked", "--no-fail-fast"])));
+    let mut failures = Failures::default();
+    steps.step("tests", || tests(&mut failures));
     if find("cargo-deny").is_some() {
         steps.step("licences", || shell::run(cargo().args(["deny", "check", "bans", "licenses", "sources"])));
     } else {
         steps.skip("licences", "cargo-deny is not installed: cargo install cargo-deny");
     }
-    steps.finish()
+    steps.finish(&failures.lines())
+}
+
+/// All tests; those that fail are kept for the end.
+fn tests(failures: &mut Failures) -> Result<()> {
+    let mut tests = cargo();
+    tests.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+    let mut running = tests.stdout(Stdio::piped()).spawn().context("cannot start cargo")?;
+    let output = running.stdout.take().context("cargo has no output")?;
+    let followed = failures.follow(output, io::stdout());
+    let status = running.wait().context("cannot wait for cargo")?;
+    followed.context("cannot read the output of the tests")?;
+    ensure!(status.success(), "cargo test ended with {status}");
+    Ok(())
 }
 
 /// Known vulnerabilities of dependencies, and versions that were withdrawn. Not part of `test`: what is published tomorrow is no
@@ -93,8 +108,12 @@ impl Steps {
         self.lines.push(format!("skipped  {name}: {why}"));
     }
 
-    fn finish(self) -> Result<()> {
+    /// The summary, then which tests failed: the end of a log is what is read first.
+    fn finish(self, failed_tests: &[String]) -> Result<()> {
         println!("\n{}", self.lines.join("\n"));
+        if !failed_tests.is_empty() {
+            println!("\nfailed tests:\n{}", failed_tests.join("\n"));
+        }
         if self.failed > 0 {
             bail!("{} of the steps failed", self.failed);
         }
