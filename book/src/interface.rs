@@ -23,6 +23,13 @@ pub fn page(wit: &str) -> String {
             comments.push(comment.trim());
             continue;
         }
+        if line.starts_with("@unstable") {
+            comments.extend(["", "**Unstable:** any release may change it."]);
+            continue;
+        }
+        if line.starts_with('@') {
+            continue;
+        }
         let head = line.strip_prefix("interface ").or_else(|| line.strip_prefix("world "));
         if let Some((name, after)) = head.and_then(|head| head.split_once(" {")) {
             let kind = if line.starts_with("world") { " (world)" } else { "" };
@@ -51,7 +58,7 @@ mod tests {
     #[test]
     fn comments_become_text_and_the_rest_stays() {
         let page = page(
-            "package a:b;\n\n/// Says\n/// more.\ninterface x {\n  /// Does.\n  y: func();\n}\nworld z { import x; }\n",
+            "package a:b;\n\n/// Says\n/// more.\n@since(version = 0.2.0)\ninterface x {\n  /// Does.\n  y: func();\n}\nworld z { import x; }\n",
         );
         let expected = "\n## x\n\nSays\nmore.\n\n```wit\n/// Does.\ny: func();\n```\n\n## z (world)\n\n```wit\nworld z { import x; }\n```\n";
         assert!(page.ends_with(expected), "{page}");

@@ -13,7 +13,7 @@ use std::{
 use super::{Error, Package, Profile};
 
 /// What components of every package are made of, beside the package. The manifest has the profiles.
-const SHARED: [&str; 6] = [".cargo", "Cargo.toml", "Cargo.lock", "plugin-sdk/Cargo.toml", "plugin-sdk/src", "wit"];
+const SHARED: [&str; 6] = [".cargo", "Cargo.toml", "Cargo.lock", "plugin-sdk/Cargo.toml", "plugin-sdk/src", "wit/0.2"];
 
 /// Variables that change what cargo makes of the sources, by how their names begin.
 const VARIABLES: [&str; 2] = ["CARGO_TARGET_WASM32_WASIP2_", "CARGO_PROFILE_PLUGIN"];

@@ -152,6 +152,10 @@ pub fn wit(exports: &[String], imports: &[String], owned: bool) -> Result<String
         }
     }
     let mut interface = INTERFACE.to_owned();
+    for import in imports {
+        // Who names it wants it, and not every language's tool has a switch for this.
+        interface = interface.replace(&format!("@unstable(feature = {import})\n"), "");
+    }
     if owned {
         for phase in ["on-request", "on-request-body", "on-response", "on-response-body", "on-complete"] {
             let line = INTERFACE.lines().find(|line| line.trim_start().starts_with(&format!("{phase}: func")));
@@ -260,6 +264,9 @@ pub fn component_of(module: &[u8], exports: &[String], owned: bool) -> Result<Ve
 }
 
 #[cfg(test)]
+mod frozen_tests;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -288,6 +295,18 @@ mod tests {
         let mut resolve = Resolve::default();
         let package = resolve.push_str("plugin.wit", &wit).unwrap();
         assert!(resolve.select_world(&[package], Some(WORLD)).is_ok(), "with the package that it brings along");
+    }
+
+    #[test]
+    fn what_is_unstable_is_there_for_who_names_it() {
+        let has_cache = |imports: &[&str]| {
+            let mut resolve = Resolve::default();
+            let wit = wit(&names(&["request-filter"]), &names(imports), false).unwrap();
+            let package = resolve.push_str("plugin.wit", &wit).unwrap();
+            let world = resolve.select_world(&[package], Some(WORLD)).unwrap();
+            resolve.worlds[world].imports.keys().any(|key| resolve.name_world_key(key).contains("/cache@"))
+        };
+        assert!(has_cache(&["store", "cache"]) && !has_cache(&["store"]));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 #![expect(unreachable_pub, reason = "`bindgen!` re-exports the types of handles, which have to be public for that")]
 
 pub(super) use generated::{
-    Plugin,
+    LinkOptions, Plugin,
     exports::gateway::plugin::{
         active_phases::PhaseSet,
         catalogue::Endpoint,

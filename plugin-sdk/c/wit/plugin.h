@@ -735,126 +735,6 @@ typedef struct {
   } val;
 } gateway_plugin_documents_result_option_document_document_error_t;
 
-typedef struct gateway_plugin_cache_cache_error_t {
-  uint8_t tag;
-  union {
-    plugin_string_t     denied;
-    plugin_string_t     other;
-  } val;
-} gateway_plugin_cache_cache_error_t;
-
-// The bucket is not granted; the text names it.
-#define GATEWAY_PLUGIN_CACHE_CACHE_ERROR_DENIED 0
-// Bucket and key have more than 4 KiB together; the note, the secondary key or the tags have more than 16 KiB; the
-// data for `remember` has more than 64 KiB; or the exchange has found more than 256 responses.
-#define GATEWAY_PLUGIN_CACHE_CACHE_ERROR_TOO_LARGE 1
-// No such id or range; not allowed in this phase; the request has a body, which the key does not cover; or the
-// gateway does not know the consumer.
-#define GATEWAY_PLUGIN_CACHE_CACHE_ERROR_UNAVAILABLE 2
-#define GATEWAY_PLUGIN_CACHE_CACHE_ERROR_OTHER 3
-
-typedef struct gateway_plugin_cache_stored_t {
-  // Identifies the stored response within this exchange.
-  uint32_t   id;
-  uint16_t   status;
-  uint64_t   body_bytes;
-  // The plugin's note, from `entry`.
-  plugin_list_u8_t   note;
-} gateway_plugin_cache_stored_t;
-
-typedef struct {
-  uint64_t f0;
-  uint64_t f1;
-} plugin_tuple2_u64_u64_t;
-
-typedef struct gateway_plugin_cache_part_t {
-  uint8_t tag;
-  union {
-    plugin_tuple2_u64_u64_t     range;
-  } val;
-} gateway_plugin_cache_part_t;
-
-// Head and body.
-#define GATEWAY_PLUGIN_CACHE_PART_WHOLE 0
-// Only the head.
-#define GATEWAY_PLUGIN_CACHE_PART_NOTHING 1
-// The head, and the bytes of the body from the first to the last of these. Both must exist.
-#define GATEWAY_PLUGIN_CACHE_PART_RANGE 2
-
-typedef struct {
-  plugin_string_t *ptr;
-  size_t len;
-} plugin_list_string_t;
-
-typedef struct gateway_plugin_cache_entry_t {
-  // Returned by `find`; up to 16 KiB.
-  plugin_list_u8_t   note;
-  // Distinguishes the responses of one key, such as variants by `Vary`. A stored response with the same secondary
-  // key is replaced.
-  plugin_list_u8_t   secondary;
-  // How long the response is stored; at most 365 days. The gateway may evict it earlier.
-  uint64_t   keep_ms;
-  // The operator can purge stored responses by these.
-  plugin_list_string_t   tags;
-  // Names of fields that are not stored.
-  plugin_list_string_t   exclude_headers;
-  // A response with a longer body is not stored. The gateway has a limit of its own.
-  uint64_t   max_bytes;
-  // Also store the response in the state backend, for other gateways. Only responses of at most 1 MiB that belong to
-  // no consumer are stored there.
-  bool   shared;
-} gateway_plugin_cache_entry_t;
-
-typedef uint8_t gateway_plugin_cache_lock_result_t;
-
-// This exchange fetches the response. Other exchanges that need the same key wait for it.
-#define GATEWAY_PLUGIN_CACHE_LOCK_RESULT_ACQUIRED 0
-// Do not wait: the exchange has waited before, the key was released for a while, or the consumer is not known.
-#define GATEWAY_PLUGIN_CACHE_LOCK_RESULT_FREE 1
-// Another exchange fetches the response, or has stored it since `find`: return `await-lock`. `on-request` is
-// called again when the response is stored, the lock is released or `wait-ms` is over.
-#define GATEWAY_PLUGIN_CACHE_LOCK_RESULT_HELD 2
-
-typedef gateway_plugin_http_borrow_request_t gateway_plugin_cache_borrow_request_t;
-
-typedef struct {
-  gateway_plugin_cache_stored_t *ptr;
-  size_t len;
-} gateway_plugin_cache_list_stored_t;
-
-typedef struct {
-  bool is_err;
-  union {
-    gateway_plugin_cache_list_stored_t ok;
-    gateway_plugin_cache_cache_error_t err;
-  } val;
-} gateway_plugin_cache_result_list_stored_cache_error_t;
-
-typedef struct {
-  bool is_err;
-  union {
-    gateway_plugin_cache_cache_error_t err;
-  } val;
-} gateway_plugin_cache_result_void_cache_error_t;
-
-typedef gateway_plugin_http_borrow_response_t gateway_plugin_cache_borrow_response_t;
-
-typedef struct {
-  bool is_err;
-  union {
-    gateway_plugin_cache_lock_result_t ok;
-    gateway_plugin_cache_cache_error_t err;
-  } val;
-} gateway_plugin_cache_result_lock_result_cache_error_t;
-
-typedef struct {
-  bool is_err;
-  union {
-    bool ok;
-    gateway_plugin_cache_cache_error_t err;
-  } val;
-} gateway_plugin_cache_result_bool_cache_error_t;
-
 // A signature algorithm, by its name in JOSE (RFC 7518 §3.1, RFC 8037 §3.1). ECDSA signatures are in the
 // fixed-length form of RFC 7518 §3.4: 64 bytes for es256, 96 for es384, 132 for es512. `eddsa` is Ed25519.
 typedef uint8_t gateway_plugin_crypto_algorithm_t;
@@ -1333,40 +1213,6 @@ extern void gateway_plugin_tcp_release(gateway_plugin_tcp_own_connection_t conne
 // or with `force-refresh`, which fetches it again unless that was attempted less than `retry-ms` ago.
 extern bool gateway_plugin_documents_get(gateway_plugin_documents_source_t *source, uint64_t known, bool force_refresh, gateway_plugin_documents_option_document_t *ret, gateway_plugin_documents_document_error_t *err);
 
-// Imported Functions from `gateway:plugin/cache@0.2.0`
-// Finds the stored responses of a key whose `keep-ms` has not passed, newest first. With `shared`, the call also
-// looks in the state backend if there are none in this gateway's memory, and waits for the result.
-extern bool gateway_plugin_cache_find(gateway_plugin_cache_borrow_request_t request, plugin_string_t *bucket, plugin_string_t *key, bool shared, gateway_plugin_cache_list_stored_t *ret, gateway_plugin_cache_cache_error_t *err);
-// In the request phase: adds a stored response to the reply that the plugin returns from this call. The reply gets
-// the stored fields that it does not have itself, and this part of the stored body. A reply with status 304 gets
-// only the fields of RFC 9110 §15.4.5.
-extern bool gateway_plugin_cache_answer(gateway_plugin_cache_borrow_request_t request, uint32_t id, gateway_plugin_cache_part_t *part, gateway_plugin_cache_cache_error_t *err);
-// In the response phase: replaces status, fields and body of the response by those of a stored response.
-extern bool gateway_plugin_cache_restore(gateway_plugin_cache_borrow_request_t request, gateway_plugin_cache_borrow_response_t response, uint32_t id, gateway_plugin_cache_part_t *part, gateway_plugin_cache_cache_error_t *err);
-// In the response phase, but not for `HEAD`: stores the response, with the head that it has now, once its body has
-// passed completely.
-extern bool gateway_plugin_cache_keep(gateway_plugin_cache_borrow_request_t request, gateway_plugin_cache_borrow_response_t response, plugin_string_t *bucket, plugin_string_t *key, gateway_plugin_cache_entry_t *entry, gateway_plugin_cache_cache_error_t *err);
-// In the response phase: stores a stored response again under its key, updated with the fields of this response (RFC
-// 9111 §3.2) and with `entry`. The id then identifies the updated response.
-extern bool gateway_plugin_cache_freshen(gateway_plugin_cache_borrow_request_t request, gateway_plugin_cache_borrow_response_t response, uint32_t id, gateway_plugin_cache_entry_t *entry, gateway_plugin_cache_cache_error_t *err);
-// Removes all responses of a key, for all consumers.
-extern bool gateway_plugin_cache_forget(plugin_string_t *bucket, plugin_string_t *key, gateway_plugin_cache_cache_error_t *err);
-// In the request phase, for a response that `find` did not return: of several exchanges that need the same key, one
-// acquires the lock and fetches the response. `wait-ms` is at most one minute.
-extern bool gateway_plugin_cache_lock(gateway_plugin_cache_borrow_request_t request, plugin_string_t *bucket, plugin_string_t *key, uint32_t wait_ms, gateway_plugin_cache_lock_result_t *ret, gateway_plugin_cache_cache_error_t *err);
-// Releases the lock because the response will not be stored. Waiting exchanges continue, and no exchange waits for
-// this key for `for-ms`, at most one hour.
-extern bool gateway_plugin_cache_release(gateway_plugin_cache_borrow_request_t request, plugin_string_t *bucket, plugin_string_t *key, uint32_t for_ms, gateway_plugin_cache_cache_error_t *err);
-// In the request phase, together with a reply: starts a background request, which is the request as it is now and
-// runs from this plugin on. Returns false if another exchange fetches the key already.
-extern bool gateway_plugin_cache_renew(gateway_plugin_cache_borrow_request_t request, plugin_string_t *bucket, plugin_string_t *key, bool *ret, gateway_plugin_cache_cache_error_t *err);
-// Whether this request is a background request that `renew` started.
-extern bool gateway_plugin_cache_is_renewal(gateway_plugin_cache_borrow_request_t request);
-// Stores up to 64 KiB of data for later phases of this plugin in this exchange. Other plugins cannot read it.
-extern bool gateway_plugin_cache_remember(gateway_plugin_cache_borrow_request_t request, plugin_list_u8_t *data, gateway_plugin_cache_cache_error_t *err);
-// The data that `remember` stored.
-extern bool gateway_plugin_cache_recall(gateway_plugin_cache_borrow_request_t request, plugin_list_u8_t *ret);
-
 // Imported Functions from `gateway:plugin/crypto@0.2.0`
 // Whether a signature was made with this key over this message. `key` is the secret for HMAC, and a public key as
 // SubjectPublicKeyInfo (RFC 5280 §4.1), in DER or PEM, for the others. HMAC is compared in constant time.
@@ -1610,26 +1456,6 @@ void gateway_plugin_documents_document_error_free(gateway_plugin_documents_docum
 void gateway_plugin_documents_option_document_free(gateway_plugin_documents_option_document_t *ptr);
 
 void gateway_plugin_documents_result_option_document_document_error_free(gateway_plugin_documents_result_option_document_document_error_t *ptr);
-
-void gateway_plugin_cache_cache_error_free(gateway_plugin_cache_cache_error_t *ptr);
-
-void gateway_plugin_cache_stored_free(gateway_plugin_cache_stored_t *ptr);
-
-void gateway_plugin_cache_part_free(gateway_plugin_cache_part_t *ptr);
-
-void plugin_list_string_free(plugin_list_string_t *ptr);
-
-void gateway_plugin_cache_entry_free(gateway_plugin_cache_entry_t *ptr);
-
-void gateway_plugin_cache_list_stored_free(gateway_plugin_cache_list_stored_t *ptr);
-
-void gateway_plugin_cache_result_list_stored_cache_error_free(gateway_plugin_cache_result_list_stored_cache_error_t *ptr);
-
-void gateway_plugin_cache_result_void_cache_error_free(gateway_plugin_cache_result_void_cache_error_t *ptr);
-
-void gateway_plugin_cache_result_lock_result_cache_error_free(gateway_plugin_cache_result_lock_result_cache_error_t *ptr);
-
-void gateway_plugin_cache_result_bool_cache_error_free(gateway_plugin_cache_result_bool_cache_error_t *ptr);
 
 void gateway_plugin_crypto_key_free(gateway_plugin_crypto_key_t *ptr);
 

@@ -8,6 +8,7 @@ pub mod imports {
     wit_bindgen::generate!({
         path: "../wit/0.2",
         world: "gateway:plugin/imports",
+        features: ["cache"],
         generate_all,
     });
 }

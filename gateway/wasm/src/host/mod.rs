@@ -26,11 +26,16 @@ pub(crate) mod wasi;
 
 use wasmtime::component::{HasSelf, Linker};
 
-use crate::{bindings::Plugin, instance::state::State};
+use crate::{
+    bindings::{LinkOptions, Plugin},
+    instance::state::State,
+};
 
 /// Offers everything to guests. Each component takes what it imports.
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    Plugin::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    let mut features = LinkOptions::default();
+    features.cache(true);
+    Plugin::add_to_linker::<State, HasSelf<State>>(linker, &features, |state| state)?;
     wasi::add_to_linker(linker)
 }
 

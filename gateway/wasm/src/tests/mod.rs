@@ -4,6 +4,7 @@ mod bodies;
 mod body_filter;
 mod calling;
 mod failing;
+mod frozen;
 mod grants;
 mod loading;
 mod speed;
