@@ -10,6 +10,7 @@
 pub mod attributes;
 pub mod authority;
 pub mod bounds;
+pub mod call;
 #[cfg(feature = "crypto")]
 pub mod crypto;
 pub mod edit;
@@ -17,12 +18,14 @@ pub mod edits;
 pub mod fields;
 pub mod headers;
 pub mod identity;
+pub mod metric;
 pub mod path;
 pub mod quota;
 pub mod reply;
 pub mod selection;
 mod size;
 pub mod store;
+pub mod stored_response;
 pub mod take;
 pub mod units;
 mod verdict;

@@ -15,6 +15,7 @@ use std::{
 
 use ahash::RandomState;
 use bytes::Bytes;
+use gateway_rules::stored_response::MAX_VARIANTS;
 use http::{HeaderMap, StatusCode};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter, sync::Cache};
 use tokio::sync::watch;
@@ -24,12 +25,6 @@ use super::{
     invalidations::Invalidations,
 };
 
-/// The longest key, without the name of its bucket.
-pub const MAX_RESPONSE_KEY_BYTES: usize = 4 * 1024;
-/// The longest note, secondary key or list of tags.
-pub const MAX_NOTE_BYTES: usize = 16 * 1024;
-/// Responses under one key, told apart by what a plugin makes of `Vary`. What comes beyond takes the oldest one's place.
-pub(super) const VARIANTS: usize = 32;
 /// Of the budget, what one response may take.
 const LARGEST: u64 = 16;
 const SHARDS: usize = 4;
@@ -237,7 +232,7 @@ impl Responses {
                 is_valid && other.variant != stored.variant
             });
             let mut variants = vec![Arc::new(stored.clone())];
-            variants.extend(others.take(VARIANTS - 1).cloned());
+            variants.extend(others.take(MAX_VARIANTS - 1).cloned());
             // Together they may not take more than one of them could.
             let mut room = self.largest();
             variants.retain(|variant| {

@@ -6,16 +6,16 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, StatusCode};
+use gateway_rules::stored_response::{
+    MAX_FOUND, MAX_KEEP, MAX_RELEASE, MAX_REMEMBERED_BYTES, MAX_VARIANTS, confirmed, fits_entry, fits_key,
+};
+use http::{HeaderMap, Method, StatusCode};
 
 use super::head::{RequestHead, ResponseHead};
 use crate::{
     Reply,
     cache::{CacheError, Entry, LockResult, Part, Stored},
 };
-
-const MAX_KEY: usize = 4 * 1024;
-const MAX_NOTE: usize = 16 * 1024;
 
 type Address = (String, String);
 
@@ -57,14 +57,11 @@ pub(super) enum Waiting {
 }
 
 fn address(bucket: &str, key: &str) -> Result<Address, CacheError> {
-    let fits = bucket.len() + key.len() <= MAX_KEY;
-    fits.then(|| (bucket.to_owned(), key.to_owned())).ok_or(CacheError::TooLarge)
+    fits_key(bucket, key).then(|| (bucket.to_owned(), key.to_owned())).ok_or(CacheError::TooLarge)
 }
 
 fn checked(entry: &Entry) -> Result<(), CacheError> {
-    let tags: usize = entry.tags.iter().map(|tag| tag.len() + 1).sum();
-    let fits = [entry.note.len(), entry.secondary.len(), tags].into_iter().all(|bytes| bytes <= MAX_NOTE);
-    fits.then_some(()).ok_or(CacheError::TooLarge)
+    fits_entry(&entry.note, &entry.secondary, &entry.tags).then_some(()).ok_or(CacheError::TooLarge)
 }
 
 impl Cache {
@@ -80,6 +77,9 @@ impl Cache {
             return Err(CacheError::Unavailable);
         }
         let entries = self.entries.get(&address).into_iter().flatten().filter(|kept| kept.until > now);
+        if request.cache.found.len() + entries.clone().count() > MAX_FOUND {
+            return Err(CacheError::TooLarge);
+        }
         let found = entries.map(|kept| {
             request.cache.found.push((address.clone(), kept.clone()));
             Stored {
@@ -94,6 +94,7 @@ impl Cache {
 
     pub(crate) fn keep(
         &mut self,
+        request: &RequestHead,
         response: &ResponseHead,
         bucket: &str,
         key: &str,
@@ -102,6 +103,10 @@ impl Cache {
     ) -> Result<(), CacheError> {
         let address = address(bucket, key)?;
         checked(&entry)?;
+        // The response to a HEAD has no body, and would be taken for one that has none.
+        if request.method == Method::HEAD {
+            return Err(CacheError::Unavailable);
+        }
         if response.body.len() as u64 > entry.max_bytes {
             return Ok(());
         }
@@ -119,13 +124,7 @@ impl Cache {
     ) -> Result<(), CacheError> {
         checked(&entry)?;
         let (address, old) = request.cache.get(id)?.clone();
-        let mut headers = old.headers.clone();
-        for name in response.headers.keys().filter(|name| !name.as_str().starts_with("content-")) {
-            headers.remove(name);
-            for value in response.headers.get_all(name) {
-                headers.append(name.clone(), value.clone());
-            }
-        }
+        let headers = confirmed(&old.headers, &response.headers);
         let kept = self.put(address.clone(), old.status, headers, old.body.clone(), entry, now);
         request.cache.found[id as usize] = (address, kept);
         Ok(())
@@ -144,10 +143,11 @@ impl Cache {
             headers.remove(name.as_str());
         }
         self.locks.remove(&address);
-        let kept = Rc::new(Kept { status, headers, body, until: now + entry.keep, entry });
+        let kept = Rc::new(Kept { status, headers, body, until: now + entry.keep.min(MAX_KEEP), entry });
         let entries = self.entries.entry(address).or_default();
         entries.retain(|other| other.entry.secondary != kept.entry.secondary);
         entries.insert(0, kept.clone());
+        entries.truncate(MAX_VARIANTS);
         kept
     }
 
@@ -178,10 +178,10 @@ impl Cache {
         Ok(LockResult::Held)
     }
 
-    pub(crate) fn release(&mut self, bucket: &str, key: &str, until: Duration) -> Result<(), CacheError> {
+    pub(crate) fn release(&mut self, bucket: &str, key: &str, time: Duration, now: Duration) -> Result<(), CacheError> {
         let address = address(bucket, key)?;
         self.locks.remove(&address);
-        self.released.insert(address, until);
+        self.released.insert(address, now + time.min(MAX_RELEASE));
         Ok(())
     }
 
@@ -196,6 +196,14 @@ impl Cache {
 }
 
 impl Hold {
+    pub(crate) fn remember(&mut self, memo: &[u8]) -> Result<(), CacheError> {
+        if memo.len() > MAX_REMEMBERED_BYTES {
+            return Err(CacheError::TooLarge);
+        }
+        self.memo = Some(memo.to_vec());
+        Ok(())
+    }
+
     fn get(&self, id: u32) -> Result<&(Address, Rc<Kept>), CacheError> {
         self.found.get(id as usize).ok_or(CacheError::Unavailable)
     }

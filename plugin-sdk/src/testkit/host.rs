@@ -4,7 +4,7 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use gateway_rules::selection;
 
-use super::{LogLine, State, TestHost, series, streams::checked_trailers};
+use super::{LogLine, State, TestHost, streams::checked_trailers};
 use crate::{
     Body, BodyError, EditError, Item, Reply,
     cache::{CacheError, Entry, LockResult, Part, Stored},
@@ -137,26 +137,19 @@ pub(crate) fn sink_write(sink: &str, line: &[u8]) -> Result<(), SinkError> {
 }
 
 pub(crate) fn metric_add(counter: &str, by: u64, labels: &[(&str, &str)]) {
-    state(|state| {
-        let value = state.counters.entry(series(counter, labels)).or_default();
-        *value = value.saturating_add(by);
-    });
+    state(|state| state.metrics.add(counter, by, labels));
 }
 
 pub(crate) fn metric_set_gauge(gauge: &str, value: f64, labels: &[(&str, &str)]) {
-    if value.is_finite() {
-        state(|state| state.gauges.insert(series(gauge, labels), value));
-    }
+    state(|state| state.metrics.set_gauge(gauge, value, labels));
 }
 
 pub(crate) fn metric_add_to_gauge(gauge: &str, by: f64, labels: &[(&str, &str)]) {
-    if by.is_finite() {
-        state(|state| *state.gauges.entry(series(gauge, labels)).or_default() += by);
-    }
+    state(|state| state.metrics.add_to_gauge(gauge, by, labels));
 }
 
 pub(crate) fn metric_observe(histogram: &str, value: f64, labels: &[(&str, &str)]) {
-    state(|state| state.histograms.entry(series(histogram, labels)).or_default().push(value));
+    state(|state| state.metrics.observe(histogram, value, labels));
 }
 
 /// Runs a step of the store, if it is granted and reachable.
@@ -326,13 +319,13 @@ pub(crate) fn cache_find(
 }
 
 pub(crate) fn cache_keep(
-    _: &RawRequest,
+    request: &RawRequest,
     response: &RawResponse,
     bucket: &str,
     key: &str,
     entry: Entry,
 ) -> Result<(), CacheError> {
-    cached(bucket, |cache, now| cache.keep(&response.0.borrow(), bucket, key, entry, now))
+    cached(bucket, |cache, now| cache.keep(&request.0.borrow(), &response.0.borrow(), bucket, key, entry, now))
 }
 
 pub(crate) fn cache_forget(bucket: &str, key: &str) -> Result<(), CacheError> {
@@ -344,7 +337,7 @@ pub(crate) fn cache_lock(request: &RawRequest, bucket: &str, key: &str, _: Durat
 }
 
 pub(crate) fn cache_release(_: &RawRequest, bucket: &str, key: &str, time: Duration) -> Result<(), CacheError> {
-    cached(bucket, |cache, now| cache.release(bucket, key, now + time))
+    cached(bucket, |cache, now| cache.release(bucket, key, time, now))
 }
 
 pub(crate) fn cache_renew(request: &RawRequest, bucket: &str, key: &str) -> Result<bool, CacheError> {
@@ -384,8 +377,7 @@ pub(crate) fn cache_is_renewal(request: &RawRequest) -> bool {
 }
 
 pub(crate) fn cache_remember(request: &RawRequest, memo: &[u8]) -> Result<(), CacheError> {
-    request.0.borrow_mut().cache.memo = Some(memo.to_vec());
-    Ok(())
+    request.0.borrow_mut().cache.remember(memo)
 }
 
 pub(crate) fn cache_recall(request: &RawRequest) -> Option<Vec<u8>> {

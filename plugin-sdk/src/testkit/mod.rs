@@ -40,6 +40,7 @@ mod exchange;
 mod head;
 pub(crate) mod host;
 mod message;
+mod metrics;
 mod plugin;
 mod store;
 mod streams;
@@ -47,7 +48,10 @@ mod tcp;
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
-use gateway_rules::bounds::{Bounds, Received};
+use gateway_rules::{
+    bounds::{Bounds, Received},
+    metric::counter_name,
+};
 use serde_json::Value;
 
 pub use exchange::TestExchange;
@@ -77,7 +81,6 @@ pub struct LogLine {
 }
 
 type Answer = Box<dyn FnMut(&Call) -> Result<Reply, CallError>>;
-type Series = (String, Vec<(String, String)>);
 
 pub(crate) struct State {
     now: Duration,
@@ -105,9 +108,7 @@ pub(crate) struct State {
     while_waiting: Option<Box<dyn FnMut()>>,
     answer: Option<Answer>,
     log: Vec<LogLine>,
-    counters: BTreeMap<Series, u64>,
-    gauges: BTreeMap<Series, f64>,
-    histograms: BTreeMap<Series, Vec<f64>>,
+    metrics: metrics::Metrics,
 }
 
 impl Default for State {
@@ -135,9 +136,7 @@ impl Default for State {
             while_waiting: None,
             answer: None,
             log: Vec::new(),
-            counters: BTreeMap::new(),
-            gauges: BTreeMap::new(),
-            histograms: BTreeMap::new(),
+            metrics: metrics::Metrics::default(),
         }
     }
 }
@@ -274,24 +273,35 @@ impl TestHost {
         self.0.borrow().log.clone()
     }
 
-    /// The value of a counter; 0 if it was never added to. Labels count in the order in which they were given.
+    /// The value of a counter; 0 if it was never added to.
     pub fn counter(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
-        self.0.borrow().counters.get(&series(name, labels)).copied().unwrap_or(0)
+        match self.0.borrow().metrics.value(counter_name(name), labels) {
+            Some(&metrics::Value::Counter(sum)) => sum,
+            _ => 0,
+        }
     }
 
     /// The value of a gauge, if it has one.
     pub fn gauge(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
-        self.0.borrow().gauges.get(&series(name, labels)).copied()
+        match self.0.borrow().metrics.value(name, labels) {
+            Some(&metrics::Value::Gauge(value)) => Some(value),
+            _ => None,
+        }
     }
 
     /// The values that a histogram got.
     pub fn observations(&self, name: &str, labels: &[(&str, &str)]) -> Vec<f64> {
-        self.0.borrow().histograms.get(&series(name, labels)).cloned().unwrap_or_default()
+        match self.0.borrow().metrics.value(name, labels) {
+            Some(metrics::Value::Histogram(all)) => all.clone(),
+            _ => Vec::new(),
+        }
     }
-}
 
-fn series(name: &str, labels: &[(&str, &str)]) -> Series {
-    (name.to_owned(), labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    /// Updates of metrics that were dropped: a name or label that is not valid, a name that has another type already, or too many
+    /// series.
+    pub fn metrics_dropped(&self) -> u64 {
+        self.0.borrow().metrics.dropped
+    }
 }
 
 /// Seeds for tests that draw their values by lot: `1..=few`, the same ones each time. With `FUZZ_SECONDS` in the environment they

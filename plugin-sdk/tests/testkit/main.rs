@@ -2,6 +2,7 @@
 
 mod bodies;
 mod crypto_functions;
+mod dropped_metrics;
 
 use std::time::Duration;
 

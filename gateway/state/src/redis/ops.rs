@@ -3,14 +3,14 @@
 use std::{sync::OnceLock, time::Duration};
 
 use bytes::Bytes;
-use gateway_rules::store;
+use gateway_rules::{
+    store,
+    stored_response::{MAX_VARIANTS, fits_key},
+};
 use redis::{Cmd, RedisResult, Script, aio::ConnectionLike};
 
 use super::{
-    super::{
-        Counting, Step, Verdict,
-        responses::{MAX_RESPONSE_KEY_BYTES, VARIANTS},
-    },
+    super::{Counting, Step, Verdict},
     failure::Failure,
     forgotten,
     kept::REMEMBERED,
@@ -116,7 +116,7 @@ impl Keys<'_> {
     }
 
     pub(super) fn responses(&self, key: &str) -> Result<String, Failure> {
-        if self.bucket.len() + key.len() > MAX_RESPONSE_KEY_BYTES {
+        if !fits_key(self.bucket, key) {
             return Err(Failure::TooLarge);
         }
         Ok(self.tagged('c', key, ""))
@@ -201,7 +201,7 @@ impl Op {
             Self::Keep { key, variant, value, ttl_ms } => {
                 let script = keep();
                 let mut call = script.key(key);
-                call.arg(&variant[..]).arg(&value[..]).arg(bounded(*ttl_ms)).arg(VARIANTS);
+                call.arg(&variant[..]).arg(&value[..]).arg(bounded(*ttl_ms)).arg(MAX_VARIANTS);
                 call.invoke_async::<()>(connection).await?;
                 Ok(Reply::Done)
             }

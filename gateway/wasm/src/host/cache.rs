@@ -12,11 +12,14 @@ use gateway_http::{
     spelling::{can_be_respelled, has_other_spelling},
 };
 use gateway_pipeline::{Exchange, Phase, ResponseHead};
-use gateway_rules::fields::Headers as _;
+use gateway_rules::{
+    fields::Headers as _,
+    stored_response::{MAX_KEEP, MAX_LOCK_WAIT, MAX_RELEASE, MAX_REMEMBERED_BYTES, confirmed, fits_entry, fits_key},
+};
 use gateway_state::{
     CacheKey, ConsumerId, Responses,
     redis::Redis,
-    responses::{self, MAX_NOTE_BYTES, MAX_RESPONSE_KEY_BYTES, Stored},
+    responses::{self, Stored},
 };
 use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use wasmtime::{Result, component::Resource};
@@ -37,21 +40,6 @@ use crate::{
 
 pub(super) type CacheResult<T> = std::result::Result<T, CacheError>;
 type HostResult<T> = Result<CacheResult<T>>;
-
-const MEMO_BYTES: usize = 64 * 1024;
-/// What may be asked for.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
-const LONGEST_WAIVER: Duration = Duration::from_secs(3600);
-const LONGEST_KEEP: Duration = Duration::from_secs(365 * 24 * 3600);
-
-/// What a 304 does not change of a stored response (RFC 9111 §3.2): what its body is, and how it was framed.
-const OF_THE_BODY: [HeaderName; 5] = [
-    header::CONTENT_LENGTH,
-    header::CONTENT_ENCODING,
-    header::CONTENT_RANGE,
-    header::ETAG,
-    HeaderName::from_static("content-md5"),
-];
 
 impl Host for State {
     /// In the memory of the process.
@@ -140,7 +128,7 @@ impl Host for State {
         let Some(found) = PluginState::of(exchange).held.get(id).cloned() else {
             return Ok(Err(CacheError::Unavailable));
         };
-        let headers = renewed(&found.stored.headers, &news);
+        let headers = confirmed(&found.stored.headers, &news);
         let Some(owner) = owner(exchange, Some(&headers)) else { return Ok(Err(CacheError::Unavailable)) };
         let remote = self.remote_for(&entry, owner)?;
         let stored = match stored(entry, found.stored.status, headers) {
@@ -202,7 +190,7 @@ impl Host for State {
             responses::Turn::Everyone => LockResult::Free,
             responses::Turn::Another(_) if own.held.waited => LockResult::Free,
             responses::Turn::Another(mut end) => {
-                let wait = Duration::from_millis(wait_ms.into()).min(LONGEST_WAIT);
+                let wait = Duration::from_millis(wait_ms.into()).min(MAX_LOCK_WAIT);
                 own.awaited = Some(Awaited::Lock(Box::pin(async move {
                     // It ends, or takes too long: the plugin goes on in both cases.
                     let _ = tokio::time::timeout(wait, end.changed()).await;
@@ -221,7 +209,7 @@ impl Host for State {
         let exchange = self.exchange()?;
         if let Ok(Audience { consumer, .. }) = PluginState::audience(exchange) {
             let key = CacheKey { bucket: &bucket, consumer, key: &key };
-            responses.waive(key, Duration::from_millis(for_ms.into()).min(LONGEST_WAIVER));
+            responses.waive(key, Duration::from_millis(for_ms.into()).min(MAX_RELEASE));
         }
         PluginState::of(exchange).held.claim = None;
         Ok(Ok(()))
@@ -255,7 +243,7 @@ impl Host for State {
     }
 
     fn remember(&mut self, _: Resource<Request>, memo: Vec<u8>) -> HostResult<()> {
-        if memo.len() > MEMO_BYTES {
+        if memo.len() > MAX_REMEMBERED_BYTES {
             return Ok(Err(CacheError::TooLarge));
         }
         PluginState::of(self.exchange()?).held.memo = Some(memo);
@@ -288,7 +276,7 @@ impl State {
         if !self.identity.grants.store.allows(bucket) || bucket.contains('\0') {
             return Ok(Err(CacheError::Denied(bucket.to_owned())));
         }
-        if bucket.len() + key.len() > MAX_RESPONSE_KEY_BYTES {
+        if !fits_key(bucket, key) {
             return Ok(Err(CacheError::TooLarge));
         }
         let services: &Rc<_> = self.services()?;
@@ -341,8 +329,7 @@ fn chosen(held: &CacheLookups, id: u32, part: bindings::cache::Part) -> CacheRes
 /// As yet without a body.
 fn stored(entry: Entry, status: StatusCode, mut headers: HeaderMap) -> CacheResult<Stored> {
     let Entry { note, secondary, keep_ms, tags, exclude_headers, max_bytes: _, shared: _ } = entry;
-    let tag_bytes: usize = tags.iter().map(|tag| tag.len() + 1).sum();
-    if [note.len(), secondary.len(), tag_bytes].into_iter().any(|bytes| bytes > MAX_NOTE_BYTES) {
+    if !fits_entry(&note, &secondary, &tags) {
         return Err(CacheError::TooLarge);
     }
     for name in &exclude_headers {
@@ -355,22 +342,7 @@ fn stored(entry: Entry, status: StatusCode, mut headers: HeaderMap) -> CacheResu
         note: note.into(),
         variant: secondary.into(),
         tags: tags.into_iter().map(String::into_boxed_str).collect(),
-        until: Instant::now() + Duration::from_millis(keep_ms).min(LONGEST_KEEP),
+        until: Instant::now() + Duration::from_millis(keep_ms).min(MAX_KEEP),
         invalidations: 0,
     })
-}
-
-/// The fields of a stored response after a response that confirms it.
-fn renewed(old: &HeaderMap, news: &HeaderMap) -> HeaderMap {
-    let mut headers = old.clone();
-    let changed: Vec<_> = news.keys().filter(|name| !OF_THE_BODY.contains(name)).collect();
-    for name in &changed {
-        headers.remove(*name);
-    }
-    for name in changed {
-        for value in news.get_all(name) {
-            headers.append(name.clone(), value.clone());
-        }
-    }
-    headers
 }

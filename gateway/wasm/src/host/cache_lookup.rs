@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use gateway_http::body::Body;
 use gateway_pipeline::Phase;
+use gateway_rules::stored_response::MAX_FOUND;
 use gateway_state::{CacheKey, ConsumerId, redis::Reply, responses::Stored};
 use smallvec::{SmallVec, smallvec};
 use wasmtime::Result;
@@ -16,9 +17,6 @@ use crate::{
 };
 
 type HostResult<T> = Result<std::result::Result<T, CacheError>>;
-
-/// Stored responses that one stage may look at for one exchange.
-const FOUND: usize = 256;
 
 /// Stored responses with their owner.
 type List = (Option<ConsumerId>, Arc<[Arc<Stored>]>);
@@ -94,7 +92,7 @@ impl State {
     ) -> HostResult<Vec<bindings::cache::Stored>> {
         let held = &mut PluginState::of(self.exchange()?).held;
         let count: usize = found.lists.iter().map(|(_, list)| list.len()).sum();
-        if held.found.len() + count > FOUND {
+        if held.found.len() + count > MAX_FOUND {
             return Ok(Err(CacheError::TooLarge));
         }
         let (bucket, key): (Arc<str>, Arc<str>) = (bucket.into(), key.into());

@@ -3,8 +3,7 @@
 use std::{rc::Rc, time::Duration};
 
 use gateway_pipeline as pipeline;
-use gateway_pipeline::is_owned_by_the_gateway;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header, uri::PathAndQuery};
+use gateway_rules::call::{self, CallHead};
 use wasmtime::{Result, component::Resource};
 
 use crate::{
@@ -16,12 +15,9 @@ use crate::{
     services::{self, UpstreamCall},
 };
 
-/// The longest a call may wait, whatever the plugin asks for.
-const TIMEOUT: Duration = Duration::from_secs(60);
 /// Outside of exchanges, which have limits of their own.
 const RESPONSE_BYTES: usize = 1024 * 1024;
 const HEADERS: usize = 100;
-const TARGET_BYTES: usize = 16 * 1024;
 
 impl Host for State {
     /// Without a grant: with one, calls run on fibers.
@@ -118,92 +114,21 @@ async fn answer(services: &services::Services, call: UpstreamCall) -> ReplyResul
 }
 
 fn checked(call: Call, limit: usize, fields: usize) -> std::result::Result<UpstreamCall, String> {
-    let method = Method::from_bytes(call.method.as_bytes()).map_err(|_| "method".to_owned())?;
-    if method == Method::CONNECT {
-        return Err("method CONNECT".to_owned());
-    }
-    let target = target(&call.path_with_query)?;
-    if call.headers.len() > fields {
-        return Err(format!("more than {fields} headers"));
-    }
-    let mut headers = HeaderMap::with_capacity(call.headers.len());
-    for (name, value) in call.headers {
-        let lower = HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("header name {name:?}"))?;
-        if lower == header::HOST || is_owned_by_the_gateway(&lower) {
-            return Err(format!("header {lower}: the gateway sets it"));
-        }
-        let value = HeaderValue::from_bytes(&value).map_err(|_| format!("value of header {lower}"))?;
-        headers.append(lower, value);
-    }
-    let asked = Duration::from_millis(call.timeout_ms.into());
-    let timeout = if asked.is_zero() { TIMEOUT } else { asked.min(TIMEOUT) };
+    let lines = call.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+    let CallHead { method, target, headers } = call::checked(&call.method, &call.path_with_query, lines, fields)?;
     Ok(UpstreamCall {
         upstream: call.upstream,
         method,
         target,
         headers,
         body: call.body.into(),
-        timeout,
+        timeout: call::timeout(Duration::from_millis(call.timeout_ms.into())),
         limit,
         trace: None,
     })
 }
 
-/// A path with query as plugins give it.
-pub(crate) fn target(text: &str) -> std::result::Result<PathAndQuery, String> {
-    let is_target = text.starts_with('/') && text.bytes().all(|b| b.is_ascii_graphic() && b != b'#');
-    if !is_target || text.len() > TARGET_BYTES {
-        return Err("path-with-query: it begins with a slash and is plain ASCII".to_owned());
-    }
-    PathAndQuery::try_from(text).map_err(|error| format!("path-with-query: {error}"))
-}
-
 fn lowered(reply: &pipeline::Reply) -> Reply {
     let headers = reply.headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
     Reply { status: reply.status.as_u16(), headers: headers.collect(), body: reply.body.to_vec() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn call() -> Call {
-        Call {
-            upstream: "keys".to_owned(),
-            method: "GET".to_owned(),
-            path_with_query: "/jwks?x=1".to_owned(),
-            headers: vec![("Accept".to_owned(), b"*/*".to_vec())],
-            body: Vec::new(),
-            timeout_ms: 250,
-        }
-    }
-
-    #[test]
-    fn a_sound_call_is_taken_over() {
-        let checked = checked(call(), 10, HEADERS).unwrap();
-        assert_eq!(checked.target, "/jwks?x=1");
-        assert_eq!(checked.headers["accept"], "*/*");
-        assert_eq!(checked.timeout, Duration::from_millis(250));
-    }
-
-    #[test]
-    fn a_timeout_is_bounded() {
-        for timeout_ms in [0, u32::MAX] {
-            assert_eq!(checked(Call { timeout_ms, ..call() }, 10, HEADERS).unwrap().timeout, TIMEOUT);
-        }
-    }
-
-    #[test]
-    fn what_could_smuggle_is_refused_and_named() {
-        let refused = |call| checked(call, 10, HEADERS).unwrap_err();
-        let header = |name: &str, value: &[u8]| Call { headers: vec![(name.to_owned(), value.to_vec())], ..call() };
-        assert!(refused(header("Transfer-Encoding", b"chunked")).contains("transfer-encoding"));
-        assert!(refused(header("content-length", b"3")).contains("content-length"));
-        assert!(refused(header("host", b"elsewhere")).contains("host"));
-        assert!(refused(header("x", b"a\r\nb: c")).contains('x'));
-        assert!(refused(Call { path_with_query: "http://elsewhere/".to_owned(), ..call() }).contains("path"));
-        assert!(refused(Call { path_with_query: "/a b".to_owned(), ..call() }).contains("path"));
-        assert!(refused(Call { method: "GET /".to_owned(), ..call() }).contains("method"));
-        assert!(refused(Call { method: "CONNECT".to_owned(), ..call() }).contains("CONNECT"));
-    }
 }

@@ -4,12 +4,12 @@ use std::{rc::Rc, time::Duration};
 
 use wasmtime::Result;
 
-use super::client::target;
 use crate::{
     bindings::documents::{Document, DocumentError, Host, Source},
     instance::state::State,
     services::documents::{self, DocumentLookup},
 };
+use gateway_rules::call::target;
 
 type DocumentResult = std::result::Result<Option<Document>, DocumentError>;
 
