@@ -89,7 +89,7 @@ impl Exchange {
         if matches!(self.request_body, Body::Empty) {
             return;
         }
-        self.request.headers.remove(header::CONTENT_LENGTH);
+        self.request.headers.map_for(header::CONTENT_LENGTH.as_str()).remove(header::CONTENT_LENGTH);
         self.request_body = filter(std::mem::take(&mut self.request_body));
     }
 

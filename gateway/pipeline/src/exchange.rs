@@ -204,6 +204,20 @@ impl Exchange {
         self.no_room = None;
     }
 
+    /// The completion phase of these stages begins. They can take their time, so nothing is held for them that others may want:
+    /// neither bodies nor what the stages keep that are not called any more.
+    pub(super) fn release_for_completion(&mut self, stages: &[usize]) {
+        self.phase = Phase::Complete;
+        self.request_body = Body::Empty;
+        self.response_body = Body::Empty;
+        self.states.keep_only(stages);
+    }
+
+    /// The last turn of the stage has ended.
+    pub(super) fn release_stage(&mut self, position: usize) {
+        self.states.drop_state(position);
+    }
+
     /// What the stage whose turn it is, or was last, had no room for in the request.
     pub fn no_room(&self) -> Option<NoRoom> {
         self.no_room

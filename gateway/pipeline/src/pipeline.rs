@@ -7,7 +7,6 @@ use gateway_http::deadline::Deadline;
 
 use super::{
     entry::{Entry, Scope},
-    exchange::Phase,
     stage::{Decision, ExchangeOutcome, ExchangeSlot, Phases, Reply, Stage},
     turn::{self, Limits, OnComplete, OnRequest, OnResponse, TurnEnd},
 };
@@ -189,9 +188,9 @@ impl Pipeline {
     /// Tells every observing stage how the exchange ended. Failures are only logged. No stage
     /// waits beyond the deadline.
     pub async fn complete(&self, slot: &mut ExchangeSlot, outcome: &ExchangeOutcome, deadline: Deadline) {
-        slot.phase = Phase::Complete;
         // The edits of a turn that was given up stay.
         slot.commit();
+        slot.release_for_completion(&self.complete);
         let given_up = slot.in_turn.take();
         begin(slot);
         let traffic = slot.traffic.clone();
@@ -203,6 +202,7 @@ impl Pipeline {
             if let TurnEnd::Failed(failure) = end {
                 entry.failed_at_end(&failure, slot);
             }
+            slot.release_stage(position);
         }
     }
 }

@@ -31,6 +31,16 @@ impl States {
         self.0[index].1.downcast_mut().expect("a stage has one type of state")
     }
 
+    /// Drops the states of all other stages, and with them what they hold, such as locks.
+    pub(super) fn keep_only(&mut self, stages: &[usize]) {
+        self.0.retain(|(position, _)| stages.contains(position));
+    }
+
+    /// Drops the state of a stage.
+    pub(super) fn drop_state(&mut self, stage: usize) {
+        self.0.retain(|(position, _)| *position != stage);
+    }
+
     pub(super) fn set<T: 'static>(&mut self, stage: usize, state: T) {
         self.0.retain(|(position, _)| *position != stage);
         self.0.push((stage, Box::new(state)));

@@ -3,6 +3,7 @@ use std::{
     net::IpAddr,
     rc::Rc,
     sync::Arc,
+    task::{Context, Waker},
     time::{Duration, Instant},
 };
 
@@ -30,6 +31,8 @@ enum Deed {
     Fail,
     /// Waits, and never comes back.
     Hang,
+    /// Keeps something of the exchange, and is not called when it is over.
+    Keep,
     /// Has nothing to do.
     Rest,
     /// Cannot be called.
@@ -58,7 +61,7 @@ impl Stage for Fake {
     }
 
     fn phases(&self) -> Phases {
-        Phases { request: true, response: true, complete: true }
+        Phases { request: true, response: true, complete: self.deed != Deed::Keep }
     }
 
     fn on_request<'a>(&'a self, slot: &'a mut ExchangeSlot) -> Step<'a, Decision> {
@@ -86,6 +89,10 @@ impl Stage for Fake {
                     Turn::called(Ok(Decision::Next))
                 }
             }
+            Deed::Keep => {
+                *slot.state_or_default::<Option<Story>>() = Some(self.story.clone());
+                Turn::called(Ok(Decision::Next))
+            }
             Deed::Run(ran) => Turn::Called { end: CallEnd::Returned(Decision::Next), ran: Some(ran) },
             Deed::Pass | Deed::Rest | Deed::PendFirst => Turn::called(Ok(Decision::Next)),
         })
@@ -100,6 +107,9 @@ impl Stage for Fake {
         self.told("complete");
         if let Some(made) = slot.state::<usize>() {
             self.told(&format!("was pending {made} times"));
+        }
+        if self.deed == Deed::Pend(0) {
+            return Step::Wait(Box::pin(std::future::pending()));
         }
         Step::Done(Turn::called(Err(failure())))
     }
@@ -322,6 +332,22 @@ async fn a_stage_that_waits_is_called_again_with_its_edits_and_its_state_is_ther
     let figures = figures(&metrics, "b").unwrap();
     assert_eq!(count(&figures.calls, "request"), 3);
     assert!(count(&figures.nanos, "request") < 1_000_000_000, "waiting is no running time");
+}
+
+#[tokio::test]
+async fn an_observer_that_waits_holds_nothing_of_other_stages_and_no_body() {
+    let story = Story::default();
+    let pipeline = pipeline(&story, &[("keeps", Deed::Keep, false), ("waits", Deed::Pend(0), false)]);
+    let mut slot = slot();
+    assert!(matches!(pipeline.request(&mut slot, soon()).await.verdict, Verdict::Forward));
+    slot.request_body = b"sent to nobody".to_vec().into();
+    let holders = Rc::strong_count(&story);
+    let outcome = outcome();
+    let mut observing = Box::pin(pipeline.complete(&mut slot, &outcome, soon()));
+    assert!(observing.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    assert_eq!(Rc::strong_count(&story), holders - 1);
+    drop(observing);
+    assert!(matches!(slot.request_body, Body::Empty));
 }
 
 #[tokio::test(start_paused = true)]

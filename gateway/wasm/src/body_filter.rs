@@ -10,7 +10,6 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use gateway_core::model::Isolation;
 use gateway_http::body::{Body, BodyError, Traffic};
 use gateway_pipeline::{BodyFilter, Exchange, FailureKind, StageFailure};
 use gateway_rules::reply::MAX_STATE_BYTES;
@@ -24,7 +23,8 @@ use super::{
     bindings::{Chunk, ChunkResult},
     fields,
     instance::{CallScope, Instance},
-    plugin_state::{StreamState, Tenant},
+    own_instance::{Loan, OwnInstance, Tenant},
+    plugin_state::StreamState,
     pools::Pool,
     services::{LocalFuture, Services},
 };
@@ -52,7 +52,7 @@ fn too_large_state() -> String {
 pub(super) fn filter(
     direction: Direction,
     state: StreamState,
-    own: Option<Tenant>,
+    own: Option<OwnInstance>,
     exchange: &Exchange,
     pool: &Rc<Pool>,
     services: &Rc<Services>,
@@ -64,15 +64,14 @@ pub(super) fn filter(
     Box::new(move |inner, calls| {
         Body::Stream(Box::pin(FilteredBody {
             inner,
-            caller: Rc::new(Caller { direction, pool, services, calls, request, route }),
+            caller: Rc::new(Caller { direction, pool, services, calls, request, route, own }),
             limit,
             traffic,
             state,
             left: BytesMut::new(),
             min_bytes: 1,
             end: End::Ahead,
-            call: own
-                .map_or(Call::None, |Tenant { instance, permit }| Call::Kept(Kept { instance, permit: Some(permit) })),
+            call: Call::None,
             trailers: None,
         }))
     })
@@ -107,21 +106,26 @@ enum End {
 
 type Said = Result<ChunkResult, String>;
 type ChunkFunction = TypedFunc<(Chunk,), (Said,)>;
-/// What came of a call, and the instance if it is kept for the next.
-type Called = (Result<ChunkResult, StageFailure>, Option<Kept>);
+type Called = Result<ChunkResult, StageFailure>;
 
 enum Call {
     None,
-    /// None is under way; the instance is kept for the next.
-    Kept(Kept),
     Over(Box<Called>),
     Running(LocalFuture<'static, Called>),
 }
 
-/// An instance that belongs to one body.
-struct Kept {
+/// The instance of a call.
+struct Used {
     instance: Box<Instance>,
     permit: Option<OwnedSemaphorePermit>,
+    /// Of an instance that belongs to the exchange.
+    loan: Option<Loan>,
+}
+
+impl Used {
+    fn of(loan: Loan, tenant: Tenant) -> Self {
+        Self { instance: tenant.instance, permit: Some(tenant.permit), loan: Some(loan) }
+    }
 }
 
 impl FilteredBody {
@@ -136,15 +140,11 @@ impl FilteredBody {
         if last {
             self.end = End::Told;
         }
-        let tenant = match std::mem::replace(&mut self.call, Call::None) {
-            Call::Kept(tenant) => Some(tenant),
-            _ => None,
-        };
         let caller = self.caller.clone();
-        let own = if caller.pool.is_direct() { caller.tenant_at_once(tenant) } else { Err(tenant) };
-        self.call = match own {
-            Ok(tenant) => Call::Over(Box::new(caller.call_at_once(chunk, tenant))),
-            Err(tenant) => Call::Running(Box::pin(async move { caller.call_on_fiber(chunk, tenant).await })),
+        let used = caller.pool.is_direct().then(|| caller.instance_at_once()).flatten();
+        self.call = match used {
+            Some(used) => Call::Over(Box::new(caller.call_at_once(chunk, used))),
+            None => Call::Running(Box::pin(async move { caller.call_on_fiber(chunk).await })),
         };
     }
 
@@ -159,10 +159,7 @@ impl FilteredBody {
                     Poll::Pending
                 }
             },
-            idle => {
-                self.call = idle;
-                Poll::Ready(None)
-            }
+            Call::None => Poll::Ready(None),
         }
     }
 
@@ -219,9 +216,7 @@ impl HttpBody for FilteredBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         loop {
-            if let Some(called) = ready!(this.poll_call(cx)) {
-                let (result, tenant) = called;
-                this.call = tenant.map_or(Call::None, Call::Kept);
+            if let Some(result) = ready!(this.poll_call(cx)) {
                 let concluded = match result {
                     Ok(result) => this.conclude(result),
                     Err(failure) => {
@@ -293,90 +288,83 @@ struct Caller {
     calls: Arc<CallMetrics>,
     request: Box<str>,
     route: String,
+    /// With `isolation: request`.
+    own: Option<OwnInstance>,
 }
 
 impl Caller {
     /// A call on the worker's own stack, while that can be.
-    fn call_at_once(&self, chunk: Chunk, tenant: Result<Kept, StageFailure>) -> Called {
-        let result = tenant.and_then(|mut tenant| {
+    fn call_at_once(&self, chunk: Chunk, used: Result<Used, StageFailure>) -> Called {
+        self.concluded(used.and_then(|mut used| {
             let began = Instant::now();
-            let function = self.function(&tenant.instance)?;
-            let said = tenant.instance.call(function, (chunk,), self.scope());
+            let function = self.function(&used.instance)?;
+            let said = used.instance.call(function, (chunk,), self.scope());
             self.count(began.elapsed());
-            said.map(|(said,)| (said, tenant))
-                .map_err(|failure| self.pool.failed_at_once(CallPhase::BodyChunk, failure))
-        });
-        self.concluded(result)
+            said.map(|(said,)| (said, used)).map_err(|failure| self.pool.failed_at_once(CallPhase::BodyChunk, failure))
+        }))
     }
 
-    async fn call_on_fiber(&self, chunk: Chunk, tenant: Option<Kept>) -> Called {
-        let attempt = match self.pool.attempt(CallPhase::BodyChunk).await {
-            Ok(attempt) => attempt,
-            Err(failure) => return (Err(failure), None),
-        };
-        let tenant = match tenant {
-            Some(tenant) => Ok(tenant),
-            None => self.tenant_on_fiber().await,
-        };
-        let result = match tenant {
-            Ok(tenant) => self.call_in(chunk, tenant).await,
+    async fn call_on_fiber(&self, chunk: Chunk) -> Called {
+        let attempt = self.pool.attempt(CallPhase::BodyChunk).await?;
+        let result = match self.instance_on_fiber().await {
+            Ok(used) => self.call_in(chunk, used).await,
             Err(failure) => Err(failure),
         };
         attempt.ended(result.as_ref().err().map(|failure| failure.kind));
         self.concluded(result)
     }
 
-    async fn call_in(&self, chunk: Chunk, mut tenant: Kept) -> Result<(Said, Kept), StageFailure> {
-        let function = self.function(&tenant.instance)?;
+    async fn call_in(&self, chunk: Chunk, mut used: Used) -> Result<(Said, Used), StageFailure> {
+        let function = self.function(&used.instance)?;
         let _in_progress = self.pool.metrics.call_in_progress();
-        let said = tenant.instance.call_on_fiber(function, (chunk,), self.scope()).await;
-        self.count(tenant.instance.ran());
-        said.map(|(said,)| (said, tenant)).map_err(|failure| self.pool.failed(failure))
+        let said = used.instance.call_on_fiber(function, (chunk,), self.scope()).await;
+        self.count(used.instance.ran());
+        said.map(|(said,)| (said, used)).map_err(|failure| self.pool.failed(failure))
     }
 
-    /// The instance goes back, or stays with the body.
-    fn concluded(&self, result: Result<(Said, Kept), StageFailure>) -> Called {
-        let (said, tenant) = match result {
-            Ok(result) => result,
-            Err(failure) => return (Err(failure), None),
-        };
-        let said = said.map_err(|message| {
+    /// The instance goes back to the pool, or stays with the exchange.
+    fn concluded(&self, result: Result<(Said, Used), StageFailure>) -> Called {
+        let (said, Used { instance, permit, loan }) = result?;
+        match (loan, permit) {
+            (Some(loan), Some(permit)) => {
+                loan.end(self.pool.unless_worn(instance).map(|instance| Tenant { instance, permit }));
+            }
+            _ => self.pool.put_back(instance),
+        }
+        said.map_err(|message| {
             let detail = message.chars().take(1024).collect();
             StageFailure { kind: FailureKind::Error, detail }
-        });
-        let Kept { instance, permit } = tenant;
-        if self.is_isolated() {
-            return (said, self.pool.unless_worn(instance).map(|instance| Kept { instance, permit }));
-        }
-        self.pool.put_back(instance);
-        (said, None)
+        })
     }
 
-    /// The body's own instance, or one from the pool; an error gives back what there was if one has to be waited for.
-    fn tenant_at_once(&self, own: Option<Kept>) -> Result<Result<Kept, StageFailure>, Option<Kept>> {
-        if let Some(own) = own {
-            return Ok(Ok(own));
-        }
-        let (instance, permit) = if self.is_isolated() {
-            let permit = self.pool.try_admit().ok_or(None)?;
-            (self.pool.create(&self.services), Some(permit))
-        } else {
-            (self.pool.take(&self.services), None)
+    /// The exchange's own instance, or one from the pool; `None` if it has to be waited for.
+    fn instance_at_once(&self) -> Option<Result<Used, StageFailure>> {
+        let Some(own) = &self.own else {
+            let instance = self.pool.take(&self.services)?;
+            return Some(instance.map(|instance| Used { instance, permit: None, loan: None }));
         };
-        Ok(instance.ok_or(None)?.map(|instance| Kept { instance, permit }))
+        let (loan, tenant) = own.try_borrow()?;
+        if let Some(tenant) = tenant {
+            return Some(Ok(Used::of(loan, tenant)));
+        }
+        let permit = self.pool.try_admit()?;
+        let instance = self.pool.create(&self.services)?;
+        Some(instance.map(|instance| Used::of(loan, Tenant { instance, permit })))
     }
 
-    async fn tenant_on_fiber(&self) -> Result<Kept, StageFailure> {
-        let permit = Some(self.pool.admit().await?);
-        let instance = match self.is_isolated() {
-            true => self.pool.create_on_fiber(&self.services).await?,
-            false => self.pool.take_on_fiber(&self.services).await?,
+    async fn instance_on_fiber(&self) -> Result<Used, StageFailure> {
+        let Some(own) = &self.own else {
+            let permit = Some(self.pool.admit().await?);
+            let instance = self.pool.take_on_fiber(&self.services).await?;
+            return Ok(Used { instance, permit, loan: None });
         };
-        Ok(Kept { instance, permit })
-    }
-
-    fn is_isolated(&self) -> bool {
-        self.pool.prepared.isolation == Isolation::Request
+        let (loan, tenant) = own.borrow().await;
+        if let Some(tenant) = tenant {
+            return Ok(Used::of(loan, tenant));
+        }
+        let permit = self.pool.admit().await?;
+        let instance = self.pool.create_on_fiber(&self.services).await?;
+        Ok(Used::of(loan, Tenant { instance, permit }))
     }
 
     fn scope(&self) -> CallScope<'_> {

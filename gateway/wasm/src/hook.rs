@@ -2,6 +2,7 @@
 
 use std::{cell::Cell, rc::Rc};
 
+use gateway_core::model::Isolation;
 use gateway_pipeline::{BodyFilter, Decision, Exchange, ExchangeOutcome, FailureKind, StageFailure};
 use gateway_telemetry::metrics::CallPhase;
 use wasmtime::component::{ComponentNamedList, Lift, Lower, Resource, TypedFunc};
@@ -96,7 +97,7 @@ impl Callee<'_> {
         state: Vec<u8>,
         exchange: &mut Exchange,
     ) -> Result<BodyFilter, StageFailure> {
-        let own = PluginState::take_tenant(exchange);
+        let own = (self.pool.prepared.isolation == Isolation::Request).then(|| PluginState::own_instance(exchange));
         let state: StreamState = body_filter::initial(state).map_err(error)?;
         let kept = PluginState::of(exchange);
         match direction {

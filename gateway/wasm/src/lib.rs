@@ -23,6 +23,7 @@ mod hook;
 mod host;
 mod identity;
 mod instance;
+mod own_instance;
 mod plugin;
 mod plugin_state;
 mod pools;

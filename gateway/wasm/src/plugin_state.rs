@@ -3,19 +3,18 @@
 use std::{cell::RefCell, rc::Rc};
 
 use gateway_pipeline::{Exchange, Phase, UnknownCaller};
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     bodies::gather::{self, Unread, Whole},
     cache::{cache_lookups::CacheLookups, consumer::Audience},
-    instance::Instance,
+    own_instance::OwnInstance,
     services::LocalFuture,
 };
 
 #[derive(Default)]
 pub(super) struct PluginState {
     /// With `isolation: request`.
-    pub(super) tenant: Option<Tenant>,
+    pub(super) own: OwnInstance,
     /// Of a plugin that keeps responses.
     pub(super) held: CacheLookups,
     /// What the stage waits for before its next call.
@@ -41,12 +40,6 @@ pub(super) type WholeBody = Result<Whole, Unread>;
 /// The present state of a body filter, which outlives the stage's turn.
 pub(super) type StreamState = Rc<RefCell<Vec<u8>>>;
 
-/// An instance that belongs to one exchange and waits with it from one phase to the next.
-pub(super) struct Tenant {
-    pub(super) instance: Box<Instance>,
-    pub(super) permit: OwnedSemaphorePermit,
-}
-
 impl PluginState {
     /// The present stage's, from here on.
     pub(super) fn of(exchange: &mut Exchange) -> &mut Self {
@@ -58,9 +51,9 @@ impl PluginState {
         exchange.state()
     }
 
-    /// The instance that belongs to the exchange, if there is one.
-    pub(super) fn take_tenant(exchange: &mut Exchange) -> Option<Tenant> {
-        exchange.state_mut::<Self>()?.tenant.take()
+    /// The place of the instance that belongs to the exchange.
+    pub(super) fn own_instance(exchange: &mut Exchange) -> OwnInstance {
+        Self::of(exchange).own.clone()
     }
 
     /// The body that was read for the call that is made now.

@@ -11,7 +11,8 @@ use gateway_pipeline::{
 use super::{
     hook::{Callee, End, Hook, OnComplete, OnRequest, OnRequestBody, OnResponse, OnResponseBody},
     instance::{CallScope, Exports, HandleOwnership, Instance},
-    plugin_state::{PluginState, Tenant},
+    own_instance::{Loan, Tenant},
+    plugin_state::PluginState,
     pools::Pool,
     services::Services,
 };
@@ -65,8 +66,9 @@ impl PluginStage {
                 Some(instance.map(|instance| self.direct(hook, slot, instance)))
             }
             Isolation::Request => {
-                let tenant = PluginState::take_tenant(slot).map(Ok).or_else(|| self.new_tenant())?;
-                Some(tenant.map(|tenant| self.direct_in(hook, slot, tenant)))
+                let (loan, tenant) = PluginState::own_instance(slot).try_borrow()?;
+                let tenant = tenant.map(Ok).or_else(|| self.new_tenant())?;
+                Some(tenant.map(|tenant| self.direct_in(hook, slot, loan, tenant)))
             }
         }
     }
@@ -86,10 +88,16 @@ impl PluginStage {
     }
 
     /// Within an instance that is the exchange's own.
-    fn direct_in<H: Hook>(&self, hook: &H, slot: &mut ExchangeSlot, mut tenant: Tenant) -> Made<End<H::PhaseResult>> {
+    fn direct_in<H: Hook>(
+        &self,
+        hook: &H,
+        slot: &mut ExchangeSlot,
+        loan: Loan,
+        mut tenant: Tenant,
+    ) -> Made<End<H::PhaseResult>> {
         let result = self.call(hook, slot, &mut tenant.instance);
         let result = result.and_then(|returned| {
-            self.keep(tenant, slot);
+            self.keep(loan, tenant);
             hook.conclude(returned, slot)
         });
         Made { result, ran: None }
@@ -120,9 +128,10 @@ impl PluginStage {
                 Ok(self.direct(hook, slot, instance))
             }
             Isolation::Request => {
-                let permit = self.pool.admit().await?;
-                let instance = self.pool.create_on_fiber(&self.services).await?;
-                Ok(self.direct_in(hook, slot, Tenant { instance, permit }))
+                let (loan, tenant) = PluginState::own_instance(slot).borrow().await;
+                let tenant = self.tenant_on_fiber(tenant).await?;
+                slot.begin_call();
+                Ok(self.direct_in(hook, slot, loan, tenant))
             }
         }
     }
@@ -139,16 +148,11 @@ impl PluginStage {
                 made
             }
             Isolation::Request => {
-                let mut tenant = match PluginState::take_tenant(slot) {
-                    Some(tenant) => tenant,
-                    None => {
-                        let permit = self.pool.admit().await?;
-                        Tenant { instance: self.pool.create_on_fiber(&self.services).await?, permit }
-                    }
-                };
+                let (loan, tenant) = PluginState::own_instance(slot).borrow().await;
+                let mut tenant = self.tenant_on_fiber(tenant).await?;
                 let made = self.call_on_fiber(hook, slot, &mut tenant.instance).await;
                 if made.result.is_ok() {
-                    self.keep(tenant, slot);
+                    self.keep(loan, tenant);
                 }
                 made
             }
@@ -210,11 +214,19 @@ impl PluginStage {
         Some(instance.map(|instance| Tenant { instance, permit }))
     }
 
-    fn keep(&self, tenant: Tenant, slot: &mut ExchangeSlot) {
-        let Tenant { instance, permit } = tenant;
-        if let Some(instance) = self.pool.unless_worn(instance) {
-            PluginState::of(slot).tenant = Some(Tenant { instance, permit });
+    /// The exchange's own instance, or a new one.
+    async fn tenant_on_fiber(&self, own: Option<Tenant>) -> Result<Tenant, StageFailure> {
+        if let Some(own) = own {
+            return Ok(own);
         }
+        let permit = self.pool.admit().await?;
+        Ok(Tenant { instance: self.pool.create_on_fiber(&self.services).await?, permit })
+    }
+
+    /// The instance waits for the next call of its exchange.
+    fn keep(&self, loan: Loan, tenant: Tenant) {
+        let Tenant { instance, permit } = tenant;
+        loan.end(self.pool.unless_worn(instance).map(|instance| Tenant { instance, permit }));
     }
 }
 

@@ -122,6 +122,37 @@ routes: [{{ name: all, plugins: [{{ name: counting, config: {{ do: count-bytes }
 }
 
 #[tokio::test]
+async fn with_isolation_chunks_go_to_the_instance_of_the_exchange() {
+    let echo = Upstream::echo().await;
+    let yaml = format!(
+        "plugins:
+  counting: {{ component: counting.wasm, isolation: request, grants: {{ store: [sums], upstreams: [echo] }} }}
+upstreams: {{ echo: {{ endpoints: ['http://{}'] }} }}
+routes: [{{ name: all, plugins: [{{ name: counting, config: {{ do: count-bytes }} }}], upstream: echo }}]
+",
+        echo.address()
+    );
+    let gateway = TestGateway::start_in(guests::folder(), &yaml).await;
+    let created = async || gateway.metric("gateway_wasm_instances_created_total", &[("plugin", "counting")]).await;
+    for exchanges in 1..4 {
+        let response = gateway.send(Request::post("/", b"some bytes".to_vec())).await;
+        assert!(response.text().contains("SOME BYTES"), "{}", response.text());
+        eventually("the completion phase", async || {
+            gateway.metric("gateway_plugin_streamed_bytes_total", &[]).await == Some(10 * exchanges)
+        })
+        .await;
+        assert_eq!(created().await, Some(exchanges), "one for all phases and chunks");
+    }
+    // A request without a body has no chunks, and its phases share an instance too.
+    assert_eq!(gateway.get("/").await.status, 200);
+    eventually("the end of the exchange", async || {
+        gateway.metric("gateway_wasm_instances", &[("plugin", "counting")]).await == Some(0)
+    })
+    .await;
+    assert_eq!(created().await, Some(4));
+}
+
+#[tokio::test]
 async fn a_plugin_that_fails_with_a_chunk_of_a_request_is_responsible_and_not_the_endpoint() {
     let echo = Upstream::echo().await;
     let gateway = without_redis("do: fail-with-chunk", &echo, &echo).await;
