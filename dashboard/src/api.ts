@@ -55,7 +55,7 @@ export type Plugin = {
   digest: string;
   bytes: number;
   phases: string[];
-  calls_run: string;
+  calls_on_fibers: boolean;
   imports: string[];
   grants: Record<string, string[]>;
   isolation: string;

@@ -22,6 +22,7 @@ use super::{
     ending::{begin_upgrade, done, end_well, stop, unless_ended},
     handover::Inherited,
     install::Installer,
+    order::Order,
     reload::{Core, install, load},
     shared::Shared,
     signals::Signals,
@@ -31,30 +32,6 @@ use super::{
     worker::WorkerHandle,
 };
 use crate::alloc;
-
-pub(super) enum Order {
-    Reload {
-        new_source: Option<Source>,
-        reply: oneshot::Sender<Result<(), StartError>>,
-    },
-    /// A text of an operator's. Where the configuration comes from stays as it is.
-    Apply {
-        text: String,
-        origin: admin::Origin,
-        options: ApplyOptions,
-        reply: oneshot::Sender<Result<Applied, NotApplied>>,
-    },
-    /// Ends well, and after `timeouts.drain-delay` if it is `delayed`.
-    Drain {
-        delayed: bool,
-    },
-    /// Reopens sink files after they were renamed.
-    Reopen,
-    /// Starts the program anew, hands the sockets over, and ends well when the new process serves.
-    Upgrade,
-    /// Ends at once.
-    Stop,
-}
 
 pub(super) struct Control {
     core: Core,

@@ -11,6 +11,7 @@ mod ending;
 mod handover;
 mod install;
 mod openapi;
+mod order;
 mod reflected;
 mod reload;
 mod secrets;
@@ -43,8 +44,8 @@ use tokio::{
 
 pub use snapshot::StartError;
 
-use control::{Control, Order};
-
+use control::Control;
+use order::Order;
 use shared::Shared;
 
 /// Where the configuration comes from.

@@ -7,7 +7,7 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::control::Order;
+use super::order::Order;
 
 /// The process's signals, if it listens to them.
 pub(super) struct Signals {

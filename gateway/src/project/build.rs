@@ -40,7 +40,7 @@ pub(crate) fn build(folder: &Path, purpose: Purpose, mut tell: impl FnMut(&str))
     let manifest = Manifest::read(folder)?;
     let wit = || {
         let made = component::wit(&manifest.exports, &manifest.imports, manifest.owned_handles);
-        made.map_err(|error| ProjectError::Component(folder.join(super::manifest::FILE), error))
+        made.map_err(|error| ProjectError::Component(folder.join(super::MANIFEST_FILE), error))
     };
     if let Some(place) = &manifest.wit {
         write(&folder.join(place).join("plugin.wit"), wit()?.as_bytes())?;
@@ -98,12 +98,12 @@ fn compare(exports: &[String], marked: &[&str]) -> Result<(), ProjectError> {
     let is_phase = |name: &&String| !["lifecycle", "active-phases", "catalogue"].contains(&name.as_str());
     let absent = marked.iter().find(|phase| !exports.iter().any(|name| name == *phase));
     if let Some(phase) = absent {
-        let (name, file) = (camel_case(phase), super::manifest::FILE);
+        let (name, file) = (camel_case(phase), super::MANIFEST_FILE);
         let why = format!("the module exports {name}, but `exports` in {file} does not name {phase}");
         return Err(ProjectError::Exports(why));
     }
     if let Some(phase) = exports.iter().filter(is_phase).find(|name| !marked.contains(&name.as_str())) {
-        let (name, file) = (camel_case(phase), super::manifest::FILE);
+        let (name, file) = (camel_case(phase), super::MANIFEST_FILE);
         let why = format!("`exports` in {file} names {phase}, but the module does not export {name}");
         return Err(ProjectError::Exports(why));
     }

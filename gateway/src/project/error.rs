@@ -9,7 +9,7 @@ use std::{
 use gateway_component::ComponentError;
 use thiserror::Error;
 
-use super::manifest::FILE;
+use super::MANIFEST_FILE;
 use crate::app::InspectError;
 
 /// Why a project is not made, read, built or watched; what is missing has the command that installs it.
@@ -39,7 +39,7 @@ pub(crate) enum ProjectError {
     StepNotStarted(String, #[source] io::Error),
     #[error("the build has made no {}: {}", .0.display(), .1)]
     NoModule(PathBuf, #[source] io::Error),
-    #[error("the build has made no {}, which `component` in {FILE} names", .0.display())]
+    #[error("the build has made no {}, which `component` in {MANIFEST_FILE} names", .0.display())]
     NoComponent(PathBuf),
     /// `exports` and the module do not agree; the text names the phase.
     #[error("{0}")]

@@ -8,10 +8,10 @@ use std::{
 
 use serde::Deserialize;
 
-use super::error::{ManifestError, ProjectError};
-
-/// Its name in the project's folder.
-pub(super) const FILE: &str = "plugin.yaml";
+use super::{
+    MANIFEST_FILE,
+    error::{ManifestError, ProjectError},
+};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -65,7 +65,7 @@ impl Manifest {
     ///
     /// It cannot be read or understood; with its name.
     pub(crate) fn read(folder: &Path) -> Result<Self, ProjectError> {
-        let file = folder.join(FILE);
+        let file = folder.join(MANIFEST_FILE);
         let text = fs::read_to_string(&file).map_err(ProjectError::io(&file))?;
         Self::parse(&text).map_err(|error| ProjectError::Manifest(file, error))
     }

@@ -9,3 +9,6 @@ mod sources;
 pub(crate) use build::{Purpose, build};
 pub(crate) use new::{Language, new};
 pub(crate) use sources::Sources;
+
+/// The name of a project's manifest, in the project's folder.
+const MANIFEST_FILE: &str = "plugin.yaml";

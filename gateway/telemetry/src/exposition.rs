@@ -10,6 +10,7 @@ use std::{
 };
 
 use gateway_core::error::Failure;
+use gateway_rules::metric::MetricKind;
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet},
@@ -24,7 +25,7 @@ use super::{
     name,
     remote::{NODES, RESULTS, RemoteFigures},
     requests::RequestCounts,
-    series::{Kind, Value},
+    series::Value,
     spans::LOST,
     upstreams::{EndpointTotals, REJECTIONS},
 };
@@ -123,7 +124,7 @@ fn process(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
     let lost = LOST.iter().map(|why| vec![("reason", *why)]).zip(&inner.traces.dropped);
     let lost = lost.map(|(labels, count)| (labels, count.load(Relaxed)));
     page.counters(name::SPANS_DROPPED, "Spans that nobody will see", lost)?;
-    let reloads = ["failed", "ok"].into_iter().zip(&inner.reloads);
+    let reloads = ["error", "ok"].into_iter().zip(&inner.reloads);
     let reloads = reloads.map(|(result, count)| (vec![("result", result)], count.load(Relaxed)));
     page.counters(name::RELOADS, "Reloads of the configuration", reloads)?;
     let ok = u64::from(!inner.last_reload_failed.load(Relaxed));
@@ -187,7 +188,7 @@ fn upstreams(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
     let connects = upstreams.iter().flat_map(|(upstream, cells)| {
         [
             (vec![("upstream", &**upstream), ("result", "ok")], total(cells, |cells| &cells.connects)),
-            (vec![("upstream", &**upstream), ("result", "failed")], total(cells, |cells| &cells.failed_connects)),
+            (vec![("upstream", &**upstream), ("result", "error")], total(cells, |cells| &cells.failed_connects)),
         ]
     });
     page.counters(name::UPSTREAM_CONNECTS, "Attempts to connect to an upstream", connects)?;
@@ -209,7 +210,7 @@ fn endpoints(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
     page.counters(name::UPSTREAM_EJECTIONS, "Endpoints ejected for how requests fared", ejections)?;
     let checks = upstreams.iter().flat_map(|(upstream, cells)| {
         let count = |good: usize| total(cells, |cells| &cells.checks[good]);
-        ["failed", "ok"]
+        ["error", "ok"]
             .into_iter()
             .enumerate()
             .map(move |(good, result)| (vec![("upstream", &**upstream), ("result", result)], count(good)))
@@ -224,7 +225,7 @@ fn endpoints(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
         .map(|(upstream, cells)| (vec![("upstream", &**upstream)], total(cells, |cells| &cells.circuits_opened)));
     page.counters(name::CIRCUIT_OPENED, "How often an upstream's circuit opened", opened)?;
     let retries = upstreams.iter().flat_map(|(upstream, cells)| {
-        ["refused", "sent"].into_iter().enumerate().map(move |(allowed, result)| {
+        ["denied", "sent"].into_iter().enumerate().map(move |(allowed, result)| {
             (vec![("upstream", &**upstream), ("result", result)], total(cells, |cells| &cells.retries[allowed]))
         })
     });
@@ -371,7 +372,7 @@ fn sinks(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
         [
             (vec![("sink", &**sink), ("result", "written")], total(cells, |cells| &cells.written)),
             (vec![("sink", &**sink), ("result", "dropped")], total(cells, |cells| &cells.dropped)),
-            (vec![("sink", &**sink), ("result", "failed")], total(cells, |cells| &cells.failed)),
+            (vec![("sink", &**sink), ("result", "error")], total(cells, |cells| &cells.failed)),
         ]
     });
     page.counters(name::SINK_LINES, "Lines written to a sink", lines)
@@ -381,9 +382,9 @@ fn made_by_plugins(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
     for (name, (kind, samples)) in inner.series.samples() {
         let name = format!("{}{name}", name::PLUGIN_PREFIX);
         let metric_type = match kind {
-            Kind::Counter => MetricType::Counter,
-            Kind::Histogram => MetricType::Histogram,
-            Kind::Gauge => MetricType::Gauge,
+            MetricKind::Counter => MetricType::Counter,
+            MetricKind::Histogram => MetricType::Histogram,
+            MetricKind::Gauge => MetricType::Gauge,
         };
         let mut family = page.0.encode_descriptor(&name, "Made by a plugin", None, metric_type)?;
         for sample in samples {

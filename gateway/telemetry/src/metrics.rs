@@ -403,6 +403,6 @@ mod tests {
         metrics.reloaded(true);
         let text = metrics.render();
         line(&text, "gateway_config_last_reload_successful 1");
-        line(&text, "gateway_config_reloads_total{result=\"failed\"} 1");
+        line(&text, "gateway_config_reloads_total{result=\"error\"} 1");
     }
 }

@@ -399,8 +399,7 @@ mod tests {
         assert!(writer.flush(Instant::now() + FLUSH_TIMEOUT));
         assert_eq!(String::from_utf8_lossy(&taken.lock().unwrap()), "one\ntw\nfour\n");
         let text = metrics.render();
-        for (sink, result, lines) in [("a", "written", 2), ("a", "failed", 1), ("b", "written", 0), ("b", "failed", 1)]
-        {
+        for (sink, result, lines) in [("a", "written", 2), ("a", "error", 1), ("b", "written", 0), ("b", "error", 1)] {
             let series = format!("gateway_sink_lines_total{{sink=\"{sink}\",result=\"{result}\"}} {lines}");
             assert!(text.contains(&series), "{series}\n{text}");
         }

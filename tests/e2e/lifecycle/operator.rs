@@ -85,7 +85,7 @@ routes:
         "gateway_request_duration_seconds_count{route=\"users\"} 4",
         "gateway_upstream_requests_total{upstream=\"echo\",status_class=\"2xx\"} 4",
         "gateway_upstream_connects_total{upstream=\"echo\",result=\"ok\"} 1",
-        "gateway_upstream_connects_total{upstream=\"gone\",result=\"failed\"} 1",
+        "gateway_upstream_connects_total{upstream=\"gone\",result=\"error\"} 1",
         "gateway_upstream_connections{upstream=\"echo\"} 1",
         "gateway_connections 1",
         "gateway_connections_accepted_total 1",

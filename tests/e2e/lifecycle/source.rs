@@ -36,7 +36,7 @@ async fn a_broken_file_leaves_the_old_one_serving_and_the_log_says_why() {
     eventually("the failure is counted", async || {
         let metrics = gateway.metrics().await;
         metrics.contains("gateway_config_last_reload_successful 0\n")
-            && metrics.contains("gateway_config_reloads_total{result=\"failed\"} 1\n")
+            && metrics.contains("gateway_config_reloads_total{result=\"error\"} 1\n")
     })
     .await;
 
@@ -79,7 +79,7 @@ async fn a_change_of_the_file_is_noticed_however_it_is_made() {
     // Other files in the folder do not count.
     fs::write(gateway.folder.path().join("other.yaml"), "x").unwrap();
     let metrics = gateway.metrics().await;
-    assert!(metrics.contains("gateway_config_reloads_total{result=\"failed\"} 0\n"), "{metrics}");
+    assert!(metrics.contains("gateway_config_reloads_total{result=\"error\"} 0\n"), "{metrics}");
 }
 
 #[tokio::test]

@@ -192,6 +192,6 @@ async fn a_reload_that_brings_a_bad_guest_has_no_effect() {
     traffic.goes_on().await;
     traffic.end().await;
     let metrics = gateway.metrics().await;
-    assert!(metrics.contains("gateway_config_reloads_total{result=\"failed\"} 4\n"), "{metrics}");
+    assert!(metrics.contains("gateway_config_reloads_total{result=\"error\"} 4\n"), "{metrics}");
     assert!(metrics.contains("gateway_config_last_reload_successful 1\n"), "{metrics}");
 }

@@ -92,7 +92,7 @@ async fn an_endpoint_that_refuses_connections_is_ejected_and_no_request_lost() {
     let gateway = TestGateway::start(&balanced(&[nobody(), alive.address()], settings)).await;
     assert_eq!(failures(&gateway, 50).await, 0);
     assert_eq!(ejections(&gateway).await, 1);
-    let refused = metric(&gateway, "gateway_upstream_connects_total{upstream=\"it\",result=\"failed\"}").await;
+    let refused = metric(&gateway, "gateway_upstream_connects_total{upstream=\"it\",result=\"error\"}").await;
     assert_eq!(refused, 2);
 }
 

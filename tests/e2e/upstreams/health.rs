@@ -74,7 +74,7 @@ async fn an_endpoint_that_nobody_listens_at_fails_its_checks() {
     let a = Checked::named("a").await;
     let gateway = TestGateway::start(&balanced(&[a.upstream.address(), nobody()], CHECKS)).await;
     eventually("the checks failing", async || endpoints(&gateway, "unhealthy").await == 1).await;
-    let failed = "gateway_upstream_connects_total{upstream=\"it\",result=\"failed\"}";
+    let failed = "gateway_upstream_connects_total{upstream=\"it\",result=\"error\"}";
     let before = metric(&gateway, failed).await;
     assert_eq!(answers(&gateway, 20).await, HashMap::from([("a".to_owned(), 20)]));
     assert_eq!(metric(&gateway, failed).await, before);

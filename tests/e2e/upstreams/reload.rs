@@ -28,7 +28,7 @@ async fn endpoints_that_stay_keep_their_standing() {
     let settings = "health: { passive: { consecutive-failures: 2, ejection-time: 1h, max-ejection-time: 1h } }";
     let mut gateway = TestGateway::start(&balanced(&[a.address(), dead], settings)).await;
     answers(&gateway, 20).await;
-    let refused = "gateway_upstream_connects_total{upstream=\"it\",result=\"failed\"}";
+    let refused = "gateway_upstream_connects_total{upstream=\"it\",result=\"error\"}";
     assert_eq!(metric(&gateway, refused).await, 2);
     let changed = balanced(&[c.address(), dead], &format!("idle-connections: 9, {settings}"));
     gateway.reload(&changed).await.expect("a good configuration");

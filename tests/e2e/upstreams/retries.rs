@@ -166,7 +166,7 @@ async fn a_storm_of_failures_adds_no_more_load_than_the_budget() {
         assert_eq!(client.send(Request::get("/")).await.status, 503);
     }
     assert_eq!(a.requests() + b.requests(), 600, "a fifth more");
-    assert!(metric(&gateway, "gateway_upstream_retries_total{upstream=\"it\",result=\"refused\"}").await >= 400);
+    assert!(metric(&gateway, "gateway_upstream_retries_total{upstream=\"it\",result=\"denied\"}").await >= 400);
 }
 
 #[tokio::test]

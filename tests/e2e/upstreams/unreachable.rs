@@ -39,7 +39,7 @@ impl Full {
 }
 
 async fn connects_failed(gateway: &TestGateway) -> u64 {
-    metric(gateway, "gateway_upstream_connects_total{upstream=\"it\",result=\"failed\"}").await
+    metric(gateway, "gateway_upstream_connects_total{upstream=\"it\",result=\"error\"}").await
 }
 
 async fn fit(gateway: &TestGateway) -> u64 {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::Source;
 
 /// Crates whose modules have an order.
-const CRATES: [&str; 12] = [
+const CRATES: [&str; 13] = [
     "gateway/config/src/",
     "gateway/core/src/",
     "gateway/http/src/",
@@ -16,6 +16,7 @@ const CRATES: [&str; 12] = [
     "gateway/route/src/",
     "gateway/rules/src/",
     "gateway/server/src/",
+    "gateway/src/",
     "gateway/state/src/",
     "gateway/telemetry/src/",
     "gateway/upstream/src/",

@@ -14,11 +14,12 @@ use similar::TextDiff;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    access::Operator,
     api_result::{ApiResult, Asked, Misfit, Named, Refusal, Text, misfits},
     applying::{ApplyOptions, NotApplied},
     history::{Origin, Revision},
-    panel::{Panel, seconds},
+    operators::Operator,
+    panel::Panel,
+    unix_time::seconds,
 };
 use crate::app::{StartError, snapshot};
 

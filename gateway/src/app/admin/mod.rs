@@ -5,6 +5,7 @@ mod access;
 mod api_result;
 mod applying;
 mod audit;
+mod audit_log;
 mod caches;
 mod certificates;
 mod configuration;
@@ -12,6 +13,7 @@ mod connections;
 mod explain;
 mod history;
 mod logs;
+mod operators;
 mod page;
 mod panel;
 mod plugins;
@@ -21,6 +23,7 @@ mod routes;
 mod scrape;
 mod stats;
 mod tails;
+mod unix_time;
 mod upstreams;
 
 use std::{convert::Infallible, io, net::SocketAddr, net::TcpListener as StdListener, sync::Arc, time::Duration};
@@ -37,13 +40,13 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
-pub(super) use access::Rules;
 pub(super) use applying::{Applied, ApplyOptions, NotApplied};
 pub(super) use history::Origin;
+pub(super) use operators::Rules;
 pub(super) use panel::Panel;
 
-use access::Peer;
 use connections::{ConnectionState, Connections, Ending, Noting};
+use operators::Peer;
 
 /// After an accept that failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

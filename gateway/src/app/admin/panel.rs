@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::SystemTime,
 };
 
 use gateway_config::Redaction;
@@ -13,13 +13,13 @@ use http::StatusCode;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{
-    access::Rules,
     api_result::{ApiResult, Refusal},
     applying::{Applied, ApplyOptions, NotApplied},
-    audit::Audit,
+    audit_log::Audit,
     history::{History, Origin},
+    operators::Rules,
 };
-use crate::app::{Source, control::Order, shared::Shared, snapshot::Snapshot};
+use crate::app::{Source, order::Order, shared::Shared, snapshot::Snapshot};
 
 /// One for the process.
 pub(in crate::app) struct Panel {
@@ -130,9 +130,4 @@ impl Panel {
     pub(super) fn source_of(&self, text: String) -> Source {
         Source::Text { text, base: self.snapshot().base.clone() }
     }
-}
-
-/// Since 1970.
-pub(super) fn seconds(at: SystemTime) -> f64 {
-    at.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as f64 / 1e6
 }

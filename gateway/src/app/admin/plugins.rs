@@ -9,10 +9,7 @@ use gateway_wasm::Facts;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{
-    panel::{Panel, seconds},
-    stats::CallStats,
-};
+use super::{panel::Panel, stats::CallStats, unix_time::seconds};
 
 /// A plugin that some route uses.
 #[derive(Debug, Serialize, ToSchema)]
@@ -28,8 +25,8 @@ pub(super) struct PluginView {
     bytes: usize,
     /// `request`, `response`, `complete`.
     phases: Vec<&'static str>,
-    /// Whether its calls run on the worker's stack or on fibers, which can wait.
-    calls_run: &'static str,
+    /// Whether its calls can wait with these grants, and so run on fibers instead of the worker's stack.
+    calls_on_fibers: bool,
     /// The interfaces that it imports.
     imports: Vec<String>,
     /// The grants that it uses: names by kind, `*` for all.
@@ -84,7 +81,7 @@ pub(super) async fn plugins(State(panel): State<Arc<Panel>>) -> Json<Vec<PluginV
             digest: digest.clone(),
             bytes: *size,
             phases: all.into_iter().filter(|(_, takes_part)| *takes_part).map(|(phase, _)| phase).collect(),
-            calls_run: waits.describe(),
+            calls_on_fibers: waits.with(grants, panel.shared.remote.get().is_some()),
             imports: imports.keys().cloned().collect(),
             grants: [
                 ("upstreams", wants.upstreams, &grants.upstreams),

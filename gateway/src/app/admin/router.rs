@@ -25,8 +25,10 @@ use super::{
     access,
     api_result::{ApiResult, Misfit, Refusal},
     audit, caches, certificates, configuration, explain, logs, page,
-    panel::{Panel, seconds},
-    plugins, routes as route_pages, scrape, stats, tails, upstreams,
+    panel::Panel,
+    plugins, routes as route_pages, scrape, stats, tails,
+    unix_time::seconds,
+    upstreams,
 };
 
 #[derive(OpenApi)]

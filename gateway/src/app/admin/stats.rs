@@ -7,7 +7,7 @@ use gateway_telemetry::figures::{self, Counts, DurationFigures};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::panel::{Panel, seconds};
+use super::{panel::Panel, unix_time::seconds};
 
 /// By name.
 pub(super) type Numbers = BTreeMap<&'static str, u64>;

@@ -14,7 +14,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     api_result::{ApiResult, Asked, Refusal},
-    panel::{Panel, seconds},
+    panel::Panel,
+    unix_time::seconds,
 };
 
 /// So that proxies in between do not take it for dead.
