@@ -13,7 +13,16 @@ use std::{
 use super::{Error, Package, Profile};
 
 /// What components of every package are made of, beside the package. The manifest has the profiles.
-const SHARED: [&str; 6] = [".cargo", "Cargo.toml", "Cargo.lock", "plugin-sdk/Cargo.toml", "plugin-sdk/src", "wit/0.2"];
+const SHARED: [&str; 8] = [
+    ".cargo",
+    "Cargo.toml",
+    "Cargo.lock",
+    "plugin-jose/Cargo.toml",
+    "plugin-jose/src",
+    "plugin-sdk/Cargo.toml",
+    "plugin-sdk/src",
+    "wit/0.2",
+];
 
 /// Variables that change what cargo makes of the sources, by how their names begin.
 const VARIABLES: [&str; 2] = ["CARGO_TARGET_WASM32_WASIP2_", "CARGO_PROFILE_PLUGIN"];
@@ -96,6 +105,7 @@ mod tests {
             ("plugins/a/src/more/x.rs", ""),
             ("plugins/a/Cargo.toml", "[package]"),
             ("plugin-sdk/src/lib.rs", "fn sdk() {}"),
+            ("plugin-jose/src/lib.rs", "fn jose() {}"),
             ("wit/0.2/worlds.wit", "world plugin {}"),
             ("Cargo.lock", "version = 4"),
             ("Cargo.toml", "[profile.plugin]"),

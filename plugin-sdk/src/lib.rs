@@ -17,6 +17,7 @@ mod span;
 pub mod body;
 pub mod cache;
 pub mod clock;
+pub mod cookies;
 pub mod credentials;
 pub mod crypto;
 pub mod documents;

@@ -46,6 +46,16 @@ pub fn encode(text: &str) -> String {
     out
 }
 
+/// Names and values as a query or as the body of a form.
+///
+/// ```
+/// assert_eq!(plugin_sdk::query::form([("a", "1 2"), ("b", "&")]), "a=1%202&b=%26");
+/// ```
+pub fn form<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let pairs = pairs.into_iter().map(|(name, value)| format!("{}={}", encode(name), encode(value)));
+    pairs.collect::<Vec<_>>().join("&")
+}
+
 fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }

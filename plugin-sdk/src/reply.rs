@@ -65,6 +65,11 @@ impl Reply {
         Self { status, headers: Vec::new(), body: Vec::new() }
     }
 
+    /// A redirect that no cache stores.
+    pub fn redirect(status: u16, location: &str) -> Self {
+        Self::new(status).with_header("location", location).with_header("cache-control", "no-store")
+    }
+
     /// Adds a header line.
     #[must_use]
     pub fn with_header(mut self, name: impl Into<String>, value: impl AsRef<[u8]>) -> Self {

@@ -314,6 +314,7 @@ async fn the_readmes_of_plugins_show_configurations_that_run() {
         for block in complete {
             let folder = tempfile::tempdir().unwrap();
             fs::write(folder.path().join("secret"), "an example secret that everybody knows").unwrap();
+            fs::write(folder.path().join("session.key"), "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=").unwrap();
             for file in ["bookstore.binpb", "calculator.thrift"] {
                 fs::copy(Path::new(FOLDER).join(file), folder.path().join(file)).unwrap();
             }

@@ -10,7 +10,7 @@ use http::{
 use super::exchange::{Exchange, Phase};
 
 /// Attributes by which the standard plugins say who the client is begin so.
-const IDENTITY: [&str; 4] = ["jwt.", "api-key.", "basic-auth.", "ext-auth."];
+const IDENTITY: [&str; 5] = ["jwt.", "api-key.", "basic-auth.", "ext-auth.", "oidc."];
 /// By which a plugin that stores responses says that its operator allows consumers to share those that say so themselves.
 const SHARING: &str = "cache.consumers";
 /// One thing that tells who asks.

@@ -51,9 +51,9 @@ impl Default for Config {
         Self {
             allow: Rule::default(),
             deny: Rule::default(),
-            identity: list(&["jwt.token", "jwt.sub", "api-key.id", "basic-auth.user"]),
-            groups_from: list(&["jwt.groups", "api-key.groups", "basic-auth.groups"]),
-            roles_from: list(&["jwt.roles"]),
+            identity: list(&["jwt.token", "jwt.sub", "oidc.session", "oidc.sub", "api-key.id", "basic-auth.user"]),
+            groups_from: list(&["jwt.groups", "oidc.groups", "api-key.groups", "basic-auth.groups"]),
+            roles_from: list(&["jwt.roles", "oidc.roles"]),
             scopes_from: list(&["jwt.scope"]),
             challenge: "Bearer realm=\"gateway\"".into(),
         }

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, time::Duration};
 
+use plugin_jose::algorithm::NAMES;
 use plugin_sdk::{Span, credentials::SourceConfig, given};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
@@ -9,8 +10,6 @@ use serde::{
     de::{SeqAccess, Visitor},
 };
 use serde_json::{Map, Value};
-
-use crate::algorithm::NAMES;
 
 /// Which tokens are accepted, where they are looked for, and what becomes of their claims.
 #[derive(Deserialize, JsonSchema)]

@@ -1,17 +1,15 @@
 //! Who issues tokens, with which keys, and for whom.
 
+use plugin_jose::{Algorithm, Keys, RemoteKeys, Token, Verdict};
 use plugin_sdk::{Pointer, Problems};
 use serde_json::{Map, Value};
 
 use crate::{
     Stop,
-    algorithm::Algorithm,
     config::{IssuerConfig, KeysConfig, OneOrMany},
-    key::{Keys, Verdict},
+    keys,
     refusal::Refusal,
-    remote::RemoteKeys,
     rules::alternatives,
-    token::Token,
 };
 
 type Claims = Map<String, Value>;
@@ -61,7 +59,7 @@ impl Issuers {
             None => Audience::Unnamed,
         };
         if issuers.is_empty() {
-            let (keys, remote) = Keys::read(keys, &root, problems);
+            let (keys, remote) = keys::read(keys, &root, problems);
             let names = alternatives(issuer, &root.then("issuer"), problems);
             return Self::One(Box::new(Issuer { names, audience: audience(None), keys, remote }));
         }
@@ -75,7 +73,8 @@ impl Issuers {
         for (i, config) in issuers.into_iter().enumerate() {
             let at = Pointer::from("/issuers").then(i);
             let IssuerConfig { issuer, audience: own, keys, jwks, jwks_secret, jwks_from } = config;
-            let (keys, remote) = Keys::read(KeysConfig { keys, jwks, jwks_secret, jwks_from }, &at, problems);
+            let config = KeysConfig { keys, jwks, jwks_secret, jwks_from };
+            let (keys, remote) = keys::read(config, &at, problems);
             if issuer.is_empty() {
                 problems.add(at.then("issuer"), "must not be empty");
             }

@@ -2,39 +2,32 @@
 //!
 //! `README.md` beside this crate says how it is configured and what it refuses.
 
-mod algorithm;
-mod base64;
-mod claim;
 mod config;
-mod identity;
 mod issuer;
-mod json;
-mod key;
+mod keys;
 mod refusal;
 mod remote;
 mod rules;
 #[cfg(test)]
 mod tests;
-mod token;
 mod token_cache;
 
 use std::rc::Rc;
 
+use plugin_jose::{Mapping, Token, Verdict, claim::Unusable, remote::RemoteError, token::TokenError};
 use plugin_sdk::{
     Decision, EditError, Error, Plugin, Pointer, Problems, RefusedEdit, Request, RequestFilter, Span,
     credentials::{Ambiguous, Sources},
     crypto::CryptoError,
     export_plugin, metrics, names,
 };
+use sha2::{Digest, Sha256};
 
 pub use config::Config;
 use config::KeysConfig;
-use identity::Mapping;
 use issuer::Issuers;
-use key::Verdict;
 use refusal::{Challenge, Refusal};
 use rules::{ClaimRule, Rules, algorithms, alternatives};
-use token::Token;
 use token_cache::{TokenCache, VerifiedToken};
 
 /// The plugin.
@@ -145,7 +138,8 @@ impl Jwt {
         let validity = self.rules.validity(&claims)?;
         // Not remembered if it is over: it would only take the place of another.
         validity.check(now)?;
-        let rights = self.rules.check_rights(&claims).and_then(|()| self.mapping.identity(&claims, text));
+        let rights =
+            self.rules.check_rights(&claims).and_then(|()| Ok(self.mapping.identity(&claims, &digest(text))?));
         Ok(VerifiedToken { validity, rights })
     }
 }
@@ -153,6 +147,39 @@ impl Jwt {
 impl From<Refusal> for Stop {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
+    }
+}
+
+impl From<TokenError> for Stop {
+    fn from(error: TokenError) -> Self {
+        Self::Refused(error.into())
+    }
+}
+
+impl From<TokenError> for Refusal {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Malformed => Self::Malformed,
+            TokenError::Critical => Self::Critical,
+            TokenError::Algorithm => Self::Algorithm,
+            TokenError::Claims => Self::Claims,
+        }
+    }
+}
+
+impl From<Unusable> for Refusal {
+    fn from(Unusable: Unusable) -> Self {
+        Self::UnusableClaim
+    }
+}
+
+impl From<RemoteError> for Stop {
+    fn from(error: RemoteError) -> Self {
+        match error {
+            RemoteError::Unavailable(retry) => Self::Refused(Refusal::NoKeys(retry.as_secs())),
+            RemoteError::Document(error) => Self::Failed(error.into()),
+            RemoteError::Crypto(error) => Self::Failed(error.into()),
+        }
     }
 }
 
@@ -200,7 +227,8 @@ impl Plugin for Jwt {
         let (issuer, audience) = (config.issuer, config.audience);
         let mut issuers = Issuers::read(keys, issuer, audience, config.any_audience, config.issuers, &mut problems);
         let sources = Sources::read(config.from, &Pointer::from("/from"), &mut problems);
-        let mapping = Mapping::read(config.claims_to_headers, config.claims_to_attributes, &mut problems);
+        let mapping =
+            Mapping::read("jwt", "jwt.token", config.claims_to_headers, config.claims_to_attributes, &mut problems);
         for name in mapping.header_names().filter(|name| sources.has_header(name)) {
             problems.add(Pointer::from("/claims-to-headers").then(name), "is where the token is looked for");
         }
@@ -243,6 +271,11 @@ impl Plugin for Jwt {
             next_look,
         })
     }
+}
+
+/// Of a token, for the attribute that says that the client is known.
+fn digest(token: &[u8]) -> String {
+    Sha256::digest(token)[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn check_limits(rules: &Rules, max_token_bytes: usize, token_cache_size: usize, problems: &mut Problems) {

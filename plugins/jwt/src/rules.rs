@@ -1,12 +1,11 @@
 //! What the claims of a token must say.
 
+use plugin_jose::{Algorithm, ClaimPath};
 use plugin_sdk::{Pointer, Problems};
 use regex_lite::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 
 use crate::{
-    algorithm::Algorithm,
-    claim::ClaimPath,
     config::{ClaimConfig, OneOrMany},
     refusal::Refusal,
 };

@@ -6,7 +6,9 @@ use std::{
     rc::Rc,
 };
 
-use crate::{identity::Identity, refusal::Refusal, rules::Validity};
+use plugin_jose::Identity;
+
+use crate::{refusal::Refusal, rules::Validity};
 
 /// What was found out about a token whose signature is good.
 pub(crate) struct VerifiedToken {

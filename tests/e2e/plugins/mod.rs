@@ -19,6 +19,7 @@ mod jwt;
 mod jwt_claims;
 mod jwt_fetched;
 mod local_responses;
+mod oidc;
 mod rate_limit;
 mod request_id;
 mod security_headers;

@@ -11,6 +11,7 @@ pub mod gate;
 pub mod gateway;
 pub mod grpc;
 pub mod guests;
+pub mod openid;
 pub mod panics;
 pub mod process;
 pub mod raw;

@@ -14,7 +14,7 @@ use super::{
 };
 
 /// Plugins that turn clients away.
-const GUARDS: &[&str] = &["jwt", "api-key", "basic-auth", "ext-auth", "acl", "ip-rules"];
+const GUARDS: &[&str] = &["jwt", "api-key", "basic-auth", "ext-auth", "oidc", "acl", "ip-rules"];
 
 /// Looks at a route's own plugins behind the global ones. `methods` are those that the route takes, all if empty.
 pub(super) fn check(

@@ -8,8 +8,13 @@ use serde_json::Value;
 use crate::yaml::join;
 
 /// Plugins that reject clients without credentials, and the beginnings of the attributes that they set.
-pub(super) const IDENTITY: &[(&str, &str)] =
-    &[("jwt", "jwt."), ("api-key", "api-key."), ("basic-auth", "basic-auth."), ("ext-auth", "ext-auth.")];
+pub(super) const IDENTITY: &[(&str, &str)] = &[
+    ("jwt", "jwt."),
+    ("api-key", "api-key."),
+    ("basic-auth", "basic-auth."),
+    ("ext-auth", "ext-auth."),
+    ("oidc", "oidc."),
+];
 
 /// One plugin of a pipeline: what it is, where it stands, and whether all routes have it.
 pub(super) struct Stage<'a> {

@@ -6,7 +6,8 @@ use super::der::{self, Kind};
 use crate::algorithm::Algorithm;
 
 /// A key whose size and form have been checked.
-pub(super) enum Material {
+pub enum Material {
+    /// For HMAC.
     Secret(Vec<u8>),
     /// SubjectPublicKeyInfo in DER.
     Public(Kind, Vec<u8>),
@@ -17,12 +18,16 @@ const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 impl Material {
     /// An HMAC secret.
-    pub(super) fn secret(secret: Vec<u8>) -> Self {
+    pub fn secret(secret: Vec<u8>) -> Self {
         Self::Secret(secret)
     }
 
     /// An RSA key of modulus and exponent, as big-endian numbers.
-    pub(super) fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, String> {
+    ///
+    /// # Errors
+    ///
+    /// Why it is none, or not for that.
+    pub fn rsa(modulus: &[u8], exponent: &[u8]) -> Result<Self, String> {
         let modulus = der::trimmed(modulus);
         let bits = modulus.first().map_or(0, |first| modulus.len() * 8 - first.leading_zeros() as usize);
         if !RSA_BITS.contains(&bits) {
@@ -33,7 +38,11 @@ impl Material {
     }
 
     /// A key on P-256, P-384 or P-521 as an uncompressed point (SEC 1 §2.3.3), or an Ed25519 key.
-    pub(super) fn curve(kind: Kind, key: &[u8]) -> Result<Self, String> {
+    ///
+    /// # Errors
+    ///
+    /// Why it is none, or not for that.
+    pub fn curve(kind: Kind, key: &[u8]) -> Result<Self, String> {
         let fits = match kind {
             Kind::P256 => key.len() == 65 && key[0] == 4,
             Kind::P384 => key.len() == 97 && key[0] == 4,
@@ -51,7 +60,11 @@ impl Material {
     }
 
     /// SubjectPublicKeyInfo, or RSAPublicKey if `pkcs1`.
-    pub(super) fn from_der(der: &[u8], pkcs1: bool) -> Result<Self, String> {
+    ///
+    /// # Errors
+    ///
+    /// Why it is none, or not for that.
+    pub fn from_der(der: &[u8], pkcs1: bool) -> Result<Self, String> {
         let malformed = |_| "is not a public key in DER";
         let (kind, key) = if pkcs1 {
             (Kind::Rsa, der)
@@ -68,7 +81,7 @@ impl Material {
 
     /// What a key is for if nothing says it. Of an RSA key that is any algorithm for such keys (RFC 7518 §3.1): neither is
     /// weaker than the others, and providers publish keys without `alg` and sign with what they like.
-    pub(super) fn default_algorithm(&self) -> Option<Algorithm> {
+    pub fn default_algorithm(&self) -> Option<Algorithm> {
         use crypto::Algorithm as Known;
         match self {
             Self::Secret(_) => Some(Algorithm(Known::Hs256)),
@@ -81,7 +94,11 @@ impl Material {
     }
 
     /// Whether the algorithm is one of this kind of key. A public key never verifies an HMAC: anybody has it.
-    pub(super) fn check_algorithm(&self, algorithm: Algorithm) -> Result<(), String> {
+    ///
+    /// # Errors
+    ///
+    /// Why it is none, or not for that.
+    pub fn check_algorithm(&self, algorithm: Algorithm) -> Result<(), String> {
         let (name, fits) = match self {
             Self::Secret(_) => ("a secret", least_secret(algorithm).is_some()),
             Self::Public(Kind::Rsa, _) => ("an RSA key", algorithm.is_rsa()),
@@ -94,7 +111,11 @@ impl Material {
     }
 
     /// Whether the key is strong enough, and one that the gateway can use.
-    pub(super) fn check_strength(&self, algorithm: Algorithm) -> Result<(), String> {
+    ///
+    /// # Errors
+    ///
+    /// Why it is none, or not for that.
+    pub fn check_strength(&self, algorithm: Algorithm) -> Result<(), String> {
         match self {
             Self::Secret(secret) => {
                 // RFC 7518 §3.2: at least as long as the hash.
@@ -113,7 +134,7 @@ impl Material {
     }
 
     /// In the form that [`crypto::verify`] takes.
-    pub(super) fn into_bytes(self) -> Vec<u8> {
+    pub fn into_bytes(self) -> Vec<u8> {
         match self {
             Self::Secret(bytes) | Self::Public(_, bytes) => bytes,
         }

@@ -6,21 +6,26 @@ use plugin_sdk::crypto::{self, CryptoError};
 
 /// A signature algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Algorithm(pub(crate) crypto::Algorithm);
+pub struct Algorithm(pub crypto::Algorithm);
 
 /// Every name that a configuration or a key may have.
-pub(crate) const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 14] = [
     "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512",
     "EdDSA", "Ed25519",
 ];
 
 impl Algorithm {
     /// As [`crypto::verify`].
-    pub(crate) fn verify(self, key: &[u8], message: &[u8], signature: &[u8]) -> Result<bool, CryptoError> {
+    ///
+    /// # Errors
+    ///
+    /// See [`CryptoError`].
+    pub fn verify(self, key: &[u8], message: &[u8], signature: &[u8]) -> Result<bool, CryptoError> {
         crypto::verify(self.0, key, message, signature)
     }
 
-    pub(crate) fn is_rsa(self) -> bool {
+    /// Whether its keys are RSA keys.
+    pub fn is_rsa(self) -> bool {
         use crypto::Algorithm::{Ps256, Ps384, Ps512, Rs256, Rs384, Rs512};
         matches!(self.0, Rs256 | Rs384 | Rs512 | Ps256 | Ps384 | Ps512)
     }

@@ -4,34 +4,30 @@ use std::collections::BTreeMap;
 
 use plugin_sdk::{Edit, EditError, Edits, Pointer, Problems, RefusedEdit, Request, names};
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
-use crate::{
-    claim::{ClaimPath, text},
-    refusal::Refusal,
-};
+use crate::claim::{ClaimPath, Unusable, text};
 
 /// Which claims are passed on, and under which names.
-pub(crate) struct Mapping {
+pub struct Mapping {
     headers: Vec<(String, ClaimPath)>,
     attributes: Vec<(String, ClaimPath)>,
-    /// The headers, then the attributes, and then [`TOKEN`].
+    /// The headers, then the attributes, and then the digest.
     edits: Edits,
 }
 
-/// The attribute that every verified token sets, whatever its claims are: a digest of it. It says that the client is known, and
-/// tells one token from another where they have no `sub`.
-const TOKEN: &str = "jwt.token";
-
 /// The claims of one token as they are passed on, in the order of the mapping.
-pub(crate) struct Identity {
+pub struct Identity {
     headers: Box<[Option<Box<str>>]>,
     attributes: Box<[Option<Box<str>>]>,
-    token: Box<str>,
+    digest: Box<str>,
 }
 
 impl Mapping {
-    pub(crate) fn read(
+    /// Reads the options. The attributes `PLUGIN.sub` and `PLUGIN.iss` are always set, and so is the one called `digest`: it says
+    /// that the client is known, and tells one credential from another where the claims do not.
+    pub fn read(
+        plugin: &str,
+        digest: &str,
         headers: BTreeMap<String, String>,
         attributes: BTreeMap<String, String>,
         problems: &mut Problems,
@@ -55,58 +51,70 @@ impl Mapping {
             if let Err(message) = names::check_attribute(&name) {
                 problems.add(&at, message);
             }
-            if name == TOKEN {
+            if name == digest {
                 problems.add(&at, "is set by the plugin itself");
             }
             mapping.attributes.extend(ClaimPath::read(&claim, &at, problems).map(|path| (name, path)));
         }
         for claim in ["sub", "iss"] {
-            let name = format!("jwt.{claim}");
+            let name = format!("{plugin}.{claim}");
             if mapping.attributes.iter().all(|(other, _)| *other != name) {
                 mapping.attributes.push((name, ClaimPath::Name(claim.into())));
             }
         }
         let headers = mapping.headers.iter().map(|(name, _)| Edit::set_header(name.as_str()));
         let attributes = mapping.attributes.iter().map(|(name, _)| Edit::set_attribute(name.as_str()));
-        let edits: Vec<Edit> = headers.chain(attributes).chain([Edit::set_attribute(TOKEN)]).collect();
+        let edits: Vec<Edit> = headers.chain(attributes).chain([Edit::set_attribute(digest)]).collect();
         if problems.note("", Edits::check(&edits)).is_some() {
             mapping.edits = Edits::new(&edits);
         }
         mapping
     }
 
-    pub(crate) fn header_names(&self) -> impl Iterator<Item = &str> {
+    /// The headers that claims become.
+    pub fn header_names(&self) -> impl Iterator<Item = &str> {
         self.headers.iter().map(|(name, _)| name.as_str())
     }
 
     /// Renders what is passed on of a token.
-    pub(crate) fn identity(&self, claims: &Map<String, Value>, token: &[u8]) -> Result<Identity, Refusal> {
+    ///
+    /// # Errors
+    ///
+    /// A claim that a header cannot carry.
+    pub fn identity(&self, claims: &Map<String, Value>, digest: &str) -> Result<Identity, Unusable> {
         let render = |pairs: &[(String, ClaimPath)]| {
             let texts = pairs.iter().map(|(_, path)| path.find(claims).map(text).transpose());
-            texts.map(|text| Ok(text?.map(String::into_boxed_str))).collect::<Result<_, Refusal>>()
+            texts.map(|text| Ok(text?.map(String::into_boxed_str))).collect::<Result<_, Unusable>>()
         };
-        let token = Sha256::digest(token)[..16].iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         let (headers, attributes) = (render(&self.headers)?, render(&self.attributes)?);
-        Ok(Identity { headers, attributes, token: token.into() })
+        Ok(Identity { headers, attributes, digest: digest.into() })
     }
 
     /// Tells later plugins and the upstream who the client is. What the client itself said about it is gone after.
-    pub(crate) fn announce(&self, identity: &Identity, request: &Request) -> Result<(), RefusedEdit> {
+    ///
+    /// # Errors
+    ///
+    /// See [`RefusedEdit`].
+    pub fn announce(&self, identity: &Identity, request: &Request) -> Result<(), RefusedEdit> {
         let values = identity.headers.iter().chain(&identity.attributes).map(Option::as_deref);
-        let values = values.chain([Some(&*identity.token)]);
+        let values = values.chain([Some(&*identity.digest)]);
         self.edits.apply(request, None, values.map(|value| value.map(str::as_bytes)))
     }
 
     /// Removes what a client without a token said about itself.
-    pub(crate) fn announce_nobody(&self, request: &Request) -> Result<(), EditError> {
+    ///
+    /// # Errors
+    ///
+    /// See [`EditError`].
+    pub fn announce_nobody(&self, request: &Request) -> Result<(), EditError> {
         self.header_names().try_for_each(|name| request.remove_header(name))
     }
 }
 
 impl Identity {
     /// Bytes of text in it.
-    pub(crate) fn size(&self) -> usize {
+    pub fn size(&self) -> usize {
         let texts = self.headers.iter().chain(&self.attributes);
-        texts.map(|text| size_of_val(text) + text.as_deref().map_or(0, str::len)).sum::<usize>() + self.token.len()
+        texts.map(|text| size_of_val(text) + text.as_deref().map_or(0, str::len)).sum::<usize>() + self.digest.len()
     }
 }

@@ -15,7 +15,7 @@ use serde_json::{Map, Number, Value};
 const MAX_DEPTH: usize = 16;
 
 /// Reads an object.
-pub(crate) fn object(json: &[u8]) -> Option<Map<String, Value>> {
+pub fn object(json: &[u8]) -> Option<Map<String, Value>> {
     // As text, like the configuration: for bytes the parser would be in the component a second time.
     let json = with_long_integers_as_text(std::str::from_utf8(json).ok()?);
     let mut deserializer = serde_json::Deserializer::from_str(&json);

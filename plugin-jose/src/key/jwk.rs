@@ -6,32 +6,41 @@ use super::{der::Kind, material::Material};
 use crate::{algorithm::Algorithm, base64};
 
 /// A key with what it says about itself.
-pub(super) struct Jwk {
-    pub(super) kid: Option<String>,
-    pub(super) algorithm: Option<Algorithm>,
-    pub(super) material: Material,
+pub struct Jwk {
+    /// `kid`.
+    pub kid: Option<String>,
+    /// `alg`.
+    pub algorithm: Option<Algorithm>,
+    /// The key itself.
+    pub material: Material,
 }
 
 impl Jwk {
     /// A key that says nothing about itself.
-    pub(super) fn new(material: Material) -> Self {
+    pub fn new(material: Material) -> Self {
         Self { kid: None, algorithm: None, material }
     }
 }
 
 /// What is wrong with a key, and with which member.
-pub(super) struct JwkError {
-    pub(super) member: &'static str,
-    pub(super) message: String,
+pub struct JwkError {
+    /// Empty for the whole key.
+    pub member: &'static str,
+    /// For the operator.
+    pub message: String,
     /// The key may be a good one, but for another purpose than verifying tokens here. RFC 7517 §5 has
     /// those ignored in a set.
-    pub(super) foreign: bool,
+    pub foreign: bool,
 }
 
 type Read<T> = Result<T, JwkError>;
 
 /// Reads a key.
-pub(super) fn read(jwk: &Map<String, Value>) -> Read<Jwk> {
+///
+/// # Errors
+///
+/// See [`JwkError`].
+pub fn read(jwk: &Map<String, Value>) -> Read<Jwk> {
     let kty = required(jwk, "kty")?;
     if !matches!(kty, "RSA" | "EC" | "OKP" | "oct") {
         return Err(foreign("kty", "is not known, needs RSA, EC, OKP or oct"));

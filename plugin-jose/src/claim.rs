@@ -3,10 +3,12 @@
 use plugin_sdk::{Pointer, Problems};
 use serde_json::{Map, Value};
 
-use crate::refusal::Refusal;
+/// The claim is a text that a header cannot carry as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unusable;
 
 /// Where a value is among the claims.
-pub(crate) enum ClaimPath {
+pub enum ClaimPath {
     /// The name of a claim, whatever characters it has: URLs are usual.
     Name(String),
     /// JSON Pointer (RFC 6901).
@@ -14,7 +16,8 @@ pub(crate) enum ClaimPath {
 }
 
 impl ClaimPath {
-    pub(crate) fn read(path: &str, at: &Pointer, problems: &mut Problems) -> Option<Self> {
+    /// Reads a name or a pointer of a configuration; `at` is where it stands.
+    pub fn read(path: &str, at: &Pointer, problems: &mut Problems) -> Option<Self> {
         let Some(pointer) = path.strip_prefix('/') else {
             if path.is_empty() {
                 problems.add(at, "must not be empty, needs a claim's name");
@@ -31,7 +34,7 @@ impl ClaimPath {
     }
 
     /// The value, `None` if there is none or if it is null.
-    pub(crate) fn find<'a>(&self, claims: &'a Map<String, Value>) -> Option<&'a Value> {
+    pub fn find<'a>(&self, claims: &'a Map<String, Value>) -> Option<&'a Value> {
         let found = match self {
             Self::Name(name) => claims.get(name),
             Self::Pointer(path) => {
@@ -56,8 +59,12 @@ fn index(segment: &str) -> Option<usize> {
 /// A claim as the text of a header or attribute: strings as they are, lists joined by commas, the rest as JSON.
 ///
 /// In an element of a list, what would end it is percent-encoded: who chooses the name of a group must not become a member of two
-/// by writing a comma. A string by itself that cannot be a header's value is refused.
-pub(crate) fn text(value: &Value) -> Result<String, Refusal> {
+/// by writing a comma.
+///
+/// # Errors
+///
+/// [`Unusable`] for a string by itself that cannot be a header's value.
+pub fn text(value: &Value) -> Result<String, Unusable> {
     let text = match value {
         Value::String(text) => text.clone(),
         Value::Array(values) => values.iter().map(element).collect::<Vec<_>>().join(","),
@@ -65,7 +72,7 @@ pub(crate) fn text(value: &Value) -> Result<String, Refusal> {
     };
     // White space at the ends would be trimmed on the way (RFC 9110 §5.5), and make another user of this one.
     if text.contains(|character: char| character.is_control()) || text.trim() != text {
-        return Err(Refusal::UnusableClaim);
+        return Err(Unusable);
     }
     Ok(text)
 }
@@ -108,8 +115,7 @@ mod tests {
     use plugin_sdk::{Pointer, Problems};
     use serde_json::json;
 
-    use super::{ClaimPath, text};
-    use crate::refusal::Refusal;
+    use super::{ClaimPath, Unusable, text};
 
     fn find(path: &str) -> Option<serde_json::Value> {
         let claims = json!({
@@ -150,7 +156,7 @@ mod tests {
         assert_eq!(text(&json!([])), Ok(String::new()));
         assert_eq!(text(&json!({ "a": [1] })), Ok(r#"{"a":[1]}"#.into()));
         for unusable in [json!("a\r\nx: y"), json!(" a"), json!("a\u{7f}")] {
-            assert_eq!(text(&unusable), Err(Refusal::UnusableClaim), "{unusable}");
+            assert_eq!(text(&unusable), Err(Unusable), "{unusable}");
         }
     }
 

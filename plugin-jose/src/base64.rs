@@ -17,7 +17,7 @@ const VALUES: [u8; 256] = {
 
 /// Decodes base64url without padding (RFC 7515 §2). White space, padding, other characters and bits that belong
 /// to no byte (RFC 4648 §3.5) are refused.
-pub(crate) fn decode_url(text: &[u8]) -> Option<Vec<u8>> {
+pub fn decode_url(text: &[u8]) -> Option<Vec<u8>> {
     let (whole, rest) = text.as_chunks::<4>();
     // Filled in place and looked at once: a token is a few hundred characters, and all of its reading in the sandbox
     // costs about as much as checking its signature outside.
@@ -53,7 +53,7 @@ fn spare(value: u8, bits: u32) -> u8 {
 }
 
 /// Decodes the padded base64 of PEM (RFC 7468 §2), in which white space may be anywhere.
-pub(crate) fn decode_pem(text: &str) -> Option<Vec<u8>> {
+pub fn decode_pem(text: &str) -> Option<Vec<u8>> {
     let mut url: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     if !url.len().is_multiple_of(4) {
         return None;
@@ -72,9 +72,31 @@ pub(crate) fn decode_pem(text: &str) -> Option<Vec<u8>> {
     decode_url(&url)
 }
 
+/// Encodes as base64url without padding (RFC 7515 §2).
+pub fn encode_url(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let bits = group.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+        for i in 0..=group.len() {
+            text.push(char::from(ALPHABET[(bits >> (18 - 6 * i) & 63) as usize]));
+        }
+    }
+    text
+}
+
+/// Encodes as base64 with padding (RFC 4648 §4).
+pub fn encode(bytes: &[u8]) -> String {
+    let mut text = encode_url(bytes).replace('-', "+").replace('_', "/");
+    while !text.len().is_multiple_of(4) {
+        text.push('=');
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{decode_pem, decode_url};
+    use super::{decode_pem, decode_url, encode_url};
 
     #[test]
     fn the_examples_of_rfc_4648_decode() {
@@ -89,6 +111,7 @@ mod tests {
         ];
         for (text, bytes) in examples {
             assert_eq!(decode_url(text.as_bytes()).as_deref(), Some(bytes), "{text}");
+            assert_eq!(encode_url(bytes), text);
         }
         assert_eq!(decode_url(b"-_-_"), Some(vec![0xfb, 0xff, 0xbf]));
     }

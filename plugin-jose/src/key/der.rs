@@ -6,11 +6,16 @@ const SEQUENCE: u8 = 0x30;
 
 /// What follows the algorithm's identifier tells the kinds of keys apart (RFC 8017 §A.1, RFC 5480 §2.1, RFC 8410 §3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub enum Kind {
+    /// RSA.
     Rsa,
+    /// P-256.
     P256,
+    /// P-384.
     P384,
+    /// P-521.
     P521,
+    /// Ed25519.
     Ed25519,
 }
 
@@ -37,14 +42,14 @@ impl Kind {
 }
 
 /// SubjectPublicKeyInfo (RFC 5280 §4.1) of a key.
-pub(super) fn public_key_info(kind: Kind, key: &[u8]) -> Vec<u8> {
+pub fn public_key_info(kind: Kind, key: &[u8]) -> Vec<u8> {
     let algorithm = element(SEQUENCE, kind.identifier());
     let bits = element(BIT_STRING, &[&[0], key].concat());
     element(SEQUENCE, &[algorithm, bits].concat())
 }
 
 /// The kind of a SubjectPublicKeyInfo and its key, `Ok(None)` for a kind that is not known.
-pub(super) fn read_public_key_info(der: &[u8]) -> Result<Option<(Kind, &[u8])>, Malformed> {
+pub fn read_public_key_info(der: &[u8]) -> Result<Option<(Kind, &[u8])>, Malformed> {
     let mut content = Reader::of_sequence(der)?;
     let algorithm = content.element(SEQUENCE)?;
     let [0, key @ ..] = content.element(BIT_STRING)? else { return Err(Malformed) };
@@ -53,12 +58,12 @@ pub(super) fn read_public_key_info(der: &[u8]) -> Result<Option<(Kind, &[u8])>, 
 }
 
 /// RSAPublicKey (RFC 8017 §A.1.1) of a modulus and an exponent, as big-endian numbers.
-pub(super) fn rsa_public_key(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
+pub fn rsa_public_key(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
     element(SEQUENCE, &[unsigned(modulus), unsigned(exponent)].concat())
 }
 
 /// Modulus and exponent of an RSAPublicKey, without leading zeros.
-pub(super) fn read_rsa_public_key(der: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
+pub fn read_rsa_public_key(der: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let mut content = Reader::of_sequence(der)?;
     let numbers = (content.unsigned()?, content.unsigned()?);
     content.end()?;
@@ -66,14 +71,14 @@ pub(super) fn read_rsa_public_key(der: &[u8]) -> Result<(&[u8], &[u8]), Malforme
 }
 
 /// A number without leading zeros.
-pub(super) fn trimmed(number: &[u8]) -> &[u8] {
+pub fn trimmed(number: &[u8]) -> &[u8] {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     &number[zeros..]
 }
 
 /// Not DER, or not of the shape that was looked for.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
+pub struct Malformed;
 
 fn element(tag: u8, content: &[u8]) -> Vec<u8> {
     let mut element = vec![tag];

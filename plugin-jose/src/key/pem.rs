@@ -4,7 +4,11 @@ use super::material::Material;
 use crate::base64;
 
 /// Reads the one public key in a text.
-pub(super) fn read(text: &str) -> Result<Material, String> {
+///
+/// # Errors
+///
+/// Why it is none.
+pub fn read(text: &str) -> Result<Material, String> {
     let (_, rest) = text.split_once("-----BEGIN ").ok_or("is not PEM, needs `-----BEGIN PUBLIC KEY-----`")?;
     let (label, rest) = rest.split_once("-----").ok_or("is not PEM: the first line does not end in `-----`")?;
     let pkcs1 = match label {

@@ -1,0 +1,209 @@
+//! Refreshing the tokens of a session (OpenID Connect Core 1.0 §12), once for all requests that need it.
+//!
+//! Many providers accept a refresh token once and end the session if it comes a second time. So one request refreshes: in this
+//! gateway by a lock of the cache, for which other requests can wait, and among gateways by a counter in the store. What it got is in
+//! the store for the others: the stored session itself; or, where sessions are in cookies, the new session, for requests that the
+//! browser had sent with the old cookie.
+
+use std::time::Duration;
+
+use plugin_sdk::{
+    Request,
+    cache::{CacheError, LockResult},
+    metrics,
+    store::StoreError,
+    warn,
+};
+
+use crate::{
+    Oidc,
+    config::Sessions,
+    id_token::{Expected, text, time, verified_claims},
+    jar::Jar,
+    refusal::{Refusal, Stop},
+    seal::digest,
+    session::{Found, Session},
+    tokens::Grant,
+};
+
+/// How long the result is there for requests with the old cookie.
+const RESULT_TTL: Duration = Duration::from_secs(300);
+
+/// What became of the session.
+pub(crate) enum Refreshed {
+    /// It is still valid, or was refreshed; with the cookies to set.
+    Valid(Box<Found>, Vec<String>),
+    Over,
+    /// Another request refreshes it: the plugin is to be called again.
+    Wait,
+}
+
+impl Oidc {
+    /// Refreshes the session if it is time.
+    pub(crate) fn refresh(&mut self, request: &Request, jar: &Jar, found: Found, now: i64) -> Result<Refreshed, Stop> {
+        let expired = now >= found.session.expires;
+        let Some(token) = found.session.refresh_token.clone() else {
+            return Ok(if expired { Refreshed::Over } else { unchanged(found) });
+        };
+        if now < found.session.refresh_at {
+            return Ok(unchanged(found));
+        }
+        let key = {
+            let own = &self.providers[found.provider];
+            digest(&["refresh", &own.issuer, &own.client_id, &token])?
+        };
+        let found = match self.look(jar, found, &key, false, now) {
+            Ok(Ok(refreshed)) => return Ok(refreshed),
+            Ok(Err(found)) => found,
+            Err(stop) => return Err(stop),
+        };
+        let lock = format!("refresh:{key}");
+        match self.locks.lock(request, &lock, self.pause()) {
+            Ok(LockResult::Held) if expired => return Ok(Refreshed::Wait),
+            Ok(LockResult::Held) => return Ok(unchanged(found)),
+            // Without a lock in this gateway there is still the one in the store.
+            Ok(LockResult::Acquired | LockResult::Free) | Err(CacheError::Unavailable) => {}
+            Err(error) => return Err(Stop::Failed(error.into())),
+        }
+        let refreshed = self.refresh_alone(jar, found, &token, &key, now);
+        // Nothing is stored in the cache: those that wait go on now.
+        let _ = self.locks.release(request, &lock, Duration::ZERO);
+        refreshed
+    }
+
+    /// How long a refresh may take, and how long none is tried after one that failed.
+    fn pause(&self) -> Duration {
+        self.settings.timeout + Duration::from_secs(5)
+    }
+
+    fn refresh_alone(&mut self, jar: &Jar, found: Found, token: &str, key: &str, now: i64) -> Result<Refreshed, Stop> {
+        let expired = now >= found.session.expires;
+        let first = match self.bucket.increment(&format!("refreshing:{key}"), 1, Some(self.pause())) {
+            Ok(count) => count == 1,
+            Err(StoreError::Unavailable(_)) if !expired => return Ok(unchanged(found)),
+            Err(error) => return Err(error.into()),
+        };
+        // Another request may have done it after this one looked for its session.
+        let found = match self.look(jar, found, key, true, now)? {
+            Ok(refreshed) => return Ok(refreshed),
+            Err(found) => found,
+        };
+        if !first {
+            return if expired { Err(Refusal::RefreshInProgress.into()) } else { Ok(unchanged(found)) };
+        }
+        let name = self.providers[found.provider].name.clone();
+        let count = |result: &str| metrics::add("oidc_refreshes", 1, &[("provider", &name), ("result", result)]);
+        match self.exchange(&found, token, now) {
+            Ok(Some(session)) => {
+                count("refreshed");
+                self.share(jar, found, session, key, now)
+            }
+            Ok(None) => {
+                count("refused");
+                match &found.handle {
+                    Some(_) => self.end_session(&found, now)?,
+                    None => self.bucket.set(&format!("refreshed:{key}"), b"", Some(RESULT_TTL))?,
+                }
+                Ok(Refreshed::Over)
+            }
+            // The tokens are still valid: that the provider fails is no reason to turn the user away.
+            Err(Stop::Refused(_)) if !expired => {
+                count("failed");
+                Ok(unchanged(found))
+            }
+            Err(stop) => {
+                count("failed");
+                Err(stop)
+            }
+        }
+    }
+
+    /// The refreshed session; none if the provider does not accept the refresh token.
+    fn exchange(&mut self, found: &Found, token: &str, now: i64) -> Result<Option<Session>, Stop> {
+        let own = &mut self.providers[found.provider];
+        let tokens = match own.request_tokens(&[("grant_type", "refresh_token"), ("refresh_token", token)])? {
+            Grant::Issued(tokens) => tokens,
+            Grant::Invalid => return Ok(None),
+        };
+        let mut session = found.session.clone();
+        let mut expires = None;
+        if let Some(id_token) = &tokens.id_token {
+            let expected = Expected {
+                now,
+                leeway: self.settings.leeway,
+                nonce: None,
+                subject: text(&found.claims, "sub"),
+                access_token: &tokens.access_token,
+            };
+            let claims = own.verify_id_token(id_token, &expected)?;
+            expires = time(&claims, "exp").map(|expires| expires.saturating_sub(now) / 1000);
+            session.id_token.clone_from(id_token);
+        }
+        self.take_over(&mut session, tokens, expires, now);
+        Ok(Some(session))
+    }
+
+    /// Keeps the refreshed session, also for the requests that come with the old cookie.
+    fn share(&self, jar: &Jar, found: Found, session: Session, key: &str, now: i64) -> Result<Refreshed, Stop> {
+        if self.settings.sessions == Sessions::Cookie {
+            let text = serde_json::to_vec(&session).map_err(|error| Stop::Failed(error.into()))?;
+            let place = format!("refreshed:{key}");
+            let sealed = self.seal.seal(&text, &self.providers[found.provider].context("refreshed", &place))?;
+            // The browser gets the session in any case.
+            if let Err(error) = self.bucket.set(&place, &sealed, Some(RESULT_TTL)) {
+                warn!("a refreshed session cannot be shared with requests that are under way: {error}");
+            }
+        }
+        self.renewed(jar, found, session, now)
+    }
+
+    /// What another request has got; or else the session as it was.
+    fn look(
+        &self,
+        jar: &Jar,
+        found: Found,
+        key: &str,
+        again: bool,
+        now: i64,
+    ) -> Result<Result<Refreshed, Found>, Stop> {
+        match self.settings.sessions {
+            Sessions::Store if !again => Ok(Err(found)),
+            Sessions::Store => match self.find_session(jar, now)? {
+                Some(newer) if newer.session.expires > found.session.expires => Ok(Ok(unchanged(newer))),
+                Some(same) => Ok(Err(same)),
+                None => Ok(Ok(Refreshed::Over)),
+            },
+            Sessions::Cookie => {
+                let place = format!("refreshed:{key}");
+                let sealed = match self.bucket.get(&place) {
+                    Ok(Some(sealed)) => sealed,
+                    Ok(None) | Err(StoreError::Unavailable(_)) => return Ok(Err(found)),
+                    Err(error) => return Err(error.into()),
+                };
+                if sealed.is_empty() {
+                    return Ok(Ok(Refreshed::Over));
+                }
+                let opened = self.seal.open(&sealed, &self.providers[found.provider].context("refreshed", &place))?;
+                let session = opened.and_then(|opened| serde_json::from_slice::<Session>(&opened.bytes).ok());
+                match session {
+                    // With a refresh token that stays the same, the result may be the very session of the cookie.
+                    Some(session) if session.id == found.session.id && session.expires > found.session.expires => {
+                        self.renewed(jar, found, session, now).map(Ok)
+                    }
+                    _ => Ok(Err(found)),
+                }
+            }
+        }
+    }
+
+    fn renewed(&self, jar: &Jar, mut found: Found, session: Session, now: i64) -> Result<Refreshed, Stop> {
+        found.claims = verified_claims(&session.id_token).ok_or(Refusal::IdToken)?;
+        found.session = session;
+        let cookies = self.keep_session(jar, &mut found, now)?;
+        Ok(Refreshed::Valid(Box::new(found), cookies))
+    }
+}
+
+fn unchanged(found: Found) -> Refreshed {
+    Refreshed::Valid(Box::new(found), Vec::new())
+}

@@ -1,0 +1,170 @@
+//! Sessions: in encrypted cookies, or in the store.
+
+use std::time::Duration;
+
+use plugin_sdk::store::{Operation, OperationResult};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Oidc,
+    config::Sessions,
+    id_token::{Claims, text, verified_claims},
+    jar::Jar,
+    refusal::{Refusal, Stop},
+    seal::{digest, random},
+};
+
+/// What is kept of a login. Times are milliseconds since the Unix epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Session {
+    /// Random; it tells the sessions of a user apart and is no credential.
+    #[serde(rename = "s")]
+    pub(crate) id: String,
+    #[serde(rename = "i")]
+    pub(crate) id_token: String,
+    #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) refresh_token: Option<String>,
+    /// Only if it is passed on.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) access_token: Option<String>,
+    #[serde(rename = "b")]
+    pub(crate) begun: i64,
+    /// When the tokens expire.
+    #[serde(rename = "x")]
+    pub(crate) expires: i64,
+    /// When the tokens are to be refreshed.
+    #[serde(rename = "f")]
+    pub(crate) refresh_at: i64,
+}
+
+/// The session of a request.
+pub(crate) struct Found {
+    /// Position of its provider.
+    pub(crate) provider: usize,
+    pub(crate) session: Session,
+    pub(crate) claims: Claims,
+    /// What the cookie has if the session is in the store.
+    pub(crate) handle: Option<String>,
+    /// It is encrypted with another key than the one that encrypts.
+    pub(crate) by_old_key: bool,
+}
+
+impl Oidc {
+    /// The session of a request, if it has a valid one. What is not valid is as good as nothing: the user logs in again.
+    pub(crate) fn find_session(&self, jar: &Jar, now: i64) -> Result<Option<Found>, Stop> {
+        let Some(value) = jar.session(&self.names) else { return Ok(None) };
+        let Some((name, secret)) = value.split_once('.') else { return Ok(None) };
+        let Some(provider) = self.providers.iter().position(|provider| provider.name == name) else { return Ok(None) };
+        let (sealed, purpose, place, handle) = match self.settings.sessions {
+            Sessions::Cookie => {
+                let sealed = plugin_jose::base64::decode_url(secret.as_bytes());
+                (sealed, "session", self.names.session().to_owned(), None)
+            }
+            Sessions::Store => {
+                let key = store_key(secret)?;
+                (self.bucket.get(&key)?, "stored", key, Some(secret.to_owned()))
+            }
+        };
+        let Some(sealed) = sealed else { return Ok(None) };
+        let context = self.providers[provider].context(purpose, &place);
+        let Some(opened) = self.seal.open(&sealed, &context)? else { return Ok(None) };
+        let Ok(session) = serde_json::from_slice::<Session>(&opened.bytes) else { return Ok(None) };
+        let Some(claims) = verified_claims(&session.id_token) else { return Ok(None) };
+        let is_over = now >= session.begun.saturating_add(self.settings.lifetime)
+            || session.begun > now.saturating_add(self.settings.leeway);
+        if is_over || self.is_logged_out(provider, &session, &claims)? {
+            return Ok(None);
+        }
+        Ok(Some(Found { provider, session, claims, handle, by_old_key: opened.by_old_key }))
+    }
+
+    /// Keeps a session. Returns the cookies for it, none if the browser's is still the right one.
+    pub(crate) fn keep_session(&self, jar: &Jar, found: &mut Found, now: i64) -> Result<Vec<String>, Stop> {
+        let provider = &self.providers[found.provider];
+        let left = found.session.begun.saturating_add(self.settings.lifetime).saturating_sub(now).max(1000);
+        let text = serde_json::to_vec(&found.session).map_err(|error| Stop::Failed(error.into()))?;
+        found.by_old_key = false;
+        let secret = match self.settings.sessions {
+            Sessions::Cookie => {
+                let context = provider.context("session", self.names.session());
+                plugin_jose::base64::encode_url(&self.seal.seal(&text, &context)?)
+            }
+            Sessions::Store => {
+                let known = found.handle.is_some();
+                let handle = match found.handle.take() {
+                    Some(handle) => handle,
+                    None => random(32)?,
+                };
+                let key = store_key(&handle)?;
+                let sealed = self.seal.seal(&text, &provider.context("stored", &key))?;
+                self.bucket.set(&key, &sealed, Some(millis(left)))?;
+                found.handle = Some(handle.clone());
+                if known {
+                    return Ok(Vec::new());
+                }
+                handle
+            }
+        };
+        let value = format!("{}.{secret}", provider.name);
+        let seconds = u64::try_from(left / 1000).unwrap_or(1);
+        jar.set_session(&self.names, &value, seconds).ok_or(Stop::Refused(Refusal::SessionTooLarge))
+    }
+
+    /// Ends a session for all that have its cookie, as far as that is possible: in the store it is deleted; of a cookie there may be
+    /// copies, which are refused from then on where `backchannel-logout` has each request looked up.
+    pub(crate) fn end_session(&self, found: &Found, now: i64) -> Result<(), Stop> {
+        if let Some(handle) = &found.handle {
+            self.bucket.delete(&store_key(handle)?)?;
+        }
+        if self.settings.backchannel_logout {
+            self.note_logout(found.provider, &[("session", &found.session.id)], now)?;
+        }
+        Ok(())
+    }
+
+    /// Notes that the sessions until now are over that have one of these.
+    pub(crate) fn note_logout(&self, provider: usize, whose: &[(&str, &str)], now: i64) -> Result<(), Stop> {
+        let ttl = Some(millis(self.settings.lifetime.saturating_add(self.settings.leeway)));
+        for (kind, value) in whose {
+            self.bucket.set(&self.logout_key(provider, kind, value)?, now.to_string().as_bytes(), ttl)?;
+        }
+        Ok(())
+    }
+
+    fn is_logged_out(&self, provider: usize, session: &Session, claims: &Claims) -> Result<bool, Stop> {
+        if !self.settings.backchannel_logout {
+            return Ok(false);
+        }
+        let whose =
+            [("session", Some(session.id.as_str())), ("sub", text(claims, "sub")), ("sid", text(claims, "sid"))];
+        let mut operations = Vec::new();
+        for (kind, value) in whose {
+            if let Some(value) = value {
+                operations.push(Operation::Get { key: self.logout_key(provider, kind, value)? });
+            }
+        }
+        for result in self.bucket.batch(&operations)? {
+            if let OperationResult::Value(Some(time)) = result? {
+                let time = std::str::from_utf8(&time).ok().and_then(|time| time.parse::<i64>().ok());
+                if time.is_none_or(|time| session.begun <= time) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn logout_key(&self, provider: usize, kind: &str, value: &str) -> Result<String, Stop> {
+        let provider = &self.providers[provider];
+        Ok(format!("out:{}", digest(&[&provider.name, &provider.issuer, &provider.client_id, kind, value])?))
+    }
+}
+
+/// Under a digest: what is read in the store is no cookie.
+fn store_key(handle: &str) -> Result<String, Stop> {
+    Ok(format!("session:{}", digest(&["session", handle])?))
+}
+
+pub(crate) fn millis(time: i64) -> Duration {
+    Duration::from_millis(u64::try_from(time).unwrap_or(0))
+}
