@@ -103,13 +103,23 @@ static size_t count(const char *list, bool named) {
     return count;
 }
 
+/* JSON may write a whole number with a fraction or an exponent: 1000.0, 1e18. */
+static gw_integer integer(const char *json) {
+    char *end;
+    long long whole = strtoll(json, &end, 10);
+    if (*end != '.' && *end != 'e' && *end != 'E') return whole;
+    double number = strtod(json, NULL);
+    if (number >= 0x1p63) return INT64_MAX;
+    return number < -0x1p63 ? INT64_MIN : (gw_integer)number;
+}
+
 static void read(const gw_field *field, void *to, const char *json) {
     switch (field->kind) {
     case GW_IS_TEXT:
         if (*json == '"') read_text(json, to);
         break;
     case GW_IS_BOOLEAN: *(gw_boolean *)to = *json == 't'; break;
-    case GW_IS_INTEGER: *(gw_integer *)to = strtoll(json, NULL, 10); break;
+    case GW_IS_INTEGER: *(gw_integer *)to = integer(json); break;
     case GW_IS_NUMBER: *(gw_number *)to = strtod(json, NULL); break;
     case GW_IS_TEXTS: {
         gw_texts *texts = to;
@@ -202,7 +212,7 @@ const char *gw_schema(const gw_plugin *plugin) {
     static const char *const types[] = {
         [GW_IS_TEXT] = "\"type\":\"string\"",
         [GW_IS_BOOLEAN] = "\"type\":\"boolean\"",
-        [GW_IS_INTEGER] = "\"type\":\"integer\"",
+        [GW_IS_INTEGER] = "\"type\":\"integer\",\"minimum\":-9223372036854775808,\"maximum\":9223372036854775807",
         [GW_IS_NUMBER] = "\"type\":\"number\"",
         [GW_IS_TEXTS] = "\"type\":\"array\",\"items\":{\"type\":\"string\"}",
         [GW_IS_MAP] = "\"type\":\"object\",\"additionalProperties\":{\"type\":\"string\"}",

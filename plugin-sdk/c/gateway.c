@@ -36,6 +36,15 @@ static chunk *newest;
 /* The phase has ended. What it returns is still being read, so its memory goes when the next one wants some. */
 static bool over;
 
+/* Close what a phase has left open; NULL until it opens something, so that a component imports only the interfaces that it uses. */
+static void (*cancel_pending_calls)(void), (*close_connections)(void);
+
+static void phase_ended(void) {
+    if (cancel_pending_calls) cancel_pending_calls();
+    if (close_connections) close_connections();
+    over = true;
+}
+
 static void forget(void) {
     while (newest && (newest->next || newest->size > CHUNK)) {
         chunk *next = newest->next;
@@ -134,6 +143,11 @@ static plugin_list_u8_t value(const char *text) {
 
 static gw_bytes bytes(plugin_list_u8_t list) {
     return (gw_bytes){list.ptr, list.len};
+}
+
+/* As `bytes`, with a pointer that is not NULL and can be read as an empty text if there are none. */
+static gw_bytes present(plugin_list_u8_t list) {
+    return list.len ? bytes(list) : (gw_bytes){(const uint8_t *)"", 0};
 }
 
 /* Nothing is handed over for an empty one. */
@@ -460,7 +474,7 @@ bool exports_gateway_plugin_request_filter_on_request(exports_gateway_plugin_req
     gw_decision decision = gw_on_request((gw_request){request});
     gateway_plugin_http_request_drop_borrow(request);
     bool done = decided(decision, ret, err);
-    over = true;
+    phase_ended();
     return done;
 }
 
@@ -478,7 +492,7 @@ bool exports_gateway_plugin_request_body_filter_on_request_body(exports_gateway_
     }
     gateway_plugin_http_request_drop_borrow(handle);
     bool done = decided(once(decision, "gw_on_request_body"), ret, err);
-    over = true;
+    phase_ended();
     return done;
 }
 
@@ -489,7 +503,7 @@ bool exports_gateway_plugin_response_filter_on_response(exports_gateway_plugin_r
     gateway_plugin_http_request_drop_borrow(request);
     gateway_plugin_http_response_drop_borrow(response);
     bool done = response_decided(decision, ret, err);
-    over = true;
+    phase_ended();
     return done;
 }
 
@@ -510,7 +524,7 @@ bool exports_gateway_plugin_response_body_filter_on_response_body(exports_gatewa
     gateway_plugin_http_request_drop_borrow(lent);
     gateway_plugin_http_response_drop_borrow(handle);
     bool done = response_decided(once(decision, "gw_on_response_body"), ret, err);
-    over = true;
+    phase_ended();
     return done;
 }
 
@@ -534,7 +548,7 @@ static bool passed(gw_error (*function)(const gw_chunk *, gw_chunk_result *), ga
         ret->state.val = list(result.state);
         ret->trailers = fields(result.trailers, result.trailer_count);
     }
-    over = true;
+    phase_ended();
     return !error;
 }
 
@@ -567,7 +581,7 @@ void exports_gateway_plugin_observer_on_complete(exports_gateway_plugin_observer
     gw_on_complete((gw_request){request}, maybe_response ? &response : NULL, &told);
     gateway_plugin_http_request_drop_borrow(request);
     if (maybe_response) gateway_plugin_http_response_drop_borrow(*maybe_response);
-    over = true;
+    phase_ended();
 }
 
 /* ---- The plugin's life --------------------------------------------------------------------------------------------------- */
@@ -577,7 +591,7 @@ void exports_gateway_plugin_lifecycle_describe(exports_gateway_plugin_lifecycle_
     ret->version = string(gateway_plugin.version);
     ret->description = string(gateway_plugin.description);
     ret->config_schema = string(gw_schema(&gateway_plugin));
-    over = true;
+    phase_ended();
 }
 
 /* Each function of the plugin needs its export in plugin.yaml, and the other way round. Returns how many problems there are. */
@@ -684,7 +698,7 @@ gw_error gw_store_get(const char *bucket, const char *key, gw_bytes *value) {
     plugin_option_list_u8_t got;
     gateway_plugin_store_store_error_t error;
     if (!gateway_plugin_store_get(&place, &name, &got, &error)) return not_stored(error);
-    *value = got.is_some ? bytes(got.val) : (gw_bytes){0};
+    *value = got.is_some ? present(got.val) : (gw_bytes){0};
     return NULL;
 }
 
@@ -854,8 +868,8 @@ gw_error gw_write_line(const char *sink, const char *line) {
     return error.tag == GATEWAY_PLUGIN_SINKS_SINK_ERROR_DROPPED ? "the sink's buffer is full" : gw_format("the sink is not granted: %s", sink);
 }
 
-gw_error gw_send(gw_call call, gw_reply *reply) {
-    gateway_plugin_http_client_call_t made = {
+static gateway_plugin_http_client_call_t lowered_call(gw_call call) {
+    return (gateway_plugin_http_client_call_t){
         .upstream = string(call.upstream),
         .method = string(call.method),
         .path_with_query = string(call.path_with_query),
@@ -863,19 +877,31 @@ gw_error gw_send(gw_call call, gw_reply *reply) {
         .body = list(call.body),
         .timeout_ms = call.timeout_ms,
     };
+}
+
+static gw_error not_called(gateway_plugin_http_client_call_error_t error) {
+    switch (error.tag) {
+    case GATEWAY_PLUGIN_HTTP_CLIENT_CALL_ERROR_DENIED: return gw_format("the upstream is not granted: %s", text(error.val.denied));
+    case GATEWAY_PLUGIN_HTTP_CLIENT_CALL_ERROR_INVALID: return gw_format("the call is not valid: %s", text(error.val.invalid));
+    case GATEWAY_PLUGIN_HTTP_CLIENT_CALL_ERROR_TIMEOUT: return "the upstream did not answer in time";
+    case GATEWAY_PLUGIN_HTTP_CLIENT_CALL_ERROR_UNREACHABLE:
+        return gw_format("the upstream cannot be reached: %s", text(error.val.unreachable));
+    case GATEWAY_PLUGIN_HTTP_CLIENT_CALL_ERROR_TOO_LARGE: return "the response is over the limit";
+    default: return gw_format("the call failed: %s", text(error.val.other));
+    }
+}
+
+static gw_reply reply_of(gateway_plugin_http_client_reply_t got) {
+    return (gw_reply){got.status, lines_of(got.headers), got.headers.len, bytes(got.body)};
+}
+
+gw_error gw_send(gw_call call, gw_reply *reply) {
+    gateway_plugin_http_client_call_t made = lowered_call(call);
     gateway_plugin_http_client_reply_t got;
     gateway_plugin_http_client_call_error_t error;
-    if (!gateway_plugin_http_client_send(&made, &got, &error)) {
-        switch (error.tag) {
-        case GATEWAY_PLUGIN_HTTP_CLIENT_CALL_ERROR_DENIED: return gw_format("the upstream is not granted: %s", text(error.val.denied));
-        case GATEWAY_PLUGIN_HTTP_CLIENT_CALL_ERROR_INVALID: return gw_format("the call is not valid: %s", text(error.val.invalid));
-        case GATEWAY_PLUGIN_HTTP_CLIENT_CALL_ERROR_TIMEOUT: return "the upstream did not answer in time";
-        case GATEWAY_PLUGIN_HTTP_CLIENT_CALL_ERROR_UNREACHABLE:
-            return gw_format("the upstream cannot be reached: %s", text(error.val.unreachable));
-        case GATEWAY_PLUGIN_HTTP_CLIENT_CALL_ERROR_TOO_LARGE: return "the response is over the limit";
-        default: return gw_format("the call failed: %s", text(error.val.other));
-        }
-    }
-    *reply = (gw_reply){got.status, lines_of(got.headers), got.headers.len, bytes(got.body)};
+    if (!gateway_plugin_http_client_send(&made, &got, &error)) return not_called(error);
+    *reply = reply_of(got);
     return NULL;
 }
+
+#include "services.c"

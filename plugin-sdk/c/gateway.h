@@ -15,8 +15,7 @@
  * Memory: what these functions give, and what `gw_alloc` and `gw_format` make, is there until the phase has ended, and is never
  * freed by hand. Texts end with a NUL. Configuration is there as long as the instance. One call at a time runs in an instance.
  *
- * What is not here (upstreams, cache, documents, tcp, selection, `store.batch`, `store.take-all`, `http-client.start`,
- * passwords of crypto, active-phases, catalogue) is in `wit/plugin.h` as wit-bindgen makes it; `request.handle` and
+ * What is not here (cache, active-phases, catalogue) is in `wit/plugin.h` as wit-bindgen makes it; `request.handle` and
  * `response.handle` are what it wants. `gw_decision` has no `await-lock`. The exports `active-phases` and `catalogue`
  * have weak definitions, which a plugin replaces by its own.
  */
@@ -427,5 +426,7 @@ void *gw_alloc(size_t bytes);
 /* As printf, into memory of `gw_alloc`. */
 const char *gw_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 gw_bytes gw_bytes_of(const char *text);
+
+#include "services.h"
 
 #endif

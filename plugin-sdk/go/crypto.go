@@ -28,6 +28,9 @@ func cryptoDigest(hash uint32, data unsafe.Pointer, length uint32, ret unsafe.Po
 //go:wasmimport gateway:plugin/crypto@0.2.0 random-bytes
 func cryptoRandomBytes(length uint32, ret unsafe.Pointer)
 
+//go:wasmimport gateway:plugin/crypto@0.2.0 verify-password
+func cryptoVerifyPassword(hash string, password unsafe.Pointer, length uint32, remember uint32, ret unsafe.Pointer)
+
 // Algorithm is how a signature is made, by its name in JOSE (RFC 7518 §3.1, RFC 8037 §3.1).
 type Algorithm uint32
 
@@ -146,6 +149,19 @@ func Digest(hash Hash, data []byte) ([]byte, error) {
 func RandomBytes(length uint32) ([]byte, error) {
 	cryptoRandomBytes(length, at(0))
 	return computed()
+}
+
+// VerifyPassword says whether a password matches a hash: argon2id in PHC string format, or bcrypt ($2a$, $2b$, $2y$). The worker
+// caches a verified pair as a keyed hash for rememberMs, at most one hour; otherwise the call waits for another thread. The Code of an
+// error is "malformed-hash", "busy" (too many passwords are being verified) or "other".
+func VerifyPassword(hash string, password []byte, rememberMs uint32) (bool, error) {
+	p, pl := start(password)
+	cryptoVerifyPassword(valid(hash), p, pl, rememberMs, at(0))
+	if u8(0) != 0 {
+		return false, variant("password", 4, "malformed-hash", "busy", "other")
+	}
+	defer copied()
+	return u8(4) != 0, nil
 }
 
 func computed() ([]byte, error) {

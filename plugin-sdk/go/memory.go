@@ -120,20 +120,23 @@ func pairs(from unsafe.Pointer) [][2]string {
 // A pair of texts as the gateway reads it.
 type pair struct{ name, value span }
 
-// Pointers are of 64 bits here and of 32 for the gateway. Whoever makes a span keeps what it points to.
+// Pointers are of 64 bits here and of 32 for the gateway. The caller keeps what a span points to alive.
 type span struct{ pointer, length uint32 }
 
-func spanOf(text string) span {
-	return span{uint32(uintptr(unsafe.Pointer(unsafe.StringData(text)))), uint32(len(text))}
+// The compiler does not see a pointer in a span, so it could put a short text on the goroutine's stack, and the span would point to
+// nothing once the stack has grown, which copies it. What is assigned to a global variable is in the heap, which does not move.
+var inHeap unsafe.Pointer
+
+func spanAt(pointer unsafe.Pointer, length int) span {
+	inHeap = pointer
+	return span{uint32(uintptr(pointer)), uint32(length)}
 }
 
-func spanOfBytes(list []byte) span {
-	return span{uint32(uintptr(unsafe.Pointer(unsafe.SliceData(list)))), uint32(len(list))}
-}
+func spanOf(text string) span { return spanAt(unsafe.Pointer(unsafe.StringData(text)), len(text)) }
 
-func spanOfPairs(list []pair) span {
-	return span{uint32(uintptr(unsafe.Pointer(unsafe.SliceData(list)))), uint32(len(list))}
-}
+func spanOfBytes(list []byte) span { return spanAt(unsafe.Pointer(unsafe.SliceData(list)), len(list)) }
+
+func spanOfPairs(list []pair) span { return spanAt(unsafe.Pointer(unsafe.SliceData(list)), len(list)) }
 
 func lower(list [][2]string) []pair {
 	made := make([]pair, len(list))

@@ -74,8 +74,8 @@ type BodyDecision struct {
 	state  []byte
 }
 
-func (*Reply) decision()                {}
-func (BodyDecision) decision()          {}
+func (*Reply) decision()               {}
+func (BodyDecision) decision()         {}
 func (BodyDecision) responseDecision() {}
 
 // ReadBody has OnRequestBody or OnResponseBody called when the whole body has arrived.

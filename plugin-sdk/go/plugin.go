@@ -83,8 +83,19 @@ func storeSpan(offset uintptr, value span) {
 	store32(offset+4, value.length)
 }
 
-func ended() unsafe.Pointer {
+// What is to be closed when the phase ends. A variable, so that a component imports only the interfaces that it uses.
+var atEnd []func()
+
+// At the end of a phase: what the plugin has not closed is closed, since its handles mean nothing in the next phase.
+func closeAll() {
+	for _, end := range atEnd {
+		end()
+	}
 	copied()
+}
+
+func ended() unsafe.Pointer {
+	closeAll()
 	return unsafe.Pointer(&returned)
 }
 
@@ -189,5 +200,5 @@ func onComplete(told unsafe.Pointer) {
 	if response != nil {
 		responseDrop(response.handle)
 	}
-	copied()
+	closeAll()
 }

@@ -31,9 +31,6 @@ func filesGet(name string, ret unsafe.Pointer)
 //go:wasmimport gateway:plugin/sinks@0.2.0 write
 func sinksWrite(sink, line string, ret unsafe.Pointer)
 
-//go:wasmimport gateway:plugin/http-client@0.2.0 send
-func clientSend(upstream, method, target string, headers unsafe.Pointer, count uint32, body unsafe.Pointer, length uint32, timeout uint32, ret unsafe.Pointer)
-
 // Level is that of a line in the gateway's log.
 type Level uint32
 
@@ -112,27 +109,4 @@ func WriteLine(sink, line string) error {
 		return variant(sink, 4, "denied", "dropped")
 	}
 	return nil
-}
-
-// Call is a request to an upstream that is granted by name: `imports: [http-client]`.
-type Call struct {
-	Upstream, Method, Target string
-	Headers                  [][2]string
-	Body                     []byte
-	TimeoutMs                uint32
-}
-
-// Send makes a call.
-func Send(call Call) (*Reply, error) {
-	call.Headers = validFields(call.Headers)
-	list := lower(call.Headers)
-	clientSend(valid(call.Upstream), valid(call.Method), valid(call.Target), unsafe.Pointer(unsafe.SliceData(list)), uint32(len(list)),
-		unsafe.Pointer(unsafe.SliceData(call.Body)), uint32(len(call.Body)), call.TimeoutMs, at(0))
-	runtime.KeepAlive(call)
-	if u8(0) != 0 {
-		return nil, variant(call.Upstream, 4, "denied", "invalid", "timeout", "unreachable", "too-large", "other")
-	}
-	defer copied()
-	status := *(*uint16)(at(4))
-	return &Reply{int(status), pairs(at(8)), bytes(16)}, nil
 }

@@ -24,17 +24,26 @@ func storeTake(bucket, key string, limit uint32, period uint64, burst uint32, co
 type Bucket string
 
 func (b Bucket) refused(offset uintptr) error {
-	return variant(string(b), offset, "denied", "too-large", "unavailable", "other")
+	defer copied()
+	return storeError(string(b), at(offset))
+}
+
+func storeError(bucket string, from unsafe.Pointer) error {
+	return variantAt(bucket, from, "denied", "too-large", "unavailable", "other")
 }
 
 // An error of the interface: its cases in order, and a text where there is one.
 func variant(what string, offset uintptr, codes ...string) error {
 	defer copied()
-	code := int(u8(offset))
+	return variantAt(what, at(offset), codes...)
+}
+
+func variantAt(what string, from unsafe.Pointer, codes ...string) error {
+	code := int(*(*uint8)(from))
 	made := &Error{What: what, Code: codes[min(code, len(codes)-1)]}
 	switch made.Code {
-	case "denied", "unavailable", "invalid", "unreachable", "other":
-		made.Detail = text(offset + 4)
+	case "denied", "unavailable", "invalid", "unreachable", "malformed-hash", "other":
+		made.Detail = string(view(unsafe.Add(from, 4)))
 	}
 	return made
 }
@@ -84,10 +93,15 @@ type Quota struct {
 	Burst    uint32
 }
 
+// Verdict is the result of a step.
 type Verdict struct {
-	Allowed                    bool
-	Remaining                  uint32
-	ResetAfterMs, RetryAfterMs uint64
+	Allowed bool
+	// Remaining units are available at once, after this step.
+	Remaining uint32
+	// ResetAfterMs is the time until the whole burst is available.
+	ResetAfterMs uint64
+	// RetryAfterMs is the time until this step would be allowed: 0 if it was, 2^64-1 if it costs more than the burst.
+	RetryAfterMs uint64
 }
 
 // Take is one atomic step of the generic cell rate algorithm.
@@ -96,7 +110,12 @@ func (b Bucket) Take(key string, quota Quota, cost uint32) (Verdict, error) {
 	if u8(0) != 0 {
 		return Verdict{}, b.refused(8)
 	}
-	return Verdict{u8(8) != 0, u32(12), u64(16), u64(24)}, nil
+	return verdictAt(at(8)), nil
+}
+
+func verdictAt(from unsafe.Pointer) Verdict {
+	number := func(offset uintptr) uint64 { return *(*uint64)(unsafe.Add(from, offset)) }
+	return Verdict{*(*uint8)(from) != 0, *(*uint32)(unsafe.Add(from, 4)), number(8), number(16)}
 }
 
 func flag(is bool) uint32 {

@@ -6,6 +6,7 @@ mod examples;
 mod exports;
 mod go;
 mod python;
+mod services;
 mod typescript;
 
 use std::{

@@ -31,6 +31,9 @@ guests! {
     /// Runs scripts that come with requests (`scripted/src/lib.rs`).
     scripted: "guest-scripted.wasm";
 
+    /// Uses stores, upstreams, documents and more (`services/src/lib.rs`), as `tests/languages/services` does in other languages.
+    services: "guest-services.wasm";
+
     /// Uses keys that it cannot read (`signer/src/lib.rs`).
     signer: "guest-signer.wasm";
 
