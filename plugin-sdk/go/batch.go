@@ -56,6 +56,8 @@ type rawOperation struct {
 	hasTTL uint32
 	_      uint32
 	ttl    uint64
+	// An operation takes as much as the largest one, compare-and-swap.
+	_ [16]byte
 }
 
 // Batch executes up to 64 independent operations. They are neither atomic nor ordered, and each has its own result. If the bucket is

@@ -63,6 +63,93 @@ impl Bucket {
         host::store_increment(&self.0, key, by, ttl.map(millis))
     }
 
+    /// Sets a value in one atomic step, if the present one is `expected`. Without `expected`, there must be no value; without
+    /// `value`, it is deleted. After [`StoreError::Unavailable`] the step may have been made: the next call then returns the
+    /// value of this one as [`SwapResult::Different`].
+    ///
+    /// ```
+    /// use plugin_sdk::{store::{Bucket, SwapResult}, testkit::TestHost};
+    ///
+    /// TestHost::new().run(|| {
+    ///     let bucket = Bucket::new("leaders");
+    ///     assert_eq!(bucket.compare_and_swap("job", None, Some(b"a"), None)?, SwapResult::Swapped);
+    ///     assert_eq!(bucket.compare_and_swap("job", None, Some(b"b"), None)?, SwapResult::Different(Some(b"a".to_vec())));
+    ///     Ok::<(), plugin_sdk::store::StoreError>(())
+    /// }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub fn compare_and_swap(
+        &self,
+        key: &str,
+        expected: Option<&[u8]>,
+        value: Option<&[u8]>,
+        ttl: Option<Duration>,
+    ) -> Result<SwapResult, StoreError> {
+        host::store_compare_and_swap(&self.0, key, expected, value, ttl.map(millis))
+    }
+
+    /// Gives a value another time to live, counted from now; without `ttl` it stays until deleted or evicted. Returns whether
+    /// there is a value.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub fn set_ttl(&self, key: &str, ttl: Option<Duration>) -> Result<bool, StoreError> {
+        host::store_set_ttl(&self.0, key, ttl.map(millis))
+    }
+
+    /// Becomes one of at most `limit` holders of a key, in one atomic step. Each call is a holder of its own, with a lease that
+    /// ends after `ttl` (from 1 second to 1 hour) unless it is renewed.
+    ///
+    /// In a call with a request, the lease belongs to the exchange: the gateway renews it for as long as the exchange lasts, and
+    /// releases it when the exchange ends, however it ends. In other calls the plugin [renews](Self::renew) and
+    /// [releases](Self::release) it. The time to live is for gateways that are killed, and for a Redis that is unavailable when
+    /// the lease should be released.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use plugin_sdk::{store::{Bucket, Scope}, testkit::TestHost};
+    ///
+    /// TestHost::new().run(|| {
+    ///     let bucket = Bucket::new("exports");
+    ///     let minute = Duration::from_secs(60);
+    ///     let first = bucket.acquire("anna", 1, minute, Scope::Shared)?;
+    ///     assert_eq!(bucket.acquire("anna", 1, minute, Scope::Shared)?.lease, None);
+    ///     bucket.release("anna", &first.lease.unwrap())?;
+    ///     assert!(bucket.acquire("anna", 1, minute, Scope::Shared)?.lease.is_some());
+    ///     Ok::<(), plugin_sdk::store::StoreError>(())
+    /// }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub fn acquire(&self, key: &str, limit: u32, ttl: Duration, scope: Scope) -> Result<Acquisition, StoreError> {
+        host::store_acquire(&self.0, key, limit, millis(ttl), scope)
+    }
+
+    /// Gives a lease a time to live, counted from now. Returns whether it is still held; one that has ended stays so.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub fn renew(&self, key: &str, lease: &str, ttl: Duration) -> Result<bool, StoreError> {
+        host::store_renew(&self.0, key, lease, millis(ttl))
+    }
+
+    /// Releases a lease before its exchange or its time to live ends, in a call of the exchange that it belongs to. It is no
+    /// error if it is not held any more.
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub fn release(&self, key: &str, lease: &str) -> Result<(), StoreError> {
+        host::store_release(&self.0, key, lease)
+    }
+
     /// Up to 64 operations that do not depend on each other: they are neither atomic nor in a defined order, and each has a result
     /// of its own. If the bucket is in Redis, all of them are sent before the first result is waited for.
     ///
@@ -136,6 +223,24 @@ pub enum Operation {
         /// How long the entry stays, from its creation.
         ttl: Option<Duration>,
     },
+    /// Sets a value if the present one is the expected one.
+    CompareAndSwap {
+        /// The key.
+        key: String,
+        /// The expected value; none if there must be none.
+        expected: Option<Vec<u8>>,
+        /// The new value; none to delete it.
+        value: Option<Vec<u8>>,
+        /// How long it stays.
+        ttl: Option<Duration>,
+    },
+    /// Gives a value another time to live.
+    SetTtl {
+        /// The key.
+        key: String,
+        /// How long it stays, from now.
+        ttl: Option<Duration>,
+    },
 }
 
 /// The result of an operation of a [batch](Bucket::batch).
@@ -147,6 +252,28 @@ pub enum OperationResult {
     Done,
     /// Of [`Operation::Increment`].
     Sum(i64),
+    /// Of [`Operation::CompareAndSwap`].
+    Swap(SwapResult),
+    /// Of [`Operation::SetTtl`]: whether there is a value.
+    Exists(bool),
+}
+
+/// What [`Bucket::compare_and_swap`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SwapResult {
+    /// The key had the expected value, and has the new one.
+    Swapped,
+    /// Nothing was changed. The present value, if there is one.
+    Different(Option<Vec<u8>>),
+}
+
+/// What [`Bucket::acquire`] did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acquisition {
+    /// The lease; none if `limit` others hold the key.
+    pub lease: Option<String>,
+    /// The holders of the key after this step.
+    pub holders: u32,
 }
 
 /// One of several steps that are taken together.
@@ -171,7 +298,7 @@ pub enum Counting {
     Sliding,
 }
 
-/// Which counts a step applies to.
+/// Which counts a step, or which holders a lease applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// Those of the bucket, wherever it is stored: shared with other gateways, if the state is in Redis.
@@ -212,7 +339,8 @@ pub enum StoreError {
     /// The bucket is not granted.
     Denied(String),
     /// Bucket and key have more than 1 KiB together, the value has more than 1 MiB, a batch has more than 64 operations or `take_all` more
-    /// than 16 steps; or, for `increment`, the value is not a decimal number or the sum does not fit.
+    /// than 16 steps; for `increment`, the value is not a decimal number or the sum does not fit; for `acquire`, the limit is over
+    /// 65,536, or the exchange holds 64 leases.
     TooLarge,
     /// The bucket cannot be reached; the text says why. Always in [`Plugin::new`](crate::Plugin::new), unless the bucket is in the
     /// gateway's own memory.

@@ -25,6 +25,7 @@ mod grpc;
 mod http2;
 mod interim;
 mod languages;
+mod leases;
 mod lifecycle;
 mod limits;
 mod logged;

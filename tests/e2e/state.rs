@@ -7,10 +7,9 @@ use std::{
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::support::{
-    Authority, Client, Gate, Process, TestGateway, Traffic, Upstream,
+    Authority, Client, Process, TestGateway, Traffic, Upstream,
     client::Request,
     eventually, in_time,
     redis::Redis,
@@ -298,55 +297,6 @@ async fn a_cluster_has_the_limits_of_a_client_in_one_place() {
     }
 }
 
-#[tokio::test]
-async fn requests_under_way_are_counted_over_all_gateways() {
-    let redis = Redis::start().await;
-    let gate = Gate::answering("late").await;
-    let config = format!(
-        "state: {{ backend: {{ redis: {{ url: '{}', timeout: 5s }} }} }}
-upstreams: {{ gate: {{ endpoints: ['http://{}'] }} }}
-routes: [{{ name: all, plugins: [{{ name: concurrency, config: {{ limit: 2, key: route }} }}], upstream: gate }}]
-",
-        redis.url(),
-        gate.address()
-    );
-    let gateways = [TestGateway::start(&config).await, TestGateway::start(&config).await];
-    // Until both are connected nothing is counted.
-    gate.release(2000);
-    for gateway in &gateways {
-        eventually("being counted", async || {
-            gateway.get("/").await;
-            redis.ask("DBSIZE").await == ":1" && redis.ask("FLUSHALL").await == "+OK"
-        })
-        .await;
-    }
-    drop(gate);
-    let gate = Gate::answering("late").await;
-    let config = config.replace(
-        config.split("endpoints: ['http://").nth(1).unwrap().split('\'').next().unwrap(),
-        &gate.address().to_string(),
-    );
-    let mut gateways = gateways;
-    for gateway in &mut gateways {
-        gateway.reload(&config).await.unwrap();
-    }
-    redis.ask("FLUSHALL").await;
-    let addresses = [gateways[0].address(), gateways[1].address()];
-    let held = addresses.map(|address| {
-        tokio::spawn(async move { Client::connect(address).await.send(Request::get("/")).await.status })
-    });
-    gate.arrivals(2).await;
-    assert_eq!(gateways[0].get("/").await.status, 429);
-    assert_eq!(gateways[1].get("/").await.status, 429);
-    gate.release(1000);
-    for held in held {
-        assert_eq!(held.await.unwrap(), 200);
-    }
-    for gateway in &gateways {
-        eventually("room", async || gateway.get("/").await.status == 200).await;
-    }
-}
-
 /// Each has a count of its own to be known by.
 static GATEWAYS: AtomicUsize = AtomicUsize::new(0);
 
@@ -394,46 +344,4 @@ routes:
     eventually("Redis having them", async || redis.ask("DBSIZE").await == ":3").await;
     assert_eq!(gateways[1].send(ask()).await.status, 200);
     assert_eq!(provider.requests(), 1);
-}
-
-#[tokio::test]
-async fn a_client_that_leaves_while_redis_is_asked_is_not_counted_on() {
-    leaves_while_redis_is_asked("").await;
-}
-
-#[tokio::test]
-async fn a_client_that_leaves_while_redis_is_asked_is_not_counted_on_where_failures_are_skipped() {
-    leaves_while_redis_is_asked(", on-error: skip").await;
-}
-
-async fn leaves_while_redis_is_asked(on_error: &str) {
-    let mut redis = Redis::start().await;
-    let config = format!(
-        "state: {{ backend: {{ redis: {{ url: '{}', timeout: 10s }} }} }}
-routes: [{{ name: all, plugins: [{{ name: concurrency, config: {{ limit: 1, key: route }}{on_error} }}], respond: {{}} }}]
-",
-        redis.url()
-    );
-    let gateway = TestGateway::start(&config).await;
-    let mut requests = 0;
-    eventually("being counted", async || {
-        gateway.get("/").await;
-        requests += 1;
-        redis.ask("DBSIZE").await == ":1"
-    })
-    .await;
-    let calls = async |phase| {
-        let labels = [("plugin", "concurrency"), ("route", "all"), ("phase", phase)];
-        gateway.metric("gateway_wasm_calls_total", &labels).await.unwrap_or(0)
-    };
-    eventually("quiet", async || calls("complete").await == requests).await;
-    let waiting = async || gateway.metric("gateway_wasm_calls_in_progress", &[("plugin", "concurrency")]).await;
-    redis.signal("STOP").await;
-    let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-    eventually("the call waiting", async || waiting().await == Some(1)).await;
-    drop(stream);
-    eventually("the end", async || calls("complete").await > requests).await;
-    redis.signal("CONT").await;
-    eventually("the place being free", async || gateway.get("/").await.status == 200).await;
 }

@@ -31,7 +31,8 @@ impl World {
             BTreeMap::from([("access".to_owned(), SinkTarget::File { path: "/dev/null".into(), rotate: None })]);
         let sinks = Sinks::open(&targets, &metrics).expect("a file that is always there");
         let shared = Shared { sinks: Arc::new(sinks), metrics, ..Shared::default() };
-        let services = Services { worker: 0, shared: Arc::new(shared), upstreams: Rc::new(NoUpstreams) };
+        let upstreams = Rc::new(NoUpstreams);
+        let services = Services { worker: 0, shared: Arc::new(shared), upstreams, leases: Rc::default() };
         let runtime = Runtime::new(&CodeCache::Off).expect("WebAssembly");
         Self { runtime, pools: Pools::default(), services: Rc::new(services) }
     }

@@ -1,6 +1,7 @@
 //! One request and its response, with everything that plugins may read or change about them. Edits are in `edits` and `headers`.
 
 use std::{
+    any::Any,
     borrow::Cow,
     net::IpAddr,
     rc::Rc,
@@ -92,6 +93,8 @@ pub struct Exchange {
     /// The position of the stage that has its turn. Still there when the exchange ends if the turn was given up: the client left.
     pub(super) in_turn: Option<usize>,
     pub(super) undo: Undo,
+    /// What lasts until the exchange ends.
+    guards: SmallVec<[Box<dyn Any>; 1]>,
 }
 
 /// What a stage could not put into the request, since there is no room for it.
@@ -102,6 +105,9 @@ pub enum NoRoom {
     /// Path and query.
     Target,
 }
+
+/// Guards of all stages of an exchange.
+const MAX_GUARDS: usize = 64;
 
 /// The attribute by which plugins read `Exchange::upstream`.
 const UPSTREAM: &str = "gateway.upstream";
@@ -147,6 +153,7 @@ impl Exchange {
             no_room: None,
             in_turn: None,
             undo: Undo::Off,
+            guards: SmallVec::new(),
         }
     }
 
@@ -191,6 +198,26 @@ impl Exchange {
     /// What the present stage keeps of the exchange, from here on.
     pub fn state_or_default<T: Default + 'static>(&mut self) -> &mut T {
         self.states.get_or_default(self.stage)
+    }
+
+    /// Keeps a guard until the exchange ends, whatever becomes of the stage: it is dropped before the completion phase, which may
+    /// wait. False if there are `MAX_GUARDS` already; the guard is dropped then.
+    pub fn keep_guard(&mut self, guard: Box<dyn Any>) -> bool {
+        let has_room = self.guards.len() < MAX_GUARDS;
+        if has_room {
+            self.guards.push(guard);
+        }
+        has_room
+    }
+
+    /// Whether another guard can be kept.
+    pub fn has_room_for_guard(&self) -> bool {
+        self.guards.len() < MAX_GUARDS
+    }
+
+    /// The exchange has ended, or its completion phase has.
+    pub fn drop_guards(&mut self) {
+        self.guards.clear();
     }
 
     /// The call of the present stage begins only now: what it waited for, or had to make before, is not timed.

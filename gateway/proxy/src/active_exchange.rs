@@ -1,5 +1,5 @@
 //! An exchange from its admission to its end. However it ends (answered, failed, cancelled because the
-//! client left or the gateway went down), dropping it runs the observers and counts it, once.
+//! client left or the gateway went down), dropping it releases what it held, runs the observers and counts it, once.
 
 use std::{rc::Rc, sync::Arc};
 
@@ -232,6 +232,8 @@ impl Drop for ActiveExchange {
     fn drop(&mut self) {
         // Its connection is free from here on, or given up.
         drop(std::mem::take(&mut self.body));
+        // What it held, such as a place among concurrent requests, is free before the observers, which may wait.
+        self.slot.drop_guards();
         if !self.whole && self.failure.is_none() {
             self.failure = Some(self.cut_off_by());
         }

@@ -18,6 +18,7 @@ pub mod edits;
 pub mod fields;
 pub mod headers;
 pub mod identity;
+pub mod lease;
 pub mod metric;
 pub mod path;
 pub mod quota;

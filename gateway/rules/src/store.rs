@@ -19,6 +19,8 @@ pub enum StoreError {
     NotANumber,
     /// `increment` would leave the range of 64 bits; the number stays as it was.
     OutOfRange,
+    /// A lease that more may hold at once than a key can have holders.
+    TooManyHolders,
 }
 
 impl fmt::Display for StoreError {
@@ -28,6 +30,7 @@ impl fmt::Display for StoreError {
             Self::ValueTooLarge => write!(f, "value is over {MAX_VALUE_BYTES} bytes or over the store's own limit"),
             Self::NotANumber => f.write_str("value is not a decimal number"),
             Self::OutOfRange => f.write_str("sum is out of range"),
+            Self::TooManyHolders => write!(f, "a key has {} holders at most", crate::lease::MAX_HOLDERS),
         }
     }
 }

@@ -196,6 +196,7 @@ impl Snapshot {
                 files: self.files.clone(),
             }),
             upstreams: Rc::new(Calls(upstreams.clone())),
+            leases: pools.leases(),
         });
         let pipeline = |own: &[Arc<Used>], route: &Arc<str>| {
             let used = self.global.iter().chain(own);

@@ -236,6 +236,8 @@ async fn obey(
     let listening: RefCell<HashMap<ListenerKey, Vec<Listening>>> = RefCell::default();
     let ticks = tokio::time::interval(HOUSEKEEPING);
     let mut upkeep = Upkeep { pools: Pools::of_one_of(count), pulse, ticks, loaded: false };
+    // Until the worker's tasks are dropped: exchanges need it also while the worker drains.
+    tokio::task::spawn_local(upkeep.pools.leases().keep_renewing());
     loop {
         let command = tokio::select! {
             biased;

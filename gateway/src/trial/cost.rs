@@ -136,8 +136,9 @@ impl World {
             let told = problems.iter().map(|problem| format!("config{}: {}", problem.pointer, problem.message));
             TrialError::Configuration(told.collect::<Vec<_>>().join("\n"))
         })?;
-        let services = Rc::new(Services { worker: 0, shared, upstreams: Rc::new(NoUpstreams) });
         let pools = Pools::default();
+        let upstreams = Rc::new(NoUpstreams);
+        let services = Rc::new(Services { worker: 0, shared, upstreams, leases: pools.leases() });
         let stage = prepared.stage(&pools, &services);
         let scope = Scope { metrics: services.shared.metrics.clone(), worker: 0, route: super::PLUGIN.into() };
         let phases = stage.phases();

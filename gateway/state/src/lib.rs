@@ -8,17 +8,22 @@
 pub mod cache_key;
 pub mod clock;
 mod invalidations;
+mod leases;
 pub mod memory;
 pub mod redis;
 pub mod responses;
 mod shard;
+mod swap;
 
 pub use cache_key::{CacheKey, ConsumerId};
 pub use clock::{Clock, Monotonic};
 pub use gateway_rules::{
+    lease::{Acquired, LeaseId},
     quota::Quota,
     store::{MAX_VALUE_BYTES, StoreError},
     take::{Counting, Step, Verdict},
 };
+pub use leases::new_lease;
 pub use memory::{Bucket, DEFAULT_BYTES, MemoryStore};
 pub use responses::Responses;
+pub use swap::Swap;

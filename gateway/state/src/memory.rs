@@ -1,4 +1,5 @@
-//! The store in the memory of the process: shared by all workers, bounded, forgotten at the end.
+//! The store in the memory of the process: shared by all workers, bounded, forgotten at the end. Leases are in `leases`, what
+//! depends on the present value of a key in `swap`.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -41,7 +42,7 @@ impl<'a> From<&'a str> for Bucket<'a> {
 pub struct MemoryStore<C = Monotonic> {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
-    clock: C,
+    pub(super) clock: C,
 }
 
 /// Each has a part of the bytes, so no value can be larger than that.
@@ -51,13 +52,14 @@ const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// What is kept under a key: part of the key, so that the two do not meet.
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     Value = b'v' as isize,
     Quota = b'q' as isize,
     Window = b'w' as isize,
+    Lease = b'l' as isize,
 }
 
-type Key = SmallVec<[u8; 128]>;
+pub(super) type Key = SmallVec<[u8; 128]>;
 
 impl Default for MemoryStore {
     fn default() -> Self {
@@ -93,7 +95,7 @@ impl<C: Clock> MemoryStore<C> {
         Ok(match self.shard(&key).get(&key, now) {
             Some((Value::Bytes(bytes), _)) => Some(bytes.clone()),
             Some((Value::Number(number), _)) => Some(number.to_string().into()),
-            Some((Value::Count(_), _)) | None => None,
+            Some((Value::Count(_) | Value::Holders(_), _)) | None => None,
         })
     }
 
@@ -139,12 +141,10 @@ impl<C: Clock> MemoryStore<C> {
         let (number, until) = match shard.get(&key, now) {
             Some((Value::Number(number), until)) => (Some(*number), until),
             Some((Value::Bytes(bytes), until)) => (Some(store::number(bytes)?), until),
-            Some((Value::Count(_), _)) | None => (None, deadline(now, ttl_ms)),
+            Some((Value::Count(_) | Value::Holders(_), _)) | None => (None, deadline(now, ttl_ms)),
         };
         let sum = store::add(number, by)?;
-        // A count that comes to an end limits something as long as it is not 0, such as requests in flight.
-        let guard = if sum > 0 && until != FOREVER { Guard::Exhausted(until) } else { Guard::None };
-        stored(shard.put(self.payer(bucket), &key, Value::Number(sum), guard, until, now))?;
+        stored(shard.put(self.payer(bucket), &key, Value::Number(sum), guard_of(sum, until), until, now))?;
         Ok(sum)
     }
 
@@ -216,11 +216,11 @@ impl<C: Clock> MemoryStore<C> {
         self.shards.iter().map(|shard| lock(shard).bytes()).sum()
     }
 
-    fn payer(&self, bucket: Bucket<'_>) -> u64 {
+    pub(super) fn payer(&self, bucket: Bucket<'_>) -> u64 {
         self.hasher.hash_one((bucket.name, bucket.route))
     }
 
-    fn shard(&self, key: &[u8]) -> MutexGuard<'_, Shard> {
+    pub(super) fn shard(&self, key: &[u8]) -> MutexGuard<'_, Shard> {
         lock(&self.shards[self.place(key)])
     }
 
@@ -229,6 +229,11 @@ impl<C: Clock> MemoryStore<C> {
         let hash = self.hasher.hash_one(key) >> 32;
         hash as usize % self.shards.len()
     }
+}
+
+/// A count that comes to an end limits something as long as it is not 0, such as jobs that run.
+pub(super) fn guard_of(number: i64, until: u64) -> Guard {
+    if number > 0 && until != FOREVER { Guard::Exhausted(until) } else { Guard::None }
 }
 
 /// What is remembered of a quota.
@@ -262,7 +267,7 @@ fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
 }
 
 /// The kind, the length of the bucket's name, the name and the key: no two of them read the same.
-fn compose(kind: Kind, bucket: &str, key: &str) -> Result<Key, StoreError> {
+pub(super) fn compose(kind: Kind, bucket: &str, key: &str) -> Result<Key, StoreError> {
     store::check_key(bucket, key)?;
     let mut composed = Key::new();
     composed.push(kind as u8);
@@ -272,11 +277,11 @@ fn compose(kind: Kind, bucket: &str, key: &str) -> Result<Key, StoreError> {
     Ok(composed)
 }
 
-fn deadline(now: u64, ttl_ms: Option<u64>) -> u64 {
+pub(super) fn deadline(now: u64, ttl_ms: Option<u64>) -> u64 {
     ttl_ms.map_or(FOREVER, |ttl| now.saturating_add(ttl.saturating_mul(NANOS_PER_MILLI)))
 }
 
-fn stored(fits: bool) -> Result<(), StoreError> {
+pub(super) fn stored(fits: bool) -> Result<(), StoreError> {
     if fits { Ok(()) } else { Err(StoreError::ValueTooLarge) }
 }
 

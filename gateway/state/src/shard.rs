@@ -20,19 +20,21 @@ use std::{
 use ahash::RandomState;
 use bytes::Bytes;
 
-use gateway_rules::take::Count;
+use gateway_rules::{lease::Holders, take::Count};
 
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     Bytes(Bytes),
     Number(i64),
     Count(Count),
+    Holders(Box<Holders>),
 }
 
 impl Value {
     fn bytes(&self) -> usize {
         match self {
             Self::Bytes(bytes) => bytes.len(),
+            Self::Holders(holders) => holders.bytes(),
             Self::Number(_) | Self::Count(_) => 0,
         }
     }
@@ -175,10 +177,29 @@ impl Shard {
         self.slots[slot as usize].entry.as_ref().map(|entry| (&entry.value, entry.deadline))
     }
 
+    /// Takes the holders of a key out of its entry. The entry is of no use until `put` has given it others.
+    pub(super) fn take_holders(&mut self, key: &[u8], now: u64) -> Option<Box<Holders>> {
+        let slot = *self.map.get(key)?;
+        let entry = self.slots[slot as usize].entry.as_mut()?;
+        if entry.deadline <= now || !matches!(entry.value, Value::Holders(_)) {
+            return None;
+        }
+        let (payer, before) = (entry.payer, entry.bytes());
+        let Value::Holders(holders) = std::mem::replace(&mut entry.value, Value::Number(0)) else { return None };
+        let after = entry.bytes();
+        self.charge(payer, before, after);
+        Some(holders)
+    }
+
+    /// Whether a value could fit into an empty shard.
+    pub(super) fn has_room_for(&self, key: &[u8], value: &Value) -> bool {
+        OVERHEAD + key.len() + value.bytes() <= self.max_bytes
+    }
+
     /// Stores a value until `deadline`. False if it could not fit into an empty shard. An entry that is there already stays its
     /// payer's.
     pub(super) fn put(&mut self, payer: u64, key: &[u8], value: Value, guard: Guard, deadline: u64, now: u64) -> bool {
-        if OVERHEAD + key.len() + value.bytes() > self.max_bytes {
+        if !self.has_room_for(key, &value) {
             return false;
         }
         self.expire(now, SWEEP);

@@ -23,6 +23,7 @@ mod hook;
 mod host;
 mod identity;
 mod instance;
+mod leases;
 mod own_instance;
 mod plugin;
 mod plugin_state;
@@ -37,6 +38,7 @@ mod tests;
 mod waits;
 
 pub use engine::CodeCache;
+pub use leases::Leases;
 pub use plugin::{
     Endpoint, Examined, Facts, LoadError, Loaded, Prepared, Problem, Runtime, Settings, Wants, read, sha256,
 };

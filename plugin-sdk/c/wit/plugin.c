@@ -159,6 +159,12 @@ extern void __wasm_import_gateway_plugin_store_delete(uint8_t *, size_t, uint8_t
 __attribute__((__import_module__("gateway:plugin/store@0.2.0"), __import_name__("increment")))
 extern void __wasm_import_gateway_plugin_store_increment(uint8_t *, size_t, uint8_t *, size_t, int64_t, int32_t, int64_t, uint8_t *);
 
+__attribute__((__import_module__("gateway:plugin/store@0.2.0"), __import_name__("compare-and-swap")))
+extern void __wasm_import_gateway_plugin_store_compare_and_swap(uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, int32_t, int64_t, uint8_t *);
+
+__attribute__((__import_module__("gateway:plugin/store@0.2.0"), __import_name__("set-ttl")))
+extern void __wasm_import_gateway_plugin_store_set_ttl(uint8_t *, size_t, uint8_t *, size_t, int32_t, int64_t, uint8_t *);
+
 __attribute__((__import_module__("gateway:plugin/store@0.2.0"), __import_name__("batch")))
 extern void __wasm_import_gateway_plugin_store_batch(uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
@@ -167,6 +173,15 @@ extern void __wasm_import_gateway_plugin_store_take(uint8_t *, size_t, uint8_t *
 
 __attribute__((__import_module__("gateway:plugin/store@0.2.0"), __import_name__("take-all")))
 extern void __wasm_import_gateway_plugin_store_take_all(uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("gateway:plugin/store@0.2.0"), __import_name__("acquire")))
+extern void __wasm_import_gateway_plugin_store_acquire(uint8_t *, size_t, uint8_t *, size_t, int32_t, int64_t, int32_t, uint8_t *);
+
+__attribute__((__import_module__("gateway:plugin/store@0.2.0"), __import_name__("renew")))
+extern void __wasm_import_gateway_plugin_store_renew(uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, int64_t, uint8_t *);
+
+__attribute__((__import_module__("gateway:plugin/store@0.2.0"), __import_name__("release")))
+extern void __wasm_import_gateway_plugin_store_release(uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
 // Imported Functions from `gateway:plugin/http-client@0.2.0`
 
@@ -1074,6 +1089,15 @@ void gateway_plugin_store_store_error_free(gateway_plugin_store_store_error_t *p
   }
 }
 
+void gateway_plugin_store_swap_result_free(gateway_plugin_store_swap_result_t *ptr) {
+  switch ((int32_t) ptr->tag) {
+    case 1: {
+      plugin_option_list_u8_free(&ptr->val.different);
+      break;
+    }
+  }
+}
+
 void plugin_option_u64_free(plugin_option_u64_t *ptr) {
   if (ptr->is_some) {
   }
@@ -1086,6 +1110,18 @@ void gateway_plugin_store_entry_free(gateway_plugin_store_entry_t *ptr) {
 }
 
 void gateway_plugin_store_addition_free(gateway_plugin_store_addition_t *ptr) {
+  plugin_string_free(&ptr->key);
+  plugin_option_u64_free(&ptr->ttl_ms);
+}
+
+void gateway_plugin_store_swap_free(gateway_plugin_store_swap_t *ptr) {
+  plugin_string_free(&ptr->key);
+  plugin_option_list_u8_free(&ptr->expected);
+  plugin_option_list_u8_free(&ptr->value);
+  plugin_option_u64_free(&ptr->ttl_ms);
+}
+
+void gateway_plugin_store_expiry_free(gateway_plugin_store_expiry_t *ptr) {
   plugin_string_free(&ptr->key);
   plugin_option_u64_free(&ptr->ttl_ms);
 }
@@ -1108,6 +1144,14 @@ void gateway_plugin_store_operation_free(gateway_plugin_store_operation_t *ptr) 
       gateway_plugin_store_addition_free(&ptr->val.increment);
       break;
     }
+    case 4: {
+      gateway_plugin_store_swap_free(&ptr->val.compare_and_swap);
+      break;
+    }
+    case 5: {
+      gateway_plugin_store_expiry_free(&ptr->val.set_ttl);
+      break;
+    }
   }
 }
 
@@ -1120,11 +1164,22 @@ void gateway_plugin_store_operation_result_free(gateway_plugin_store_operation_r
     case 2: {
       break;
     }
+    case 3: {
+      gateway_plugin_store_swap_result_free(&ptr->val.swap);
+      break;
+    }
+    case 4: {
+      break;
+    }
   }
 }
 
 void gateway_plugin_store_step_free(gateway_plugin_store_step_t *ptr) {
   plugin_string_free(&ptr->key);
+}
+
+void gateway_plugin_store_acquisition_free(gateway_plugin_store_acquisition_t *ptr) {
+  plugin_option_string_free(&ptr->lease);
 }
 
 void gateway_plugin_store_result_option_list_u8_store_error_free(gateway_plugin_store_result_option_list_u8_store_error_t *ptr) {
@@ -1143,6 +1198,21 @@ void gateway_plugin_store_result_void_store_error_free(gateway_plugin_store_resu
 }
 
 void gateway_plugin_store_result_s64_store_error_free(gateway_plugin_store_result_s64_store_error_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    gateway_plugin_store_store_error_free(&ptr->val.err);
+  }
+}
+
+void gateway_plugin_store_result_swap_result_store_error_free(gateway_plugin_store_result_swap_result_store_error_t *ptr) {
+  if (!ptr->is_err) {
+    gateway_plugin_store_swap_result_free(&ptr->val.ok);
+  } else {
+    gateway_plugin_store_store_error_free(&ptr->val.err);
+  }
+}
+
+void gateway_plugin_store_result_bool_store_error_free(gateway_plugin_store_result_bool_store_error_t *ptr) {
   if (!ptr->is_err) {
   } else {
     gateway_plugin_store_store_error_free(&ptr->val.err);
@@ -1218,6 +1288,14 @@ void gateway_plugin_store_list_verdict_free(gateway_plugin_store_list_verdict_t 
 void gateway_plugin_store_result_list_verdict_store_error_free(gateway_plugin_store_result_list_verdict_store_error_t *ptr) {
   if (!ptr->is_err) {
     gateway_plugin_store_list_verdict_free(&ptr->val.ok);
+  } else {
+    gateway_plugin_store_store_error_free(&ptr->val.err);
+  }
+}
+
+void gateway_plugin_store_result_acquisition_store_error_free(gateway_plugin_store_result_acquisition_store_error_t *ptr) {
+  if (!ptr->is_err) {
+    gateway_plugin_store_acquisition_free(&ptr->val.ok);
   } else {
     gateway_plugin_store_store_error_free(&ptr->val.err);
   }
@@ -2863,49 +2941,229 @@ bool gateway_plugin_store_increment(plugin_string_t *bucket, plugin_string_t *ke
   }
 }
 
-bool gateway_plugin_store_batch(plugin_string_t *bucket, gateway_plugin_store_list_operation_t *operations, gateway_plugin_store_list_result_operation_result_store_error_t *ret, gateway_plugin_store_store_error_t *err) {
+bool gateway_plugin_store_compare_and_swap(plugin_string_t *bucket, plugin_string_t *key, plugin_list_u8_t *maybe_expected, plugin_list_u8_t *maybe_value, uint64_t *maybe_ttl_ms, gateway_plugin_store_swap_result_t *ret, gateway_plugin_store_store_error_t *err) {
   __attribute__((__aligned__(sizeof(void*))))
-  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t ret_area[(5*sizeof(void*))];
+  plugin_option_list_u8_t expected;
+  expected.is_some = maybe_expected != NULL;if (maybe_expected) {
+    expected.val = *maybe_expected;
+  }
+  plugin_option_list_u8_t value;
+  value.is_some = maybe_value != NULL;if (maybe_value) {
+    value.val = *maybe_value;
+  }
+  plugin_option_u64_t ttl_ms;
+  ttl_ms.is_some = maybe_ttl_ms != NULL;if (maybe_ttl_ms) {
+    ttl_ms.val = *maybe_ttl_ms;
+  }
+  int32_t option;
+  uint8_t * option1;
+  size_t option2;
+  if ((expected).is_some) {
+    const plugin_list_u8_t *payload0 = &(expected).val;
+    option = 1;
+    option1 = (uint8_t *) (*payload0).ptr;
+    option2 = (*payload0).len;
+  } else {
+    option = 0;
+    option1 = 0;
+    option2 = 0;
+  }
+  int32_t option5;
+  uint8_t * option6;
+  size_t option7;
+  if ((value).is_some) {
+    const plugin_list_u8_t *payload4 = &(value).val;
+    option5 = 1;
+    option6 = (uint8_t *) (*payload4).ptr;
+    option7 = (*payload4).len;
+  } else {
+    option5 = 0;
+    option6 = 0;
+    option7 = 0;
+  }
+  int32_t option10;
+  int64_t option11;
+  if ((ttl_ms).is_some) {
+    const uint64_t *payload9 = &(ttl_ms).val;
+    option10 = 1;
+    option11 = (int64_t) (*payload9);
+  } else {
+    option10 = 0;
+    option11 = 0;
+  }
   uint8_t *ptr = (uint8_t *) &ret_area;
-  __wasm_import_gateway_plugin_store_batch((uint8_t *) (*bucket).ptr, (*bucket).len, (uint8_t *) (*operations).ptr, (*operations).len, ptr);
-  gateway_plugin_store_result_list_result_operation_result_store_error_store_error_t result9;
+  __wasm_import_gateway_plugin_store_compare_and_swap((uint8_t *) (*bucket).ptr, (*bucket).len, (uint8_t *) (*key).ptr, (*key).len, option, option1, option2, option5, option6, option7, option10, option11, ptr);
+  gateway_plugin_store_result_swap_result_store_error_t result;
   switch ((int32_t) *((uint8_t*) (ptr + 0))) {
     case 0: {
-      result9.is_err = false;
-      result9.val.ok = (gateway_plugin_store_list_result_operation_result_store_error_t) { (gateway_plugin_store_result_operation_result_store_error_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      result.is_err = false;
+      gateway_plugin_store_swap_result_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          plugin_option_list_u8_t option12;
+          switch ((int32_t) *((uint8_t*) (ptr + (2*sizeof(void*))))) {
+            case 0: {
+              option12.is_some = false;
+              break;
+            }
+            case 1: {
+              option12.is_some = true;
+              option12.val = (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (ptr + (3*sizeof(void*))))), (*((size_t*) (ptr + (4*sizeof(void*))))) };
+              break;
+            }
+          }
+          variant.val.different = option12;
+          break;
+        }
+      }
+
+      result.val.ok = variant;
       break;
     }
     case 1: {
-      result9.is_err = true;
-      gateway_plugin_store_store_error_t variant8;
-      variant8.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
-      switch ((int32_t) variant8.tag) {
+      result.is_err = true;
+      gateway_plugin_store_store_error_t variant13;
+      variant13.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant13.tag) {
         case 0: {
-          variant8.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant13.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 1: {
           break;
         }
         case 2: {
-          variant8.val.unavailable = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant13.val.unavailable = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
         case 3: {
-          variant8.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          variant13.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
           break;
         }
       }
 
-      result9.val.err = variant8;
+      result.val.err = variant13;
       break;
     }
   }
-  if (!result9.is_err) {
-    *ret = result9.val.ok;
+  if (!result.is_err) {
+    *ret = result.val.ok;
     return 1;
   } else {
-    *err = result9.val.err;
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gateway_plugin_store_set_ttl(plugin_string_t *bucket, plugin_string_t *key, uint64_t *maybe_ttl_ms, bool *ret, gateway_plugin_store_store_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  plugin_option_u64_t ttl_ms;
+  ttl_ms.is_some = maybe_ttl_ms != NULL;if (maybe_ttl_ms) {
+    ttl_ms.val = *maybe_ttl_ms;
+  }
+  int32_t option;
+  int64_t option1;
+  if ((ttl_ms).is_some) {
+    const uint64_t *payload0 = &(ttl_ms).val;
+    option = 1;
+    option1 = (int64_t) (*payload0);
+  } else {
+    option = 0;
+    option1 = 0;
+  }
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gateway_plugin_store_set_ttl((uint8_t *) (*bucket).ptr, (*bucket).len, (uint8_t *) (*key).ptr, (*key).len, option, option1, ptr);
+  gateway_plugin_store_result_bool_store_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gateway_plugin_store_store_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant.val.unavailable = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gateway_plugin_store_batch(plugin_string_t *bucket, gateway_plugin_store_list_operation_t *operations, gateway_plugin_store_list_result_operation_result_store_error_t *ret, gateway_plugin_store_store_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gateway_plugin_store_batch((uint8_t *) (*bucket).ptr, (*bucket).len, (uint8_t *) (*operations).ptr, (*operations).len, ptr);
+  gateway_plugin_store_result_list_result_operation_result_store_error_store_error_t result21;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result21.is_err = false;
+      result21.val.ok = (gateway_plugin_store_list_result_operation_result_store_error_t) { (gateway_plugin_store_result_operation_result_store_error_t*)(*((uint8_t **) (ptr + sizeof(void*)))), (*((size_t*) (ptr + (2*sizeof(void*))))) };
+      break;
+    }
+    case 1: {
+      result21.is_err = true;
+      gateway_plugin_store_store_error_t variant20;
+      variant20.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant20.tag) {
+        case 0: {
+          variant20.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant20.val.unavailable = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant20.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result21.val.err = variant20;
+      break;
+    }
+  }
+  if (!result21.is_err) {
+    *ret = result21.val.ok;
+    return 1;
+  } else {
+    *err = result21.val.err;
     return 0;
   }
 }
@@ -3002,6 +3260,161 @@ bool gateway_plugin_store_take_all(plugin_string_t *bucket, plugin_string_t *gro
   }
   if (!result.is_err) {
     *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gateway_plugin_store_acquire(plugin_string_t *bucket, plugin_string_t *key, uint32_t limit, uint64_t ttl_ms, gateway_plugin_store_scope_t scope, gateway_plugin_store_acquisition_t *ret, gateway_plugin_store_store_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(5*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gateway_plugin_store_acquire((uint8_t *) (*bucket).ptr, (*bucket).len, (uint8_t *) (*key).ptr, (*key).len, (int32_t) (limit), (int64_t) (ttl_ms), (int32_t) scope, ptr);
+  gateway_plugin_store_result_acquisition_store_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      plugin_option_string_t option;
+      switch ((int32_t) *((uint8_t*) (ptr + sizeof(void*)))) {
+        case 0: {
+          option.is_some = false;
+          break;
+        }
+        case 1: {
+          option.is_some = true;
+          option.val = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.ok = (gateway_plugin_store_acquisition_t) {
+        (plugin_option_string_t) option,
+        (uint32_t) (uint32_t) (*((int32_t*) (ptr + (4*sizeof(void*))))),
+      };
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gateway_plugin_store_store_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant.val.unavailable = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gateway_plugin_store_renew(plugin_string_t *bucket, plugin_string_t *key, plugin_string_t *lease, uint64_t ttl_ms, bool *ret, gateway_plugin_store_store_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gateway_plugin_store_renew((uint8_t *) (*bucket).ptr, (*bucket).len, (uint8_t *) (*key).ptr, (*key).len, (uint8_t *) (*lease).ptr, (*lease).len, (int64_t) (ttl_ms), ptr);
+  gateway_plugin_store_result_bool_store_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gateway_plugin_store_store_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant.val.unavailable = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gateway_plugin_store_release(plugin_string_t *bucket, plugin_string_t *key, plugin_string_t *lease, gateway_plugin_store_store_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gateway_plugin_store_release((uint8_t *) (*bucket).ptr, (*bucket).len, (uint8_t *) (*key).ptr, (*key).len, (uint8_t *) (*lease).ptr, (*lease).len, ptr);
+  gateway_plugin_store_result_void_store_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gateway_plugin_store_store_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant.val.unavailable = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
     return 1;
   } else {
     *err = result.val.err;

@@ -376,13 +376,25 @@ typedef struct gateway_plugin_store_store_error_t {
 // The bucket is not granted; the text names it.
 #define GATEWAY_PLUGIN_STORE_STORE_ERROR_DENIED 0
 // Bucket and key have more than 1 KiB together, or the value has more than 1 MiB; a batch has more than 64
-// operations, or `take-all` more than 16 steps; or, for `increment`, the value is not a decimal number or the sum
-// does not fit into 64 bits.
+// operations, or `take-all` more than 16 steps; for `increment`, the value is not a decimal number or the sum does
+// not fit into 64 bits; for `acquire`, `limit` is over 65,536, or the exchange holds 64 leases.
 #define GATEWAY_PLUGIN_STORE_STORE_ERROR_TOO_LARGE 1
 // The bucket cannot be reached; the text says why. Always in `configure`, unless the bucket is in the gateway's
 // own memory.
 #define GATEWAY_PLUGIN_STORE_STORE_ERROR_UNAVAILABLE 2
 #define GATEWAY_PLUGIN_STORE_STORE_ERROR_OTHER 3
+
+typedef struct gateway_plugin_store_swap_result_t {
+  uint8_t tag;
+  union {
+    plugin_option_list_u8_t     different;
+  } val;
+} gateway_plugin_store_swap_result_t;
+
+// The key had the expected value, and has the new one.
+#define GATEWAY_PLUGIN_STORE_SWAP_RESULT_SWAPPED 0
+// Nothing was changed. The present value; absent if there is none.
+#define GATEWAY_PLUGIN_STORE_SWAP_RESULT_DIFFERENT 1
 
 typedef struct {
   bool is_some;
@@ -401,6 +413,18 @@ typedef struct gateway_plugin_store_addition_t {
   plugin_option_u64_t   ttl_ms;
 } gateway_plugin_store_addition_t;
 
+typedef struct gateway_plugin_store_swap_t {
+  plugin_string_t   key;
+  plugin_option_list_u8_t   expected;
+  plugin_option_list_u8_t   value;
+  plugin_option_u64_t   ttl_ms;
+} gateway_plugin_store_swap_t;
+
+typedef struct gateway_plugin_store_expiry_t {
+  plugin_string_t   key;
+  plugin_option_u64_t   ttl_ms;
+} gateway_plugin_store_expiry_t;
+
 // One operation of a batch; see the function of the same name.
 typedef struct gateway_plugin_store_operation_t {
   uint8_t tag;
@@ -409,6 +433,8 @@ typedef struct gateway_plugin_store_operation_t {
     gateway_plugin_store_entry_t     set;
     plugin_string_t     delete_;
     gateway_plugin_store_addition_t     increment;
+    gateway_plugin_store_swap_t     compare_and_swap;
+    gateway_plugin_store_expiry_t     set_ttl;
   } val;
 } gateway_plugin_store_operation_t;
 
@@ -416,12 +442,16 @@ typedef struct gateway_plugin_store_operation_t {
 #define GATEWAY_PLUGIN_STORE_OPERATION_SET 1
 #define GATEWAY_PLUGIN_STORE_OPERATION_DELETE 2
 #define GATEWAY_PLUGIN_STORE_OPERATION_INCREMENT 3
+#define GATEWAY_PLUGIN_STORE_OPERATION_COMPARE_AND_SWAP 4
+#define GATEWAY_PLUGIN_STORE_OPERATION_SET_TTL 5
 
 typedef struct gateway_plugin_store_operation_result_t {
   uint8_t tag;
   union {
     plugin_option_list_u8_t     value;
     int64_t     sum;
+    gateway_plugin_store_swap_result_t     swap;
+    bool     exists;
   } val;
 } gateway_plugin_store_operation_result_t;
 
@@ -431,6 +461,10 @@ typedef struct gateway_plugin_store_operation_result_t {
 #define GATEWAY_PLUGIN_STORE_OPERATION_RESULT_DONE 1
 // Of `increment`.
 #define GATEWAY_PLUGIN_STORE_OPERATION_RESULT_SUM 2
+// Of `compare-and-swap`.
+#define GATEWAY_PLUGIN_STORE_OPERATION_RESULT_SWAP 3
+// Of `set-ttl`: whether there is a value.
+#define GATEWAY_PLUGIN_STORE_OPERATION_RESULT_EXISTS 4
 
 // `limit` units in each period, and at most `burst` units at once.
 typedef struct gateway_plugin_store_quota_t {
@@ -463,13 +497,20 @@ typedef struct gateway_plugin_store_step_t {
   uint32_t   cost;
 } gateway_plugin_store_step_t;
 
-// Which counts a step applies to.
+// Which counts a step, or which holders a lease applies to.
 typedef uint8_t gateway_plugin_store_scope_t;
 
 // Those of the bucket, wherever it is stored.
 #define GATEWAY_PLUGIN_STORE_SCOPE_SHARED 0
 // Those in the memory of this gateway, for use while the bucket cannot be reached.
 #define GATEWAY_PLUGIN_STORE_SCOPE_LOCAL 1
+
+typedef struct gateway_plugin_store_acquisition_t {
+  // The lease; absent if `limit` others hold the key.
+  plugin_option_string_t   lease;
+  // The holders of the key after this step.
+  uint32_t   holders;
+} gateway_plugin_store_acquisition_t;
 
 typedef struct {
   bool is_err;
@@ -493,6 +534,22 @@ typedef struct {
     gateway_plugin_store_store_error_t err;
   } val;
 } gateway_plugin_store_result_s64_store_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    gateway_plugin_store_swap_result_t ok;
+    gateway_plugin_store_store_error_t err;
+  } val;
+} gateway_plugin_store_result_swap_result_store_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    bool ok;
+    gateway_plugin_store_store_error_t err;
+  } val;
+} gateway_plugin_store_result_bool_store_error_t;
 
 typedef struct {
   gateway_plugin_store_operation_t *ptr;
@@ -545,6 +602,14 @@ typedef struct {
     gateway_plugin_store_store_error_t err;
   } val;
 } gateway_plugin_store_result_list_verdict_store_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    gateway_plugin_store_acquisition_t ok;
+    gateway_plugin_store_store_error_t err;
+  } val;
+} gateway_plugin_store_result_acquisition_store_error_t;
 
 typedef gateway_plugin_http_fields_t gateway_plugin_http_client_fields_t;
 
@@ -1171,11 +1236,18 @@ extern void gateway_plugin_metrics_add_to_gauge(plugin_string_t *gauge, double b
 extern bool gateway_plugin_store_get(plugin_string_t *bucket, plugin_string_t *key, plugin_option_list_u8_t *ret, gateway_plugin_store_store_error_t *err);
 // Without `ttl-ms`, the entry stays until it is deleted or evicted.
 extern bool gateway_plugin_store_set(plugin_string_t *bucket, plugin_string_t *key, plugin_list_u8_t *value, uint64_t *maybe_ttl_ms, gateway_plugin_store_store_error_t *err);
-// Removes the value and the quota of a key. It is no error if there are none.
+// Removes the value and the quota of a key, and no lease. It is no error if there are none.
 extern bool gateway_plugin_store_delete(plugin_string_t *bucket, plugin_string_t *key, gateway_plugin_store_store_error_t *err);
 // Adds to a decimal number and returns the sum. A missing value counts as 0. `ttl-ms` counts from the creation of
 // the entry.
 extern bool gateway_plugin_store_increment(plugin_string_t *bucket, plugin_string_t *key, int64_t by, uint64_t *maybe_ttl_ms, int64_t *ret, gateway_plugin_store_store_error_t *err);
+// Sets the value of a key in one atomic step, if the present value is `expected`. Without `expected`, there must be no
+// value; without `value`, it is deleted. If the call fails with `unavailable`, the step may have been made: the next
+// call then returns the value of this one as `different`.
+extern bool gateway_plugin_store_compare_and_swap(plugin_string_t *bucket, plugin_string_t *key, plugin_list_u8_t *maybe_expected, plugin_list_u8_t *maybe_value, uint64_t *maybe_ttl_ms, gateway_plugin_store_swap_result_t *ret, gateway_plugin_store_store_error_t *err);
+// Gives the value of a key another TTL, counted from now; without `ttl-ms`, it stays until it is deleted or evicted.
+// Returns whether there is a value.
+extern bool gateway_plugin_store_set_ttl(plugin_string_t *bucket, plugin_string_t *key, uint64_t *maybe_ttl_ms, bool *ret, gateway_plugin_store_store_error_t *err);
 // Executes up to 64 independent operations. They are neither atomic nor ordered, and each has its own result. If the
 // bucket is in Redis, all of them are sent before the first result is awaited.
 extern bool gateway_plugin_store_batch(plugin_string_t *bucket, gateway_plugin_store_list_operation_t *operations, gateway_plugin_store_list_result_operation_result_store_error_t *ret, gateway_plugin_store_store_error_t *err);
@@ -1186,6 +1258,26 @@ extern bool gateway_plugin_store_take(plugin_string_t *bucket, plugin_string_t *
 // others say what they would have been. Steps of one `group`, such as a client, are stored together. A steady step
 // counts the same as `take` with a key of the group, U+0000 and the step's key.
 extern bool gateway_plugin_store_take_all(plugin_string_t *bucket, plugin_string_t *group, gateway_plugin_store_list_step_t *steps, gateway_plugin_store_scope_t scope, gateway_plugin_store_list_verdict_t *ret, gateway_plugin_store_store_error_t *err);
+// Becomes one of at most `limit` holders of a key, in one atomic step. Each call is a holder of its own, with a lease
+// that ends after `ttl-ms` (1 second to 1 hour; other values count as the nearer of the two) unless it is renewed.
+// 
+// In a call that has a request, the lease belongs to the exchange: the gateway renews it every third of the TTL for
+// as long as the exchange lasts, and releases it when the exchange ends, before the completion phase and however it
+// ended: with a response, a failure of the plugin, a client that disconnected. A reload does not end it. So a plugin
+// need not release it, and an exchange may take longer than the TTL. In other calls, such as those with chunks, the
+// plugin renews and releases it.
+// 
+// The TTL is for what prevents the release: a gateway that was killed, or Redis being unavailable when the exchange
+// ends. The holder counts until then, and never longer. If the call fails with `unavailable` because the reply was
+// lost, the gateway tries to release what may have been acquired. If Redis has lost the leases of exchanges that
+// still last, because it was restarted or unavailable for longer than the TTL, they are held again with the next
+// renewal, also if there are more of them than `limit` then.
+extern bool gateway_plugin_store_acquire(plugin_string_t *bucket, plugin_string_t *key, uint32_t limit, uint64_t ttl_ms, gateway_plugin_store_scope_t scope, gateway_plugin_store_acquisition_t *ret, gateway_plugin_store_store_error_t *err);
+// Gives a lease a TTL, counted from now. Returns whether it is still held; one that has ended stays so.
+extern bool gateway_plugin_store_renew(plugin_string_t *bucket, plugin_string_t *key, plugin_string_t *lease, uint64_t ttl_ms, bool *ret, gateway_plugin_store_store_error_t *err);
+// Releases a lease before its exchange or its TTL ends. It is no error if it is not held any more. A lease that belongs
+// to an exchange is released in a call of that exchange; otherwise the gateway holds it again with its next renewal.
+extern bool gateway_plugin_store_release(plugin_string_t *bucket, plugin_string_t *key, plugin_string_t *lease, gateway_plugin_store_store_error_t *err);
 
 // Imported Functions from `gateway:plugin/http-client@0.2.0`
 // Sends a request and waits for the whole response, whatever its status.
@@ -1377,11 +1469,17 @@ void gateway_plugin_metrics_labels_free(gateway_plugin_metrics_labels_t *ptr);
 
 void gateway_plugin_store_store_error_free(gateway_plugin_store_store_error_t *ptr);
 
+void gateway_plugin_store_swap_result_free(gateway_plugin_store_swap_result_t *ptr);
+
 void plugin_option_u64_free(plugin_option_u64_t *ptr);
 
 void gateway_plugin_store_entry_free(gateway_plugin_store_entry_t *ptr);
 
 void gateway_plugin_store_addition_free(gateway_plugin_store_addition_t *ptr);
+
+void gateway_plugin_store_swap_free(gateway_plugin_store_swap_t *ptr);
+
+void gateway_plugin_store_expiry_free(gateway_plugin_store_expiry_t *ptr);
 
 void gateway_plugin_store_operation_free(gateway_plugin_store_operation_t *ptr);
 
@@ -1389,11 +1487,17 @@ void gateway_plugin_store_operation_result_free(gateway_plugin_store_operation_r
 
 void gateway_plugin_store_step_free(gateway_plugin_store_step_t *ptr);
 
+void gateway_plugin_store_acquisition_free(gateway_plugin_store_acquisition_t *ptr);
+
 void gateway_plugin_store_result_option_list_u8_store_error_free(gateway_plugin_store_result_option_list_u8_store_error_t *ptr);
 
 void gateway_plugin_store_result_void_store_error_free(gateway_plugin_store_result_void_store_error_t *ptr);
 
 void gateway_plugin_store_result_s64_store_error_free(gateway_plugin_store_result_s64_store_error_t *ptr);
+
+void gateway_plugin_store_result_swap_result_store_error_free(gateway_plugin_store_result_swap_result_store_error_t *ptr);
+
+void gateway_plugin_store_result_bool_store_error_free(gateway_plugin_store_result_bool_store_error_t *ptr);
 
 void gateway_plugin_store_list_operation_free(gateway_plugin_store_list_operation_t *ptr);
 
@@ -1410,6 +1514,8 @@ void gateway_plugin_store_list_step_free(gateway_plugin_store_list_step_t *ptr);
 void gateway_plugin_store_list_verdict_free(gateway_plugin_store_list_verdict_t *ptr);
 
 void gateway_plugin_store_result_list_verdict_store_error_free(gateway_plugin_store_result_list_verdict_store_error_t *ptr);
+
+void gateway_plugin_store_result_acquisition_store_error_free(gateway_plugin_store_result_acquisition_store_error_t *ptr);
 
 void gateway_plugin_http_client_fields_free(gateway_plugin_http_client_fields_t *ptr);
 

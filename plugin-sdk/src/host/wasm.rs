@@ -13,7 +13,9 @@ use crate::{
     log::Level,
     secrets::SecretError,
     sinks::SinkError,
-    store::{Counting, Operation, OperationResult, Quota, Scope, Step, StoreError, Verdict, millis},
+    store::{
+        Acquisition, Counting, Operation, OperationResult, Quota, Scope, Step, StoreError, SwapResult, Verdict, millis,
+    },
     tcp::{Message, TcpError},
     upstreams::UpstreamError,
 };
@@ -118,6 +120,46 @@ pub(crate) fn store_increment(bucket: &str, key: &str, by: i64, ttl_ms: Option<u
     stored(raw::store::increment(bucket, key, by, ttl_ms))
 }
 
+pub(crate) fn store_compare_and_swap(
+    bucket: &str,
+    key: &str,
+    expected: Option<&[u8]>,
+    value: Option<&[u8]>,
+    ttl_ms: Option<u64>,
+) -> Result<SwapResult, StoreError> {
+    stored(raw::store::compare_and_swap(bucket, key, expected, value, ttl_ms)).map(swap_result)
+}
+
+pub(crate) fn store_set_ttl(bucket: &str, key: &str, ttl_ms: Option<u64>) -> Result<bool, StoreError> {
+    stored(raw::store::set_ttl(bucket, key, ttl_ms))
+}
+
+pub(crate) fn store_acquire(
+    bucket: &str,
+    key: &str,
+    limit: u32,
+    ttl_ms: u64,
+    scope: Scope,
+) -> Result<Acquisition, StoreError> {
+    let acquired = stored(raw::store::acquire(bucket, key, limit, ttl_ms, store_scope(scope)))?;
+    Ok(Acquisition { lease: acquired.lease, holders: acquired.holders })
+}
+
+pub(crate) fn store_renew(bucket: &str, key: &str, lease: &str, ttl_ms: u64) -> Result<bool, StoreError> {
+    stored(raw::store::renew(bucket, key, lease, ttl_ms))
+}
+
+pub(crate) fn store_release(bucket: &str, key: &str, lease: &str) -> Result<(), StoreError> {
+    stored(raw::store::release(bucket, key, lease))
+}
+
+fn swap_result(result: raw::store::SwapResult) -> SwapResult {
+    match result {
+        raw::store::SwapResult::Swapped => SwapResult::Swapped,
+        raw::store::SwapResult::Different(current) => SwapResult::Different(current),
+    }
+}
+
 pub(crate) fn store_batch(
     bucket: &str,
     operations: &[Operation],
@@ -133,6 +175,14 @@ pub(crate) fn store_batch(
             let (key, ttl_ms) = (key.clone(), ttl.map(millis));
             raw::store::Operation::Increment(raw::store::Addition { key, by: *by, ttl_ms })
         }
+        Operation::CompareAndSwap { key, expected, value, ttl } => {
+            let (key, expected, value) = (key.clone(), expected.clone(), value.clone());
+            let ttl_ms = ttl.map(millis);
+            raw::store::Operation::CompareAndSwap(raw::store::Swap { key, expected, value, ttl_ms })
+        }
+        Operation::SetTtl { key, ttl } => {
+            raw::store::Operation::SetTtl(raw::store::Expiry { key: key.clone(), ttl_ms: ttl.map(millis) })
+        }
     };
     let operations: Vec<_> = operations.iter().map(operation).collect();
     let results = stored(raw::store::batch(bucket, &operations))?;
@@ -141,6 +191,8 @@ pub(crate) fn store_batch(
             raw::store::OperationResult::Value(value) => OperationResult::Value(value),
             raw::store::OperationResult::Done => OperationResult::Done,
             raw::store::OperationResult::Sum(sum) => OperationResult::Sum(sum),
+            raw::store::OperationResult::Swap(swap) => OperationResult::Swap(swap_result(swap)),
+            raw::store::OperationResult::Exists(exists) => OperationResult::Exists(exists),
         })
     };
     Ok(results.into_iter().map(result).collect())
@@ -172,13 +224,16 @@ pub(crate) fn store_take_all(
         },
         cost: step.cost,
     };
-    let scope = match scope {
+    let steps: Vec<_> = steps.iter().map(step).collect();
+    let verdicts = stored(raw::store::take_all(bucket, group, &steps, store_scope(scope)))?;
+    Ok(verdicts.iter().map(store_verdict).collect())
+}
+
+fn store_scope(scope: Scope) -> raw::store::Scope {
+    match scope {
         Scope::Shared => raw::store::Scope::Shared,
         Scope::Local => raw::store::Scope::Local,
-    };
-    let steps: Vec<_> = steps.iter().map(step).collect();
-    let verdicts = stored(raw::store::take_all(bucket, group, &steps, scope))?;
-    Ok(verdicts.iter().map(store_verdict).collect())
+    }
 }
 
 fn store_quota(quota: &Quota) -> raw::store::Quota {

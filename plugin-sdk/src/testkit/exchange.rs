@@ -10,8 +10,10 @@ use gateway_rules::{
 use http::{HeaderValue, header::CONTENT_LENGTH};
 
 use super::{
+    TestHost,
     cache::Waiting,
     head::{self, Phase, RawRequest, RawResponse, RequestHead, ResponseHead},
+    leases::{HeldLease, release_leases},
     message::{TestRequest, TestResponse},
 };
 use crate::{Body, BodyError, Decision, Error, Outcome, Reply, Request, Response, ResponseDecision, body::Fields};
@@ -27,6 +29,7 @@ pub struct TestExchange {
     /// Of bodies that pass through the plugin: the last one.
     request_state: Option<Vec<u8>>,
     response_state: Option<Vec<u8>>,
+    leases: Vec<HeldLease>,
 }
 
 /// What the plugin decided about a body, until that has happened.
@@ -266,6 +269,7 @@ impl TestExchange {
             response_next: Next::Nothing,
             request_state: None,
             response_state: None,
+            leases: Vec::new(),
         }
     }
 
@@ -282,6 +286,11 @@ impl TestExchange {
         }
         response.room = Some(room);
         self.response = Some(response);
+    }
+
+    /// What the exchange holds ends with it.
+    pub(super) fn release_leases(&mut self, host: &TestHost) {
+        release_leases(host, std::mem::take(&mut self.leases));
     }
 
     pub(super) fn finish(&mut self) {
@@ -302,10 +311,13 @@ impl TestExchange {
     }
 
     /// Lends request and response to a plugin for the length of a call, and keeps its edits.
-    pub(super) fn lend<T>(&mut self, call: impl FnOnce(&Request, Option<&Response>) -> T) -> T {
+    /// Calls with the exchange, to which leases belong that are acquired meanwhile.
+    pub(super) fn lend<T>(&mut self, host: &TestHost, call: impl FnOnce(&Request, Option<&Response>) -> T) -> T {
+        host.0.borrow_mut().exchange_leases = Some(std::mem::take(&mut self.leases));
         let request = Request(RawRequest(RefCell::new(self.request.clone())));
         let response = self.response.clone().map(|response| Response(RawResponse::new(response)));
         let result = call(&request, response.as_ref());
+        self.leases = host.0.borrow_mut().exchange_leases.take().unwrap_or_default();
         self.request = request.0.0.into_inner();
         self.response = response.map(|response| response.0.0.into_inner());
         result

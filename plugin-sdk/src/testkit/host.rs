@@ -15,7 +15,7 @@ use crate::{
     log::Level,
     secrets::SecretError,
     sinks::SinkError,
-    store::{Operation, OperationResult, Quota, Scope, Step, StoreError, Verdict, millis},
+    store::{Operation, OperationResult, Quota, Scope, Step, StoreError, SwapResult, Verdict, millis},
     tcp::{Message, TcpError},
     upstreams::UpstreamError,
 };
@@ -24,6 +24,7 @@ pub(crate) use super::{
     crypto,
     edits::{RawEdits, apply_edits, edits},
     head::{RawRequest, RawResponse},
+    leases::{store_acquire, store_release, store_renew},
     tcp::RawConnection,
 };
 
@@ -153,7 +154,7 @@ pub(crate) fn metric_observe(histogram: &str, value: f64, labels: &[(&str, &str)
 }
 
 /// Runs a step of the store, if it is granted and reachable.
-fn stored<T>(
+pub(super) fn stored<T>(
     bucket: &str,
     step: impl FnOnce(&mut super::store::Store, Duration) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
@@ -182,6 +183,20 @@ pub(crate) fn store_increment(bucket: &str, key: &str, by: i64, ttl_ms: Option<u
     stored(bucket, |store, now| store.increment(bucket, key, by, ttl_ms, now))
 }
 
+pub(crate) fn store_compare_and_swap(
+    bucket: &str,
+    key: &str,
+    expected: Option<&[u8]>,
+    value: Option<&[u8]>,
+    ttl_ms: Option<u64>,
+) -> Result<SwapResult, StoreError> {
+    stored(bucket, |store, now| store.compare_and_swap(bucket, key, expected, value, ttl_ms, now))
+}
+
+pub(crate) fn store_set_ttl(bucket: &str, key: &str, ttl_ms: Option<u64>) -> Result<bool, StoreError> {
+    stored(bucket, |store, now| store.set_ttl(bucket, key, ttl_ms, now))
+}
+
 pub(crate) fn store_batch(
     bucket: &str,
     operations: &[Operation],
@@ -198,6 +213,11 @@ pub(crate) fn store_batch(
         Operation::Increment { key, by, ttl } => {
             store_increment(bucket, key, *by, ttl.map(millis)).map(OperationResult::Sum)
         }
+        Operation::CompareAndSwap { key, expected, value, ttl } => {
+            store_compare_and_swap(bucket, key, expected.as_deref(), value.as_deref(), ttl.map(millis))
+                .map(OperationResult::Swap)
+        }
+        Operation::SetTtl { key, ttl } => store_set_ttl(bucket, key, ttl.map(millis)).map(OperationResult::Exists),
     });
     Ok(results.collect())
 }

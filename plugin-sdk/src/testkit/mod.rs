@@ -39,6 +39,7 @@ mod edits;
 mod exchange;
 mod head;
 pub(crate) mod host;
+mod leases;
 mod message;
 mod metrics;
 mod plugin;
@@ -89,6 +90,8 @@ pub(crate) struct State {
     /// What is counted in this gateway alone.
     local_store: store::Store,
     store_down: bool,
+    /// Of the exchange at hand, in the calls that have one.
+    exchange_leases: Option<Vec<leases::HeldLease>>,
     buffer_bytes: usize,
     documents: documents::Documents,
     cache: cache::Cache,
@@ -120,6 +123,7 @@ impl Default for State {
             store: store::Store::default(),
             local_store: store::Store::default(),
             store_down: false,
+            exchange_leases: None,
             buffer_bytes: Received::default().buffer_bytes,
             documents: documents::Documents::default(),
             cache: cache::Cache::default(),

@@ -28,6 +28,11 @@ impl<P> TestPlugin<P> {
         &mut self.plugin
     }
 
+    /// The exchange has ended: leases that it holds are released, as the gateway does before the completion phase.
+    pub fn end(&self, exchange: &mut TestExchange) {
+        exchange.release_leases(&self.host);
+    }
+
     fn begin(&self, request: TestRequest) -> TestExchange {
         let state = self.host.0.borrow();
         TestExchange::begin(request, state.now, state.bounds())
@@ -100,7 +105,7 @@ impl<P: RequestFilter> TestPlugin<P> {
     fn request_phase(&mut self, exchange: &mut TestExchange) -> Result<(), Error> {
         loop {
             let Self { host, plugin } = self;
-            let decision = exchange.lend(|request, _| host.run(|| plugin.on_request(request)))?;
+            let decision = exchange.lend(host, |request, _| host.run(|| plugin.on_request(request)))?;
             if decision == Decision::AwaitLock {
                 self.wait(exchange)?;
             } else {
@@ -135,7 +140,7 @@ impl<P: RequestBodyFilter> TestPlugin<P> {
     pub fn try_request_body(&mut self, exchange: &mut TestExchange) -> Result<(), Error> {
         let body = exchange.request_body();
         let Self { host, plugin } = self;
-        match exchange.lend(|request, _| host.run(|| plugin.on_request_body(request, body)))? {
+        match exchange.lend(host, |request, _| host.run(|| plugin.on_request_body(request, body)))? {
             Decision::ReadBody => Err(Error::new("it returned `read-body` from a call that had the body")),
             Decision::AwaitLock => {
                 exchange.request_next = Next::AwaitLock;
@@ -215,7 +220,7 @@ impl<P: ResponseFilter> TestPlugin<P> {
     pub fn try_response(&mut self, exchange: &mut TestExchange, response: TestResponse) -> Result<(), Error> {
         exchange.respond(response);
         let Self { host, plugin } = self;
-        let decision = exchange.lend(|request, response| {
+        let decision = exchange.lend(host, |request, response| {
             let response = response.expect("the exchange has just got a response");
             host.run(|| plugin.on_response(request, response))
         })?;
@@ -246,7 +251,7 @@ impl<P: ResponseBodyFilter> TestPlugin<P> {
     pub fn try_response_body(&mut self, exchange: &mut TestExchange) -> Result<(), Error> {
         let body = exchange.response_body_to_read();
         let Self { host, plugin } = self;
-        let decision = exchange.lend(|request, response| {
+        let decision = exchange.lend(host, |request, response| {
             let response = response.expect("the exchange has a response");
             host.run(|| plugin.on_response_body(request, response, body))
         })?;
@@ -301,9 +306,10 @@ impl<P: Observer> TestPlugin<P> {
     /// through it, unless the outcome has others.
     pub fn complete(&mut self, exchange: &mut TestExchange, outcome: &Outcome) {
         exchange.finish();
+        exchange.release_leases(&self.host);
         let mut outcome = outcome.clone();
         exchange.add_stream_states(&mut outcome);
         let Self { host, plugin } = self;
-        exchange.lend(|request, response| host.run(|| plugin.on_complete(request, response, &outcome)));
+        exchange.lend(host, |request, response| host.run(|| plugin.on_complete(request, response, &outcome)));
     }
 }

@@ -3,16 +3,20 @@
 use std::{collections::HashMap, time::Duration};
 
 use gateway_rules::{
+    lease::{self, Acquired, Holders, LeaseId},
     store::{self, add, check_key, check_value, number, step_key},
     take::{self, Count, Taken, take_all},
 };
 
-use crate::store::{Counting, Quota, Step, StoreError, Verdict, millis};
+use crate::store::{Counting, Quota, Step, StoreError, SwapResult, Verdict, millis};
 
 #[derive(Default)]
 pub(crate) struct Store {
     entries: HashMap<Address, Entry>,
     counts: HashMap<(Address, Counting), Remembered>,
+    holders: HashMap<Address, Holders>,
+    /// The number of the last lease.
+    leases: u128,
 }
 
 /// Bucket and key.
@@ -100,6 +104,84 @@ impl Store {
         let sum = add(old, by)?;
         self.entries.insert(address, Entry { value: sum.to_string().into_bytes(), expires });
         Ok(sum)
+    }
+
+    pub(crate) fn compare_and_swap(
+        &mut self,
+        bucket: &str,
+        key: &str,
+        expected: Option<&[u8]>,
+        value: Option<&[u8]>,
+        ttl_ms: Option<u64>,
+        now: Duration,
+    ) -> Result<SwapResult, StoreError> {
+        let address = address(bucket, key)?;
+        [expected, value].into_iter().flatten().try_for_each(check_value)?;
+        let current = self.live(&address, now).map(|entry| entry.value.clone());
+        if current.as_deref() != expected {
+            return Ok(SwapResult::Different(current));
+        }
+        match value {
+            Some(value) => {
+                self.entries.insert(address, Entry { value: value.to_vec(), expires: expiry(now, ttl_ms) });
+            }
+            None => drop(self.entries.remove(&address)),
+        }
+        Ok(SwapResult::Swapped)
+    }
+
+    pub(crate) fn set_ttl(
+        &mut self,
+        bucket: &str,
+        key: &str,
+        ttl_ms: Option<u64>,
+        now: Duration,
+    ) -> Result<bool, StoreError> {
+        let address = address(bucket, key)?;
+        if self.live(&address, now).is_none() {
+            return Ok(false);
+        }
+        if let Some(entry) = self.entries.get_mut(&address) {
+            entry.expires = expiry(now, ttl_ms);
+        }
+        Ok(true)
+    }
+
+    /// Without a time to live the lease ends with its exchange.
+    pub(crate) fn acquire(
+        &mut self,
+        bucket: &str,
+        key: &str,
+        limit: u32,
+        ttl_ms: Option<u64>,
+        now: Duration,
+    ) -> Result<(LeaseId, Acquired), StoreError> {
+        let address = address(bucket, key)?;
+        lease::check_limit(limit)?;
+        self.leases += 1;
+        let id = LeaseId(self.leases);
+        Ok((id, self.holders.entry(address).or_default().acquire(id, limit, ttl_ms, nanos(now))))
+    }
+
+    pub(crate) fn renew(
+        &mut self,
+        bucket: &str,
+        key: &str,
+        id: LeaseId,
+        ttl_ms: Option<u64>,
+        now: Duration,
+    ) -> Result<bool, StoreError> {
+        let address = address(bucket, key)?;
+        let holders = self.holders.get_mut(&address);
+        Ok(holders.is_some_and(|holders| holders.renew(id, ttl_ms, false, nanos(now))))
+    }
+
+    pub(crate) fn release(&mut self, bucket: &str, key: &str, id: LeaseId) -> Result<(), StoreError> {
+        let address = address(bucket, key)?;
+        if let Some(holders) = self.holders.get_mut(&address) {
+            holders.release(id);
+        }
+        Ok(())
     }
 
     pub(crate) fn take(

@@ -502,6 +502,39 @@ fn operations_of_a_batch_have_results_of_their_own() {
 }
 
 #[test]
+fn an_exchange_keeps_its_leases_until_it_ends() {
+    let host = TestHost::new();
+    let bucket = Bucket::new("b");
+    let minute = Duration::from_secs(60);
+    let acquire = |limit| bucket.acquire("k", limit, minute, Scope::Shared);
+    let mut plugin = puppet(&host, move |_| {
+        let bucket = Bucket::new("b");
+        let taken = bucket.acquire("k", 1, Duration::from_secs(60), Scope::Shared)?;
+        if let Some(lease) = &taken.lease {
+            assert!(bucket.renew("k", lease, Duration::from_secs(1))?);
+            let others = (1..64).map(|n| bucket.acquire(&format!("{n}"), 1, Duration::from_secs(60), Scope::Local));
+            assert!(others.into_iter().all(|other| other.is_ok_and(|other| other.lease.is_some())));
+            assert_eq!(bucket.acquire("more", 1, Duration::from_secs(60), Scope::Shared), Err(StoreError::TooLarge));
+        }
+        Ok(Decision::Next)
+    });
+    let mut exchange = plugin.request(TestRequest::get("/"));
+    host.advance(minute * 60);
+    host.run(|| assert_eq!(acquire(1).unwrap().lease, None, "the gateway renews it"));
+    plugin.end(&mut exchange);
+    host.run(|| {
+        // Without an exchange, it ends by its time to live.
+        let lease = acquire(1).unwrap().lease.expect("it is free");
+        host.advance(minute);
+        assert!(!bucket.renew("k", &lease, minute).unwrap());
+        assert_eq!(acquire(2).unwrap().holders, 1);
+        assert_eq!(acquire(65_537), Err(StoreError::TooLarge));
+        assert_eq!(bucket.renew("k", "no lease", minute), Ok(false));
+        assert_eq!(bucket.release("k", &lease), Ok(()));
+    });
+}
+
+#[test]
 fn calls_are_started_together_and_an_upstream_is_selected() {
     let host = TestHost::new();
     host.answer_calls(|call| Ok(Reply::new(200).with_text(call.upstream.clone())));

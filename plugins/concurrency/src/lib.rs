@@ -1,32 +1,29 @@
-//! Limits how many requests of a client are under way at once, over all workers.
+//! Limits how many requests of a client are in progress at once, over all workers.
 //!
-//! A count in the gateway's store goes up when a request comes and down when its exchange is over, whatever ended it.
+//! Each request holds a lease in the gateway's store. The gateway renews it for as long as the exchange lasts and releases it at
+//! its end, so there is nothing to do here after the request phase.
 
 #[cfg(test)]
 mod tests;
 
-use std::{
-    hash::{DefaultHasher, Hash, Hasher},
-    net::IpAddr,
-    num::NonZeroU32,
-    time::Duration,
-};
+use std::{net::IpAddr, num::NonZeroU32, time::Duration};
 
 use plugin_sdk::{
-    Decision, EditError, Error, Observer, Outcome, Plugin, Pointer, Problem, Problems, Request, RequestFilter,
-    Response, Span, export_plugin, metrics, names, serde_json,
-    store::{Bucket, StoreError},
+    Decision, Error, Plugin, Pointer, Problem, Problems, Request, RequestFilter, Span, export_plugin, metrics, names,
+    serde_json,
+    store::{Bucket, Scope, StoreError},
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// How many requests may be under way at once, and whose.
-#[derive(Debug, Hash, Deserialize, JsonSchema)]
+/// How many requests may be in progress at once, and whose.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 #[schemars(example = serde_json::json!({ "limit": 10, "key": { "attribute": "jwt.sub" } }))]
 struct Config {
-    /// Maximum number of concurrent requests per client.
+    /// Maximum number of concurrent requests per client, up to 65536.
+    #[schemars(range(max = MAX_LIMIT))]
     limit: NonZeroU32,
     /// What tells clients apart.
     #[serde(default)]
@@ -45,10 +42,29 @@ struct Config {
     /// The bucket of the store in which the counts are; it must be granted to the plugin.
     #[serde(default = "own_bucket")]
     bucket: String,
+    /// How long the requests of a gateway that was killed still count, `1s` to `1h`. Requests may take longer.
+    #[serde(default = "half_a_minute")]
+    lease_ttl: Span,
+    /// Handling of requests while the store is unavailable.
+    #[serde(default)]
+    on_store_failure: OnStoreFailure,
+}
+
+/// What happens to requests that cannot be counted.
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+enum OnStoreFailure {
+    /// They pass without being counted.
+    #[default]
+    Allow,
+    /// They are answered with 503.
+    Deny,
+    /// Each gateway counts its own requests.
+    Local,
 }
 
 /// What tells clients apart.
-#[derive(Debug, Default, Hash, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Key {
     /// The client's address; of IPv6 its /64.
@@ -63,7 +79,7 @@ enum Key {
 }
 
 /// What becomes of a request that lacks the key.
-#[derive(Debug, Default, Clone, Copy, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Missing {
     /// The client's address takes its place.
@@ -74,7 +90,7 @@ enum Missing {
 }
 
 /// A status for what is over the limit.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "u16")]
 #[schemars(with = "u16", extend("enum" = [429, 503], "default" = 429))]
 struct Status(Option<NonZeroU32>);
@@ -97,28 +113,25 @@ impl Status {
     }
 }
 
-/// A count that was not taken back, because its gateway crashed, is forgotten after this time.
-const FORGOTTEN: Duration = Duration::from_secs(600);
+/// The holders that a key of the store can have.
+const MAX_LIMIT: u32 = 65_536;
 
 struct Concurrency {
-    limit: i64,
+    limit: u32,
     key: Key,
     missing: Missing,
     shared: Option<String>,
     status: u16,
     retry_after: u64,
     bucket: Bucket,
-    /// Where the key waits for the end, which another instance may see. The plugin may be on a route several times, so
-    /// this is the configuration's own.
-    held: String,
+    lease_ttl: Duration,
+    on_store_failure: OnStoreFailure,
 }
 
 impl Plugin for Concurrency {
     type Config = Config;
 
     fn new(config: Config) -> Result<Self, Problems> {
-        let mut hasher = DefaultHasher::new();
-        config.hash(&mut hasher);
         let mut problems = Problems::default();
         let at = Pointer::from("/key");
         match &config.key {
@@ -129,8 +142,13 @@ impl Plugin for Concurrency {
         if config.shared.as_ref().is_some_and(|name| name.is_empty() || name.len() > 64) {
             problems.add("/shared", "must be a name of 1 to 64 bytes");
         }
-        if !(1..=3600).contains(&config.retry_after.seconds()) {
-            problems.add("/retry-after", "must be from 1s to 1h");
+        if config.limit.get() > MAX_LIMIT {
+            problems.add("/limit", format!("must be {MAX_LIMIT} at most"));
+        }
+        for (place, span) in [("/retry-after", config.retry_after), ("/lease-ttl", config.lease_ttl)] {
+            if !(1..=3600).contains(&span.seconds()) {
+                problems.add(place, "must be from 1s to 1h");
+            }
         }
         let bucket = Bucket::new(config.bucket.clone());
         // A missing grant should stop the gateway, not the first request. Another failure may pass.
@@ -142,14 +160,15 @@ impl Plugin for Concurrency {
             );
         }
         problems.or(Self {
-            limit: config.limit.get().into(),
+            limit: config.limit.get(),
             key: config.key,
             missing: config.missing,
             shared: config.shared,
             status: config.status.code(),
             retry_after: config.retry_after.seconds(),
             bucket,
-            held: format!("concurrency.held.{:016x}", hasher.finish()),
+            lease_ttl: config.lease_ttl.0,
+            on_store_failure: config.on_store_failure,
         })
     }
 }
@@ -157,51 +176,31 @@ impl Plugin for Concurrency {
 impl RequestFilter for Concurrency {
     fn on_request(&mut self, request: &Request) -> Result<Decision, Error> {
         let Some(key) = self.key(request) else { return Ok(Decision::Next) };
-        // First, because the client may disconnect while the increment waits for the store. It will have been counted by then.
-        request.set_attribute(&self.held, &key)?;
-        let under_way = match self.bucket.increment(&key, 1, Some(FORGOTTEN)) {
-            Ok(count) => count,
+        let acquire = |scope| self.bucket.acquire(&key, self.limit, self.lease_ttl, scope);
+        let acquisition = match acquire(Scope::Shared) {
+            Ok(acquisition) => acquisition,
+            Err(error @ StoreError::Denied(_)) => return Err(error.into()),
             Err(error) => {
-                self.release(request)?;
-                // The limit protects; without it the service still works.
                 metrics::add("concurrency_store_failures", 1, &[("route", &request.route())]);
                 plugin_sdk::debug!("a request is not counted: {error}");
-                return Ok(Decision::Next);
+                match self.on_store_failure {
+                    // The limit protects; without it the service still works.
+                    OnStoreFailure::Allow => return Ok(Decision::Next),
+                    OnStoreFailure::Deny => {
+                        let detail = "the service is not available, try again later";
+                        return Ok(Problem::new(503).detail(detail).member("request-id", request.id()).into());
+                    }
+                    OnStoreFailure::Local => acquire(Scope::Local)?,
+                }
             }
         };
-        if under_way > self.limit {
-            self.release(request)?;
-            self.take_back(&key);
-            return Ok(self.refuse(request).into());
-        }
-        Ok(Decision::Next)
+        Ok(if acquisition.lease.is_some() { Decision::Next } else { self.refuse(request).into() })
     }
 }
 
-impl Observer for Concurrency {
-    fn on_complete(&mut self, request: &Request, _: Option<&Response>, _: &Outcome) {
-        if let Some(key) = request.attribute(&self.held).filter(|key| !key.is_empty()) {
-            self.take_back(&key);
-        }
-    }
-}
-
-export_plugin!(Concurrency: request, observe);
+export_plugin!(Concurrency: request);
 
 impl Concurrency {
-    /// Decrements the count. A store that fails forgets it after a while.
-    fn take_back(&self, key: &str) {
-        // What was forgotten meanwhile must not be owed: no client gets more than the limit for it.
-        if self.bucket.increment(key, -1, Some(FORGOTTEN)).is_ok_and(|count| count < 0) {
-            let _ = self.bucket.increment(key, 1, Some(FORGOTTEN));
-        }
-    }
-
-    /// The completion phase has nothing to take back.
-    fn release(&self, request: &Request) -> Result<(), EditError> {
-        request.set_attribute(&self.held, "")
-    }
-
     /// Whom the request counts for; nobody, if it is not counted.
     fn key(&self, request: &Request) -> Option<String> {
         let value = match &self.key {
@@ -251,6 +250,10 @@ fn digest(name: &str, value: &[u8]) -> Option<String> {
 
 fn second() -> Span {
     Span(Duration::from_secs(1))
+}
+
+fn half_a_minute() -> Span {
+    Span(Duration::from_secs(30))
 }
 
 fn own_bucket() -> String {

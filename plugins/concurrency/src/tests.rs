@@ -1,5 +1,7 @@
+use std::time::Duration;
+
 use plugin_sdk::{
-    Outcome, Problems,
+    Problems,
     serde_json::{Value, json},
     testkit::{TestExchange, TestHost, TestPlugin, TestRequest, config_schema},
 };
@@ -21,18 +23,19 @@ fn so_many_may_be_under_way_and_the_next_has_to_come_again() {
     let mut first = one.request(TestRequest::get("/"));
     let second = other.request(TestRequest::get("/"));
     assert!(passes(&first) && passes(&second));
-    let mut third = one.request(TestRequest::get("/"));
+    let third = one.request(TestRequest::get("/"));
     let reply = third.reply().expect("denied").clone();
     assert_eq!((reply.status, reply.header("retry-after").as_deref()), (429, Some("1")));
     assert_eq!(third.attribute("concurrency.outcome"), Some("denied"));
     assert!(passes(&one.request(TestRequest::get("/").client("192.0.2.2"))), "another client");
     assert!(passes(&one.request(TestRequest::get("/").route("other"))), "another route");
 
-    // Who was refused holds nothing.
-    one.complete(&mut third, &Outcome::default());
+    // A request that was refused holds nothing.
+    let mut third = third;
+    one.end(&mut third);
     assert!(!passes(&one.request(TestRequest::get("/"))));
-    // Another instance may see the end.
-    other.complete(&mut first, &Outcome::default());
+    // The gateway releases the lease, whichever instance acquired it.
+    other.end(&mut first);
     assert!(passes(&one.request(TestRequest::get("/"))));
     assert!(!passes(&one.request(TestRequest::get("/"))));
     assert_eq!(host.counter("concurrency_denied", &[("route", "test")]), 3);
@@ -68,25 +71,29 @@ fn clients_are_told_apart_by_what_is_configured() {
 }
 
 #[test]
-fn what_was_forgotten_is_not_owed() {
+fn a_request_that_takes_longer_than_its_lease_still_counts() {
     let host = TestHost::new();
-    let mut plugin = plugin(&host, json!({ "limit": 1 }));
+    let mut plugin = plugin(&host, json!({ "limit": 1, "lease-ttl": "1s" }));
     let mut long = plugin.request(TestRequest::get("/"));
-    host.advance(super::FORGOTTEN);
-    plugin.complete(&mut long, &Outcome::default());
+    host.advance(Duration::from_secs(86_400));
+    assert!(!passes(&plugin.request(TestRequest::get("/"))));
+    plugin.end(&mut long);
     assert!(passes(&plugin.request(TestRequest::get("/"))));
-    assert!(!passes(&plugin.request(TestRequest::get("/"))), "nothing was gained by it");
 }
 
 #[test]
-fn without_the_store_nobody_is_turned_away() {
+fn without_the_store_it_is_as_configured() {
     let host = TestHost::new();
-    let mut plugin = plugin(&host, json!({ "limit": 1 }));
     host.set_store_available(false);
-    for _ in 0..3 {
-        assert!(passes(&plugin.request(TestRequest::get("/"))));
+    for (way, expected) in [("allow", [None, None]), ("deny", [Some(503); 2]), ("local", [None, Some(429)])] {
+        let mut plugin = plugin(&host, json!({ "limit": 1, "on-store-failure": way }));
+        let statuses = [(); 2].map(|()| {
+            let exchange = plugin.request(TestRequest::get("/"));
+            exchange.reply().map(|reply| reply.status)
+        });
+        assert_eq!(statuses, expected, "{way}");
     }
-    assert_eq!(host.counter("concurrency_store_failures", &[("route", "test")]), 3);
+    assert_eq!(host.counter("concurrency_store_failures", &[("route", "test")]), 6);
 }
 
 #[test]
@@ -97,7 +104,9 @@ fn what_makes_no_sense_is_told() {
         |config| host.plugin::<Concurrency>(config).err().as_ref().map_or_else(String::new, Problems::to_string);
     assert!(problems(json!({ "limit": 0 })).starts_with("/limit: "));
     assert!(problems(json!({ "limit": 1, "status": 500 })).contains("must be 429 or 503"));
+    assert_eq!(problems(json!({ "limit": 65_537 })), "/limit: must be 65536 at most");
     assert_eq!(problems(json!({ "limit": 1, "retry-after": "2h" })), "/retry-after: must be from 1s to 1h");
+    assert_eq!(problems(json!({ "limit": 1, "lease-ttl": "500ms" })), "/lease-ttl: must be from 1s to 1h");
     assert!(problems(json!({ "limit": 1, "key": { "header": "a b" } })).starts_with("/key/header: "));
     assert!(problems(json!({ "limit": 1, "bucket": "mine" })).contains("grants: { store: [mine] }"));
 }
@@ -111,4 +120,5 @@ fn the_schema_describes_every_option_and_the_readme_too() {
     }
     let validator = jsonschema::draft202012::new(&schema).unwrap();
     assert!(validator.is_valid(&schema["examples"][0]) && !validator.is_valid(&json!({ "limit": 1, "status": 500 })));
+    assert!(!validator.is_valid(&json!({ "limit": 65_537 })));
 }

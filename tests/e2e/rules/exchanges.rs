@@ -55,7 +55,8 @@ const TARGETS: [&str; 14] = [
 /// As a client sends them.
 const ASKED: [&str; 6] = ["/", "/a/b?c", "/a/./b/../c", "/%7Eu/%c3%bc?%zz", "/a//b", "/a%20b;c=d?"];
 
-struct Writer(Rng);
+/// The seed is part of the keys of leases: an exchange releases its own a moment after its client has the response.
+struct Writer(Rng, u64);
 
 impl Writer {
     fn one<T: Clone>(&mut self, of: &[T]) -> T {
@@ -125,13 +126,36 @@ impl Writer {
         }
     }
 
+    fn lease_key(&mut self) -> Text {
+        if self.rarely() {
+            return Text(b"k".to_vec(), 1_022);
+        }
+        let name = self.one(&["a", "b"]);
+        Text(format!("{name}{}", self.1).into_bytes(), 1)
+    }
+
     fn ttl(&mut self) -> Option<u64> {
         self.one(&[None, None, Some(0), Some(3_600_000), Some(u64::MAX)])
     }
 
     fn store(&mut self) -> Op {
         let values: [&[u8]; 8] = [b"v", b"7", b"-7", b"+7", b"07", b"-0", b"9223372036854775807", b""];
-        match self.0.u8(..7) {
+        match self.0.u8(..12) {
+            7 => Op::SetTtl(self.key(), self.ttl()),
+            8 | 9 => {
+                let mut value = || {
+                    let is_there = self.0.u8(..4) > 0;
+                    is_there.then(|| Text(self.one(&values).to_vec(), 1))
+                };
+                let (expected, value) = (value(), value());
+                let (key, ttl) = (self.key(), self.ttl());
+                if self.0.bool() { Op::Swap(key, expected, value, ttl) } else { Op::Batch(key, expected, value, ttl) }
+            }
+            10 => {
+                Op::Acquire(self.lease_key(), self.one(&[0, 1, 2, 3, 65_536, 65_537]), self.one(&[600_000, u64::MAX]))
+            }
+            11 if self.0.bool() => Op::Renew(self.lease_key(), 600_000),
+            11 => Op::Release(self.lease_key()),
             0 => Op::Get(self.key()),
             1 => {
                 let value = if self.rarely() {
@@ -225,7 +249,7 @@ routes: [{{ name: test, plugins: [scripted], upstream: up }}]
     let mut kit = host.plugin::<Scripted>(json!({})).expect("it takes no configuration");
     let mut compared = 0;
     for seed in seeds(60) {
-        let mut writer = Writer(Rng::with_seed(seed));
+        let mut writer = Writer(Rng::with_seed(seed), seed);
         let (script, headers, target) = (writer.script(), writer.headers(), writer.one(&ASKED));
         let length = writer.one(&[0, 0, 5, BUFFER_BYTES, BUFFER_BYTES + 1]);
         let body = Bytes::from(vec![b'c'; length]);

@@ -2,6 +2,7 @@
 //! the same everywhere.
 
 mod exchanges;
+mod leases;
 mod quotas;
 #[path = "../../guests/scripted/src/lib.rs"]
 mod scripted;

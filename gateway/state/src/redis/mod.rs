@@ -12,10 +12,12 @@ mod failure;
 mod forgotten;
 mod health;
 mod kept;
+pub mod lease;
 mod link;
 mod node;
 mod ops;
 mod settings;
+mod swap;
 pub mod take;
 
 use std::{
@@ -55,6 +57,7 @@ pub struct Redis {
     forgotten: Arc<Forgotten>,
     prefix: String,
     timeout: Duration,
+    is_cluster: bool,
 }
 
 /// An answer that is on its way.
@@ -82,12 +85,13 @@ impl Redis {
             forgotten_keys: forgotten_keys(&prefix),
         };
         let counts = Arc::new(Counts::default());
+        let is_cluster = matches!(settings.servers, Servers::Cluster(_));
         let link = Link::new(settings, Arc::clone(&health), Arc::clone(&counts), news)?;
         thread::Builder::new()
             .name("state".to_owned())
             .spawn(move || link::run(link, questions))
             .map_err(StartError::Thread)?;
-        Ok(Arc::new(Self { asks, health, counts, purges, forgotten, prefix, timeout }))
+        Ok(Arc::new(Self { asks, health, counts, purges, forgotten, prefix, timeout, is_cluster }))
     }
 
     /// Why some or all of the state can be neither read nor written at present; none if all of it can.

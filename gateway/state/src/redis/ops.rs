@@ -10,11 +10,12 @@ use gateway_rules::{
 use redis::{Cmd, RedisResult, Script, aio::ConnectionLike};
 
 use super::{
-    super::{Counting, Step, Verdict},
+    super::{Acquired, Counting, LeaseId, Step, Swap, Verdict},
     failure::Failure,
     forgotten,
     kept::REMEMBERED,
-    take,
+    lease::{self, Renewal},
+    swap, take,
 };
 
 /// A question with its keys as Redis has them.
@@ -40,6 +41,31 @@ pub enum Op {
     Take {
         keys: Vec<String>,
         steps: Vec<Step>,
+    },
+    Swap {
+        key: String,
+        expected: Option<Bytes>,
+        value: Option<Bytes>,
+        ttl_ms: Option<u64>,
+    },
+    SetTtl {
+        key: String,
+        ttl_ms: Option<u64>,
+    },
+    Acquire {
+        key: String,
+        lease: LeaseId,
+        limit: u32,
+        ttl_ms: u64,
+    },
+    /// All in one slot. With `insist`, leases that have ended are held again.
+    Renew {
+        leases: Vec<Renewal>,
+        insist: bool,
+    },
+    Release {
+        key: String,
+        lease: LeaseId,
     },
     /// The responses under a key.
     Find {
@@ -82,6 +108,10 @@ pub enum Reply {
     Done,
     Number(i64),
     Verdicts(Vec<Verdict>),
+    Swap(Swap),
+    /// Whether there is a value.
+    Exists(bool),
+    Acquired(Acquired),
     /// Each with the server's time at which it was kept, in milliseconds.
     Kept(Vec<(i64, Bytes)>),
     /// How many there were, and the last of them.
@@ -110,7 +140,12 @@ impl Keys<'_> {
         self.compose('q', key)
     }
 
-    /// Everything that can be under a key.
+    /// The holders of a key.
+    pub(super) fn leases(&self, key: &str) -> Result<String, Failure> {
+        self.compose('l', key)
+    }
+
+    /// Everything that `delete` removes.
     pub(super) fn all(&self, key: &str) -> Result<Vec<String>, Failure> {
         ['v', 'q', 'w'].into_iter().map(|kind| self.compose(kind, key)).collect()
     }
@@ -161,11 +196,16 @@ impl Op {
             Self::Get { key }
             | Self::Set { key, .. }
             | Self::Increment { key, .. }
+            | Self::Swap { key, .. }
+            | Self::SetTtl { key, .. }
+            | Self::Acquire { key, .. }
+            | Self::Release { key, .. }
             | Self::Find { key }
             | Self::Keep { key, .. }
             | Self::Forget { key, .. }
             | Self::Probe { key } => key,
             Self::Delete { keys } | Self::Take { keys, .. } => keys.first().map_or("", String::as_str),
+            Self::Renew { leases, .. } => leases.first().map_or("", |renewal| &renewal.key),
             Self::Purges { keys, .. } | Self::Forgotten { keys, .. } => &keys[0],
         }
     }
@@ -194,6 +234,21 @@ impl Op {
                 Ok(Reply::Number(sum))
             }
             Self::Take { keys, steps } => take::take(keys, steps, connection).await.map(Reply::Verdicts),
+            Self::Swap { key, expected, value, ttl_ms } => {
+                let ttl_ms = ttl_ms.map(bounded);
+                swap::swap(key, expected.as_ref(), value.as_ref(), ttl_ms, connection).await.map(Reply::Swap)
+            }
+            Self::SetTtl { key, ttl_ms } => {
+                swap::set_ttl(key, ttl_ms.map(bounded), connection).await.map(Reply::Exists)
+            }
+            Self::Acquire { key, lease, limit, ttl_ms } => {
+                lease::acquire(key, *lease, *limit, *ttl_ms, connection).await.map(Reply::Acquired)
+            }
+            Self::Renew { leases, insist } => lease::renew(leases, *insist, connection).await.map(Reply::Number),
+            Self::Release { key, lease } => {
+                Cmd::zrem(key, lease.to_string()).query_async::<()>(connection).await?;
+                Ok(Reply::Done)
+            }
             Self::Find { key } => {
                 let values: Vec<Vec<u8>> = Cmd::hvals(key).query_async(connection).await?;
                 Ok(Reply::Kept(values.into_iter().filter_map(timed).collect()))

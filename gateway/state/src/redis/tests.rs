@@ -27,6 +27,37 @@ fn what_belongs_together_lies_in_one_slot() {
 }
 
 #[test]
+fn leases_are_renewed_together_and_in_a_cluster_by_slot() {
+    let settings = |servers| Settings {
+        servers,
+        credentials: Arc::new(|| Ok(Credentials::default())),
+        prefix: "gateway:".to_owned(),
+        timeout: Duration::from_millis(50),
+    };
+    let url = || "redis://127.0.0.1:1".to_owned();
+    let renewals = |redis: &Redis| {
+        let renewal = |n: usize| lease::Renewal {
+            key: redis.lease_key("b", &(n % 5).to_string()).unwrap(),
+            lease: crate::LeaseId(n as u128),
+            ttl_ms: 1_000,
+        };
+        redis.keep_leases((0..300).map(renewal).collect())
+    };
+    let number = |ops: &[Op]| {
+        ops.iter().map(|op| if let Op::Renew { leases, .. } = op { leases.len() } else { 0 }).collect::<Vec<_>>()
+    };
+    let redis = Redis::start(settings(Servers::One(url())), Arc::default()).unwrap();
+    assert_eq!(number(&renewals(&redis)), [128, 128, 44]);
+    let redis = Redis::start(settings(Servers::Cluster(vec![url()])), Arc::default()).unwrap();
+    let ops = renewals(&redis);
+    assert_eq!(number(&ops), [60; 5]);
+    for op in &ops {
+        let Op::Renew { leases, .. } = op else { panic!("{op:?}") };
+        assert!(leases.iter().all(|renewal| renewal.key == op.key()));
+    }
+}
+
+#[test]
 fn a_password_is_not_shown() {
     assert_eq!(format!("{:?}", Secret("hunter2".to_owned())), "***");
 }
@@ -55,12 +86,16 @@ fn the_page_about_state_names_every_command_that_a_server_must_have() {
         include_str!("purge.lua"),
         include_str!("forgotten.lua"),
         include_str!("increment.lua"),
+        include_str!("acquire.lua"),
+        include_str!("renew.lua"),
+        include_str!("swap.lua"),
+        include_str!("ttl.lua"),
         include_str!("probe.lua"),
     ];
     let calls = scripts.iter().flat_map(|script| script.split("redis.call('").skip(1));
     let commands: Vec<_> = calls
         .filter_map(|rest| rest.split('\'').next())
-        .chain(["HVALS", "CLUSTER SLOTS", "SENTINEL GET-MASTER-ADDR-BY-NAME"])
+        .chain(["HVALS", "ZREM", "CLUSTER SLOTS", "SENTINEL GET-MASTER-ADDR-BY-NAME"])
         .collect();
     assert!(commands.len() > 20, "{commands:?}");
     for command in commands {

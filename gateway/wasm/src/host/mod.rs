@@ -13,6 +13,7 @@ mod edits;
 mod files;
 mod http;
 mod keyed;
+mod leases;
 mod log;
 mod metrics;
 mod secrets;

@@ -10,15 +10,17 @@ use gateway_state::{
 };
 use wasmtime::Result;
 
+use super::leases::Acquire;
 use crate::{
     bindings::store::{
-        Addition, Counting, Entry, Host, Operation, OperationResult, Quota, Scope, Step, StoreError, Verdict,
+        Acquisition, Addition, Counting, Entry, Expiry, Host, Operation, OperationResult, Quota, Scope, Step,
+        StoreError, Swap, SwapResult, Verdict,
     },
     instance::state::State,
 };
 
-type StoreResult<T> = std::result::Result<T, StoreError>;
-type HostResult<T> = Result<StoreResult<T>>;
+pub(super) type StoreResult<T> = std::result::Result<T, StoreError>;
+pub(super) type HostResult<T> = Result<StoreResult<T>>;
 
 /// Operations of one batch.
 const OPERATIONS: usize = 64;
@@ -41,6 +43,43 @@ impl Host for State {
         self.in_memory(&bucket, |store, bucket| store.increment(bucket, &key, by, ttl_ms))
     }
 
+    fn compare_and_swap(
+        &mut self,
+        bucket: String,
+        key: String,
+        expected: Option<Vec<u8>>,
+        value: Option<Vec<u8>>,
+        ttl_ms: Option<u64>,
+    ) -> HostResult<SwapResult> {
+        self.in_memory(&bucket, |store, bucket| {
+            let swap = store.compare_and_swap(bucket, &key, expected.as_deref(), value.as_deref(), ttl_ms)?;
+            Ok(swap_result(swap))
+        })
+    }
+
+    fn set_ttl(&mut self, bucket: String, key: String, ttl_ms: Option<u64>) -> HostResult<bool> {
+        self.in_memory(&bucket, |store, bucket| store.set_ttl(bucket, &key, ttl_ms))
+    }
+
+    fn acquire(
+        &mut self,
+        bucket: String,
+        key: String,
+        limit: u32,
+        ttl_ms: u64,
+        scope: Scope,
+    ) -> HostResult<Acquisition> {
+        self.acquire_in_memory(Acquire { bucket, key, limit, ttl_ms, scope })
+    }
+
+    fn renew(&mut self, bucket: String, key: String, lease: String, ttl_ms: u64) -> HostResult<bool> {
+        self.renew_in_memory(&bucket, &key, &lease, ttl_ms)
+    }
+
+    fn release(&mut self, bucket: String, key: String, lease: String) -> HostResult<()> {
+        self.release_in_memory(&bucket, &key, &lease)
+    }
+
     fn batch(&mut self, bucket: String, operations: Vec<Operation>) -> HostResult<Vec<StoreResult<OperationResult>>> {
         if operations.len() > OPERATIONS {
             return Ok(Err(StoreError::TooLarge));
@@ -55,6 +94,12 @@ impl Host for State {
                 Operation::Delete(key) => self.delete(bucket, key)?.map(|()| OperationResult::Done),
                 Operation::Increment(Addition { key, by, ttl_ms }) => {
                     self.increment(bucket, key, by, ttl_ms)?.map(OperationResult::Sum)
+                }
+                Operation::CompareAndSwap(Swap { key, expected, value, ttl_ms }) => {
+                    self.compare_and_swap(bucket, key, expected, value, ttl_ms)?.map(OperationResult::Swap)
+                }
+                Operation::SetTtl(Expiry { key, ttl_ms }) => {
+                    self.set_ttl(bucket, key, ttl_ms)?.map(OperationResult::Exists)
                 }
             })
         });
@@ -134,6 +179,36 @@ impl State {
         }
     }
 
+    pub(super) async fn store_compare_and_swap(&mut self, bucket: String, swap: Swap) -> HostResult<SwapResult> {
+        let Swap { key, expected, value, ttl_ms } = swap;
+        match self.remote(&bucket)? {
+            Ok(None) => self.compare_and_swap(bucket, key, expected, value, ttl_ms),
+            Ok(Some(redis)) => {
+                let op = redis.compare_and_swap(&bucket, &key, expected, value, ttl_ms);
+                request(&redis, op, |reply| match reply {
+                    Reply::Swap(swap) => Some(swap_result(swap)),
+                    _ => None,
+                })
+                .await
+            }
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    pub(super) async fn store_set_ttl(&mut self, bucket: String, key: String, ttl_ms: Option<u64>) -> HostResult<bool> {
+        match self.remote(&bucket)? {
+            Ok(None) => self.set_ttl(bucket, key, ttl_ms),
+            Ok(Some(redis)) => {
+                request(&redis, redis.set_ttl(&bucket, &key, ttl_ms), |reply| match reply {
+                    Reply::Exists(exists) => Some(exists),
+                    _ => None,
+                })
+                .await
+            }
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
     pub(super) async fn store_batch(
         &mut self,
         bucket: String,
@@ -153,6 +228,10 @@ impl State {
                     Operation::Set(Entry { key, value, ttl_ms }) => redis.set(&bucket, &key, value, ttl_ms),
                     Operation::Delete(key) => redis.delete(&bucket, &key),
                     Operation::Increment(Addition { key, by, ttl_ms }) => redis.increment(&bucket, &key, by, ttl_ms),
+                    Operation::CompareAndSwap(Swap { key, expected, value, ttl_ms }) => {
+                        redis.compare_and_swap(&bucket, &key, expected, value, ttl_ms)
+                    }
+                    Operation::SetTtl(Expiry { key, ttl_ms }) => redis.set_ttl(&bucket, &key, ttl_ms),
                 };
                 op.and_then(|op| redis.ask(op))
             })
@@ -167,6 +246,8 @@ impl State {
                 Reply::Bytes(bytes) => Some(OperationResult::Value(bytes.map(Vec::from))),
                 Reply::Done => Some(OperationResult::Done),
                 Reply::Number(sum) => Some(OperationResult::Sum(sum)),
+                Reply::Swap(swap) => Some(OperationResult::Swap(swap_result(swap))),
+                Reply::Exists(exists) => Some(OperationResult::Exists(exists)),
                 _ => None,
             }));
         }
@@ -215,10 +296,18 @@ impl State {
         }
     }
 
+    /// Whether the bucket is granted.
+    pub(super) fn check_bucket(&self, bucket: &str) -> StoreResult<()> {
+        match self.identity.grants.store.allows(bucket) {
+            true => Ok(()),
+            false => Err(StoreError::Denied(bucket.to_owned())),
+        }
+    }
+
     /// Where a granted bucket is, if it is not in the memory of the process.
-    fn remote(&self, bucket: &str) -> HostResult<Option<Arc<Redis>>> {
-        if !self.identity.grants.store.allows(bucket) {
-            return Ok(Err(StoreError::Denied(bucket.to_owned())));
+    pub(super) fn remote(&self, bucket: &str) -> HostResult<Option<Arc<Redis>>> {
+        if let Err(error) = self.check_bucket(bucket) {
+            return Ok(Err(error));
         }
         let remote = self.services()?.shared.remote.clone();
         if remote.is_some() && !self.is_configured {
@@ -227,13 +316,13 @@ impl State {
         Ok(Ok(remote))
     }
 
-    fn in_memory<T>(
+    pub(super) fn in_memory<T>(
         &self,
         bucket: &str,
         operation: impl FnOnce(&MemoryStore, state::Bucket<'_>) -> std::result::Result<T, state::StoreError>,
     ) -> HostResult<T> {
-        if !self.identity.grants.store.allows(bucket) {
-            return Ok(Err(StoreError::Denied(bucket.to_owned())));
+        if let Err(error) = self.check_bucket(bucket) {
+            return Ok(Err(error));
         }
         let bucket = state::Bucket { name: bucket, route: self.route().unwrap_or_default() };
         // All of its errors are of this kind to a plugin.
@@ -242,7 +331,7 @@ impl State {
 }
 
 /// Sends a request to Redis and waits for the reply. A call that is cancelled meanwhile does not undo the request.
-async fn request<T>(
+pub(super) async fn request<T>(
     redis: &Redis,
     op: std::result::Result<Op, Failure>,
     read: impl FnOnce(Reply) -> Option<T>,
@@ -254,13 +343,23 @@ async fn request<T>(
     Ok(understood(reply, read))
 }
 
-fn understood<T>(reply: std::result::Result<Reply, Failure>, read: impl FnOnce(Reply) -> Option<T>) -> StoreResult<T> {
+pub(super) fn understood<T>(
+    reply: std::result::Result<Reply, Failure>,
+    read: impl FnOnce(Reply) -> Option<T>,
+) -> StoreResult<T> {
     let strange = || StoreError::Unavailable("another reply than expected".to_owned());
     reply.map_err(refused).and_then(|reply| read(reply).ok_or_else(strange))
 }
 
 fn done(reply: Reply) -> Option<()> {
     (reply == Reply::Done).then_some(())
+}
+
+fn swap_result(swap: state::Swap) -> SwapResult {
+    match swap {
+        state::Swap::Swapped => SwapResult::Swapped,
+        state::Swap::Different(current) => SwapResult::Different(current.map(Vec::from)),
+    }
 }
 
 fn counted(quota: Quota) -> state::Quota {
@@ -284,7 +383,7 @@ fn told(verdict: state::Verdict) -> Verdict {
     }
 }
 
-fn refused(failure: Failure) -> StoreError {
+pub(super) fn refused(failure: Failure) -> StoreError {
     match failure {
         Failure::TooLarge => StoreError::TooLarge,
         Failure::Unavailable(why) => StoreError::Unavailable(why),

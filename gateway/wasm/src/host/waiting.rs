@@ -9,8 +9,9 @@ use wasmtime::{
     component::{ComponentNamedList, Lift, Linker, LinkerInstance, Lower, Resource},
 };
 
+use super::leases::Acquire;
 use crate::{
-    bindings::{ConnectionHandle, PACKAGE, PendingCallHandle, Request, VERSION},
+    bindings::{ConnectionHandle, PACKAGE, PendingCallHandle, Request, VERSION, store::Swap},
     instance::state::State,
 };
 
@@ -25,6 +26,17 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> Result<()> {
     wait(&mut store, "increment", async |state, (bucket, key, by, ttl)| {
         state.store_increment(bucket, key, by, ttl).await
     })?;
+    wait(&mut store, "compare-and-swap", async |state, (bucket, key, expected, value, ttl_ms)| {
+        state.store_compare_and_swap(bucket, Swap { key, expected, value, ttl_ms }).await
+    })?;
+    wait(&mut store, "set-ttl", async |state, (bucket, key, ttl)| state.store_set_ttl(bucket, key, ttl).await)?;
+    wait(&mut store, "acquire", async |state, (bucket, key, limit, ttl_ms, scope)| {
+        state.store_acquire(Acquire { bucket, key, limit, ttl_ms, scope }).await
+    })?;
+    wait(&mut store, "renew", async |state, (bucket, key, lease, ttl_ms)| {
+        state.store_renew(bucket, key, lease, ttl_ms).await
+    })?;
+    wait(&mut store, "release", async |state, (bucket, key, lease)| state.store_release(bucket, key, lease).await)?;
     wait(&mut store, "batch", async |state, (bucket, operations)| state.store_batch(bucket, operations).await)?;
     wait(&mut store, "take", async |state, (bucket, key, quota, cost)| {
         state.store_take(bucket, key, quota, cost).await

@@ -143,6 +143,11 @@ impl State {
         self.call.exchange.as_deref_mut().ok_or_else(|| wasmtime::format_err!("no request is being handled"))
     }
 
+    /// The exchange at hand, in the calls that have one.
+    pub(crate) fn lent(&mut self) -> Option<&mut Exchange> {
+        self.call.exchange.as_deref_mut()
+    }
+
     /// The route of the exchange at hand.
     pub(crate) fn route(&self) -> Option<&str> {
         self.call.exchange.as_ref().map(|exchange| &*exchange.route)

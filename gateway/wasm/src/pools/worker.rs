@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use super::{idle::Idle, pool::Pool};
 use crate::{
     admission::Capacity,
+    leases::Leases,
     plugin::{Key, Prepared},
     services::Services,
 };
@@ -26,6 +27,8 @@ const MOST: usize = 64;
 pub struct Pools {
     pools: RefCell<HashMap<Key, Weak<Pool>>>,
     idle: Rc<Idle>,
+    /// What exchanges hold outlives the configuration under which they began.
+    leases: Rc<Leases>,
     /// How this worker is asked for room.
     asked: Arc<Notify>,
     capacity: OnceCell<Arc<Capacity>>,
@@ -54,6 +57,11 @@ impl Pools {
         let pool = Rc::new(Pool::new(Arc::clone(prepared), services, &self.idle, instances));
         pools.insert(key, Rc::downgrade(&pool));
         pool
+    }
+
+    /// The leases of the worker's exchanges.
+    pub fn leases(&self) -> Rc<Leases> {
+        Rc::clone(&self.leases)
     }
 
     /// Forgets the pools that no stage has any more. Once for each configuration.

@@ -11,6 +11,7 @@ use super::{
     passwords::Passwords,
     upstreams::{NoUpstreams, Upstreams},
 };
+use crate::leases::Leases;
 
 /// What one worker's plugins work with, under one configuration.
 pub struct Services {
@@ -20,6 +21,8 @@ pub struct Services {
     pub shared: Arc<Shared>,
     /// As this worker reaches them.
     pub upstreams: Rc<dyn Upstreams>,
+    /// Those of the worker's exchanges, under whatever configuration they began.
+    pub leases: Rc<Leases>,
 }
 
 /// The part that all workers share.
@@ -51,6 +54,6 @@ pub type Named = HashMap<String, Bytes>;
 impl Services {
     /// For trying a configuration where no worker runs.
     pub(crate) fn without_worker(shared: Arc<Shared>) -> Self {
-        Self { worker: 0, shared, upstreams: Rc::new(NoUpstreams) }
+        Self { worker: 0, shared, upstreams: Rc::new(NoUpstreams), leases: Rc::default() }
     }
 }

@@ -125,8 +125,9 @@ impl Use {
 
     fn world(self) -> World {
         let prepared = self.prepare();
-        let services = Services { worker: 0, shared: Arc::new(self.shared), upstreams: self.upstreams };
-        World { pools: Pools::default(), services: Rc::new(services), prepared }
+        let (pools, shared) = (Pools::default(), Arc::new(self.shared));
+        let services = Services { worker: 0, shared, upstreams: self.upstreams, leases: pools.leases() };
+        World { pools, services: Rc::new(services), prepared }
     }
 
     fn stage(self) -> Alone {

@@ -1,14 +1,14 @@
 //! Does what its configuration says, in the phase that it says, and a header's worth of nothing otherwise. It
 //! imports nothing that can wait.
 
-use std::hint::black_box;
+use std::{hint::black_box, time::Duration};
 
 use plugin_sdk::{
     Decision, Edit, Edits, Error, Observer, Outcome, Plugin, Problems, Reply, Request, RequestFilter, Response,
     ResponseDecision, ResponseFilter, ResponseStream,
     body::{Chunk, ChunkResult},
     export_plugin, metrics, secrets, sinks,
-    store::Bucket,
+    store::{Bucket, Scope},
 };
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -72,6 +72,11 @@ enum Deed {
     Count,
     /// Increments `calls` in the bucket `with` and says the sum in `x-out`.
     Store,
+    /// Acquires the only lease of `place` in the bucket `with`, for a second, and says in `x-out` whether it is held.
+    Acquire,
+    AcquireThenTrap,
+    /// Acquires and releases it.
+    AcquireAndRelease,
     /// Says the secret `with` in `x-out`.
     Secret,
     /// Writes the request's path to the sink `with`.
@@ -299,6 +304,16 @@ impl Naughty {
                 Ok(sum) => set("x-out", sum.to_string().as_bytes())?,
                 Err(error) => set("x-out", error.to_string().as_bytes())?,
             },
+            Deed::Acquire | Deed::AcquireThenTrap | Deed::AcquireAndRelease => {
+                let bucket = Bucket::new(with);
+                let lease = bucket.acquire("place", 1, Duration::from_secs(1), Scope::Shared)?.lease;
+                set("x-out", if lease.is_some() { b"held" } else { b"full" })?;
+                match (self.config.deed, lease) {
+                    (Deed::AcquireThenTrap, _) => trap(),
+                    (Deed::AcquireAndRelease, Some(lease)) => bucket.release("place", &lease)?,
+                    _ => {}
+                }
+            }
             Deed::Secret => match secrets::get(with) {
                 Ok(secret) => set("x-out", &secret)?,
                 Err(error) => set("x-out", error.to_string().as_bytes())?,

@@ -7,7 +7,7 @@ use plugin_sdk::{
     Body, BodyError, Decision, Edit, Edits, Error, Item, NoConfig, Plugin, Problems, Reply, Request, RequestBodyFilter,
     RequestFilter, Response, ResponseBodyFilter, ResponseDecision, ResponseFilter, Selection, export_plugin,
     serde_json,
-    store::{Bucket, Counting, Quota, Scope, Step, Verdict},
+    store::{Bucket, Counting, Operation, Quota, Scope, Step, Verdict},
 };
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 pub const HEADER: &str = "x-script";
 /// The bucket of the script's operations.
 const BUCKET: &str = "own";
+/// Where the script's last lease is.
+const LEASE: &str = "lease";
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Script {
@@ -74,6 +76,15 @@ pub enum Op {
     Increment(Text, i64, Option<u64>),
     Take(Text, Limit, u32),
     TakeAll(String, Vec<TakeStep>),
+    /// Key, expected value, new value, time to live.
+    Swap(Text, Option<Text>, Option<Text>, Option<u64>),
+    SetTtl(Text, Option<u64>),
+    /// The last two as a batch.
+    Batch(Text, Option<Text>, Option<Text>, Option<u64>),
+    /// Key, limit, time to live. What is acquired is kept for the two below.
+    Acquire(Text, u32, u64),
+    Renew(Text, u64),
+    Release(Text),
 }
 
 impl Text {
@@ -319,8 +330,39 @@ impl Op {
                 let taken = bucket.take_all(group, &steps, Scope::Shared);
                 format!("{:?}", taken.map(|verdicts| verdicts.iter().map(verdict).collect::<Vec<_>>()))
             }
+            Self::Swap(key, expected, value, ttl) => {
+                let [expected, value] = [expected, value].map(|value| value.as_ref().map(Text::bytes));
+                let ttl = ttl.map(Duration::from_millis);
+                format!("{:?}", bucket.compare_and_swap(&key.text(), expected.as_deref(), value.as_deref(), ttl))
+            }
+            Self::SetTtl(key, ttl) => format!("{:?}", bucket.set_ttl(&key.text(), ttl.map(Duration::from_millis))),
+            Self::Batch(key, expected, value, ttl) => {
+                let [expected, value] = [expected, value].map(|value| value.as_ref().map(Text::bytes));
+                let ttl = ttl.map(Duration::from_millis);
+                let swap = Operation::CompareAndSwap { key: key.text(), expected, value, ttl };
+                // In memory one is made after the other.
+                format!("{:?}", bucket.batch(&[swap, Operation::SetTtl { key: key.text(), ttl }]))
+            }
+            Self::Acquire(key, limit, ttl) => {
+                let acquired = bucket.acquire(&key.text(), *limit, Duration::from_millis(*ttl), Scope::Shared);
+                let kept = match acquired.as_ref().map(|acquired| acquired.lease.as_deref()) {
+                    Ok(Some(lease)) => bucket.set(LEASE, lease.as_bytes(), None),
+                    _ => Ok(()),
+                };
+                format!("{kept:?} {:?}", acquired.map(|acquired| (acquired.lease.is_some(), acquired.holders)))
+            }
+            Self::Renew(key, ttl) => {
+                format!("{:?}", bucket.renew(&key.text(), &lease(&bucket), Duration::from_millis(*ttl)))
+            }
+            Self::Release(key) => format!("{:?}", bucket.release(&key.text(), &lease(&bucket))),
         }
     }
+}
+
+/// The lease that was acquired last, by any script.
+fn lease(bucket: &Bucket) -> String {
+    let lease = bucket.get(LEASE).ok().flatten().unwrap_or_default();
+    String::from_utf8_lossy(&lease).into_owned()
 }
 
 fn edit((kind, name, value): &(Kind, String, Option<Text>)) -> Edit {

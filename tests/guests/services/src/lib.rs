@@ -91,6 +91,7 @@ fn batch() -> Result<String, Error> {
         Ok(OperationResult::Value(None)) => "none".to_owned(),
         Ok(OperationResult::Done) => "done".to_owned(),
         Ok(OperationResult::Sum(sum)) => sum.to_string(),
+        Ok(other) => format!("{other:?}"),
         Err(StoreError::TooLarge) => "too-large".to_owned(),
         Err(error) => error.to_string(),
     });
