@@ -182,7 +182,8 @@ pub enum BodyError {
     Interrupted(String),
     /// A trailer is not valid; the text names it.
     Invalid(String),
-    /// A request body can be replaced in the request phase only, a response body in the response phase only.
+    /// A request body can be replaced in the request phase only, a response body in the response phase only; or it
+    /// is not granted.
     Unavailable,
     /// Another error; the text says which.
     Other(String),
@@ -194,7 +195,7 @@ impl fmt::Display for BodyError {
             Self::TooLarge(limit) => write!(f, "the body is over the limit of {limit} bytes"),
             Self::Interrupted(cause) => write!(f, "the body ended early: {cause}"),
             Self::Invalid(why) => write!(f, "invalid trailer: {why}"),
-            Self::Unavailable => f.write_str("the body cannot be replaced in this phase"),
+            Self::Unavailable => f.write_str("the body cannot be replaced in this phase, or is not granted"),
             Self::Other(why) => f.write_str(why),
         }
     }

@@ -43,8 +43,8 @@ impl fmt::Debug for Error {
 pub enum EditError {
     /// Not a valid method, target, status, header name or header value.
     InvalidSyntax,
-    /// Owned by the gateway (hop-by-hop and framing headers, `host` but by [`Request::set_header`](crate::Request::set_header)), or
-    /// made in a phase in which nothing can change any more.
+    /// Owned by the gateway (hop-by-hop and framing headers, `host` but by [`Request::set_header`](crate::Request::set_header)), not
+    /// granted, or made in a phase in which nothing can change any more.
     Forbidden,
     /// Over the gateway's limits on header bytes or count, target length, or attributes.
     TooLarge,
@@ -54,7 +54,9 @@ impl fmt::Display for EditError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::InvalidSyntax => "the edit is not valid HTTP",
-            Self::Forbidden => "the edit is not allowed: the field belongs to the gateway, or the phase is over",
+            Self::Forbidden => {
+                "the edit is not allowed: the field belongs to the gateway or is not granted, or the phase is over"
+            }
             Self::TooLarge => "the edit exceeds the gateway's limits",
         })
     }

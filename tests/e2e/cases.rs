@@ -145,6 +145,27 @@ cases:
 }
 
 #[tokio::test]
+async fn a_case_has_the_data_that_the_file_grants() {
+    let folder = project(
+        "component: ../prober.wasm
+sinks: [own]
+grants: { request-headers: { write: [x-note] }, attributes: { write: [acme.*] } }
+cases:
+  - name: an attribute cannot be read
+    config: { do: show }
+    request: {}
+    expect: { request: { headers: { x-note: '' } } }
+  - name: nor set, which fails this plugin
+    config: { do: note }
+    request: {}
+    expect: { answered: true, response: { status: 500 } }
+",
+    );
+    let ended = test(folder.path(), &[]).await;
+    assert_eq!(ended.code, 0, "{}{}", ended.stdout, ended.stderr);
+}
+
+#[tokio::test]
 async fn files_that_are_not_understood_are_told_with_the_cure() {
     for (cases, code, said) in [
         ("cases: []\n", 3, "there are no `cases` in it"),

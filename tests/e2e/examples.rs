@@ -140,6 +140,18 @@ async fn tls_yaml_chooses_the_certificate_by_name() {
 }
 
 #[tokio::test]
+async fn data_grants_yaml_keeps_credentials_from_a_plugin() {
+    let upstream = Upstream::echo().await;
+    let gateway = TestGateway::start(&example("data-grants.yaml", &upstream)).await;
+    let request = Request::get("/orders").header("authorization", "Bearer secret").header("x-acme-site", "berlin");
+    let response = gateway.send(request).await;
+    assert_eq!(response.upstream_saw("authorization"), ["Bearer secret"]);
+    assert_eq!(response.upstream_saw("x-acme-seen"), ["berlin/nothing"]);
+    let denied = [("plugin", "acme"), ("data", "request-headers"), ("access", "read")];
+    assert!(gateway.metric("gateway_wasm_data_denied_total", &denied).await > Some(0));
+}
+
+#[tokio::test]
 async fn five_plugins_yaml_logs_checks_counts_and_transforms() {
     let upstream = Upstream::echo().await;
     let text = example("five-plugins.yaml", &upstream).replace("access: stdout", "access: { file: access.log }");

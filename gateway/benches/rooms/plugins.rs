@@ -56,6 +56,7 @@ impl World {
                 secrets_to_use: all(),
                 sinks: all(),
                 files: all(),
+                data: None,
             },
             limits: PluginLimits { memory: 64 << 20, time: Duration::from_secs(1), instances: 4, max_calls: 0 },
             isolation,

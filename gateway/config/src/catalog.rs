@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, error::Error, sync::Arc};
 
-use gateway_core::model::{ComponentSource, Dns, FileSource, Plugin, SecretSource};
+use gateway_core::model::{ComponentSource, DataUse, Dns, FileSource, Plugin, SecretSource};
 use gateway_pipeline::Phases;
 use serde_json::Value;
 use thiserror::Error;
@@ -76,6 +76,10 @@ pub struct PluginFacts {
     pub config_schema: Value,
     pub phases: Phases,
     pub wants: Wants,
+    /// The data of exchanges that its functions read and write.
+    pub data: DataUse,
+    /// The exported interfaces by which it gets bodies.
+    pub body_exports: Vec<String>,
     /// What the operator should know of how it was had.
     pub warning: Option<String>,
 }

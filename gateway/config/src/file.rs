@@ -3,6 +3,7 @@
 
 mod action;
 mod admin;
+mod data_grants;
 mod listeners;
 mod state;
 mod tracing;
@@ -23,6 +24,7 @@ use crate::part::{Anything, Name, Part};
 
 pub(super) use action::*;
 pub(super) use admin::*;
+pub(super) use data_grants::*;
 pub(super) use listeners::*;
 pub(super) use state::*;
 pub(super) use tracing::*;
@@ -176,6 +178,16 @@ pub(super) struct Grants {
     pub sinks: Option<Vec<Part<String>>>,
     /// Files that it may read.
     pub files: Option<Vec<Part<String>>>,
+    /// Request headers and trailers that it may read and write, with `host` and `:path` (path and query), and `:method` to write;
+    /// everything if left out.
+    pub request_headers: Option<Part<NamedAccess>>,
+    /// Response headers and trailers that it may read and write, and `:status` to write; everything if left out. What it may write
+    /// applies to its own responses too.
+    pub response_headers: Option<Part<NamedAccess>>,
+    /// Bodies that it may read and write; all if left out.
+    pub body: Option<Part<BodyAccess>>,
+    /// Attributes that it may read and write; all if left out.
+    pub attributes: Option<Part<NamedAccess>>,
 }
 
 /// Secrets that a plugin may read, or what it may do with each.

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use gateway_core::model::{ComponentSource, Grants, Names, Plugin};
+use gateway_core::model::{ALL_DATA, ComponentSource, Grants, Names, Plugin};
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -121,23 +121,53 @@ impl Entry {
     pub fn beyond(&self, other: &Self) -> Vec<String> {
         let mut more: Vec<String> =
             self.interfaces.difference(&other.interfaces).map(|interface| format!("uses {interface}")).collect();
-        let none = BTreeSet::new();
         for (kind, names) in &self.grants {
-            let of = |kind: &str| other.grants.get(kind).unwrap_or(&none);
-            // What can be read can be used.
-            let contains = |name: &str| of(kind).contains(name) || (kind == TO_USE && of("secrets").contains(name));
-            let beyond = names.iter().filter(|name| !contains(name));
-            more.extend(beyond.map(|name| format!("is granted `{name}` of {kind}")));
+            let beyond = names.iter().filter(|name| !other.grants_name(kind, name));
+            more.extend(beyond.map(|name| match &**kind {
+                ALL_DATA => "is granted all headers, attributes and bodies".to_owned(),
+                kind => format!("is granted `{name}` of {kind}"),
+            }));
         }
         more
+    }
+
+    fn grants_name(&self, kind: &str, name: &str) -> bool {
+        let none = BTreeSet::new();
+        let of = |kind: &str| self.grants.get(kind).unwrap_or(&none);
+        let all = |kind: &str| of(kind).contains("*");
+        if kind == ALL_DATA {
+            return all(ALL_DATA) || DATA_KINDS.iter().all(|kind| all(kind));
+        }
+        if DATA_KINDS.contains(&kind) {
+            // `x-acme-*` contains `x-acme-user` and `x-acme-user-*`.
+            let wanted = name.strip_suffix('*').unwrap_or(name);
+            let contains = |prefix: &str| wanted.starts_with(prefix);
+            return of(kind).contains(name)
+                || of(kind).iter().filter_map(|own| own.strip_suffix('*')).any(contains)
+                || all(ALL_DATA);
+        }
+        // What can be read can be used.
+        of(kind).contains(name) || (kind == TO_USE && of("secrets").contains(name))
     }
 }
 
 /// The secrets that a plugin can use as keys and cannot read.
 const TO_USE: &str = "secrets-to-use";
 
+/// The kinds of data that are granted by name, instead of all of it (`ALL_DATA`).
+const DATA_KINDS: [&str; 8] = [
+    "request-headers-read",
+    "request-headers-write",
+    "response-headers-read",
+    "response-headers-write",
+    "attributes-read",
+    "attributes-write",
+    "body-read",
+    "body-write",
+];
+
 fn granted(grants: &Grants) -> BTreeMap<String, BTreeSet<String>> {
-    let Grants { upstreams, store, secrets, secrets_to_use, sinks, files } = grants;
+    let Grants { upstreams, store, secrets, secrets_to_use, sinks, files, data: _ } = grants;
     let all = [
         ("upstreams", upstreams),
         ("store", store),
@@ -156,6 +186,7 @@ fn granted(grants: &Grants) -> BTreeMap<String, BTreeSet<String>> {
     all.into_iter()
         .map(|(kind, granted)| (kind.to_owned(), names(granted)))
         .filter(|(_, names)| !names.is_empty())
+        .chain(grants.data_by_kind().into_iter().map(|(kind, names)| (kind.to_owned(), names.into_iter().collect())))
         .collect()
 }
 
@@ -243,6 +274,8 @@ pub fn written(entries: &BTreeMap<String, Entry>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use gateway_core::model::{BodyAccess, DataGrants, GrantedNames, NamedAccess};
+
     use super::*;
 
     fn entry(imports: &[&str], store: &[&str]) -> Entry {
@@ -291,6 +324,36 @@ mod tests {
         assert_eq!(read.beyond(&to_use), ["is granted `key` of secrets"]);
         assert_eq!(to_use.beyond(&Entry::default()), ["is granted `key` of secrets-to-use"]);
         let names = Names::Only(vec!["key".to_owned()]);
-        assert_eq!(granted(&Grants { secrets_to_use: names, ..Grants::default() }), to_use.grants);
+        let granted = granted(&Grants { secrets_to_use: names, ..Grants::default() });
+        assert_eq!(granted.get(TO_USE), to_use.grants.get(TO_USE));
+    }
+
+    #[test]
+    fn more_data_is_more_and_fewer_data_is_not() {
+        let of = |data: Option<DataGrants>| Entry {
+            grants: granted(&Grants { data: data.map(Box::new), ..Grants::default() }),
+            ..Entry::default()
+        };
+        let headers = |read: &[&str], write: &[&str]| {
+            let names = |names: &[&str]| GrantedNames::of_headers(names.iter().copied());
+            of(Some(DataGrants {
+                request_headers: Some(NamedAccess { read: names(read), write: names(write) }),
+                ..DataGrants::default()
+            }))
+        };
+        let (all, some) = (of(None), headers(&["X-Acme-*", "host"], &[]));
+        assert_eq!((some.beyond(&all), all.beyond(&all)), (vec![], vec![]));
+        assert_eq!(all.beyond(&some), ["is granted all headers, attributes and bodies"]);
+        assert_eq!(all.beyond(&headers(&["*"], &["*"])), [""; 0], "it is everything that can be listed");
+        assert_eq!(headers(&["x-acme-user", "x-acme-user-*"], &[]).beyond(&some), [""; 0]);
+        assert_eq!(
+            headers(&["x-*"], &["host"]).beyond(&some),
+            ["is granted `x-*` of request-headers-read", "is granted `host` of request-headers-write"]
+        );
+        let no_body = of(Some(DataGrants { body: Some(BodyAccess::default()), ..DataGrants::default() }));
+        assert_eq!(some.beyond(&no_body), ["is granted `*` of body-read", "is granted `*` of body-write"]);
+        assert_eq!(of(None).beyond(&Entry::default()), ["is granted all headers, attributes and bodies"]);
+        let kinds = DataGrants::default().by_kind().map(|(kind, _)| kind);
+        assert_eq!(kinds, DATA_KINDS);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use gateway_core::model::{ComponentSource, Plugin};
+use gateway_core::model::{ComponentSource, Data, DataAccess, DataUse, Plugin};
 use gateway_pipeline::Phases;
 use serde_json::{Value, json};
 
@@ -51,6 +51,7 @@ impl Fake {
                 "geo.wasm",
                 PluginFacts { wants: everything, ..plugin(json!({ "properties": { "deny": { "type": "array" } } })) },
             )
+            .file("bodies.wasm", PluginFacts { data: uses(), body_exports: body_exports(), ..plugin(Value::Null) })
             .file("plain.wasm", plugin(Value::Null))
             .file("odd.wasm", plugin(json!({ "type": "strnig" })))
     }
@@ -80,8 +81,26 @@ pub(super) fn plugin(config_schema: Value) -> PluginFacts {
         config_schema,
         phases: Phases { request: true, ..Phases::default() },
         wants: Wants::default(),
+        data: DataUse::default(),
+        body_exports: Vec::new(),
         warning: None,
     }
+}
+
+/// What a component uses that reads headers of requests, writes those of responses, and exports two body filters.
+fn uses() -> DataUse {
+    let mut uses = DataUse::default();
+    uses.add(Data::RequestHeaders, DataAccess::Read);
+    uses.add(Data::ResponseHeaders, DataAccess::Write);
+    uses.add(Data::RequestBody, DataAccess::Read);
+    for access in DataAccess::ALL {
+        uses.add(Data::ResponseBody, access);
+    }
+    uses
+}
+
+fn body_exports() -> Vec<String> {
+    ["gateway:plugin/request-body-filter@0.2.0", "gateway:plugin/response-stream@0.2.0"].map(str::to_owned).to_vec()
 }
 
 impl Catalog for Fake {

@@ -118,7 +118,10 @@ impl Default for Log {
     }
 }
 
-pub use gateway_rules::path::{EncodedSlashes, MatrixParameters, PathRule};
+pub use gateway_rules::{
+    data_grants::{BodyAccess, Data, DataAccess, DataGrants, DataUse, GrantedNames, NamedAccess},
+    path::{EncodedSlashes, MatrixParameters, PathRule},
+};
 
 /// Where the contents of a file come from that plugins read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,9 +190,22 @@ pub struct Grants {
     pub secrets_to_use: Names,
     pub sinks: Names,
     pub files: Names,
+    /// What of an exchange it can read and write; everything if `None`, so that nothing is looked up for it.
+    pub data: Option<Box<DataGrants>>,
 }
 
+/// The kind under which unlimited access to headers, attributes and bodies is listed.
+pub const ALL_DATA: &str = "data";
+
 impl Grants {
+    /// The data that is granted, by kind, as `gateway.lock` and the admin API list it.
+    pub fn data_by_kind(&self) -> Vec<(&'static str, Vec<String>)> {
+        match &self.data {
+            None => vec![(ALL_DATA, vec!["*".to_owned()])],
+            Some(data) => data.by_kind().into_iter().filter(|(_, names)| !names.is_empty()).collect(),
+        }
+    }
+
     /// Whether a secret can be a key. One that can be read is no better kept by denying this.
     pub fn allows_use(&self, secret: &str) -> bool {
         self.secrets_to_use.allows(secret) || self.secrets.allows(secret)

@@ -96,9 +96,10 @@ enum Prepared {
     AttributeRemoval {
         key: String,
     },
-    /// Not the name or the value of any header, or no text.
+    /// It is always refused.
     Never {
         takes_value: bool,
+        error: EditError,
     },
 }
 
@@ -199,7 +200,7 @@ impl Edit {
             (Ok(name), Ok(value)) => {
                 Prepared::Header { side, kind, name, value: value.map_or(Source::Given, Source::Always) }
             }
-            _ => Prepared::Never { takes_value },
+            _ => Prepared::Never { takes_value, error: EditError::InvalidSyntax },
         })
     }
 
@@ -207,7 +208,7 @@ impl Edit {
     pub fn removal(side: Side, name: &str) -> Self {
         Self(match HeaderName::from_bytes(name.as_bytes()) {
             Ok(name) => Prepared::Removal { side, name },
-            Err(_) => Prepared::Never { takes_value: false },
+            Err(_) => Prepared::Never { takes_value: false, error: EditError::InvalidSyntax },
         })
     }
 
@@ -216,13 +217,18 @@ impl Edit {
         Self(match value.map(String::from_utf8) {
             None => Prepared::Attribute { key, value: Source::Given },
             Some(Ok(value)) => Prepared::Attribute { key, value: Source::Always(value) },
-            Some(Err(_)) => Prepared::Never { takes_value: false },
+            Some(Err(_)) => Prepared::Never { takes_value: false, error: EditError::InvalidSyntax },
         })
     }
 
     /// Removes an attribute. It takes no value.
     pub fn attribute_removal(key: String) -> Self {
         Self(Prepared::AttributeRemoval { key })
+    }
+
+    /// An edit of what is not granted. It is refused each time, and its header is not among those that the list owns.
+    pub fn denied(takes_value: bool) -> Self {
+        Self(Prepared::Never { takes_value, error: EditError::Forbidden })
     }
 }
 
@@ -245,11 +251,11 @@ impl Prepared {
                 value.map_or(Ok(()), |value| exchange.set_attribute(key, value))
             }
             Self::AttributeRemoval { key } => exchange.remove_attribute(key),
-            Self::Never { takes_value } => {
+            Self::Never { takes_value, error } => {
                 if *takes_value {
                     given.next();
                 }
-                Err(EditError::InvalidSyntax)
+                Err(*error)
             }
         }
     }

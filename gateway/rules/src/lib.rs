@@ -13,6 +13,7 @@ pub mod bounds;
 pub mod call;
 #[cfg(feature = "crypto")]
 pub mod crypto;
+pub mod data_grants;
 pub mod edit;
 pub mod edits;
 pub mod fields;

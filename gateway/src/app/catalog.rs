@@ -227,7 +227,7 @@ impl Catalog for Components<'_> {
 
     fn open(&mut self, source: &ComponentSource) -> Result<Arc<PluginFacts>, CatalogError> {
         if let (Approval::Collect(_), false) = (&self.approval, matches!(source, ComponentSource::Builtin(_))) {
-            let Examined { phases, wants: wanted, .. } = self.examine(source)?;
+            let Examined { phases, wants: wanted, data, body_exports, .. } = self.examine(source)?;
             return Ok(Arc::new(PluginFacts {
                 name: String::new(),
                 version: String::new(),
@@ -235,6 +235,8 @@ impl Catalog for Components<'_> {
                 config_schema: serde_json::Value::Bool(true),
                 phases,
                 wants: wants(wanted),
+                data,
+                body_exports,
                 warning: None,
             }));
         }
@@ -247,6 +249,8 @@ impl Catalog for Components<'_> {
             config_schema: facts.config_schema.clone().unwrap_or_default(),
             phases: facts.phases,
             wants: wants(facts.wants),
+            data: facts.data,
+            body_exports: facts.body_exports.clone(),
             warning: self.bytes.get(source).and_then(|component| component.warning.clone()),
         }))
     }

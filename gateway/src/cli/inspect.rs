@@ -1,7 +1,8 @@
 //! `gateway plugin inspect`.
 
-use std::{fmt::Write, fs};
+use std::{collections::BTreeMap, fmt::Write, fs};
 
+use gateway_core::model::{Data, DataAccess};
 use gateway_wasm::{CodeCache, Facts};
 use serde_json::json;
 
@@ -78,6 +79,27 @@ fn capability(interface: &str) -> &'static str {
     CAPABILITIES.iter().find(|(prefix, _)| interface.starts_with(prefix)).map_or("", |(_, what)| what)
 }
 
+/// What it can read and write, by the keys of `grants`.
+fn data(facts: &Facts) -> Vec<(&'static str, Vec<&'static str>)> {
+    let bodies = [
+        (Data::RequestBody, ["read request", "write request"]),
+        (Data::ResponseBody, ["read response", "write response"]),
+    ];
+    let named = [Data::RequestHeaders, Data::ResponseHeaders, Data::Attributes];
+    let of = |data: Data, words: [&'static str; 2]| {
+        DataAccess::ALL
+            .into_iter()
+            .zip(words)
+            .filter(move |(access, _)| facts.data.has(data, *access))
+            .map(|(_, word)| word)
+    };
+    let mut all: Vec<_> =
+        named.into_iter().map(|data| (data.name(), of(data, ["read", "write"]).collect::<Vec<_>>())).collect();
+    all.push(("body", bodies.into_iter().flat_map(|(data, words)| of(data, words)).collect()));
+    all.retain(|(_, access)| !access.is_empty());
+    all
+}
+
 fn as_text(facts: &Facts, cost: Option<&Cost>) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{} {}", facts.name, facts.version);
@@ -117,6 +139,13 @@ fn as_text(facts: &Facts, cost: Option<&Cost>) -> String {
     for interface in &facts.body_exports {
         let _ = writeln!(text, "  {interface}  {}", capability(interface));
     }
+    let data = data(facts);
+    if !data.is_empty() {
+        text.push_str("\nData of requests and responses that it can access, unless `grants` limit it:\n");
+        for (key, access) in data {
+            let _ = writeln!(text, "  {key}: {}", access.join(", "));
+        }
+    }
     let wants = [
         ("upstreams", facts.wants.upstreams),
         ("store", facts.wants.store),
@@ -152,6 +181,7 @@ fn as_json(facts: &Facts, cost: Option<&Cost>) -> serde_json::Value {
         "calls": facts.waits.describe(),
         "imports": facts.imports,
         "bodies": facts.body_exports,
+        "data": data(facts).into_iter().collect::<BTreeMap<_, _>>(),
         "grants": {
             "upstreams": facts.wants.upstreams,
             "store": facts.wants.store,

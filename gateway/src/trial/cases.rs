@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::TrialError;
@@ -30,9 +30,21 @@ pub(crate) struct Cases {
     pub(super) store: Vec<String>,
     /// Granted sinks; what is written to them goes to standard error.
     pub(super) sinks: Vec<String>,
+    /// Data of requests and responses that is granted, as in a configuration; all of it if left out.
+    pub(super) grants: BTreeMap<DataGrant, Value>,
     /// Granted services beside the one behind the route, which is called `service`, with what they answer.
     pub(super) services: BTreeMap<String, ServiceResponse>,
     pub cases: Vec<Case>,
+}
+
+/// A key of `grants` that is about data. What it has is checked with the configuration that it becomes a part of.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum DataGrant {
+    RequestHeaders,
+    ResponseHeaders,
+    Body,
+    Attributes,
 }
 
 #[derive(Debug, Deserialize)]

@@ -126,6 +126,7 @@ impl World {
                 secrets_to_use: all(),
                 sinks: all(),
                 files: all(),
+                data: None,
             },
             limits: PluginLimits { memory: 256 << 20, time: Duration::from_secs(10), instances: 64, max_calls: 0 },
             isolation,

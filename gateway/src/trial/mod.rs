@@ -119,13 +119,17 @@ fn configuration(
         others.iter().map(|(name, other)| (name.as_str(), endpoint(other))).collect();
     upstreams.insert(SERVICE, endpoint(service));
     let component = component.canonicalize()?;
-    let granted = json!({
+    let mut granted = json!({
         "upstreams": upstreams.keys().collect::<Vec<_>>(),
         "store": cases.store,
         "secrets": access.collect::<BTreeMap<_, _>>(),
         "files": files.keys().collect::<Vec<_>>(),
         "sinks": sinks.keys().collect::<Vec<_>>(),
     });
+    let data = serde_json::to_value(&cases.grants)?;
+    if let (Some(granted), Value::Object(data)) = (granted.as_object_mut(), data) {
+        granted.extend(data);
+    }
     let config = case.config.as_ref().or(cases.config.as_ref());
     let mut used = json!({ "name": PLUGIN });
     if let (Some(config), Some(used)) = (config, used.as_object_mut()) {

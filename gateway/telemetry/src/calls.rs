@@ -5,6 +5,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use gateway_core::model::{Data, DataAccess};
+
 use super::{
     gauge::GaugeGuard,
     series::Series,
@@ -107,6 +109,8 @@ pub(super) struct PluginCells {
     pub(super) open_circuits: Arc<AtomicU64>,
     pub(super) circuits_opened: AtomicU64,
     pub(super) log_lines_dropped: AtomicU64,
+    /// By kind of data, and then by kind of access.
+    pub(super) data_denied: [[AtomicU64; DataAccess::ALL.len()]; Data::ALL.len()],
 }
 
 /// One plugin on one worker, and the series that the plugin itself makes.
@@ -143,6 +147,11 @@ impl PluginMetrics {
     /// Lines that were not logged.
     pub fn log_dropped(&self, lines: u64) {
         self.cells.log_lines_dropped.fetch_add(lines, Relaxed);
+    }
+
+    /// It tried to read or write data that it is not granted.
+    pub fn data_denied(&self, data: Data, access: DataAccess) {
+        self.cells.data_denied[data as usize][access as usize].fetch_add(1, Relaxed);
     }
 
     /// It broke down.

@@ -9,7 +9,10 @@ use std::{
     },
 };
 
-use gateway_core::error::Failure;
+use gateway_core::{
+    error::Failure,
+    model::{Data, DataAccess},
+};
 use gateway_rules::metric::MetricKind;
 use prometheus_client::{
     collector::Collector,
@@ -331,6 +334,16 @@ fn plugins(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
     page.counters(name::WASM_CIRCUIT_OPENED, "Circuits of plugins ever opened", opened)?;
     let unlogged = each(|cells| &cells.log_lines_dropped);
     page.counters(name::WASM_LOG_LINES_DROPPED, "Log lines of plugins that were too much", unlogged)?;
+    let denied = plugins.iter().flat_map(|(plugin, cells)| {
+        let kinds = Data::ALL.into_iter().flat_map(|data| DataAccess::ALL.map(|access| (data, access)));
+        let counted = kinds.map(|(data, access)| {
+            let labels = vec![("plugin", &**plugin), ("data", data.name()), ("access", access.name())];
+            (labels, total(cells, |cells| &cells.data_denied[data as usize][access as usize]))
+        });
+        // Nearly all plugins have none.
+        counted.filter(|(_, count)| *count > 0)
+    });
+    page.counters(name::WASM_DATA_DENIED, "Reads and writes of data that is not granted to a plugin", denied)?;
     let dropped = inner.series.dropped();
     let dropped = dropped.iter().map(|(plugin, count)| (vec![("plugin", &**plugin)], *count));
     page.counters(name::WASM_METRICS_DROPPED, "Metrics of plugins dropped: invalid, or too many series", dropped)

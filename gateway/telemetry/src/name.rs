@@ -36,6 +36,7 @@ pub(crate) const WASM_CALLS_IN_PROGRESS: &str = "gateway_wasm_calls_in_progress"
 pub(crate) const WASM_CIRCUIT_OPEN: &str = "gateway_wasm_circuit_open";
 pub(crate) const WASM_CIRCUIT_OPENED: &str = "gateway_wasm_circuit_opened";
 pub(crate) const WASM_LOG_LINES_DROPPED: &str = "gateway_wasm_log_lines_dropped";
+pub(crate) const WASM_DATA_DENIED: &str = "gateway_wasm_data_denied";
 /// What a plugin calls `x`.
 pub(crate) const PLUGIN_PREFIX: &str = "gateway_plugin_";
 pub(crate) const WASM_METRICS_DROPPED: &str = "gateway_wasm_metrics_dropped";

@@ -10,6 +10,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use gateway_core::model::Data;
 use gateway_http::body::{Body, BodyError, Traffic};
 use gateway_pipeline::{BodyFilter, Exchange, FailureKind, StageFailure};
 use gateway_rules::reply::MAX_STATE_BYTES;
@@ -34,6 +35,24 @@ use super::{
 pub(super) enum Direction {
     Request,
     Response,
+}
+
+impl Direction {
+    /// The body, as it is granted.
+    pub(super) fn body(self) -> Data {
+        match self {
+            Self::Request => Data::RequestBody,
+            Self::Response => Data::ResponseBody,
+        }
+    }
+
+    /// The headers of the message, as which its trailers are granted.
+    pub(super) fn headers(self) -> Data {
+        match self {
+            Self::Request => Data::RequestHeaders,
+            Self::Response => Data::ResponseHeaders,
+        }
+    }
 }
 
 /// The state that the first chunk gets, if it is not too large.
@@ -72,6 +91,7 @@ pub(super) fn filter(
             min_bytes: 1,
             end: End::Ahead,
             call: Call::None,
+            came: HeaderMap::new(),
             trailers: None,
         }))
     })
@@ -91,6 +111,8 @@ struct FilteredBody {
     min_bytes: usize,
     end: End,
     call: Call,
+    /// The trailers as they came, if the plugin may not write all of them.
+    came: HeaderMap,
     /// For the client, when all else is through.
     trailers: Option<HeaderMap>,
 }
@@ -132,11 +154,13 @@ impl FilteredBody {
     /// Hands over what is there; with the trailers, if that is all.
     fn begin_call(&mut self, end: Option<HeaderMap>) {
         let last = end.is_some();
-        let chunk = Chunk {
-            state: self.state.borrow().clone(),
-            bytes: self.left.to_vec(),
-            end: end.map(|trailers| fields::all(&trailers).collect()),
-        };
+        let identity = &self.caller.pool.prepared.identity;
+        let readable = |trailers| fields::readable(trailers, identity, self.caller.direction.headers());
+        let chunk =
+            Chunk { state: self.state.borrow().clone(), bytes: self.left.to_vec(), end: end.as_ref().map(readable) };
+        if identity.data().is_some() {
+            self.came = end.unwrap_or_default();
+        }
         if last {
             self.end = End::Told;
         }
@@ -182,6 +206,9 @@ impl FilteredBody {
                 return Err(format!("it left {} bytes at the end", self.left.len()));
             }
             let trailers = fields::trailers(trailers).map_err(|error| error.to_string())?;
+            let came = std::mem::take(&mut self.came);
+            let Caller { direction, pool, .. } = &*self.caller;
+            let trailers = pool.prepared.identity.granted_trailers(direction.headers(), came, trailers, &pool.metrics);
             self.trailers = (!trailers.is_empty()).then_some(trailers);
             return Ok(output.into());
         }

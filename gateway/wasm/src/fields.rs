@@ -1,13 +1,15 @@
 //! Fields as guests read and write them.
 
+use gateway_core::model::Data;
 use gateway_rules::{fields::FieldsError, reply};
 use http::{HeaderMap, HeaderValue};
 
-use super::bindings::Fields;
+use super::{bindings::Fields, instance::state::Identity};
 
-/// One entry for each field line.
-pub(super) fn all(headers: &HeaderMap) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
-    headers.iter().map(|(name, value)| owned((name.as_str(), value)))
+/// One entry for each field line that the plugin may read.
+pub(super) fn readable(headers: &HeaderMap, identity: &Identity, data: Data) -> Fields {
+    let lines = headers.iter().map(|(name, value)| (name.as_str(), value));
+    lines.filter(|(name, _)| identity.may_list(data, name)).map(owned).collect()
 }
 
 /// A field, for a guest.

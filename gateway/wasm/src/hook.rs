@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use gateway_core::model::Isolation;
+use gateway_core::model::{DataAccess, Isolation};
 use gateway_pipeline::{BodyFilter, Decision, Exchange, ExchangeOutcome, FailureKind, StageFailure};
 use gateway_telemetry::metrics::CallPhase;
 use wasmtime::component::{ComponentNamedList, Lift, Lower, Resource, TypedFunc};
@@ -64,10 +64,16 @@ fn reported(message: String) -> StageFailure {
 }
 
 /// The body as the plugin gets it, or why there is none.
-fn lowered(body: Option<WholeBody>) -> Result<Body, bindings::BodyError> {
+fn lowered(body: Option<WholeBody>, pool: &Pool, direction: Direction) -> Result<Body, bindings::BodyError> {
+    let identity = &pool.prepared.identity;
     match body {
+        // Components that export the function without the grant are refused before they serve.
+        _ if !identity.may(direction.body(), DataAccess::Read, "", &pool.metrics) => {
+            Err(bindings::BodyError::Unavailable)
+        }
         Some(Ok(whole)) => {
-            let trailers = whole.trailers.as_ref().map(|trailers| fields::all(trailers).collect());
+            let trailers = whole.trailers.as_ref();
+            let trailers = trailers.map(|trailers| fields::readable(trailers, identity, direction.headers()));
             Ok(Body { bytes: whole.bytes.into(), trailers: trailers.unwrap_or_default() })
         }
         Some(Err(unread)) => Err(unread.into()),
@@ -97,6 +103,14 @@ impl Callee<'_> {
         state: Vec<u8>,
         exchange: &mut Exchange,
     ) -> Result<BodyFilter, StageFailure> {
+        for access in DataAccess::ALL {
+            if !self.pool.prepared.identity.may(direction.body(), access, "", &self.pool.metrics) {
+                return Err(error(format!(
+                    "it returned `stream-body` and is not granted to {} the body",
+                    access.name()
+                )));
+            }
+        }
         let own = (self.pool.prepared.isolation == Isolation::Request).then(|| PluginState::own_instance(exchange));
         let state: StreamState = body_filter::initial(state).map_err(error)?;
         let kept = PluginState::of(exchange);
@@ -125,6 +139,7 @@ impl Callee<'_> {
             }
             bindings::Decision::Respond(reply) => match reply::checked(reply, &exchange.bounds) {
                 Ok(reply) => {
+                    let reply = self.pool.prepared.identity.granted_reply(reply, &self.pool.metrics);
                     let state = PluginState::existing(exchange);
                     End::Done(Decision::Respond(Box::new(match state {
                         Some(state) => state.held.complete(reply),
@@ -196,7 +211,7 @@ impl Hook for OnRequestBody<'_> {
     }
 
     fn params(&self, _: &Exchange, handle_ownership: HandleOwnership) -> Self::Params {
-        (handle(handle_ownership), lowered(self.1.take()))
+        (handle(handle_ownership), lowered(self.1.take(), self.0.pool, Direction::Request))
     }
 
     fn handles(&self, _: &Exchange) -> u32 {
@@ -250,7 +265,8 @@ impl Hook for OnResponseBody<'_> {
     }
 
     fn params(&self, _: &Exchange, handle_ownership: HandleOwnership) -> Self::Params {
-        (handle(handle_ownership), handle(handle_ownership), lowered(self.1.take()))
+        let body = lowered(self.1.take(), self.0.pool, Direction::Response);
+        (handle(handle_ownership), handle(handle_ownership), body)
     }
 
     fn handles(&self, _: &Exchange) -> u32 {

@@ -38,7 +38,7 @@ typedef struct gateway_plugin_http_edit_error_t {
 // Not a valid method, target, status, header name, header value or attribute key.
 #define GATEWAY_PLUGIN_HTTP_EDIT_ERROR_INVALID_SYNTAX 0
 // Not the plugin's to edit (hop-by-hop and framing headers, `host` except by `set-header`, attributes `tls.…` and
-// `gateway.…`), the method `CONNECT`, or not possible in this phase.
+// `gateway.…`, what the operator has not granted), the method `CONNECT`, or not possible in this phase.
 #define GATEWAY_PLUGIN_HTTP_EDIT_ERROR_FORBIDDEN 1
 // Over the gateway's limits on header bytes or count, target length, or attributes.
 #define GATEWAY_PLUGIN_HTTP_EDIT_ERROR_TOO_LARGE 2
@@ -171,7 +171,8 @@ typedef struct gateway_plugin_http_borrow_edits_t {
   int32_t __handle;
 } gateway_plugin_http_borrow_edits_t;
 
-// A whole response. The gateway sets `content-length`.
+// A whole response. The gateway sets `content-length`. Headers and a body that the plugin is not granted to write are
+// left out.
 typedef struct gateway_plugin_http_reply_t {
   uint16_t   status;
   gateway_plugin_http_fields_t   headers;
@@ -277,7 +278,8 @@ typedef struct gateway_plugin_bodies_body_error_t {
 #define GATEWAY_PLUGIN_BODIES_BODY_ERROR_INTERRUPTED 1
 // A trailer is not valid; the text names it.
 #define GATEWAY_PLUGIN_BODIES_BODY_ERROR_INVALID 2
-// A request body can be replaced in the request phase only, a response body in the response phase only.
+// A request body can be replaced in the request phase only, a response body in the response phase only; or the
+// plugin is not granted to write it.
 #define GATEWAY_PLUGIN_BODIES_BODY_ERROR_UNAVAILABLE 3
 #define GATEWAY_PLUGIN_BODIES_BODY_ERROR_OTHER 4
 
@@ -292,7 +294,7 @@ typedef struct gateway_plugin_bodies_chunk_t {
   plugin_list_u8_t   state;
   // The bytes that were not consumed before, and those that have arrived since.
   plugin_list_u8_t   bytes;
-  // The body's trailers, with the last chunk; absent before it.
+  // The body's trailers that the plugin is granted to read, with the last chunk; absent before it.
   gateway_plugin_bodies_option_fields_t   end;
 } gateway_plugin_bodies_chunk_t;
 
@@ -307,7 +309,7 @@ typedef struct gateway_plugin_bodies_chunk_result_t {
   // The new state, up to 64 KiB; absent to keep the present one. The last state is part of the outcome in the
   // completion phase.
   plugin_option_list_u8_t   state;
-  // With the last chunk: the trailers to send.
+  // With the last chunk: the trailers to send. Those that the plugin is not granted to write go on as they came.
   gateway_plugin_bodies_fields_t   trailers;
 } gateway_plugin_bodies_chunk_result_t;
 
@@ -1179,7 +1181,7 @@ extern bool gateway_plugin_http_method_request_remove_attribute(gateway_plugin_h
 // The trace that the request belongs to, as a value of `traceparent` (W3C Trace Context §3.2). The upstream gets
 // the same trace identifier. If the gateway records the trace, the parent identifier is that of the span of this
 // call, and each request to an upstream has a span of its own. Absent if tracing is off and the client sent no
-// valid `traceparent`.
+// valid `traceparent`, or if the plugin is not granted to read that header.
 extern bool gateway_plugin_http_method_request_trace_parent(gateway_plugin_http_borrow_request_t self, plugin_string_t *ret);
 extern uint16_t gateway_plugin_http_method_response_status(gateway_plugin_http_borrow_response_t self);
 // 200 to 599.

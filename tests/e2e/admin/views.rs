@@ -100,6 +100,7 @@ routes:
     let well = named("security-headers").expect("it is used");
     assert_eq!(well["component"], "builtin:security-headers");
     assert_eq!(well["digest"].as_str().map(str::len), Some(64));
+    assert_eq!(well["grants"], json!({ "data": ["*"] }));
     assert_eq!(well["calls"][0]["calls"], json!({ "response": 1 }));
     assert!(well["calls"][0]["nanoseconds"]["response"].as_u64() > Some(0), "{well}");
     assert!(well["memory_bytes"].as_u64() > Some(0), "{well}");

@@ -3,6 +3,8 @@
 mod bodies;
 mod capabilities;
 mod capacity;
+mod data_edits;
+mod data_grants;
 mod instances;
 mod measured;
 mod order;

@@ -4,12 +4,13 @@ use std::fs;
 
 use tempfile::TempDir;
 
-/// A folder with `counting.wasm`, `naughty.wasm`, `scripted.wasm`, `signer.wasm`, `waiter.wasm` and the secret in `own.txt`.
+/// A folder with `counting.wasm`, `naughty.wasm`, `prober.wasm`, `scripted.wasm`, `signer.wasm`, `waiter.wasm` and the secret in `own.txt`.
 pub fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let files: [(&str, &[u8]); 6] = [
+    let files: [(&str, &[u8]); 7] = [
         ("counting.wasm", test_guests::counting()),
         ("naughty.wasm", test_guests::naughty()),
+        ("prober.wasm", test_guests::prober()),
         ("scripted.wasm", test_guests::scripted()),
         ("signer.wasm", test_guests::signer()),
         ("waiter.wasm", test_guests::waiter()),

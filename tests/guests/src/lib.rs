@@ -28,6 +28,9 @@ guests! {
     /// Counts calls, responses of an upstream or bytes (`counting/src/lib.rs`).
     counting: "guest-counting.wasm";
 
+    /// Tries to read and edit everything (`prober/src/lib.rs`).
+    prober: "guest-prober.wasm";
+
     /// Runs scripts that come with requests (`scripted/src/lib.rs`).
     scripted: "guest-scripted.wasm";
 

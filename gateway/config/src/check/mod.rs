@@ -5,6 +5,7 @@
 mod action;
 mod admin;
 mod certificates;
+mod data_grants;
 mod files;
 mod from_plugin;
 mod headers;

@@ -10,6 +10,7 @@ use jsonschema::Validator;
 use serde_json::{Value, json};
 
 use super::{
+    data_grants,
     names::{cut, hint},
     report::Report,
     shape::{self, What},
@@ -170,9 +171,10 @@ impl<'c> Plugins<'c> {
         let limits = report.part(&typed.limits, &at).cloned();
         let at = join(place, "grants");
         let typed_grants = report.part(&typed.grants, &at);
-        if let Some(typed) = typed_grants {
+        let data = typed_grants.and_then(|typed| {
             granted_names_exist(typed, &at, file, report);
-        }
+            data_grants::granted(typed, &at, report)
+        });
         let isolation = report.part(&typed.isolation, &join(place, "isolation")).copied();
 
         let component = component?;
@@ -185,7 +187,7 @@ impl<'c> Plugins<'c> {
         let plugin = model::Plugin {
             name: name.into(),
             component,
-            grants: grants(typed_grants?, base),
+            grants: model::Grants { data, ..grants(typed_grants?, base) },
             limits: limits?,
             isolation: isolation?,
         };
@@ -279,6 +281,10 @@ impl<'c> Plugins<'c> {
                 report.key(&join(place, "grants"), message);
             }
         }
+        if let Some(granted) = &plugin.grants.data {
+            let (place, _) = at.rsplit_once('/').unwrap_or_default();
+            data_grants::fit(&facts, &plugin.name, granted, &join(place, "grants"), report);
+        }
         if let Some(warning) = &facts.warning {
             report.warn(at, warning);
         }
@@ -342,6 +348,7 @@ fn grants(typed: &Grants, base: model::Grants) -> model::Grants {
         secrets_to_use,
         sinks: names(&typed.sinks, base.sinks),
         files: names(&typed.files, base.files),
+        data: base.data,
     }
 }
 

@@ -29,7 +29,8 @@ pub(super) struct PluginView {
     calls_on_fibers: bool,
     /// The interfaces that it imports.
     imports: Vec<String>,
-    /// The grants that it uses: names by kind, `*` for all.
+    /// The grants that it uses: names by kind, `*` for all. `data` is access to all headers, attributes and bodies; if it is limited
+    /// there are kinds such as `request-headers-read` instead.
     grants: BTreeMap<&'static str, Vec<String>>,
     /// `shared`, `request`.
     isolation: &'static str,
@@ -95,6 +96,7 @@ pub(super) async fn plugins(State(panel): State<Arc<Panel>>) -> Json<Vec<PluginV
             .into_iter()
             .filter(|(_, wants, names)| *wants && !names.is_empty())
             .map(|(kind, _, names)| (kind, granted(names)))
+            .chain(grants.data_by_kind())
             .collect(),
             isolation: match plugin.isolation {
                 Isolation::Shared => "shared",

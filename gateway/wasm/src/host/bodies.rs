@@ -1,5 +1,6 @@
 //! Bodies that plugins replace. Those that they read come with a call.
 
+use gateway_core::model::{Data, DataAccess};
 use gateway_http::body::Body;
 use gateway_pipeline::{EditError, Exchange};
 use http_body_util::BodyExt;
@@ -18,13 +19,32 @@ type HostResult<T> = Result<std::result::Result<T, BodyError>>;
 
 impl Host for State {
     fn replace_request(&mut self, _: Resource<Request>, body: bodies::Body) -> HostResult<()> {
+        if let Err(error) = self.may_replace(Data::RequestBody, Data::RequestHeaders, &body) {
+            return Ok(Err(error));
+        }
         let exchange = self.exchange()?;
         Ok(checked(exchange, body).and_then(|body| exchange.replace_request_body(body).map_err(unavailable)))
     }
 
     fn replace_response(&mut self, _: Resource<Response>, body: bodies::Body) -> HostResult<()> {
+        if let Err(error) = self.may_replace(Data::ResponseBody, Data::ResponseHeaders, &body) {
+            return Ok(Err(error));
+        }
         let exchange = self.exchange()?;
         Ok(checked(exchange, body).and_then(|body| exchange.replace_response_body(body).map_err(unavailable)))
+    }
+}
+
+impl State {
+    /// Whether the plugin may write such a body with these trailers.
+    fn may_replace(&self, of: Data, trailers: Data, body: &bodies::Body) -> std::result::Result<(), BodyError> {
+        if !self.may(of, DataAccess::Write, "") {
+            return Err(BodyError::Unavailable);
+        }
+        match body.trailers.iter().find(|(name, _)| !self.may(trailers, DataAccess::Write, name)) {
+            Some((name, _)) => Err(BodyError::Invalid(format!("trailer {name} is not granted"))),
+            None => Ok(()),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gateway_core::model::{Data, DataAccess};
 use gateway_http::{
     body::Body,
     request_headers::RequestHeaders,
@@ -57,6 +58,9 @@ impl Host for State {
     }
 
     fn answer(&mut self, _: Resource<Request>, id: u32, part: bindings::cache::Part) -> HostResult<()> {
+        if !self.may_replace_response() {
+            return Ok(Err(CacheError::Unavailable));
+        }
         let exchange = self.exchange()?;
         if exchange.phase != Phase::Request {
             return Ok(Err(CacheError::Unavailable));
@@ -72,6 +76,9 @@ impl Host for State {
         id: u32,
         part: bindings::cache::Part,
     ) -> HostResult<()> {
+        if !self.may_replace_response() {
+            return Ok(Err(CacheError::Unavailable));
+        }
         let exchange = self.exchange()?;
         let (found, part) = match chosen(&PluginState::of(exchange).held, id, part) {
             Ok((found, part)) => (found.clone(), part),
@@ -95,6 +102,9 @@ impl Host for State {
             Ok(responses) => responses,
             Err(error) => return Ok(Err(error)),
         };
+        if !self.can_decide_about_storing()? {
+            return Ok(Err(CacheError::Unavailable));
+        }
         let exchange = self.exchange()?;
         // The answer to a HEAD has no body, and would be taken for one that has none.
         if exchange.phase != Phase::Response || exchange.request.method == Method::HEAD {
@@ -119,6 +129,9 @@ impl Host for State {
 
     fn freshen(&mut self, _: Resource<Request>, _: Resource<Response>, id: u32, entry: Entry) -> HostResult<()> {
         let responses = Arc::clone(&self.services()?.shared.responses);
+        if !self.can_decide_about_storing()? {
+            return Ok(Err(CacheError::Unavailable));
+        }
         let exchange = self.exchange()?;
         if exchange.phase != Phase::Response {
             return Ok(Err(CacheError::Unavailable));
@@ -256,6 +269,28 @@ impl Host for State {
 }
 
 impl State {
+    /// Whether the plugin can read what decides about storing the present response, and for which requests it is chosen. For a
+    /// plugin that cannot, `private` and `vary` would not be there, and one client would get what is another's.
+    fn can_decide_about_storing(&mut self) -> Result<bool> {
+        let (exchange, identity) = self.exchange_for()?;
+        let Some(granted) = identity.data() else { return Ok(true) };
+        let Some(response) = &exchange.response else { return Ok(true) };
+        let of_response = [header::CACHE_CONTROL, header::SET_COOKIE, header::VARY];
+        let of_response = of_response.into_iter().filter(|name| response.headers.contains_key(name));
+        let of_response = of_response.map(|name| (Data::ResponseHeaders, name));
+        let sent = |name: &HeaderName| exchange.request.headers.value(name).is_some();
+        let cookie = sent(&header::COOKIE).then_some(header::COOKIE);
+        // Also one that this request does not have: another one may.
+        let of_request = cookie.into_iter().chain(varying(&response.headers)).map(|name| (Data::RequestHeaders, name));
+        let is_denied = |(data, name): &(Data, HeaderName)| !granted.allows(*data, DataAccess::Read, name.as_str());
+        let denied = of_response.chain(of_request).find(is_denied);
+        Ok(match denied {
+            // Counts it.
+            Some((data, name)) => self.may(data, DataAccess::Read, name.as_str()),
+            None => true,
+        })
+    }
+
     /// Where a response is kept too. What is one consumer's stays in this gateway's memory.
     fn remote_for(&self, entry: &Entry, owner: Option<ConsumerId>) -> Result<Option<Arc<Redis>>> {
         let shared = entry.shared && owner.is_none();
@@ -302,12 +337,16 @@ fn owner(exchange: &mut Exchange, headers: Option<&HeaderMap>) -> Option<Option<
 /// Whether a response varies by a header that its request has in another spelling too. A service that merges the two has chosen the
 /// response by a value that no other request is compared with (RFC 9111 §4.1).
 fn varies_by_two_spellings(request: &RequestHeaders, response: &HeaderMap) -> bool {
-    let lines = response.get_all(header::VARY).iter();
-    let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    let mut names = names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
     // Not as a map: the gateway's own forwarding headers would be put into it.
     let sent = || request.lines().map(|(name, _)| name);
-    names.any(|name| can_be_respelled(name.as_str()) && has_other_spelling(sent(), name.as_str()))
+    varying(response).any(|name| can_be_respelled(name.as_str()) && has_other_spelling(sent(), name.as_str()))
+}
+
+/// The headers of requests by which a response is chosen.
+fn varying(response: &HeaderMap) -> impl Iterator<Item = HeaderName> + '_ {
+    let lines = response.get_all(header::VARY).iter();
+    let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
 }
 
 fn chosen(held: &CacheLookups, id: u32, part: bindings::cache::Part) -> CacheResult<(&FoundResponse, Part)> {

@@ -34,6 +34,10 @@ impl State {
             Ok(responses) => responses,
             Err(error) => return Ok(Err(error)),
         };
+        // It could not give what it finds.
+        if !self.may_replace_response() {
+            return Ok(Err(CacheError::Unavailable));
+        }
         // What a body asks for is not in the key (RFC 9110 §9.3.1).
         let exchange = self.exchange()?;
         if exchange.phase == Phase::Request && !matches!(exchange.request_body, Body::Empty) {

@@ -9,7 +9,7 @@ use crate::{
 
 impl HostEdits for State {
     fn new(&mut self, edits: Vec<Edit>) -> Result<Resource<EditsHandle>> {
-        Ok(Resource::new_own(self.edits.add(Edits::new(edits)?, "lists of edits")?))
+        Ok(Resource::new_own(self.edits.add(Edits::new(edits, &self.identity)?, "lists of edits")?))
     }
 
     fn apply(

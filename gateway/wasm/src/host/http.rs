@@ -3,9 +3,13 @@
 
 use std::{borrow::Cow, time::UNIX_EPOCH};
 
+use gateway_core::model::{Data, DataAccess};
 use gateway_pipeline as pipeline;
 use gateway_pipeline::ResponseHead;
-use gateway_rules::fields::{request_lines, request_values};
+use gateway_rules::{
+    data_grants::{HOST, METHOD, PATH, STATUS},
+    fields::{request_lines, request_values},
+};
 use http::{HeaderMap, HeaderValue};
 use wasmtime::{Result, component::Resource};
 
@@ -18,9 +22,31 @@ use crate::{
     instance::{edits::edit_error, selection::protocol, state::State},
 };
 
+/// The header that the trace is continued from, where it is not recorded here (W3C Trace Context §3.2).
+const TRACE_PARENT: &str = "traceparent";
+
 type Edit = Result<std::result::Result<(), EditError>>;
 
 impl Host for State {}
+
+/// What is not granted is not there to be read, and refused to be written.
+impl State {
+    fn may_read(&self, name: &str) -> bool {
+        self.may(Data::RequestHeaders, DataAccess::Read, name)
+    }
+
+    fn may_write(&self, name: &str) -> bool {
+        self.may(Data::RequestHeaders, DataAccess::Write, name)
+    }
+
+    fn may_read_of_response(&self, name: &str) -> bool {
+        self.may(Data::ResponseHeaders, DataAccess::Read, name)
+    }
+
+    fn may_write_of_response(&self, name: &str) -> bool {
+        self.may(Data::ResponseHeaders, DataAccess::Write, name)
+    }
+}
 
 impl HostRequest for State {
     fn id(&mut self, _: Resource<Request>) -> Result<String> {
@@ -36,18 +62,30 @@ impl HostRequest for State {
     }
 
     fn authority(&mut self, _: Resource<Request>) -> Result<String> {
+        if !self.may_read(HOST) {
+            return Ok(String::new());
+        }
         Ok(text(&self.exchange()?.request.authority))
     }
 
     fn path(&mut self, _: Resource<Request>) -> Result<String> {
+        if !self.may_read(PATH) {
+            return Ok(String::new());
+        }
         Ok(self.exchange()?.request.target.path().to_owned())
     }
 
     fn query(&mut self, _: Resource<Request>) -> Result<Option<String>> {
+        if !self.may_read(PATH) {
+            return Ok(None);
+        }
         Ok(self.exchange()?.request.target.query().map(str::to_owned))
     }
 
     fn original_target(&mut self, _: Resource<Request>) -> Result<String> {
+        if !self.may_read(PATH) {
+            return Ok(String::new());
+        }
         Ok(self.exchange()?.original_target().as_str().to_owned())
     }
 
@@ -65,6 +103,9 @@ impl HostRequest for State {
     }
 
     fn header(&mut self, _: Resource<Request>, name: String) -> Result<Option<Vec<u8>>> {
+        if !self.may_read(&name) {
+            return Ok(None);
+        }
         let exchange = self.exchange()?;
         exchange.note_read(&name);
         let request = &exchange.request;
@@ -72,6 +113,9 @@ impl HostRequest for State {
     }
 
     fn header_values(&mut self, _: Resource<Request>, name: String) -> Result<Vec<Vec<u8>>> {
+        if !self.may_read(&name) {
+            return Ok(Vec::new());
+        }
         let exchange = self.exchange()?;
         exchange.note_read(&name);
         let request = &exchange.request;
@@ -80,29 +124,46 @@ impl HostRequest for State {
     }
 
     fn headers(&mut self, _: Resource<Request>) -> Result<Fields> {
-        let request = &self.exchange()?.request;
+        let (exchange, identity) = self.exchange_for()?;
+        let request = &exchange.request;
         let mut lines = Vec::with_capacity(request.headers.len() + 1);
-        lines.extend(request_lines(&request.headers, &request.authority).map(fields::owned));
+        let all = request_lines(&request.headers, &request.authority);
+        lines.extend(all.filter(|(name, _)| identity.may_list(Data::RequestHeaders, name)).map(fields::owned));
         Ok(lines)
     }
 
     fn set_method(&mut self, _: Resource<Request>, method: String) -> Edit {
+        if !self.may_write(METHOD) {
+            return refused();
+        }
         edit(self.exchange()?.set_method(&method))
     }
 
     fn set_path_with_query(&mut self, _: Resource<Request>, value: String) -> Edit {
+        if !self.may_write(PATH) {
+            return refused();
+        }
         edit(self.exchange()?.set_target(&value))
     }
 
     fn set_header(&mut self, _: Resource<Request>, name: String, value: Vec<u8>) -> Edit {
+        if !self.may_write(&name) {
+            return refused();
+        }
         edit(self.exchange()?.set_request_header(&name, &value))
     }
 
     fn append_header(&mut self, _: Resource<Request>, name: String, value: Vec<u8>) -> Edit {
+        if !self.may_write(&name) {
+            return refused();
+        }
         edit(self.exchange()?.append_request_header(&name, &value))
     }
 
     fn remove_header(&mut self, _: Resource<Request>, name: String) -> Edit {
+        if !self.may_write(&name) {
+            return refused();
+        }
         edit(self.exchange()?.remove_request_header(&name))
     }
 
@@ -111,22 +172,37 @@ impl HostRequest for State {
     }
 
     fn path_parameter(&mut self, _: Resource<Request>, name: String) -> Result<Option<String>> {
+        if !self.may_read(PATH) {
+            return Ok(None);
+        }
         Ok(self.exchange()?.parameter(&name).map(Cow::into_owned))
     }
 
     fn attribute(&mut self, _: Resource<Request>, key: String) -> Result<Option<String>> {
+        if !self.may(Data::Attributes, DataAccess::Read, &key) {
+            return Ok(None);
+        }
         Ok(self.exchange()?.attribute(&key).map(str::to_owned))
     }
 
     fn set_attribute(&mut self, _: Resource<Request>, key: String, value: String) -> Edit {
+        if !self.may(Data::Attributes, DataAccess::Write, &key) {
+            return refused();
+        }
         edit(self.exchange()?.set_attribute(&key, &value))
     }
 
     fn remove_attribute(&mut self, _: Resource<Request>, key: String) -> Edit {
+        if !self.may(Data::Attributes, DataAccess::Write, &key) {
+            return refused();
+        }
         edit(self.exchange()?.remove_attribute(&key))
     }
 
     fn trace_parent(&mut self, _: Resource<Request>) -> Result<Option<String>> {
+        if !self.may_read(TRACE_PARENT) {
+            return Ok(None);
+        }
         Ok(self.exchange()?.trace_parent().map(|parent| text(&parent)))
     }
 
@@ -149,30 +225,50 @@ impl HostResponse for State {
     }
 
     fn set_status(&mut self, _: Resource<Response>, status: u16) -> Edit {
+        if !self.may_write_of_response(STATUS) {
+            return refused();
+        }
         edit(self.exchange()?.set_status(status))
     }
 
     fn header(&mut self, _: Resource<Response>, name: String) -> Result<Option<Vec<u8>>> {
+        if !self.may_read_of_response(&name) {
+            return Ok(None);
+        }
         Ok(self.response()?.headers.get(&name).map(|value| value.as_bytes().to_vec()))
     }
 
     fn header_values(&mut self, _: Resource<Response>, name: String) -> Result<Vec<Vec<u8>>> {
+        if !self.may_read_of_response(&name) {
+            return Ok(Vec::new());
+        }
         Ok(values(&self.response()?.headers, &name))
     }
 
     fn headers(&mut self, _: Resource<Response>) -> Result<Fields> {
-        Ok(fields::all(&self.response()?.headers).collect())
+        let (exchange, identity) = self.exchange_for()?;
+        let headers = exchange.response.as_ref().map(|response| &response.headers);
+        Ok(headers.map(|headers| fields::readable(headers, identity, Data::ResponseHeaders)).unwrap_or_default())
     }
 
     fn set_header(&mut self, _: Resource<Response>, name: String, value: Vec<u8>) -> Edit {
+        if !self.may_write_of_response(&name) {
+            return refused();
+        }
         edit(self.exchange()?.set_response_header(&name, &value))
     }
 
     fn append_header(&mut self, _: Resource<Response>, name: String, value: Vec<u8>) -> Edit {
+        if !self.may_write_of_response(&name) {
+            return refused();
+        }
         edit(self.exchange()?.append_response_header(&name, &value))
     }
 
     fn remove_header(&mut self, _: Resource<Response>, name: String) -> Edit {
+        if !self.may_write_of_response(&name) {
+            return refused();
+        }
         edit(self.exchange()?.remove_response_header(&name))
     }
 
@@ -189,6 +285,10 @@ fn values(headers: &HeaderMap, name: &str) -> Vec<Vec<u8>> {
 /// For values that are ASCII wherever they come from.
 fn text(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).into_owned()
+}
+
+fn refused() -> Edit {
+    Ok(Err(EditError::Forbidden))
 }
 
 fn edit(result: std::result::Result<(), pipeline::EditError>) -> Edit {

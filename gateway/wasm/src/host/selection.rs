@@ -9,7 +9,7 @@ use crate::{
 
 impl HostSelection for State {
     fn new(&mut self, items: Vec<Item>) -> Result<Resource<SelectionHandle>> {
-        Ok(Resource::new_own(self.selections.add(Selection::new(items)?, "selections")?))
+        Ok(Resource::new_own(self.selections.add(Selection::new(items, &self.identity)?, "selections")?))
     }
 
     fn read(

@@ -1,20 +1,26 @@
 //! Several changes of an exchange in one call: what they are is looked at once, when they are made known.
 
+use gateway_core::model::{Data, DataAccess};
 use gateway_pipeline as pipeline;
 use gateway_pipeline::{Exchange, OwnedHeaders};
 use gateway_rules::edits::{self, Kind as K, MAX_LISTS, Side as S};
+use gateway_telemetry::metrics::PluginMetrics;
 use wasmtime::Result;
 
-use super::kept::Kept;
+use super::{kept::Kept, state::Identity};
 use crate::bindings::{Edit, EditError, NamedValue, RefusedEdit, Values};
 
 pub(crate) type AllEdits = Kept<Edits, MAX_LISTS>;
 
 /// A list of edits. It is handed to guests by its place among the instance's lists.
-pub(crate) struct Edits(edits::Edits);
+pub(crate) struct Edits {
+    edits: edits::Edits,
+    /// Edits that the plugin is not granted, and that are always refused.
+    denied: Box<[(Data, Box<str>)]>,
+}
 
 impl Edits {
-    pub(crate) fn new(edits: Vec<Edit>) -> Result<Self> {
+    pub(crate) fn new(edits: Vec<Edit>, identity: &Identity) -> Result<Self> {
         let size = |named: &NamedValue| named.name.len() + named.value.as_ref().map_or(0, Vec::len);
         let bytes = |edit: &Edit| match edit {
             Edit::RemoveHeader(name) | Edit::RemoveResponseHeader(name) | Edit::RemoveAttribute(name) => name.len(),
@@ -28,12 +34,29 @@ impl Edits {
         };
         edits::Edits::check(edits.len(), edits.iter().map(bytes).sum())
             .map_err(|why| wasmtime::format_err!("{why}"))?;
-        Ok(Self(edits.into_iter().map(prepared).collect()))
+        let mut denied = Vec::new();
+        let edits = edits.into_iter().map(|edit| {
+            let (data, name, takes_value) = target(&edit);
+            match identity.data() {
+                Some(granted) if !granted.allows(data, DataAccess::Write, name) => {
+                    denied.push((data, name.into()));
+                    edits::Edit::denied(takes_value)
+                }
+                _ => prepared(edit),
+            }
+        });
+        let edits = edits.collect();
+        Ok(Self { edits, denied: denied.into() })
+    }
+
+    /// Counts the edits that are denied each time the list is applied.
+    pub(crate) fn note_denied(&self, identity: &Identity, metrics: &PluginMetrics) {
+        self.denied.iter().for_each(|(data, name)| identity.denied(*data, DataAccess::Write, name, metrics));
     }
 
     /// Adds the headers that it sets or removes, so that no value of theirs comes from elsewhere.
     pub(crate) fn note_owned(&self, owned: &mut OwnedHeaders) {
-        self.0.note_owned(|side, name| match side {
+        self.edits.note_owned(|side, name| match side {
             S::Request => owned.request.push(name.clone()),
             S::Response => owned.response.push(name.clone()),
         });
@@ -53,8 +76,26 @@ impl Edits {
             bytes = rest;
             Some(value)
         });
-        let applied = self.0.apply(exchange, with_response, given);
+        let applied = self.edits.apply(exchange, with_response, given);
         applied.map_err(|(index, error)| RefusedEdit { index: index as u32, error: edit_error(error) })
+    }
+}
+
+/// What an edit is about, its name, and whether each call supplies its value.
+fn target(edit: &Edit) -> (Data, &str, bool) {
+    fn of(data: Data, NamedValue { name, value }: &NamedValue) -> (Data, &str, bool) {
+        (data, name, value.is_none())
+    }
+    match edit {
+        Edit::SetHeader(named) | Edit::AppendHeader(named) => of(Data::RequestHeaders, named),
+        Edit::RemoveHeader(name) => (Data::RequestHeaders, name, false),
+        Edit::SetResponseHeader(named)
+        | Edit::AppendResponseHeader(named)
+        | Edit::DefaultResponseHeader(named)
+        | Edit::JoinResponseHeader(named) => of(Data::ResponseHeaders, named),
+        Edit::RemoveResponseHeader(name) => (Data::ResponseHeaders, name, false),
+        Edit::SetAttribute(named) => of(Data::Attributes, named),
+        Edit::RemoveAttribute(key) => (Data::Attributes, key, false),
     }
 }
 
@@ -90,6 +131,10 @@ mod tests {
     use super::*;
     use crate::tests::slot;
 
+    fn made(edits: Vec<Edit>) -> Result<Edits> {
+        Edits::new(edits, &Identity::of_tests())
+    }
+
     fn named(name: &str, value: Option<&[u8]>) -> NamedValue {
         NamedValue { name: name.to_owned(), value: value.map(<[u8]>::to_vec) }
     }
@@ -104,15 +149,15 @@ mod tests {
     #[test]
     fn what_a_guest_can_keep_is_bounded() {
         let many = |number| vec![Edit::RemoveHeader("x-a".to_owned()); number];
-        assert!(Edits::new(many(MAX_EDITS)).is_ok());
-        assert!(Edits::new(many(MAX_EDITS + 1)).is_err());
-        assert!(Edits::new(vec![Edit::SetAttribute(named("a", Some(&vec![b'v'; MAX_EDIT_BYTES])))]).is_err());
-        assert!(Edits::new(vec![Edit::RemoveHeader("a".repeat(MAX_EDIT_BYTES + 1))]).is_err());
+        assert!(made(many(MAX_EDITS)).is_ok());
+        assert!(made(many(MAX_EDITS + 1)).is_err());
+        assert!(made(vec![Edit::SetAttribute(named("a", Some(&vec![b'v'; MAX_EDIT_BYTES])))]).is_err());
+        assert!(made(vec![Edit::RemoveHeader("a".repeat(MAX_EDIT_BYTES + 1))]).is_err());
     }
 
     #[test]
     fn each_edit_that_has_no_value_takes_the_next_one_given() {
-        let edits = Edits::new(vec![
+        let edits = made(vec![
             Edit::SetHeader(named("x-a", None)),
             Edit::SetHeader(named("x-b", Some(b"always"))),
             Edit::AppendHeader(named("x-c", None)),
@@ -140,7 +185,7 @@ mod tests {
 
     #[test]
     fn one_that_is_refused_is_named_and_the_others_are_made() {
-        let edits = Edits::new(vec![
+        let edits = made(vec![
             Edit::SetHeader(named("not a name", None)),
             Edit::SetResponseHeader(named("connection", Some(b"close"))),
             Edit::SetHeader(named("x-a", None)),
@@ -151,7 +196,7 @@ mod tests {
         let refused = edits.apply(&mut exchange, false, &values(&[Some(b"1"), Some(b"2"), Some(b"3\n")])).unwrap_err();
         assert_eq!((refused.index, exchange.request.headers["x-a"].as_bytes()), (0, &b"2"[..]));
         assert!(!exchange.request.headers.contains_key("x-b"));
-        let none = Edits::new(vec![Edit::RemoveResponseHeader("x-a".to_owned())]).unwrap();
+        let none = made(vec![Edit::RemoveResponseHeader("x-a".to_owned())]).unwrap();
         assert!(none.apply(&mut exchange, false, &values(&[])).is_ok(), "it waits for the response");
     }
 }

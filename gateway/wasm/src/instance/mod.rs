@@ -3,6 +3,7 @@
 
 mod blueprint;
 mod call;
+pub(crate) mod data_access;
 pub(crate) mod edits;
 pub(crate) mod handles;
 mod kept;

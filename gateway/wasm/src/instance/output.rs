@@ -249,7 +249,7 @@ fn joined(fields: &[(String, String)]) -> String {
 
 /// No more than `limit` bytes of the text, and nothing in it that could pass for another line of the log or
 /// steer a terminal.
-fn printable(text: &str, limit: usize) -> String {
+pub(super) fn printable(text: &str, limit: usize) -> String {
     let mut out = String::with_capacity(text.len().min(limit));
     for c in text.chars() {
         if out.len() + c.len_utf8() > limit {

@@ -2,19 +2,29 @@
 
 use std::io::Write as _;
 
+use gateway_core::model::{Data, DataAccess};
 use gateway_pipeline::{Exchange, ResponseHead};
-use gateway_rules::{fields::is_host, selection};
+use gateway_rules::{
+    data_grants::{HOST, PATH},
+    fields::is_host,
+    selection,
+};
+use gateway_telemetry::metrics::PluginMetrics;
 use http::{HeaderName, Version};
 use wasmtime::Result;
 
-use super::kept::Kept;
+use super::{kept::Kept, state::Identity};
 use crate::bindings::{Item, Values};
 
 /// Selections that an instance can have here.
 const SELECTIONS: usize = 64;
 
 /// The items of a selection. It is handed to guests by its place among the instance's selections.
-pub(crate) struct Selection(Box<[Picked]>);
+pub(crate) struct Selection {
+    items: Box<[Picked]>,
+    /// Items that the plugin may not read, and that are always missing.
+    denied: Box<[(Data, Box<str>)]>,
+}
 
 /// An item, its name in the form in which it is looked up.
 enum Picked {
@@ -33,14 +43,14 @@ enum Picked {
     Attribute(String),
     PathParameter(String),
     ResponseStatus,
-    /// Not the name of any header.
+    /// Not the name of any header, or not granted.
     Nothing,
 }
 
 pub(crate) type Selections = Kept<Selection, SELECTIONS>;
 
 impl Selection {
-    pub(crate) fn new(items: Vec<Item>) -> Result<Self> {
+    pub(crate) fn new(items: Vec<Item>, identity: &Identity) -> Result<Self> {
         let named = |item: &Item| match item {
             Item::Header(name) | Item::ResponseHeader(name) | Item::Attribute(name) | Item::PathParameter(name) => {
                 name.len()
@@ -49,25 +59,59 @@ impl Selection {
         };
         let checked = selection::check(items.len(), items.iter().map(named).sum());
         checked.map_err(|why| wasmtime::format_err!("{why}"))?;
-        Ok(Self(items.into_iter().map(Picked::from).collect()))
+        let mut denied = Vec::new();
+        let items = items.into_iter().map(|item| match name_of(&item) {
+            Some((data, name))
+                if identity.data().is_some_and(|data_grants| !data_grants.allows(data, DataAccess::Read, name)) =>
+            {
+                denied.push((data, name.into()));
+                Picked::Nothing
+            }
+            _ => Picked::from(item),
+        });
+        let items = items.collect();
+        Ok(Self { items, denied: denied.into() })
+    }
+
+    /// Counts the items that are denied each time they are read.
+    pub(crate) fn note_denied(&self, identity: &Identity, metrics: &PluginMetrics) {
+        self.denied.iter().for_each(|(data, name)| identity.denied(*data, DataAccess::Read, name, metrics));
     }
 
     /// Reads everything; a response that is not there has no headers.
     pub(crate) fn read(&self, exchange: &mut Exchange, with_response: bool) -> Values {
-        for picked in &self.0 {
+        for picked in &self.items {
             if let Picked::Header(name) = picked {
                 exchange.note_read(name.as_str());
             }
         }
-        let mut values = Values { bytes: Vec::with_capacity(256), lengths: Vec::with_capacity(self.0.len()) };
+        let mut values = Values { bytes: Vec::with_capacity(256), lengths: Vec::with_capacity(self.items.len()) };
         let response = exchange.response.as_ref().filter(|_| with_response);
-        for picked in &self.0 {
+        for picked in &self.items {
             let before = values.bytes.len();
             let there = picked.write(exchange, response, &mut values.bytes);
             values.lengths.push(there.map(|()| (values.bytes.len() - before) as u32));
         }
         values
     }
+}
+
+/// The name under which an item is granted; `None` if it is no data that is.
+fn name_of(item: &Item) -> Option<(Data, &str)> {
+    Some(match item {
+        Item::Authority => (Data::RequestHeaders, HOST),
+        Item::Path | Item::Query | Item::OriginalTarget | Item::PathParameter(_) => (Data::RequestHeaders, PATH),
+        Item::Header(name) => (Data::RequestHeaders, name),
+        Item::ResponseHeader(name) => (Data::ResponseHeaders, name),
+        Item::Attribute(key) => (Data::Attributes, key),
+        Item::RequestId
+        | Item::Method
+        | Item::Scheme
+        | Item::Protocol
+        | Item::ClientAddress
+        | Item::Route
+        | Item::ResponseStatus => return None,
+    })
 }
 
 impl From<Item> for Picked {
@@ -146,8 +190,9 @@ mod tests {
 
     #[test]
     fn what_a_guest_can_keep_is_bounded() {
-        assert!(Selection::new(vec![Item::Method; MAX_ITEMS]).is_ok());
-        assert!(Selection::new(vec![Item::Method; MAX_ITEMS + 1]).is_err());
-        assert!(Selection::new(vec![Item::Attribute("a".repeat(MAX_NAME_BYTES + 1))]).is_err());
+        let made = |items| Selection::new(items, &Identity::of_tests());
+        assert!(made(vec![Item::Method; MAX_ITEMS]).is_ok());
+        assert!(made(vec![Item::Method; MAX_ITEMS + 1]).is_err());
+        assert!(made(vec![Item::Attribute("a".repeat(MAX_NAME_BYTES + 1))]).is_err());
     }
 }

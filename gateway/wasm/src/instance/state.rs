@@ -11,6 +11,7 @@ use wasmtime::{StoreContextMut, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::{
+    data_access::Denials,
     edits::AllEdits,
     handles::{Connection, Handles, PendingCall},
     output::{LogRate, Output, Speaker},
@@ -41,6 +42,16 @@ pub(crate) struct Identity {
     /// One of the gateway's own plugins.
     pub(crate) standard: bool,
     pub(crate) log_rate: LogRate,
+    pub(crate) denials: Denials,
+}
+
+#[cfg(test)]
+impl Identity {
+    /// A plugin that may read and write everything.
+    pub(crate) fn of_tests() -> Self {
+        let (grants, log_rate, denials) = Default::default();
+        Self { name: "tested".into(), grants, standard: false, log_rate, denials }
+    }
 }
 
 /// How the present call runs.
@@ -148,6 +159,13 @@ impl State {
         self.call.exchange.as_deref_mut()
     }
 
+    /// The exchange at hand, and what the plugin may read and write of it.
+    pub(crate) fn exchange_for(&mut self) -> wasmtime::Result<(&mut Exchange, &Identity)> {
+        let exchange = self.call.exchange.as_deref_mut();
+        let exchange = exchange.ok_or_else(|| wasmtime::format_err!("no request is being handled"))?;
+        Ok((exchange, &self.identity))
+    }
+
     /// The route of the exchange at hand.
     pub(crate) fn route(&self) -> Option<&str> {
         self.call.exchange.as_ref().map(|exchange| &*exchange.route)
@@ -157,7 +175,9 @@ impl State {
     pub(crate) fn selected(&mut self, selection: u32, with_response: bool) -> wasmtime::Result<Values> {
         let exchange = self.call.exchange.as_deref_mut();
         let exchange = exchange.ok_or_else(|| wasmtime::format_err!("no request is being handled"))?;
-        Ok(self.selections.get(selection)?.read(exchange, with_response))
+        let selection = self.selections.get(selection)?;
+        selection.note_denied(&self.identity, &self.metrics);
+        Ok(selection.read(exchange, with_response))
     }
 
     /// Applies edits to the exchange at hand.
@@ -169,7 +189,9 @@ impl State {
     ) -> wasmtime::Result<Result<(), RefusedEdit>> {
         let exchange = self.call.exchange.as_deref_mut();
         let exchange = exchange.ok_or_else(|| wasmtime::format_err!("no request is being handled"))?;
-        Ok(self.edits.get(edits)?.apply(exchange, with_response, values))
+        let edits = self.edits.get(edits)?;
+        edits.note_denied(&self.identity, &self.metrics);
+        Ok(edits.apply(exchange, with_response, values))
     }
 
     /// The services of the worker. Between the calls nothing runs, so these are only absent if the guest is not called by us.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use gateway_core::model::DataUse;
 use gateway_pipeline::Phases;
 
 use crate::{bindings::Manifest, waits::Waits};
@@ -25,6 +26,8 @@ pub struct Facts {
     pub phases: Phases,
     /// Which grants it needs.
     pub wants: Wants,
+    /// The data of exchanges that its functions read and write.
+    pub data: DataUse,
     /// Every function that it imports, by interface.
     pub imports: BTreeMap<String, Vec<String>>,
     /// The exported interfaces by which it gets bodies.

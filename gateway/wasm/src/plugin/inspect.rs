@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use gateway_pipeline::Phases;
+use gateway_rules::data_grants::BODY_EXPORTS;
 use wasmtime::{
     Engine,
     component::{
@@ -132,10 +133,9 @@ pub(crate) fn exports(engine: &Engine, component: &Component) -> Result<Exports,
 
 /// The exported interfaces whose functions get bodies.
 pub(crate) fn body_exports(engine: &Engine, component: &Component) -> Vec<String> {
-    const BODIES: [&str; 4] = ["request-body-filter", "request-stream", "response-body-filter", "response-stream"];
     let ty = component.component_type();
     let names = ty.exports(engine).map(|(name, _)| name);
-    let of_bodies = |name: &&str| BODIES.iter().any(|interface| without_version(name) == ours(interface));
+    let of_bodies = |name: &&str| BODY_EXPORTS.iter().any(|(interface, ..)| without_version(name) == ours(interface));
     names.filter(of_bodies).map(str::to_owned).collect()
 }
 

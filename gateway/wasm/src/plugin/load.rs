@@ -11,7 +11,7 @@ use std::{
 };
 
 use aws_lc_rs::digest;
-use gateway_core::model::Grants;
+use gateway_core::model::{DataUse, Grants};
 use gateway_pipeline::{Phases, StageFailure};
 use wasmtime::{
     Engine,
@@ -19,6 +19,7 @@ use wasmtime::{
 };
 
 use super::{
+    data_use::data_use,
     facts::{self, Facts, Wants},
     inspect::{body_exports, check_kind, exports, handle_ownership, imports, ours, waits, weight, without_version},
     load_error::{COMPONENT_BYTES, LoadError},
@@ -32,6 +33,7 @@ use crate::{
     host,
     instance::{
         Blueprint, CallScope, Instance, InstanceParameters,
+        data_access::Denials,
         output::LogRate,
         state::{Identity, State},
     },
@@ -63,6 +65,8 @@ pub struct Examined {
     pub phases: Phases,
     /// Which grants it needs.
     pub wants: Wants,
+    /// The data of exchanges that its functions read and write.
+    pub data: DataUse,
     /// Every function that it imports, by interface.
     pub imports: BTreeMap<String, Vec<String>>,
     /// The exported interfaces by which it gets bodies.
@@ -139,7 +143,7 @@ impl Runtime {
         }
         let (blueprint, examined) = self.compile(bytes)?;
         let manifest = describe(&blueprint)?;
-        let Examined { phases, wants, imports, body_exports } = examined;
+        let Examined { phases, wants, data, imports, body_exports } = examined;
         let facts = Facts {
             name: manifest.name,
             version: manifest.version,
@@ -147,6 +151,7 @@ impl Runtime {
             config_schema: manifest.config_schema,
             phases,
             wants,
+            data,
             imports,
             body_exports,
             waits: blueprint.waits,
@@ -193,7 +198,8 @@ impl Runtime {
             files: wants("files"),
         };
         let body_exports = body_exports(&self.engine, &component);
-        Ok((blueprint, Examined { phases, wants, imports, body_exports }))
+        let data = data_use(&imports, &body_exports, phases);
+        Ok((blueprint, Examined { phases, wants, data, imports, body_exports }))
     }
 }
 
@@ -229,7 +235,13 @@ fn describe(blueprint: &Blueprint) -> Result<facts::CheckedManifest, LoadError> 
         let grants = Grants::default();
         let name = "(not yet configured)".into();
         Ok(InstanceParameters {
-            identity: Arc::new(Identity { name, grants, standard: false, log_rate: LogRate::default() }),
+            identity: Arc::new(Identity {
+                name,
+                grants,
+                standard: false,
+                log_rate: LogRate::default(),
+                denials: Denials::default(),
+            }),
             metrics: services.shared.metrics.plugin(services.worker, ""),
             memory: DESCRIBE_MEMORY,
             room: blueprint.reserve_for_trial()?,

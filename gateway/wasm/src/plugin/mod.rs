@@ -2,6 +2,7 @@
 //! (`inspect`) and by what it says about itself (`facts`, `catalogue`), configured (`prepared`).
 
 mod catalogue;
+mod data_use;
 mod facts;
 mod inspect;
 mod load;

@@ -23,7 +23,7 @@ use crate::{
         threads::{no_thread, on_own_runtime},
     },
     identity::{Sha256, sha256},
-    instance::{CallScope, Instance, InstanceParameters, output::LogRate, state::Identity},
+    instance::{CallScope, Instance, InstanceParameters, data_access::Denials, output::LogRate, state::Identity},
     services::{Named, Services, Shared},
 };
 
@@ -83,7 +83,8 @@ impl Prepared {
     /// A plugin that has not been tried: `try_configure` tells whether it takes its configuration.
     pub fn new(loaded: Arc<Loaded>, settings: Settings<'_>) -> Arc<Self> {
         let Settings { name, config, grants, limits, isolation, standard } = settings;
-        let identity = Arc::new(Identity { name, grants, standard, log_rate: LogRate::default() });
+        let (log_rate, denials) = (LogRate::default(), Denials::default());
+        let identity = Arc::new(Identity { name, grants, standard, log_rate, denials });
         let (attended, owned) = (OnceLock::new(), OnceLock::new());
         let (config, is_slow) = (config.to_string(), AtomicBool::new(false));
         Arc::new(Self { loaded, identity, config, limits, isolation, is_slow, attended, owned })
@@ -205,14 +206,14 @@ impl Prepared {
     /// Instances remember what they read when they were configured, so secrets and files are part of it.
     pub(crate) fn key(&self, shared: &Shared) -> Key {
         let Self { loaded, identity, config, limits, isolation, is_slow: _, attended: _, owned: _ } = self;
-        let Identity { name, grants, standard, log_rate: _ } = &**identity;
+        let Identity { name, grants, standard, log_rate: _, denials: _ } = &**identity;
         let PluginLimits { memory, time, instances, max_calls } = limits;
         let isolation = match isolation {
             Isolation::Shared => "shared",
             Isolation::Request => "request",
         };
         sha256(|sink| {
-            let mut to = Encoder::new("plugin instances/2", sink);
+            let mut to = Encoder::new("plugin instances/3", sink);
             to.text(&loaded.facts().digest).flag(*standard).text(name).flag(self.can_wait(shared));
             to.number(*memory as u64).number(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
             to.number(*instances as u64).number(*max_calls).text(isolation).text(config);
@@ -230,7 +231,10 @@ impl Prepared {
 
 /// Names that are granted, in any order.
 fn encode_grants(grants: &Grants, to: &mut Encoder<'_, '_>) {
-    let Grants { upstreams, store, secrets, secrets_to_use, sinks, files } = grants;
+    let Grants { upstreams, store, secrets, secrets_to_use, sinks, files, data: _ } = grants;
+    to.list(grants.data_by_kind().into_iter(), |to, (kind, names)| {
+        to.text(kind).list(names.iter(), |to, name| _ = to.text(name));
+    });
     for names in [upstreams, store, secrets, secrets_to_use, sinks, files] {
         match names {
             Names::All => _ = to.text("all"),

@@ -96,6 +96,7 @@ impl Use {
                 secrets_to_use: Names::default(),
                 sinks: all(),
                 files: all(),
+                data: None,
             },
             limits: PluginLimits { memory: 64 << 20, time: Duration::from_secs(10), instances: 4, max_calls: 0 },
             isolation: Isolation::Shared,
