@@ -8,6 +8,7 @@ mod abuse;
 mod admin;
 mod basics;
 mod bodies;
+mod case_faults;
 mod cases;
 mod checked;
 mod cli;

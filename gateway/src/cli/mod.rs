@@ -89,7 +89,7 @@ enum PluginCommand {
     Inspect(InspectArgs),
     /// Run test cases against a component in the real sandbox, between a client and a service that behave as
     /// the cases say
-    Test(CasesArgs),
+    Test(TestArgs),
     /// Approve the components of a configuration and their grants in gateway.lock; only approved components
     /// run. This runs no component
     Approve(ApproveArgs),
@@ -205,6 +205,16 @@ struct BuildArgs {
     /// The project's folder
     #[arg(default_value = ".")]
     folder: PathBuf,
+}
+
+#[derive(Args)]
+struct TestArgs {
+    #[command(flatten)]
+    cases: CasesArgs,
+    /// Keep the buckets of each case in this Redis in place of the gateway's memory, under names that no other case
+    /// has, and remove them when the case has ended
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
 }
 
 #[derive(Args)]

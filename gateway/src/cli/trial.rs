@@ -2,25 +2,39 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{CasesArgs, Failed, Logging, print};
-use crate::{
-    app::LogOverrides,
-    trial::{self, Cases},
-};
+use gateway_core::model::{Log, LogFormat};
+use gateway_telemetry::logging::CapturedLog;
+
+use super::{CasesArgs, Failed, Logging, TestArgs, print, run::overrides};
+use crate::trial::{self, Cases};
 
 /// Where cases are, if the command line does not say.
 const USUAL: &str = "tests/cases.yaml";
+/// What is kept of a case's log: all that the plugin logs, and what the gateway warns of.
+const LEVEL: &str = "warn,gateway::plugin=trace";
 
-pub(super) fn test(args: &CasesArgs, logging: &Logging) -> Result<(), Failed> {
-    let (cases, component) = found(args)?;
-    let wanted = |name: &str| args.only.as_deref().is_none_or(|part| name.contains(part));
+pub(super) fn test(args: &TestArgs, logging: &Logging) -> Result<(), Failed> {
+    let (mut cases, component) = found(&args.cases)?;
+    if let Some(url) = &args.redis {
+        cases.keep_in_redis(url);
+    }
+    let wanted = |name: &str| args.cases.only.as_deref().is_none_or(|part| name.contains(part));
+    // A process has one log, and each case takes its lines from it.
+    let asked = overrides(logging);
+    let shown = asked.level.is_some();
+    let level = asked.level.unwrap_or_else(|| LEVEL.to_owned());
+    let log = Log { format: asked.format.unwrap_or(LogFormat::Text), level };
+    let log = CapturedLog::start(&log, shown).map_err(|error| Failed::Misunderstood(error.to_string()))?;
     let mut failed = 0;
     let mut run = 0;
     for case in cases.cases.iter().filter(|case| wanted(&case.name)) {
-        // A process has one log.
-        let level = logging.log_level.clone().unwrap_or_else(|| "warn".to_owned());
-        let log = (run == 0).then_some(LogOverrides { format: None, level: Some(level) });
-        let outcome = trial::run(&cases, case, &component, log)?;
+        let outcome = trial::run(&cases, case, &component);
+        let logged = log.take();
+        let outcome = outcome.inspect_err(|_| {
+            if !shown {
+                eprint!("{logged}");
+            }
+        })?;
         run += 1;
         let took = outcome.took.as_millis();
         if outcome.misses.is_empty() {
@@ -31,6 +45,9 @@ pub(super) fn test(args: &CasesArgs, logging: &Logging) -> Result<(), Failed> {
         print(format_args!("FAILED  {} ({took} ms)", outcome.name))?;
         for miss in outcome.misses {
             print(format_args!("        {miss}"))?;
+        }
+        for line in logged.lines() {
+            print(format_args!("        log: {line}"))?;
         }
     }
     match (run, failed) {

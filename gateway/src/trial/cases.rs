@@ -1,16 +1,21 @@
-//! The file of cases, as it is typed.
+//! The file of cases.
 
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::error::TrialError;
+use super::{
+    answers::{ServiceAnswer, StoreFault},
+    error::TrialError,
+    expect::Expect,
+    values::{ByteString, Content, Fields},
+};
 
 /// What a plugin is asked, and what it is expected to do.
 #[derive(Debug, Default, Deserialize)]
@@ -28,12 +33,14 @@ pub(crate) struct Cases {
     pub(super) files: BTreeMap<String, String>,
     /// Granted buckets of the store.
     pub(super) store: Vec<String>,
+    /// Keeps the buckets of each case in this Redis, in place of the gateway's memory.
+    pub(super) redis: Option<String>,
     /// Granted sinks; what is written to them goes to standard error.
     pub(super) sinks: Vec<String>,
     /// Data of requests and responses that is granted, as in a configuration; all of it if left out.
     pub(super) grants: BTreeMap<DataGrant, Value>,
     /// Granted services beside the one behind the route, which is called `service`, with what they answer.
-    pub(super) services: BTreeMap<String, ServiceResponse>,
+    pub(super) services: BTreeMap<String, ServiceAnswer>,
     pub cases: Vec<Case>,
 }
 
@@ -52,6 +59,10 @@ pub(super) enum DataGrant {
 pub(crate) struct Case {
     pub name: String,
     pub(super) config: Option<Value>,
+    /// What is wrong with the store, if something is.
+    pub(super) store: Option<StoreFault>,
+    /// In place of what the file says about services of these names.
+    pub(super) services: BTreeMap<String, ServiceAnswer>,
     /// At least one.
     pub(super) steps: Vec<Step>,
 }
@@ -62,9 +73,12 @@ pub(crate) struct Case {
 struct Typed {
     name: String,
     config: Option<Value>,
+    store: Option<StoreFault>,
+    #[serde(default)]
+    services: BTreeMap<String, ServiceAnswer>,
     steps: Option<Vec<Step>>,
     request: Option<Asked>,
-    service: Option<ServiceResponse>,
+    service: Option<ServiceAnswer>,
     expect: Option<Expect>,
 }
 
@@ -72,17 +86,27 @@ impl TryFrom<Typed> for Case {
     type Error = String;
 
     fn try_from(typed: Typed) -> Result<Self, String> {
-        let Typed { name, config, steps, request, service, expect } = typed;
+        let Typed { name, config, store, services, steps, request, service, expect } = typed;
         let steps = match (steps, request) {
             (Some(steps), None) if !steps.is_empty() && service.is_none() && expect.is_none() => steps,
-            (None, Some(request)) => vec![Step { request, service, expect: expect.unwrap_or_default() }],
+            (None, Some(request)) => {
+                vec![Step { request, service, services: BTreeMap::new(), expect: expect.unwrap_or_default() }]
+            }
             _ => {
                 return Err(format!(
                     "case `{name}`: give either `request`, with `service` and `expect`, or `steps` of these"
                 ));
             }
         };
-        Ok(Self { name, config, steps })
+        // A service has one address for the whole case.
+        let in_steps = steps.iter().flat_map(|step| step.services.values().chain(&step.service));
+        if let Some(word) = in_steps.filter(|_| steps.len() > 1).find_map(|answer| answer.needs_whole_case()) {
+            return Err(format!("case `{name}`: `{word}` applies to a whole case: give it in `services` of the case"));
+        }
+        if steps.iter().filter_map(|step| step.service.as_ref()).any(|answer| answer.is_unknown()) {
+            return Err(format!("case `{name}`: the service behind the route cannot be `unknown`"));
+        }
+        Ok(Self { name, config, store, services, steps })
     }
 }
 
@@ -91,7 +115,10 @@ impl TryFrom<Typed> for Case {
 pub(super) struct Step {
     pub(super) request: Asked,
     /// What the service behind the route answers.
-    pub(super) service: Option<ServiceResponse>,
+    pub(super) service: Option<ServiceAnswer>,
+    /// What other services answer from this step on.
+    #[serde(default)]
+    pub(super) services: BTreeMap<String, ServiceAnswer>,
     #[serde(default)]
     pub(super) expect: Expect,
 }
@@ -103,10 +130,12 @@ pub(super) struct Asked {
     pub(super) method: String,
     pub(super) path: String,
     pub(super) headers: Fields,
-    body: Option<String>,
+    body: Option<ByteString>,
     json: Option<Value>,
     /// Its address.
     pub(super) client: Option<String>,
+    /// The client disconnects when the service of this name has received a request.
+    pub(super) disconnect_at: Option<String>,
 }
 
 impl Default for Asked {
@@ -118,156 +147,41 @@ impl Default for Asked {
             body: None,
             json: None,
             client: None,
+            disconnect_at: None,
         }
+    }
+}
+
+impl Asked {
+    pub(super) fn get(path: &str) -> Self {
+        Self { path: path.to_owned(), ..Self::default() }
+    }
+
+    pub(super) fn content(&self) -> Content {
+        Content::of(self.body.as_ref(), self.json.as_ref())
     }
 }
 
 impl Case {
     /// A request that says nothing.
     pub(super) fn of(name: &str) -> Self {
-        let step = Step { request: Asked::default(), service: None, expect: Expect::default() };
-        Self { name: name.to_owned(), config: None, steps: vec![step] }
+        let step =
+            Step { request: Asked::default(), service: None, services: BTreeMap::new(), expect: Expect::default() };
+        Self { name: name.to_owned(), config: None, store: None, services: BTreeMap::new(), steps: vec![step] }
     }
-}
 
-/// What a service answers: 200 without a body, if nothing is said.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub(super) struct ServiceResponse {
-    pub(super) status: u16,
-    pub(super) headers: Fields,
-    body: Option<String>,
-    json: Option<Value>,
-}
-
-impl Default for ServiceResponse {
-    fn default() -> Self {
-        Self { status: 200, headers: Fields::default(), body: None, json: None }
+    /// What each service beside the one behind the route answers, at first.
+    pub(super) fn services<'a>(&'a self, cases: &'a Cases) -> BTreeMap<&'a str, &'a ServiceAnswer> {
+        let all = cases.services.iter().chain(&self.services);
+        all.map(|(name, answer)| (name.as_str(), answer)).collect()
     }
-}
 
-impl Asked {
-    pub(super) fn content(&self) -> Content {
-        Content::of(self.body.as_deref(), self.json.as_ref())
-    }
-}
-
-impl ServiceResponse {
-    pub(super) fn content(&self) -> Content {
-        Content::of(self.body.as_deref(), self.json.as_ref())
-    }
-}
-
-/// A body: `body: text`, or `json: value`.
-pub(super) struct Content {
-    pub(super) bytes: Bytes,
-    pub(super) is_json: bool,
-}
-
-impl Content {
-    fn of(text: Option<&str>, json: Option<&Value>) -> Self {
-        match (text, json) {
-            (Some(text), _) => Self { bytes: text.to_owned().into(), is_json: false },
-            (None, Some(value)) => Self { bytes: value.to_string().into(), is_json: true },
-            (None, None) => Self { bytes: Bytes::new(), is_json: false },
+    /// How long the gateway waits for the store.
+    pub(super) fn delay_of_store(&self) -> Duration {
+        match self.store {
+            Some(StoreFault::Slow(delay)) => delay,
+            _ => Duration::ZERO,
         }
-    }
-}
-
-/// Names with a value, or several.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub(super) struct Fields(BTreeMap<String, OneOrMany>);
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-enum OneOrMany {
-    One(Scalar),
-    Many(Vec<Scalar>),
-}
-
-/// A number is as good as text.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-enum Scalar {
-    Text(String),
-    Number(serde_json::Number),
-    Truth(bool),
-}
-
-impl Scalar {
-    fn text(&self) -> String {
-        match self {
-            Self::Text(text) => text.clone(),
-            Self::Number(number) => number.to_string(),
-            Self::Truth(truth) => truth.to_string(),
-        }
-    }
-}
-
-impl Fields {
-    /// A line for each value.
-    pub(super) fn lines(&self) -> impl Iterator<Item = (&str, String)> {
-        self.0.iter().flat_map(|(name, values)| {
-            let values = match values {
-                OneOrMany::One(value) => vec![value.text()],
-                OneOrMany::Many(values) => values.iter().map(Scalar::text).collect(),
-            };
-            values.into_iter().map(move |value| (name.as_str(), value))
-        })
-    }
-}
-
-/// Expectations; omitted ones are not checked.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub(super) struct Expect {
-    /// Whether the plugin answers, and the service is not asked.
-    pub(super) answered: Option<bool>,
-    /// What the service sees.
-    pub(super) request: Option<ExpectRequest>,
-    /// What the client gets.
-    pub(super) response: Option<ExpectResponse>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub(super) struct ExpectRequest {
-    pub(super) method: Option<String>,
-    /// With its query.
-    pub(super) path: Option<String>,
-    /// Null for a field that must not be there.
-    pub(super) headers: ExpectFields,
-    pub(super) body: Option<String>,
-    pub(super) json: Option<Value>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
-pub(super) struct ExpectResponse {
-    pub(super) status: Option<u16>,
-    /// Null for a field that must not be there.
-    pub(super) headers: ExpectFields,
-    pub(super) body: Option<String>,
-    /// A part of the body.
-    pub(super) contains: Option<String>,
-    /// The body as JSON; of an object only what is named is looked at.
-    pub(super) json: Option<Value>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct ExpectFields(BTreeMap<String, Option<OneOrMany>>);
-
-impl ExpectFields {
-    /// Each field with the values that it must have: none for one that must not be there.
-    pub(super) fn all(&self) -> impl Iterator<Item = (&str, Vec<String>)> {
-        self.0.iter().map(|(name, values)| {
-            let values = match values {
-                None => Vec::new(),
-                Some(OneOrMany::One(value)) => vec![value.text()],
-                Some(OneOrMany::Many(values)) => values.iter().map(Scalar::text).collect(),
-            };
-            (name.as_str(), values)
-        })
     }
 }
 
@@ -290,5 +204,10 @@ impl Cases {
             return Err(TrialError::NoCases(file.to_owned()));
         }
         Ok(cases)
+    }
+
+    /// Keeps the buckets in this Redis, whatever the file says.
+    pub(crate) fn keep_in_redis(&mut self, url: &str) {
+        self.redis = Some(url.to_owned());
     }
 }

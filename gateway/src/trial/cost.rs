@@ -27,7 +27,8 @@ use serde_json::{Value, json};
 use tokio::task::LocalSet;
 
 use super::{
-    cases::{Asked, Case, Cases, ServiceResponse},
+    answers::ServiceAnswer,
+    cases::{Asked, Case, Cases},
     error::{MessageError, TrialError},
 };
 
@@ -318,12 +319,12 @@ fn body(bytes: Bytes) -> Body {
 }
 
 /// The service's answer, for the response phase.
-fn respond(slot: &mut ExchangeSlot, answer: &ServiceResponse) -> Result<(), MessageError> {
+fn respond(slot: &mut ExchangeSlot, answer: &ServiceAnswer) -> Result<(), MessageError> {
     let status = StatusCode::from_u16(answer.status)?;
     let mut headers = HeaderMap::new();
     for (name, value) in answer.headers.lines() {
         let field: HeaderName = name.parse().map_err(|_| MessageError::FieldName(name.to_owned()))?;
-        let value: HeaderValue = value.parse().map_err(|_| MessageError::FieldValue(name.to_owned()))?;
+        let value = HeaderValue::from_bytes(value).map_err(|_| MessageError::FieldValue(name.to_owned()))?;
         headers.try_append(field, value)?;
     }
     slot.phase = Phase::Response;

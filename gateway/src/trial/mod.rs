@@ -1,10 +1,14 @@
-//! `gateway plugin test`: a plugin in the real sandbox, in a real gateway in this process, between a client and a service that
+//! `gateway plugin test`: a plugin in the real sandbox, in a real gateway in this process, between a client and services that
 //! do what a file of cases says. Whatever language it was written in, this is how it will be called.
 
+mod answers;
 mod cases;
 mod cost;
 mod error;
+mod expect;
 mod service;
+mod store;
+mod values;
 mod verdict;
 
 use std::{
@@ -26,13 +30,16 @@ use tokio::net::TcpStream;
 pub(crate) use cases::{Case, Cases};
 pub(crate) use cost::{Call, Cost, cost};
 
-use crate::app::{Gateway, LogOverrides, Options, Source, StartError};
-use cases::Asked;
+use crate::app::{Gateway, Options, Source, StartError};
+use cases::{Asked, Step};
 use error::MessageError;
-use service::Service;
+use service::{Seen, Service};
+use store::Store;
 
 /// For one step.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// For the first connection to Redis, and for the gateway to give up what a client has left.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Of a response's body.
 const BODY: usize = 64 * 1024 * 1024;
 /// What the plugin and the service behind it are called.
@@ -48,47 +55,107 @@ pub(crate) struct CaseResult {
     pub misses: Vec<String>,
 }
 
+/// The services of a case by their names, without the one behind the route.
+type Others<'a> = BTreeMap<&'a str, Service>;
+
 /// Runs a case in a gateway of its own, so that none finds what another has left.
 ///
 /// # Errors
 ///
 /// The gateway does not start with the plugin, or cannot be reached.
-pub(crate) fn run(
-    cases: &Cases,
-    case: &Case,
-    component: &Path,
-    log: Option<LogOverrides>,
-) -> Result<CaseResult, StartError> {
+pub(crate) fn run(cases: &Cases, case: &Case, component: &Path) -> Result<CaseResult, StartError> {
     let began = Instant::now();
+    for step in &case.steps {
+        request_head(&step.request).map_err(io::Error::other)?;
+    }
     let folder = Folder::new()?;
     let first = case.steps.first().and_then(|step| step.service.clone()).unwrap_or_default();
     let service = Service::start(first)?;
-    let others = cases.services.iter().map(|(name, answer)| Ok((name.clone(), Service::start(answer.clone())?)));
-    let others: BTreeMap<String, Service> = others.collect::<io::Result<_>>()?;
-    let configuration = configuration(cases, case, component, &folder, &service, &others)?;
+    let others = case.services(cases).into_iter().filter(|(_, answer)| !answer.is_unknown());
+    let others = others.map(|(name, answer)| Ok((name, Service::start(answer.clone())?)));
+    let others: Others<'_> = others.collect::<io::Result<_>>()?;
+    let store = Store::start(cases, case)?;
+    let configuration = configuration(cases, case, component, &folder, &service, &others, &store)?;
     let gateway = Gateway::start(Options {
         source: Source::Text { text: configuration.to_string(), base: folder.0.clone() },
         signals: false,
         watch: false,
         code_cache: true,
-        logging: log,
+        logging: None,
     })?;
     let address = gateway.addresses().first().copied();
     let address = address.ok_or_else(|| io::Error::other("the gateway does not listen"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    if let Some(admin) = gateway.admin_address().filter(|_| store.is_reachable) {
+        let connected = runtime.block_on(async { tokio::time::timeout(SETTLE_TIMEOUT, is_connected(admin)).await });
+        connected.map_err(|_| io::Error::other("the gateway has not connected to Redis; is it running?"))?;
+    }
     let mut misses = Vec::new();
     for (number, step) in case.steps.iter().enumerate() {
         service.answer(step.service.clone().unwrap_or_default());
-        let response = runtime.block_on(async {
-            let asked = tokio::time::timeout(REQUEST_TIMEOUT, ask(address, &step.request)).await;
-            asked.unwrap_or_else(|_| Err(io::Error::other(format!("no whole response within {REQUEST_TIMEOUT:?}"))))
-        })?;
-        let found = verdict::misses(&step.expect, service.take().as_ref(), &response);
+        for (name, answer) in &step.services {
+            if let Some(other) = others.get(name.as_str()) {
+                other.answer(answer.clone());
+            }
+        }
+        let found = runtime.block_on(carry_out(step, address, &service, &others));
         let place = if case.steps.len() > 1 { format!("step {}: ", number + 1) } else { String::new() };
         misses.extend(found.into_iter().map(|miss| format!("{place}{miss}")));
     }
     drop(gateway);
     Ok(CaseResult { name: case.name.clone(), took: began.elapsed(), misses })
+}
+
+/// Waits until the gateway can use its state backend.
+async fn is_connected(admin: SocketAddr) {
+    let asked = Asked::get("/readyz/state");
+    while !ask(admin, &asked).await.is_ok_and(|got| got.head.status.is_success()) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// What was not as expected in a step.
+async fn carry_out(step: &Step, address: SocketAddr, service: &Service, others: &Others<'_>) -> Vec<String> {
+    let asked = &step.request;
+    let response = async {
+        let exchange = tokio::time::timeout(REQUEST_TIMEOUT, ask(address, asked)).await;
+        exchange.unwrap_or_else(|_| Err(io::Error::other(format!("no whole response within {REQUEST_TIMEOUT:?}"))))
+    };
+    let got = match &asked.disconnect_at {
+        None => response.await.map(Some),
+        Some(name) => {
+            let at = if name == SERVICE { Some(service) } else { others.get(name.as_str()) };
+            match at {
+                None => Err(io::Error::other(format!("disconnect-at: there is no service `{name}`"))),
+                Some(at) => tokio::select! {
+                    // Dropping the exchange closes the connection.
+                    () = at.asked() => Ok(None),
+                    got = response => got.and_then(|_| {
+                        Err(io::Error::other(format!("disconnect-at: there was a response before `{name}` was asked")))
+                    }),
+                },
+            }
+        }
+    };
+    if let Ok(None) = got {
+        // The gateway closes its calls when it has noticed; a service that answers meanwhile is as good.
+        let idle = async {
+            service.is_idle().await;
+            for other in others.values() {
+                other.is_idle().await;
+            }
+        };
+        let _ = tokio::time::timeout(SETTLE_TIMEOUT, idle).await;
+    }
+    let seen = service.take();
+    let calls: BTreeMap<&str, Vec<Seen>> = others.iter().map(|(name, other)| (*name, other.take())).collect();
+    match got {
+        Ok(got) => {
+            let happened = verdict::Happened { seen: &seen, others: &calls, got: got.as_ref() };
+            verdict::misses(&step.expect, &happened)
+        }
+        Err(error) => vec![format!("the request failed: {}", gateway_core::error::chain(&error))],
+    }
 }
 
 /// One route with the plugin on it.
@@ -98,7 +165,8 @@ fn configuration(
     component: &Path,
     folder: &Folder,
     service: &Service,
-    others: &BTreeMap<String, Service>,
+    others: &Others<'_>,
+    store: &Store,
 ) -> io::Result<Value> {
     let stored = |kind: &str, values: &BTreeMap<String, String>| -> io::Result<BTreeMap<String, PathBuf>> {
         let store = |(name, text): (&String, &String)| {
@@ -115,8 +183,7 @@ fn configuration(
     let files = stored("file", &cases.files)?;
     let sinks: BTreeMap<_, _> = cases.sinks.iter().map(|name| (name, "stderr")).collect();
     let endpoint = |service: &Service| json!({ "endpoints": [format!("http://{}", service.address())] });
-    let mut upstreams: BTreeMap<&str, Value> =
-        others.iter().map(|(name, other)| (name.as_str(), endpoint(other))).collect();
+    let mut upstreams: BTreeMap<&str, Value> = others.iter().map(|(name, other)| (*name, endpoint(other))).collect();
     upstreams.insert(SERVICE, endpoint(service));
     let component = component.canonicalize()?;
     let mut granted = json!({
@@ -135,7 +202,7 @@ fn configuration(
     if let (Some(config), Some(used)) = (config, used.as_object_mut()) {
         used.insert("config".to_owned(), config.clone());
     }
-    Ok(json!({
+    let mut configuration = json!({
         "workers": 1,
         "listeners": [{ "address": "127.0.0.1:0" }],
         // So that a case can say where its client is.
@@ -146,7 +213,12 @@ fn configuration(
         "upstreams": upstreams,
         "plugins": { PLUGIN: { "component": component, "grants": granted } },
         "routes": [{ "name": PLUGIN, "match": { "path": "/{*rest}" }, "plugins": [used], "upstream": SERVICE }],
-    }))
+    });
+    if let (Some(state), Some(configuration)) = (&store.backend, configuration.as_object_mut()) {
+        configuration.insert("state".to_owned(), state.clone());
+        configuration.insert("admin".to_owned(), json!({ "address": "127.0.0.1:0" }));
+    }
+    Ok(configuration)
 }
 
 /// What came back.
@@ -183,7 +255,7 @@ fn request_head(asked: &Asked) -> Result<Request<()>, MessageError> {
     let headers = request.headers_mut();
     for (name, value) in asked.headers.lines() {
         let field: HeaderName = name.parse().map_err(|_| MessageError::FieldName(name.to_owned()))?;
-        let value: HeaderValue = value.parse().map_err(|_| MessageError::FieldValue(name.to_owned()))?;
+        let value = HeaderValue::from_bytes(value).map_err(|_| MessageError::FieldValue(name.to_owned()))?;
         headers.try_append(field, value)?;
     }
     Ok(request)

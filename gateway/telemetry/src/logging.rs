@@ -4,8 +4,8 @@
 //! beside them.
 
 use std::{
-    io::{self, BufWriter, IsTerminal},
-    sync::{Mutex, PoisonError},
+    io::{self, BufWriter, IsTerminal, Write},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use gateway_core::model::{Log, LogFormat};
@@ -25,6 +25,9 @@ use super::metrics::Metrics;
 
 /// Lines that wait for standard error to take them.
 const BUFFERED_LINES: usize = 16 * 1024;
+
+/// Bytes of a captured log.
+const CAPTURED_BYTES: usize = 1024 * 1024;
 
 /// The running log. Dropping it writes out what is buffered, for about a second at most.
 pub struct Logging {
@@ -73,6 +76,77 @@ impl Logging {
     /// The level, as it was said last.
     pub fn level(&self) -> String {
         self.level.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The log of a process that runs gateways to test plugins: lines are kept in memory, until they are taken. Events are written by
+/// the thread that they happen in, so that none is on its way when a case has ended. Clones are the same log.
+#[derive(Clone)]
+pub struct CapturedLog {
+    captured: Arc<Mutex<Captured>>,
+    /// Lines go to standard error as well.
+    shown: bool,
+}
+
+#[derive(Default)]
+struct Captured {
+    lines: Vec<u8>,
+    dropped: usize,
+}
+
+impl CapturedLog {
+    /// Keeps this process's events from now on.
+    ///
+    /// # Errors
+    ///
+    /// The level is not valid, or there is a log already.
+    pub fn start(log: &Log, shown: bool) -> Result<Self, LogError> {
+        let made = Self { captured: Arc::default(), shown };
+        let registry = tracing_subscriber::registry().with(filter(&log.level)?);
+        let lines = made.clone();
+        let writer = move || lines.clone();
+        let done = match log.format {
+            LogFormat::Json => json(registry, writer).try_init(),
+            LogFormat::Text => text(registry, writer, false).try_init(),
+        };
+        done.map_err(LogError::AlreadySet)?;
+        Ok(made)
+    }
+
+    /// The lines since the last call.
+    pub fn take(&self) -> String {
+        let Captured { lines, dropped } = std::mem::take(&mut *self.captured());
+        let mut text = String::from_utf8_lossy(&lines).into_owned();
+        if dropped > 0 {
+            text.push_str(&format!("{dropped} more bytes were logged\n"));
+        }
+        text
+    }
+
+    fn captured(&self) -> MutexGuard<'_, Captured> {
+        self.captured.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An event is one write.
+impl Write for CapturedLog {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut captured = self.captured();
+        if captured.lines.len() + bytes.len() <= CAPTURED_BYTES {
+            captured.lines.extend_from_slice(bytes);
+        } else {
+            captured.dropped += bytes.len();
+        }
+        drop(captured);
+        if self.shown {
+            // A closed standard error makes no test fail.
+            let _ = io::stderr().write_all(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

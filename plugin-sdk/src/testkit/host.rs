@@ -158,11 +158,10 @@ pub(super) fn stored<T>(
     bucket: &str,
     step: impl FnOnce(&mut super::store::Store, Duration) -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
+    current().reach(bucket);
     state(|state| {
         state.granted(bucket).map_err(StoreError::Denied)?;
-        if state.store_down {
-            return Err(StoreError::Unavailable("switched off by the test".to_owned()));
-        }
+        state.reach_bucket(bucket)?;
         step(&mut state.store, state.now)
     })
 }
@@ -242,25 +241,54 @@ pub(crate) fn store_take_all(
 }
 
 pub(crate) fn send(call: Call) -> Result<Reply, CallError> {
-    let host = current();
-    let answer = {
-        let mut state = host.0.borrow_mut();
-        state.granted(&call.upstream).map_err(CallError::Denied)?;
-        state.calls.push(call.clone());
-        state.answer.take()
-    };
-    // Out of the state while it runs: it may ask the host itself.
-    let Some(mut answer) = answer else {
-        return Err(CallError::Unreachable("no answer given by the test".to_owned()));
-    };
-    let result = answer(&call);
-    host.0.borrow_mut().answer.get_or_insert(answer);
-    result
+    let (response, ready) = answered(call)?;
+    wait_until(ready);
+    response
 }
 
-/// A call whose response is there already.
+/// The response of an upstream, and when it is there.
+type Answered = (Result<Reply, CallError>, Duration);
+
+fn answered(call: Call) -> Result<Answered, CallError> {
+    let host = current();
+    host.0.borrow().granted(&call.upstream).map_err(CallError::Denied)?;
+    host.0.borrow_mut().calls.push(call.clone());
+    host.reach(&call.upstream);
+    let (set, begun, delay) = {
+        let state = host.0.borrow();
+        (state.set_answer_of(&call.upstream), state.now, state.delay_of(&call.upstream))
+    };
+    let response = match set {
+        Some(answer) => answer,
+        None => {
+            // Out of the state while it runs: it may ask the host itself.
+            let answer = host.0.borrow_mut().answer.take();
+            match answer {
+                None => Err(CallError::Unreachable("no answer given by the test".to_owned())),
+                Some(mut answer) => {
+                    let result = answer(&call);
+                    host.0.borrow_mut().answer.get_or_insert(answer);
+                    result
+                }
+            }
+        }
+    };
+    if delay > call.timeout {
+        Ok((Err(CallError::Timeout), begun + call.timeout))
+    } else {
+        Ok((response, begun + delay))
+    }
+}
+
+/// Moves the clock on to this time, unless it is over.
+fn wait_until(time: Duration) {
+    state(|state| state.now = state.now.max(time));
+}
+
+/// A call whose response is there already, or will be at a time.
 pub(crate) struct RawPendingCall {
     response: Result<Reply, CallError>,
+    ready: Duration,
     _pending: Rc<()>,
 }
 
@@ -276,10 +304,12 @@ pub(crate) fn start(call: Call) -> Result<RawPendingCall, CallError> {
         }
         Ok(Rc::clone(&state.pending_calls))
     })?;
-    Ok(RawPendingCall { response: send(call), _pending: pending })
+    let (response, ready) = answered(call)?;
+    Ok(RawPendingCall { response, ready, _pending: pending })
 }
 
 pub(crate) fn wait_for_call(call: &RawPendingCall) -> Result<Reply, CallError> {
+    wait_until(call.ready);
     call.response.clone()
 }
 

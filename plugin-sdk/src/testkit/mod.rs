@@ -37,6 +37,7 @@ pub(crate) mod crypto;
 mod documents;
 mod edits;
 mod exchange;
+mod faults;
 mod head;
 pub(crate) mod host;
 mod leases;
@@ -92,6 +93,7 @@ pub(crate) struct State {
     store_down: bool,
     /// Of the exchange at hand, in the calls that have one.
     exchange_leases: Option<Vec<leases::HeldLease>>,
+    faults: faults::Faults,
     buffer_bytes: usize,
     documents: documents::Documents,
     cache: cache::Cache,
@@ -124,6 +126,7 @@ impl Default for State {
             local_store: store::Store::default(),
             store_down: false,
             exchange_leases: None,
+            faults: faults::Faults::default(),
             buffer_bytes: Received::default().buffer_bytes,
             documents: documents::Documents::default(),
             cache: cache::Cache::default(),

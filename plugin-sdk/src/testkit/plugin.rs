@@ -101,6 +101,24 @@ impl<P: RequestFilter> TestPlugin<P> {
         Ok(exchange)
     }
 
+    /// Runs the request phase of an exchange that ends while the plugin waits for this upstream or bucket, as when the client
+    /// disconnects. The call of the plugin does not return, and what it has done until then has happened. The gateway drops such an
+    /// instance, so call no other phase of it: another [`TestHost::plugin`] shows how the next request fares.
+    ///
+    /// # Panics
+    ///
+    /// The plugin did not call the service.
+    #[track_caller]
+    pub fn request_cancelled_at(&mut self, service: &str, request: TestRequest) {
+        let mut exchange = self.begin(request);
+        let host = self.host.clone();
+        let cancelled = host.cancelled_at(service, || {
+            // If it returns, its result does not matter.
+            let _ = self.request_phase(&mut exchange);
+        });
+        assert!(cancelled, "the plugin did not call `{service}`");
+    }
+
     #[track_caller]
     fn request_phase(&mut self, exchange: &mut TestExchange) -> Result<(), Error> {
         loop {

@@ -3,6 +3,7 @@
 mod bodies;
 mod crypto_functions;
 mod dropped_metrics;
+mod faults;
 
 use std::time::Duration;
 
