@@ -8,6 +8,7 @@ mod go;
 mod python;
 mod services;
 mod typescript;
+mod values;
 
 use std::{
     fs,

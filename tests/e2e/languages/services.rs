@@ -79,6 +79,8 @@ routes:
     fs::write(folder.path().join("services.yaml"), yaml).expect("a file");
     let mut gateway = Process::start(folder.path(), ["run", "-c", "services.yaml"]);
     let address = gateway.addresses().await[0];
+    // Before that, state is unavailable.
+    gateway.logged("redis state backend available").await;
     let ask = async |request| Client::connect(address).await.send(request).await;
 
     for visit in 1..=2 {

@@ -169,7 +169,7 @@ gw_decision gw_on_request(gw_request r) {
     if (strcmp(path, "/plan") == 0) return ALL(gw_edits_apply(planned, r, NULL, (const char *[]){"grüße", NULL, "ours"}, 3));
     if (strcmp(path, "/plan-forbidden") == 0) {
         gw_error error = gw_edits_apply(refused, r, NULL, (const char *[]){"told"}, 1);
-        const char *reason = error && strstr(error, "edit 0 of several is not the plugin's") ? "forbidden" : "another";
+        const char *reason = error && strstr(error, "edit 0 of the list is not the plugin's") ? "forbidden" : "another";
         return json(gw_format("{\"error\":\"%s\",\"made\":\"%s\"}", reason, gw_attribute(r, "errand.made")));
     }
     if (strcmp(path, "/forbidden") == 0) return code(gw_set_header(r, "content-length", "1"), "not the plugin's", "forbidden");
