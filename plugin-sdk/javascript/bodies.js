@@ -1,12 +1,16 @@
 import bodies from "gateway:plugin/bodies@0.2.0";
-import { call, encode, lines } from "./text.js";
+import { handleOf } from "./arguments.js";
+import { call } from "./errors.js";
+import { encode, lines } from "./text.js";
 
-const made = (body, trailers) => ({ bytes: encode(body), trailers: lines(trailers) });
+const lowered = (body, trailers) => ({ bytes: encode(body, "body"), trailers: lines(trailers, "trailers") });
 
 export function replaceRequest(request, body, trailers = []) {
-  call("body", () => bodies.replaceRequest(request.handle, made(body, trailers)));
+  const given = [handleOf("request", request), lowered(body, trailers)];
+  call("body", () => bodies.replaceRequest(...given));
 }
 
 export function replaceResponse(response, body, trailers = []) {
-  call("body", () => bodies.replaceResponse(response.handle, made(body, trailers)));
+  const given = [handleOf("response", response), lowered(body, trailers)];
+  call("body", () => bodies.replaceResponse(...given));
 }

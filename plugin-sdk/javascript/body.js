@@ -1,3 +1,5 @@
+import { integer, object, u32 } from "./arguments.js";
+import { GatewayError } from "./errors.js";
 import { decode, encode, fieldsOf, lines, octets } from "./text.js";
 
 /** A whole body with its trailers. */
@@ -19,9 +21,7 @@ export class Body {
 export function bodyError({ tag, val }) {
   if (tag !== "err") return undefined;
   const { tag: code, val: detail } = val;
-  const why = code === "too-large" ? `larger than ${detail} bytes` : detail;
-  const error = new Error(`body: ${code}${why == null ? "" : `: ${why}`}`);
-  error.code = code;
+  const error = new GatewayError("body", code, code === "too-large" ? `larger than ${detail} bytes` : detail);
   if (code === "too-large") error.limit = Number(detail);
   return error;
 }
@@ -31,6 +31,13 @@ export function chunkOf({ state, bytes, end }) {
 }
 
 /** What a handler has done with a chunk. */
-export function passed({ consumed, output = "", minBytes = 0, state, trailers = [] }) {
-  return { consumed, output: encode(output), minBytes, state: state == null ? null : encode(state), trailers: lines(trailers) };
+export function passed(handler, chunk, result) {
+  const { consumed, output = "", minBytes = 0, state, trailers = [] } = object(`the result of ${handler}`, result);
+  return {
+    consumed: integer("consumed", consumed, 0, chunk.bytes.length),
+    output: encode(output, "output"),
+    minBytes: u32("minBytes", minBytes),
+    state: state == null ? null : encode(state, "state"),
+    trailers: lines(trailers, "trailers"),
+  };
 }

@@ -1,5 +1,5 @@
-// Signatures, encryption, digests and derived keys, computed by the gateway: `imports: [crypto]`. What fails throws an error whose
-// `code` says why: `denied`, `missing`, `malformed-key`, `too-large`, `not-authentic`, …
+// Signatures, encryption, digests, derived keys and passwords, computed by the gateway: `imports: [crypto]`. What fails throws a
+// `GatewayError` whose `code` says why: `denied`, `missing`, `malformed-key`, `too-large`, `not-authentic`, …
 
 /** Names of JOSE (RFC 7518 §3.1, RFC 8037 §3.1). `EdDSA` is Ed25519. */
 export type Algorithm =
@@ -30,3 +30,11 @@ export function deriveKey(hash: Hash, key: Key, options: { salt?: Data; info?: D
 export function digest(hash: Hash, data: Data): Uint8Array;
 /** At most 64 KiB. */
 export function randomBytes(length: number): Uint8Array;
+/**
+ * Whether a password matches a hash: argon2id in PHC string format, or bcrypt (`$2a$`, `$2b$`, `$2y$`). A verified pair is cached as a
+ * keyed hash for `rememberMs`, up to an hour; then the call returns at once. Otherwise it waits for another thread, while the
+ * worker serves other requests. In `create` only the form of the hash is checked, and a valid one gives `busy`.
+ *
+ * Throws a `GatewayError` whose `code` is `malformed-hash`, `busy` or `other`.
+ */
+export function verifyPassword(hash: string, password: Data, options?: { rememberMs?: number }): boolean;

@@ -1,33 +1,33 @@
-// Changes that are made in one call instead of one for each. Made known once, such as in `create`, and kept.
+// Edits that one call applies together, where each change of a request is a call of its own. Create a list once, in `create`.
 //
-// In the request phase, headers of the response are changed later: when the response passes the plugin on its way back. A plugin
-// that knows by the request alone what is to become of them needs no response phase, which would be one more call.
+// In the request phase, edits of the response are kept until the response reaches this plugin. So a plugin whose response headers
+// depend only on the request needs no response phase.
 import type { Request, Response } from "./index.js";
 
 declare const edit: unique symbol;
-/** One change. Its value comes with each `apply`, unless it is given here. */
+/** One edit. Its value comes with each `apply`, unless it is given here. */
 export interface Edit {
   readonly [edit]: true;
 }
 type Value = string | Uint8Array;
 
-/** Replaces every value; removes the header where the value is missing. */
+/** Replaces all values; removes the header if the value is missing. */
 export function setHeader(name: string, value?: Value): Edit;
 export function appendHeader(name: string, value?: Value): Edit;
 export function removeHeader(name: string): Edit;
-/** Replaces every value; removes the header where the value is missing. */
+/** Replaces all values; removes the header if the value is missing. */
 export function setResponseHeader(name: string, value?: Value): Edit;
 export function appendResponseHeader(name: string, value?: Value): Edit;
 export function removeResponseHeader(name: string): Edit;
-/** Sets the header where the response has none of that name. */
+/** Sets the header if the response has none of that name. */
 export function defaultResponseHeader(name: string, value?: Value): Edit;
-/** Adds a member to a list of tokens, such as that of `vary`, unless it is there, or `*` is. */
+/** Adds a token to a list such as `vary`, unless the list has it or has `*`. */
 export function joinResponseHeader(name: string, value?: Value): Edit;
 export function setAttribute(key: string, value?: Value): Edit;
 export function removeAttribute(key: string): Edit;
 
 export class Edits {
-  /** Up to 256 of them; a plugin may have 16 lists. */
+  /** Up to 256 edits, with names and values of up to 64 KiB together. A plugin can have 16 lists. */
   constructor(...edits: Edit[]);
   /**
    * Applies them in their order, with the values of the edits that have none of their own; `undefined` is a missing one. `response`

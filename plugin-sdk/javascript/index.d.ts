@@ -8,7 +8,11 @@ export interface Schema {
   readonly properties?: { readonly [name: string]: Schema };
   readonly required?: readonly string[];
   readonly additionalProperties?: boolean | Schema;
+  readonly patternProperties?: { readonly [pattern: string]: Schema };
   readonly items?: Schema;
+  readonly prefixItems?: readonly Schema[];
+  /** `int64` and `uint64`: the value is a `bigint`, since a number holds no more than 53 bits. */
+  readonly format?: string;
   readonly anyOf?: readonly Schema[];
   readonly oneOf?: readonly Schema[];
   readonly [keyword: string]: unknown;
@@ -26,7 +30,7 @@ type Others<S> = S extends { additionalProperties: infer A }
     : { [name: string]: Typed<A> }
   : unknown;
 
-/** The type of the values that a schema describes; what has a default is there. */
+/** The type of the values that a schema describes. A property with a default is always present, in lists and maps too. */
 export type Typed<S> = S extends { const: infer C }
   ? C
   : S extends { enum: readonly (infer E)[] }
@@ -36,7 +40,9 @@ export type Typed<S> = S extends { const: infer C }
       : S extends { type: "string" }
         ? string
         : S extends { type: "number" | "integer" }
-          ? number
+          ? S extends { type: "integer"; format: "int64" | "uint64" }
+            ? bigint
+            : number
           : S extends { type: "boolean" }
             ? boolean
             : S extends { type: "null" }
@@ -47,11 +53,22 @@ export type Typed<S> = S extends { const: infer C }
                   ? Properties<S> & Others<S>
                   : unknown;
 
-/** Fields of a request or a response. Names are case-insensitive. */
+/** What the gateway refused. `code` says why: `forbidden`, `denied`, `too-large`, … */
+export class GatewayError extends Error {
+  readonly code: string;
+}
+
+/**
+ * Fields of a request or a response. Names are case-insensitive. A value may be any bytes: as text, each byte that is not UTF-8 becomes a
+ * lone surrogate, from which the same byte is written again.
+ */
 export interface Fields extends Iterable<[name: string, value: string]> {
   /** The first value. */
   get(name: string): string | undefined;
+  getBytes(name: string): Uint8Array | undefined;
+  /** All values, in their order. */
   getAll(name: string): string[];
+  getAllBytes(name: string): Uint8Array[];
   has(name: string): boolean;
   /** Replaces every value of the name. Throws if it is not valid, or not the plugin's to change. */
   set(name: string, value: string | Uint8Array): void;
@@ -59,7 +76,7 @@ export interface Fields extends Iterable<[name: string, value: string]> {
   delete(name: string): void;
 }
 
-/** Notes that live as long as the exchange, and that later plugins, load balancing and the access log can read. */
+/** Values that are attached to the exchange. Later plugins, load balancing and the access log can read them. */
 export interface Attributes {
   get(key: string): string | undefined;
   set(key: string, value: string): void;
@@ -67,7 +84,7 @@ export interface Attributes {
 }
 
 export interface Request {
-  /** The gateway's own, for the interfaces that this package has no words for. */
+  /** The gateway's own, for interfaces without a module in this package. */
   readonly handle: unknown;
   /** As in the gateway's logs and in `x-request-id`. */
   readonly id: string;
@@ -107,9 +124,10 @@ export interface Response {
   readonly headers: Fields;
 }
 
-export type HeaderInit = Record<string, string | string[]> | Array<[string, string]>;
+type HeaderValue = string | Uint8Array;
+export type HeaderInit = Record<string, HeaderValue | HeaderValue[]> | Array<[string, HeaderValue]>;
 
-/** An answer to the client. */
+/** A response that the plugin makes itself. */
 export class Reply {
   constructor(status: number, content?: { headers?: HeaderInit; body?: string | Uint8Array });
   /** With a value as JSON. */
@@ -119,7 +137,7 @@ export class Reply {
   body: string | Uint8Array;
 }
 
-/** An answer in problem+json (RFC 9457). */
+/** A response in problem+json (RFC 9457). */
 export function problem(status: number, detail: string, more?: Record<string, unknown>): Reply;
 
 declare const bodyDecision: unique symbol;
@@ -143,7 +161,7 @@ export interface Body {
 }
 
 /** Why a body could not be read. */
-export interface BodyError extends Error {
+export interface BodyError extends GatewayError {
   readonly code: "too-large" | "interrupted" | "invalid" | "unavailable" | "other";
   /** In bytes, for `too-large`. */
   readonly limit?: number;
@@ -196,6 +214,16 @@ export interface Outcome {
   responseStreamState: Uint8Array | undefined;
 }
 
+/** Requests that a plugin serves itself. */
+export interface Endpoint {
+  /** In upper case; all methods if it is left out. */
+  method?: string;
+  /** A pattern as in the gateway's configuration: `/shelves/{shelf}`, `/files/{*rest}`. */
+  path: string;
+  /** For people: the name of the call. */
+  about?: string;
+}
+
 /**
  * The handlers of a plugin. Each has an export in plugin.yaml, and one of the module; a handler without its export, or an export
  * without its handler, is an error when the plugin is configured. What a handler throws is the plugin's failure. Handlers are not
@@ -223,6 +251,12 @@ export interface Phases {
   onResponseChunk?(chunk: Chunk): ChunkResult;
   /** `observer`. Nothing can be changed any more. */
   onComplete?(request: Request, response: Response | undefined, outcome: Outcome): void;
+  /** `active-phases`. The phases that are called with this configuration; one that is left out costs nothing. */
+  activePhases?(): ("request" | "response" | "completion")[];
+  /** `catalogue`. The requests that the plugin serves itself: the operator can make routes of them (`match: { from-plugin: NAME }`). */
+  endpoints?(): Endpoint[];
+  /** An OpenAPI 3.1 document of them, for `gateway openapi`. */
+  openapi?(): object;
 }
 
 export interface Definition<S extends Schema> {
@@ -245,6 +279,8 @@ export interface Exports {
   responseBodyFilter: unknown;
   responseStream: unknown;
   observer: unknown;
+  activePhases: unknown;
+  catalogue: unknown;
 }
 
 export function plugin<const S extends Schema>(definition: Definition<S>): Exports;
@@ -256,4 +292,6 @@ declare global {
     randomUUID(): string;
   }
   var crypto: Crypto;
+  /** Milliseconds, with fractions, since the plugin was configured. */
+  var performance: { now(): number };
 }

@@ -1,203 +1,15 @@
+import { kindOf, list, object, oneOf } from "./arguments.js";
 import { begin } from "./random.js";
 import { Body, bodyError, chunkOf, passed } from "./body.js";
-import { call, decode, encode, lines, octets, plain } from "./text.js";
+import { ConfigProblem, configurationOf, schemaText } from "./config.js";
+import { decision, finished, late, problem, responseDecision } from "./decision.js";
+import { described, GatewayError } from "./errors.js";
+import { endPhase } from "./phase.js";
+import { Request, Response } from "./request.js";
+import { octets, plain } from "./text.js";
 
-export { Body };
-
-/** The fields of a request or a response. */
-class Fields {
-  #of;
-  constructor(of) {
-    this.#of = of;
-  }
-  get(name) {
-    const value = this.#of.header(plain(name));
-    return value == null ? undefined : decode(value);
-  }
-  getAll(name) {
-    return this.#of.headerValues(plain(name)).map(decode);
-  }
-  has(name) {
-    return this.#of.header(plain(name)) != null;
-  }
-  set(name, value) {
-    call(name, () => this.#of.setHeader(plain(name), encode(value)));
-  }
-  append(name, value) {
-    call(name, () => this.#of.appendHeader(plain(name), encode(value)));
-  }
-  delete(name) {
-    call(name, () => this.#of.removeHeader(plain(name)));
-  }
-  *[Symbol.iterator]() {
-    for (const [name, value] of this.#of.headers()) yield [name, decode(value)];
-  }
-}
-
-/** Notes that live as long as the exchange. */
-class Attributes {
-  #of;
-  constructor(of) {
-    this.#of = of;
-  }
-  get(key) {
-    return this.#of.attribute(plain(key)) ?? undefined;
-  }
-  set(key, value) {
-    call(key, () => this.#of.setAttribute(plain(key), plain(value)));
-  }
-  delete(key) {
-    call(key, () => this.#of.removeAttribute(plain(key)));
-  }
-}
-
-export class Request {
-  /** The gateway's own, for the interfaces that this package has no words for. */
-  handle;
-  constructor(handle) {
-    this.handle = handle;
-  }
-  get id() {
-    return this.handle.id();
-  }
-  get method() {
-    return this.handle.method();
-  }
-  set method(method) {
-    call("method", () => this.handle.setMethod(plain(method)));
-  }
-  get scheme() {
-    return this.handle.scheme();
-  }
-  get authority() {
-    return this.handle.authority();
-  }
-  get path() {
-    return this.handle.path();
-  }
-  get query() {
-    return this.handle.query() ?? undefined;
-  }
-  /** Path and query. */
-  get target() {
-    const query = this.handle.query();
-    return query == null ? this.handle.path() : `${this.handle.path()}?${query}`;
-  }
-  set target(target) {
-    call("target", () => this.handle.setPathWithQuery(plain(target)));
-  }
-  get originalTarget() {
-    return this.handle.originalTarget();
-  }
-  get protocol() {
-    return this.handle.protocol();
-  }
-  get clientAddress() {
-    return this.handle.clientAddress();
-  }
-  get receivedAt() {
-    return Number(this.handle.receivedAt());
-  }
-  get route() {
-    return this.handle.route();
-  }
-  get traceParent() {
-    return this.handle.traceParent() ?? undefined;
-  }
-  get headers() {
-    return new Fields(this.handle);
-  }
-  get attributes() {
-    return new Attributes(this.handle);
-  }
-  pathParameter(name) {
-    return this.handle.pathParameter(plain(name)) ?? undefined;
-  }
-}
-
-export class Response {
-  handle;
-  constructor(handle) {
-    this.handle = handle;
-  }
-  get status() {
-    return this.handle.status();
-  }
-  set status(status) {
-    call("status", () => this.handle.setStatus(status));
-  }
-  get headers() {
-    return new Fields(this.handle);
-  }
-}
-
-/** An answer to the client. */
-export class Reply {
-  constructor(status, { headers = {}, body = "" } = {}) {
-    this.status = status;
-    this.headers = headers;
-    this.body = body;
-  }
-  /** With a value as JSON. */
-  static json(status, value, headers = {}) {
-    return new Reply(status, { headers: { "content-type": "application/json", ...headers }, body: JSON.stringify(value) });
-  }
-}
-
-/** An answer in problem+json (RFC 9457). */
-export function problem(status, detail, more = {}) {
-  const body = JSON.stringify({ status, detail, ...more });
-  return new Reply(status, { headers: { "content-type": "application/problem+json" }, body });
-}
-
-/** What `readBody` and `streamBody` return, for both phases. */
-class BodyDecision {
-  constructor(tag, val) {
-    this.tag = tag;
-    this.val = val;
-  }
-}
-
-export function readBody() {
-  return new BodyDecision("read-body");
-}
-
-export function streamBody(state = "") {
-  return new BodyDecision("stream-body", encode(state));
-}
-
-/** What is wrong with the configuration, at a JSON Pointer (RFC 6901). */
-export class ConfigProblem extends Error {
-  constructor(pointer, message) {
-    super(message);
-    this.pointer = pointer;
-  }
-}
-
-/** The defaults of the schema where the configuration says nothing. */
-function completed(schema, value) {
-  if (schema?.properties && value !== null && typeof value === "object" && !Array.isArray(value)) {
-    for (const [name, inner] of Object.entries(schema.properties)) {
-      if (value[name] === undefined && inner.default !== undefined) value[name] = inner.default;
-      if (value[name] !== undefined) value[name] = completed(inner, value[name]);
-    }
-  }
-  return value;
-}
-
-function said(error) {
-  return plain(error instanceof Error ? error.message : error);
-}
-
-/** A phase is over when it returns: what it would do later is never done. */
-function late(phase) {
-  return new TypeError(`${phase} must not be async or a generator: what it would do after it has returned is never done`);
-}
-
-function finished(phase, returned) {
-  if (typeof returned?.then === "function" || typeof returned?.next === "function") throw late(phase);
-  return returned;
-}
+export { Body, ConfigProblem, GatewayError, Request, Response };
+export { problem, readBody, Reply, streamBody } from "./decision.js";
 
 /** The handlers of a plugin: what the module exports for each, and the export of plugin.yaml. */
 const PHASES = {
@@ -208,13 +20,36 @@ const PHASES = {
   onResponseBody: ["responseBodyFilter", "response-body-filter"],
   onResponseChunk: ["responseStream", "response-stream"],
   onComplete: ["observer", "observer"],
+  activePhases: ["activePhases", "active-phases"],
+  endpoints: ["catalogue", "catalogue"],
 };
-/** What is called in place of a handler, and so needs its export. */
-const IN_PLACE_OF = { onRequestBodyError: "onRequestBody", onResponseBodyError: "onResponseBody" };
+/** The phases that `activePhases` can name. */
+const ACTIVE = ["request", "response", "completion"];
+/** What is called beside or in place of a handler, and so needs its export. */
+const IN_PLACE_OF = { onRequestBodyError: "onRequestBody", onResponseBodyError: "onResponseBody", openapi: "endpoints" };
+
+/** Comments of the language, which may mention anything. */
+const COMMENTS = /\/\*[^]*?\*\/|\/\/.*/g;
+
+/**
+ * Refuses a plugin whose handlers are `async` or generators when it is built, as far as the text of `create` shows it. `checked` refuses
+ * all of them when the plugin is configured.
+ */
+function refuseLate(create) {
+  const isLate = (value) => /Async|Generator/.test(Object.prototype.toString.call(value));
+  if (isLate(create)) throw late("create");
+  const text = Function.prototype.toString.call(create).replace(COMMENTS, "");
+  for (const handler of [...Object.keys(PHASES), ...Object.keys(IN_PLACE_OF)]) {
+    const method = new RegExp(`(\\basync\\s*\\*?\\s*|\\*\\s*)${handler}\\s*\\(`);
+    const value = new RegExp(`\\b${handler}\\s*:\\s*(async\\b|function\\s*\\*)`);
+    if (method.test(text) || value.test(text)) throw late(handler);
+  }
+}
 
 /** What `create` has made; handlers that would never be called are problems with the plugin, before it serves. */
 function checked(made, exported) {
   finished("create", made);
+  if (typeof made !== "object" || made === null) throw new TypeError(`create must return an object of handlers, not ${kindOf(made)}`);
   for (const handler of [...Object.keys(PHASES), ...Object.keys(IN_PLACE_OF)]) {
     const kind = Object.prototype.toString.call(made?.[handler]);
     if (/Async|Generator/.test(kind)) throw late(handler);
@@ -237,28 +72,6 @@ function checked(made, exported) {
   }
   if (wrong.length > 0) throw wrong;
   return made;
-}
-
-/** What a request handler returned, as the gateway takes it. */
-function decision(handler, returned, isBodyRead) {
-  finished(handler, returned);
-  if (returned == null) return { tag: "next" };
-  if (returned instanceof BodyDecision) return bodyDecision(handler, returned, isBodyRead);
-  return { tag: "respond", val: { status: returned.status, headers: lines(returned.headers ?? {}), body: encode(returned.body ?? "") } };
-}
-
-/** What a response handler returned. */
-function responseDecision(handler, returned, isBodyRead) {
-  finished(handler, returned);
-  if (returned == null) return { tag: "next" };
-  if (returned instanceof BodyDecision) return bodyDecision(handler, returned, isBodyRead);
-  throw new TypeError(`${handler} returned something else than readBody() or streamBody(): a plugin cannot respond in the response phase`);
-}
-
-function bodyDecision(handler, { tag, val }, isBodyRead) {
-  if (tag === "stream-body") return { tag, val };
-  if (isBodyRead) throw new TypeError(`${handler} returned readBody(): the body has been read already`);
-  return { tag };
 }
 
 /** The rule for a request body that could not be read, in the SDKs of all languages. */
@@ -286,29 +99,41 @@ function run(handles, made) {
   try {
     return made();
   } catch (error) {
-    throw said(error);
+    throw plain(described(error));
   } finally {
+    endPhase();
     dropped(...handles);
   }
 }
 
+/** What is wrong with the configuration: the message alone if the plugin says so, and else where the exception comes from. */
+function problemOf(error) {
+  if (error instanceof ConfigProblem) return { pointer: plain(error.pointer), message: plain(error.message) };
+  return { pointer: "", message: plain(described(error)) };
+}
+
 /** Makes what a component exports of a plugin. */
 export function plugin({ name, version, description = "", config: schema, create }) {
+  if (typeof create !== "function") throw new TypeError(`create must be a function, not ${kindOf(create)}`);
+  refuseLate(create);
+  const [about, configSchema] = [[name, version, description].map((text) => plain(text, "name, version and description")), schemaText(schema)];
   let made = {};
   /** What the module takes of what is returned here, and so exports. */
   const exported = new Set();
   const lifecycle = {
-    describe: () => ({ name, version, description, configSchema: schema ? JSON.stringify(schema) : "" }),
+    describe: () => ({ name: about[0], version: about[1], description: about[2], configSchema }),
     configure(json) {
       try {
         begin();
-        made = checked(create(completed(schema, json === "" ? {} : JSON.parse(json))), exported);
+        made = checked(create(configurationOf(schema, json)), exported);
       } catch (error) {
-        const problems = Array.isArray(error) ? error : [error];
-        throw problems.map((one) => ({ pointer: plain(one?.pointer ?? ""), message: said(one) }));
+        throw [error].flat().map(problemOf);
+      } finally {
+        endPhase();
       }
     },
   };
+  const chunkResult = (handler, chunk) => passed(handler, chunk, finished(handler, made[handler](chunkOf(chunk))));
   const requestFilter = {
     onRequest: (request) => run([request], () => decision("onRequest", made.onRequest(new Request(request)), false)),
   };
@@ -323,7 +148,7 @@ export function plugin({ name, version, description = "", config: schema, create
       }),
   };
   const requestStream = {
-    onRequestChunk: (chunk) => run([], () => passed(finished("onRequestChunk", made.onRequestChunk(chunkOf(chunk))))),
+    onRequestChunk: (chunk) => run([], () => chunkResult("onRequestChunk", chunk)),
   };
   const responseFilter = {
     onResponse: (request, response) =>
@@ -340,7 +165,7 @@ export function plugin({ name, version, description = "", config: schema, create
       }),
   };
   const responseStream = {
-    onResponseChunk: (chunk) => run([], () => passed(finished("onResponseChunk", made.onResponseChunk(chunkOf(chunk))))),
+    onResponseChunk: (chunk) => run([], () => chunkResult("onResponseChunk", chunk)),
   };
   const observer = {
     onComplete(request, response, outcome) {
@@ -359,12 +184,33 @@ export function plugin({ name, version, description = "", config: schema, create
           responseStreamState: outcome.responseStreamState == null ? undefined : octets(outcome.responseStreamState),
         });
         finished("onComplete", returned);
+      } catch (error) {
+        // This phase has no result, so the engine traps with this message.
+        throw new Error(plain(described(error)));
       } finally {
+        endPhase();
         dropped(request, response);
       }
     },
   };
-  const all = { requestFilter, requestBodyFilter, requestStream, responseFilter, responseBodyFilter, responseStream, observer };
+  const activePhases = {
+    phases() {
+      const active = list("the result of activePhases", made.activePhases()).map((phase) => oneOf("each active phase", phase, ACTIVE));
+      return Object.fromEntries(ACTIVE.map((phase) => [phase, active.includes(phase)]));
+    },
+  };
+  const catalogue = {
+    endpoints: () =>
+      list("the result of endpoints", made.endpoints()).map((endpoint) => {
+        const { method = "", path, about = "" } = object("each endpoint", endpoint);
+        return { method: plain(method, "method"), path: plain(path, "path"), about: plain(about, "about") };
+      }),
+    openapi() {
+      const document = made.openapi?.();
+      return document === undefined ? "" : JSON.stringify(object("the result of openapi", document));
+    },
+  };
+  const all = { activePhases, catalogue, requestFilter, requestBodyFilter, requestStream, responseFilter, responseBodyFilter, responseStream, observer };
   const taken = Object.entries(all).map(([name, phase]) => {
     const get = () => {
       exported.add(name);

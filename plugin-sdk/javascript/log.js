@@ -1,24 +1,18 @@
 import log from "gateway:plugin/log@0.2.0";
+import { shown } from "./errors.js";
 import { plain } from "./text.js";
 
-const at = (level) => (message, fields = {}) =>
-  log.emit(level, plain(message), Object.entries(fields).map(([name, value]) => [plain(name), plain(value)]));
+/** A log line must not fail because of what it shows. */
+const text = (value) => plain(shown(value));
+
+const at = (level) => (message, fields) =>
+  log.emit(level, text(message), Object.entries(fields ?? {}).map(([name, value]) => [plain(name), text(value)]));
 
 export const trace = at("trace");
 export const debug = at("debug");
 export const info = at("info");
 export const warn = at("warn");
 export const error = at("error");
-
-function shown(value) {
-  if (typeof value === "string") return value;
-  if (value instanceof Error) return value.stack ? `${value}\n${value.stack}` : String(value);
-  try {
-    return JSON.stringify(value) ?? String(value);
-  } catch {
-    return String(value);
-  }
-}
 
 const line =
   (emit) =>

@@ -8,6 +8,11 @@ const POOL_BYTES = 256;
 /** The most that `getRandomValues` fills (Web Cryptography API §10.1.1). */
 const MOST_BYTES = 65536;
 
+// The engine's `performance` counts from the build, on another machine's clock; it counts from the plugin's configuration here.
+const now = performance.now.bind(performance);
+let origin = now();
+Object.defineProperty(globalThis, "performance", { value: { now: () => now() - origin }, configurable: true, writable: true });
+
 let begun = false;
 let pool = new Uint32Array(0);
 let at = 0;
@@ -15,6 +20,7 @@ let at = 0;
 /** The instance is being configured: it is no snapshot any more. */
 export function begin() {
   begun = true;
+  origin = now();
 }
 
 function bytes(count) {

@@ -1,5 +1,9 @@
 import secrets from "gateway:plugin/secrets@0.2.0";
-import { call, decode, octets, plain } from "./text.js";
+import { call } from "./errors.js";
+import { decode, octets, plain } from "./text.js";
 
-export const get = (name) => call(name, () => octets(secrets.get(plain(name))));
+export function get(name) {
+  const given = plain(name, "name");
+  return octets(call(given, () => secrets.get(given)));
+}
 export const getText = (name) => decode(get(name));

@@ -1,4 +1,8 @@
 import sinks from "gateway:plugin/sinks@0.2.0";
-import { call, encode, plain } from "./text.js";
+import { call } from "./errors.js";
+import { encode, plain } from "./text.js";
 
-export const write = (sink, line) => call(sink, () => sinks.write(plain(sink), encode(line)));
+export function write(sink, line) {
+  const given = [plain(sink, "sink"), encode(line, "line")];
+  call(given[0], () => sinks.write(...given));
+}

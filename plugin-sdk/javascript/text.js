@@ -3,6 +3,8 @@
 //
 // A loop over a body's bytes takes about as long as a call may. What converts all of them at once is native: base64 there and back.
 
+import { list, scalar, wrong } from "./arguments.js";
+
 /** Bytes that are not ASCII, with what is between them where that is short: few matches, none of them long. */
 const NOT_ASCII = /[\x80-\xff]+(?:[\x00-\x7f]{1,16}[\x80-\xff]+){0,255}/g;
 /** Every fourth byte's highest bit, and those of the three after it. */
@@ -69,10 +71,29 @@ function narrow(text) {
   }
 }
 
+/** The bytes of a view or a buffer; undefined for another value. */
+function bytesOf(value) {
+  if (value instanceof Uint8Array) return value;
+  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+  return value instanceof ArrayBuffer ? new Uint8Array(value) : undefined;
+}
+
 /** Text as UTF-8, and what `decode` could not read as it was; bytes stay as they are. */
-export function encode(text) {
-  if (text instanceof Uint8Array) return text;
-  const given = String(text);
+export function encode(value, parameter = "value") {
+  const bytes = bytesOf(value);
+  if (bytes !== undefined) return bytes;
+  if (typeof value === "object" || typeof value === "undefined") throw wrong(parameter, "a string or a Uint8Array", value);
+  return utf8Of(scalar(parameter, value));
+}
+
+/** Bytes, where text would be a mistake. */
+export function binary(value, parameter) {
+  const bytes = bytesOf(value);
+  if (bytes === undefined) throw wrong(parameter, "a Uint8Array", value);
+  return bytes;
+}
+
+function utf8Of(given) {
   const bytes = narrow(given);
   if (bytes !== undefined && isAscii(bytes)) return bytes;
   if (given.isWellFormed()) return narrow(utf8(given));
@@ -87,8 +108,8 @@ export function encode(text) {
 }
 
 /** Text where the gateway takes nothing but text: a byte that is not UTF-8 is the character of its number (ISO 8859-1) there. */
-export function plain(text) {
-  const given = String(text);
+export function plain(value, parameter = "value") {
+  const given = scalar(parameter, value);
   if (given.isWellFormed()) return given;
   return given.replace(LONE, (one) => {
     const code = one.charCodeAt(0);
@@ -97,31 +118,18 @@ export function plain(text) {
 }
 
 /** Fields as the gateway takes them. */
-export function lines(headers) {
+export function lines(headers, parameter = "headers") {
+  if (typeof headers !== "object" || headers === null) throw wrong(parameter, "an object or an array of pairs", headers);
   const pairs = Array.isArray(headers) ? headers : Object.entries(headers);
-  return pairs.flatMap(([name, value]) => (Array.isArray(value) ? value : [value]).map((one) => [plain(name), encode(one)]));
+  return pairs.flatMap((pair) => {
+    const [name, value] = list(`each of ${parameter}`, pair);
+    const named = plain(name, `the name of a header in ${parameter}`);
+    const values = Array.isArray(value) ? value : [value];
+    return values.map((one) => [named, encode(one, `the value of ${named} in ${parameter}`)]);
+  });
 }
 
 /** Fields as the gateway gives them, with text values. */
 export function fieldsOf(pairs) {
   return pairs.map(([name, value]) => [name, decode(value)]);
-}
-
-/** What the gateway said, as an error: a text, an enumeration's case, or a variant, in the engine's error. */
-function failed(what, thrown) {
-  const said = thrown?.payload ?? thrown;
-  if (said instanceof Error) return said;
-  const { tag, val } = typeof said === "object" && said !== null ? said : { tag: String(said), val: undefined };
-  const error = new Error(`${what}: ${val == null ? tag : `${tag}: ${val}`}`);
-  error.code = tag;
-  return error;
-}
-
-/** Calls the gateway; what it refuses is an `Error` whose `code` says why. */
-export function call(what, made) {
-  try {
-    return made();
-  } catch (said) {
-    throw failed(what, said);
-  }
 }

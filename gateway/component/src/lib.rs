@@ -217,7 +217,7 @@ pub fn marked_phases(component: &[u8]) -> Vec<&'static str> {
         let mark = format!("gateway-plugin exports {phase};");
         component.windows(mark.len()).any(|bytes| bytes == mark.as_bytes())
     };
-    PHASES.into_iter().filter(marked).collect()
+    PHASES.into_iter().chain(["active-phases", "catalogue"]).filter(marked).collect()
 }
 
 /// A core module without the sections that only tell about its sources. What is not a module is rejected by

@@ -95,7 +95,7 @@ fn compare(exports: &[String], marked: &[&str]) -> Result<(), ProjectError> {
     if marked.is_empty() {
         return Ok(());
     }
-    let is_phase = |name: &&String| !["lifecycle", "active-phases", "catalogue"].contains(&name.as_str());
+    let is_phase = |name: &&String| *name != "lifecycle";
     let absent = marked.iter().find(|phase| !exports.iter().any(|name| name == *phase));
     if let Some(phase) = absent {
         let (name, file) = (camel_case(phase), super::MANIFEST_FILE);
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn what_a_module_of_javascript_exports_is_compared_with_the_project() {
-        let exports = ["request-filter".to_owned(), "active-phases".to_owned()];
+        let exports = ["request-filter".to_owned(), "lifecycle".to_owned()];
         assert!(compare(&exports, &["request-filter"]).is_ok());
         assert!(compare(&exports, &[]).is_ok(), "without the SDK");
         let error = compare(&exports, &["request-filter", "request-body-filter"]).unwrap_err().to_string();

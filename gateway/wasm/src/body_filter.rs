@@ -23,7 +23,7 @@ use wasmtime::component::TypedFunc;
 use super::{
     bindings::{Chunk, ChunkResult},
     fields,
-    instance::{CallScope, Instance},
+    instance::{CallScope, Instance, output::failure_text},
     own_instance::{Loan, OwnInstance, Tenant},
     plugin_state::StreamState,
     pools::Pool,
@@ -358,10 +358,7 @@ impl Caller {
             }
             _ => self.pool.put_back(instance),
         }
-        said.map_err(|message| {
-            let detail = message.chars().take(1024).collect();
-            StageFailure { kind: FailureKind::Error, detail }
-        })
+        said.map_err(|message| StageFailure { kind: FailureKind::Error, detail: failure_text(&message) })
     }
 
     /// The exchange's own instance, or one from the pool; `None` if it has to be waited for.

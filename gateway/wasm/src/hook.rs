@@ -11,7 +11,7 @@ use super::{
     bindings::{self, bodies::Body},
     body_filter::{self, Direction},
     fields,
-    instance::{Exports, Functions, HandleOwnership},
+    instance::{Exports, Functions, HandleOwnership, output::failure_text},
     plugin_state::{PluginState, StreamState, WholeBody},
     pools::Pool,
     reply,
@@ -60,7 +60,7 @@ fn error(detail: String) -> StageFailure {
 }
 
 fn reported(message: String) -> StageFailure {
-    error(message.chars().take(1024).collect())
+    error(failure_text(&message))
 }
 
 /// The body as the plugin gets it, or why there is none.

@@ -8,7 +8,7 @@ phases. A method without its export, or an export without its method, is an erro
 from ._body import Body, BodyDecision, BodyError, Chunk, ChunkResult, read_body, stream_body
 from ._config import Config, ConfigProblem, described
 from ._http import Attributes, GatewayError, Headers, Outcome, Reply, Request, Response, problem
-from ._plugin import Plugin, export
+from ._plugin import Endpoint, Plugin, export
 
 __all__ = [
     "Attributes",
@@ -19,6 +19,7 @@ __all__ = [
     "ChunkResult",
     "Config",
     "ConfigProblem",
+    "Endpoint",
     "GatewayError",
     "Headers",
     "Outcome",

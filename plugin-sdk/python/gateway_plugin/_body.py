@@ -1,15 +1,14 @@
 """Bodies: whole, and chunk by chunk."""
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._http import GatewayError, field_lines, raw, refused, text
+from . import _arguments as arguments
+from ._http import Fields, GatewayError, refused, text
 
 #: Where a class has a field of the name `bytes`.
 Bytes = bytes
-Trailers = Mapping[str, str] | Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ def read_body() -> BodyDecision:
 def stream_body(state: str | bytes = b"") -> BodyDecision:
     """Continues, and passes the body through `on_request_chunk` or `on_response_chunk`, which gets this state (up to 64 KiB) with the
     first chunk."""
-    return BodyDecision(raw(state))
+    return BodyDecision(arguments.data("state", state))
 
 
 class BodyError(GatewayError):
@@ -61,7 +60,7 @@ class Body:
         return text(self.bytes)
 
     def json(self) -> Any:
-        return json.loads(self.bytes)
+        return json.loads(self.text())
 
 
 @dataclass
@@ -88,19 +87,26 @@ class ChunkResult:
     #: The new state, up to 64 KiB; the present one is kept if there is none.
     state: str | bytes | None = None
     #: With the last chunk: the trailers to send.
-    trailers: Trailers = field(default_factory=list)
+    trailers: Fields = field(default_factory=list)
 
 
 def chunk_of(chunk: Any) -> Chunk:
     return Chunk(chunk.state, chunk.bytes, chunk.end is not None, _fields(chunk.end or []))
 
 
-def passed(result: ChunkResult) -> Any:
+def passed(handler: str, chunk: Any, result: Any) -> Any:
     """What a handler has done with a chunk, as the gateway takes it."""
     from wit_world.imports import bodies
 
-    state = None if result.state is None else raw(result.state)
-    return bodies.ChunkResult(result.consumed, raw(result.output), result.min_bytes, state, field_lines(result.trailers))
+    if not isinstance(result, ChunkResult):
+        raise TypeError(f"{handler} must return a ChunkResult, not {type(result).__name__}")
+    return bodies.ChunkResult(
+        arguments.integer("consumed", result.consumed, most=len(chunk.bytes)),
+        arguments.data("output", result.output),
+        arguments.integer("min_bytes", result.min_bytes),
+        None if result.state is None else arguments.data("state", result.state),
+        arguments.field_lines("trailers", result.trailers),
+    )
 
 
 def _fields(pairs: Any) -> list[tuple[str, str]]:

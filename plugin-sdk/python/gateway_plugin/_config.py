@@ -2,11 +2,12 @@
 
 import dataclasses
 import json
+import types
 import typing
 from typing import Any, get_type_hints
 
 from mashumaro import DataClassDictMixin
-from mashumaro.exceptions import InvalidFieldValue
+from mashumaro.exceptions import InvalidFieldValue, MissingField
 from mashumaro.jsonschema import build_json_schema
 
 
@@ -52,9 +53,7 @@ def _as_in_yaml(made: dict[str, Any], config: type) -> dict[str, Any]:
     properties = {}
     for field in dataclasses.fields(config):
         inner = made.get("properties", {}).get(field.name, {})
-        for part in (hints[field.name], *typing.get_args(hints[field.name])):
-            if isinstance(part, type) and dataclasses.is_dataclass(part):
-                _nested(inner, part)
+        _nested(inner, hints[field.name])
         if "description" in field.metadata:
             inner = {"description": field.metadata["description"], **inner}
         properties[field.name.replace("_", "-")] = inner
@@ -62,13 +61,22 @@ def _as_in_yaml(made: dict[str, Any], config: type) -> dict[str, Any]:
     return {**made, "properties": properties, "required": required, "additionalProperties": False}
 
 
-def _nested(schema: dict[str, Any], config: type) -> None:
-    if schema.get("type") == "object" and "properties" in schema:
-        schema.update(_as_in_yaml(dict(schema), config))
+def _nested(schema: dict[str, Any], hint: Any) -> None:
+    """The same for the dataclasses within a type, such as `dict[str, list[Rule]] | None`."""
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
+        if schema.get("type") == "object" and "properties" in schema:
+            schema.update(_as_in_yaml(dict(schema), hint))
         return
-    for inner in [schema.get("items"), schema.get("additionalProperties"), *schema.get("anyOf", [])]:
-        if isinstance(inner, dict):
-            _nested(inner, config)
+    parts = typing.get_args(hint)
+    inner = [schema.get("items"), schema.get("additionalProperties"), *schema.get("prefixItems", []), *schema.get("anyOf", [])]
+    for part in parts:
+        for one in [schema, *inner] if _is_union(hint) else inner:
+            if isinstance(one, dict):
+                _nested(one, part)
+
+
+def _is_union(hint: Any) -> bool:
+    return typing.get_origin(hint) in (typing.Union, types.UnionType)
 
 
 def read(config: type[Config] | None, text: str) -> Config | None:
@@ -77,5 +85,10 @@ def read(config: type[Config] | None, text: str) -> Config | None:
         return None
     try:
         return config.from_dict(json.loads(text or "{}"))
-    except InvalidFieldValue as error:
-        raise ConfigProblem(f"/{error.field_name.replace('_', '-')}", str(error)) from error
+    except (InvalidFieldValue, MissingField) as error:
+        names = []
+        at: BaseException | None = error
+        while isinstance(at, (InvalidFieldValue, MissingField)):
+            names.append(at.field_name.replace("_", "-"))
+            at = at.__cause__ or at.__context__
+        raise ConfigProblem("".join(f"/{name}" for name in names), str(error)) from error

@@ -1,4 +1,4 @@
-"""Requests, responses and answers."""
+"""Requests, responses and replies."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, TypeVar
 
 from componentize_py_types import Err
+
+from . import _arguments as arguments
 
 T = TypeVar("T")
 
@@ -19,10 +21,10 @@ class GatewayError(Exception):
         self.parts = (what, code, detail)
 
 
-def call(what: str, made: Callable[[], T]) -> T:
+def call(what: str, function: Callable[..., T], *arguments: Any) -> T:
     """Calls the gateway."""
     try:
-        return made()
+        return function(*arguments)
     except Err as error:
         raise refused(what, error.value) from None
 
@@ -36,39 +38,17 @@ def refused(what: str, value: Any) -> GatewayError:
 
 
 def text(value: bytes) -> str:
-    """UTF-8, with a lone surrogate for each byte that is not (PEP 383), so that `raw` makes the same bytes of it: fields of HTTP
+    """UTF-8, with a lone surrogate for each byte that is not (PEP 383), of which `data` makes the same bytes again: fields of HTTP
     may be anything (RFC 9110 §5.5)."""
     return value.decode("utf-8", "surrogateescape")
 
 
-def raw(value: str | bytes) -> bytes:
-    if not isinstance(value, str):
-        return value
-    try:
-        return value.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return plain(value).encode()
-
-
-def plain(value: object) -> str:
-    """Text where the gateway takes nothing but text: a byte that is not UTF-8 is the character of its number (ISO 8859-1)."""
-    given = str(value)
-    try:
-        given.encode()
-        return given
-    except UnicodeEncodeError:
-        return "".join(map(_scalar, given))
-
-
-def _scalar(one: str) -> str:
-    code = ord(one)
-    if not 0xD800 <= code <= 0xDFFF:
-        return one
-    return chr(code - 0xDC00) if 0xDC80 <= code <= 0xDCFF else "\ufffd"
-
-
 class Headers:
-    """Fields of a request or a response. Names are case-insensitive."""
+    """Fields of a request or a response. Names are case-insensitive.
+
+    A value may be any bytes. As text, each byte that is not UTF-8 becomes a lone surrogate (PEP 383), from which the same byte is
+    written again.
+    """
 
     __slots__ = ("_of",)
 
@@ -77,14 +57,23 @@ class Headers:
 
     def get(self, name: str) -> str | None:
         """The first value."""
-        value = self._of.header(plain(name))
+        value = self.get_bytes(name)
         return None if value is None else text(value)
 
+    def get_bytes(self, name: str) -> bytes | None:
+        """The first value."""
+        return self._of.header(arguments.text("name", name))
+
     def get_all(self, name: str) -> list[str]:
-        return [text(value) for value in self._of.header_values(plain(name))]
+        return [text(value) for value in self.get_all_bytes(name)]
+
+    def get_all_bytes(self, name: str) -> list[bytes]:
+        """All values, in their order."""
+        return self._of.header_values(arguments.text("name", name))
 
     def append(self, name: str, value: str | bytes) -> None:
-        call(name, lambda: self._of.append_header(plain(name), raw(value)))
+        name = arguments.text("name", name)
+        call(name, self._of.append_header, name, arguments.data("value", value))
 
     def __getitem__(self, name: str) -> str:
         value = self.get(name)
@@ -94,20 +83,22 @@ class Headers:
 
     def __setitem__(self, name: str, value: str | bytes) -> None:
         """Replaces every value of the name."""
-        call(name, lambda: self._of.set_header(plain(name), raw(value)))
+        name = arguments.text("name", name)
+        call(name, self._of.set_header, name, arguments.data("value", value))
 
     def __delitem__(self, name: str) -> None:
-        call(name, lambda: self._of.remove_header(plain(name)))
+        name = arguments.text("name", name)
+        call(name, self._of.remove_header, name)
 
     def __contains__(self, name: object) -> bool:
-        return self._of.header(plain(name)) is not None
+        return isinstance(name, str) and self._of.header(arguments.plain(name)) is not None
 
     def __iter__(self) -> Iterator[tuple[str, str]]:
         return ((name, text(value)) for name, value in self._of.headers())
 
 
 class Attributes:
-    """Notes that live as long as the exchange, and that later plugins, load balancing and the access log can read."""
+    """Values that are attached to the exchange. Later plugins, load balancing and the access log can read them."""
 
     __slots__ = ("_of",)
 
@@ -115,14 +106,16 @@ class Attributes:
         self._of = of
 
     def get(self, key: str) -> str | None:
-        return self._of.attribute(plain(key))
+        return self._of.attribute(arguments.text("key", key))
 
     def __setitem__(self, key: str, value: str) -> None:
-        call(key, lambda: self._of.set_attribute(plain(key), plain(value)))
+        key = arguments.text("key", key)
+        call(key, self._of.set_attribute, key, arguments.text("value", value))
 
     def __delitem__(self, key: str) -> None:
         """It is no error if there is none."""
-        call(key, lambda: self._of.remove_attribute(plain(key)))
+        key = arguments.text("key", key)
+        call(key, self._of.remove_attribute, key)
 
 
 class Request:
@@ -131,7 +124,7 @@ class Request:
     __slots__ = ("handle",)
 
     def __init__(self, handle: Any) -> None:
-        #: The gateway's own, for the interfaces that this package has no words for.
+        #: The gateway's own, for interfaces without a module in this package.
         self.handle = handle
 
     @property
@@ -145,7 +138,7 @@ class Request:
 
     @method.setter
     def method(self, method: str) -> None:
-        call("method", lambda: self.handle.set_method(plain(method)))
+        call("method", self.handle.set_method, arguments.text("method", method))
 
     @property
     def scheme(self) -> str:
@@ -173,7 +166,7 @@ class Request:
 
     @target.setter
     def target(self, target: str) -> None:
-        call("target", lambda: self.handle.set_path_with_query(plain(target)))
+        call("target", self.handle.set_path_with_query, arguments.text("target", target))
 
     @property
     def original_target(self) -> str:
@@ -217,7 +210,7 @@ class Request:
 
     def path_parameter(self, name: str) -> str | None:
         """What the route's path pattern captured."""
-        return self.handle.path_parameter(plain(name))
+        return self.handle.path_parameter(arguments.text("name", name))
 
 
 class Response:
@@ -235,25 +228,23 @@ class Response:
 
     @status.setter
     def status(self, status: int) -> None:
-        call("status", lambda: self.handle.set_status(status))
+        call("status", self.handle.set_status, arguments.integer("status", status, 0, 999))
 
     @property
     def headers(self) -> Headers:
         return Headers(self.handle)
 
 
-def field_lines(fields: Mapping[str, str] | Sequence[tuple[str, str]]) -> list[tuple[str, bytes]]:
-    """Fields as the gateway takes them."""
-    pairs = fields.items() if isinstance(fields, Mapping) else fields
-    return [(plain(name), raw(value)) for name, value in pairs]
+#: Headers or trailers, by name or in their order.
+Fields = Mapping[str, str | bytes | Sequence[str | bytes]] | Sequence[tuple[str, str | bytes]]
 
 
 @dataclass
 class Reply:
-    """An answer to the client."""
+    """A response that the plugin makes itself."""
 
     status: int
-    headers: Mapping[str, str] | Sequence[tuple[str, str]] = field(default_factory=dict)
+    headers: Fields = field(default_factory=dict)
     body: str | bytes = b""
 
     @classmethod
@@ -261,12 +252,9 @@ class Reply:
         """With a value as JSON."""
         return cls(status, {"content-type": "application/json", **(headers or {})}, json.dumps(value))
 
-    def lines(self) -> list[tuple[str, bytes]]:
-        return field_lines(self.headers)
-
 
 def problem(status: int, detail: str, **more: Any) -> Reply:
-    """An answer in problem+json (RFC 9457)."""
+    """A response in problem+json (RFC 9457)."""
     body = json.dumps({"status": status, "detail": detail, **more})
     return Reply(status, {"content-type": "application/problem+json"}, body)
 

@@ -1,19 +1,38 @@
 """What a component exports, of a plugin's class."""
 
+import functools
 import inspect
+import json
+import operator
 import sys
-from typing import Any, ClassVar, Generic, TypeVar
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from componentize_py_types import Err
 from wit_world import exports
 from wit_world.exports import lifecycle
 
-from . import _config
+from . import _arguments as arguments
+from . import _config, _imports
 from ._config import Config, ConfigProblem
 from ._body import Body, BodyDecision, BodyError, Chunk, ChunkResult, body_error, chunk_of, passed
-from ._http import Outcome, Reply, Request, Response, plain, problem, raw
+from ._errors import described
+from ._http import Outcome, Reply, Request, Response, problem
 
 C = TypeVar("C")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Requests that a plugin serves itself."""
+
+    #: A pattern as in the gateway's configuration: `/shelves/{shelf}`, `/files/{*rest}`.
+    path: str
+    #: In upper case; empty for all methods.
+    method: str = ""
+    #: For people: the name of the call.
+    about: str = ""
 
 
 class Plugin(Generic[C]):
@@ -66,6 +85,20 @@ class Plugin(Generic[C]):
     def on_complete(self, request: Request, response: Response | None, outcome: Outcome) -> None:
         """`observer`. However the exchange has ended. Nothing can be changed any more."""
 
+    def active_phases(self) -> Iterable[Literal["request", "response", "completion"]]:
+        """`active-phases`. The phases that are called with this configuration; one that is left out costs nothing."""
+        raise NotImplementedError
+
+    def endpoints(self) -> Iterable[Endpoint]:
+        """`catalogue`. The requests that the plugin serves itself.
+
+        The operator can make routes of them (`match: { from-plugin: NAME }`).
+        """
+        raise NotImplementedError
+
+    def openapi(self) -> dict[str, Any] | None:
+        """An OpenAPI 3.1 document of the endpoints, for `gateway openapi`."""
+
 
 #: The handlers of a plugin, the class that a component exports for each, and the export of plugin.yaml.
 _PHASES = {
@@ -76,9 +109,12 @@ _PHASES = {
     "on_response_body": ("ResponseBodyFilter", "response-body-filter"),
     "on_response_chunk": ("ResponseStream", "response-stream"),
     "on_complete": ("Observer", "observer"),
+    "active_phases": ("ActivePhases", "active-phases"),
+    "endpoints": ("Catalogue", "catalogue"),
 }
-#: What is called in place of a handler, and so needs it.
-_IN_PLACE_OF = {"on_request_body_error": "on_request_body", "on_response_body_error": "on_response_body"}
+#: What is called beside or in place of a handler, and so needs it.
+_IN_PLACE_OF = {"on_request_body_error": "on_request_body", "on_response_body_error": "on_response_body", "openapi": "endpoints"}
+_ACTIVE = ("request", "response", "completion")
 
 P = TypeVar("P", bound=type[Plugin[Any]])
 
@@ -86,6 +122,7 @@ P = TypeVar("P", bound=type[Plugin[Any]])
 def export(plugin: P) -> P:
     """Makes the class the plugin of the component that its module becomes."""
     _check(plugin)
+    _imports.import_ahead()
     made: list[Plugin[Any]] = []
     schema = _config.schema(plugin.config)
 
@@ -95,20 +132,20 @@ def export(plugin: P) -> P:
 
         def configure(self, config_json: str) -> None:
             try:
+                _imports.refuse_later()
                 # What was imported at the build has a state that is the same in every instance.
                 if (random := sys.modules.get("random")) is not None:
                     random.seed()
                 made[:] = [plugin(_config.read(plugin.config, config_json))]
-            except Exception as error:
-                pointer = plain(error.pointer) if isinstance(error, ConfigProblem) else ""
-                raise Err([lifecycle.ConfigProblem(pointer, _said(error))]) from None
+            except BaseException as error:
+                raise Err([_problem(error)]) from None
 
     class RequestFilter:
         def on_request(self, request: Any) -> Any:
             try:
                 return _decision("on_request", made[0].on_request(Request(request)), False)
-            except Exception as error:
-                raise Err(_said(error)) from None
+            except BaseException as error:
+                raise Err(described(error)) from None
 
     class RequestBodyFilter:
         def on_request_body(self, request: Any, body: Any) -> Any:
@@ -117,22 +154,23 @@ def export(plugin: P) -> P:
                     returned = made[0].on_request_body_error(Request(request), body_error(body.value))
                     return _decision("on_request_body_error", returned, True)
                 return _decision("on_request_body", made[0].on_request_body(Request(request), Body.of(body.value)), True)
-            except Exception as error:
-                raise Err(_said(error)) from None
+            except BaseException as error:
+                raise Err(described(error)) from None
 
     class RequestStream:
         def on_request_chunk(self, chunk: Any) -> Any:
             try:
-                return passed(_finished("on_request_chunk", made[0].on_request_chunk(chunk_of(chunk))))
-            except Exception as error:
-                raise Err(_said(error)) from None
+                returned = _finished("on_request_chunk", made[0].on_request_chunk(chunk_of(chunk)))
+                return passed("on_request_chunk", chunk, returned)
+            except BaseException as error:
+                raise Err(described(error)) from None
 
     class ResponseFilter:
         def on_response(self, request: Any, response: Any) -> Any:
             try:
                 return _response_decision("on_response", made[0].on_response(Request(request), Response(response)), False)
-            except Exception as error:
-                raise Err(_said(error)) from None
+            except BaseException as error:
+                raise Err(described(error)) from None
 
     class ResponseBodyFilter:
         def on_response_body(self, request: Any, response: Any, body: Any) -> Any:
@@ -142,23 +180,47 @@ def export(plugin: P) -> P:
                     returned = made[0].on_response_body_error(*lent, body_error(body.value))
                     return _response_decision("on_response_body_error", returned, True)
                 return _response_decision("on_response_body", made[0].on_response_body(*lent, Body.of(body.value)), True)
-            except Exception as error:
-                raise Err(_said(error)) from None
+            except BaseException as error:
+                raise Err(described(error)) from None
 
     class ResponseStream:
         def on_response_chunk(self, chunk: Any) -> Any:
             try:
-                return passed(_finished("on_response_chunk", made[0].on_response_chunk(chunk_of(chunk))))
-            except Exception as error:
-                raise Err(_said(error)) from None
+                returned = _finished("on_response_chunk", made[0].on_response_chunk(chunk_of(chunk)))
+                return passed("on_response_chunk", chunk, returned)
+            except BaseException as error:
+                raise Err(described(error)) from None
 
     class Observer:
         def on_complete(self, request: Any, response: Any, outcome: Any) -> None:
             told = Outcome(**{name: getattr(outcome, name) for name in Outcome.__dataclass_fields__})
             _finished("on_complete", made[0].on_complete(Request(request), None if response is None else Response(response), told))
 
+    class ActivePhases:
+        def phases(self) -> Any:
+            from wit_world.exports import active_phases
+
+            active = [arguments.one_of("each active phase", phase, _ACTIVE) for phase in made[0].active_phases()]
+            flags = active_phases.PhaseSet
+            return functools.reduce(operator.or_, (flags[phase.upper()] for phase in active), flags(0))
+
+    class Catalogue:
+        def endpoints(self) -> Any:
+            from wit_world.exports import catalogue
+
+            return [
+                catalogue.Endpoint(
+                    arguments.text("method", endpoint.method), arguments.text("path", endpoint.path), arguments.text("about", endpoint.about)
+                )
+                for endpoint in made[0].endpoints()
+            ]
+
+        def openapi(self) -> str:
+            document = made[0].openapi()
+            return "" if document is None else json.dumps(document)
+
     module = sys.modules[plugin.__module__]
-    phases = (RequestFilter, RequestBodyFilter, RequestStream, ResponseFilter, ResponseBodyFilter, ResponseStream, Observer)
+    phases = (ActivePhases, Catalogue, RequestFilter, RequestBodyFilter, RequestStream, ResponseFilter, ResponseBodyFilter, ResponseStream, Observer)
     for phase in (Lifecycle, *phases):
         setattr(module, phase.__name__, phase)
     return plugin
@@ -200,7 +262,11 @@ def _decision(handler: str, returned: Any, is_body_read: bool) -> Any:
         if returned.state is not None:
             return http.Decision_StreamBody(returned.state)
         return http.Decision_ReadBody() if not is_body_read else _read_twice(handler)
-    return http.Decision_Respond(http.Reply(returned.status, returned.lines(), raw(returned.body)))
+    if not isinstance(returned, Reply):
+        raise TypeError(f"{handler} must return a Reply, read_body(), stream_body() or None, not {type(returned).__name__}")
+    status = arguments.integer("status", returned.status, 0, 999)
+    headers = arguments.field_lines("headers", returned.headers)
+    return http.Decision_Respond(http.Reply(status, headers, arguments.data("body", returned.body)))
 
 
 def _response_decision(handler: str, returned: Any, is_body_read: bool) -> Any:
@@ -234,5 +300,8 @@ def _finished(phase: str, returned: Any) -> Any:
     return returned
 
 
-def _said(error: Exception) -> str:
-    return plain(error) or type(error).__name__
+def _problem(error: BaseException) -> lifecycle.ConfigProblem:
+    """The message alone if the plugin says what is wrong, and else where the exception comes from."""
+    if isinstance(error, ConfigProblem):
+        return lifecycle.ConfigProblem(arguments.plain(error.pointer), arguments.plain(error))
+    return lifecycle.ConfigProblem("", described(error))

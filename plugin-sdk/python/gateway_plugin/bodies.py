@@ -1,19 +1,22 @@
 """Replaces whole bodies: `imports: [bodies]`. A body is read by `on_request_body` and `on_response_body`."""
 
-from collections.abc import Mapping, Sequence
+from typing import Any
 
 from wit_world.imports import bodies as _bodies
 
-from ._http import Request, Response, call, field_lines, raw
+from . import _arguments as arguments
+from ._http import Fields, Request, Response, call
 
-Trailers = Mapping[str, str] | Sequence[tuple[str, str]]
 
-
-def replace_request(request: Request, body: str | bytes, trailers: Trailers = ()) -> None:
+def replace_request(request: Request, body: str | bytes, trailers: Fields = ()) -> None:
     """In the request phase."""
-    call("body", lambda: _bodies.replace_request(request.handle, _bodies.Body(raw(body), field_lines(trailers))))
+    call("body", _bodies.replace_request, arguments.handle("request", request), _body(body, trailers))
 
 
-def replace_response(response: Response, body: str | bytes, trailers: Trailers = ()) -> None:
+def replace_response(response: Response, body: str | bytes, trailers: Fields = ()) -> None:
     """In the response phase."""
-    call("body", lambda: _bodies.replace_response(response.handle, _bodies.Body(raw(body), field_lines(trailers))))
+    call("body", _bodies.replace_response, arguments.handle("response", response), _body(body, trailers))
+
+
+def _body(body: str | bytes, trailers: Fields) -> Any:
+    return _bodies.Body(arguments.data("body", body), arguments.field_lines("trailers", trailers))

@@ -2,9 +2,17 @@
 
 from wit_world.imports import files as _files
 
-from ._http import call, plain
+from . import _arguments as arguments
+from ._http import call
+from ._http import text as _text
 
 
 def get(name: str) -> bytes:
     """Raises `GatewayError` if it is not granted."""
-    return call(name, lambda: _files.get(plain(name)))
+    name = arguments.text("name", name)
+    return call(name, _files.get, name)
+
+
+def get_text(name: str) -> str:
+    """Bytes that are not UTF-8 become lone surrogates, as in header values."""
+    return _text(get(name))

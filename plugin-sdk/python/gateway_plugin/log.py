@@ -2,7 +2,7 @@
 
 from wit_world.imports import log as _log
 
-from ._http import plain
+from ._arguments import plain
 
 
 def _emit(level: _log.Level, message: str, fields: dict[str, object]) -> None:

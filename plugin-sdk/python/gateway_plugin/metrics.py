@@ -2,22 +2,22 @@
 
 from wit_world.imports import metrics as _metrics
 
-from ._http import plain
+from . import _arguments as arguments
 
 
 def add(counter: str, by: int = 1, **labels: object) -> None:
-    _metrics.add(plain(counter), by, [(plain(name), plain(value)) for name, value in labels.items()])
+    _metrics.add(arguments.text("counter", counter), arguments.integer("by", by, most=arguments.MAX_U64), arguments.labels(labels))
 
 
 def set_gauge(gauge: str, value: float, **labels: object) -> None:
     """Each series has one value in the gateway: the last that any instance set."""
-    _metrics.set_gauge(plain(gauge), value, [(plain(name), plain(value)) for name, value in labels.items()])
+    _metrics.set_gauge(arguments.text("gauge", gauge), arguments.number("value", value), arguments.labels(labels))
 
 
 def add_to_gauge(gauge: str, by: float, **labels: object) -> None:
     """Adds, or subtracts with a negative number; the first addition counts from 0."""
-    _metrics.add_to_gauge(plain(gauge), by, [(plain(name), plain(value)) for name, value in labels.items()])
+    _metrics.add_to_gauge(arguments.text("gauge", gauge), arguments.number("by", by), arguments.labels(labels))
 
 
 def observe(histogram: str, value: float, **labels: object) -> None:
-    _metrics.observe(plain(histogram), value, [(plain(name), plain(value)) for name, value in labels.items()])
+    _metrics.observe(arguments.text("histogram", histogram), arguments.number("value", value), arguments.labels(labels))

@@ -2,9 +2,11 @@
 
 from wit_world.imports import sinks as _sinks
 
-from ._http import call, plain, raw
+from . import _arguments as arguments
+from ._http import call
 
 
 def write(sink: str, line: str | bytes) -> None:
     """Raises `GatewayError` with `dropped` when the sink's buffer is full."""
-    call(sink, lambda: _sinks.write(plain(sink), raw(line)))
+    name = arguments.text("sink", sink)
+    call(name, _sinks.write, name, arguments.data("line", line))

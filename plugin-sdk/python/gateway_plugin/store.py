@@ -1,18 +1,81 @@
-"""State that all instances share, in buckets that are granted by name: `imports: [store]`."""
+"""State that all instances share, in buckets that the operator grants by name: `imports: [store]`.
 
+If the gateway refuses an operation, `GatewayError` is raised with the code `denied`, `too-large`, `unavailable` or `other`.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any, Literal
 
+from componentize_py_types import Err
 from wit_world.imports import store as _store
 
-from ._http import call, plain, raw
+from . import _arguments as arguments
+from ._http import GatewayError, call, refused
 
 
 @dataclass
 class Verdict:
+    #: Whether the units were available, and were taken.
     allowed: bool
+    #: Units that are available at once, after this step.
     remaining: int
+    #: The time until the whole burst is available.
     reset_after_ms: int
+    #: The time until this step would be allowed: 0 if it was, 2^64 - 1 if it costs more than the burst.
     retry_after_ms: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One of several steps that are taken together."""
+
+    #: Within the group.
+    key: str
+    #: Units that come back in each period.
+    limit: int
+    period_ms: int
+    #: Units that can be taken at once; `limit` if it is left out.
+    burst: int | None = None
+    #: `steady` counts as `take`. With `sliding`, units come back when they are one period old, and `burst` is ignored.
+    counting: Literal["steady", "sliding"] = "steady"
+    #: 0 only asks.
+    cost: int = 1
+
+
+@dataclass(frozen=True)
+class Get:
+    """An operation of a batch, as `Bucket.get`."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Set:
+    """An operation of a batch, as `Bucket.set`."""
+
+    key: str
+    value: str | bytes
+    ttl_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class Delete:
+    """An operation of a batch, as `Bucket.delete`."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class Increment:
+    """An operation of a batch, as `Bucket.increment`."""
+
+    key: str
+    by: int = 1
+    ttl_ms: int | None = None
+
+
+Operation = Get | Set | Delete | Increment
 
 
 @dataclass(frozen=True)
@@ -20,21 +83,88 @@ class Bucket:
     name: str
 
     def get(self, key: str) -> bytes | None:
-        return call(self.name, lambda: _store.get(plain(self.name), plain(key)))
+        return call(self.name, _store.get, self._bucket(), arguments.text("key", key))
 
     def set(self, key: str, value: str | bytes, *, ttl_ms: int | None = None) -> None:
-        """Without `ttl_ms` it stays until deleted or displaced."""
-        call(self.name, lambda: _store.set(plain(self.name), plain(key), raw(value), ttl_ms))
+        """Without `ttl_ms` the entry stays until it is deleted or evicted."""
+        given = (arguments.text("key", key), arguments.data("value", value), arguments.millis("ttl_ms", ttl_ms))
+        call(self.name, _store.set, self._bucket(), *given)
 
     def delete(self, key: str) -> None:
-        call(self.name, lambda: _store.delete(plain(self.name), plain(key)))
+        """It is no error if there is none."""
+        call(self.name, _store.delete, self._bucket(), arguments.text("key", key))
 
     def increment(self, key: str, by: int = 1, *, ttl_ms: int | None = None) -> int:
-        """Adds to a decimal number, from 0 where there is none, and returns the sum."""
-        return call(self.name, lambda: _store.increment(plain(self.name), plain(key), by, ttl_ms))
+        """Adds to a decimal number, from 0 if there is none, and returns the sum. `ttl_ms` counts from the creation."""
+        given = (arguments.text("key", key), _addend(by), arguments.millis("ttl_ms", ttl_ms))
+        return call(self.name, _store.increment, self._bucket(), *given)
+
+    def batch(self, operations: Iterable[Operation]) -> list[Any]:
+        """Executes up to 64 independent operations, and returns their results in the same order.
+
+        A result is what the method of the same name returns, or a `GatewayError` if the operation failed. The operations are neither
+        atomic nor ordered. If the bucket is in Redis, all of them are sent before the first result is awaited.
+        """
+        given = [_operation(operation) for operation in operations]
+        return [_result(self.name, result) for result in call(self.name, _store.batch, self._bucket(), given)]
 
     def take(self, key: str, *, limit: int, period_ms: int, burst: int | None = None, cost: int = 1) -> Verdict:
-        """One atomic step of the generic cell rate algorithm."""
-        quota = _store.Quota(limit, period_ms, limit if burst is None else burst)
-        verdict = call(self.name, lambda: _store.take(plain(self.name), plain(key), quota, cost))
-        return Verdict(verdict.allowed, verdict.remaining, verdict.reset_after_ms, verdict.retry_after_ms)
+        """Takes units of a quota in one atomic step (generic cell rate algorithm). A step that is refused takes nothing."""
+        given = (arguments.text("key", key), _quota(limit, period_ms, burst), arguments.integer("cost", cost))
+        return _verdict(call(self.name, _store.take, self._bucket(), *given))
+
+    def take_all(self, group: str, steps: Iterable[Step], *, scope: Literal["shared", "local"] = "shared") -> list[Verdict]:
+        """Takes up to 16 steps together, all of them or none.
+
+        If one is refused, nothing is taken, and the verdicts of the others say what they would have been. Steps of one group, such as a
+        client, are stored together. With the scope `local`, the counts are those in the memory of this gateway, for use while the bucket
+        cannot be reached.
+        """
+        where = _store.Scope[arguments.one_of("scope", scope, ("shared", "local")).upper()]
+        given = (arguments.text("group", group), [_step(step) for step in steps], where)
+        return [_verdict(verdict) for verdict in call(self.name, _store.take_all, self._bucket(), *given)]
+
+    def _bucket(self) -> str:
+        return arguments.text("name", self.name)
+
+
+def _addend(by: int) -> int:
+    return arguments.integer("by", by, arguments.MIN_S64, arguments.MAX_S64)
+
+
+def _operation(given: Operation) -> Any:
+    if isinstance(given, Get):
+        return _store.Operation_Get(arguments.text("key", given.key))
+    if isinstance(given, Delete):
+        return _store.Operation_Delete(arguments.text("key", given.key))
+    if isinstance(given, Set):
+        value, ttl_ms = arguments.data("value", given.value), arguments.millis("ttl_ms", given.ttl_ms)
+        return _store.Operation_Set(_store.Entry(arguments.text("key", given.key), value, ttl_ms))
+    if isinstance(given, Increment):
+        ttl_ms = arguments.millis("ttl_ms", given.ttl_ms)
+        return _store.Operation_Increment(_store.Addition(arguments.text("key", given.key), _addend(given.by), ttl_ms))
+    raise TypeError(f"each operation must be a Get, Set, Delete or Increment, not {type(given).__name__}")
+
+
+def _result(bucket: str, result: Any) -> bytes | int | None | GatewayError:
+    if isinstance(result, Err):
+        return refused(bucket, result.value)
+    return getattr(result.value, "value", None)
+
+
+def _step(step: Step) -> Any:
+    if not isinstance(step, Step):
+        raise TypeError(f"each step must be a Step, not {type(step).__name__}")
+    counting = _store.Counting[arguments.one_of("counting", step.counting, ("steady", "sliding")).upper()]
+    quota = _quota(step.limit, step.period_ms, step.burst)
+    return _store.Step(arguments.text("key", step.key), quota, counting, arguments.integer("cost", step.cost))
+
+
+def _quota(limit: int, period_ms: int, burst: int | None) -> Any:
+    units = arguments.integer("limit", limit)
+    period = arguments.integer("period_ms", period_ms, most=arguments.MAX_U64)
+    return _store.Quota(units, period, units if burst is None else arguments.integer("burst", burst))
+
+
+def _verdict(verdict: Any) -> Verdict:
+    return Verdict(verdict.allowed, verdict.remaining, verdict.reset_after_ms, verdict.retry_after_ms)

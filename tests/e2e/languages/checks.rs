@@ -6,9 +6,22 @@ use http_body_util::BodyExt;
 
 use crate::support::{Client, Upstream, client::Request, process::Process, raw, upstream::full};
 
+/// A configuration of `errand`.
+pub(super) const CONFIG: &str = "{ mark: m, count: 1, ratio: 1, loud: true, names: [], ages: { ann: \"1\" } }";
+
 /// A gateway with `errand` on a route in front of an upstream that says whether the header was copied as it is, and how long the
 /// body was.
 pub(super) async fn serving(folder: &Path, component: &Path, time: &str) -> (Process, std::net::SocketAddr, Upstream) {
+    serving_with(folder, component, &format!("time: {time}"), "").await
+}
+
+/// The same, with limits of the plugin and settings of the route.
+async fn serving_with(
+    folder: &Path,
+    component: &Path,
+    limits: &str,
+    route: &str,
+) -> (Process, std::net::SocketAddr, Upstream) {
     let upstream = Upstream::serving(|request| async move {
         let (head, body) = request.into_parts();
         let is_same = head.headers.get("x-given").is_some_and(|given| head.headers.get("x-copy") == Some(given));
@@ -24,7 +37,7 @@ pub(super) async fn serving(folder: &Path, component: &Path, time: &str) -> (Pro
 plugins:
   errand:
     component: {}
-    limits: {{ time: {time} }}
+    limits: {{ {limits} }}
     grants: {{ store: [visits], secrets: [key], files: [list], sinks: [audit], upstreams: [up] }}
 upstreams: {{ up: {{ endpoints: ['http://{}'] }} }}
 sinks: {{ audit: stderr }}
@@ -33,8 +46,9 @@ files: {{ list: list }}
 routes:
   - name: all
     match: {{ path: '/{{*rest}}' }}
-    plugins: [{{ name: errand, config: {{ mark: m, count: 1, ratio: 1, loud: true, names: [], ages: {{ ann: \"1\" }} }} }}]
+    plugins: [{{ name: errand, config: {CONFIG} }}]
     upstream: up
+    {route}
 ",
         component.display(),
         upstream.address()
@@ -116,5 +130,37 @@ pub(super) async fn a_body_of_a_mebibyte_is_read_and_replaced(folder: &Path, com
     for body in ["a".repeat(most), format!("{}\u{e9}", "a".repeat(most - 2))] {
         let told = Client::connect(address).await.send(Request::post("/body", body)).await;
         assert_eq!(told.text(), format!("same: false, length: {}", 1 << 20), "{}", gateway.log());
+    }
+}
+
+/// As bytes, within the default memory. The gateway of the tests is not optimised, and copies each byte by itself.
+pub(super) async fn bodies_of_many_mebibytes_pass_as_bytes(folder: &Path, component: &Path) {
+    let limits = "time: 10s";
+    let (gateway, address, _upstream) =
+        serving_with(folder, component, limits, "limits: { buffer-bytes: 12MiB }").await;
+    for mebibytes in [1, 4, 10] {
+        let mut body = vec![0xff; mebibytes << 20];
+        body[7] = b'a';
+        let told = Client::connect(address).await.send(Request::post("/swap", body)).await;
+        assert_eq!(told.text(), format!("same: false, length: {}", (mebibytes << 20) - 1), "{}", gateway.log());
+    }
+}
+
+/// What a plugin fails with is in the log in one line, with the position in its source. What a client sent is no line of its own.
+pub(super) async fn failures_have_their_position(folder: &Path, component: &Path, expected: &[String]) {
+    let (mut gateway, address, _upstream) = serving(folder, component, "5s").await;
+    let failed = Client::connect(address).await.send(Request::get("/fail")).await;
+    assert_eq!(failed.status, 500, "{}", failed.text());
+    let line = gateway.logged("plugin failed: ").await;
+    for text in expected {
+        assert!(line.contains(text), "{text}\n{line}");
+    }
+    assert!(!gateway.log().lines().any(|line| line.starts_with("forged")), "{}", gateway.log());
+
+    for (path, why) in [("/status", "status must be an int"), ("/text-result", "must return a Reply")] {
+        let failed = Client::connect(address).await.send(Request::get(path)).await;
+        assert_eq!(failed.status, 500, "{}", failed.text());
+        let line = gateway.logged(why).await;
+        assert!(line.contains("kind=Error"), "no trap: {line}");
     }
 }

@@ -7,25 +7,35 @@ use crate::support::process::run_long;
 
 /// It would do nothing, and let everything pass.
 #[tokio::test]
-async fn a_phase_in_javascript_that_is_async_is_refused_before_it_serves() {
+async fn a_phase_in_javascript_that_is_async_is_refused_when_it_is_built() {
+    const REFUSAL: &str = "must not be async or a generator";
     let copied = Copied::of("examples/plugins/hello-javascript");
     let source = copied.project.join("hello.js");
     let text = fs::read_to_string(&source).expect("a file");
     let with = |phase: &str| text.replacen("onRequest(", &format!("{phase},\n    onRequest("), 1);
-    for (phase, is_refused) in [
-        ("async onResponse(request, response) { response.status = 500 }", true),
-        ("*onResponse(request, response) { response.status = 500 }", true),
-        ("async onComplete() {}", true),
-        ("async onRequestBodyError() {}", true),
-        ("helper: async () => {}", false),
+    for phase in [
+        "async onResponse(request, response) { response.status = 500 }",
+        "*onResponse(request, response) { response.status = 500 }",
+        "onComplete: async () => {}",
+        "async onRequestBodyError() {}",
     ] {
         fs::write(&source, with(phase)).expect("a file");
+        let built = run_long(&copied.project, ["plugin", "build"]).await;
+        assert_ne!(built.code, 0, "{phase}: {}", built.stdout);
+        assert!(format!("{}{}", built.stdout, built.stderr).contains(REFUSAL), "{}{}", built.stdout, built.stderr);
+    }
+
+    // One that is not part of `create` shows when the plugin is configured, which is before it serves.
+    for (phase, is_refused) in
+        [("onResponse: elsewhere", true), ("helper: async () => {} /* async onRequest() */", false)]
+    {
+        fs::write(&source, with(phase) + "async function elsewhere() {}\n").expect("a file");
         let component = copied.build().await;
         let component = component.to_str().expect("UTF-8");
         let config = "{ keys: { a: anna } }";
         let inspected = run_long(copied.folder.path(), ["plugin", "inspect", component, "--config", config]).await;
         assert_eq!(inspected.code, if is_refused { 3 } else { 0 }, "{phase}: {}{}", inspected.stdout, inspected.stderr);
-        assert_eq!(inspected.stderr.contains("must not be async or a generator"), is_refused, "{}", inspected.stderr);
+        assert_eq!(inspected.stderr.contains(REFUSAL), is_refused, "{}", inspected.stderr);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Plugins in every language, built with its own tools: npm's, PyPI's, Go's, and a compiler for C from PyPI.
 
+mod account;
 mod c;
 mod checks;
 mod examples;

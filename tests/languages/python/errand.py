@@ -4,8 +4,8 @@ import json
 import random
 import time
 import uuid
-from dataclasses import dataclass
-from typing import Callable
+from dataclasses import dataclass, field
+from typing import Any, Callable, Literal
 
 from gateway_plugin import (
     Body,
@@ -13,6 +13,7 @@ from gateway_plugin import (
     Chunk,
     ChunkResult,
     Config,
+    Endpoint,
     GatewayError,
     Outcome,
     Plugin,
@@ -25,10 +26,23 @@ from gateway_plugin import (
     read_body,
     stream_body,
 )
-from gateway_plugin import bodies, crypto, edits, files, http_client, log, metrics, secrets, sinks
-from gateway_plugin.store import Bucket
+from gateway_plugin import bodies, crypto, documents, edits, files, http_client, log, metrics, secrets, sinks, tcp, upstreams
+from gateway_plugin.selection import Selection, attribute, header, path_parameter
+from gateway_plugin.store import Bucket, Get, Increment, Set, Step
 
 visits = Bucket("visits")
+
+
+@dataclass
+class Rule(Config):
+    name: str
+    weight: int = 1
+    tags: list[str] = field(default_factory=lambda: ["none"])
+
+
+@dataclass
+class Limit(Config):
+    burst: int = 5
 
 
 @dataclass
@@ -40,14 +54,30 @@ class ErrandConfig(Config):
     names: list[str]
     ages: dict[str, str]
     left_out: str = described("What is left out.", default='over "it"')
+    rules: list[Rule] = field(default_factory=list)
+    limits: dict[str, Limit] = field(default_factory=dict)
+    large: int = 0
 
 
-def code(run: Callable[[], object]) -> Reply:
+def why(run: Callable[[], object]) -> str:
     try:
         run()
     except GatewayError as error:
-        return Reply.json(200, {"error": error.code})
-    return Reply.json(200, {"error": "none"})
+        return error.code
+    return "none"
+
+
+def code(run: Callable[[], object]) -> Reply:
+    return Reply.json(200, {"error": why(run)})
+
+
+def named(parameter: str, run: Callable[[], object]) -> str:
+    """Whether the error of a wrong argument names its parameter."""
+    try:
+        run()
+    except (TypeError, ValueError) as error:
+        return "named" if str(error).startswith(f"{parameter} must be ") else str(error)
+    return "no error"
 
 
 def in_fours(chunk: Chunk) -> ChunkResult:
@@ -75,12 +105,26 @@ class Errand(Plugin[ErrandConfig]):
             edits.default_response_header("x-new"),
             edits.join_response_header("vary", "x-given"),
         )
+        self.selection = Selection(
+            path="path", user=header("x-user"), plan=attribute("errand.plan"), rest=path_parameter("rest"), status="response_status"
+        )
         self.forgotten = edits.Edits(edits.remove_attribute("errand.two"))
         self.refused = edits.Edits(edits.set_response_header("connection", "close"), edits.set_attribute("errand.made"))
 
+    def active_phases(self) -> list[Literal["request", "response", "completion"]]:
+        return ["request", "response", "completion"]
+
+    def endpoints(self) -> list[Endpoint]:
+        return [Endpoint("/served/{id}", method="GET", about="serve")]
+
+    def openapi(self) -> dict[str, Any]:
+        return {"openapi": "3.1.0", "info": {"title": "errand", "version": "1"}, "paths": {"/served/{id}": {"get": {"responses": {}}}}}
+
     def on_request(self, request: Request) -> Reply | BodyDecision | None:
-        others = {"config": "configuration", "plan-forbidden": "plan_forbidden"}
-        deed = getattr(self, others.get(request.path[1:], request.path[1:]) or "nothing", None)
+        if request.path.startswith("/served/"):
+            return Reply.json(200, {"route": request.route, "id": request.path_parameter("id")})
+        others = {"config": "configuration", "selection": "selection_"}
+        deed = getattr(self, others.get(request.path[1:], request.path[1:]).replace("-", "_") or "nothing", None)
         return deed(request) if deed else None
 
     def configuration(self, request: Request) -> Reply:
@@ -123,8 +167,8 @@ class Errand(Plugin[ErrandConfig]):
         self.planned.apply(request, None, "grüße", None, "ours")
 
     def plan_forbidden(self, request: Request) -> Reply:
-        reply = code(lambda: self.refused.apply(request, None, "told"))
-        return Reply.json(200, {**json.loads(reply.body), "made": request.attributes.get("errand.made")})
+        error = why(lambda: self.refused.apply(request, None, "told"))
+        return Reply.json(200, {"error": error, "made": request.attributes.get("errand.made")})
 
     def forbidden(self, request: Request) -> Reply:
         return code(lambda: request.headers.__setitem__("content-length", "1"))
@@ -146,7 +190,7 @@ class Errand(Plugin[ErrandConfig]):
             lambda: http_client.send(given),
             lambda: secrets.get(given),
         ]
-        refused = [json.loads(code(run).body)["error"] for run in runs]
+        refused = [why(run) for run in runs]
         told = {
             "text": request.attributes.get("errand.text"),
             "kept": (visits.get(given) or b"").decode(),
@@ -191,7 +235,7 @@ class Errand(Plugin[ErrandConfig]):
             lambda: crypto.decrypt("aes128-gcm", derived, sealed, "another"),
             lambda: crypto.sign("HS256", crypto.Secret("others"), "told"),
         ]
-        tampered, denied = [json.loads(code(run).body)["error"] for run in runs]
+        tampered, denied = map(why, runs)
         told = {
             "signature": signature.hex(),
             "valid": crypto.verify("HS256", key, "told", signature),
@@ -220,8 +264,127 @@ class Errand(Plugin[ErrandConfig]):
 
     def call(self, request: Request) -> Reply:
         answer = http_client.send("users", "/u?x=1", method="POST", headers={"x-a": "b"}, body="hello")
-        told = {"status": answer.status, "from": dict(answer.headers)["x-from"], "body": answer.body.decode()}
+        told = {"status": answer.status, "from": answer.header("X-From"), "body": answer.text()}
         return Reply.json(200, told)
+
+    def values(self, request: Request) -> Reply:
+        s = self.settings
+        rules = [f"{rule.name} {rule.weight} {'+'.join(rule.tags)}" for rule in s.rules]
+        limits = [f"{name} {limit.burst}" for name, limit in s.limits.items()]
+        return Reply.json(200, {"rules": rules, "limits": limits, "large": str(s.large), "next": str(s.large + 1)})
+
+    def all(self, request: Request) -> None:
+        for value in request.headers.get_all_bytes("x-given"):
+            request.headers.append("x-copy", value)
+        first = request.headers.get_bytes("x-given")
+        request.headers["x-first"] = "missing" if first is None else first.hex()
+
+    def parallel(self, request: Request) -> Reply:
+        users, other = (http_client.start(upstream, headers={"x-a": ["b", "c"]}) for upstream in ("users", "other"))
+        http_client.start("users").cancel()
+        statuses = [call.wait().status for call in (other, users)]
+        return Reply.json(200, {"statuses": statuses, "again": why(users.wait), "denied": why(lambda: http_client.start("none"))})
+
+    def batch(self, request: Request) -> Reply:
+        visits.set("word", "text")
+        done, total, missing, word = visits.batch([Set("n", "1", ttl_ms=60_000), Increment("m", 5), Get("none"), Increment("word")])
+        told = {"set": done or "done", "sum": total, "missing": missing or "none", "word": word.code}
+        return Reply.json(200, {**told, "kept": (visits.get("n") or b"").decode()})
+
+    def take_all(self, request: Request) -> Reply:
+        steps = [Step("minute", limit=2, period_ms=60_000), Step("day", limit=9, period_ms=86_400_000, counting="sliding")]
+        minute, day = visits.take_all("ann", steps)
+        [local] = visits.take_all("ann", [Step("large", limit=4_000_000_000, period_ms=60_000)], scope="local")
+        told = {"allowed": [minute.allowed, day.allowed], "remaining": minute.remaining, "local": local.remaining}
+        return Reply.json(200, told)
+
+    def select(self, request: Request) -> None:
+        upstreams.select(request, "other")
+
+    def select_denied(self, request: Request) -> Reply:
+        return code(lambda: upstreams.select(request, "none"))
+
+    def password(self, request: Request) -> Reply:
+        of = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
+        right, wrong = (crypto.verify_password(of, password, remember_ms=1000) for password in ("U*U", "U*V"))
+        malformed = why(lambda: crypto.verify_password("none", "U*U"))
+        return Reply.json(200, {"right": right, "wrong": wrong, "malformed": malformed})
+
+    def document(self, request: Request) -> Reply:
+        source = documents.Source("keys", "/keys")
+        found = documents.get(source)
+        assert found is not None
+        again = documents.get(source, found.version) or "none"
+        denied = why(lambda: documents.get(documents.Source("none")))
+        return Reply.json(200, {"json": found.json(), "again": again, "denied": denied})
+
+    def selection_(self, request: Request) -> Reply:
+        request.attributes["errand.plan"] = "gold"
+        values = self.selection.read(request)
+        return Reply.json(200, {name: value or "none" for name, value in values.items()})
+
+    def lines(self, request: Request) -> Reply:
+        connection = tcp.send("lines", "PING\n")
+        line = b""
+        while not line.endswith(b"\n"):
+            line += connection.receive()
+        connection.release()
+        return Reply.json(200, {"line": line.decode(), "again": why(connection.release)})
+
+    def later(self, request: Request) -> Reply:
+        """What functions import was imported when the component was built."""
+        import colorsys
+        from datetime import datetime
+
+        import errand_later
+
+        told = {"module": colorsys.rgb_to_hsv(1, 0, 0), "time": datetime.strptime("2026", "%Y").year, "own": errand_later.VALUE}
+        try:
+            __import__("turtle")
+        except ModuleNotFoundError as error:
+            told["absent"] = str(error)
+        return Reply.json(200, {**told, "latin": "é".encode("latin-1").hex()})
+
+    def arguments(self, request: Request) -> Reply:
+        wrong: Any = object()
+        large: Any = 2**64
+        runs: dict[str, tuple[str, Callable[[], object]]] = {
+            "header": ("value", lambda: request.headers.__setitem__("x-a", wrong)),
+            "name": ("name", lambda: request.headers.get(wrong)),
+            "method": ("method", lambda: setattr(request, "method", wrong)),
+            "attribute": ("value", lambda: request.attributes.__setitem__("errand.a", wrong)),
+            "ttl": ("ttl_ms", lambda: visits.set("a", "b", ttl_ms=-1)),
+            "key": ("key", lambda: visits.get(wrong)),
+            "by": ("by", lambda: visits.increment("a", large)),
+            "limit": ("limit", lambda: visits.take("a", limit=large, period_ms=1)),
+            "period": ("period_ms", lambda: visits.take("a", limit=1, period_ms=wrong)),
+            "scope": ("scope", lambda: visits.take_all("a", [], scope=wrong)),
+            "timeout": ("timeout_ms", lambda: http_client.send("users", timeout_ms=wrong)),
+            "body": ("body", lambda: http_client.send("users", body=wrong)),
+            "algorithm": ("algorithm", lambda: crypto.sign(wrong, crypto.Secret("key"), "a")),
+            "secret": ("key", lambda: crypto.sign("HS256", wrong, "a")),
+            "value": ("value", lambda: metrics.observe("errand_seconds", wrong)),
+            "label": ("the label kind", lambda: metrics.add("errands", 1, kind=wrong)),
+            "upstream": ("name", lambda: upstreams.select(request, wrong)),
+            "request": ("request", lambda: upstreams.select(wrong, "other")),
+        }
+        return Reply.json(200, {name: named(*run) for name, run in runs.items()})
+
+    def status(self, request: Request) -> Reply:
+        status: Any = "200"
+        return Reply(status)
+
+    def text_result(self, request: Request) -> Any:
+        return "told"
+
+    def exit(self, request: Request) -> None:
+        raise SystemExit(1)
+
+    def account(self, request: Request) -> BodyDecision:
+        return read_body()
+
+    def swap(self, request: Request) -> BodyDecision:
+        return read_body()
 
     def body(self, request: Request) -> BodyDecision:
         return read_body()
@@ -233,13 +396,21 @@ class Errand(Plugin[ErrandConfig]):
         return Reply.json(200, {"runs": time.time() > 1_700_000_000})
 
     def fail(self, request: Request) -> None:
-        raise ValueError("as it was told")
+        raise ValueError("as it was told\nforged")
 
     def problem(self, request: Request) -> Reply:
         return problem(403, 'not "you"')
 
     def on_request_body(self, request: Request, body: Body) -> None:
-        bodies.replace_request(request, f"{body.text()}, read", body.trailers)
+        if request.path == "/account":
+            count = visits.increment("account")
+            user = http_client.send("users", "/u")
+            upstreams.select(request, "other")
+            bodies.replace_request(request, json.dumps({"count": count, "status": user.status, "text": body.text()}))
+        elif request.path == "/swap":
+            bodies.replace_request(request, memoryview(body.bytes)[1:])
+        else:
+            bodies.replace_request(request, f"{body.text()}, read", body.trailers)
 
     def on_request_chunk(self, chunk: Chunk) -> ChunkResult:
         return in_fours(chunk)

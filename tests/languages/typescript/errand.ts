@@ -1,24 +1,41 @@
 // Uses all that the SDK offers, as the cases want it.
-import { type BodyDecision, type Chunk, type ChunkResult, plugin, problem, readBody, Reply, type Request, streamBody } from "gateway-plugin";
+import { type BodyDecision, type Chunk, type ChunkResult, GatewayError, plugin, problem, readBody, Reply, type Request, streamBody } from "gateway-plugin";
 import * as bodies from "gateway-plugin/bodies";
 import * as crypt from "gateway-plugin/crypto";
+import * as documents from "gateway-plugin/documents";
 import * as edits from "gateway-plugin/edits";
 import * as files from "gateway-plugin/files";
 import * as client from "gateway-plugin/http-client";
 import * as log from "gateway-plugin/log";
 import * as metrics from "gateway-plugin/metrics";
 import * as secrets from "gateway-plugin/secrets";
+import { attribute, header, pathParameter, Selection } from "gateway-plugin/selection";
 import * as sinks from "gateway-plugin/sinks";
 import { Bucket } from "gateway-plugin/store";
+import * as tcp from "gateway-plugin/tcp";
+import * as upstreams from "gateway-plugin/upstreams";
 
 const visits = new Bucket("visits");
 
-function code(run: () => void): Reply {
+function why(run: () => void): string {
   try {
     run();
-    return Reply.json(200, { error: "none" });
+    return "none";
   } catch (error) {
-    return Reply.json(200, { error: (error as { code?: string }).code });
+    return error instanceof GatewayError ? error.code : String(error);
+  }
+}
+
+const code = (run: () => void) => Reply.json(200, { error: why(run) });
+
+/** Whether the error of a wrong argument names its parameter. */
+function named(parameter: string, run: () => void): string {
+  try {
+    run();
+    return "no error";
+  } catch (error) {
+    const { message } = error as Error;
+    return message.startsWith(`${parameter} must be `) ? "named" : message;
   }
 }
 
@@ -36,7 +53,7 @@ function inFours({ state, bytes, end, trailers }: Chunk): ChunkResult {
   return { consumed, output, minBytes: 4, state: String(count), trailers };
 }
 
-export const { lifecycle, requestFilter, requestBodyFilter, requestStream, responseFilter, responseBodyFilter, responseStream, observer } = plugin({
+export const { lifecycle, activePhases, catalogue, requestFilter, requestBodyFilter, requestStream, responseFilter, responseBodyFilter, responseStream, observer } = plugin({
   name: "errand",
   version: "0.1.0",
   config: {
@@ -51,6 +68,21 @@ export const { lifecycle, requestFilter, requestBodyFilter, requestStream, respo
       names: { type: "array", items: { type: "string" } },
       ages: { type: "object", additionalProperties: { type: "string" } },
       "left-out": { type: "string", default: 'over "it"' },
+      rules: {
+        type: "array",
+        default: [],
+        items: {
+          type: "object",
+          required: ["name"],
+          properties: { name: { type: "string" }, weight: { type: "integer", default: 1 }, tags: { type: "array", items: { type: "string" }, default: ["none"] } },
+        },
+      },
+      limits: {
+        type: "object",
+        default: {},
+        additionalProperties: { type: "object", properties: { burst: { type: "integer", default: 5 } } },
+      },
+      large: { type: "integer", format: "int64", default: 0 },
     },
   },
   create(config) {
@@ -65,6 +97,7 @@ export const { lifecycle, requestFilter, requestBodyFilter, requestStream, respo
     );
     const refused = new edits.Edits(edits.setResponseHeader("connection", "close"), edits.setAttribute("errand.made"));
     const forgotten = new edits.Edits(edits.removeAttribute("errand.two"));
+    const selection = new Selection({ path: "path", user: header("x-user"), plan: attribute("errand.plan"), rest: pathParameter("rest"), status: "responseStatus" });
     const hex = (bytes: Uint8Array) => [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
     const deeds: Record<string, (request: Request) => Reply | BodyDecision | void> = {
       "/config": () =>
@@ -107,8 +140,8 @@ export const { lifecycle, requestFilter, requestBodyFilter, requestStream, respo
       },
       "/plan": (request) => planned.apply(request, undefined, "grüße", undefined, "ours"),
       "/plan-forbidden": (request) => {
-        const error = code(() => refused.apply(request, undefined, "told"));
-        return Reply.json(200, { ...JSON.parse(error.body as string), made: request.attributes.get("errand.made") });
+        const error = why(() => refused.apply(request, undefined, "told"));
+        return Reply.json(200, { error, made: request.attributes.get("errand.made") });
       },
       "/forbidden": (request) => code(() => request.headers.set("content-length", "1")),
       "/copy": (request) => request.headers.set("x-copy", request.headers.get("x-given") ?? "missing"),
@@ -125,7 +158,7 @@ export const { lifecycle, requestFilter, requestBodyFilter, requestStream, respo
           () => (request.method = given),
           () => client.send({ upstream: given }),
           () => secrets.get(given),
-        ].map((run) => JSON.parse(code(run).body as string).error);
+        ].map(why);
         const found = request.headers.get(given) ?? request.pathParameter(given) ?? "none";
         return Reply.json(200, { text: request.attributes.get("errand.text"), kept: visits.getText(given), found, refused: refused.every((why) => why !== "none") });
       },
@@ -153,7 +186,6 @@ export const { lifecycle, requestFilter, requestBodyFilter, requestStream, respo
         const signature = crypt.sign("HS256", key, "told");
         const derived = crypt.deriveKey("sha256", key, { salt: "salt", info: "errand", length: 16 });
         const sealed = crypt.encrypt("aes128-gcm", derived, "told", "errand");
-        const why = (run: () => void) => JSON.parse(code(run).body as string).error;
         return Reply.json(200, {
           signature: hex(signature),
           valid: crypt.verify("HS256", key, "told", signature),
@@ -181,19 +213,103 @@ export const { lifecycle, requestFilter, requestBodyFilter, requestStream, respo
       },
       "/call": () => {
         const answer = client.send({ upstream: "users", method: "POST", target: "/u?x=1", headers: { "x-a": "b" }, body: "hello" });
-        const from = answer.headers.find(([name]) => name === "x-from")?.[1];
-        return Reply.json(200, { status: answer.status, from, body: answer.text() });
+        return Reply.json(200, { status: answer.status, from: answer.header("X-From"), body: answer.text() });
       },
+      "/values": () => {
+        const rules = config.rules.map(({ name, weight, tags }) => `${name} ${weight} ${tags.join("+")}`);
+        const limits = Object.entries(config.limits).map(([name, { burst }]) => `${name} ${burst}`);
+        return Reply.json(200, { rules, limits, large: String(config.large), next: String(config.large + 1n) });
+      },
+      "/all": (request) => {
+        for (const value of request.headers.getAllBytes("x-given")) request.headers.append("x-copy", value);
+        const first = request.headers.getBytes("x-given");
+        request.headers.set("x-first", first === undefined ? "missing" : hex(first));
+      },
+      "/parallel": () => {
+        const [users, other] = ["users", "other"].map((upstream) => client.start({ upstream, headers: { "x-a": ["b", "c"] } })) as [client.PendingCall, client.PendingCall];
+        client.start({ upstream: "users" }).cancel();
+        const answers = [other.wait(), users.wait()];
+        return Reply.json(200, { statuses: answers.map(({ status }) => status), again: why(() => users.wait()), denied: why(() => client.start({ upstream: "none" })) });
+      },
+      "/batch": () => {
+        visits.set("word", "text");
+        const [set, sum, missing, word] = visits.batch([{ set: "n", value: "1", ttlMs: 60_000 }, { increment: "m", by: 5 }, { get: "none" }, { increment: "word" }]);
+        return Reply.json(200, { set: set.error?.code ?? "done", sum: sum.value, missing: missing.value ?? "none", word: word.error?.code, kept: visits.getText("n") });
+      },
+      "/take-all": () => {
+        const steps = [{ key: "minute", limit: 2, periodMs: 60_000 }, { key: "day", limit: 9, periodMs: 86_400_000, counting: "sliding" as const }];
+        const [minute, day] = visits.takeAll("ann", steps);
+        const local = visits.takeAll("ann", [{ key: "large", limit: 4_000_000_000, periodMs: 60_000 }], { scope: "local" });
+        return Reply.json(200, { allowed: [minute?.allowed, day?.allowed], remaining: minute?.remaining, local: local[0]?.remaining });
+      },
+      "/select": (request) => upstreams.select(request, "other"),
+      "/select-denied": (request) => code(() => upstreams.select(request, "none")),
+      "/password": () => {
+        const hash = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+        const [right, wrong] = ["U*U", "U*V"].map((password) => crypt.verifyPassword(hash, password, { rememberMs: 1000 }));
+        return Reply.json(200, { right, wrong, malformed: why(() => crypt.verifyPassword("none", "U*U")) });
+      },
+      "/document": () => {
+        const source = { upstream: "keys", target: "/keys" };
+        const found = documents.get(source);
+        const again = documents.get(source, found?.version) ?? "none";
+        return Reply.json(200, { json: found?.json(), again, denied: why(() => documents.get({ upstream: "none" })) });
+      },
+      "/selection": (request) => {
+        request.attributes.set("errand.plan", "gold");
+        const { path, user, plan, rest, status = "none" } = selection.read(request);
+        return Reply.json(200, { path, user: user ?? "none", plan, rest, status });
+      },
+      "/lines": () => {
+        const connection = tcp.send({ upstream: "lines", bytes: "PING\n" });
+        let answer = new Uint8Array();
+        while (answer.at(-1) !== 10) answer = new Uint8Array([...answer, ...connection.receive()]);
+        connection.release();
+        return Reply.json(200, { line: String.fromCharCode(...answer), again: why(() => connection.release()) });
+      },
+      "/arguments": (request) => {
+        const wrong = (value: unknown) => value as never;
+        return Reply.json(200, {
+          header: named("value", () => request.headers.set("x-a", wrong(undefined))),
+          name: named("name", () => request.headers.get(wrong(null))),
+          method: named("method", () => (request.method = wrong({}))),
+          attribute: named("value", () => request.attributes.set("errand.a", wrong(["a"]))),
+          ttl: named("ttlMs", () => visits.set("a", "b", { ttlMs: -1 })),
+          key: named("key", () => visits.get(wrong(undefined))),
+          by: named("by", () => visits.increment("a", 0.5)),
+          limit: named("limit", () => visits.take("a", { limit: 2 ** 32, periodMs: 1 })),
+          period: named("periodMs", () => visits.take("a", wrong({ limit: 1 }))),
+          scope: named("scope", () => visits.takeAll("a", [], { scope: wrong("all") })),
+          timeout: named("timeoutMs", () => client.send({ upstream: "users", timeoutMs: NaN })),
+          body: named("body", () => client.send({ upstream: "users", body: wrong({}) })),
+          algorithm: named("algorithm", () => crypt.sign(wrong("md5"), crypt.secret("key"), "a")),
+          secret: named("key", () => crypt.sign("HS256", wrong("key"), "a")),
+          value: named("value", () => metrics.observe("errand_seconds", wrong("1"))),
+          label: named("the label kind", () => metrics.add("errands", 1, { kind: wrong(undefined) })),
+          upstream: named("name", () => upstreams.select(request, wrong(undefined))),
+          request: named("request", () => upstreams.select(wrong("request"), "other")),
+        });
+      },
+      "/status": () => new Reply("200" as never),
+      "/text-result": () => "told" as never,
+      "/account": () => readBody(),
+      "/swap": () => readBody(),
       "/body": () => readBody(),
       "/chunks": () => streamBody("0"),
       "/clock": () => Reply.json(200, { runs: Date.now() > 1_700_000_000_000 }),
       "/fail": () => {
-        throw new Error("as it was told");
+        throw new Error("as it was told\nforged");
       },
       "/problem": () => problem(403, 'not "you"'),
     };
     return {
-      onRequest: (request) => deeds[request.path]?.(request),
+      activePhases: () => ["request", "response", "completion"],
+      endpoints: () => [{ method: "GET", path: "/served/{id}", about: "serve" }],
+      openapi: () => ({ openapi: "3.1.0", info: { title: "errand", version: "1" }, paths: { "/served/{id}": { get: { responses: {} } } } }),
+      onRequest(request) {
+        if (request.path.startsWith("/served/")) return Reply.json(200, { route: request.route, id: request.pathParameter("id") });
+        return deeds[request.path]?.(request);
+      },
       onResponse(request, response) {
         if (request.path === "/response") {
           response.headers.set("x-seen", String(response.status));
@@ -208,7 +324,18 @@ export const { lifecycle, requestFilter, requestBodyFilter, requestStream, respo
         }
         if (request.path === "/chunks") return streamBody("0");
       },
-      onRequestBody: (request, body) => bodies.replaceRequest(request, `${body.text()}, read`, body.trailers),
+      onRequestBody(request, body) {
+        if (request.path === "/account") {
+          const count = visits.increment("account");
+          const user = client.send({ upstream: "users", target: "/u" });
+          upstreams.select(request, "other");
+          bodies.replaceRequest(request, JSON.stringify({ count, status: user.status, text: body.text() }));
+        } else if (request.path === "/swap") {
+          bodies.replaceRequest(request, body.bytes.subarray(1));
+        } else {
+          bodies.replaceRequest(request, `${body.text()}, read`, body.trailers);
+        }
+      },
       onRequestChunk: inFours,
       onResponseBody(request, response, body) {
         if (request.path === "/large") response.headers.set("x-length", String(body.bytes.length));

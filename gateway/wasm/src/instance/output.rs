@@ -21,6 +21,7 @@ const RATE_BYTES: u64 = 256 * 1024;
 const BURST_BYTES: u64 = 1024 * 1024;
 /// How often it is said that something was dropped.
 const REPORT: Duration = Duration::from_secs(1);
+/// Of a message to the log, and of the error that a phase returns.
 const MESSAGE_BYTES: usize = 4096;
 const FIELDS: usize = 16;
 const FIELD_BYTES: usize = 1024;
@@ -245,6 +246,11 @@ fn joined(fields: &[(String, String)]) -> String {
         text.push_str(&printable(value, FIELD_BYTES));
     }
     text
+}
+
+/// What a phase says about its failure, for the log. It may quote what a client sent, so it must not pass for another line.
+pub(crate) fn failure_text(message: &str) -> String {
+    printable(message, MESSAGE_BYTES)
 }
 
 /// No more than `limit` bytes of the text, and nothing in it that could pass for another line of the log or

@@ -1,0 +1,3 @@
+"""Imported by a function only."""
+
+VALUE = "found"
