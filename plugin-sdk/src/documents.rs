@@ -1,6 +1,9 @@
 //! Documents of granted upstreams, such as key sets. The gateway fetches each of them once for all instances, keeps it, and
 //! refreshes it before it expires, while the present one remains in use.
 //!
+//! A call in [`Plugin::new`](crate::Plugin::new) declares a document: the gateway fetches it as soon as the configuration becomes
+//! active, and refreshes it also while no call needs it.
+//!
 //! ```
 //! use plugin_sdk::{Reply, documents::{self, Source}, testkit::TestHost};
 //!
@@ -80,7 +83,8 @@ pub enum DocumentError {
     Denied(String),
     /// The path is not valid; the text says why.
     Invalid(String),
-    /// It could not be fetched; the text says why. Always in [`Plugin::new`](crate::Plugin::new).
+    /// It could not be fetched; the text says why. Always in [`Plugin::new`](crate::Plugin::new), where nothing is
+    /// fetched yet.
     Unavailable(String),
     /// Another error; the text says which.
     Other(String),

@@ -283,6 +283,15 @@ impl Stage for PluginStage {
 
     fn start(&self) {
         self.pool.begin_use();
+        self.pool.refresh_documents(&self.services);
+    }
+
+    fn ticks(&self) -> bool {
+        !self.pool.prepared.documents().is_empty()
+    }
+
+    fn tick(&self) {
+        self.pool.refresh_documents(&self.services);
     }
 
     fn stop(&self) {

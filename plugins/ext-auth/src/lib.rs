@@ -8,9 +8,7 @@ mod tests;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use plugin_sdk::{
-    Decision, EditError, Error, Plugin, Problem, Problems, Reply, Request, RequestFilter,
-    documents::{self, DocumentError, Source},
-    export_plugin,
+    Decision, EditError, Error, Plugin, Problem, Problems, Reply, Request, RequestFilter, export_plugin,
     http_client::{Call, CallError},
     metrics,
     store::{Bucket, StoreError},
@@ -59,8 +57,8 @@ impl Plugin for ExtAuth {
                 format!("the bucket `{name}` is not granted; add it to the plugin's `grants: {{ store: [{name}] }}`");
             problems.add("/bucket", cure);
         }
-        // In `configure` no document is fetched: this only checks the grant.
-        if let Err(DocumentError::Denied(_)) = documents::get(&Source::new(&config.upstream, "/"), 0, false) {
+        // No request is sent while the plugin is configured: this only checks the grant.
+        if let Err(CallError::Denied(_)) = Call::get(&config.upstream, "/").send() {
             let name = &config.upstream;
             let cure = format!("needs an upstream `{name}`, and `grants: {{ upstreams: [{name}] }}` for the plugin");
             problems.add("/upstream", cure);

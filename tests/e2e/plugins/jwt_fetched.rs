@@ -87,6 +87,20 @@ async fn many_clients_on_all_workers_are_one_fetch() {
 }
 
 #[tokio::test]
+async fn keys_are_fetched_before_the_first_token_comes_and_again_without_any() {
+    let (upstream, key) = (Upstream::echo().await, Key::p256());
+    let provider = Provider::publishing(&[("a", &key)]).await;
+    let text = config(provider.upstream.address(), &upstream, &from_id());
+    let mut gateway = TestGateway::start(&text).await;
+    eventually("the keys", async || provider.upstream.requests() == 1).await;
+    // After a reload the upstream may be another one.
+    gateway.reload(&format!("{text}\n# changed\n")).await.unwrap();
+    eventually("the keys of the new configuration", async || provider.upstream.requests() == 2).await;
+    provider.fail();
+    assert_eq!(gateway.send(bearer(&key, "a")).await.status, 200, "no fetch is needed");
+}
+
+#[tokio::test]
 async fn who_comes_while_keys_are_fetched_waits_for_the_same_fetch() {
     let (upstream, gate, key) = (Upstream::echo().await, Gate::answering("{\"keys\":[]}").await, Key::ed25519());
     let gateway = TestGateway::start(&config(gate.address(), &upstream, &from_id())).await;
@@ -98,7 +112,9 @@ async fn who_comes_while_keys_are_fetched_waits_for_the_same_fetch() {
         })
         .collect();
     gate.arrivals(1).await;
-    // Whoever needs no token is not held up by those who wait.
+    let waiting = async || gateway.metric("gateway_wasm_calls_in_progress", &[("plugin", "jwt")]).await;
+    eventually("all clients waiting", async || waiting().await == Some(20)).await;
+    // A request without a token does not wait for keys.
     assert_eq!(gateway.get("/").await.status, 401);
     gate.release(1);
     for client in clients {

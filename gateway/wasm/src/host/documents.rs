@@ -42,8 +42,9 @@ impl State {
             timeout: Duration::from_millis(source.timeout_ms.into()),
         };
         if !self.is_configured {
+            self.declare_document(source);
             return Ok(Err(DocumentError::Unavailable(
-                "documents are not fetched while a plugin is configured".to_owned(),
+                "documents are fetched when the configuration becomes active".to_owned(),
             )));
         }
         let services = Rc::clone(self.services()?);

@@ -25,7 +25,7 @@ use crate::{
     admission::Reservation,
     bindings::{ConfigProblem, Manifest, PhaseSet},
     engine::epoch::{COARSE, Running},
-    services::Services,
+    services::{Services, documents::Source},
 };
 
 /// Of the name of a source file.
@@ -188,6 +188,11 @@ impl Instance {
         let (phases,) = self.call_on_fiber(function, (), scope).await?;
         self.calls = 0;
         Ok(Some(phases))
+    }
+
+    /// The documents that it asked for while it was configured.
+    pub(crate) fn declared_documents(&self) -> Arc<[Source]> {
+        self.store.data().declared_documents().into()
     }
 
     /// The headers that its lists of edits set or remove.

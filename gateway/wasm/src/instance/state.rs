@@ -25,13 +25,15 @@ use crate::{
         epoch::{self, TICK},
         limiter::Limiter,
     },
-    services::Services,
+    services::{Services, documents::Source},
 };
 
 /// Resources that a guest may hold at a time, of those that WASI makes.
 const RESOURCES: usize = 256;
 /// Requests and responses that a guest may keep of those that were given to it, before its instance is replaced.
 const HANDLES: u32 = 256;
+/// Documents that one configuration may declare.
+const DECLARED_DOCUMENTS: usize = 16;
 /// What `wasi:random` gives at once.
 const RANDOM_BYTES: u64 = 64 * 1024;
 
@@ -76,6 +78,8 @@ pub(crate) struct State {
     pub(crate) mode: Mode,
     /// The guest has accepted its configuration. Before that it gets nothing that has to be waited for.
     pub(crate) is_configured: bool,
+    /// What it asked for while it was configured.
+    declared_documents: Vec<Source>,
     pub(crate) clock: Arc<RunClock>,
     /// Present during a call. A store never leaves its worker, which wasmtime cannot know.
     call: ThreadBound<CallState>,
@@ -110,12 +114,24 @@ impl State {
             edits: AllEdits::default(),
             mode: Mode::Direct { limit: Duration::ZERO, watched: None },
             is_configured: false,
+            declared_documents: Vec::new(),
             clock: Arc::new(RunClock::new()),
             call: ThreadBound::new(CallState::default()),
             table,
             handles: 0,
             wasi: None,
         }
+    }
+
+    /// A document that the gateway is to fetch before it is needed.
+    pub(crate) fn declare_document(&mut self, source: Source) {
+        if self.declared_documents.len() < DECLARED_DOCUMENTS && !self.declared_documents.contains(&source) {
+            self.declared_documents.push(source);
+        }
+    }
+
+    pub(crate) fn declared_documents(&self) -> &[Source] {
+        &self.declared_documents
     }
 
     /// Begins a call. An exchange is lent in the phases that have one.

@@ -24,7 +24,7 @@ use crate::{
     },
     identity::{Sha256, sha256},
     instance::{CallScope, Instance, InstanceParameters, data_access::Denials, output::LogRate, state::Identity},
-    services::{Named, Services, Shared},
+    services::{Named, Services, Shared, documents::Source},
 };
 
 /// What a `configure` may take if its plugin's limit for calls is less. It runs once for each instance, and
@@ -65,6 +65,8 @@ pub struct Prepared {
     attended: OnceLock<Phases>,
     /// The headers that the lists of edits of the first configured instance set or remove.
     owned: OnceLock<OwnedHeaders>,
+    /// The documents that the first configured instance asked for.
+    documents: OnceLock<Arc<[Source]>>,
 }
 
 /// What a plugin has against its configuration.
@@ -85,9 +87,9 @@ impl Prepared {
         let Settings { name, config, grants, limits, isolation, standard } = settings;
         let (log_rate, denials) = (LogRate::default(), Denials::default());
         let identity = Arc::new(Identity { name, grants, standard, log_rate, denials });
-        let (attended, owned) = (OnceLock::new(), OnceLock::new());
+        let (attended, owned, documents) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
         let (config, is_slow) = (config.to_string(), AtomicBool::new(false));
-        Arc::new(Self { loaded, identity, config, limits, isolation, is_slow, attended, owned })
+        Arc::new(Self { loaded, identity, config, limits, isolation, is_slow, attended, owned, documents })
     }
 
     /// What the configuration calls it.
@@ -120,7 +122,14 @@ impl Prepared {
         self.owned.get()
     }
 
-    fn learn(&self, said: Option<bindings::PhaseSet>) {
+    /// The documents that are fetched while the plugin serves, whether calls need them or not.
+    pub(crate) fn documents(&self) -> &[Source] {
+        self.documents.get().map_or(&[], |documents| documents)
+    }
+
+    fn learn(&self, instance: &Instance, said: Option<bindings::PhaseSet>) {
+        self.owned.get_or_init(|| instance.owned());
+        self.documents.get_or_init(|| instance.declared_documents());
         let exported = self.loaded.facts().phases;
         self.attended.get_or_init(|| match said {
             None => exported,
@@ -174,8 +183,8 @@ impl Prepared {
         }
         let mut instance = accepted(instance, problems)?;
         if self.attended.get().is_none() {
-            self.learn(instance.attends(scope())?);
-            self.owned.get_or_init(|| instance.owned());
+            let said = instance.attends(scope())?;
+            self.learn(&instance, said);
         }
         Ok(instance)
     }
@@ -193,8 +202,8 @@ impl Prepared {
         let problems = instance.configure_on_fiber(&self.config, scope()).await?;
         let mut instance = accepted(instance, problems)?;
         if self.attended.get().is_none() {
-            self.learn(instance.attends_on_fiber(scope()).await?);
-            self.owned.get_or_init(|| instance.owned());
+            let said = instance.attends_on_fiber(scope()).await?;
+            self.learn(&instance, said);
         }
         Ok(instance)
     }
@@ -205,7 +214,8 @@ impl Prepared {
 
     /// Instances remember what they read when they were configured, so secrets and files are part of it.
     pub(crate) fn key(&self, shared: &Shared) -> Key {
-        let Self { loaded, identity, config, limits, isolation, is_slow: _, attended: _, owned: _ } = self;
+        let Self { loaded, identity, config, limits, isolation, is_slow: _, attended: _, owned: _, documents: _ } =
+            self;
         let Identity { name, grants, standard, log_rate: _, denials: _ } = &**identity;
         let PluginLimits { memory, time, instances, max_calls } = limits;
         let isolation = match isolation {

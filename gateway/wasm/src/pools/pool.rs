@@ -28,6 +28,10 @@ use crate::{
 const QUEUE: usize = 256;
 /// The longest that one waits.
 const QUEUE_TIME: Duration = Duration::from_secs(10);
+/// Between two looks at the declared documents.
+const DOCUMENT_INTERVAL: Duration = Duration::from_secs(1);
+/// How many of them wait for Redis before documents are fetched without it.
+const LOOKS_WITHOUT_REDIS: u8 = 3;
 
 pub(crate) struct Pool {
     pub(crate) prepared: Arc<Prepared>,
@@ -55,6 +59,9 @@ pub(crate) struct Pool {
     /// The last of them has ended: instances of requests in progress are not kept for others. A stage outside of a pipeline has
     /// neither beginning nor end.
     stopped: Cell<bool>,
+    /// When the declared documents were looked at last.
+    documents_checked: Cell<Option<Instant>>,
+    looks_without_redis: Cell<u8>,
 }
 
 /// A call on a fiber that may begin.
@@ -80,6 +87,8 @@ impl Pool {
             turn: Mutex::default(),
             users: Cell::new(0),
             stopped: Cell::new(false),
+            documents_checked: Cell::new(None),
+            looks_without_redis: Cell::new(0),
             metrics,
             prepared,
         }
@@ -97,6 +106,28 @@ impl Pool {
         if self.users.get() == 0 {
             self.stopped.set(true);
             self.clear();
+        }
+    }
+
+    /// Fetches the documents that the plugin has declared, as far as they are not known or due for a refresh. Nothing waits for
+    /// that. The stages of many routes may call it: once in a while is enough for all of them.
+    pub(crate) fn refresh_documents(&self, services: &Rc<Services>) {
+        let now = Instant::now();
+        let is_due = self.documents_checked.get().is_none_or(|last| now.duration_since(last) >= DOCUMENT_INTERVAL);
+        if self.prepared.documents().is_empty() || !is_due {
+            return;
+        }
+        self.documents_checked.set(Some(now));
+        let shared = &services.shared;
+        // Another gateway may have them, which Redis says as soon as it is connected.
+        let is_connecting = shared.remote.as_ref().is_some_and(|remote| remote.trouble().is_some());
+        if is_connecting && self.looks_without_redis.get() < LOOKS_WITHOUT_REDIS {
+            self.looks_without_redis.set(self.looks_without_redis.get() + 1);
+            return;
+        }
+        for source in self.prepared.documents() {
+            // A lookup begins an attempt if it is time for one; it is of no use without a first result to compare with.
+            drop(shared.documents.get(source.clone(), 0, false, &services.upstreams, shared.remote.as_ref()));
         }
     }
 

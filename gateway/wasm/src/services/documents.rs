@@ -32,7 +32,7 @@ struct Name {
 }
 
 /// Where a document is, and how old it may get.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Source {
     pub(crate) upstream: String,
     pub(crate) target: PathAndQuery,
