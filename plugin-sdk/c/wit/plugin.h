@@ -785,7 +785,7 @@ typedef struct gateway_plugin_documents_document_error_t {
 #define GATEWAY_PLUGIN_DOCUMENTS_DOCUMENT_ERROR_DENIED 0
 // The path is not valid; the text says why.
 #define GATEWAY_PLUGIN_DOCUMENTS_DOCUMENT_ERROR_INVALID 1
-// It could not be fetched; the text says why. Always in `configure`.
+// It could not be fetched; the text says why. Always in `configure`, where nothing is fetched yet.
 #define GATEWAY_PLUGIN_DOCUMENTS_DOCUMENT_ERROR_UNAVAILABLE 2
 #define GATEWAY_PLUGIN_DOCUMENTS_DOCUMENT_ERROR_OTHER 3
 
