@@ -2,7 +2,10 @@
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use gateway_rules::selection;
+use gateway_rules::{
+    bounds::{Bounds, Received},
+    call as rules, selection,
+};
 
 use super::{LogLine, State, TestHost, streams::checked_trailers};
 use crate::{
@@ -252,6 +255,13 @@ type Answered = (Result<Reply, CallError>, Duration);
 fn answered(call: Call) -> Result<Answered, CallError> {
     let host = current();
     host.0.borrow().granted(&call.upstream).map_err(CallError::Denied)?;
+    let headers = call.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()));
+    let most = Bounds::new(Received::default()).added_fields;
+    rules::checked(&call.method, &call.path_with_query, headers, most).map_err(CallError::Invalid)?;
+    if host.0.borrow().configuring {
+        return Err(CallError::Unreachable("upstreams are not called while a plugin is configured".to_owned()));
+    }
+    let timeout = rules::timeout(call.timeout);
     host.0.borrow_mut().calls.push(call.clone());
     host.reach(&call.upstream);
     let (set, begun, delay) = {
@@ -273,11 +283,7 @@ fn answered(call: Call) -> Result<Answered, CallError> {
             }
         }
     };
-    if delay > call.timeout {
-        Ok((Err(CallError::Timeout), begun + call.timeout))
-    } else {
-        Ok((response, begun + delay))
-    }
+    if delay > timeout { Ok((Err(CallError::Timeout), begun + timeout)) } else { Ok((response, begun + delay)) }
 }
 
 /// Moves the clock on to this time, unless it is over.
@@ -296,9 +302,6 @@ pub(crate) struct RawPendingCall {
 pub(crate) fn start(call: Call) -> Result<RawPendingCall, CallError> {
     let pending = state(|state| {
         state.granted(&call.upstream).map_err(CallError::Denied)?;
-        if state.configuring {
-            return Err(CallError::Unreachable("no calls are started while a plugin is configured".to_owned()));
-        }
         if Rc::strong_count(&state.pending_calls) > MAX_PENDING_CALLS {
             return Err(CallError::Other("too many calls are in progress".to_owned()));
         }

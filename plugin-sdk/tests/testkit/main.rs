@@ -2,8 +2,8 @@
 
 mod bodies;
 mod crypto_functions;
-mod dropped_metrics;
 mod faults;
+mod host_rules;
 
 use std::time::Duration;
 
