@@ -2,10 +2,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
+pub use crate::store::MAX_HOLDERS;
 use crate::store::StoreError;
-
-/// Holders of a key.
-pub const MAX_HOLDERS: u32 = 65_536;
 
 /// The shortest time to live: renewals have to arrive within it, also while a machine is busy.
 pub const MIN_TTL_MS: u64 = 1_000;

@@ -8,6 +8,9 @@ pub const MAX_KEY_BYTES: usize = 1024;
 /// The longest value.
 pub const MAX_VALUE_BYTES: usize = 1024 * 1024;
 
+/// Holders of a key, by leases.
+pub const MAX_HOLDERS: u32 = 65_536;
+
 /// Why nothing was stored. To a plugin all of these are `too-large`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreError {
@@ -30,7 +33,7 @@ impl fmt::Display for StoreError {
             Self::ValueTooLarge => write!(f, "value is over {MAX_VALUE_BYTES} bytes or over the store's own limit"),
             Self::NotANumber => f.write_str("value is not a decimal number"),
             Self::OutOfRange => f.write_str("sum is out of range"),
-            Self::TooManyHolders => write!(f, "a key has {} holders at most", crate::lease::MAX_HOLDERS),
+            Self::TooManyHolders => write!(f, "a key has {MAX_HOLDERS} holders at most"),
         }
     }
 }

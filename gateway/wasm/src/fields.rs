@@ -4,7 +4,7 @@ use gateway_core::model::Data;
 use gateway_rules::{fields::FieldsError, reply};
 use http::{HeaderMap, HeaderValue};
 
-use super::{bindings::Fields, instance::state::Identity};
+use super::{bindings::Fields, instance::plugin_identity::Identity};
 
 /// One entry for each field line that the plugin may read.
 pub(super) fn readable(headers: &HeaderMap, identity: &Identity, data: Data) -> Fields {

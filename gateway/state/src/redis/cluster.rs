@@ -13,9 +13,9 @@ use tokio::{sync::Notify, task::spawn_local};
 use super::{
     dial::{CONNECT, Target, compose, parts},
     node::{Node, Owner, PULSE, ask},
+    slot::{SLOTS, slot},
 };
 
-pub(super) const SLOTS: u16 = 16384;
 /// Between two looks at the map while all nodes are available; while one is not, it is `PULSE`, since a replica may take its place.
 const LOOK: Duration = Duration::from_secs(5);
 /// However many redirections there are.
@@ -234,38 +234,9 @@ fn probe_key(prefix: &str, first: u16, last: u16) -> String {
     keys.take(1 << 20).find(|key| (first..=last).contains(&slot(key.as_bytes()))).unwrap_or_default()
 }
 
-/// Redis Cluster Specification, "Key distribution model" and "Hash tags".
-pub(super) fn slot(key: &[u8]) -> u16 {
-    let tag = key.iter().position(|b| *b == b'{').and_then(|open| {
-        let rest = &key[open + 1..];
-        let close = rest.iter().position(|b| *b == b'}')?;
-        (close > 0).then(|| &rest[..close])
-    });
-    crc16(tag.unwrap_or(key)) % SLOTS
-}
-
-/// CRC-16/XMODEM.
-fn crc16(bytes: &[u8]) -> u16 {
-    bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(
-            crc ^ (u16::from(*byte) << 8),
-            |crc, _| if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 },
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn slots_are_those_of_the_specification() {
-        assert_eq!(crc16(b"123456789"), 0x31c3);
-        assert_eq!(slot(b"{user1000}.following"), slot(b"{user1000}.followers"));
-        assert_eq!(slot(b"foo{}{bar}"), crc16(b"foo{}{bar}") % SLOTS);
-        assert_eq!(slot(b"foo{{bar}}zap"), crc16(b"{bar") % SLOTS);
-        assert_eq!(slot(b"foo"), 12182);
-    }
 
     #[test]
     fn a_probe_lies_where_it_should() {

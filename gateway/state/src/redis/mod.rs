@@ -16,7 +16,9 @@ pub mod lease;
 mod link;
 mod node;
 mod ops;
+mod requests;
 mod settings;
+mod slot;
 mod swap;
 pub mod take;
 

@@ -3,43 +3,9 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use gateway_rules::store::check_value;
 use redis::{RedisResult, Script, aio::ConnectionLike};
 
-use super::{Redis, failure::Failure, ops::Op};
 use crate::Swap;
-
-impl Redis {
-    /// Gives a key a value, or none, if it has the expected one, or none.
-    ///
-    /// # Errors
-    ///
-    /// The key or a value is too large.
-    pub fn compare_and_swap(
-        &self,
-        bucket: &str,
-        key: &str,
-        expected: Option<Vec<u8>>,
-        value: Option<Vec<u8>>,
-        ttl_ms: Option<u64>,
-    ) -> Result<Op, Failure> {
-        let key = self.keys(bucket).value(key)?;
-        let checked = [&expected, &value].into_iter().flatten().try_for_each(|value| check_value(value));
-        checked.map_err(|_| Failure::TooLarge)?;
-        // Redis has no time to live of nothing: the value is gone at once.
-        let value = value.filter(|_| ttl_ms != Some(0));
-        Ok(Op::Swap { key, expected: expected.map(Bytes::from), value: value.map(Bytes::from), ttl_ms })
-    }
-
-    /// Gives a value another time to live, or none.
-    ///
-    /// # Errors
-    ///
-    /// The key is too large.
-    pub fn set_ttl(&self, bucket: &str, key: &str, ttl_ms: Option<u64>) -> Result<Op, Failure> {
-        Ok(Op::SetTtl { key: self.keys(bucket).value(key)?, ttl_ms })
-    }
-}
 
 /// `ttl_ms` is a time that Redis takes.
 pub(super) async fn swap(

@@ -5,21 +5,12 @@ use std::sync::Arc;
 use gateway_rules::lease::{self, LeaseId};
 use gateway_state::{self as state, redis::Reply};
 
-use super::store::{HostResult, refused, request, understood};
+use super::store::{Acquire, HostResult, refused, request, understood};
 use crate::{
     bindings::store::{Acquisition, Scope, StoreError},
     instance::state::State,
     leases::{Lease, LeasePlace},
 };
-
-/// A key, who wants to hold it, and for how long.
-pub(super) struct Acquire {
-    pub(super) bucket: String,
-    pub(super) key: String,
-    pub(super) limit: u32,
-    pub(super) ttl_ms: u64,
-    pub(super) scope: Scope,
-}
 
 impl State {
     /// In the memory of the process.

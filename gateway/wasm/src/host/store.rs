@@ -10,7 +10,6 @@ use gateway_state::{
 };
 use wasmtime::Result;
 
-use super::leases::Acquire;
 use crate::{
     bindings::store::{
         Acquisition, Addition, Counting, Entry, Expiry, Host, Operation, OperationResult, Quota, Scope, Step,
@@ -24,6 +23,15 @@ pub(super) type HostResult<T> = Result<StoreResult<T>>;
 
 /// Operations of one batch.
 const OPERATIONS: usize = 64;
+
+/// A key, who wants to hold it, and for how long.
+pub(super) struct Acquire {
+    pub(super) bucket: String,
+    pub(super) key: String,
+    pub(super) limit: u32,
+    pub(super) ttl_ms: u64,
+    pub(super) scope: Scope,
+}
 
 /// For buckets in the memory of the process.
 impl Host for State {

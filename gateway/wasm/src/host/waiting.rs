@@ -9,7 +9,7 @@ use wasmtime::{
     component::{ComponentNamedList, Lift, Linker, LinkerInstance, Lower, Resource},
 };
 
-use super::leases::Acquire;
+use super::store::Acquire;
 use crate::{
     bindings::{ConnectionHandle, PACKAGE, PendingCallHandle, Request, VERSION, store::Swap},
     instance::state::State,

@@ -19,7 +19,8 @@ use wasmtime::{
 
 use super::{
     blueprint::{Blueprint, Functions},
-    state::{Identity, Mode, State, at_deadline, ticks},
+    plugin_identity::Identity,
+    state::{Mode, State, at_deadline, ticks},
 };
 use crate::{
     admission::Reservation,

@@ -3,33 +3,16 @@
 //! A read that is denied finds nothing, as if the header were absent, and a write that is denied is refused. Both are counted, and
 //! the first one of each kind is logged.
 
-use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
-
 use bytes::Bytes;
 use gateway_core::model::{Data, DataAccess, DataGrants};
 use gateway_pipeline::Reply;
 use gateway_telemetry::metrics::PluginMetrics;
 use http::HeaderMap;
 
-use super::{
-    output::printable,
-    state::{Identity, State},
-};
+use super::{output::printable, plugin_identity::Identity, state::State};
 
 /// Of a name that a plugin asked for, so much is logged.
 const NAME_BYTES: usize = 100;
-
-/// Which kinds of denied access were logged: one bit for each kind of data and access.
-#[derive(Debug, Default)]
-pub(crate) struct Denials(AtomicU16);
-
-impl Denials {
-    /// Whether this is the first of its kind.
-    fn is_first(&self, data: Data, access: DataAccess) -> bool {
-        let bit = 1 << (data as u16 * 2 + access as u16);
-        self.0.load(Relaxed) & bit == 0 && self.0.fetch_or(bit, Relaxed) & bit == 0
-    }
-}
 
 impl Identity {
     /// What data is granted; `None` if all is.

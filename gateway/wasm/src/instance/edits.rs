@@ -7,7 +7,7 @@ use gateway_rules::edits::{self, Kind as K, MAX_LISTS, Side as S};
 use gateway_telemetry::metrics::PluginMetrics;
 use wasmtime::Result;
 
-use super::{kept::Kept, state::Identity};
+use super::{kept::Kept, plugin_identity::Identity};
 use crate::bindings::{Edit, EditError, NamedValue, RefusedEdit, Values};
 
 pub(crate) type AllEdits = Kept<Edits, MAX_LISTS>;

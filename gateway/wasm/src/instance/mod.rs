@@ -3,11 +3,12 @@
 
 mod blueprint;
 mod call;
-pub(crate) mod data_access;
+mod data_access;
 pub(crate) mod edits;
 pub(crate) mod handles;
 mod kept;
 pub(crate) mod output;
+pub(crate) mod plugin_identity;
 pub(crate) mod selection;
 pub(crate) mod state;
 mod thread_bound;

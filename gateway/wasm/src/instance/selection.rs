@@ -13,7 +13,7 @@ use gateway_telemetry::metrics::PluginMetrics;
 use http::{HeaderName, Version};
 use wasmtime::Result;
 
-use super::{kept::Kept, state::Identity};
+use super::{kept::Kept, plugin_identity::Identity};
 use crate::bindings::{Item, Values};
 
 /// Selections that an instance can have here.

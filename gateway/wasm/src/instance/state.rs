@@ -3,7 +3,6 @@
 
 use std::{rc::Rc, sync::Arc, time::Duration};
 
-use gateway_core::model::Grants;
 use gateway_pipeline::Exchange;
 use gateway_rules::crypto::KeyCache;
 use gateway_telemetry::metrics::PluginMetrics;
@@ -11,10 +10,10 @@ use wasmtime::{StoreContextMut, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use super::{
-    data_access::Denials,
     edits::AllEdits,
     handles::{Connection, Handles, PendingCall},
-    output::{LogRate, Output, Speaker},
+    output::{Output, Speaker},
+    plugin_identity::Identity,
     selection::Selections,
     thread_bound::ThreadBound,
 };
@@ -36,25 +35,6 @@ const HANDLES: u32 = 256;
 const DECLARED_DOCUMENTS: usize = 16;
 /// What `wasi:random` gives at once.
 const RANDOM_BYTES: u64 = 64 * 1024;
-
-/// A plugin as its host functions see it.
-pub(crate) struct Identity {
-    pub(crate) name: Arc<str>,
-    pub(crate) grants: Grants,
-    /// One of the gateway's own plugins.
-    pub(crate) standard: bool,
-    pub(crate) log_rate: LogRate,
-    pub(crate) denials: Denials,
-}
-
-#[cfg(test)]
-impl Identity {
-    /// A plugin that may read and write everything.
-    pub(crate) fn of_tests() -> Self {
-        let (grants, log_rate, denials) = Default::default();
-        Self { name: "tested".into(), grants, standard: false, log_rate, denials }
-    }
-}
 
 /// How the present call runs.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -33,9 +33,9 @@ use crate::{
     host,
     instance::{
         Blueprint, CallScope, Instance, InstanceParameters,
-        data_access::Denials,
         output::LogRate,
-        state::{Identity, State},
+        plugin_identity::{Denials, Identity},
+        state::State,
     },
     services::Services,
 };

@@ -23,7 +23,11 @@ use crate::{
         threads::{no_thread, on_own_runtime},
     },
     identity::{Sha256, sha256},
-    instance::{CallScope, Instance, InstanceParameters, data_access::Denials, output::LogRate, state::Identity},
+    instance::{
+        CallScope, Instance, InstanceParameters,
+        output::LogRate,
+        plugin_identity::{Denials, Identity},
+    },
     services::{Named, Services, Shared, documents::Source},
 };
 
