@@ -32,10 +32,10 @@ routes: [{{ name: all, upstream: echo }}]
         gateway.metric("gateway_sink_lines_total", &[("sink", sink), ("result", result)]).await
     };
     eventually("all are counted", async || {
-        lines("full", "failed").await == Some(3) && lines("kept", "written").await == Some(3)
+        lines("full", "error").await == Some(3) && lines("kept", "written").await == Some(3)
     })
     .await;
-    assert_eq!((lines("full", "written").await, lines("kept", "failed").await), (Some(0), Some(0)));
+    assert_eq!((lines("full", "written").await, lines("kept", "error").await), (Some(0), Some(0)));
 }
 
 #[tokio::test]

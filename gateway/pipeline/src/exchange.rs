@@ -215,6 +215,12 @@ impl Exchange {
         self.guards.len() < MAX_GUARDS
     }
 
+    /// Drops a guard before the exchange ends.
+    pub fn drop_guard(&mut self, is_it: impl Fn(&dyn Any) -> bool) {
+        let position = self.guards.iter().position(|guard| is_it(&**guard));
+        position.map(|position| self.guards.swap_remove(position));
+    }
+
     /// The exchange has ended, or its completion phase has.
     pub fn drop_guards(&mut self) {
         self.guards.clear();

@@ -90,16 +90,19 @@ impl Holders {
     /// also over a limit.
     pub fn renew(&mut self, lease: LeaseId, ttl_ms: Option<u64>, insist: bool, now: u64) -> bool {
         self.expire(now);
-        let is_held = self.ends.contains_key(&lease);
-        if is_held || insist {
+        let end = self.ends.get(&lease).copied();
+        // A lease without a time to live is its exchange's, whoever renews it.
+        if insist || end.is_some_and(|end| end != u64::MAX) {
             self.put(lease, ttl_ms, now);
         }
-        is_held
+        end.is_some()
     }
 
     /// Removes a holder.
     pub fn release(&mut self, lease: LeaseId) {
-        self.ends.remove(&lease);
+        if self.ends.remove(&lease) == Some(self.latest) {
+            self.latest = self.ends.values().copied().max().unwrap_or_default();
+        }
     }
 
     /// When the last lease ends; none if there is no holder.
@@ -164,6 +167,17 @@ mod tests {
         assert!(holders.acquire(LeaseId(2), 1, Some(1_000), SECOND).held);
         assert!(!holders.renew(LeaseId(1), Some(1_000), true, SECOND));
         assert_eq!(holders.acquire(LeaseId(3), 3, Some(1_000), SECOND).holders, 3);
+    }
+
+    #[test]
+    fn a_lease_of_an_exchange_stays_without_a_time_and_leaves_none_behind() {
+        let mut holders = Holders::default();
+        holders.acquire(LeaseId(1), 2, None, 0);
+        holders.acquire(LeaseId(2), 2, Some(2_000), 0);
+        assert!(holders.renew(LeaseId(1), Some(1_000), false, 0));
+        assert_eq!(holders.acquire(LeaseId(3), 1, None, SECOND).holders, 2, "it has no time to live");
+        holders.release(LeaseId(1));
+        assert_eq!(holders.end(), Some(2 * SECOND), "that of the one that is left");
     }
 
     #[test]

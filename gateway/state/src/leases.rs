@@ -116,7 +116,10 @@ impl<C: Clock> MemoryStore<C> {
         };
         // Those that hold a key at present limit it, so others are evicted before.
         let guard = if refuses { Guard::Refusing(end) } else { Guard::Exhausted(end) };
-        shard.put(self.payer(bucket), &key, Value::Holders(value), guard, end, now);
+        if !shard.put(self.payer(bucket), &key, Value::Holders(value), guard, end, now) {
+            // The store has become smaller. What was taken out does not stay behind as something else.
+            shard.remove(&key);
+        }
         Ok(fits)
     }
 }

@@ -77,12 +77,17 @@ impl Leases {
         self.held.borrow().contains_key(&id)
     }
 
-    /// The lease is not renewed any more.
-    pub(crate) fn forget(&self, id: LeaseId) {
+    /// The time to live of a lease that belongs to one of the worker's exchanges, in milliseconds.
+    pub(crate) fn ttl_ms(&self, id: LeaseId) -> Option<u64> {
+        let held = self.held.borrow();
+        held.get(&id).map(|held| u64::try_from(held.ttl.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// The lease is not renewed any more, and is released where it was acquired.
+    pub(crate) fn release(&self, id: LeaseId) {
+        // Dropped outside the borrow.
         let held = self.held.borrow_mut().remove(&id);
-        if let Some(held) = held {
-            held.lease.disarm();
-        }
+        drop(held);
     }
 
     /// Renews leases for as long as the worker runs, in a task of its own.
@@ -132,18 +137,33 @@ impl Leases {
         for (redis, renewals) in remote {
             for ops in redis.keep_leases(renewals).chunks(AT_ONCE) {
                 // All are sent before the first reply is awaited.
-                let asked: Vec<_> = ops.iter().map(|op| (op, redis.ask(op.clone()))).collect();
+                let asked: Vec<_> = ops
+                    .iter()
+                    .filter_map(|op| self.still_held(op))
+                    .map(|op| {
+                        let asked = redis.ask(op.clone());
+                        (op, asked)
+                    })
+                    .collect();
                 for (op, asked) in asked {
                     let is_done = match asked {
                         Ok(asked) => asked.answer().await.is_ok(),
                         Err(_) => false,
                     };
                     if !is_done {
-                        self.retry(op);
+                        self.retry(&op);
                     }
                 }
             }
         }
+    }
+
+    /// The renewals of leases that were not released while others were waited for: those would be held again.
+    fn still_held(&self, op: &Op) -> Option<Op> {
+        let Op::Renew { leases, insist } = op else { return None };
+        let held = self.held.borrow();
+        let leases: Vec<_> = leases.iter().filter(|renewal| held.contains_key(&renewal.lease)).cloned().collect();
+        (!leases.is_empty()).then_some(Op::Renew { leases, insist: *insist })
     }
 
     /// The renewals were not made, or the reply was lost: they are made again before the leases end.
@@ -183,10 +203,15 @@ impl Drop for Lease {
     }
 }
 
+impl LeaseGuard {
+    /// Whether it is of this lease.
+    pub(crate) fn is_of(&self, id: LeaseId) -> bool {
+        self.id == id
+    }
+}
+
 impl Drop for LeaseGuard {
     fn drop(&mut self) {
-        // Dropped outside the borrow.
-        let held = self.leases.held.borrow_mut().remove(&self.id);
-        drop(held);
+        self.leases.release(self.id);
     }
 }

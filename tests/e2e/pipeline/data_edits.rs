@@ -131,6 +131,9 @@ routes: [{{ name: all, plugins: [cache], upstream: up }}]
         (format!("request-headers: {{ read: ['*'] }}, {all}"), true),
         // It could not tell the variants apart.
         (format!("request-headers: {{ read: [host, ':path'] }}, {all}"), false),
+        // It could not tell paths or hosts apart.
+        (format!("request-headers: {{ read: [accept-language, host] }}, {all}"), false),
+        (format!("request-headers: {{ read: [accept-language, ':path'] }}, {all}"), false),
         // It could not see that there are variants, or that the response is private.
         ("response-headers: { read: [cache-control], write: ['*'] }".to_owned(), false),
         ("response-headers: { read: [vary], write: ['*'] }".to_owned(), false),

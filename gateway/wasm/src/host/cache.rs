@@ -272,6 +272,9 @@ impl State {
     /// Whether the plugin can read what decides about storing the present response, and for which requests it is chosen. For a
     /// plugin that cannot, `private` and `vary` would not be there, and one client would get what is another's.
     fn can_decide_about_storing(&mut self) -> Result<bool> {
+        if !self.may_tell_requests_apart() {
+            return Ok(false);
+        }
         let (exchange, identity) = self.exchange_for()?;
         let Some(granted) = identity.data() else { return Ok(true) };
         let Some(response) = &exchange.response else { return Ok(true) };

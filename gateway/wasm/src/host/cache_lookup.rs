@@ -34,8 +34,8 @@ impl State {
             Ok(responses) => responses,
             Err(error) => return Ok(Err(error)),
         };
-        // It could not give what it finds.
-        if !self.may_replace_response() {
+        // It could not give what it finds, or would find what is for another request.
+        if !self.may_replace_response() || !self.may_tell_requests_apart() {
             return Ok(Err(CacheError::Unavailable));
         }
         // What a body asks for is not in the key (RFC 9110 §9.3.1).

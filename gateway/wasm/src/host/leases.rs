@@ -9,7 +9,7 @@ use super::store::{Acquire, HostResult, refused, request, understood};
 use crate::{
     bindings::store::{Acquisition, Scope, StoreError},
     instance::state::State,
-    leases::{Lease, LeasePlace},
+    leases::{Lease, LeaseGuard, LeasePlace},
 };
 
 impl State {
@@ -80,6 +80,8 @@ impl State {
     ) -> HostResult<bool> {
         match (self.remote(&bucket)?, lease::parse(&lease)) {
             (Ok(Some(redis)), Some((id, false))) => {
+                // The gateway renews the lease of an exchange at intervals of its own TTL.
+                let ttl_ms = self.services()?.leases.ttl_ms(id).map_or(ttl_ms, |own| ttl_ms.max(own));
                 let op = redis.lease_key(&bucket, &key).map(|key| redis.renew_lease(key, id, ttl_ms));
                 request(&redis, op, |reply| match reply {
                     Reply::Number(held) => Some(held == 1),
@@ -93,7 +95,10 @@ impl State {
     }
 
     pub(super) fn release_in_memory(&mut self, bucket: &str, key: &str, lease: &str) -> HostResult<()> {
-        let Some((id, _)) = lease::parse(lease) else { return Ok(self.check_bucket(bucket)) };
+        if let Err(error) = self.check_bucket(bucket) {
+            return Ok(Err(error));
+        }
+        let Some((id, _)) = lease::parse(lease) else { return Ok(Ok(())) };
         self.stop_renewing(id)?;
         self.in_memory(bucket, |store, bucket| store.release_lease(bucket, key, id))
     }
@@ -139,9 +144,13 @@ impl State {
         self.lent().map(|exchange| exchange.route.clone()).unwrap_or_default()
     }
 
-    /// The plugin releases the lease itself.
-    fn stop_renewing(&self, id: LeaseId) -> wasmtime::Result<()> {
-        self.services()?.leases.forget(id);
+    /// The plugin releases the lease itself. It is released where it was acquired, also if the plugin names another key.
+    fn stop_renewing(&mut self, id: LeaseId) -> wasmtime::Result<()> {
+        let leases = self.services()?.leases.clone();
+        if let Some(exchange) = self.lent() {
+            exchange.drop_guard(|guard| guard.downcast_ref::<LeaseGuard>().is_some_and(|guard| guard.is_of(id)));
+        }
+        leases.release(id);
         Ok(())
     }
 }

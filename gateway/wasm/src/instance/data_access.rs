@@ -6,6 +6,7 @@
 use bytes::Bytes;
 use gateway_core::model::{Data, DataAccess, DataGrants};
 use gateway_pipeline::Reply;
+use gateway_rules::data_grants::{HOST, PATH};
 use gateway_telemetry::metrics::PluginMetrics;
 use http::HeaderMap;
 
@@ -128,5 +129,11 @@ impl State {
             return false;
         }
         self.may(Data::ResponseBody, DataAccess::Write, "")
+    }
+
+    /// Whether the plugin sees by its path and host what a request is for. For one that does not, all requests of a route have the
+    /// same key.
+    pub(crate) fn may_tell_requests_apart(&self) -> bool {
+        [PATH, HOST].into_iter().all(|name| self.may(Data::RequestHeaders, DataAccess::Read, name))
     }
 }

@@ -126,8 +126,7 @@ impl Pool {
             return;
         }
         for source in self.prepared.documents() {
-            // A lookup begins an attempt if it is time for one; it is of no use without a first result to compare with.
-            drop(shared.documents.get(source.clone(), 0, false, &services.upstreams, shared.remote.as_ref()));
+            shared.documents.prefetch(source, &services.upstreams, shared.remote.as_ref());
         }
     }
 

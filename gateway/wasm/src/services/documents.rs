@@ -128,8 +128,19 @@ impl Documents {
         }
     }
 
+    /// Begins an attempt if it is time for one. A document that no call has asked for takes no place of one that was.
+    pub(crate) fn prefetch(&self, source: &Source, upstreams: &Rc<dyn Upstreams>, remote: Option<&Arc<Redis>>) {
+        let has_place = {
+            let entries = self.lock();
+            entries.len() < DOCUMENTS || entries.contains_key(&Name::of(source))
+        };
+        if has_place {
+            drop(self.get(source.clone(), 0, false, upstreams, remote));
+        }
+    }
+
     fn entry(&self, source: &Source) -> Arc<Entry> {
-        let name = Name { upstream: source.upstream.clone(), target: source.target.clone() };
+        let name = Name::of(source);
         let mut entries = self.lock();
         if let Some(entry) = entries.get(&name) {
             return Arc::clone(entry);
@@ -146,6 +157,12 @@ impl Documents {
     fn lock(&self) -> MutexGuard<'_, HashMap<Name, Arc<Entry>>> {
         // The map is consistent between statements, even after a panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Name {
+    fn of(source: &Source) -> Self {
+        Self { upstream: source.upstream.clone(), target: source.target.clone() }
     }
 }
 

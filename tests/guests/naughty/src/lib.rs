@@ -75,7 +75,7 @@ enum Deed {
     /// Acquires the only lease of `place` in the bucket `with`, for a second, and says in `x-out` whether it is held.
     Acquire,
     AcquireThenTrap,
-    /// Acquires and releases it.
+    /// Acquires and releases it, more often than an exchange can hold leases, and every other time by another key than the lease's.
     AcquireAndRelease,
     /// Says the secret `with` in `x-out`.
     Secret,
@@ -306,12 +306,20 @@ impl Naughty {
             },
             Deed::Acquire | Deed::AcquireThenTrap | Deed::AcquireAndRelease => {
                 let bucket = Bucket::new(with);
-                let lease = bucket.acquire("place", 1, Duration::from_secs(1), Scope::Shared)?.lease;
-                set("x-out", if lease.is_some() { b"held" } else { b"full" })?;
-                match (self.config.deed, lease) {
-                    (Deed::AcquireThenTrap, _) => trap(),
-                    (Deed::AcquireAndRelease, Some(lease)) => bucket.release("place", &lease)?,
-                    _ => {}
+                let acquire = || bucket.acquire("place", 1, Duration::from_secs(1), Scope::Shared);
+                let is_held = match self.config.deed {
+                    Deed::AcquireAndRelease => {
+                        let mut rounds = ["place", "elsewhere"].into_iter().cycle().take(70);
+                        rounds.try_fold(true, |is_held, key| {
+                            let Some(lease) = acquire()?.lease else { return Ok(false) };
+                            bucket.release(key, &lease).map(|()| is_held)
+                        })?
+                    }
+                    _ => acquire()?.lease.is_some(),
+                };
+                set("x-out", if is_held { b"held" } else { b"full" })?;
+                if self.config.deed == Deed::AcquireThenTrap {
+                    trap();
                 }
             }
             Deed::Secret => match secrets::get(with) {
