@@ -318,7 +318,7 @@ impl Naughty {
                     _ => acquire()?.lease.is_some(),
                 };
                 set("x-out", if is_held { b"held" } else { b"full" })?;
-                if self.config.deed == Deed::AcquireThenTrap {
+                if matches!(self.config.deed, Deed::AcquireThenTrap) {
                     trap();
                 }
             }
