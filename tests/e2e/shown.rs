@@ -12,8 +12,8 @@ use tempfile::TempDir;
 use crate::support::{Authority, Process};
 
 const FRAGMENT: &str = "<!-- fragment -->";
-/// The value of every variable that an example takes a secret from.
-const SECRET: &str = "an example secret that everybody knows";
+/// The value of every variable that an example takes a secret from. It has the 32 bytes of a key.
+const SECRET: &str = "an example secret, known to all.";
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the gateway lies in a workspace").to_owned()

@@ -7,7 +7,8 @@ import { createServer } from "node:http";
 import Provider from "oidc-provider";
 
 const { lifetime } = JSON.parse(process.argv[2]);
-let handle;
+// A gateway may ask for the metadata before the provider knows its client.
+let handle = (_, response) => response.writeHead(503).end();
 const server = createServer((request, response) => handle(request, response));
 await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
 const issuer = `http://127.0.0.1:${server.address().port}`;

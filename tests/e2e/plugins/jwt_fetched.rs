@@ -101,6 +101,19 @@ async fn keys_are_fetched_before_the_first_token_comes_and_again_without_any() {
 }
 
 #[tokio::test]
+async fn a_provider_that_was_started_after_the_gateway_is_asked_again_by_the_first_token() {
+    let (upstream, key) = (Upstream::echo().await, Key::ed25519());
+    let provider = Provider::publishing(&[]).await;
+    provider.fail();
+    let jwt = json!({ "jwks-from": { "upstream": "id", "path": "/keys", "retry": "1h" } });
+    let gateway = TestGateway::start(&config(provider.upstream.address(), &upstream, &jwt)).await;
+    eventually("an early attempt", async || provider.upstream.requests() == 1).await;
+    provider.publish(&[("a", &key)]);
+    assert_eq!(gateway.send(bearer(&key, "a")).await.status, 200);
+    assert_eq!(provider.upstream.requests(), 2);
+}
+
+#[tokio::test]
 async fn who_comes_while_keys_are_fetched_waits_for_the_same_fetch() {
     let (upstream, gate, key) = (Upstream::echo().await, Gate::answering("{\"keys\":[]}").await, Key::ed25519());
     let gateway = TestGateway::start(&config(gate.address(), &upstream, &from_id())).await;

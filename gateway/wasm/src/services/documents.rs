@@ -57,11 +57,24 @@ struct Known {
     /// When the last attempt began, or ended if it has.
     tried: Option<Instant>,
     fetching: bool,
+    /// No call has asked for the last attempt. If it failed, the next call makes one of its own: the upstream may have been started
+    /// together with the gateway.
+    early: bool,
     /// Why the last attempt failed.
     failure: String,
     asked: Instant,
     /// Another configuration is in force since it was fetched: the upstream may be another one.
     doubtful: bool,
+}
+
+/// Why a document is looked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Call,
+    /// A call that wants another version than the known one.
+    ForcedCall,
+    /// No call waits for it.
+    Early,
 }
 
 /// What there is to say at once.
@@ -95,18 +108,32 @@ impl Documents {
         upstreams: &Rc<dyn Upstreams>,
         remote: Option<&Arc<Redis>>,
     ) -> DocumentLookup {
+        let purpose = if insist { Purpose::ForcedCall } else { Purpose::Call };
+        self.look(source, purpose, known, upstreams, remote)
+    }
+
+    fn look(
+        &self,
+        source: Source,
+        purpose: Purpose,
+        known: u64,
+        upstreams: &Rc<dyn Upstreams>,
+        remote: Option<&Arc<Redis>>,
+    ) -> DocumentLookup {
         let entry = self.entry(&source);
         let now = Instant::now();
         let mut state = entry.lock();
         state.asked = now;
         let age = now.saturating_duration_since(state.fetched);
         let usable = state.version != 0 && age < source.keep;
-        let unwelcome = insist && known == state.version;
+        let unwelcome = purpose == Purpose::ForcedCall && known == state.version;
         let due = !usable || age >= source.refresh || unwelcome;
         let since = state.tried.map(|tried| now.saturating_duration_since(tried));
-        let may_try = since.is_none_or(|since| since >= source.retry.max(LEAST_RETRY));
+        let is_first_call = state.early && purpose != Purpose::Early;
+        let may_try = is_first_call || since.is_none_or(|since| since >= source.retry.max(LEAST_RETRY));
         if !state.fetching && (due && may_try || state.doubtful) {
             state.fetching = true;
+            state.early = purpose == Purpose::Early;
             state.doubtful = false;
             state.tried = Some(now);
             let attempt = Attempt(Arc::clone(&entry));
@@ -135,7 +162,7 @@ impl Documents {
             entries.len() < DOCUMENTS || entries.contains_key(&Name::of(source))
         };
         if has_place {
-            drop(self.get(source.clone(), 0, false, upstreams, remote));
+            drop(self.look(source.clone(), Purpose::Early, 0, upstreams, remote));
         }
     }
 
@@ -175,6 +202,7 @@ impl Entry {
             fetched: now,
             tried: None,
             fetching: false,
+            early: false,
             failure: String::new(),
             asked: now,
             doubtful: false,
