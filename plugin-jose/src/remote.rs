@@ -52,12 +52,12 @@ impl RemoteKeys {
         &self.source
     }
 
-    /// Whether one of the provider's keys has signed the token.
+    /// Fetches the keys, unless they are known.
     ///
     /// # Errors
     ///
     /// See [`RemoteError`].
-    pub fn verify(&mut self, token: &Token<'_>) -> Result<Verdict, RemoteError> {
+    pub fn fetch(&mut self) -> Result<(), RemoteError> {
         if self.keys.is_empty() {
             // A set without a key that can be used is not waited out until it is old.
             self.look(self.version != 0)?;
@@ -65,6 +65,16 @@ impl RemoteKeys {
         if self.keys.is_empty() {
             return Err(RemoteError::Unavailable(self.retry_after()));
         }
+        Ok(())
+    }
+
+    /// Whether one of the provider's keys has signed the token.
+    ///
+    /// # Errors
+    ///
+    /// See [`RemoteError`].
+    pub fn verify(&mut self, token: &Token<'_>) -> Result<Verdict, RemoteError> {
+        self.fetch()?;
         let verdict = self.keys.verify(token)?;
         if verdict == Verdict::NoKey && self.look(true)? {
             return Ok(self.keys.verify(token)?);

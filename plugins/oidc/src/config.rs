@@ -67,7 +67,8 @@ pub struct Config {
     #[serde(default)]
     #[schemars(schema_with = "texts")]
     pub(crate) claims_to_attributes: BTreeMap<String, String>,
-    /// Whether the upstream gets the access token, as `authorization: Bearer TOKEN`.
+    /// Whether the upstream gets the access token, as `authorization: Bearer TOKEN`. It then gets no `authorization` of clients, and
+    /// a session without access token is over. If not, the client's own `authorization` passes.
     #[serde(default)]
     pub(crate) forward_access_token: bool,
     /// Where the browser goes after a logout: a path, which is registered at the provider as post-logout redirect URI. A page of the
@@ -125,7 +126,8 @@ pub(crate) struct ProviderConfig {
     /// The scopes that are requested; `openid` must be among them. Providers often issue refresh tokens only with `offline_access`.
     #[serde(default = "scopes")]
     pub(crate) scopes: Vec<String>,
-    /// More parameters of the authorization request, such as `prompt: login`.
+    /// More parameters of the authorization request, such as `prompt: login`. They are requests that the provider may ignore, except
+    /// `max_age`, in seconds: the ID token must have an `auth_time` that is not older at the beginning of the login.
     #[serde(default)]
     #[schemars(schema_with = "texts")]
     pub(crate) authorization_parameters: BTreeMap<String, String>,

@@ -1,6 +1,6 @@
 //! Verification of ID tokens (OpenID Connect Core 1.0 §3.1.3.7, RFC 7519) and logout tokens (Back-Channel Logout 1.0 §2.6).
 
-use plugin_jose::{Token, Verdict, base64, json, remote::RemoteError, token::TokenError};
+use plugin_jose::{Token, Verdict, base64, json, token::TokenError};
 use plugin_sdk::{
     crypto::{self, Algorithm as Known, HashFunction},
     warn,
@@ -19,15 +19,23 @@ const MAX_TOKEN: usize = 64 * 1024;
 /// The event of a logout token.
 const LOGOUT_EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
+/// A logout token that is valid for longer is refused, in milliseconds.
+const MAX_LOGOUT_VALIDITY: i64 = 24 * 3_600_000;
+/// A logout token that is older is refused, in milliseconds. Providers send them at once; Back-Channel Logout 1.0 §4 recommends that
+/// they are valid for at most two minutes.
+const MAX_LOGOUT_AGE: i64 = 3_600_000;
+
 /// What an ID token must agree with.
 pub(crate) struct Expected<'a> {
     /// Milliseconds since the Unix epoch.
     pub(crate) now: i64,
     pub(crate) leeway: i64,
-    /// Of the login; a refreshed ID token need not have it (Core §12.2).
+    /// Of the login. If there is a `subject`, the token is a refreshed one, which need not have it (Core §12.2).
     pub(crate) nonce: Option<&'a str>,
     /// Of the login, for a refreshed ID token.
     pub(crate) subject: Option<&'a str>,
+    /// When the user must have been authenticated at the earliest, in milliseconds since the Unix epoch (Core §3.1.3.7, 13).
+    pub(crate) authenticated_since: Option<i64>,
     /// That came with the token.
     pub(crate) access_token: &'a str,
 }
@@ -55,6 +63,7 @@ impl Provider {
             self.check_issuer_and_audience(&claims)?;
             check_times(&claims, now, leeway)?;
             check_logout(&claims)?;
+            check_age(&claims, now, leeway)?;
             Ok(claims)
         });
         checked.map_err(|fault| {
@@ -82,13 +91,10 @@ impl Provider {
         if other_types.iter().any(|other| other.eq_ignore_ascii_case(typ)) {
             return Ok(Err("it is of another type"));
         }
-        match self.keys()?.verify(&token) {
-            Ok(Verdict::Good) => {}
-            Ok(Verdict::Bad) => return Ok(Err("its signature is not valid")),
-            Ok(Verdict::NoKey) => return Ok(Err("no key of the provider is for it")),
-            Err(RemoteError::Unavailable(_)) => return Err(Refusal::ProviderUnavailable.into()),
-            Err(RemoteError::Document(error)) => return Err(Stop::Failed(error.into())),
-            Err(RemoteError::Crypto(error)) => return Err(error.into()),
+        match self.keys()?.verify(&token)? {
+            Verdict::Good => {}
+            Verdict::Bad => return Ok(Err("its signature is not valid")),
+            Verdict::NoKey => return Ok(Err("no key of the provider is for it")),
         }
         Ok(token.claims().map(|claims| (claims, token.algorithm.0)).map_err(|_| "its claims are malformed"))
     }
@@ -102,8 +108,15 @@ impl Provider {
         if expected.subject.is_some_and(|expected| expected != subject) {
             return Err("its `sub` is another one");
         }
-        if expected.nonce.is_some_and(|nonce| text(claims, "nonce") != Some(nonce)) {
+        let may_lack_nonce = expected.subject.is_some() && !claims.contains_key("nonce");
+        if expected.nonce.is_some_and(|nonce| text(claims, "nonce") != Some(nonce)) && !may_lack_nonce {
             return Err("its `nonce` is not that of the login");
+        }
+        if let Some(since) = expected.authenticated_since {
+            let since = since.saturating_sub(expected.leeway);
+            if time(claims, "auth_time").is_none_or(|time| time < since) {
+                return Err("it has no `auth_time` within `max_age`");
+            }
         }
         Ok(())
     }
@@ -157,6 +170,18 @@ fn check_logout(claims: &Claims) -> Result<(), Fault> {
     }
     if text(claims, "sub").is_none() && text(claims, "sid").is_none() {
         return Err("it has neither `sub` nor `sid`");
+    }
+    Ok(())
+}
+
+/// A logout token is remembered until it expires, so that it is not accepted again.
+fn check_age(claims: &Claims, now: i64, leeway: i64) -> Result<(), Fault> {
+    if time(claims, "exp").is_none_or(|expires| expires > now.saturating_add(MAX_LOGOUT_VALIDITY)) {
+        return Err("it is valid for more than a day");
+    }
+    let latest = now.saturating_sub(MAX_LOGOUT_AGE).saturating_sub(leeway);
+    if time(claims, "iat").is_none_or(|issued| issued < latest) {
+        return Err("it was issued more than an hour ago");
     }
     Ok(())
 }

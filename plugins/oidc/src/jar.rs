@@ -3,6 +3,8 @@
 //! A session that is longer than a cookie may be is split: `NAME`, `NAME-1`, … A login has a cookie of its own, so that several tabs
 //! can log in at a time.
 
+use std::collections::BTreeMap;
+
 use plugin_sdk::{
     EditError, Request,
     cookies::{self, SetCookie},
@@ -14,6 +16,9 @@ const MAX_VALUE: usize = 3800;
 const MAX_PARTS: usize = 5;
 /// How many logins a browser may have at a time. Older ones are forgotten.
 const MAX_LOGINS: usize = 5;
+/// How many cookies of logins one response removes at most. A client can send as many as its headers have room for, and a reply with
+/// more fields than the gateway allows would make the plugin fail. The next responses remove the others.
+const MAX_REMOVALS: usize = 16;
 /// Length of what a login cookie's name has of the `state`: when the login began, and 32 random bits.
 const LOGIN_ID: usize = 16;
 
@@ -23,9 +28,9 @@ pub(crate) struct Names {
     secure: bool,
 }
 
-/// The own cookies of a request.
+/// The own cookies of a request, by name: one for each name, and names of logins in the order in which the logins began.
 pub(crate) struct Jar {
-    own: Vec<(String, String)>,
+    own: BTreeMap<String, String>,
 }
 
 impl Names {
@@ -77,7 +82,11 @@ impl Jar {
         let lines = request.header_values("cookie");
         let pairs = lines.iter().flat_map(|line| cookies::pairs(line)).filter(|(name, _)| names.is_own(name));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Self { own: pairs.map(|(name, value)| (text(name), text(value))).collect() }
+        let mut own = BTreeMap::new();
+        for (name, value) in pairs {
+            own.entry(text(name)).or_insert_with(|| text(value));
+        }
+        Self { own }
     }
 
     /// Takes the own cookies away from the request.
@@ -92,7 +101,7 @@ impl Jar {
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.own.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+        self.own.get(name).map(String::as_str)
     }
 
     /// The session's value, from as many cookies as it has.
@@ -129,19 +138,16 @@ impl Jar {
 
     /// The removal of the session's cookies, as far as the request has them.
     pub(crate) fn remove_session(&self, names: &Names) -> Vec<String> {
-        let own = self.own.iter().filter(|(name, _)| names.is_session(name));
-        own.map(|(name, _)| names.removal(name)).collect()
+        let own = (0..MAX_PARTS).map(|i| names.part(i)).filter(|name| self.own.contains_key(name));
+        own.map(|name| names.removal(&name)).collect()
     }
 
-    /// The `set-cookie` values of a new login, and the removal of the oldest if there are too many.
+    /// The `set-cookie` values of a new login, and the removal of the oldest if there are too many, of up to [`MAX_REMOVALS`].
     pub(crate) fn set_login(&self, names: &Names, name: &str, value: &str, seconds: u64) -> Vec<String> {
-        let mut logins: Vec<&str> =
-            self.own.iter().map(|(name, _)| name.as_str()).filter(|name| names.is_login(name)).collect();
-        // Their names begin with the time.
-        logins.sort_unstable();
-        logins.dedup();
-        let surplus = (logins.len() + 1).saturating_sub(MAX_LOGINS);
-        let mut set: Vec<String> = logins[..surplus].iter().map(|name| names.removal(name)).collect();
+        // Their names begin with the time, so the oldest is the first.
+        let logins = || self.own.keys().filter(|name| names.is_login(name));
+        let surplus = (logins().count() + 1).saturating_sub(MAX_LOGINS).min(MAX_REMOVALS);
+        let mut set: Vec<String> = logins().take(surplus).map(|name| names.removal(name)).collect();
         set.push(names.set(name, value, seconds));
         set
     }
@@ -157,7 +163,7 @@ pub(crate) const MAX_SET: usize = 2 * MAX_PARTS;
 
 #[cfg(test)]
 mod tests {
-    use super::{Jar, MAX_LOGINS, MAX_PARTS, MAX_VALUE, Names};
+    use super::{Jar, MAX_LOGINS, MAX_PARTS, MAX_REMOVALS, MAX_VALUE, Names};
 
     fn jar(own: &[(&str, &str)]) -> Jar {
         Jar { own: own.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect() }
@@ -210,5 +216,14 @@ mod tests {
         let set = jar(&own).set_login(&names, "__Host-s-login-0000000900000000", "y", 600);
         assert_eq!(set.len(), 2);
         assert!(set[0].starts_with(&format!("{}=; Path=/; Max-Age=0", logins[0])));
+    }
+
+    #[test]
+    fn one_response_removes_few_cookies() {
+        let names = Names::new("s", true);
+        let logins: Vec<String> = (0..400).map(|i| format!("__Host-s-login-{i:016x}")).collect();
+        let own: Vec<_> = logins.iter().map(|name| (name.as_str(), "x")).collect();
+        let set = jar(&own).set_login(&names, "__Host-s-login-0000000900000000", "y", 600);
+        assert_eq!(set.len(), MAX_REMOVALS + 1);
     }
 }

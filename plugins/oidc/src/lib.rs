@@ -17,7 +17,7 @@ mod target;
 mod tests;
 mod tokens;
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use plugin_jose::Mapping;
 use plugin_sdk::{
@@ -36,7 +36,10 @@ use provider::Provider;
 use refresh::Refreshed;
 use refusal::{Refusal, Stop};
 use seal::Seal;
-use session::Found;
+use session::{Found, Kept};
+
+/// The attribute with a digest of the ID token.
+const TOKEN: &str = "oidc.token";
 
 /// The plugin.
 pub struct Oidc {
@@ -164,18 +167,37 @@ impl Oidc {
             Some(found) => self.refresh(request, jar, found, now)?,
             None => Refreshed::Over,
         };
+        let refreshed = match refreshed {
+            // It began on a route that does not pass the access token on.
+            Refreshed::Valid(found, _)
+                if self.settings.forward_access_token && found.session.access_token.is_none() =>
+            {
+                Refreshed::Over
+            }
+            // One that is due is encrypted anew when it is refreshed. Another request may be doing that, and must not find its session
+            // replaced by the old one.
+            Refreshed::Valid(mut found, cookies) if found.by_old_key && !found.session.is_due(now) => {
+                match self.keep_session(jar, &mut found, now)? {
+                    Kept::Written(cookies) => Refreshed::Valid(found, cookies),
+                    Kept::Gone => Refreshed::Over,
+                    Kept::Changed => Refreshed::Valid(found, cookies),
+                }
+            }
+            refreshed => refreshed,
+        };
         match refreshed {
             Refreshed::Wait => Ok(Decision::AwaitLock),
-            Refreshed::Valid(mut found, mut cookies) => {
-                if found.by_old_key {
-                    cookies = self.keep_session(jar, &mut found, now)?;
-                }
+            Refreshed::Valid(found, cookies) => {
                 self.announce(request, jar, &found, &cookies)?;
                 Ok(Decision::Next)
             }
             Refreshed::Over if !self.settings.required => {
                 jar.strip(&self.names, request)?;
                 self.mapping.announce_nobody(request)?;
+                if self.settings.forward_access_token {
+                    // The upstream takes it for the token of a user who logged in here.
+                    request.remove_header("authorization")?;
+                }
                 Ok(Decision::Next)
             }
             Refreshed::Over if target::is_navigation(request) => {
@@ -191,8 +213,15 @@ impl Oidc {
         let identity = self.mapping.identity(&found.claims, &found.session.id).map_err(|_| Refusal::UnusableClaim)?;
         jar.strip(&self.names, request)?;
         self.mapping.announce(&identity, request)?;
-        if let Some(token) = &found.session.access_token {
-            request.set_header("authorization", format!("Bearer {token}"))?;
+        // Digests of ID tokens, so that responses are not shared between the claims before a refresh and those after it.
+        let token = seal::digest(&["id-token", &found.session.id_token])?;
+        request.set_attribute(TOKEN, &token[..16])?;
+        if self.settings.forward_access_token {
+            // Routes with other options share the session, and may have put a token into it or not.
+            match &found.session.access_token {
+                Some(token) => request.set_header("authorization", format!("Bearer {token}"))?,
+                None => request.remove_header("authorization")?,
+            }
         }
         if !cookies.is_empty() {
             let values = (0..MAX_SET).map(|i| cookies.get(i).map(String::as_bytes));
@@ -256,6 +285,19 @@ impl Plugin for Oidc {
             }
             None => format!("{}/logged-out", config.path),
         };
+        let issuers: BTreeSet<&str> = providers.iter().map(|provider| provider.issuer.as_str()).collect();
+        let headers = &config.claims_to_headers;
+        if issuers.len() > 1
+            && !headers.is_empty()
+            && !headers.values().any(|claim| matches!(claim.as_str(), "iss" | "/iss"))
+        {
+            let cure = "needs a header with the claim `iss`, such as `x-issuer: iss`: with several issuers, claims such as `sub` of \
+                        different users can be the same";
+            problems.add("/claims-to-headers", cure);
+        }
+        if config.claims_to_attributes.contains_key(TOKEN) {
+            problems.add(Pointer::from("/claims-to-attributes").then(TOKEN), "is set by the plugin itself");
+        }
         let mapping =
             Mapping::read("oidc", "oidc.session", config.claims_to_headers, config.claims_to_attributes, &mut problems);
         for name in mapping.header_names().filter(|name| *name == "cookie" || *name == "authorization") {

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Oidc,
-    id_token::{Expected, time},
+    id_token::{Expected, text, time},
     jar::Jar,
     refusal::{Refusal, Stop},
     seal::random,
-    session::{Found, Session, millis},
+    session::{Found, Kept, Session, millis},
     target,
     tokens::{Grant, Tokens, is_error_code},
 };
@@ -32,6 +32,9 @@ struct Login {
     target: String,
     #[serde(rename = "x")]
     expires: i64,
+    /// It began on a route that passes the access token on. The callback may be on another route with the same sessions.
+    #[serde(rename = "f", default)]
+    keeps_access_token: bool,
 }
 
 /// If the provider does not say how long its tokens are valid.
@@ -85,10 +88,11 @@ impl Oidc {
             verifier: random(32)?,
             target,
             expires: now.saturating_add(self.settings.login_timeout),
+            keeps_access_token: self.settings.forward_access_token,
         };
-        let text = serde_json::to_vec(&login).map_err(|error| Stop::Failed(error.into()))?;
+        let bytes = serde_json::to_vec(&login).map_err(|error| Stop::Failed(error.into()))?;
         let own = &self.providers[provider];
-        let sealed = self.seal.seal(&text, &own.context("login", &name))?;
+        let sealed = self.seal.seal(&bytes, &own.context("login", &name))?;
         let challenge = base64::encode_url(&crypto::digest(HashFunction::Sha256, login.verifier.as_bytes())?);
         let scope = own.scopes.join(" ");
         let parameters = [
@@ -155,6 +159,7 @@ impl Oidc {
         request: &Request,
         jar: &Jar,
     ) -> Result<Reply, Stop> {
+        let origin = self.origin(request);
         let own = &mut self.providers[provider];
         // RFC 9207 §2.4. It comes first: nothing of a response of another provider counts.
         let announced = own.metadata()?.iss_in_responses;
@@ -178,7 +183,7 @@ impl Oidc {
             .into());
         }
         let code = parameters.code.as_deref().ok_or(Refusal::InvalidRequest)?;
-        let redirect_uri = self.redirect_uri(provider, &self.origin(request));
+        let redirect_uri = self.redirect_uri(provider, &origin);
         let grant = [
             ("grant_type", "authorization_code"),
             ("code", code),
@@ -197,12 +202,19 @@ impl Oidc {
             leeway: self.settings.leeway,
             nonce: Some(&login.nonce),
             subject: None,
+            authenticated_since: own.max_age.map(|max_age| {
+                // A second more: `auth_time` is in whole seconds.
+                let begun = login.expires.saturating_sub(self.settings.login_timeout);
+                begun.saturating_sub(max_age.saturating_mul(1000)).saturating_sub(1000)
+            }),
             access_token: &tokens.access_token,
         };
         let claims = own.verify_id_token(&id_token, &expected)?;
         let mut session = Session {
             id: random(16)?,
             id_token,
+            nonce: Some(login.nonce.clone()),
+            sid: text(&claims, "sid").map(str::to_owned),
             refresh_token: None,
             access_token: None,
             begun: now,
@@ -210,21 +222,35 @@ impl Oidc {
             refresh_at: 0,
         };
         let expires = time(&claims, "exp").map(|expires| expires.saturating_sub(now) / 1000);
-        self.take_over(&mut session, tokens, expires, now);
-        let mut found = Found { provider, session, claims, handle: None, by_old_key: false };
-        let cookies = self.keep_session(jar, &mut found, now)?;
+        let keeps_access_token = self.settings.forward_access_token || login.keeps_access_token;
+        self.take_over(&mut session, tokens, expires, now, keeps_access_token);
+        let mut found = Found { provider, session, claims, stored: None, by_old_key: false };
+        let Kept::Written(cookies) = self.keep_session(jar, &mut found, now)? else {
+            return Err(Refusal::StoreUnavailable.into());
+        };
+        // The browser gets the new session in any case; the previous one ends by itself.
+        if let Err(Stop::Failed(error)) = self.delete_previous(jar) {
+            warn!("the previous session cannot be deleted: {error}");
+        }
         Ok(with_cookies(Reply::redirect(302, &login.target), cookies))
     }
 
     /// Puts tokens that were issued now into a session. `expires` is for how many seconds the ID token is valid.
-    pub(crate) fn take_over(&self, session: &mut Session, tokens: Tokens, expires: Option<i64>, now: i64) {
+    pub(crate) fn take_over(
+        &self,
+        session: &mut Session,
+        tokens: Tokens,
+        expires: Option<i64>,
+        now: i64,
+        keeps_access_token: bool,
+    ) {
         let seconds = tokens.expires_in.or(expires).unwrap_or(UNKNOWN_LIFETIME);
         let valid = seconds.saturating_mul(1000).clamp(1000, self.settings.lifetime);
         session.expires = now.saturating_add(valid);
         session.refresh_at = session.expires - self.settings.refresh_ahead.min(valid / 2);
         // A provider that issues no new refresh token leaves the old one valid (RFC 6749 §6).
         session.refresh_token = tokens.refresh_token.or(session.refresh_token.take());
-        session.access_token = self.settings.forward_access_token.then_some(tokens.access_token);
+        session.access_token = keeps_access_token.then_some(tokens.access_token);
     }
 
     pub(crate) fn provider_called(&self, name: &str) -> Result<usize, Refusal> {

@@ -1,12 +1,13 @@
 //! Logouts: by the user (RP-Initiated Logout 1.0) and by the provider (Back-Channel Logout 1.0).
 
-use plugin_sdk::{Body, Reply, Request, metrics, query};
+use plugin_sdk::{Body, Reply, Request, metrics, query, warn};
 
 use crate::{
     Oidc,
     id_token::{text, time},
     jar::Jar,
     login::{escape, now, page, with_cookies},
+    provider::split,
     refusal::{Refusal, Stop},
     session::millis,
 };
@@ -20,16 +21,13 @@ impl Oidc {
         if !matches!(request.method().as_str(), "GET" | "HEAD" | "POST") {
             return Err(Refusal::Method.into());
         }
-        // Another site must not log users out by a link.
-        if request.header("sec-fetch-site").is_some_and(|site| !matches!(site.as_str(), "same-origin" | "none")) {
-            return Err(Refusal::CrossSite.into());
-        }
+        self.check_intent(request)?;
         let now = now(request);
         let found = self.find_session(jar, now)?;
         let mut location = self.settings.after_logout.clone();
         if let Some(found) = &found {
-            self.end_session(found, now)?;
             let after = format!("{}{}", self.origin(request), self.settings.after_logout);
+            self.end_session(found, now)?;
             let own = &mut self.providers[found.provider];
             // Without the provider the user is logged out here at least.
             if let Ok(Some(endpoint)) = own.metadata().map(|metadata| metadata.end_session_endpoint.clone()) {
@@ -43,6 +41,33 @@ impl Oidc {
             metrics::add("oidc_logouts", 1, &[("provider", &own.name), ("by", "user")]);
         }
         Ok(with_cookies(Reply::redirect(303, &location), jar.remove_session(&self.names)))
+    }
+
+    /// Another site must not log users out, by a link, an image or a form, and neither must a browser that fetches ahead what the user
+    /// may never visit. Browsers say who makes a request and why (W3C Fetch Metadata); older ones at least where it comes from.
+    fn check_intent(&self, request: &Request) -> Result<(), Refusal> {
+        let is_ahead = |name| {
+            request.header(name).is_some_and(|purpose| purpose.to_ascii_lowercase().split([';', ',']).any(is_prefetch))
+        };
+        if ["sec-purpose", "purpose", "x-moz"].into_iter().any(is_ahead) {
+            return Err(Refusal::CrossSite);
+        }
+        // A script of the same site may log the user out, but by a method that nothing sends unasked.
+        let mode = request.header("sec-fetch-mode");
+        if request.method() != "POST" && mode.is_some_and(|mode| mode != "navigate") {
+            return Err(Refusal::CrossSite);
+        }
+        if let Some(site) = request.header("sec-fetch-site") {
+            let is_own = matches!(site.as_str(), "same-origin" | "none");
+            return if is_own { Ok(()) } else { Err(Refusal::CrossSite) };
+        }
+        let Some(from) = request.header("origin").or_else(|| request.header("referer")) else { return Ok(()) };
+        let from = split(from.split('#').next().unwrap_or_default());
+        let own = self.origin(request);
+        match (from, split(&own)) {
+            (Ok((from, _)), Ok((own, _))) if from == own => Ok(()),
+            _ => Err(Refusal::CrossSite),
+        }
     }
 
     /// `PATH/logged-out`.
@@ -67,20 +92,33 @@ impl Oidc {
         let now = now(request);
         let leeway = self.settings.leeway;
         let claims = self.providers[provider].verify_logout_token(&query::decode(token), now, leeway)?;
-        // §2.6: a token that was used before is refused. It is accepted until it expires.
-        let left = time(&claims, "exp").unwrap_or(now).saturating_add(leeway).saturating_sub(now);
-        let left = left.clamp(1000, self.settings.lifetime);
-        let id = crate::seal::digest(&[name, text(&claims, "jti").unwrap_or_default()])?;
-        if self.bucket.increment(&format!("logout-token:{id}"), 1, Some(millis(left)))? > 1 {
-            return Err(Refusal::LogoutToken.into());
-        }
         // With a `sid` one session is over; without, all of the user's.
         let whose = match (text(&claims, "sid"), text(&claims, "sub")) {
             (Some(sid), _) => ("sid", sid),
             (None, subject) => ("sub", subject.unwrap_or_default()),
         };
-        self.note_logout(provider, &[whose], now)?;
+        let left = time(&claims, "exp").unwrap_or(now).saturating_add(leeway).saturating_sub(now).max(1000);
+        let id = crate::seal::digest(&[name, text(&claims, "jti").unwrap_or_default()])?;
+        self.once(&id, left, || self.note_logout(provider, &[whose], now))?;
         metrics::add("oidc_logouts", 1, &[("provider", name), ("by", "provider")]);
         Ok(Reply::new(200).with_header("cache-control", "no-store"))
     }
+
+    /// Does what a logout token says, unless it was used before (§2.6). If that fails, the token counts as unused: the provider sends
+    /// it again.
+    pub(crate) fn once(&self, id: &str, left: i64, act: impl FnOnce() -> Result<(), Stop>) -> Result<(), Stop> {
+        let key = format!("logout-token:{id}");
+        if self.bucket.increment(&key, 1, Some(millis(left)))? > 1 {
+            return Err(Refusal::LogoutToken.into());
+        }
+        act().inspect_err(|_| {
+            if let Err(error) = self.bucket.delete(&key) {
+                warn!("a logout token stays used although its logout failed: {error}");
+            }
+        })
+    }
+}
+
+fn is_prefetch(purpose: &str) -> bool {
+    matches!(purpose.trim(), "prefetch" | "prerender" | "preview")
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use plugin_jose::{Algorithm, RemoteKeys, json};
+use plugin_jose::{Algorithm, RemoteKeys, json, remote::RemoteError};
 use plugin_sdk::{
     Pointer, Problems,
     documents::{self, DocumentError, Source},
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Parameters of an authorization request that the plugin sets.
-const OWN_PARAMETERS: [&str; 10] = [
+const OWN_PARAMETERS: [&str; 11] = [
     "response_type",
     "response_mode",
     "client_id",
@@ -28,6 +28,7 @@ const OWN_PARAMETERS: [&str; 10] = [
     "code_challenge",
     "code_challenge_method",
     "request",
+    "request_uri",
 ];
 
 /// An OpenID provider, as it is configured, and what is known of it.
@@ -40,6 +41,8 @@ pub(crate) struct Provider {
     pub(crate) client_auth: ClientAuth,
     pub(crate) scopes: Vec<String>,
     pub(crate) parameters: BTreeMap<String, String>,
+    /// Of the parameters: how many seconds before a login the user may have been authenticated.
+    pub(crate) max_age: Option<i64>,
     pub(crate) algorithms: Vec<Algorithm>,
     pub(crate) timeout: Duration,
     upstream: String,
@@ -115,6 +118,15 @@ impl Provider {
         for name in config.authorization_parameters.keys().filter(|name| OWN_PARAMETERS.contains(&name.as_str())) {
             problems.add(at.then("authorization-parameters").then(name), "is set by the plugin itself");
         }
+        let at_parameters = at.then("authorization-parameters");
+        let max_age = config.authorization_parameters.get("max_age").and_then(|text| {
+            let seconds = text.parse::<u32>().map(i64::from).map_err(|_| "must be a number of seconds");
+            problems.note(at_parameters.then("max_age"), seconds)
+        });
+        if config.authorization_parameters.contains_key("acr_values") {
+            let why = "is not enforced: the provider may ignore it, and the plugin does not check `acr`";
+            problems.add(at_parameters.then("acr_values"), why);
+        }
         let mut algorithms = Vec::new();
         for (i, name) in config.algorithms.iter().enumerate() {
             let algorithm = name.parse::<Algorithm>().ok().filter(|_| !name.starts_with("HS"));
@@ -142,6 +154,7 @@ impl Provider {
             client_auth: config.client_auth,
             scopes: config.scopes,
             parameters: config.authorization_parameters,
+            max_age,
             algorithms,
             timeout,
             upstream: config.upstream,
@@ -198,6 +211,11 @@ impl Provider {
         Ok(keys)
     }
 
+    /// Fetches the keys, unless they are known.
+    pub(crate) fn fetch_keys(&mut self) -> Result<(), Stop> {
+        Ok(self.keys()?.fetch()?)
+    }
+
     fn read_metadata(&self, document: &[u8]) -> Result<Metadata, String> {
         let members = json::object(document).ok_or("it is not a JSON object")?;
         // Discovery 1.0 §4.3.
@@ -234,6 +252,16 @@ impl Provider {
         let upstream = upstream.ok_or_else(|| format!("is at {origin}, which has no entry in `other-upstreams`"))?;
         let slash = if rest.starts_with('/') { "" } else { "/" };
         Ok(Endpoint { upstream: upstream.clone(), path_with_query: format!("{slash}{rest}") })
+    }
+}
+
+impl From<RemoteError> for Stop {
+    fn from(error: RemoteError) -> Self {
+        match error {
+            RemoteError::Unavailable(_) => Self::Refused(Refusal::ProviderUnavailable),
+            RemoteError::Document(error) => Self::Failed(error.into()),
+            RemoteError::Crypto(error) => error.into(),
+        }
     }
 }
 

@@ -22,12 +22,14 @@ use crate::{
     jar::Jar,
     refusal::{Refusal, Stop},
     seal::digest,
-    session::{Found, Session},
+    session::{Found, Kept, Session},
     tokens::Grant,
 };
 
 /// How long the result is there for requests with the old cookie.
 const RESULT_TTL: Duration = Duration::from_secs(300);
+/// How often a refreshed session is written over one that another request only encrypted anew.
+const MAX_SWAPS: usize = 4;
 
 /// What became of the session.
 pub(crate) enum Refreshed {
@@ -45,7 +47,7 @@ impl Oidc {
         let Some(token) = found.session.refresh_token.clone() else {
             return Ok(if expired { Refreshed::Over } else { unchanged(found) });
         };
-        if now < found.session.refresh_at {
+        if !found.session.is_due(now) {
             return Ok(unchanged(found));
         }
         let key = {
@@ -71,9 +73,10 @@ impl Oidc {
         refreshed
     }
 
-    /// How long a refresh may take, and how long none is tried after one that failed.
+    /// How long a refresh may take, and how long none is tried after one that failed. A refresh fetches metadata, keys and tokens; if
+    /// another one began meanwhile, the provider would see the refresh token twice.
     fn pause(&self) -> Duration {
-        self.settings.timeout + Duration::from_secs(5)
+        3 * self.settings.timeout + Duration::from_secs(5)
     }
 
     fn refresh_alone(&mut self, jar: &Jar, found: Found, token: &str, key: &str, now: i64) -> Result<Refreshed, Stop> {
@@ -100,9 +103,13 @@ impl Oidc {
             }
             Ok(None) => {
                 count("refused");
-                match &found.handle {
-                    Some(_) => self.end_session(&found, now)?,
-                    None => self.bucket.set(&format!("refreshed:{key}"), b"", Some(RESULT_TTL))?,
+                if found.stored.is_none() {
+                    self.bucket.set(&format!("refreshed:{key}"), b"", Some(RESULT_TTL))?;
+                } else if !self.end_unrefreshed(&found)? {
+                    match self.look(jar, found, key, true, now)? {
+                        Ok(refreshed) => return Ok(refreshed),
+                        Err(same) => self.end_session(&same, now)?,
+                    }
                 }
                 Ok(Refreshed::Over)
             }
@@ -121,6 +128,8 @@ impl Oidc {
     /// The refreshed session; none if the provider does not accept the refresh token.
     fn exchange(&mut self, found: &Found, token: &str, now: i64) -> Result<Option<Session>, Stop> {
         let own = &mut self.providers[found.provider];
+        // The provider may accept the refresh token only once: all that can fail before it is used has to.
+        own.fetch_keys()?;
         let tokens = match own.request_tokens(&[("grant_type", "refresh_token"), ("refresh_token", token)])? {
             Grant::Issued(tokens) => tokens,
             Grant::Invalid => return Ok(None),
@@ -131,15 +140,18 @@ impl Oidc {
             let expected = Expected {
                 now,
                 leeway: self.settings.leeway,
-                nonce: None,
+                nonce: session.nonce.as_deref(),
                 subject: text(&found.claims, "sub"),
+                authenticated_since: None,
                 access_token: &tokens.access_token,
             };
             let claims = own.verify_id_token(id_token, &expected)?;
             expires = time(&claims, "exp").map(|expires| expires.saturating_sub(now) / 1000);
             session.id_token.clone_from(id_token);
         }
-        self.take_over(&mut session, tokens, expires, now);
+        // The routes that share a session need not all pass the token on.
+        let keeps_access_token = self.settings.forward_access_token || session.access_token.is_some();
+        self.take_over(&mut session, tokens, expires, now, keeps_access_token);
         Ok(Some(session))
     }
 
@@ -197,10 +209,20 @@ impl Oidc {
     }
 
     fn renewed(&self, jar: &Jar, mut found: Found, session: Session, now: i64) -> Result<Refreshed, Stop> {
-        found.claims = verified_claims(&session.id_token).ok_or(Refusal::IdToken)?;
-        found.session = session;
-        let cookies = self.keep_session(jar, &mut found, now)?;
-        Ok(Refreshed::Valid(Box::new(found), cookies))
+        for _ in 0..MAX_SWAPS {
+            found.claims = verified_claims(&session.id_token).ok_or(Refusal::IdToken)?;
+            found.session = session.clone();
+            match self.keep_session(jar, &mut found, now)? {
+                Kept::Written(cookies) => return Ok(Refreshed::Valid(Box::new(found), cookies)),
+                Kept::Gone => return Ok(Refreshed::Over),
+                Kept::Changed => match self.find_session(jar, now)? {
+                    None => return Ok(Refreshed::Over),
+                    Some(newer) if newer.session.expires >= session.expires => return Ok(unchanged(newer)),
+                    Some(older) => found = older,
+                },
+            }
+        }
+        Err(Refusal::RefreshInProgress.into())
     }
 }
 

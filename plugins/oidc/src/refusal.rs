@@ -34,7 +34,7 @@ pub(crate) enum Refusal {
     ProviderError,
     /// The ID token is not valid.
     IdToken,
-    /// The session does not fit into cookies.
+    /// The session does not fit into cookies, or into the store.
     SessionTooLarge,
     /// Another request refreshes the session.
     RefreshInProgress,
@@ -42,7 +42,7 @@ pub(crate) enum Refusal {
     /// Cookies for TLS alone, and a request without TLS.
     NeedsTls,
     LogoutToken,
-    /// The logout was requested by another site.
+    /// The logout was requested by another site, or is not what the user wants now.
     CrossSite,
     NotFound,
     Method,
@@ -87,12 +87,12 @@ impl Refusal {
             Self::ProviderUnavailable => (503, "the provider is unavailable"),
             Self::ProviderError => (502, "the provider's response is not valid"),
             Self::IdToken => (502, "the provider's ID token is not valid"),
-            Self::SessionTooLarge => (502, "the session is too large for cookies"),
+            Self::SessionTooLarge => (502, "the session is too large"),
             Self::RefreshInProgress => (503, "the session is being refreshed"),
             Self::StoreUnavailable => (503, "the session store is unavailable"),
             Self::NeedsTls => (400, "logins need https"),
             Self::LogoutToken => (400, "the logout token is not valid"),
-            Self::CrossSite => (403, "the logout was requested by another site"),
+            Self::CrossSite => (403, "the logout is not a navigation of the user on this site"),
             Self::NotFound => (404, "there is no such path or provider"),
             Self::Method => (405, "the method is not allowed for this path"),
             Self::UnusableClaim => (403, "a claim of the ID token cannot be passed on"),
@@ -130,9 +130,12 @@ impl From<Refusal> for Stop {
 }
 
 impl From<CryptoError> for Stop {
-    /// The keys were tried when they were configured.
+    /// The keys were tried when they were configured. What is too large is the provider's doing, and must not make the plugin fail.
     fn from(error: CryptoError) -> Self {
-        Self::Failed(error.into())
+        match error {
+            CryptoError::TooLarge(_) => Self::Refused(Refusal::SessionTooLarge),
+            error => Self::Failed(error.into()),
+        }
     }
 }
 
@@ -140,6 +143,7 @@ impl From<StoreError> for Stop {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable(_) => Self::Refused(Refusal::StoreUnavailable),
+            StoreError::TooLarge => Self::Refused(Refusal::SessionTooLarge),
             error => Self::Failed(error.into()),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plugin_sdk::store::{Operation, OperationResult};
+use plugin_sdk::store::{Operation, OperationResult, SwapResult};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -22,6 +22,12 @@ pub(crate) struct Session {
     pub(crate) id: String,
     #[serde(rename = "i")]
     pub(crate) id_token: String,
+    /// Of the login's ID token. A refreshed one need not have it, and must not have another (Core §12.2).
+    #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) nonce: Option<String>,
+    /// The provider's session of the login. A refreshed ID token need not have it, and may have another.
+    #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) sid: Option<String>,
     #[serde(rename = "r", default, skip_serializing_if = "Option::is_none")]
     pub(crate) refresh_token: Option<String>,
     /// Only if it is passed on.
@@ -37,16 +43,40 @@ pub(crate) struct Session {
     pub(crate) refresh_at: i64,
 }
 
+impl Session {
+    /// Whether its tokens are to be refreshed.
+    pub(crate) fn is_due(&self, now: i64) -> bool {
+        self.refresh_token.is_some() && now >= self.refresh_at
+    }
+}
+
 /// The session of a request.
 pub(crate) struct Found {
     /// Position of its provider.
     pub(crate) provider: usize,
     pub(crate) session: Session,
     pub(crate) claims: Claims,
-    /// What the cookie has if the session is in the store.
-    pub(crate) handle: Option<String>,
+    /// If the session is in the store.
+    pub(crate) stored: Option<Stored>,
     /// It is encrypted with another key than the one that encrypts.
     pub(crate) by_old_key: bool,
+}
+
+/// A session in the store, as it was read.
+pub(crate) struct Stored {
+    /// What the cookie has.
+    pub(crate) handle: String,
+    pub(crate) sealed: Vec<u8>,
+}
+
+/// The result of keeping a session.
+pub(crate) enum Kept {
+    /// It is written, with the cookies to set; none if the browser's is still the right one.
+    Written(Vec<String>),
+    /// The stored session was deleted since it was read, by a logout. It stays so.
+    Gone,
+    /// Another request has written the stored session since it was read. That one stays.
+    Changed,
 }
 
 impl Oidc {
@@ -55,14 +85,15 @@ impl Oidc {
         let Some(value) = jar.session(&self.names) else { return Ok(None) };
         let Some((name, secret)) = value.split_once('.') else { return Ok(None) };
         let Some(provider) = self.providers.iter().position(|provider| provider.name == name) else { return Ok(None) };
-        let (sealed, purpose, place, handle) = match self.settings.sessions {
+        let (sealed, purpose, place) = match self.settings.sessions {
             Sessions::Cookie => {
                 let sealed = plugin_jose::base64::decode_url(secret.as_bytes());
-                (sealed, "session", self.names.session().to_owned(), None)
+                (sealed, "session", self.names.session().to_owned())
             }
+            Sessions::Store if !is_handle(secret) => return Ok(None),
             Sessions::Store => {
                 let key = store_key(secret)?;
-                (self.bucket.get(&key)?, "stored", key, Some(secret.to_owned()))
+                (self.bucket.get(&key)?, "stored", key)
             }
         };
         let Some(sealed) = sealed else { return Ok(None) };
@@ -75,51 +106,82 @@ impl Oidc {
         if is_over || self.is_logged_out(provider, &session, &claims)? {
             return Ok(None);
         }
-        Ok(Some(Found { provider, session, claims, handle, by_old_key: opened.by_old_key }))
+        let stored = match self.settings.sessions {
+            Sessions::Cookie => None,
+            Sessions::Store => Some(Stored { handle: secret.to_owned(), sealed }),
+        };
+        Ok(Some(Found { provider, session, claims, stored, by_old_key: opened.by_old_key }))
     }
 
-    /// Keeps a session. Returns the cookies for it, none if the browser's is still the right one.
-    pub(crate) fn keep_session(&self, jar: &Jar, found: &mut Found, now: i64) -> Result<Vec<String>, Stop> {
+    /// Keeps a session. A stored one is only written over what was read: a logout, or another request that was faster, stays in effect.
+    pub(crate) fn keep_session(&self, jar: &Jar, found: &mut Found, now: i64) -> Result<Kept, Stop> {
         let provider = &self.providers[found.provider];
-        let left = found.session.begun.saturating_add(self.settings.lifetime).saturating_sub(now).max(1000);
+        let end = found.session.begun.saturating_add(self.settings.lifetime);
+        let end = if found.session.refresh_token.is_some() { end } else { end.min(found.session.expires) };
+        let left = end.saturating_sub(now).max(1000);
         let text = serde_json::to_vec(&found.session).map_err(|error| Stop::Failed(error.into()))?;
-        found.by_old_key = false;
         let secret = match self.settings.sessions {
             Sessions::Cookie => {
                 let context = provider.context("session", self.names.session());
                 plugin_jose::base64::encode_url(&self.seal.seal(&text, &context)?)
             }
             Sessions::Store => {
-                let known = found.handle.is_some();
-                let handle = match found.handle.take() {
-                    Some(handle) => handle,
+                let handle = match &found.stored {
+                    Some(stored) => stored.handle.clone(),
                     None => random(32)?,
                 };
                 let key = store_key(&handle)?;
                 let sealed = self.seal.seal(&text, &provider.context("stored", &key))?;
-                self.bucket.set(&key, &sealed, Some(millis(left)))?;
-                found.handle = Some(handle.clone());
-                if known {
-                    return Ok(Vec::new());
+                let read = found.stored.as_ref().map(|stored| stored.sealed.as_slice());
+                match self.bucket.compare_and_swap(&key, read, Some(&sealed), Some(millis(left)))? {
+                    SwapResult::Swapped => {}
+                    SwapResult::Different(None) => return Ok(Kept::Gone),
+                    SwapResult::Different(Some(_)) => return Ok(Kept::Changed),
+                }
+                let is_known = found.stored.replace(Stored { handle: handle.clone(), sealed }).is_some();
+                if is_known {
+                    found.by_old_key = false;
+                    return Ok(Kept::Written(Vec::new()));
                 }
                 handle
             }
         };
+        found.by_old_key = false;
         let value = format!("{}.{secret}", provider.name);
         let seconds = u64::try_from(left / 1000).unwrap_or(1);
-        jar.set_session(&self.names, &value, seconds).ok_or(Stop::Refused(Refusal::SessionTooLarge))
+        let cookies = jar.set_session(&self.names, &value, seconds).ok_or(Refusal::SessionTooLarge)?;
+        Ok(Kept::Written(cookies))
+    }
+
+    /// Deletes the stored session of the browser's cookie, which a new login replaces.
+    pub(crate) fn delete_previous(&self, jar: &Jar) -> Result<(), Stop> {
+        let value = jar.session(&self.names).unwrap_or_default();
+        match value.split_once('.') {
+            Some((_, handle)) if self.settings.sessions == Sessions::Store && is_handle(handle) => {
+                Ok(self.bucket.delete(&store_key(handle)?)?)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Ends a session for all that have its cookie, as far as that is possible: in the store it is deleted; of a cookie there may be
     /// copies, which are refused from then on where `backchannel-logout` has each request looked up.
     pub(crate) fn end_session(&self, found: &Found, now: i64) -> Result<(), Stop> {
-        if let Some(handle) = &found.handle {
-            self.bucket.delete(&store_key(handle)?)?;
+        if let Some(stored) = &found.stored {
+            self.bucket.delete(&store_key(&stored.handle)?)?;
         }
         if self.settings.backchannel_logout {
             self.note_logout(found.provider, &[("session", &found.session.id)], now)?;
         }
         Ok(())
+    }
+
+    /// Ends a session whose refresh token the provider refused. Returns whether that is so for all requests: if another request has
+    /// written the stored session since it was read, that one stays.
+    pub(crate) fn end_unrefreshed(&self, found: &Found) -> Result<bool, Stop> {
+        let Some(stored) = &found.stored else { return Ok(true) };
+        let swapped = self.bucket.compare_and_swap(&store_key(&stored.handle)?, Some(&stored.sealed), None, None)?;
+        Ok(!matches!(swapped, SwapResult::Different(Some(_))))
     }
 
     /// Notes that the sessions until now are over that have one of these.
@@ -135,8 +197,12 @@ impl Oidc {
         if !self.settings.backchannel_logout {
             return Ok(false);
         }
-        let whose =
-            [("session", Some(session.id.as_str())), ("sub", text(claims, "sub")), ("sid", text(claims, "sid"))];
+        let whose = [
+            ("session", Some(session.id.as_str())),
+            ("sub", text(claims, "sub")),
+            ("sid", session.sid.as_deref()),
+            ("sid", text(claims, "sid").filter(|sid| session.sid.as_deref() != Some(sid))),
+        ];
         let mut operations = Vec::new();
         for (kind, value) in whose {
             if let Some(value) = value {
@@ -158,6 +224,11 @@ impl Oidc {
         let provider = &self.providers[provider];
         Ok(format!("out:{}", digest(&[&provider.name, &provider.issuer, &provider.client_id, kind, value])?))
     }
+}
+
+/// Whether this can be the handle of a stored session: 32 bytes as base64url.
+fn is_handle(text: &str) -> bool {
+    text.len() == 43
 }
 
 /// Under a digest: what is read in the store is no cookie.

@@ -290,3 +290,20 @@ routes:
         assert!(ended.stderr.contains(part), "no {part} in {}", ended.stderr);
     }
 }
+
+#[tokio::test]
+async fn a_client_with_hundreds_of_login_cookies_cannot_make_the_plugin_fail() {
+    let (mut provider, upstream) = (Provider::start(600).await, Upstream::echo().await);
+    let text = yaml(&provider, &upstream, &json!({}), "", "");
+    let text = text.replace("{ name: oidc, config", "{ name: oidc, on-error: skip, config");
+    let gateway = TestGateway::start_in(folder(), &text).await;
+    provider.serve(&format!("http://{}", gateway.address())).await;
+    let logins: Vec<String> = (0..400).map(|i| format!("oidc-login-{i:016x}=x")).collect();
+    let sessions = vec!["oidc=x"; 400];
+    for (target, cookies, status) in [("/admin", logins.join("; "), 302), ("/oidc/logout", sessions.join("; "), 303)] {
+        let request = Request::get(target).header("accept", "text/html").header("x-user", "root");
+        let response = Browser::default().send(gateway.address(), request.header("cookie", &cookies)).await;
+        assert_eq!(response.status.as_u16(), status, "{}", response.text());
+    }
+    assert_eq!(upstream.requests(), 0, "no request passes unauthenticated");
+}

@@ -41,6 +41,18 @@ fn problems_are_at_their_places() {
             "/providers/0/authorization-parameters/state: is set by the plugin itself",
         ),
         (
+            provider(json!({ "authorization-parameters": { "acr_values": "2" } })),
+            "/providers/0/authorization-parameters/acr_values: is not enforced",
+        ),
+        (
+            provider(json!({ "authorization-parameters": { "max_age": "1h" } })),
+            "/providers/0/authorization-parameters/max_age: must be a number of seconds",
+        ),
+        (
+            json!({ "claims-to-attributes": { "oidc.token": "sub" } }),
+            "/claims-to-attributes/oidc.token: is set by the plugin itself",
+        ),
+        (
             provider(json!({ "algorithms": ["HS256"] })),
             "/providers/0/algorithms/0: `HS256` is not a signature algorithm with a public key",
         ),
@@ -104,5 +116,23 @@ fn every_option_is_in_the_readme() {
     let options = schema["properties"].as_object().unwrap().keys().chain(provider.as_object().unwrap().keys());
     for option in options {
         assert!(readme.contains(&format!("| `{option}` |")), "{option} is missing");
+    }
+}
+
+#[test]
+fn with_several_issuers_the_upstream_gets_the_issuer() {
+    let provider =
+        |name: &str, issuer: &str| json!({ "name": name, "issuer": issuer, "upstream": "id", "client-id": "app" });
+    let two = json!([provider("main", ISSUER), provider("other", "https://other.example")]);
+    let problem = "/claims-to-headers: needs a header with the claim `iss`";
+    assert!(problems(json!({ "providers": two })).contains(problem));
+    for more in [
+        json!({ "providers": two, "claims-to-headers": { "x-user": "sub", "x-issuer": "iss" } }),
+        json!({ "providers": two, "claims-to-headers": {} }),
+        json!({ "providers": [provider("main", ISSUER), provider("other", ISSUER)] }),
+    ] {
+        if let Err(problems) = host().plugin::<Oidc>(config(more)) {
+            panic!("{problems}");
+        }
     }
 }

@@ -313,3 +313,29 @@ fn users_choose_one_of_several_providers() {
     passed(&browser.visit(&mut world, "/"), "anna");
     refused(&browser.visit(&mut world, "/oidc/login?provider=third"), 404, "not-found");
 }
+
+#[test]
+fn a_client_with_hundreds_of_own_cookies_gets_a_reply_of_few_fields() {
+    let logins: Vec<String> = (0..400).map(|i| format!("__Host-oidc-login-{i:016x}=x")).collect();
+    let sessions: Vec<String> = (0..400).map(|i| format!("__Host-oidc{}=x", ["", "-1", "-4"][i % 3])).collect();
+    for cookies in [&logins, &sessions] {
+        for target in ["/admin", "/oidc/login", "/oidc/logout", "/oidc/callback/main?state=0123456789abcdef&code=c"] {
+            let mut world = World::new(json!({}));
+            let request = TestRequest::get(target).header("sec-fetch-mode", "navigate").header("x-user", "root");
+            // It panics if the gateway would refuse the reply.
+            let exchange = world.plugin.request(request.header("cookie", cookies.join("; ")).https());
+            let reply = exchange.reply().expect("a reply");
+            assert!(reply.headers.iter().filter(|(name, _)| name == "set-cookie").count() <= 17, "{target}");
+        }
+    }
+}
+
+#[test]
+fn a_new_login_deletes_the_stored_session_before_it() {
+    let mut world = World::new(json!({ "sessions": "store" }));
+    let mut browser = logged_in(&mut world);
+    let mut copy = browser.clone();
+    browser.login(&mut world);
+    passed(&browser.visit(&mut world, "/"), "anna");
+    refused(&copy.send(&mut world, TestRequest::get("/")), 401, "no-session");
+}

@@ -7,6 +7,7 @@ use plugin_sdk::{
 use serde_json::{Value, json};
 
 use super::support::{Browser, ISSUER, NOW, World, location, logged_in, passed, refused};
+use crate::refusal::Refusal;
 
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
@@ -124,6 +125,8 @@ fn a_logout_token_that_is_not_valid_ends_nothing() {
         json!({ "exp": NOW - 60 }),
         json!({ "exp": null }),
         json!({ "iat": null }),
+        json!({ "iat": NOW - 3_700 }),
+        json!({ "exp": NOW + 25 * 3_600 }),
         json!({ "jti": null }),
         json!({ "events": null }),
         json!({ "events": { "other": {} } }),
@@ -159,4 +162,64 @@ fn a_logout_token_that_is_not_valid_ends_nothing() {
 
     world.reload(json!({}));
     refused(&post(&mut world, &token), 404, "not-found");
+}
+
+#[test]
+fn the_providers_session_is_that_of_the_login_or_that_of_the_last_refresh() {
+    for refreshed in [json!(null), json!("s-9")] {
+        for sid in ["s-1", "s-9"] {
+            let mut world = World::new(json!({ "backchannel-logout": true }));
+            world.provider.borrow_mut().generation = 1;
+            let mut browser = logged_in(&mut world);
+            world.advance(550);
+            world.provider.borrow_mut().claims = json!({ "sid": refreshed });
+            passed(&browser.visit(&mut world, "/"), "anna");
+            let token = logout_token(&world, &json!({ "sub": null, "sid": sid, "iat": NOW + 550, "exp": NOW + 600 }));
+            assert_eq!(post(&mut world, &token).reply().unwrap().status, 200);
+            let exchange = browser.send(&mut world, TestRequest::get("/"));
+            assert_eq!(exchange.reply().is_some(), sid == "s-1" || refreshed == sid, "{refreshed} {sid}");
+        }
+    }
+}
+
+#[test]
+fn a_logout_token_whose_logout_failed_can_be_sent_again() {
+    let mut world = World::new(json!({ "backchannel-logout": true }));
+    let host = world.host.clone();
+    let plugin = world.plugin.inner();
+    host.run(|| {
+        assert!(plugin.once("id", 60_000, || Err(Refusal::StoreUnavailable.into())).is_err());
+        assert!(plugin.once("id", 60_000, || Ok(())).is_ok());
+        assert!(plugin.once("id", 60_000, || Ok(())).is_err());
+    });
+}
+
+#[test]
+fn only_a_navigation_or_a_post_of_the_same_site_logs_out() {
+    let mut world = World::new(json!({}));
+    let mut browser = logged_in(&mut world);
+    let get = || TestRequest::get("/oidc/logout");
+    for request in [
+        get().header("sec-fetch-site", "same-origin").header("sec-fetch-mode", "no-cors"),
+        get().header("sec-fetch-site", "same-origin").header("sec-fetch-mode", "cors"),
+        get().header("sec-fetch-mode", "navigate").header("sec-purpose", "prefetch;prerender"),
+        get().header("purpose", "Prefetch"),
+        get().header("referer", "https://evil.example/oidc/logout"),
+        get().header("referer", "https://app.example.com.evil.example/"),
+        get().header("referer", "http://app.example.com/"),
+        TestRequest::post("/oidc/logout").header("origin", "https://evil.example"),
+        TestRequest::post("/oidc/logout").header("origin", "null"),
+    ] {
+        refused(&browser.send(&mut world, request), 403, "cross-site");
+    }
+    passed(&browser.visit(&mut world, "/"), "anna");
+    for request in [
+        get().header("referer", "https://app.example.com:443/page?a#b"),
+        TestRequest::post("/oidc/logout").header("origin", "https://app.example.com"),
+        TestRequest::post("/oidc/logout").header("sec-fetch-site", "same-origin").header("sec-fetch-mode", "cors"),
+    ] {
+        let mut browser = logged_in(&mut world);
+        location(&browser.send(&mut world, request));
+        assert!(browser.cookies.is_empty());
+    }
 }

@@ -2,7 +2,11 @@
 
 use std::{cell::RefCell, rc::Rc};
 
-use plugin_sdk::{Reply, http_client::CallError, testkit::TestRequest};
+use plugin_sdk::{
+    Reply,
+    http_client::CallError,
+    testkit::{TestExchange, TestRequest, TestResponse},
+};
 use serde_json::{Value, json};
 
 use super::support::{Browser, World, location, logged_in, passed, refused};
@@ -100,7 +104,9 @@ fn while_the_provider_fails_tokens_are_used_until_they_expire() {
 
 #[test]
 fn a_refreshed_id_token_is_verified() {
-    for claims in [json!({ "sub": "ben" }), json!({ "aud": "other" }), json!({ "exp": 1 })] {
+    for claims in
+        [json!({ "sub": "ben" }), json!({ "aud": "other" }), json!({ "exp": 1 }), json!({ "nonce": "another" })]
+    {
         let mut world = world("cookie", json!({}));
         let mut browser = logged_in(&mut world);
         world.advance(601);
@@ -150,9 +156,8 @@ fn of_requests_at_a_time_one_refreshes() {
     }
 }
 
-/// A browser that comes back after its tokens have expired sends many requests at a time.
 #[test]
-fn requests_wait_for_the_one_that_refreshes() {
+fn requests_with_an_expired_cookie_get_the_session_that_another_refreshed() {
     let mut world = world("cookie", json!({}));
     let browser = logged_in(&mut world);
     world.advance(650);
@@ -161,4 +166,112 @@ fn requests_wait_for_the_one_that_refreshes() {
     let mut second = browser.clone();
     passed(&second.send(&mut world, TestRequest::post("/")), "anna");
     assert_eq!(refreshed(&world), 1);
+}
+
+/// Lets another instance with the same store handle a request while the first one waits for the token endpoint.
+fn meanwhile(world: &World, config: Value, seconds: u64, request: TestRequest) -> Rc<RefCell<Option<TestExchange>>> {
+    let other: Rc<RefCell<Option<TestExchange>>> = Rc::default();
+    let (seen, host, provider) = (Rc::clone(&other), world.host.clone(), Rc::clone(&world.provider));
+    world.host.answer_calls(move |call| {
+        if call.path_with_query == "/token" && seen.borrow().is_none() {
+            let mut plugin = host.plugin::<crate::Oidc>(super::support::config(config.clone())).expect("valid");
+            host.advance(std::time::Duration::from_secs(seconds));
+            let exchange = plugin.request(request.clone());
+            *seen.borrow_mut() = Some(exchange);
+        }
+        provider.borrow_mut().answer(call)
+    });
+    other
+}
+
+#[test]
+fn a_logout_during_a_refresh_stays_in_effect() {
+    let mut world = world("store", json!({}));
+    let mut browser = logged_in(&mut world);
+    let mut copy = browser.clone();
+    world.advance(550);
+    let logout = browser.with_cookies(TestRequest::get("/oidc/logout"));
+    let other = meanwhile(&world, json!({ "sessions": "store" }), 0, logout);
+    refused(&browser.send(&mut world, TestRequest::get("/")), 401, "no-session");
+    assert_eq!(other.borrow().as_ref().unwrap().reply().unwrap().status, 303);
+    refused(&copy.send(&mut world, TestRequest::get("/")), 401, "no-session");
+    assert_eq!(refreshed(&world), 1);
+}
+
+#[test]
+fn while_one_request_refreshes_others_do_not_encrypt_the_old_session_anew() {
+    for sessions in ["cookie", "store"] {
+        let mut world = world(sessions, json!({}));
+        let mut browser = logged_in(&mut world);
+        let more = json!({ "sessions": sessions, "keys": ["new-key", "key"] });
+        world.reload(more.clone());
+        world.advance(550);
+        let request = browser.with_cookies(TestRequest::get("/"));
+        let other = meanwhile(&world, more, 0, request);
+        passed(&browser.visit(&mut world, "/"), "anna");
+        let exchange = other.borrow_mut().take().unwrap();
+        passed(&exchange, "anna");
+        let response = exchange.with_response(TestResponse::new(200));
+        assert!(response.response_header_values("set-cookie").is_empty());
+        // The session is the refreshed one.
+        world.advance(400);
+        passed(&browser.visit(&mut world, "/"), "anna");
+        assert_eq!(refreshed(&world), 1);
+    }
+}
+
+#[test]
+fn on_a_route_that_does_not_pass_the_access_token_on_a_refresh_keeps_it() {
+    for sessions in ["cookie", "store"] {
+        let forwarding = || json!({ "forward-access-token": true });
+        let mut world = world(sessions, forwarding());
+        let mut browser = logged_in(&mut world);
+        world.reload(json!({ "sessions": sessions }));
+        world.advance(550);
+        assert_eq!(browser.visit(&mut world, "/").header("authorization"), None);
+        world.reload(json!({ "sessions": sessions, "forward-access-token": true }));
+        assert_eq!(browser.visit(&mut world, "/").header("authorization"), Some("Bearer at-2"));
+    }
+}
+
+#[test]
+fn without_the_providers_keys_the_refresh_token_is_not_used() {
+    let mut first = world("cookie", json!({}));
+    let mut browser = logged_in(&mut first);
+    let mut world = world("cookie", json!({}));
+    world.advance(550);
+    let provider = Rc::clone(&world.provider);
+    world.host.answer_calls(move |call| match call.path_with_query.as_str() {
+        "/jwks" => Ok(Reply::new(503)),
+        _ => provider.borrow_mut().answer(call),
+    });
+    passed(&browser.visit(&mut world, "/"), "anna");
+    assert_eq!(refreshed(&world), 0);
+}
+
+#[test]
+fn refreshed_claims_are_told_from_those_before() {
+    let mut world = world("cookie", json!({}));
+    let mut browser = logged_in(&mut world);
+    let mut token = |world: &mut World| browser.visit(world, "/").attribute("oidc.token").unwrap().to_owned();
+    let before = token(&mut world);
+    assert_eq!(token(&mut world), before);
+    world.advance(550);
+    let after = token(&mut world);
+    assert!(after != before && after.len() == 16);
+}
+
+#[test]
+fn while_a_provider_is_slow_no_other_instance_refreshes() {
+    let mut world = world("store", json!({}));
+    let mut browser = logged_in(&mut world);
+    world.advance(650);
+    let request = browser.with_cookies(TestRequest::get("/"));
+    let tokens = |world: &World| world.host.calls().iter().filter(|call| call.path_with_query == "/token").count();
+    let before = tokens(&world);
+    // Metadata and keys may have taken as long as they can, and the tokens take nearly as long.
+    let other = meanwhile(&world, json!({ "sessions": "store" }), 14, request);
+    passed(&browser.visit(&mut world, "/"), "anna");
+    refused(other.borrow().as_ref().unwrap(), 503, "refresh-in-progress");
+    assert_eq!(tokens(&world) - before, 1);
 }

@@ -1,9 +1,9 @@
 //! Sessions in cookies and in the store.
 
-use plugin_sdk::testkit::TestRequest;
+use plugin_sdk::{Reply, testkit::TestRequest};
 use serde_json::{Value, json};
 
-use super::support::{Browser, ISSUER, World, location, logged_in, passed, refused};
+use super::support::{Browser, ISSUER, NOW, World, location, logged_in, passed, refused};
 
 /// The same for both kinds of sessions.
 fn both(test: impl Fn(&dyn Fn(Value) -> Value)) {
@@ -165,4 +165,80 @@ fn the_cookie_of_a_stored_session_is_a_random_identifier() {
     let cookie = logged_in(&mut world).cookies["__Host-oidc"].clone();
     assert!(cookie.starts_with("1.main.") && cookie.len() == "1.main.".len() + 43, "{cookie}");
     assert_ne!(logged_in(&mut world).cookies["__Host-oidc"], cookie);
+}
+
+#[test]
+fn the_access_token_is_passed_on_only_where_that_is_configured() {
+    both(|with| {
+        let forwarding = || with(json!({ "forward-access-token": true }));
+        let mut world = World::new(forwarding());
+        let mut browser = logged_in(&mut world);
+        let request = || TestRequest::get("/").header("authorization", "Bearer own");
+        world.reload(with(json!({})));
+        let exchange = browser.send(&mut world, request());
+        passed(&exchange, "anna");
+        assert_eq!(exchange.header_values("authorization"), [b"Bearer own"], "the session's token stays here");
+        world.reload(forwarding());
+        let exchange = browser.send(&mut world, request());
+        assert_eq!(exchange.header_values("authorization"), [b"Bearer at-1"]);
+    });
+}
+
+#[test]
+fn where_the_access_token_is_passed_on_a_session_without_one_is_over() {
+    both(|with| {
+        let forwarding = || with(json!({ "forward-access-token": true }));
+        let mut world = World::new(with(json!({})));
+        let mut browser = logged_in(&mut world);
+        world.reload(forwarding());
+        let request = || TestRequest::get("/").header("authorization", "Bearer own");
+        refused(&browser.send(&mut world, request()), 401, "no-session");
+
+        // The callback of a login may be on another route.
+        let state = browser.begin(&mut world, "/page")["state"].clone();
+        world.reload(with(json!({})));
+        assert_eq!(location(&browser.come_back(&mut world, &state, "c")), "/page");
+        world.reload(forwarding());
+        let exchange = browser.send(&mut world, request());
+        passed(&exchange, "anna");
+        assert_eq!(exchange.header_values("authorization"), [b"Bearer at-2"]);
+    });
+}
+
+#[test]
+fn an_anonymous_client_passes_no_token_of_its_own_where_tokens_are_passed_on() {
+    for (forward, expected) in [(true, None), (false, Some("Bearer own"))] {
+        let mut world = World::new(json!({ "required": false, "forward-access-token": forward }));
+        let exchange = world.plugin.request(TestRequest::get("/").header("authorization", "Bearer own"));
+        assert_eq!((exchange.reply(), exchange.header("authorization")), (None, expected));
+    }
+}
+
+#[test]
+fn a_session_that_cannot_be_refreshed_is_kept_until_its_tokens_expire() {
+    both(|with| {
+        for (generation, seconds) in [(0, 600), (1, 8 * 3600)] {
+            let mut world = World::new(with(json!({})));
+            world.provider.borrow_mut().generation = generation;
+            let mut browser = Browser::default();
+            let state = browser.begin(&mut world, "/")["state"].clone();
+            let exchange = browser.come_back(&mut world, &state, "c");
+            let set = exchange.reply().unwrap().header("set-cookie").unwrap().into_owned();
+            assert!(set.contains(&format!("; Max-Age={seconds};")), "{set}");
+        }
+    });
+}
+
+#[test]
+fn a_session_that_is_too_large_for_the_store_is_refused_and_does_not_make_the_plugin_fail() {
+    let mut world = World::new(json!({ "sessions": "store", "forward-access-token": true }));
+    let mut browser = Browser::default();
+    let parameters = browser.begin(&mut world, "/");
+    let claims = json!({
+        "iss": ISSUER, "aud": "app", "sub": "anna", "nonce": parameters["nonce"], "iat": NOW, "exp": NOW + 600,
+    });
+    let id_token = world.provider.borrow().sign(&claims);
+    let tokens = json!({ "token_type": "Bearer", "access_token": "a".repeat(1_100_000), "id_token": id_token });
+    world.provider.borrow_mut().answer = Some(Ok(Reply::new(200).with_json(&tokens).expect("JSON")));
+    refused(&browser.come_back(&mut world, &parameters["state"], "c"), 502, "session-too-large");
 }

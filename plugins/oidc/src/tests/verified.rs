@@ -84,3 +84,16 @@ fn signatures_are_of_the_providers_keys_and_accepted_algorithms() {
         json!([{ "name": "main", "issuer": ISSUER, "upstream": "id", "client-id": "app", "algorithms": ["RS256"] }]);
     refused(&login(json!({ "providers": rs256 }), Value::Null, json!({})), 502, "id-token");
 }
+
+#[test]
+fn a_user_who_was_authenticated_before_the_max_age_is_not_logged_in() {
+    let mut provider = json!({ "name": "main", "issuer": ISSUER, "upstream": "id", "client-id": "app" });
+    provider["authorization-parameters"] = json!({ "max_age": "300" });
+    let config = || json!({ "providers": [provider] });
+    for claims in [json!({}), json!({ "auth_time": NOW - 332 }), json!({ "auth_time": "now" })] {
+        refused(&login(config(), Value::Null, claims), 502, "id-token");
+    }
+    for claims in [json!({ "auth_time": NOW - 300 }), json!({ "auth_time": NOW })] {
+        assert_eq!(location(&login(config(), Value::Null, claims)), "/page");
+    }
+}
