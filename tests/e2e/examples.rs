@@ -324,8 +324,8 @@ async fn the_readmes_of_plugins_show_configurations_that_run() {
         assert!(complete.peek().is_some(), "{name} shows no whole configuration");
         for block in complete {
             let folder = tempfile::tempdir().unwrap();
-            fs::write(folder.path().join("secret"), "an example secret that everybody knows").unwrap();
-            fs::write(folder.path().join("session.key"), "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=").unwrap();
+            // With the 32 bytes of a key.
+            fs::write(folder.path().join("secret"), "an example secret, known to all.").unwrap();
             for file in ["bookstore.binpb", "calculator.thrift"] {
                 fs::copy(Path::new(FOLDER).join(file), folder.path().join(file)).unwrap();
             }
