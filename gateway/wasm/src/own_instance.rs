@@ -1,5 +1,10 @@
 //! The instance that belongs to one exchange (`isolation: request`): its stage calls it in all phases, and the exchange's body
 //! filters call it with chunks. A request body can still pass while the response phase begins, so one waits for the other.
+//!
+//! The instance is lent rather than moved from phase to phase, because neither side knows whether the other one will need it again:
+//! a request without a body has no chunks, and a response may come before the request has been sent. A loan ends by being dropped,
+//! so that a call that is cancelled, which is never told, does not keep the other side waiting; its instance is lost then, as after
+//! a trap. The two sides may be in different tasks, but always on one worker.
 
 use std::{
     cell::{Cell, RefCell},

@@ -1,5 +1,10 @@
 //! The functions that can wait, as instances on fibers have them: they take the place of those that answer at once. The guest sees no
 //! difference. A fiber is suspended while its function waits, and the worker serves other requests.
+//!
+//! Each function here shadows one of the same name in the linker for direct calls, so both have to exist with the same types. A
+//! function that is only here traps in direct calls; one that is only there blocks nothing, but answers "unavailable" on a fiber
+//! too. A waiting function takes what it needs out of the store before it waits and looks anew after that: while it is suspended,
+//! nothing of the store is borrowed, and the future can be dropped at any `await`, because the client may leave.
 
 use std::future::Future;
 

@@ -2,6 +2,11 @@
 //!
 //! A read that is denied finds nothing, as if the header were absent, and a write that is denied is refused. Both are counted, and
 //! the first one of each kind is logged.
+//!
+//! The check is at the border between host and guest, because the exchange itself is shared by all stages: the gateway, and plugins
+//! with more grants, see everything. A new host function that gives a guest anything of the exchange asks here first. What is not
+//! asked for by name (lists of headers, trailers) is filtered without counting it. Values that the gateway derives from a header,
+//! such as `traceparent`, count as that header.
 
 use bytes::Bytes;
 use gateway_core::model::{Data, DataAccess, DataGrants};
