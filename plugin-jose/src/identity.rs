@@ -106,7 +106,7 @@ impl Mapping {
     /// # Errors
     ///
     /// See [`EditError`].
-    pub fn announce_nobody(&self, request: &Request) -> Result<(), EditError> {
+    pub fn announce_anonymous(&self, request: &Request) -> Result<(), EditError> {
         self.header_names().try_for_each(|name| request.remove_header(name))
     }
 }

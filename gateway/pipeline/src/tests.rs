@@ -340,7 +340,7 @@ async fn an_observer_that_waits_holds_nothing_of_other_stages_and_no_body() {
     let pipeline = pipeline(&story, &[("keeps", Deed::Keep, false), ("waits", Deed::Pend(0), false)]);
     let mut slot = slot();
     assert!(matches!(pipeline.request(&mut slot, soon()).await.verdict, Verdict::Forward));
-    slot.request_body = b"sent to nobody".to_vec().into();
+    slot.request_body = b"a request body".to_vec().into();
     let holders = Rc::strong_count(&story);
     let outcome = outcome();
     let mut observing = Box::pin(pipeline.complete(&mut slot, &outcome, soon()));

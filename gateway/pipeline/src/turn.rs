@@ -1,7 +1,7 @@
 //! The turn of a stage in a phase: its calls, each counted and timed, until the stage is no more pending; and its span in a trace.
 //!
 //! Counting is here and not in the stages, so that a stage cannot forget it, and a stage that was not called (`NotCalled`) costs no
-//! reading of the clock. A pending stage waits in its turn and not in its call: it holds no instance meanwhile, and its edits are in
+//! reading of the clock. A pending stage waits in its turn and not in its call: it takes no shared instance meanwhile, and its edits are in
 //! effect. Edits are undone for the whole turn at once. Were they undone for each call, a stage that fails after it waited would
 //! leave those of its first call behind under `on-error: skip`.
 

@@ -91,7 +91,7 @@ impl Holders {
     pub fn renew(&mut self, lease: LeaseId, ttl_ms: Option<u64>, insist: bool, now: u64) -> bool {
         self.expire(now);
         let end = self.ends.get(&lease).copied();
-        // A lease without a time to live is its exchange's, whoever renews it.
+        // A lease without a time to live belongs to an exchange. Another call that renews it does not give it one.
         if insist || end.is_some_and(|end| end != u64::MAX) {
             self.put(lease, ttl_ms, now);
         }

@@ -1,4 +1,4 @@
-//! Expectations of a step. What is left out is not checked.
+//! Expectations of a step. What a case does not state is not checked.
 
 use std::collections::BTreeMap;
 

@@ -110,6 +110,7 @@ pub(crate) fn run(cases: &Cases, case: &Case, component: &Path) -> Result<CaseRe
 async fn is_connected(admin: SocketAddr) {
     let asked = Asked::get("/readyz/state");
     while !ask(admin, &asked).await.is_ok_and(|got| got.head.status.is_success()) {
+        // The gateway is asked over HTTP, which has nothing to wait for.
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -177,6 +177,7 @@ async fn reply(request: Request<Incoming>, shared: Arc<Shared>) -> io::Result<Re
         Some(ServiceFault::Closed) => return Err(io::Error::other("closed as the case says")),
         // Until the gateway closes the connection.
         Some(ServiceFault::Silent) => std::future::pending().await,
+        // The delay that the case asks for.
         _ => tokio::time::sleep(answer.delay).await,
     }
     Ok(response(&answer))

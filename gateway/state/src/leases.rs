@@ -22,7 +22,7 @@ impl<C: Clock> MemoryStore<C> {
     ///
     /// # Errors
     ///
-    /// The key is too large, the limit too high, or the store too small for so many holders.
+    /// The key is too large, the limit too high, or the store too small for that many holders.
     pub fn acquire<'a>(
         &self,
         bucket: impl Into<Bucket<'a>>,
@@ -64,7 +64,7 @@ impl<C: Clock> MemoryStore<C> {
     ///
     /// # Errors
     ///
-    /// The key is too large, or the store too small for so many holders.
+    /// The key is too large, or the store too small for that many holders.
     pub fn keep_lease<'a>(&self, bucket: impl Into<Bucket<'a>>, key: &str, lease: LeaseId) -> Result<(), StoreError> {
         let fits = self.holders(bucket.into(), key, |holders, now| {
             let is_new = !holders.renew(lease, None, true, now);

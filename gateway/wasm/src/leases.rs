@@ -97,6 +97,7 @@ impl Leases {
             self.looks_at.set(next);
             let sleep = async {
                 match next {
+                    // A renewal is due by the clock.
                     Some(next) => tokio::time::sleep_until(next.into()).await,
                     None => std::future::pending().await,
                 }

@@ -5,7 +5,7 @@ import sys
 
 from ._arguments import plain
 
-#: More of a stack or of a chain of causes helps nobody.
+#: The most that is logged of a stack or of a chain of causes.
 _FRAMES = 8
 _CAUSES = 3
 #: Frames of this package are left out: its author needs the position in the plugin.

@@ -78,7 +78,7 @@ impl Jwt {
             if self.required {
                 return Err(Refusal::Missing.into());
             }
-            return Ok(self.mapping.announce_nobody(request)?);
+            return Ok(self.mapping.announce_anonymous(request)?);
         };
         // The arrival of this very request, and one import less than a clock.
         let now = i64::try_from(request.received_at()).unwrap_or(i64::MAX);

@@ -193,7 +193,7 @@ impl Oidc {
             }
             Refreshed::Over if !self.settings.required => {
                 jar.strip(&self.names, request)?;
-                self.mapping.announce_nobody(request)?;
+                self.mapping.announce_anonymous(request)?;
                 if self.settings.forward_access_token {
                     // The upstream takes it for the token of a user who logged in here.
                     request.remove_header("authorization")?;

@@ -7,7 +7,7 @@ use plugin_sdk::{EditError, Error, Problem, RefusedEdit, Reply, crypto::CryptoEr
 /// Why a request does not go on.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// For a reason that the client is told.
+    /// The request is refused, and the response says why.
     Refused(Refusal),
     /// The plugin itself failed.
     Failed(Error),

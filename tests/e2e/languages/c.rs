@@ -71,13 +71,13 @@ async fn a_new_project_in_c_is_served_while_it_is_written() {
     fs::write(&source, text.replace("\"%s %s\"", "\"%s, dear %s\"")).expect("a file");
     eventually("the new text", async || greeting().await == "good morning, dear anna").await;
 
-    // With a mistake, what was serving goes on serving.
+    // With a mistake in the source, the last component keeps serving.
     fs::write(&source, text.replace("return error ?", "retrun error ?")).expect("a file");
     dev.logged("ended with exit status: 1").await;
     assert!(dev.log().contains("undeclared identifier 'retrun'"), "{}", dev.log());
     assert_eq!(greeting().await, "good morning, dear anna");
 
-    // And what the configuration says wrong is told, and loaded when it is right.
+    // A mistake in the configuration is reported, and the corrected one is loaded.
     let yaml = fs::read_to_string(project.join("gateway.yaml")).expect("a file");
     fs::write(&source, &text).expect("a file");
     fs::write(project.join("gateway.yaml"), yaml.replace("greeting: good morning", "greeting: \"\"")).expect("a file");

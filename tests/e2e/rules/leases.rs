@@ -1,21 +1,16 @@
 //! Leases over moving time, and values that are swapped: in memory, in Redis and in the test kit.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use fastrand::Rng;
-use gateway_state::{Clock, LeaseId, MemoryStore, Swap};
+use gateway_state::{Clock as _, LeaseId, MemoryStore, Swap};
 use plugin_sdk::{
     store::{Bucket, Scope, SwapResult},
     testkit::{TestHost, seeds},
 };
 use redis::{Script, aio::MultiplexedConnection};
 
+use super::clock::Manual;
 use crate::support::redis::Redis;
 
 /// The time is what the test says last. Keys expire by the server's own clock, which does not get so far in a test.
@@ -27,16 +22,6 @@ const TTL: &str = include_str!("../../../gateway/state/src/redis/ttl.lua");
 
 /// In milliseconds; the last one counts as the longest that there is.
 const TTLS: [u64; 4] = [600_000, 900_000, 3_600_000, u64::MAX];
-
-/// Microseconds.
-#[derive(Clone)]
-struct Manual(Arc<AtomicU64>);
-
-impl Clock for Manual {
-    fn now(&self) -> Duration {
-        Duration::from_micros(self.0.load(Relaxed))
-    }
-}
 
 /// The three of them, at one time.
 struct Stores {
@@ -57,7 +42,7 @@ struct Lease {
 
 impl Stores {
     fn new(random: &mut Rng, redis: MultiplexedConnection) -> Self {
-        let clock = Manual(Arc::new(AtomicU64::new(1_767_225_600_000_000 + random.u64(..1_000_000))));
+        let clock = Manual::in_2026(random);
         let memory = MemoryStore::with_clock(gateway_state::DEFAULT_BYTES, clock.clone());
         let timed = |script: &str| Script::new(&format!("{CLOCK}{script}"));
         let scripts = [timed(ACQUIRE), timed(RENEW), Script::new(SWAP), Script::new(TTL)];

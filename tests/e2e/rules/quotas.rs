@@ -1,16 +1,10 @@
 //! Quotas over moving time: in memory, in Redis and in the test kit.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use fastrand::Rng;
 use gateway_state::{
-    Clock, Counting, MemoryStore, Quota, Step, Verdict,
+    Clock as _, Counting, MemoryStore, Quota, Step, Verdict,
     redis::take::{arguments, verdicts},
 };
 use plugin_sdk::{
@@ -19,6 +13,7 @@ use plugin_sdk::{
 };
 use redis::{Script, aio::MultiplexedConnection};
 
+use super::clock::Manual;
 use crate::support::redis::Redis;
 
 /// The script of the gateway, at the time that the test says.
@@ -27,16 +22,6 @@ const SCRIPT: &str = concat!(include_str!("clock.lua"), include_str!("../../../g
 const LIMITS: [u32; 9] = [0, 1, 2, 3, 7, 10, 100, 99_999, u32::MAX];
 /// In milliseconds; the last ones count as the shortest and the longest that there is.
 const PERIODS: [u64; 9] = [1, 7, 333, 1_000, 60_000, 86_400_000, Quota::MAX_PERIOD_MS, 0, u64::MAX];
-
-/// Microseconds.
-#[derive(Clone)]
-struct Manual(Arc<AtomicU64>);
-
-impl Clock for Manual {
-    fn now(&self) -> Duration {
-        Duration::from_micros(self.0.load(Relaxed))
-    }
-}
 
 /// The three of them, at one time.
 struct Stores {
@@ -163,7 +148,7 @@ async fn a_quota_counts_the_same_in_memory_in_redis_and_in_the_test_kit() {
     for seed in seeds(8) {
         server.ask("FLUSHALL").await;
         let mut random = Rng::with_seed(seed);
-        let clock = Manual(Arc::new(AtomicU64::new(1_767_225_600_000_000 + random.u64(..1_000_000))));
+        let clock = Manual::in_2026(&mut random);
         let memory = MemoryStore::with_clock(gateway_state::DEFAULT_BYTES, clock.clone());
         let mut stores = Stores { clock, memory, host: TestHost::new(), redis: connection.clone() };
         let mut told = Vec::new();

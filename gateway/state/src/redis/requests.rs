@@ -8,7 +8,7 @@ use gateway_rules::{
 
 use super::{Redis, failure::Failure, lease::Renewal, ops::Op, slot::slot};
 
-/// Leases that one script renews: so many hold up the server for a fraction of a millisecond.
+/// Leases that one script renews, which takes the server a fraction of a millisecond.
 const AT_ONCE: usize = 128;
 
 impl Redis {

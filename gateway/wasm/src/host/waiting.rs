@@ -1,10 +1,10 @@
 //! The functions that can wait, as instances on fibers have them: they take the place of those that answer at once. The guest sees no
 //! difference. A fiber is suspended while its function waits, and the worker serves other requests.
 //!
-//! Each function here shadows one of the same name in the linker for direct calls, so both have to exist with the same types. A
-//! function that is only here traps in direct calls; one that is only there blocks nothing, but answers "unavailable" on a fiber
-//! too. A waiting function takes what it needs out of the store before it waits and looks anew after that: while it is suspended,
-//! nothing of the store is borrowed, and the future can be dropped at any `await`, because the client may leave.
+//! Each function here shadows one of the same name that direct calls have, with the same types. A function that waits and is
+//! missing here is not noticed when the gateway is built: on fibers it then answers as in direct calls, which is `denied`, or from
+//! the memory of the process although the state is in Redis. The future of a function can be dropped at any `await`, because the
+//! client may disconnect. So what has to be undone then has a guard before the `await`.
 
 use std::future::Future;
 

@@ -1,4 +1,4 @@
-//! What a configuration must not be, and what the operator is told.
+//! Configurations that are rejected, and the messages for the operator.
 
 use plugin_sdk::testkit::config_schema;
 use serde_json::{Value, json};
