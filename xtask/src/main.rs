@@ -8,6 +8,7 @@ mod dashboard;
 mod demo;
 mod dist;
 mod failures;
+mod setup;
 mod shell;
 mod test;
 mod tidy;
@@ -15,10 +16,13 @@ mod toolchain;
 
 use std::process::ExitCode;
 
+use test::Scope;
+
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  test                            formatting, tidiness, clippy, all tests, licences; what CI runs
+  test [--fast]                   formatting, tidiness, clippy, all tests, licences; what CI runs. --fast leaves out clippy,
+                                  licences and the tests over real sockets except the shortest: under 3 minutes after a build
   advisories                      known vulnerabilities of dependencies; for a schedule, needs cargo-deny and github.com
   tidy                            only the tidiness check
   dashboard                       the dashboard's files in dashboard/dist, which the gateway has inside; needs Node.js
@@ -31,7 +35,8 @@ cargo xtask COMMAND
                                   gateway and the test kit must agree on, a minute each
   cache-tests                     http-tests/cache-tests against nginx and the gateway; writes docs/cache-tests.md
 
-`test` and `demo` install the target wasm32-wasip2 if it is missing.";
+`test` and `demo` install the target wasm32-wasip2 if it is missing. `test` also installs what its tests start: Debian packages
+(as root; otherwise it prints the command), Python packages and cargo-deny (into the target folder), npm packages.";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -40,7 +45,8 @@ fn main() -> ExitCode {
         None => ("help", &[][..]),
     };
     let result = match (command, rest) {
-        ("test", []) => test::run(),
+        ("test", []) => test::run(Scope::All),
+        ("test", [flag]) if flag == "--fast" => test::run(Scope::Fast),
         ("advisories", []) => test::advisories(),
         ("tidy", []) => tidy::run(),
         ("dashboard", []) => dashboard::run(),

@@ -23,7 +23,24 @@ pub fn root() -> &'static Path {
 pub fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root()).stdin(Stdio::null());
+    if ADDED.get().is_some() {
+        command.env("PATH", env::join_paths(path()).unwrap_or_else(|_| env::var_os("PATH").unwrap_or_default()));
+    }
     command
+}
+
+/// The folder of programs that `setup` has installed.
+static ADDED: OnceLock<PathBuf> = OnceLock::new();
+
+/// Programs are looked for in this folder too, here and in what `cargo` starts. It is the last one: what the system has goes
+/// first. Only the first call counts.
+pub fn add_to_path(folder: PathBuf) {
+    let _ = ADDED.set(folder);
+}
+
+fn path() -> Vec<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path).chain(ADDED.get().cloned()).collect()
 }
 
 /// Runs to the end; what it prints is seen as it comes.
@@ -47,8 +64,7 @@ pub fn output(command: &mut Command) -> Result<String> {
 
 /// Whether a program is there, looking through `PATH` and, for Debian's servers, `/usr/sbin`.
 pub fn find(program: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let folders = env::split_paths(&path).chain(["/usr/sbin".into()]);
+    let folders = path().into_iter().chain(["/usr/sbin".into()]);
     folders.map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
