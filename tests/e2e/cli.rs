@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     Client, Process, Upstream,
+    certs::Authority,
     client::Request,
     process::{Ended, run},
 };
@@ -62,7 +63,7 @@ async fn help_names_the_commands_and_the_exit_codes() {
         section(&ended.stdout, "Commands:").filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(
         commands,
-        ["run", "check", "demo", "schema", "route", "openapi", "plugin", "completions", "man", "help"]
+        ["init", "run", "check", "demo", "schema", "route", "openapi", "plugin", "completions", "man", "help"]
     );
     let codes: Vec<&str> = section(&ended.stdout, "Exit codes:").map(|line| line.trim().split_at(1).0).collect();
     assert_eq!(codes, ["0", "1", "2", "3", "4", "5"]);
@@ -389,4 +390,46 @@ async fn a_log_into_a_pipe_has_no_colours_and_the_level_can_be_set() {
     gateway.signal("TERM");
     let ended = gateway.ended().await;
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+}
+
+#[tokio::test]
+async fn a_first_configuration_is_valid_and_so_is_everything_that_it_comments_out() {
+    let folder = TempDir::new().unwrap();
+    let ended = run(folder.path(), ["init"]).await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+    let checked = run(folder.path(), ["check", "-c", "gateway.yaml"]).await;
+    assert_eq!((checked.code, checked.stderr.as_str()), (0, ""));
+    let schema = fs::read_to_string(folder.path().join("gateway.schema.json")).unwrap();
+    let printed = run(folder.path(), ["schema"]).await;
+    assert!(schema.trim_end() == printed.stdout.trim_end(), "the file has another schema than is printed");
+
+    let text = fs::read_to_string(folder.path().join("gateway.yaml")).unwrap();
+    // The further lines of a setting are indented.
+    let is_text = |comment: &str| comment.starts_with(' ') && !comment.starts_with("  ");
+    let uncomment = |line: &str| match line.trim_start().strip_prefix('#') {
+        Some(setting) if !is_text(setting) => line.replacen('#', "", 1) + "\n",
+        _ => format!("{line}\n"),
+    };
+    let all = text.lines().map(uncomment).collect::<String>().replace("{ env: TOKEN_KEY }", "{ file: token-key }");
+    assert!(all.contains("\n  - name: robots") && all.contains("\nsecrets:"), "{all}");
+    fs::write(folder.path().join("all.yaml"), all).unwrap();
+    let certificates = Authority::new();
+    certificates.issue(folder.path(), "server", &["localhost"]);
+    fs::write(folder.path().join("token-key"), "thirty-two bytes of a secret key").unwrap();
+    let checked = run(folder.path(), ["check", "-c", "all.yaml"]).await;
+    assert_eq!(checked.code, 0, "{}", checked.stderr);
+}
+
+#[tokio::test]
+async fn a_first_configuration_replaces_no_file_and_is_not_written_for_a_service_that_is_no_url() {
+    let folder = folder();
+    let ended = run(folder.path(), ["init", "valid.yaml"]).await;
+    assert_eq!(ended.code, 2);
+    assert!(ended.stderr.contains("valid.yaml exists already"), "{}", ended.stderr);
+    assert_eq!(fs::read_to_string(folder.path().join("valid.yaml")).unwrap(), VALID);
+
+    let ended = run(folder.path(), ["init", "new.yaml", "--upstream", "localhost:9001/api"]).await;
+    assert_eq!(ended.code, 3, "{}", ended.stderr);
+    assert!(ended.stderr.contains("expected a URL"), "{}", ended.stderr);
+    assert!(!folder.path().join("new.yaml").exists());
 }

@@ -11,7 +11,7 @@ use std::{
 use super::{DevArgs, Failed, Logging, complain, run::overrides};
 use crate::{
     app::{Gateway, Options, Source},
-    demo::EchoUpstream,
+    demo::{DemoUpstream, Role},
     project::{self, Purpose, Sources},
 };
 
@@ -73,7 +73,7 @@ fn build(folder: &Path) -> bool {
 }
 
 /// Where a service of the configuration on this machine does not listen, one that answers with what it was asked does.
-fn stand_ins(file: &Path) -> Result<Vec<EchoUpstream>, Failed> {
+fn stand_ins(file: &Path) -> Result<Vec<DemoUpstream>, Failed> {
     let text = fs::read_to_string(file)?;
     // Problems are reported when the gateway starts.
     let Ok(typed) = serde_yaml::from_str::<serde_json::Value>(&text) else { return Ok(Vec::new()) };
@@ -87,7 +87,7 @@ fn stand_ins(file: &Path) -> Result<Vec<EchoUpstream>, Failed> {
         if !address.ip().is_loopback() || TcpStream::connect_timeout(&address, REACHED).is_ok() {
             continue;
         }
-        services.push(EchoUpstream::start(address)?);
+        services.push(DemoUpstream::start(address, Role::Echo)?);
         good(format_args!("nothing listened on {address}: there is a service now that answers with what it was asked"));
     }
     Ok(services)

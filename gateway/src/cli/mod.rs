@@ -4,6 +4,7 @@ mod approve;
 mod bench;
 mod check;
 mod dev;
+mod init;
 mod inspect;
 mod manual;
 mod openapi;
@@ -48,11 +49,13 @@ Exit codes:
 
 #[derive(Subcommand)]
 enum Command {
+    /// Write a commented configuration to start with, and the JSON Schema for editors beside it
+    Init(InitArgs),
     /// Serve a configuration until SIGTERM or SIGINT; SIGHUP or a change of a file reloads it, SIGUSR2 starts a new process in its place
     Run(RunArgs),
     /// Validate a configuration, plugin configurations included, without serving it
     Check(ConfigArgs),
-    /// Serve an example configuration with a built-in upstream
+    /// Serve an example configuration with built-in services and clients
     Demo(DemoArgs),
     /// Print the JSON Schema of the configuration file, for editors
     Schema,
@@ -106,6 +109,16 @@ struct ConfigArgs {
 }
 
 #[derive(Args)]
+struct InitArgs {
+    /// The file, which must not exist
+    #[arg(default_value = "gateway.yaml")]
+    file: PathBuf,
+    /// The URL of the service behind the gateway, without a path
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9001")]
+    upstream: String,
+}
+
+#[derive(Args)]
 struct OpenapiArgs {
     #[command(flatten)]
     config: ConfigArgs,
@@ -128,9 +141,15 @@ struct DemoArgs {
     /// The port to listen on, on the loopback interface; 0 lets the system choose
     #[arg(short, long, default_value_t = 8080)]
     port: u16,
+    /// The port with TLS, on the loopback interface; 0 lets the system choose
+    #[arg(long, default_value_t = 8443)]
+    tls_port: u16,
     /// The port of the dashboard, metrics and admin API, on the loopback interface; 0 lets the system choose
     #[arg(long, default_value_t = 9900)]
     admin_port: u16,
+    /// Send no requests: the dashboard shows only those of other clients
+    #[arg(long)]
+    no_traffic: bool,
     /// Print the example configuration and exit
     #[arg(long)]
     print_config: bool,
@@ -289,6 +308,7 @@ impl From<StartError> for Failed {
 pub fn main() -> ExitCode {
     let Cli { command, logging } = Cli::parse();
     let done = match command {
+        Command::Init(args) => init::init(&args),
         Command::Run(args) => run::run(&args, &logging),
         Command::Check(args) => check::check(&args),
         Command::Demo(args) => run::demo(&args, &logging),

@@ -30,7 +30,8 @@ pub(super) fn demo(args: &DemoArgs, logging: &Logging) -> Result<(), Failed> {
     if args.print_config {
         return print(demo::CONFIG.trim_end());
     }
-    let demo = demo::Demo::start(args.port, args.admin_port)?;
+    let ports = demo::Ports { http: args.port, https: args.tls_port, admin: args.admin_port };
+    let mut demo = demo::Demo::start(ports, !args.no_traffic)?;
     let options = Options {
         source: demo.source(),
         signals: true,
@@ -39,9 +40,8 @@ pub(super) fn demo(args: &DemoArgs, logging: &Logging) -> Result<(), Failed> {
         logging: Some(overrides(logging)),
     };
     let gateway = Gateway::start(options)?;
-    if let Some(address) = gateway.addresses().first() {
-        print(demo.welcome(*address, gateway.admin_address()).trim_end())?;
-    }
+    demo.serve_clients(gateway.addresses())?;
+    print(demo.welcome(gateway.addresses(), gateway.admin_address()).trim_end())?;
     gateway.wait();
     Ok(())
 }
