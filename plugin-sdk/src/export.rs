@@ -10,6 +10,7 @@
 /// | `response` | [`ResponseFilter`](crate::ResponseFilter) |
 /// | `response_body` | [`ResponseBodyFilter`](crate::ResponseBodyFilter) |
 /// | `response_stream` | [`ResponseStream`](crate::ResponseStream) |
+/// | `messages` | [`MessageFilter`](crate::MessageFilter) |
 /// | `observe` | [`Observer`](crate::Observer) |
 /// | `catalogue` | [`Catalogue`](crate::Catalogue) |
 ///
@@ -197,6 +198,26 @@ macro_rules! __export_phase {
 
         #[cfg(target_family = "wasm")]
         $crate::__private::response_stream::__export_response_stream!(Exported);
+    };
+    (messages, $plugin:ident) => {
+        const _: fn() = || {
+            fn implemented<P: $crate::MessageFilter>() {}
+            implemented::<$plugin>();
+        };
+
+        #[cfg(target_family = "wasm")]
+        impl $crate::__private::messages::exports::gateway::plugin::message_filter::Guest for Exported {
+            fn on_message(
+                sender: $crate::__private::messages::exports::gateway::plugin::message_filter::Sender,
+                message: $crate::__private::messages::exports::gateway::plugin::message_filter::Message,
+                state: ::std::vec::Vec<u8>,
+            ) -> ::core::result::Result<$crate::__private::messages::exports::gateway::plugin::message_filter::MessageResult, ::std::string::String> {
+                INSTANCE.with(|instance| $crate::__private::exports::on_message(instance, sender, message, &state))
+            }
+        }
+
+        #[cfg(target_family = "wasm")]
+        $crate::__private::messages::__export_messages!(Exported);
     };
     (observe, $plugin:ident) => {
         const _: fn() = || {

@@ -25,6 +25,7 @@ pub mod files;
 pub mod http_client;
 pub mod json;
 pub mod log;
+pub mod messages;
 pub mod metrics;
 pub mod names;
 pub mod query;
@@ -46,8 +47,8 @@ pub use edits::{Edit, Edits, RefusedEdit};
 pub use error::{EditError, Error};
 pub use outcome::Outcome;
 pub use plugin::{
-    Catalogue, Endpoint, Observer, Phases, Plugin, RequestBodyFilter, RequestFilter, RequestStream, ResponseBodyFilter,
-    ResponseFilter, ResponseStream,
+    Catalogue, Endpoint, MessageFilter, Observer, Phases, Plugin, RequestBodyFilter, RequestFilter, RequestStream,
+    ResponseBodyFilter, ResponseFilter, ResponseStream,
 };
 pub use reply::{Decision, Problem, Reply, ResponseDecision};
 pub use request::Request;

@@ -25,4 +25,6 @@ pub struct Outcome {
     pub request_stream_state: Option<Vec<u8>>,
     /// The last state of the plugin's own [`ResponseStream`](crate::ResponseStream).
     pub response_stream_state: Option<Vec<u8>>,
+    /// The last state of the plugin's own [`MessageFilter`](crate::MessageFilter).
+    pub message_state: Option<Vec<u8>>,
 }

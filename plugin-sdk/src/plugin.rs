@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::{
     Body, BodyError, Decision, Error, Outcome, Problems, Request, Response, ResponseDecision,
     body::{Chunk, ChunkResult},
+    messages::{Message, MessageResult, Sender},
 };
 
 /// A plugin: what it is called, how it is configured, and the state of one instance.
@@ -45,7 +46,7 @@ pub trait Plugin: Sized + 'static {
 pub struct Phases {
     /// The request phase, with the bodies of requests.
     pub request: bool,
-    /// The response phase, with the bodies of responses.
+    /// The response phase, with the bodies of responses, and with messages.
     pub response: bool,
     /// The completion phase.
     pub completion: bool,
@@ -153,6 +154,17 @@ pub trait ResponseStream: Plugin {
     ///
     /// An error aborts the response, and its text goes to the gateway's log.
     fn on_response_chunk(&mut self, chunk: Chunk) -> Result<ChunkResult, Error>;
+}
+
+/// Reads, changes, drops, adds and answers the messages of WebSockets and the events of event streams. Exported as `messages`.
+pub trait MessageFilter: Plugin {
+    /// Called with each whole message, after [`ResponseDecision::StreamMessages`]. The gateway keeps the state of each connection, so
+    /// keep nothing of it in the instance: the next message may be given to another one.
+    ///
+    /// # Errors
+    ///
+    /// An error closes the WebSocket with the code 1011, or aborts the event stream, and its text goes to the gateway's log.
+    fn on_message(&mut self, sender: Sender, message: Message, state: &[u8]) -> Result<MessageResult, Error>;
 }
 
 /// Takes part in the completion phase. Exported as `observe`.

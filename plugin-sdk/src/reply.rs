@@ -34,6 +34,10 @@ pub enum ResponseDecision {
     /// Continue, and pass the body through [`ResponseStream`](crate::ResponseStream), which gets this state (up to 64 KiB) with the
     /// first chunk.
     StreamBody(Vec<u8>),
+    /// Continue, and pass each message through [`MessageFilter`](crate::MessageFilter), which gets this state (up to 64 KiB) with the
+    /// first one. Valid for a 101 that accepts a WebSocket handshake, and for a response with `content-type: text/event-stream` and
+    /// without `content-encoding`.
+    StreamMessages(Vec<u8>),
 }
 
 impl From<Reply> for Decision {

@@ -4,8 +4,8 @@ use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use criterion::{BenchmarkId, Criterion, criterion_group};
 use gateway_pipeline::{
-    BodyFilter, Decision, Entry, ExchangeOutcome, ExchangeSlot, Phase, Phases, Pipeline, Scope, Stage, Step, Turn,
-    Verdict,
+    Decision, Entry, ExchangeOutcome, ExchangeSlot, Phase, Phases, Pipeline, ResponseDecision, Scope, Stage, Step,
+    Turn, Verdict,
 };
 
 use crate::support::{answered, at_once, later, outcome, slot};
@@ -38,8 +38,8 @@ impl Stage for Fake {
         self.asked(Decision::Next)
     }
 
-    fn on_response<'a>(&'a self, _: &'a mut ExchangeSlot) -> Step<'a, Option<BodyFilter>> {
-        self.asked(None)
+    fn on_response<'a>(&'a self, _: &'a mut ExchangeSlot) -> Step<'a, ResponseDecision> {
+        self.asked(ResponseDecision::Next)
     }
 
     fn on_complete<'a>(&'a self, _: &'a mut ExchangeSlot, _: &'a ExchangeOutcome) -> Step<'a, ()> {

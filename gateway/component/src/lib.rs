@@ -39,6 +39,8 @@ pub const INTERFACE: &str = concat!(
     "\n",
     include_str!("../../../wit/0.2/response-stream.wit"),
     "\n",
+    include_str!("../../../wit/0.2/message-filter.wit"),
+    "\n",
     include_str!("../../../wit/0.2/log.wit"),
     "\n",
     include_str!("../../../wit/0.2/sinks.wit"),
@@ -69,7 +71,7 @@ const WORLD: &str = "project";
 
 /// The phases that a component can export. The SDKs for Go and C get a bit for each, in this order, with the import `exports` of
 /// the module `gateway-project`, and compare them with the handlers that the plugin has.
-const PHASES: [&str; 7] = [
+const PHASES: [&str; 8] = [
     "request-filter",
     "request-body-filter",
     "request-stream",
@@ -77,6 +79,7 @@ const PHASES: [&str; 7] = [
     "response-body-filter",
     "response-stream",
     "observer",
+    "message-filter",
 ];
 /// The module whose import `exports` is answered when a component is made.
 const PROJECT_MODULE: &str = "gateway-project";

@@ -7,6 +7,7 @@ pub mod body;
 pub mod cookies;
 pub mod date;
 pub mod deadline;
+pub mod events;
 pub mod field_name;
 pub mod forwarded;
 pub mod framing;

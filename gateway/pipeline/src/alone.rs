@@ -42,9 +42,8 @@ impl Alone {
     ///
     /// The stage failed.
     pub async fn response(&self, slot: &mut ExchangeSlot) -> Result<(), StageFailure> {
-        if let Some(filter) = self.run(&OnResponse, slot).await?.flatten() {
-            slot.filter_response_body(|body| filter(body, self.entry.calls(&self.scope).clone()));
-        }
+        let decision = self.run(&OnResponse, slot).await?.unwrap_or_default();
+        self.entry.carry_out(decision, &self.scope, slot);
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use gateway_telemetry::metrics::{CallMetrics, Metrics};
 
 use super::{
     exchange::{NoRoom, Phase},
-    stage::{ExchangeSlot, FailureKind, Stage, StageFailure},
+    stage::{ExchangeSlot, FailureKind, ResponseDecision, Stage, StageFailure},
     touched::OwnedHeaders,
 };
 
@@ -66,6 +66,19 @@ impl Entry {
         slot.begin_stage(position);
         if was_given_up {
             self.stage.abandon(slot);
+        }
+    }
+
+    /// Does what the stage has decided about the response.
+    pub(super) fn carry_out(&self, decision: ResponseDecision, scope: &Scope, slot: &mut ExchangeSlot) {
+        let calls = || Arc::clone(self.calls(scope));
+        match decision {
+            ResponseDecision::Next => {}
+            ResponseDecision::Filter(filter) => slot.filter_response_body(|body| filter(body, calls())),
+            ResponseDecision::Messages(filter) => {
+                let position = slot.stage;
+                slot.message_filters.add(position, filter(calls()));
+            }
         }
     }
 

@@ -28,6 +28,7 @@ use gateway_rules::{
 use super::{
     caller::Caller,
     heads::{RequestHead, ResponseHead},
+    messages::MessageFilters,
     spellings::Spellings,
     states::States,
     touched::Touched,
@@ -54,6 +55,8 @@ pub struct Exchange {
     pub request_body: Body,
     pub response: Option<ResponseHead>,
     pub response_body: Body,
+    /// What the messages of a connection that has switched pass through.
+    pub message_filters: MessageFilters,
     pub bounds: Rc<Bounds>,
     pub traffic: Rc<Traffic>,
     /// Where the request is recorded, if it is.
@@ -131,6 +134,7 @@ impl Exchange {
             request_body,
             response: None,
             response_body: Body::Empty,
+            message_filters: MessageFilters::default(),
             bounds,
             traffic,
             trace: None,
@@ -259,6 +263,7 @@ impl Exchange {
     /// Another response takes the place of the one that there was, if any.
     pub fn begin_response(&mut self) {
         self.response_room = None;
+        self.message_filters.clear();
     }
 
     /// Removes the trailers of a response that would say something about a header that a stage has changed.

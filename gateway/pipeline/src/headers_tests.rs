@@ -48,14 +48,14 @@ impl Stage for Planner {
         }))
     }
 
-    fn on_response<'a>(&'a self, slot: &'a mut ExchangeSlot) -> Step<'a, Option<BodyFilter>> {
+    fn on_response<'a>(&'a self, slot: &'a mut ExchangeSlot) -> Step<'a, ResponseDecision> {
         let (name, change) = line(&format!("{}!", self.name));
         slot.change_response_header(name, change).unwrap();
         let is_first = !std::mem::replace(slot.state_or_default::<bool>(), true);
         if self.deed == Deed::Wait && is_first {
             return Step::Done(Turn::Called { end: CallEnd::Pending, ran: None });
         }
-        Step::Done(Turn::called(Ok(None)))
+        Step::Done(Turn::called(Ok(ResponseDecision::Next)))
     }
 
     fn on_complete<'a>(&'a self, _: &'a mut ExchangeSlot, _: &'a ExchangeOutcome) -> Step<'a, ()> {

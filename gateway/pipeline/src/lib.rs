@@ -2,7 +2,7 @@
 //! the response over the stages that ran, and once more when all is over.
 //!
 //! Modules use those to their right: `pipeline`, `alone` → `turn` → `entry` → `stage` → `edits`, `headers`, `identity`, `transaction` →
-//! `exchange` → `caller`, `heads`, `spellings`, `states`, `touched`, `undo`.
+//! `exchange` → `caller`, `heads`, `messages` → `local_future`, `spellings`, `states`, `touched`, `undo`.
 //!
 //! Invariant: this crate does not know that WebAssembly exists.
 
@@ -16,6 +16,8 @@ mod exchange;
 mod headers;
 mod heads;
 mod identity;
+mod local_future;
+mod messages;
 mod pipeline;
 mod spellings;
 mod stage;
@@ -33,9 +35,11 @@ pub use exchange::{EditError, Exchange, NoRoom, Phase, Start};
 pub use gateway_rules::{bounds::Bounds, fields::is_owned_by_the_gateway, headers::Change};
 pub use heads::{RequestHead, ResponseHead};
 pub use identity::{Trait, TraitSource, UnknownCaller};
+pub use local_future::LocalFuture;
+pub use messages::{Close, Delivery, Message, MessageFilter, MessageFilters, MessageResult, Passage, Side};
 pub use pipeline::{Passed, Pipeline, Returned, Verdict};
 pub use stage::{
-    BodyFilter, CallEnd, Decision, ExchangeOutcome, ExchangeSlot, FailureKind, LocalFuture, Phases, Reply, Stage,
-    StageFailure, Step, Turn,
+    BodyFilter, CallEnd, Decision, ExchangeOutcome, ExchangeSlot, FailureKind, MessageFilterFactory, Phases, Reply,
+    ResponseDecision, Stage, StageFailure, Step, Turn,
 };
 pub use touched::OwnedHeaders;

@@ -20,6 +20,7 @@ pub struct Pipeline {
     request: Vec<usize>,
     response: Vec<usize>,
     complete: Vec<usize>,
+    filters_messages: bool,
 }
 
 /// What came of the request phase.
@@ -65,7 +66,8 @@ impl Pipeline {
         let mut response = positions(|p| p.response);
         response.reverse();
         let complete = positions(|p| p.complete);
-        Self { scope, entries, request, response, complete }
+        let filters_messages = entries.iter().any(|entry| entry.stage().filters_messages());
+        Self { scope, entries, request, response, complete, filters_messages }
     }
 
     /// The worker begins to serve by it.
@@ -81,6 +83,11 @@ impl Pipeline {
     /// No request begins with it any more.
     pub fn stop(&self) {
         self.entries.iter().for_each(|entry| entry.stage().stop());
+    }
+
+    /// Whether a stage may ask for messages.
+    pub fn filters_messages(&self) -> bool {
+        self.filters_messages
     }
 
     pub fn has_observers(&self) -> bool {
@@ -174,8 +181,8 @@ impl Pipeline {
                     }
                 }
                 passed => {
-                    if let TurnEnd::Returned(Some(filter)) = passed {
-                        slot.filter_response_body(|body| filter(body, entry.calls(&self.scope).clone()));
+                    if let TurnEnd::Returned(decision) = passed {
+                        entry.carry_out(decision, &self.scope, slot);
                     }
                     entry.commit(slot);
                 }

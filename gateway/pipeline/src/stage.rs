@@ -1,6 +1,6 @@
 //! What the pipeline runs. It does not know WebAssembly exists.
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use gateway_http::body::Body;
@@ -9,6 +9,8 @@ use http::{HeaderMap, StatusCode};
 
 use super::{
     exchange::Exchange,
+    local_future::LocalFuture,
+    messages::MessageFilter,
     touched::{NONE_OWNED, OwnedHeaders},
 };
 
@@ -29,8 +31,14 @@ pub trait Stage {
 
     fn on_request<'a>(&'a self, slot: &'a mut ExchangeSlot) -> Step<'a, Decision>;
 
-    /// Called only when a response is there. Returns what the response's body passes through from here on, if anything.
-    fn on_response<'a>(&'a self, slot: &'a mut ExchangeSlot) -> Step<'a, Option<BodyFilter>>;
+    /// Called only when a response is there.
+    fn on_response<'a>(&'a self, slot: &'a mut ExchangeSlot) -> Step<'a, ResponseDecision>;
+
+    /// Whether its response phase may ask for messages (`ResponseDecision::Messages`, or a body filter for events), so that they have
+    /// to come in a form that can be read.
+    fn filters_messages(&self) -> bool {
+        false
+    }
 
     /// Nothing can be changed any more, and no client waits for it.
     fn on_complete<'a>(&'a self, slot: &'a mut ExchangeSlot, outcome: &'a ExchangeOutcome) -> Step<'a, ()>;
@@ -61,9 +69,6 @@ pub trait Stage {
 /// Holds the exchange, so that a stage can take it out for the length of a call. It is back when the call
 /// has ended, also when it was cancelled.
 pub struct ExchangeSlot(pub Option<Box<Exchange>>);
-
-/// A future that stays on its worker.
-pub type LocalFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// A stage's turn, at once or later: most stages never wait, and then nothing is allocated.
 pub enum Step<'a, T> {
@@ -114,6 +119,20 @@ impl<T> From<Result<T, StageFailure>> for CallEnd<T> {
 
 /// Makes a body pass through a stage. Its calls outlive the stage's turn, and are counted in what it is given.
 pub type BodyFilter = Box<dyn FnOnce(Body, Arc<CallMetrics>) -> Body>;
+
+/// Makes a filter of messages. Its calls outlive the stage's turn, and are counted in what it is given.
+pub type MessageFilterFactory = Box<dyn FnOnce(Arc<CallMetrics>) -> Rc<dyn MessageFilter>>;
+
+/// What a stage says about a response.
+#[derive(Default)]
+pub enum ResponseDecision {
+    #[default]
+    Next,
+    /// The response's body passes through this from here on.
+    Filter(BodyFilter),
+    /// The messages of the connection pass through this.
+    Messages(MessageFilterFactory),
+}
 
 /// What a stage says about a request.
 pub enum Decision {

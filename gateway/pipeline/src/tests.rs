@@ -98,9 +98,9 @@ impl Stage for Fake {
         })
     }
 
-    fn on_response<'a>(&'a self, _: &'a mut ExchangeSlot) -> Step<'a, Option<BodyFilter>> {
+    fn on_response<'a>(&'a self, _: &'a mut ExchangeSlot) -> Step<'a, ResponseDecision> {
         self.told("response");
-        Step::Wait(Box::pin(async { Turn::called(Ok(None)) }))
+        Step::Wait(Box::pin(async { Turn::called(Ok(ResponseDecision::Next)) }))
     }
 
     fn on_complete<'a>(&'a self, slot: &'a mut ExchangeSlot, _: &'a ExchangeOutcome) -> Step<'a, ()> {

@@ -19,7 +19,8 @@ use gateway_telemetry::{
 use super::{
     entry::{Entry, Scope},
     stage::{
-        BodyFilter, CallEnd, Decision, ExchangeOutcome, ExchangeSlot, FailureKind, Stage, StageFailure, Step, Turn,
+        CallEnd, Decision, ExchangeOutcome, ExchangeSlot, FailureKind, ResponseDecision, Stage, StageFailure, Step,
+        Turn,
     },
 };
 
@@ -58,9 +59,9 @@ pub(super) struct OnResponse;
 
 impl Hook for OnResponse {
     const PHASE: CallPhase = CallPhase::Response;
-    type Value = Option<BodyFilter>;
+    type Value = ResponseDecision;
 
-    fn call<'a>(&'a self, stage: &'a dyn Stage, slot: &'a mut ExchangeSlot) -> Step<'a, Option<BodyFilter>> {
+    fn call<'a>(&'a self, stage: &'a dyn Stage, slot: &'a mut ExchangeSlot) -> Step<'a, ResponseDecision> {
         stage.on_response(slot)
     }
 }

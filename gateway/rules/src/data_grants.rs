@@ -235,13 +235,42 @@ impl DataGrants {
     }
 }
 
-/// The exported interfaces by which a component gets bodies, and which access to which bodies each of them is.
-pub const BODY_EXPORTS: [(&str, Data, &[DataAccess]); 4] = [
-    ("request-body-filter", Data::RequestBody, &[DataAccess::Read]),
-    ("request-stream", Data::RequestBody, &[DataAccess::Read, DataAccess::Write]),
-    ("response-body-filter", Data::ResponseBody, &[DataAccess::Read]),
-    ("response-stream", Data::ResponseBody, &[DataAccess::Read, DataAccess::Write]),
-];
+/// An exported interface by which a component gets bodies, or messages, which are granted as bodies.
+#[derive(Debug, Clone, Copy)]
+pub struct BodyExport {
+    /// The name of the interface.
+    pub interface: &'static str,
+    /// The bodies that it gets.
+    pub data: Data,
+    /// What it does with them.
+    pub uses: &'static [DataAccess],
+    /// What has to be granted, or the component is refused.
+    pub needs: &'static [DataAccess],
+    /// It gets the trailers as well.
+    pub has_trailers: bool,
+}
+
+/// The interface of plugins that get messages: those of a direction that it may not read pass without it, so it needs no grant in
+/// particular, but one of them.
+pub const MESSAGE_FILTER: &str = "message-filter";
+
+/// All of them.
+pub const BODY_EXPORTS: [BodyExport; 6] = {
+    const fn bodies(interface: &'static str, data: Data, accesses: &'static [DataAccess]) -> BodyExport {
+        BodyExport { interface, data, uses: accesses, needs: accesses, has_trailers: true }
+    }
+    const fn messages(data: Data) -> BodyExport {
+        BodyExport { interface: MESSAGE_FILTER, data, uses: &DataAccess::ALL, needs: &[], has_trailers: false }
+    }
+    [
+        bodies("request-body-filter", Data::RequestBody, &[DataAccess::Read]),
+        bodies("request-stream", Data::RequestBody, &DataAccess::ALL),
+        bodies("response-body-filter", Data::ResponseBody, &[DataAccess::Read]),
+        bodies("response-stream", Data::ResponseBody, &DataAccess::ALL),
+        messages(Data::RequestBody),
+        messages(Data::ResponseBody),
+    ]
+};
 
 #[cfg(test)]
 mod tests {

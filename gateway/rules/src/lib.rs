@@ -20,6 +20,7 @@ pub mod fields;
 pub mod headers;
 pub mod identity;
 pub mod lease;
+pub mod messages;
 pub mod metric;
 pub mod path;
 pub mod quota;

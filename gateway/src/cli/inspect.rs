@@ -53,7 +53,7 @@ fn phases(facts: &Facts) -> Vec<&'static str> {
 }
 
 /// What each interface lets a plugin do, and whether the operator has to grant it.
-const CAPABILITIES: [(&str, &str); 19] = [
+const CAPABILITIES: [(&str, &str); 20] = [
     ("gateway:plugin/http@", "read and change the heads of requests and responses"),
     ("gateway:plugin/log@", "write to the gateway's log"),
     ("gateway:plugin/metrics@", "count and measure"),
@@ -72,6 +72,7 @@ const CAPABILITIES: [(&str, &str); 19] = [
     ("gateway:plugin/request-stream@", "read and change request bodies as they pass"),
     ("gateway:plugin/response-body-filter@", "read whole response bodies"),
     ("gateway:plugin/response-stream@", "read and change response bodies as they pass"),
+    ("gateway:plugin/message-filter@", "read, change and answer the messages of WebSockets and event streams"),
     ("wasi:", "its language's runtime; no files, no sockets, no environment"),
 ];
 

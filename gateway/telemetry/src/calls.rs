@@ -21,11 +21,14 @@ pub enum CallPhase {
     Complete,
     /// With a chunk of a body.
     BodyChunk,
+    /// With a message of a WebSocket, or an event of an event stream.
+    Message,
 }
 
 impl CallPhase {
     /// All of them: `ALL[phase as usize] == phase`.
-    pub const ALL: [Self; PHASES.len()] = [Self::Request, Self::Response, Self::Complete, Self::BodyChunk];
+    pub const ALL: [Self; PHASES.len()] =
+        [Self::Request, Self::Response, Self::Complete, Self::BodyChunk, Self::Message];
 
     /// The label of metrics, and what the log says.
     pub fn name(self) -> &'static str {
@@ -51,7 +54,7 @@ impl CallFailure {
     }
 }
 
-pub(super) const PHASES: [&str; 4] = ["request", "response", "complete", "body_chunk"];
+pub(super) const PHASES: [&str; 5] = ["request", "response", "complete", "body_chunk", "message"];
 pub(super) const CALL_FAILURES: [&str; 6] = ["error", "trap", "timeout", "memory", "busy", "circuit-open"];
 
 /// A plugin on a route.

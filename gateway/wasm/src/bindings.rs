@@ -9,6 +9,7 @@ pub(super) use generated::{
         active_phases::PhaseSet,
         catalogue::Endpoint,
         lifecycle::{ConfigProblem, Manifest},
+        message_filter,
         observer::Outcome,
     },
     gateway::plugin::{

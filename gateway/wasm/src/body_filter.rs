@@ -4,30 +4,26 @@ use std::{
     cell::RefCell,
     pin::Pin,
     rc::Rc,
-    sync::Arc,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
 use gateway_core::model::Data;
 use gateway_http::body::{Body, BodyError, Traffic};
-use gateway_pipeline::{BodyFilter, Exchange, FailureKind, StageFailure};
-use gateway_rules::reply::MAX_STATE_BYTES;
-use gateway_telemetry::metrics::{CallMetrics, CallPhase};
+use gateway_pipeline::{BodyFilter, Exchange, StageFailure};
+use gateway_telemetry::metrics::CallPhase;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
-use tokio::sync::OwnedSemaphorePermit;
-use wasmtime::component::TypedFunc;
 
 use super::{
     bindings::{Chunk, ChunkResult},
     fields,
-    instance::{CallScope, Instance, output::failure_text},
-    own_instance::{Loan, OwnInstance, Tenant},
+    instance::Functions,
+    own_instance::OwnInstance,
     plugin_state::StreamState,
     pools::Pool,
     services::{LocalFuture, Services},
+    stream_calls::{Callee, Caller, StreamCall, StreamFunction, check_state},
 };
 
 /// Which message the body belongs to.
@@ -57,14 +53,8 @@ impl Direction {
 
 /// The state that the first chunk gets, if it is not too large.
 pub(super) fn initial(state: Vec<u8>) -> Result<StreamState, String> {
-    if state.len() > MAX_STATE_BYTES {
-        return Err(too_large_state());
-    }
+    check_state(&state)?;
     Ok(Rc::new(RefCell::new(state)))
-}
-
-fn too_large_state() -> String {
-    format!("its stream state is over {MAX_STATE_BYTES} bytes")
 }
 
 /// Has a body pass through the plugin; in its instance, if the exchange has one of its own.
@@ -76,14 +66,14 @@ pub(super) fn filter(
     pool: &Rc<Pool>,
     services: &Rc<Services>,
 ) -> BodyFilter {
-    let (pool, services) = (pool.clone(), services.clone());
-    let (request, route) = (exchange.id.to_str().unwrap_or_default().into(), exchange.route.to_string());
+    let callee = Callee::of(own, exchange, pool, services);
     let limit = exchange.bounds.buffer_bytes;
     let traffic = (direction == Direction::Request).then(|| Rc::clone(&exchange.traffic));
     Box::new(move |inner, calls| {
         Body::Stream(Box::pin(FilteredBody {
             inner,
-            caller: Rc::new(Caller { direction, pool, services, calls, request, route, own }),
+            direction,
+            caller: Rc::new(callee.counted(calls)),
             limit,
             traffic,
             state,
@@ -99,6 +89,7 @@ pub(super) fn filter(
 
 struct FilteredBody {
     inner: Body,
+    direction: Direction,
     caller: Rc<Caller>,
     /// Of what the plugin leaves for later.
     limit: usize,
@@ -126,8 +117,6 @@ enum End {
     Told,
 }
 
-type Said = Result<ChunkResult, String>;
-type ChunkFunction = TypedFunc<(Chunk,), (Said,)>;
 type Called = Result<ChunkResult, StageFailure>;
 
 enum Call {
@@ -136,26 +125,12 @@ enum Call {
     Running(LocalFuture<'static, Called>),
 }
 
-/// The instance of a call.
-struct Used {
-    instance: Box<Instance>,
-    permit: Option<OwnedSemaphorePermit>,
-    /// Of an instance that belongs to the exchange.
-    loan: Option<Loan>,
-}
-
-impl Used {
-    fn of(loan: Loan, tenant: Tenant) -> Self {
-        Self { instance: tenant.instance, permit: Some(tenant.permit), loan: Some(loan) }
-    }
-}
-
 impl FilteredBody {
     /// Hands over what is there; with the trailers, if that is all.
     fn begin_call(&mut self, end: Option<HeaderMap>) {
         let last = end.is_some();
         let identity = &self.caller.pool.prepared.identity;
-        let readable = |trailers| fields::readable(trailers, identity, self.caller.direction.headers());
+        let readable = |trailers| fields::readable(trailers, identity, self.direction.headers());
         let chunk =
             Chunk { state: self.state.borrow().clone(), bytes: self.left.to_vec(), end: end.as_ref().map(readable) };
         if identity.data().is_some() {
@@ -164,11 +139,10 @@ impl FilteredBody {
         if last {
             self.end = End::Told;
         }
-        let caller = self.caller.clone();
-        let used = caller.pool.is_direct().then(|| caller.instance_at_once()).flatten();
-        self.call = match used {
-            Some(used) => Call::Over(Box::new(caller.call_at_once(chunk, used))),
-            None => Call::Running(Box::pin(async move { caller.call_on_fiber(chunk).await })),
+        let (caller, call) = (self.caller.clone(), OnChunk(self.direction));
+        self.call = match caller.instance_at_once() {
+            Some(used) => Call::Over(Box::new(caller.call_at_once(&call, (chunk,), used))),
+            None => Call::Running(Box::pin(async move { caller.call_on_fiber(&call, (chunk,)).await })),
         };
     }
 
@@ -196,9 +170,7 @@ impl FilteredBody {
         }
         let _ = self.left.split_to(consumed);
         if let Some(state) = state {
-            if state.len() > MAX_STATE_BYTES {
-                return Err(too_large_state());
-            }
+            check_state(&state)?;
             *self.state.borrow_mut() = state;
         }
         if self.end == End::Told {
@@ -207,8 +179,8 @@ impl FilteredBody {
             }
             let trailers = fields::trailers(trailers).map_err(|error| error.to_string())?;
             let came = std::mem::take(&mut self.came);
-            let Caller { direction, pool, .. } = &*self.caller;
-            let trailers = pool.prepared.identity.granted_trailers(direction.headers(), came, trailers, &pool.metrics);
+            let Pool { prepared, metrics, .. } = &*self.caller.pool;
+            let trailers = prepared.identity.granted_trailers(self.direction.headers(), came, trailers, metrics);
             self.trailers = (!trailers.is_empty()).then_some(trailers);
             return Ok(output.into());
         }
@@ -224,7 +196,7 @@ impl FilteredBody {
     }
 
     fn fail(&mut self, failure: &str) -> BodyError {
-        self.caller.report(failure);
+        self.caller.report("a body chunk", failure);
         if let Some(traffic) = &self.traffic {
             traffic.filter_failed.set(true);
         }
@@ -307,113 +279,25 @@ impl HttpBody for FilteredBody {
     }
 }
 
-/// Who is called.
-struct Caller {
-    direction: Direction,
-    pool: Rc<Pool>,
-    services: Rc<Services>,
-    calls: Arc<CallMetrics>,
-    request: Box<str>,
-    route: String,
-    /// With `isolation: request`.
-    own: Option<OwnInstance>,
-}
+/// A call with a chunk.
+struct OnChunk(Direction);
 
-impl Caller {
-    /// A call on the worker's own stack, while that can be.
-    fn call_at_once(&self, chunk: Chunk, used: Result<Used, StageFailure>) -> Called {
-        self.concluded(used.and_then(|mut used| {
-            let began = Instant::now();
-            let function = self.function(&used.instance)?;
-            let said = used.instance.call(function, (chunk,), self.scope());
-            self.count(began.elapsed());
-            said.map(|(said,)| (said, used)).map_err(|failure| self.pool.failed_at_once(CallPhase::BodyChunk, failure))
-        }))
-    }
+impl StreamCall for OnChunk {
+    const PHASE: CallPhase = CallPhase::BodyChunk;
+    type Params = (Chunk,);
+    type Returned = ChunkResult;
 
-    async fn call_on_fiber(&self, chunk: Chunk) -> Called {
-        let attempt = self.pool.attempt(CallPhase::BodyChunk).await?;
-        let result = match self.instance_on_fiber().await {
-            Ok(used) => self.call_in(chunk, used).await,
-            Err(failure) => Err(failure),
-        };
-        attempt.ended(result.as_ref().err().map(|failure| failure.kind));
-        self.concluded(result)
-    }
-
-    async fn call_in(&self, chunk: Chunk, mut used: Used) -> Result<(Said, Used), StageFailure> {
-        let function = self.function(&used.instance)?;
-        let _in_progress = self.pool.metrics.call_in_progress();
-        let said = used.instance.call_on_fiber(function, (chunk,), self.scope()).await;
-        self.count(used.instance.ran());
-        said.map(|(said,)| (said, used)).map_err(|failure| self.pool.failed(failure))
-    }
-
-    /// The instance goes back to the pool, or stays with the exchange.
-    fn concluded(&self, result: Result<(Said, Used), StageFailure>) -> Called {
-        let (said, Used { instance, permit, loan }) = result?;
-        match (loan, permit) {
-            (Some(loan), Some(permit)) => {
-                loan.end(self.pool.unless_worn(instance).map(|instance| Tenant { instance, permit }));
-            }
-            _ => self.pool.put_back(instance),
+    fn function(&self, functions: &Functions) -> Option<StreamFunction<Self>> {
+        match self.0 {
+            Direction::Request => functions.on_request_chunk,
+            Direction::Response => functions.on_response_chunk,
         }
-        said.map_err(|message| StageFailure { kind: FailureKind::Error, detail: failure_text(&message) })
     }
 
-    /// The exchange's own instance, or one from the pool; `None` if it has to be waited for.
-    fn instance_at_once(&self) -> Option<Result<Used, StageFailure>> {
-        let Some(own) = &self.own else {
-            let instance = self.pool.take(&self.services)?;
-            return Some(instance.map(|instance| Used { instance, permit: None, loan: None }));
-        };
-        let (loan, tenant) = own.try_borrow()?;
-        if let Some(tenant) = tenant {
-            return Some(Ok(Used::of(loan, tenant)));
+    fn missing(&self) -> &'static str {
+        match self.0 {
+            Direction::Request => "it returned `stream-body` and exports no `request-stream`",
+            Direction::Response => "it returned `stream-body` and exports no `response-stream`",
         }
-        let permit = self.pool.try_admit()?;
-        let instance = self.pool.create(&self.services)?;
-        Some(instance.map(|instance| Used::of(loan, Tenant { instance, permit })))
-    }
-
-    async fn instance_on_fiber(&self) -> Result<Used, StageFailure> {
-        let Some(own) = &self.own else {
-            let permit = Some(self.pool.admit().await?);
-            let instance = self.pool.take_on_fiber(&self.services).await?;
-            return Ok(Used { instance, permit, loan: None });
-        };
-        let (loan, tenant) = own.borrow().await;
-        if let Some(tenant) = tenant {
-            return Ok(Used::of(loan, tenant));
-        }
-        let permit = self.pool.admit().await?;
-        let instance = self.pool.create_on_fiber(&self.services).await?;
-        Ok(Used::of(loan, Tenant { instance, permit }))
-    }
-
-    fn scope(&self) -> CallScope<'_> {
-        CallScope { slot: None, services: &self.services, time: self.pool.prepared.limits.time }
-    }
-
-    fn count(&self, ran: Duration) {
-        self.calls.called(CallPhase::BodyChunk, u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX));
-    }
-
-    fn report(&self, failure: &str) {
-        let Self { request, route, pool, .. } = self;
-        let plugin = &*pool.prepared.identity.name;
-        tracing::warn!(request = &**request, route = &**route, plugin, "plugin failed on a body chunk: {failure}");
-    }
-
-    fn function(&self, instance: &Instance) -> Result<ChunkFunction, StageFailure> {
-        let (function, interface) = match self.direction {
-            Direction::Request => (instance.functions().on_request_chunk, "request-stream"),
-            Direction::Response => (instance.functions().on_response_chunk, "response-stream"),
-        };
-        let missing = || StageFailure {
-            kind: FailureKind::Error,
-            detail: format!("it returned `stream-body` and exports no `{interface}`"),
-        };
-        function.ok_or_else(missing)
     }
 }

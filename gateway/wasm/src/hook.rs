@@ -3,19 +3,24 @@
 use std::{cell::Cell, rc::Rc};
 
 use gateway_core::model::{DataAccess, Isolation};
-use gateway_pipeline::{BodyFilter, Decision, Exchange, ExchangeOutcome, FailureKind, StageFailure};
+use gateway_pipeline::{
+    BodyFilter, Decision, Exchange, ExchangeOutcome, FailureKind, ResponseDecision, Side, StageFailure,
+};
+use gateway_rules::messages::{self, MessageStream};
 use gateway_telemetry::metrics::CallPhase;
 use wasmtime::component::{ComponentNamedList, Lift, Lower, Resource, TypedFunc};
 
 use super::{
     bindings::{self, bodies::Body},
     body_filter::{self, Direction},
-    fields,
+    event_filter, fields,
     instance::{Exports, Functions, HandleOwnership, output::failure_text},
+    message_filter::{self, MessageCalls},
     plugin_state::{PluginState, StreamState, WholeBody},
     pools::Pool,
     reply,
     services::Services,
+    stream_calls::Callee,
 };
 
 /// What differs between the functions.
@@ -82,12 +87,12 @@ fn lowered(body: Option<WholeBody>, pool: &Pool, direction: Direction) -> Result
 }
 
 /// The plugin as its body filters call it later.
-pub(super) struct Callee<'a> {
+pub(super) struct Calling<'a> {
     pub(super) pool: &'a Rc<Pool>,
     pub(super) services: &'a Rc<Services>,
 }
 
-impl Callee<'_> {
+impl Calling<'_> {
     /// A decision that needs an export which is not there is a failure, before anything is read.
     fn exports(&self, has: fn(&Exports) -> bool, decision: &str, interface: &str) -> Result<(), StageFailure> {
         match has(&self.pool.prepared.loaded.blueprint.exports) {
@@ -119,6 +124,35 @@ impl Callee<'_> {
             Direction::Response => kept.response_stream = Some(Rc::clone(&state)),
         }
         Ok(body_filter::filter(direction, state, own, exchange, self.pool, self.services))
+    }
+
+    /// Has the messages of the connection, or the events of the response, pass through the plugin.
+    fn filter_messages(&self, state: Vec<u8>, exchange: &mut Exchange) -> Result<ResponseDecision, StageFailure> {
+        let invalid = |why: &str| error(format!("it returned `stream-messages`, and {why}"));
+        let head = exchange.response.as_ref().ok_or_else(|| invalid("there is no response"))?;
+        let stream = messages::stream_of(head.status, &head.headers).map_err(invalid)?;
+        let sides: &[Side] = match stream {
+            MessageStream::WebSocket => &[Side::Client, Side::Upstream],
+            MessageStream::Events => &[Side::Upstream],
+        };
+        let identity = &self.pool.prepared.identity;
+        let gets = |side: &Side| identity.may(message_filter::body(*side), DataAccess::Read, "", &self.pool.metrics);
+        if !sides.iter().any(gets) {
+            return Err(invalid("it is not granted to read any of them (`body.read`)"));
+        }
+        let own = (self.pool.prepared.isolation == Isolation::Request).then(|| PluginState::own_instance(exchange));
+        let state: StreamState = body_filter::initial(state).map_err(error)?;
+        PluginState::of(exchange).messages = Some(Rc::clone(&state));
+        let callee = Callee::of(own, exchange, self.pool, self.services);
+        let limit = exchange.bounds.buffer_bytes;
+        Ok(match stream {
+            MessageStream::WebSocket => ResponseDecision::Messages(Box::new(move |calls| {
+                Rc::new(MessageCalls::new(callee.counted(calls), stream, state))
+            })),
+            MessageStream::Events => ResponseDecision::Filter(Box::new(move |body, calls| {
+                event_filter::filtered(body, MessageCalls::new(callee.counted(calls), stream, state), limit)
+            })),
+        })
     }
 
     fn decided(
@@ -158,22 +192,26 @@ impl Callee<'_> {
         &self,
         result: Result<bindings::ResponseDecision, String>,
         exchange: &mut Exchange,
-    ) -> Result<End<Option<BodyFilter>>, StageFailure> {
+    ) -> Result<End<ResponseDecision>, StageFailure> {
         Ok(match result.map_err(reported)? {
-            bindings::ResponseDecision::Next => End::Done(None),
+            bindings::ResponseDecision::Next => End::Done(ResponseDecision::Next),
             bindings::ResponseDecision::ReadBody => {
                 self.exports(|exports| exports.on_response_body.is_some(), "read-body", "response-body-filter")?;
                 End::ReadBody
             }
             bindings::ResponseDecision::StreamBody(state) => {
                 self.exports(|exports| exports.on_response_chunk.is_some(), "stream-body", "response-stream")?;
-                End::Done(Some(self.filter(Direction::Response, state, exchange)?))
+                End::Done(ResponseDecision::Filter(self.filter(Direction::Response, state, exchange)?))
+            }
+            bindings::ResponseDecision::StreamMessages(state) => {
+                self.exports(|exports| exports.on_message.is_some(), "stream-messages", "message-filter")?;
+                End::Done(self.filter_messages(state, exchange)?)
             }
         })
     }
 }
 
-pub(super) struct OnRequest<'a>(pub(super) Callee<'a>);
+pub(super) struct OnRequest<'a>(pub(super) Calling<'a>);
 
 impl Hook for OnRequest<'_> {
     const PHASE: CallPhase = CallPhase::Request;
@@ -198,7 +236,7 @@ impl Hook for OnRequest<'_> {
     }
 }
 
-pub(super) struct OnRequestBody<'a>(pub(super) Callee<'a>, pub(super) Cell<Option<WholeBody>>);
+pub(super) struct OnRequestBody<'a>(pub(super) Calling<'a>, pub(super) Cell<Option<WholeBody>>);
 
 impl Hook for OnRequestBody<'_> {
     const PHASE: CallPhase = CallPhase::Request;
@@ -223,13 +261,13 @@ impl Hook for OnRequestBody<'_> {
     }
 }
 
-pub(super) struct OnResponse<'a>(pub(super) Callee<'a>);
+pub(super) struct OnResponse<'a>(pub(super) Calling<'a>);
 
 impl Hook for OnResponse<'_> {
     const PHASE: CallPhase = CallPhase::Response;
     type Params = (Resource<bindings::Request>, Resource<bindings::Response>);
     type Return = (Result<bindings::ResponseDecision, String>,);
-    type PhaseResult = Option<BodyFilter>;
+    type PhaseResult = ResponseDecision;
 
     fn find(&self, functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Return>> {
         functions.on_response
@@ -247,18 +285,18 @@ impl Hook for OnResponse<'_> {
         &self,
         (result,): Self::Return,
         exchange: &mut Exchange,
-    ) -> Result<End<Option<BodyFilter>>, StageFailure> {
+    ) -> Result<End<ResponseDecision>, StageFailure> {
         self.0.decided_on_response(result, exchange)
     }
 }
 
-pub(super) struct OnResponseBody<'a>(pub(super) Callee<'a>, pub(super) Cell<Option<WholeBody>>);
+pub(super) struct OnResponseBody<'a>(pub(super) Calling<'a>, pub(super) Cell<Option<WholeBody>>);
 
 impl Hook for OnResponseBody<'_> {
     const PHASE: CallPhase = CallPhase::Response;
     type Params = (Resource<bindings::Request>, Resource<bindings::Response>, Result<Body, bindings::BodyError>);
     type Return = (Result<bindings::ResponseDecision, String>,);
-    type PhaseResult = Option<BodyFilter>;
+    type PhaseResult = ResponseDecision;
 
     fn find(&self, functions: &Functions) -> Option<TypedFunc<Self::Params, Self::Return>> {
         functions.on_response_body
@@ -277,7 +315,7 @@ impl Hook for OnResponseBody<'_> {
         &self,
         (result,): Self::Return,
         exchange: &mut Exchange,
-    ) -> Result<End<Option<BodyFilter>>, StageFailure> {
+    ) -> Result<End<ResponseDecision>, StageFailure> {
         without_another_body(self.0.decided_on_response(result, exchange)?)
     }
 }
@@ -315,6 +353,7 @@ impl Hook for OnComplete<'_> {
             plugins_us: self.0.plugins_us,
             request_stream_state: last(kept.and_then(|kept| kept.request_stream.as_ref())),
             response_stream_state: last(kept.and_then(|kept| kept.response_stream.as_ref())),
+            message_state: last(kept.and_then(|kept| kept.messages.as_ref())),
         };
         (handle(handle_ownership), exchange.response.as_ref().map(|_| handle(handle_ownership)), outcome)
     }

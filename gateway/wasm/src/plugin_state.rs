@@ -24,6 +24,8 @@ pub(super) struct PluginState {
     /// The states of its body filters.
     pub(super) request_stream: Option<StreamState>,
     pub(super) response_stream: Option<StreamState>,
+    /// The state of its filter of messages.
+    pub(super) messages: Option<StreamState>,
 }
 
 /// What a stage waits for without an instance.
@@ -37,7 +39,7 @@ pub(super) enum Awaited {
 /// A body that was read, or why it could not be.
 pub(super) type WholeBody = Result<Whole, Unread>;
 
-/// The present state of a body filter, which outlives the stage's turn.
+/// The present state of a filter of bodies or messages, which outlives the stage's turn.
 pub(super) type StreamState = Rc<RefCell<Vec<u8>>>;
 
 impl PluginState {

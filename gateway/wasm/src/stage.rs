@@ -4,12 +4,12 @@ use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
 use gateway_core::model::Isolation;
 use gateway_pipeline::{
-    BodyFilter, CallEnd, Decision, ExchangeOutcome, ExchangeSlot, FailureKind, LocalFuture, OwnedHeaders, Phases,
+    CallEnd, Decision, ExchangeOutcome, ExchangeSlot, FailureKind, LocalFuture, OwnedHeaders, Phases, ResponseDecision,
     Stage, StageFailure, Step, Turn,
 };
 
 use super::{
-    hook::{Callee, End, Hook, OnComplete, OnRequest, OnRequestBody, OnResponse, OnResponseBody},
+    hook::{Calling, End, Hook, OnComplete, OnRequest, OnRequestBody, OnResponse, OnResponseBody},
     instance::{CallScope, Exports, HandleOwnership, Instance},
     own_instance::{Loan, Tenant},
     plugin_state::PluginState,
@@ -37,8 +37,8 @@ impl PluginStage {
         Self { pool, services }
     }
 
-    fn callee(&self) -> Callee<'_> {
-        Callee { pool: &self.pool, services: &self.services }
+    fn calling(&self) -> Calling<'_> {
+        Calling { pool: &self.pool, services: &self.services }
     }
 
     fn exports(&self) -> &Exports {
@@ -249,21 +249,25 @@ impl Stage for PluginStage {
             return Step::Done(Turn::NotCalled);
         }
         match PluginState::take_body(slot) {
-            Some(body) => self.run(OnRequestBody(self.callee(), Cell::new(Some(body))), slot),
-            None if self.exports().on_request.is_some() => self.run(OnRequest(self.callee()), slot),
+            Some(body) => self.run(OnRequestBody(self.calling(), Cell::new(Some(body))), slot),
+            None if self.exports().on_request.is_some() => self.run(OnRequest(self.calling()), slot),
             None => pending_body(slot),
         }
     }
 
-    fn on_response<'a>(&'a self, slot: &'a mut ExchangeSlot) -> Step<'a, Option<BodyFilter>> {
+    fn on_response<'a>(&'a self, slot: &'a mut ExchangeSlot) -> Step<'a, ResponseDecision> {
         if !self.pool.prepared.attended().response {
             return Step::Done(Turn::NotCalled);
         }
         match PluginState::take_body(slot) {
-            Some(body) => self.run(OnResponseBody(self.callee(), Cell::new(Some(body))), slot),
-            None if self.exports().on_response.is_some() => self.run(OnResponse(self.callee()), slot),
+            Some(body) => self.run(OnResponseBody(self.calling(), Cell::new(Some(body))), slot),
+            None if self.exports().on_response.is_some() => self.run(OnResponse(self.calling()), slot),
             None => pending_body(slot),
         }
+    }
+
+    fn filters_messages(&self) -> bool {
+        self.exports().on_message.is_some() && self.pool.prepared.attended().response
     }
 
     fn on_complete<'a>(&'a self, slot: &'a mut ExchangeSlot, outcome: &'a ExchangeOutcome) -> Step<'a, ()> {

@@ -7,16 +7,18 @@ use super::generated::{
     catalogue::exports::gateway::plugin::catalogue,
     imports::gateway::plugin::{bodies, http},
     lifecycle::exports::gateway::plugin::lifecycle::{ConfigProblem, Manifest},
+    messages::exports::gateway::plugin::message_filter,
     observe::exports::gateway::plugin::observer,
 };
 use super::wasm::body_error;
 use crate::{
-    Body, BodyError, Catalogue, Decision, Endpoint, Error, Observer, Outcome, Phases, Plugin, Reply, Request,
-    RequestBodyFilter, RequestFilter, RequestStream, Response, ResponseBodyFilter, ResponseDecision, ResponseFilter,
-    ResponseStream,
+    Body, BodyError, Catalogue, Decision, Endpoint, Error, MessageFilter, Observer, Outcome, Phases, Plugin, Reply,
+    Request, RequestBodyFilter, RequestFilter, RequestStream, Response, ResponseBodyFilter, ResponseDecision,
+    ResponseFilter, ResponseStream,
     body::{Chunk, ChunkResult},
     config,
     export::plugin_name,
+    messages::{Close, Message, MessageResult, Sender, ServerSentEvent},
 };
 
 type Instance<P> = RefCell<Option<P>>;
@@ -124,6 +126,44 @@ pub fn on_response_chunk<P: ResponseStream>(
     call(instance, |plugin| plugin.on_response_chunk(arrived(chunk))).map(chunk_result)
 }
 
+/// A message of a WebSocket, or an event.
+pub fn on_message<P: MessageFilter>(
+    instance: &Instance<P>,
+    sender: message_filter::Sender,
+    message: message_filter::Message,
+    state: &[u8],
+) -> Result<message_filter::MessageResult, String> {
+    let sender = match sender {
+        message_filter::Sender::Client => Sender::Client,
+        message_filter::Sender::Upstream => Sender::Upstream,
+    };
+    let message = match message {
+        message_filter::Message::Text(text) => Message::Text(text),
+        message_filter::Message::Binary(bytes) => Message::Binary(bytes),
+        message_filter::Message::Event(message_filter::ServerSentEvent { id, name, data }) => {
+            Message::Event(ServerSentEvent { id, name, data })
+        }
+    };
+    call(instance, |plugin| plugin.on_message(sender, message, state)).map(message_result)
+}
+
+fn message_result(result: MessageResult) -> message_filter::MessageResult {
+    let MessageResult { output, replies, close, state } = result;
+    let sent = |messages: Vec<Message>| messages.into_iter().map(sent).collect();
+    let close = close.map(|Close { code, reason }| message_filter::Close { code, reason });
+    message_filter::MessageResult { output: output.map(sent), replies: sent(replies), close, state }
+}
+
+fn sent(message: Message) -> message_filter::Message {
+    match message {
+        Message::Text(text) => message_filter::Message::Text(text),
+        Message::Binary(bytes) => message_filter::Message::Binary(bytes),
+        Message::Event(ServerSentEvent { id, name, data }) => {
+            message_filter::Message::Event(message_filter::ServerSentEvent { id, name, data })
+        }
+    }
+}
+
 fn call<P, T>(instance: &Instance<P>, phase: impl FnOnce(&mut P) -> Result<T, Error>) -> Result<T, String> {
     let mut plugin = instance.borrow_mut();
     let plugin = plugin.as_mut().ok_or(NOT_CONFIGURED)?;
@@ -147,6 +187,7 @@ fn response_decision(decision: ResponseDecision) -> http::ResponseDecision {
         ResponseDecision::Next => http::ResponseDecision::Next,
         ResponseDecision::ReadBody => http::ResponseDecision::ReadBody,
         ResponseDecision::StreamBody(state) => http::ResponseDecision::StreamBody(state),
+        ResponseDecision::StreamMessages(state) => http::ResponseDecision::StreamMessages(state),
     }
 }
 
@@ -187,6 +228,7 @@ pub fn on_complete<P: Observer>(
             plugins_duration: Duration::from_micros(outcome.plugins_us),
             request_stream_state: outcome.request_stream_state,
             response_stream_state: outcome.response_stream_state,
+            message_state: outcome.message_state,
         };
         plugin.on_complete(request(raw_request), raw_response.map(response), &outcome);
     }

@@ -134,6 +134,17 @@ pub mod response_stream {
     });
 }
 
+pub mod messages {
+    wit_bindgen::generate!({
+        path: "../wit/0.2",
+        inline: "package gateway:sdk; world messages { export gateway:plugin/message-filter@0.2.0; }",
+        world: "gateway:sdk/messages",
+        pub_export_macro: true,
+        export_macro_name: "__export_messages",
+        default_bindings_module: "plugin_sdk::__private::messages",
+    });
+}
+
 pub mod observe {
     wit_bindgen::generate!({
         path: "../wit/0.2",

@@ -5,6 +5,7 @@ use std::{cell::RefCell, time::Duration};
 use gateway_rules::{
     bounds::{Bounds, Received, Room},
     fields::request_values,
+    messages::{self, MessageStream},
     reply,
 };
 use http::{HeaderValue, header::CONTENT_LENGTH};
@@ -29,6 +30,7 @@ pub struct TestExchange {
     /// Of bodies that pass through the plugin: the last one.
     request_state: Option<Vec<u8>>,
     response_state: Option<Vec<u8>>,
+    message_state: Option<Vec<u8>>,
     leases: Vec<HeldLease>,
 }
 
@@ -38,6 +40,7 @@ pub(super) enum Next {
     Nothing,
     ReadBody,
     StreamBody,
+    StreamMessages,
     AwaitLock,
 }
 
@@ -57,6 +60,7 @@ impl From<&ResponseDecision> for Next {
         match decision {
             ResponseDecision::ReadBody => Self::ReadBody,
             ResponseDecision::StreamBody(_) => Self::StreamBody,
+            ResponseDecision::StreamMessages(_) => Self::StreamMessages,
             ResponseDecision::Next => Self::Nothing,
         }
     }
@@ -182,6 +186,11 @@ impl TestExchange {
         self.response_next == Next::StreamBody
     }
 
+    /// Whether the plugin gets the messages of the WebSocket, or of the event stream.
+    pub fn streams_messages(&self) -> bool {
+        self.message_state.is_some()
+    }
+
     /// The request body, as the gateway would give it to a plugin.
     pub(super) fn request_body(&self) -> Result<Body, BodyError> {
         let RequestHead { body, trailers, interrupted, bounds, .. } = &self.request;
@@ -239,12 +248,31 @@ impl TestExchange {
         (self.response_next, self.response_state) = (Next::Nothing, Some(state));
     }
 
+    /// The plugin gets the messages from here on.
+    pub(super) fn begin_messages(&mut self, state: Vec<u8>) -> Result<(), Error> {
+        self.message_stream().map_err(|why| Error::new(format!("it returned `stream-messages`, and {why}")))?;
+        self.message_state = Some(state);
+        Ok(())
+    }
+
+    pub(super) fn message_stream(&self) -> Result<MessageStream, &'static str> {
+        let response = self.response.as_ref().ok_or("there is no response")?;
+        messages::stream_of(response.status, &response.headers)
+    }
+
+    pub(super) fn message_state(&mut self) -> Option<&mut Vec<u8>> {
+        self.message_state.as_mut()
+    }
+
     pub(super) fn add_stream_states(&self, outcome: &mut Outcome) {
         if outcome.request_stream_state.is_none() {
             outcome.request_stream_state.clone_from(&self.request_state);
         }
         if outcome.response_stream_state.is_none() {
             outcome.response_stream_state.clone_from(&self.response_state);
+        }
+        if outcome.message_state.is_none() {
+            outcome.message_state.clone_from(&self.message_state);
         }
     }
 
@@ -269,6 +297,7 @@ impl TestExchange {
             response_next: Next::Nothing,
             request_state: None,
             response_state: None,
+            message_state: None,
             leases: Vec::new(),
         }
     }

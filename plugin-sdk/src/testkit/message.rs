@@ -10,7 +10,7 @@ use gateway_rules::{
     fields::{field, is_host},
     headers::ResponseEdits,
 };
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
 use super::{
     cache::Hold,
@@ -220,6 +220,18 @@ impl TestResponse {
             bounds: Bounds::new(Received::default()),
             room: None,
         })
+    }
+
+    /// The response that accepts a WebSocket handshake.
+    pub fn websocket() -> Self {
+        let mut response = Self::new(200);
+        response.0.status = StatusCode::SWITCHING_PROTOCOLS;
+        response
+    }
+
+    /// The beginning of an event stream.
+    pub fn event_stream() -> Self {
+        Self::new(200).header("content-type", "text/event-stream")
     }
 
     /// Adds a header line.

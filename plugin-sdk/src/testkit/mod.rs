@@ -42,6 +42,7 @@ mod head;
 pub(crate) mod host;
 mod leases;
 mod message;
+mod messages;
 mod metrics;
 mod plugin;
 mod store;
@@ -58,6 +59,7 @@ use serde_json::Value;
 
 pub use exchange::TestExchange;
 pub use message::{TestRequest, TestResponse};
+pub use messages::TestDelivery;
 pub use plugin::TestPlugin;
 
 use crate::{

@@ -65,9 +65,16 @@ impl<P> TestPlugin<P> {
 
     fn decide_on_response(&self, exchange: &mut TestExchange, decision: ResponseDecision) -> Result<(), Error> {
         exchange.response_next = Next::from(&decision);
-        if let ResponseDecision::StreamBody(state) = decision {
-            streams::check_state(&state)?;
-            exchange.begin_response_stream(state);
+        match decision {
+            ResponseDecision::StreamBody(state) => {
+                streams::check_state(&state)?;
+                exchange.begin_response_stream(state);
+            }
+            ResponseDecision::StreamMessages(state) => {
+                streams::check_state(&state)?;
+                exchange.begin_messages(state)?;
+            }
+            ResponseDecision::Next | ResponseDecision::ReadBody => {}
         }
         Ok(())
     }

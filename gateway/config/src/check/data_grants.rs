@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use gateway_core::model::{BodyAccess, Data, DataAccess, DataGrants, GrantedNames, NamedAccess};
 use gateway_rules::{
     attributes::{Attributes, is_reserved},
-    data_grants::{BODY_EXPORTS, METHOD, PATH, STATUS},
+    data_grants::{BODY_EXPORTS, BodyExport, MESSAGE_FILTER, METHOD, PATH, STATUS},
     fields::is_owned_by_the_gateway,
 };
 use http::HeaderName;
@@ -163,9 +163,9 @@ pub(super) fn fit(facts: &PluginFacts, name: &str, granted: &DataGrants, place: 
             export.rsplit('/').next() == Some(interface)
         })
     };
-    for (interface, data, needed) in BODY_EXPORTS {
+    for BodyExport { interface, data, needs, .. } in BODY_EXPORTS {
         let side = if data == Data::RequestBody { "request" } else { "response" };
-        let missing: Vec<_> = needed.iter().filter(|access| !granted.allows(data, **access, "")).collect();
+        let missing: Vec<_> = needs.iter().filter(|access| !granted.allows(data, **access, "")).collect();
         if missing.is_empty() || !exports(interface) {
             continue;
         }
@@ -174,6 +174,14 @@ pub(super) fn fit(facts: &PluginFacts, name: &str, granted: &DataGrants, place: 
         let message = format!(
             "plugin `{name}` exports `gateway:plugin/{interface}` and is not granted these bodies; add `{side}` to {lists} \
              of `body`, or use a component without this export"
+        );
+        report.key(&join(place, "body"), message);
+    }
+    let reads = |data| granted.allows(data, DataAccess::Read, "");
+    if exports(MESSAGE_FILTER) && !reads(Data::RequestBody) && !reads(Data::ResponseBody) {
+        let message = format!(
+            "plugin `{name}` exports `gateway:plugin/{MESSAGE_FILTER}` and is not granted any messages; add `request` for those of \
+             clients, or `response` for those of upstreams, to `read` of `body`, or use a component without this export"
         );
         report.key(&join(place, "body"), message);
     }

@@ -13,7 +13,7 @@ use crate::{
     admission::{Capacity, Reservation},
     bindings::{
         BodyError, Chunk, ChunkResult, ConfigProblem, Decision, Endpoint, Manifest, Outcome, PhaseSet, Request,
-        Response, ResponseDecision, bodies::Body,
+        Response, ResponseDecision, bodies::Body, message_filter,
     },
     waits::Waits,
 };
@@ -64,6 +64,7 @@ pub(crate) struct Exports {
     pub(crate) on_response: Option<ComponentExportIndex>,
     pub(crate) on_response_body: Option<ComponentExportIndex>,
     pub(crate) on_response_chunk: Option<ComponentExportIndex>,
+    pub(crate) on_message: Option<ComponentExportIndex>,
     pub(crate) on_complete: Option<ComponentExportIndex>,
 }
 
@@ -83,6 +84,7 @@ type Requested = (Resource<Request>,);
 type RequestedWithBody = (Resource<Request>, Result<Body, BodyError>);
 type Responded = (Resource<Request>, Resource<Response>);
 type RespondedWithBody = (Resource<Request>, Resource<Response>, Result<Body, BodyError>);
+type Messaged = (message_filter::Sender, message_filter::Message, Vec<u8>);
 type Completed = (Resource<Request>, Option<Resource<Response>>, Outcome);
 
 /// The exported functions of one instance, their types checked.
@@ -98,6 +100,7 @@ pub(crate) struct Functions {
     pub(crate) on_response: Option<Function<Responded, Result<ResponseDecision, String>>>,
     pub(crate) on_response_body: Option<Function<RespondedWithBody, Result<ResponseDecision, String>>>,
     pub(crate) on_response_chunk: Option<Function<(Chunk,), Result<ChunkResult, String>>>,
+    pub(crate) on_message: Option<Function<Messaged, Result<message_filter::MessageResult, String>>>,
     pub(crate) on_complete: Option<TypedFunc<Completed, ()>>,
 }
 
@@ -120,6 +123,7 @@ impl Functions {
             on_response: optional(instance, store, exports.on_response)?,
             on_response_body: optional(instance, store, exports.on_response_body)?,
             on_response_chunk: optional(instance, store, exports.on_response_chunk)?,
+            on_message: optional(instance, store, exports.on_message)?,
             on_complete: optional(instance, store, exports.on_complete)?,
         })
     }

@@ -81,13 +81,14 @@ pub(super) fn data_use(imports: &BTreeMap<String, Vec<String>>, body_exports: &[
             }
         }
     }
-    for (interface, body, accesses) in BODY_EXPORTS {
-        if body_exports.iter().any(|name| without_version(name) == ours(interface)) {
-            // With the trailers.
-            let trailers = if body == Data::RequestBody { REQUEST } else { RESPONSE };
-            for access in accesses {
-                uses.add(body, *access);
-                uses.add(trailers, *access);
+    for export in BODY_EXPORTS {
+        if body_exports.iter().any(|name| without_version(name) == ours(export.interface)) {
+            let trailers = if export.data == Data::RequestBody { REQUEST } else { RESPONSE };
+            for access in export.uses {
+                uses.add(export.data, *access);
+                if export.has_trailers {
+                    uses.add(trailers, *access);
+                }
             }
         }
     }

@@ -126,6 +126,7 @@ pub(crate) fn exports(engine: &Engine, component: &Component) -> Result<Exports,
         on_response: find("response-filter", "on-response")?,
         on_response_body: find("response-body-filter", "on-response-body")?,
         on_response_chunk: find("response-stream", "on-response-chunk")?,
+        on_message: find("message-filter", "on-message")?,
         on_complete: find("observer", "on-complete")?,
     };
     if exports.phases() == Phases::default() { Err(LoadError::NoPhase) } else { Ok(exports) }
@@ -135,7 +136,7 @@ pub(crate) fn exports(engine: &Engine, component: &Component) -> Result<Exports,
 pub(crate) fn body_exports(engine: &Engine, component: &Component) -> Vec<String> {
     let ty = component.component_type();
     let names = ty.exports(engine).map(|(name, _)| name);
-    let of_bodies = |name: &&str| BODY_EXPORTS.iter().any(|(interface, ..)| without_version(name) == ours(interface));
+    let of_bodies = |name: &&str| BODY_EXPORTS.iter().any(|export| without_version(name) == ours(export.interface));
     names.filter(of_bodies).map(str::to_owned).collect()
 }
 
