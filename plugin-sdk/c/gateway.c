@@ -21,6 +21,8 @@ __attribute__((import_module("gateway-project"), import_name("exports"))) extern
 #pragma weak gw_on_response_body_error
 #pragma weak gw_on_response_chunk
 #pragma weak gw_on_complete
+#pragma weak gw_timers
+#pragma weak gw_on_timer
 
 const char gw_not_authentic[] = "the ciphertext is not authentic";
 
@@ -31,7 +33,7 @@ typedef struct chunk {
     size_t used, size;
 } chunk;
 
-enum { CHUNK = 8 * 1024, PHASES = 7 };
+enum { CHUNK = 8 * 1024, PHASES = 8 };
 static chunk *newest;
 /* The phase has ended. What it returns is still being read, so its memory goes when the next one wants some. */
 static bool over;
@@ -584,6 +586,23 @@ void exports_gateway_plugin_observer_on_complete(exports_gateway_plugin_observer
     phase_ended();
 }
 
+void exports_gateway_plugin_timers_timers(exports_gateway_plugin_timers_list_timer_t *ret) {
+    gw_timer_list timers = gw_timers();
+    ret->ptr = gw_alloc((timers.count + 1) * sizeof *ret->ptr);
+    ret->len = timers.count;
+    for (size_t i = 0; i < timers.count; i++) {
+        ret->ptr[i] = (exports_gateway_plugin_timers_timer_t){string(timers.items[i].name), timers.items[i].interval_ms};
+    }
+    phase_ended();
+}
+
+bool exports_gateway_plugin_timers_on_timer(plugin_string_t *name, plugin_string_t *err) {
+    gw_error error = gw_on_timer(text(*name));
+    if (error) *err = string(error);
+    phase_ended();
+    return !error;
+}
+
 /* ---- The plugin's life --------------------------------------------------------------------------------------------------- */
 
 void exports_gateway_plugin_lifecycle_describe(exports_gateway_plugin_lifecycle_manifest_t *ret) {
@@ -599,29 +618,34 @@ static size_t misplaced(exports_gateway_plugin_lifecycle_config_problem_t *probl
     const struct {
         const char *function, *export;
         bool is_defined;
+        /* Of `exports`. */
+        unsigned bit;
     } phases[] = {
-        {"gw_on_request", "request-filter", gw_on_request},
-        {"gw_on_request_body", "request-body-filter", gw_on_request_body},
-        {"gw_on_request_chunk", "request-stream", gw_on_request_chunk},
-        {"gw_on_response", "response-filter", gw_on_response},
-        {"gw_on_response_body", "response-body-filter", gw_on_response_body},
-        {"gw_on_response_chunk", "response-stream", gw_on_response_chunk},
-        {"gw_on_complete", "observer", gw_on_complete},
+        {"gw_on_request", "request-filter", gw_on_request, 0},
+        {"gw_on_request_body", "request-body-filter", gw_on_request_body, 1},
+        {"gw_on_request_chunk", "request-stream", gw_on_request_chunk, 2},
+        {"gw_on_response", "response-filter", gw_on_response, 3},
+        {"gw_on_response_body", "response-body-filter", gw_on_response_body, 4},
+        {"gw_on_response_chunk", "response-stream", gw_on_response_chunk, 5},
+        {"gw_on_complete", "observer", gw_on_complete, 6},
+        {"gw_on_timer", "timers", gw_on_timer, 8},
     };
     uint32_t exports = gw_project_exports();
     size_t count = 0;
     for (size_t i = 0; i < PHASES; i++) {
-        bool is_exported = exports & (1u << i);
+        bool is_exported = exports & (1u << phases[i].bit);
         if (is_exported == phases[i].is_defined) continue;
         const char *message = is_exported ? gw_format("plugin.yaml exports %s, but %s is not defined", phases[i].export, phases[i].function)
                                           : gw_format("%s is defined, but plugin.yaml does not export %s", phases[i].function, phases[i].export);
         problems[count++] = (exports_gateway_plugin_lifecycle_config_problem_t){string(""), string(message)};
     }
-    const char *lonely[2] = {
+    const char *lonely[] = {
+        gw_on_timer && !gw_timers ? "gw_on_timer is defined, but gw_timers is not" : NULL,
+        gw_timers && !gw_on_timer ? "gw_timers is defined, but gw_on_timer is not" : NULL,
         gw_on_request_body_error && !gw_on_request_body ? "gw_on_request_body_error is defined, but gw_on_request_body is not" : NULL,
         gw_on_response_body_error && !gw_on_response_body ? "gw_on_response_body_error is defined, but gw_on_response_body is not" : NULL,
     };
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof lonely / sizeof *lonely; i++) {
         if (lonely[i]) problems[count++] = (exports_gateway_plugin_lifecycle_config_problem_t){string(""), string(lonely[i])};
     }
     return count;
@@ -629,7 +653,7 @@ static size_t misplaced(exports_gateway_plugin_lifecycle_config_problem_t *probl
 
 bool exports_gateway_plugin_lifecycle_configure(plugin_string_t *config_json,
     exports_gateway_plugin_lifecycle_list_config_problem_t *err) {
-    err->ptr = gw_alloc((PHASES + 3) * sizeof *err->ptr);
+    err->ptr = gw_alloc((PHASES + 5) * sizeof *err->ptr);
     gw_configure(&gateway_plugin, text(*config_json));
     gw_problem_at problem = {0};
     if (gateway_plugin.start) problem = gateway_plugin.start();
@@ -646,6 +670,13 @@ bool exports_gateway_plugin_lifecycle_configure(plugin_string_t *config_json,
 /* Not exported unless a plugin says so, and it defines them then. */
 __attribute__((weak)) exports_gateway_plugin_active_phases_phase_set_t exports_gateway_plugin_active_phases_phases(void) {
     return 7;
+}
+__attribute__((weak)) bool exports_gateway_plugin_message_filter_on_message(exports_gateway_plugin_message_filter_sender_t sender,
+    exports_gateway_plugin_message_filter_message_t *message, plugin_list_u8_t *state,
+    exports_gateway_plugin_message_filter_message_result_t *ret, plugin_string_t *err) {
+    (void)sender, (void)message, (void)state, (void)err;
+    *ret = (exports_gateway_plugin_message_filter_message_result_t){0};
+    return true;
 }
 __attribute__((weak)) void exports_gateway_plugin_catalogue_endpoints(exports_gateway_plugin_catalogue_list_endpoint_t *ret) {
     ret->len = 0;

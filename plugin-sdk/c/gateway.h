@@ -11,6 +11,7 @@
  *     gw_on_response_body    response-body-filter
  *     gw_on_response_chunk   response-stream
  *     gw_on_complete         observer
+ *     gw_on_timer            timers
  *
  * Memory: what these functions give, and what `gw_alloc` and `gw_format` make, is there until the phase has ended, and is never
  * freed by hand. Texts end with a NUL. Configuration is there as long as the instance. One call at a time runs in an instance.
@@ -334,6 +335,26 @@ typedef struct {
 } gw_outcome;
 /* The response is NULL if there was none. */
 void gw_on_complete(gw_request request, const gw_response *response, const gw_outcome *outcome);
+
+/* ---- Timers: work in the background, at intervals ------------------------------------------------------------------------- */
+
+typedef struct {
+    /* Unique among the timers of the plugin; 1 to 64 bytes. */
+    const char *name;
+    /* From the end of a call to the beginning of the next one: 1 second to 24 hours. */
+    uint64_t interval_ms;
+} gw_timer;
+
+typedef struct {
+    const gw_timer *items;
+    size_t count;
+} gw_timer_list;
+
+/* Up to 16 timers, which follow from the configuration alone. Defined together with `gw_on_timer`. */
+gw_timer_list gw_timers(void);
+/* Called without a request, once per gateway process, within a second after the configuration becomes active and then after each interval.
+ * Calls of one timer never overlap. An error is counted and logged, and the next call is made after the interval. */
+gw_error gw_on_timer(const char *name);
 
 /* ---- State: `imports: [store]`; buckets are granted ---------------------------------------------------------------------- */
 

@@ -61,6 +61,15 @@ void gw_cancel(gw_pending_call pending) {
 
 /* ---- Several store operations at once ------------------------------------------------------------------------------------- */
 
+static gw_swap swap_of(gateway_plugin_store_swap_result_t result) {
+    if (result.tag == GATEWAY_PLUGIN_STORE_SWAP_RESULT_SWAPPED) return (gw_swap){.swapped = true};
+    return (gw_swap){.present = result.val.different.is_some ? present(result.val.different.val) : (gw_bytes){0}};
+}
+
+static plugin_option_list_u8_t optional(gw_bytes value) {
+    return (plugin_option_list_u8_t){.is_some = value.data != NULL, .val = list(value)};
+}
+
 gw_error gw_store_batch(const char *bucket, const gw_operation *operations, size_t count, gw_operation_result *results) {
     plugin_string_t place = string(bucket);
     gateway_plugin_store_list_operation_t made = {gw_alloc((count + 1) * sizeof *made.ptr), count};
@@ -74,6 +83,10 @@ gw_error gw_store_batch(const char *bucket, const gw_operation *operations, size
         case GW_STORE_GET: to->val.get = key; break;
         case GW_STORE_SET: to->val.set = (gateway_plugin_store_entry_t){key, list(from->value), ttl_ms}; break;
         case GW_STORE_DELETE: to->val.delete_ = key; break;
+        case GW_STORE_COMPARE_AND_SWAP:
+            to->val.compare_and_swap = (gateway_plugin_store_swap_t){key, optional(from->expected), optional(from->value), ttl_ms};
+            break;
+        case GW_STORE_SET_TTL: to->val.set_ttl = (gateway_plugin_store_expiry_t){key, ttl_ms}; break;
         case GW_STORE_INCREMENT: to->val.increment = (gateway_plugin_store_addition_t){key, from->by, ttl_ms}; break;
         }
     }
@@ -88,6 +101,8 @@ gw_error gw_store_batch(const char *bucket, const gw_operation *operations, size
         }
         gateway_plugin_store_operation_result_t *result = &got.ptr[i].val.ok;
         if (result->tag == GATEWAY_PLUGIN_STORE_OPERATION_RESULT_SUM) results[i].sum = result->val.sum;
+        if (result->tag == GATEWAY_PLUGIN_STORE_OPERATION_RESULT_SWAP) results[i].swap = swap_of(result->val.swap);
+        if (result->tag == GATEWAY_PLUGIN_STORE_OPERATION_RESULT_EXISTS) results[i].exists = result->val.exists;
         if (result->tag == GATEWAY_PLUGIN_STORE_OPERATION_RESULT_VALUE && result->val.value.is_some) {
             results[i].value = present(result->val.value.val);
         }
@@ -109,6 +124,47 @@ gw_error gw_store_take_all(const char *bucket, const char *group, const gw_step 
     }
     for (size_t i = 0; i < count && i < got.len; i++) verdicts[i] = got.ptr[i];
     return NULL;
+}
+
+gw_error gw_store_compare_and_swap(const char *bucket, const char *key, gw_bytes expected, gw_bytes value, uint64_t ttl_ms, gw_swap *swap) {
+    plugin_string_t place = string(bucket), name = string(key);
+    plugin_list_u8_t before = list(expected), after = list(value);
+    gateway_plugin_store_swap_result_t result;
+    gateway_plugin_store_store_error_t error;
+    bool done = gateway_plugin_store_compare_and_swap(&place, &name, expected.data ? &before : NULL, value.data ? &after : NULL,
+        ttl_ms ? &ttl_ms : NULL, &result, &error);
+    if (!done) return not_stored(error);
+    *swap = swap_of(result);
+    return NULL;
+}
+
+gw_error gw_store_set_ttl(const char *bucket, const char *key, uint64_t ttl_ms, bool *exists) {
+    plugin_string_t place = string(bucket), name = string(key);
+    gateway_plugin_store_store_error_t error;
+    return gateway_plugin_store_set_ttl(&place, &name, ttl_ms ? &ttl_ms : NULL, exists, &error) ? NULL : not_stored(error);
+}
+
+gw_error gw_store_acquire(const char *bucket, const char *key, uint32_t limit, uint64_t ttl_ms, gw_scope scope, gw_acquisition *acquisition) {
+    plugin_string_t place = string(bucket), name = string(key);
+    gateway_plugin_store_acquisition_t got;
+    gateway_plugin_store_store_error_t error;
+    if (!gateway_plugin_store_acquire(&place, &name, limit, ttl_ms, (gateway_plugin_store_scope_t)scope, &got, &error)) {
+        return not_stored(error);
+    }
+    *acquisition = (gw_acquisition){got.lease.is_some ? text(got.lease.val) : NULL, got.holders};
+    return NULL;
+}
+
+gw_error gw_store_renew(const char *bucket, const char *key, const char *lease, uint64_t ttl_ms, bool *held) {
+    plugin_string_t place = string(bucket), name = string(key), id = string(lease);
+    gateway_plugin_store_store_error_t error;
+    return gateway_plugin_store_renew(&place, &name, &id, ttl_ms, held, &error) ? NULL : not_stored(error);
+}
+
+gw_error gw_store_release(const char *bucket, const char *key, const char *lease) {
+    plugin_string_t place = string(bucket), name = string(key), id = string(lease);
+    gateway_plugin_store_store_error_t error;
+    return gateway_plugin_store_release(&place, &name, &id, &error) ? NULL : not_stored(error);
 }
 
 /* ---- Upstreams and documents --------------------------------------------------------------------------------------------- */
@@ -166,7 +222,7 @@ static gw_error not_sent(gateway_plugin_tcp_tcp_error_t error) {
     case GATEWAY_PLUGIN_TCP_TCP_ERROR_UNREACHABLE: return gw_format("the upstream cannot be reached: %s", text(error.val.unreachable));
     case GATEWAY_PLUGIN_TCP_TCP_ERROR_CLOSED: return gw_format("the connection ended early: %s", text(error.val.closed));
     case GATEWAY_PLUGIN_TCP_TCP_ERROR_TOO_LARGE: return gw_format("over %llu bytes", (unsigned long long)error.val.too_large);
-    case GATEWAY_PLUGIN_TCP_TCP_ERROR_UNAVAILABLE: return "not within a request, or too many connections";
+    case GATEWAY_PLUGIN_TCP_TCP_ERROR_UNAVAILABLE: return "while the plugin is configured, or too many connections";
     default: return gw_format("the connection failed: %s", text(error.val.other));
     }
 }

@@ -25,15 +25,32 @@ void gw_cancel(gw_pending_call pending);
 /* ---- Several store operations at once: `imports: [store]`; buckets are granted ------------------------------------------ */
 
 typedef struct {
-    enum { GW_STORE_GET, GW_STORE_SET, GW_STORE_DELETE, GW_STORE_INCREMENT } kind;
+    enum {
+        GW_STORE_GET,
+        GW_STORE_SET,
+        GW_STORE_DELETE,
+        GW_STORE_INCREMENT,
+        GW_STORE_COMPARE_AND_SWAP,
+        GW_STORE_SET_TTL
+    } kind;
     const char *key;
-    /* For GW_STORE_SET. */
+    /* For GW_STORE_SET and GW_STORE_COMPARE_AND_SWAP. */
     gw_bytes value;
+    /* For GW_STORE_COMPARE_AND_SWAP. */
+    gw_bytes expected;
     /* For GW_STORE_INCREMENT. */
     int64_t by;
-    /* For GW_STORE_SET and GW_STORE_INCREMENT; without an end if it is 0. */
+    /* Not for GW_STORE_GET and GW_STORE_DELETE; without an end if it is 0. */
     uint64_t ttl_ms;
 } gw_operation;
+
+/* What a compare-and-swap did. */
+typedef struct {
+    /* The key had the expected value, and has the new one. */
+    bool swapped;
+    /* If nothing was changed: the present value; `data` is NULL if there is none. */
+    gw_bytes present;
+} gw_swap;
 
 typedef struct {
     /* NULL if the operation succeeded. */
@@ -42,6 +59,10 @@ typedef struct {
     gw_bytes value;
     /* Of GW_STORE_INCREMENT. */
     int64_t sum;
+    /* Of GW_STORE_COMPARE_AND_SWAP. */
+    gw_swap swap;
+    /* Of GW_STORE_SET_TTL: whether there is a value. */
+    bool exists;
 } gw_operation_result;
 
 /* Executes up to 64 independent operations. They are neither atomic nor ordered, and each has its own result in `results`, an array of
@@ -58,7 +79,7 @@ typedef struct {
     uint32_t cost;
 } gw_step;
 
-/* Which counts steps apply to: those of the bucket, wherever it is stored, or those in the memory of this gateway, for use while the
+/* Which counts steps, or which holders leases apply to: those of the bucket, wherever it is stored, or those in the memory of this gateway, for use while the
  * bucket cannot be reached. */
 typedef enum { GW_SHARED, GW_LOCAL } gw_scope;
 
@@ -66,6 +87,27 @@ typedef enum { GW_SHARED, GW_LOCAL } gw_scope;
  * refused, nothing is taken, and the verdicts of the others say what they would have been. Steps of one group, such as a client, are
  * stored together. */
 gw_error gw_store_take_all(const char *bucket, const char *group, const gw_step *steps, size_t count, gw_scope scope, gw_verdict *verdicts);
+
+/* Sets the value in one atomic step if the present value is the expected one. If `expected.data` is NULL there must be no value; if
+ * `value.data` is NULL it is deleted. If the store becomes unavailable, the step may have been made. */
+gw_error gw_store_compare_and_swap(const char *bucket, const char *key, gw_bytes expected, gw_bytes value, uint64_t ttl_ms, gw_swap *swap);
+/* Gives a value another TTL, counted from now; without an end if it is 0. `exists` is whether there is a value. */
+gw_error gw_store_set_ttl(const char *bucket, const char *key, uint64_t ttl_ms, bool *exists);
+
+typedef struct {
+    /* NULL if others hold the key, as many as the limit. */
+    const char *lease;
+    /* The holders of the key after this step. */
+    uint32_t holders;
+} gw_acquisition;
+
+/* Becomes one of at most `limit` holders of a key, with a lease of 1 second to 1 hour. In a call that has a request, the gateway renews the
+ * lease and releases it when the exchange ends. In other calls, such as those of timers, the plugin does, or its TTL ends it. */
+gw_error gw_store_acquire(const char *bucket, const char *key, uint32_t limit, uint64_t ttl_ms, gw_scope scope, gw_acquisition *acquisition);
+/* Gives a lease a TTL, counted from now. `held` is whether it is still held. */
+gw_error gw_store_renew(const char *bucket, const char *key, const char *lease, uint64_t ttl_ms, bool *held);
+/* Releases a lease before its exchange or its TTL ends. It is no error if it is not held any more. */
+gw_error gw_store_release(const char *bucket, const char *key, const char *lease);
 
 /* ---- Upstreams and documents --------------------------------------------------------------------------------------------- */
 

@@ -13,6 +13,7 @@
 /// | `messages` | [`MessageFilter`](crate::MessageFilter) |
 /// | `observe` | [`Observer`](crate::Observer) |
 /// | `catalogue` | [`Catalogue`](crate::Catalogue) |
+/// | `timers` | [`Timers`](crate::Timers) |
 ///
 /// The gateway calls a plugin only in the phases that its component exports, so name those that the type implements and no others.
 /// The crate must be a `cdylib` only: with an `rlib` beside it cargo disables LTO. Natively the macro only checks that the type
@@ -262,8 +263,28 @@ macro_rules! __export_phase {
         #[cfg(target_family = "wasm")]
         $crate::__private::catalogue::__export_catalogue!(Exported);
     };
+    (timers, $plugin:ident) => {
+        const _: fn() = || {
+            fn implemented<P: $crate::Timers>() {}
+            implemented::<$plugin>();
+        };
+
+        #[cfg(target_family = "wasm")]
+        impl $crate::__private::timers::exports::gateway::plugin::timers::Guest for Exported {
+            fn timers() -> ::std::vec::Vec<$crate::__private::timers::exports::gateway::plugin::timers::Timer> {
+                INSTANCE.with(|instance| $crate::__private::exports::timers(instance))
+            }
+
+            fn on_timer(name: ::std::string::String) -> ::core::result::Result<(), ::std::string::String> {
+                INSTANCE.with(|instance| $crate::__private::exports::on_timer(instance, &name))
+            }
+        }
+
+        #[cfg(target_family = "wasm")]
+        $crate::__private::timers::__export_timers!(Exported);
+    };
     ($phase:ident, $plugin:ident) => {
-        ::core::compile_error!("expected one of request, request_body, request_stream, response, response_body, response_stream, observe, catalogue");
+        ::core::compile_error!("expected one of request, request_body, request_stream, response, response_body, response_stream, observe, catalogue, timers");
     };
 }
 

@@ -48,7 +48,7 @@ pub use error::{EditError, Error};
 pub use outcome::Outcome;
 pub use plugin::{
     Catalogue, Endpoint, MessageFilter, Observer, Phases, Plugin, RequestBodyFilter, RequestFilter, RequestStream,
-    ResponseBodyFilter, ResponseFilter, ResponseStream,
+    ResponseBodyFilter, ResponseFilter, ResponseStream, Timer, Timers,
 };
 pub use reply::{Decision, Problem, Reply, ResponseDecision};
 pub use request::Request;

@@ -1,5 +1,7 @@
 //! What an author implements.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -81,6 +83,69 @@ pub struct Endpoint {
     pub path: String,
     /// For people: what is called, such as `bookstore.Bookstore/GetShelf`.
     pub about: String,
+}
+
+/// Works in the background, without a request: refreshes a value, flushes a buffer, measures a service. Exported as `timers`.
+///
+/// Each gateway process runs each timer of a configuration once, on one of its workers, for as long as a route or the global plugins
+/// use the plugin.
+///
+/// ```
+/// use std::time::Duration;
+/// use plugin_sdk::{Error, NoConfig, Plugin, Problems, Timer, Timers, http_client::Call, store::Bucket};
+///
+/// struct Rates;
+/// # impl Plugin for Rates {
+/// #     type Config = NoConfig;
+/// #     fn new(_: NoConfig) -> Result<Self, Problems> { Ok(Self) }
+/// # }
+///
+/// impl Timers for Rates {
+///     fn timers(&self) -> Vec<Timer> {
+///         vec![Timer::new("refresh", Duration::from_secs(30))]
+///     }
+///
+///     fn on_timer(&mut self, _: &str) -> Result<(), Error> {
+///         let rates = Call::get("rates", "/latest").send()?;
+///         Bucket::new("rates").set("latest", &rates.body, None)?;
+///         Ok(())
+///     }
+/// }
+/// plugin_sdk::export_plugin!(Rates: timers);
+///
+/// # use plugin_sdk::{Reply, testkit::TestHost};
+/// let host = TestHost::new();
+/// host.answer(|_| Ok(Reply::new(200).with_text("1.08")));
+/// host.plugin::<Rates>(Default::default()).unwrap().fire("refresh");
+/// ```
+pub trait Timers: Plugin {
+    /// The timers with this configuration: up to 16, with unique names of 1 to 64 bytes. Called once for all instances that have the
+    /// same configuration, so the result must follow from that alone.
+    fn timers(&self) -> Vec<Timer>;
+
+    /// Called within a second after the configuration becomes active, and then after each interval, counted from the end of the
+    /// previous call. Calls of one timer never overlap. Each call may be made on another instance.
+    ///
+    /// # Errors
+    ///
+    /// An error is counted and logged, and the next call is made after the interval.
+    fn on_timer(&mut self, name: &str) -> Result<(), Error>;
+}
+
+/// A timer of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timer {
+    /// Unique among the timers of the configuration; 1 to 64 bytes without control characters.
+    pub name: String,
+    /// From the end of a call to the beginning of the next one: 1 second to 24 hours.
+    pub interval: Duration,
+}
+
+impl Timer {
+    /// A timer with this name and interval.
+    pub fn new(name: impl Into<String>, interval: Duration) -> Self {
+        Self { name: name.into(), interval }
+    }
 }
 
 /// Takes part in the request phase. Exported as `request`.

@@ -121,9 +121,9 @@ pub enum TcpError {
     Unreachable(String),
     /// The connection ended before enough bytes had arrived; the text says how.
     Closed(String),
-    /// More bytes were to be sent or received than the route's limit for buffered bodies.
+    /// More bytes were to be sent or received than the route's limit for buffered bodies, or than 1 MiB without a request.
     TooLarge(u64),
-    /// Not within a request, or too many connections.
+    /// While the plugin is configured, or too many connections.
     Unavailable,
     /// Another error; the text says which.
     Other(String),
@@ -140,7 +140,7 @@ impl fmt::Display for TcpError {
             Self::Unreachable(why) => write!(f, "the service could not be reached: {why}"),
             Self::Closed(how) => write!(f, "the connection ended: {how}"),
             Self::TooLarge(limit) => write!(f, "the message is over the limit of {limit} bytes"),
-            Self::Unavailable => f.write_str("no connection outside a request, and up to 16 in a call"),
+            Self::Unavailable => f.write_str("no connection while the plugin is configured, and up to 16 in a call"),
             Self::Other(why) => f.write_str(why),
         }
     }

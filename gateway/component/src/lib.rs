@@ -23,6 +23,8 @@ pub const INTERFACE: &str = concat!(
     "\n",
     include_str!("../../../wit/0.2/catalogue.wit"),
     "\n",
+    include_str!("../../../wit/0.2/timers.wit"),
+    "\n",
     include_str!("../../../wit/0.2/request-filter.wit"),
     "\n",
     include_str!("../../../wit/0.2/request-body-filter.wit"),
@@ -69,9 +71,9 @@ pub const INTERFACE: &str = concat!(
 /// What the world of a project is called.
 const WORLD: &str = "project";
 
-/// The phases that a component can export. The SDKs for Go and C get a bit for each, in this order, with the import `exports` of
+/// The phases that a component can export, and timers. The SDKs for Go and C get a bit for each, in this order, with the import `exports` of
 /// the module `gateway-project`, and compare them with the handlers that the plugin has.
-const PHASES: [&str; 8] = [
+const PHASES: [&str; 9] = [
     "request-filter",
     "request-body-filter",
     "request-stream",
@@ -80,6 +82,7 @@ const PHASES: [&str; 8] = [
     "response-stream",
     "observer",
     "message-filter",
+    "timers",
 ];
 /// The module whose import `exports` is answered when a component is made.
 const PROJECT_MODULE: &str = "gateway-project";
@@ -199,7 +202,7 @@ pub fn component(module: &[u8], wit: &str) -> Result<Vec<u8>, ComponentError> {
 
 /// A module with the function `exports`, which returns a bit for each of the phases that are exported.
 fn project_module(exported: [bool; PHASES.len()]) -> Vec<u8> {
-    let bits = exported.iter().enumerate().fold(0u8, |bits, (index, is)| bits | u8::from(*is) << index);
+    let bits = exported.iter().enumerate().fold(0u16, |bits, (index, is)| bits | u16::from(*is) << index);
     let mut module = b"\0asm\x01\0\0\0".to_vec();
     // A type `func() -> i32`, a function of this type, and its name.
     module.extend([1, 5, 1, 0x60, 0, 1, 0x7f]);
@@ -207,8 +210,9 @@ fn project_module(exported: [bool; PHASES.len()]) -> Vec<u8> {
     module.extend([7, 11, 1, 7]);
     module.extend(b"exports");
     module.extend([0, 0]);
-    // Its code: `i32.const` with a number of two bytes (LEB128), because bit 6 of a single one is the sign.
-    module.extend([10, 7, 1, 5, 0, 0x41, bits | 0x80, 0, 0x0b]);
+    // Its code: `i32.const` with a number of two bytes (LEB128), each with seven bits. The highest one is the sign.
+    let [low, high] = [bits & 0x7f, bits >> 7].map(|bits| bits as u8);
+    module.extend([10, 7, 1, 5, 0, 0x41, low | 0x80, high, 0x0b]);
     module
 }
 

@@ -30,6 +30,7 @@ mod size;
 pub mod store;
 pub mod stored_response;
 pub mod take;
+pub mod timers;
 pub mod units;
 mod verdict;
 pub mod window;

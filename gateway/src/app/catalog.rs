@@ -18,7 +18,7 @@ use gateway_core::model::{ComponentSource, Dns, FileSource, Plugin, PluginUse, S
 use gateway_standard as standard;
 use gateway_wasm as plugin;
 use gateway_wasm::{
-    Examined, Loaded, Prepared, Runtime, Settings,
+    Examined, Loaded, Prepared, Runtime, Settings, TimerSettings,
     services::{Named, Shared},
 };
 use thiserror::Error;
@@ -109,6 +109,13 @@ impl<'a> Components<'a> {
     /// A plugin as it was tried with this configuration.
     pub(super) fn tried(&self, used: &PluginUse) -> Option<&Arc<Prepared>> {
         self.prepared.get(&(used.plugin.name.clone(), used.config.to_string()))
+    }
+
+    /// The timers of the plugins that are used, by the plugins' names: one entry for each configuration that has any.
+    pub(super) fn timers(&self) -> Vec<(Arc<str>, Vec<TimerSettings>)> {
+        let mut used: Vec<_> = self.prepared.iter().filter(|(_, prepared)| !prepared.timers().is_empty()).collect();
+        used.sort_by_key(|(key, _)| *key);
+        used.into_iter().map(|((name, _), prepared)| (name.clone(), prepared.timers().to_vec())).collect()
     }
 
     /// What the process shall remember when the configuration is installed: tags, and what upstreams have told.

@@ -65,7 +65,7 @@ impl Control {
             descriptors::raise();
         }
         let frugal = alloc::Frugal::begin();
-        let shared = Shared::new(options.code_cache)?;
+        let shared = Shared::with_timers(options.code_cache, options.timers)?;
         let loaded = Loaded::load(&options.source, &shared, None)?;
         let config = loaded.config();
         changes.follow(config.files_read.iter().map(PathBuf::as_path), began);

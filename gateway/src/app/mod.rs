@@ -27,7 +27,7 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread,
     time::Duration,
 };
@@ -35,7 +35,7 @@ use std::{
 use gateway_config as config;
 use gateway_config::lock::{self, Entry, Lock};
 use gateway_core::model::LogFormat;
-use gateway_wasm::Facts;
+use gateway_wasm::{Facts, TimerSettings, Timers};
 use thiserror::Error;
 use tokio::{
     runtime::Runtime,
@@ -71,6 +71,8 @@ pub struct Options {
     pub code_cache: bool,
     /// The process's log is set up as the configuration says, but for these; left alone if absent.
     pub logging: Option<LogOverrides>,
+    /// Runs the timers of plugins.
+    pub timers: Arc<Timers>,
 }
 
 /// What the command line says about the log.
@@ -186,8 +188,15 @@ impl Drop for Gateway {
 
 /// Does everything that `run` does before it listens.
 pub fn check(source: &Source) -> Result<config::Checked, StartError> {
+    check_with_timers(source).map(|(checked, _)| checked)
+}
+
+/// As `check`, with the timers of the plugins that are used, by the plugins' names.
+pub fn check_with_timers(
+    source: &Source,
+) -> Result<(config::Checked, Vec<(Arc<str>, Vec<TimerSettings>)>), StartError> {
     let shared = Shared::new(true)?;
-    snapshot::read(source, &shared).map(|read| read.checked)
+    snapshot::read(source, &shared).map(|read| (read.checked, read.components.timers()))
 }
 
 /// What the components of a configuration are and may do, and what of it is approved.

@@ -19,7 +19,7 @@ use gateway_telemetry::{
     remote::{OwnFigures, OwnState, RemoteFigures, RemoteState},
     tail::Tail,
 };
-use gateway_wasm::{CodeCache, Documents, Passwords, Runtime};
+use gateway_wasm::{CodeCache, Documents, Passwords, Runtime, Timers};
 
 use super::{LogOverrides, StartError, reflected::Reflected, secrets};
 
@@ -33,6 +33,7 @@ pub(super) struct Shared {
     pub(super) responses: Arc<Responses>,
     pub(super) documents: Arc<Documents>,
     pub(super) passwords: Arc<Passwords>,
+    pub(super) timers: Arc<Timers>,
     pub(super) reflected: Reflected,
     pub(super) tail: Arc<Tail>,
     log: Mutex<Option<(Logging, LogOverrides)>>,
@@ -40,6 +41,10 @@ pub(super) struct Shared {
 
 impl Shared {
     pub(super) fn new(code_cache: bool) -> Result<Arc<Self>, StartError> {
+        Self::with_timers(code_cache, Arc::default())
+    }
+
+    pub(super) fn with_timers(code_cache: bool, timers: Arc<Timers>) -> Result<Arc<Self>, StartError> {
         let metrics = Metrics::default();
         let (store, responses) = (Arc::new(MemoryStore::default()), Arc::<Responses>::default());
         metrics.watch_own_state(Arc::new(InMemory { store: store.clone(), responses: responses.clone() }));
@@ -52,6 +57,7 @@ impl Shared {
             responses,
             documents: Arc::default(),
             passwords: Arc::default(),
+            timers,
             reflected: Reflected::default(),
             tail: Arc::default(),
             log: Mutex::new(None),

@@ -190,6 +190,7 @@ impl Snapshot {
                 responses: self.shared.responses.clone(),
                 documents: self.shared.documents.clone(),
                 passwords: self.shared.passwords.clone(),
+                timers: self.shared.timers.clone(),
                 sinks: self.sinks.clone(),
                 metrics: self.shared.metrics.clone(),
                 secrets: self.secrets.clone(),

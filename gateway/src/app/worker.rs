@@ -270,8 +270,9 @@ async fn obey(
             Some(Command::Drain { deadline, done }) => {
                 listening.borrow_mut().clear();
                 if let Some(server) = &server {
+                    let timers_ended = upkeep.pools.end_timers();
                     tokio::select! {
-                        () = drain(server, deadline) => {}
+                        () = drain(server, timers_ended, deadline) => {}
                         () = upkeep.run(server) => {}
                     }
                 }
@@ -285,11 +286,12 @@ async fn obey(
 }
 
 /// Ends when nothing is under way any more, at the deadline at the latest.
-async fn drain(server: &Server, deadline: Duration) {
+async fn drain(server: &Server, timers_ended: impl Future<Output = ()>, deadline: Duration) {
     server.drain();
     let at_rest = async {
         server.at_rest().await;
         server.worker.observing.at_rest().await;
+        timers_ended.await;
     };
     if tokio::time::timeout(deadline, at_rest).await.is_err() {
         server.worker.end();

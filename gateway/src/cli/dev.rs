@@ -5,6 +5,7 @@ use std::{
     io::{IsTerminal, stderr},
     net::{SocketAddr, TcpStream},
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -38,6 +39,7 @@ pub(super) fn dev(args: &DevArgs, logging: &Logging) -> Result<(), Failed> {
         watch: false,
         code_cache: true,
         logging: Some(overrides(logging)),
+        timers: Arc::default(),
     })?;
     for address in gateway.addresses() {
         good(format_args!("serving on http://{address}; save a file to build and load it again, Ctrl-C to end"));

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write, fs};
 
 use gateway_core::model::{Data, DataAccess};
-use gateway_wasm::{CodeCache, Facts};
+use gateway_wasm::{CodeCache, Facts, TimerSettings};
 use serde_json::json;
 
 use super::{
@@ -50,6 +50,12 @@ fn phases(facts: &Facts) -> Vec<&'static str> {
     let all =
         [("request", facts.phases.request), ("response", facts.phases.response), ("complete", facts.phases.complete)];
     all.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect()
+}
+
+/// The timers with the configuration that was given, in words.
+pub(super) fn timers(timers: &[TimerSettings]) -> String {
+    let timers = timers.iter().map(|TimerSettings { name, interval }| format!("{name} every {interval:?}"));
+    timers.collect::<Vec<_>>().join(", ")
 }
 
 /// What each interface lets a plugin do, and whether the operator has to grant it.
@@ -110,6 +116,14 @@ fn as_text(facts: &Facts, cost: Option<&Cost>) -> String {
     let _ = writeln!(text, "\nsize     {} KiB", facts.size.div_ceil(1024));
     let _ = writeln!(text, "sha256   {}", facts.digest);
     let _ = writeln!(text, "phases   {}", phases(facts).join(", "));
+    if facts.timers {
+        let timers = match cost.map(|cost| &*cost.timers) {
+            None => "unknown without a configuration".to_owned(),
+            Some([]) => "none with this configuration".to_owned(),
+            Some(all) => timers(all),
+        };
+        let _ = writeln!(text, "timers   {timers}");
+    }
     let _ = writeln!(text, "calls    {}", facts.waits.describe());
     match cost {
         None => text.push_str("costs    unknown without a configuration: --config 'YAML' gives one\n"),
@@ -179,6 +193,9 @@ fn as_json(facts: &Facts, cost: Option<&Cost>) -> serde_json::Value {
         "size": facts.size,
         "sha256": facts.digest,
         "phases": phases(facts),
+        "timers": cost.filter(|_| facts.timers).map(|cost| cost.timers.iter().map(|timer| json!({
+            "name": timer.name, "interval-ms": timer.interval.as_millis() as u64,
+        })).collect::<Vec<_>>()),
         "calls": facts.waits.describe(),
         "imports": facts.imports,
         "bodies": facts.body_exports,

@@ -1,5 +1,7 @@
 //! `gateway run` and `gateway demo`.
 
+use std::sync::Arc;
+
 use gateway_core::model;
 
 use super::{DemoArgs, Failed, LogFormat, Logging, RunArgs, print};
@@ -15,6 +17,7 @@ pub(super) fn run(args: &RunArgs, logging: &Logging) -> Result<(), Failed> {
         watch: !args.no_watch,
         code_cache: true,
         logging: Some(overrides(logging)),
+        timers: Arc::default(),
     };
     let gateway = Gateway::start(options)?;
     if let Some(admin) = gateway.admin_address() {
@@ -38,6 +41,7 @@ pub(super) fn demo(args: &DemoArgs, logging: &Logging) -> Result<(), Failed> {
         watch: false,
         code_cache: true,
         logging: Some(overrides(logging)),
+        timers: Arc::default(),
     };
     let gateway = Gateway::start(options)?;
     demo.serve_clients(gateway.addresses())?;

@@ -78,6 +78,7 @@ struct Typed {
     services: BTreeMap<String, ServiceAnswer>,
     steps: Option<Vec<Step>>,
     request: Option<Asked>,
+    timer: Option<String>,
     service: Option<ServiceAnswer>,
     expect: Option<Expect>,
 }
@@ -86,18 +87,22 @@ impl TryFrom<Typed> for Case {
     type Error = String;
 
     fn try_from(typed: Typed) -> Result<Self, String> {
-        let Typed { name, config, store, services, steps, request, service, expect } = typed;
-        let steps = match (steps, request) {
-            (Some(steps), None) if !steps.is_empty() && service.is_none() && expect.is_none() => steps,
-            (None, Some(request)) => {
-                vec![Step { request, service, services: BTreeMap::new(), expect: expect.unwrap_or_default() }]
+        let Typed { name, config, store, services, steps, request, timer, service, expect } = typed;
+        let is_one = request.is_some() || timer.is_some();
+        let steps = match steps {
+            Some(steps) if !steps.is_empty() && !is_one && service.is_none() && expect.is_none() => steps,
+            None if is_one => {
+                vec![Step { request, timer, service, services: BTreeMap::new(), expect: expect.unwrap_or_default() }]
             }
             _ => {
                 return Err(format!(
-                    "case `{name}`: give either `request`, with `service` and `expect`, or `steps` of these"
+                    "case `{name}`: give either `request` or `timer`, with `service` and `expect`, or `steps` of these"
                 ));
             }
         };
+        if steps.iter().any(|step| step.request.is_some() == step.timer.is_some()) {
+            return Err(format!("case `{name}`: a step has either `request` or `timer`"));
+        }
         // A service has one address for the whole case.
         let in_steps = steps.iter().flat_map(|step| step.services.values().chain(&step.service));
         if let Some(word) = in_steps.filter(|_| steps.len() > 1).find_map(|answer| answer.needs_whole_case()) {
@@ -113,7 +118,9 @@ impl TryFrom<Typed> for Case {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) struct Step {
-    pub(super) request: Asked,
+    pub(super) request: Option<Asked>,
+    /// In place of a request, the timer of this name is called.
+    pub(super) timer: Option<String>,
     /// What the service behind the route answers.
     pub(super) service: Option<ServiceAnswer>,
     /// What other services answer from this step on.
@@ -165,8 +172,13 @@ impl Asked {
 impl Case {
     /// A request that says nothing.
     pub(super) fn of(name: &str) -> Self {
-        let step =
-            Step { request: Asked::default(), service: None, services: BTreeMap::new(), expect: Expect::default() };
+        let step = Step {
+            request: Some(Asked::default()),
+            timer: None,
+            service: None,
+            services: BTreeMap::new(),
+            expect: Expect::default(),
+        };
         Self { name: name.to_owned(), config: None, store: None, services: BTreeMap::new(), steps: vec![step] }
     }
 

@@ -19,7 +19,7 @@ use gateway_pipeline::{
 };
 use gateway_telemetry::{metrics::Metrics, sinks::Sinks};
 use gateway_wasm::{
-    CodeCache, Loaded, Pools, Prepared, Runtime, Settings,
+    CodeCache, Loaded, Pools, Prepared, Runtime, Settings, TimerSettings,
     services::{Named, NoUpstreams, Services, Shared},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
@@ -49,6 +49,8 @@ pub(crate) struct Cost {
     pub memory: u64,
     pub resident: Option<u64>,
     pub calls: Vec<Call>,
+    /// With the configuration of the first case.
+    pub timers: Vec<TimerSettings>,
     /// A call of a plugin that does nothing, the median.
     pub nothing: Duration,
 }
@@ -84,13 +86,13 @@ pub(crate) fn cost(
     LocalSet::new().block_on(&tokio, async {
         let first = cases.cases.first();
         let config = first.and_then(|case| case.config.clone()).or_else(|| cases.config.clone()).unwrap_or(json!({}));
-        let (started, memory, resident) = instances(&loaded, &config, cases).await?;
+        let (Instances { started, memory, resident }, timers) = instances(&loaded, &config, cases).await?;
         let mut calls = Vec::new();
         for case in cases.cases.iter().filter(|case| wanted(&case.name)) {
             calls.extend(measured(&loaded, case, cases).await?);
         }
         let nothing = nothing(&runtime).await?;
-        Ok(Cost { compiled, started, memory, resident, calls, nothing })
+        Ok(Cost { compiled, started, memory, resident, calls, timers, nothing })
     })
 }
 
@@ -98,6 +100,7 @@ pub(crate) fn cost(
 struct World {
     stage: Alone,
     phases: Phases,
+    timers: Vec<TimerSettings>,
     services: Rc<Services>,
     /// Stages do not keep them.
     _pools: Pools,
@@ -144,7 +147,8 @@ impl World {
         let stage = prepared.stage(&pools, &services);
         let scope = Scope { metrics: services.shared.metrics.clone(), worker: 0, route: super::PLUGIN.into() };
         let phases = stage.phases();
-        Ok(Self { stage: Alone::new(stage, scope), phases, services, _pools: pools })
+        let timers = prepared.timers().to_vec();
+        Ok(Self { stage: Alone::new(stage, scope), phases, timers, services, _pools: pools })
     }
 
     /// The value of a sample in the metrics, whatever its labels.
@@ -155,14 +159,21 @@ impl World {
     }
 }
 
-/// How long one takes to be ready, and what memory it has then and after a call.
+/// How long an instance takes to be ready, and what memory it has after a call.
+struct Instances {
+    started: Duration,
+    memory: u64,
+    resident: Option<u64>,
+}
+
+/// Makes instances and calls each once.
 async fn instances(
     loaded: &Arc<Loaded>,
     config: &Value,
     cases: &Cases,
-) -> Result<(Duration, u64, Option<u64>), TrialError> {
+) -> Result<(Instances, Vec<TimerSettings>), TrialError> {
     let world = World::new(loaded, config, cases, Isolation::Request)?;
-    let asked = cases.cases.first().and_then(|case| case.steps.first()).map(|step| &step.request);
+    let asked = cases.cases.first().and_then(|case| case.steps.first()).and_then(|step| step.request.as_ref());
     let default = Asked::default();
     let asked = asked.unwrap_or(&default);
     let before = resident();
@@ -180,7 +191,8 @@ async fn instances(
     let memory = world.sample("gateway_wasm_memory_bytes").unwrap_or_default() / INSTANCES as u64;
     drop(slots);
     times.sort();
-    Ok((times.get(times.len() / 2).copied().unwrap_or_default(), memory, grown))
+    let started = times.get(times.len() / 2).copied().unwrap_or_default();
+    Ok((Instances { started, memory, resident: grown }, world.timers))
 }
 
 /// Resident memory of the process in bytes, where the system tells.
@@ -196,9 +208,10 @@ async fn measured(loaded: &Arc<Loaded>, case: &Case, cases: &Cases) -> Result<Ve
     let phases = world.phases;
     let mut calls = Vec::new();
     for (number, step) in case.steps.iter().enumerate() {
+        let Some(request) = &step.request else { continue };
         let name = if case.steps.len() > 1 { format!("{}, step {}", case.name, number + 1) } else { case.name.clone() };
         let answer = step.service.clone().unwrap_or_default();
-        let mut request = Times::default();
+        let mut requests = Times::default();
         let mut response = Times::default();
         let mut complete = Times::default();
         let began = Instant::now();
@@ -206,12 +219,12 @@ async fn measured(loaded: &Arc<Loaded>, case: &Case, cases: &Cases) -> Result<Ve
             if began.elapsed() > ENOUGH {
                 break;
             }
-            let mut slot = slot(&step.request)?;
+            let mut slot = slot(request)?;
             let mut goes_on = true;
             if phases.request {
                 let began = Instant::now();
                 let decided = world.stage.request(&mut slot).await;
-                goes_on = matches!(request.add(began, decided), Some(Decision::Next));
+                goes_on = matches!(requests.add(began, decided), Some(Decision::Next));
             }
             if phases.response && goes_on {
                 respond(&mut slot, &answer)?;
@@ -226,7 +239,7 @@ async fn measured(loaded: &Arc<Loaded>, case: &Case, cases: &Cases) -> Result<Ve
                 complete.add(began, done);
             }
         }
-        for (phase, times) in [("on-request", request), ("on-response", response), ("on-complete", complete)] {
+        for (phase, times) in [("on-request", requests), ("on-response", response), ("on-complete", complete)] {
             calls.extend(times.call(&name, phase));
         }
     }

@@ -16,6 +16,8 @@ pub(super) struct Expect {
     pub(super) request: Option<ExpectRequest>,
     /// What the other services receive, by their names.
     pub(super) services: BTreeMap<String, ExpectCalls>,
+    /// A part of the error with which the timer fails. Without it, the timer is not to fail.
+    pub(super) timer_fails: Option<String>,
     /// What the client gets.
     pub(super) response: Option<ExpectResponse>,
 }

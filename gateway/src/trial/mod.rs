@@ -16,10 +16,12 @@ use std::{
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use gateway_wasm::Timers;
 use http::{HeaderName, HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
@@ -65,8 +67,8 @@ type Others<'a> = BTreeMap<&'a str, Service>;
 /// The gateway does not start with the plugin, or cannot be reached.
 pub(crate) fn run(cases: &Cases, case: &Case, component: &Path) -> Result<CaseResult, StartError> {
     let began = Instant::now();
-    for step in &case.steps {
-        request_head(&step.request).map_err(io::Error::other)?;
+    for request in case.steps.iter().filter_map(|step| step.request.as_ref()) {
+        request_head(request).map_err(io::Error::other)?;
     }
     let folder = Folder::new()?;
     let first = case.steps.first().and_then(|step| step.service.clone()).unwrap_or_default();
@@ -76,12 +78,15 @@ pub(crate) fn run(cases: &Cases, case: &Case, component: &Path) -> Result<CaseRe
     let others: Others<'_> = others.collect::<io::Result<_>>()?;
     let store = Store::start(cases, case)?;
     let configuration = configuration(cases, case, component, &folder, &service, &others, &store)?;
+    let timers = Arc::<Timers>::default();
+    timers.run_by_hand();
     let gateway = Gateway::start(Options {
         source: Source::Text { text: configuration.to_string(), base: folder.0.clone() },
         signals: false,
         watch: false,
         code_cache: true,
         logging: None,
+        timers: timers.clone(),
     })?;
     let address = gateway.addresses().first().copied();
     let address = address.ok_or_else(|| io::Error::other("the gateway does not listen"))?;
@@ -98,7 +103,7 @@ pub(crate) fn run(cases: &Cases, case: &Case, component: &Path) -> Result<CaseRe
                 other.answer(answer.clone());
             }
         }
-        let found = runtime.block_on(carry_out(step, address, &service, &others));
+        let found = runtime.block_on(carry_out(step, address, &timers, &service, &others));
         let place = if case.steps.len() > 1 { format!("step {}: ", number + 1) } else { String::new() };
         misses.extend(found.into_iter().map(|miss| format!("{place}{miss}")));
     }
@@ -116,8 +121,22 @@ async fn is_connected(admin: SocketAddr) {
 }
 
 /// What was not as expected in a step.
-async fn carry_out(step: &Step, address: SocketAddr, service: &Service, others: &Others<'_>) -> Vec<String> {
-    let asked = &step.request;
+async fn carry_out(
+    step: &Step,
+    address: SocketAddr,
+    timers: &Timers,
+    service: &Service,
+    others: &Others<'_>,
+) -> Vec<String> {
+    if let Some(timer) = &step.timer {
+        let called = tokio::time::timeout(REQUEST_TIMEOUT, timers.fire(PLUGIN, timer)).await;
+        let called = called.unwrap_or_else(|_| Err(format!("it did not return within {REQUEST_TIMEOUT:?}")));
+        let mut misses = verdict::timer_misses(step.expect.timer_fails.as_deref(), called);
+        misses.extend(verdict_of(step, service, others, None));
+        return misses;
+    }
+    let default = Asked::default();
+    let asked = step.request.as_ref().unwrap_or(&default);
     let response = async {
         let exchange = tokio::time::timeout(REQUEST_TIMEOUT, ask(address, asked)).await;
         exchange.unwrap_or_else(|_| Err(io::Error::other(format!("no whole response within {REQUEST_TIMEOUT:?}"))))
@@ -148,15 +167,18 @@ async fn carry_out(step: &Step, address: SocketAddr, service: &Service, others: 
         };
         let _ = tokio::time::timeout(SETTLE_TIMEOUT, idle).await;
     }
-    let seen = service.take();
-    let calls: BTreeMap<&str, Vec<Seen>> = others.iter().map(|(name, other)| (*name, other.take())).collect();
     match got {
-        Ok(got) => {
-            let happened = verdict::Happened { seen: &seen, others: &calls, got: got.as_ref() };
-            verdict::misses(&step.expect, &happened)
-        }
+        Ok(got) => verdict_of(step, service, others, got.as_ref()),
         Err(error) => vec![format!("the request failed: {}", gateway_core::error::chain(&error))],
     }
+}
+
+/// Compares what the services were asked, and what the client got, with what was expected.
+fn verdict_of(step: &Step, service: &Service, others: &Others<'_>, got: Option<&Got>) -> Vec<String> {
+    let seen = service.take();
+    let calls: BTreeMap<&str, Vec<Seen>> = others.iter().map(|(name, other)| (*name, other.take())).collect();
+    let happened = verdict::Happened { seen: &seen, others: &calls, got };
+    verdict::misses(&step.expect, &happened)
 }
 
 /// One route with the plugin on it.

@@ -45,7 +45,9 @@ pub(super) fn misses(expect: &Expect, happened: &Happened<'_>) -> Vec<String> {
         }
     }
     match (&expect.response, happened.got) {
-        (Some(_), None) => misses.0.push("response: the client disconnected, so there is none".to_owned()),
+        (Some(_), None) => {
+            misses.0.push("response: the client disconnected or sent no request, so there is none".to_owned())
+        }
         (Some(expected), Some(got)) => {
             if let Some(status) = expected.status {
                 misses.compare("response.status", &status.to_string(), got.head.status.as_str());
@@ -54,6 +56,19 @@ pub(super) fn misses(expect: &Expect, happened: &Happened<'_>) -> Vec<String> {
             misses.body("response", &expected.body(), &got.body);
         }
         (None, _) => {}
+    }
+    misses.0
+}
+
+/// The result of a timer beside the expected one: a part of the error, or none.
+pub(super) fn timer_misses(expected: Option<&str>, called: Result<(), String>) -> Vec<String> {
+    let mut misses = Misses(Vec::new());
+    match (expected, called) {
+        (None, Ok(())) => {}
+        (None, Err(error)) => misses.0.push(format!("timer: it failed: {error}")),
+        (Some(_), Ok(())) => misses.0.push("timer-fails: expected that the timer fails, and it did not".to_owned()),
+        (Some(part), Err(error)) if error.contains(part) => {}
+        (Some(part), Err(error)) => misses.compare("timer-fails", part, &error),
     }
     misses.0
 }

@@ -23,12 +23,14 @@ pub enum CallPhase {
     BodyChunk,
     /// With a message of a WebSocket, or an event of an event stream.
     Message,
+    /// Without a request.
+    Timer,
 }
 
 impl CallPhase {
     /// All of them: `ALL[phase as usize] == phase`.
     pub const ALL: [Self; PHASES.len()] =
-        [Self::Request, Self::Response, Self::Complete, Self::BodyChunk, Self::Message];
+        [Self::Request, Self::Response, Self::Complete, Self::BodyChunk, Self::Message, Self::Timer];
 
     /// The label of metrics, and what the log says.
     pub fn name(self) -> &'static str {
@@ -54,10 +56,10 @@ impl CallFailure {
     }
 }
 
-pub(super) const PHASES: [&str; 5] = ["request", "response", "complete", "body_chunk", "message"];
+pub(super) const PHASES: [&str; 6] = ["request", "response", "complete", "body_chunk", "message", "timer"];
 pub(super) const CALL_FAILURES: [&str; 6] = ["error", "trap", "timeout", "memory", "busy", "circuit-open"];
 
-/// A plugin on a route.
+/// A plugin on a route. The route is empty for requests that match none, and for timers.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Use {
     pub(super) plugin: Arc<str>,

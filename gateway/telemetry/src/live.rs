@@ -52,6 +52,8 @@ impl Live {
 
     pub(super) fn has_use(&self, used: &Use) -> bool {
         let is_global = self.global_plugins.contains(&used.plugin) && self.has_route(&used.route);
-        is_global || self.uses.contains(used)
+        // Timers belong to no route.
+        let has_timers = used.route.is_empty() && self.has_plugin(&used.plugin);
+        is_global || has_timers || self.uses.contains(used)
     }
 }

@@ -11,6 +11,7 @@ pub(super) use generated::{
         lifecycle::{ConfigProblem, Manifest},
         message_filter,
         observer::Outcome,
+        timers::Timer,
     },
     gateway::plugin::{
         bodies,

@@ -38,13 +38,15 @@ mod stages;
 mod stream_calls;
 #[cfg(test)]
 mod tests;
+mod timers;
 mod waits;
 
 pub use engine::CodeCache;
 pub use leases::Leases;
 pub use plugin::{
-    Endpoint, Examined, Facts, LoadError, Loaded, Prepared, Problem, Runtime, Settings, Wants, read, sha256,
+    Endpoint, Examined, Facts, LoadError, Loaded, Prepared, Problem, Runtime, Settings, TimerSettings, Wants, read,
+    sha256,
 };
 pub use pools::Pools;
-pub use services::{documents::Documents, passwords::Passwords};
+pub use services::{documents::Documents, passwords::Passwords, timers::Timers};
 pub use waits::Waits;

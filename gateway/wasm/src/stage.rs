@@ -15,6 +15,7 @@ use super::{
     plugin_state::PluginState,
     pools::Pool,
     services::Services,
+    timers,
 };
 
 pub(super) struct PluginStage {
@@ -287,6 +288,7 @@ impl Stage for PluginStage {
 
     fn start(&self) {
         self.pool.begin_use();
+        timers::start(&self.pool, &self.services);
         self.pool.refresh_documents(&self.services);
     }
 

@@ -330,6 +330,39 @@ void __wasm_export_exports_gateway_plugin_catalogue_openapi_post_return(uint8_t 
   }
 }
 
+// Exported Functions from `gateway:plugin/timers@0.2.0`
+
+__attribute__((__weak__, __export_name__("cabi_post_gateway:plugin/timers@0.2.0#timers")))
+void __wasm_export_exports_gateway_plugin_timers_timers_post_return(uint8_t * arg0) {
+  size_t len = *((size_t*) (arg0 + sizeof(void*)));
+  if (len > 0) {
+    uint8_t *ptr = *((uint8_t **) (arg0 + 0));
+    for (size_t i = 0; i < len; i++) {
+      uint8_t *base = ptr + i * (8+2*sizeof(void*));
+      (void) base;
+      if ((*((size_t*) (base + sizeof(void*)))) > 0) {
+        free(*((uint8_t **) (base + 0)));
+      }
+    }
+    free(ptr);
+  }
+}
+
+__attribute__((__weak__, __export_name__("cabi_post_gateway:plugin/timers@0.2.0#on-timer")))
+void __wasm_export_exports_gateway_plugin_timers_on_timer_post_return(uint8_t * arg0) {
+  switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
+    case 0: {
+      break;
+    }
+    case 1: {
+      if ((*((size_t*) (arg0 + (2*sizeof(void*))))) > 0) {
+        free(*((uint8_t **) (arg0 + sizeof(void*))));
+      }
+      break;
+    }
+  }
+}
+
 // Exported Functions from `gateway:plugin/request-filter@0.2.0`
 
 __attribute__((__weak__, __export_name__("cabi_post_gateway:plugin/request-filter@0.2.0#on-request")))
@@ -565,6 +598,18 @@ void __wasm_export_exports_gateway_plugin_response_filter_on_response_post_retur
           }
           break;
         }
+        case 3: {
+          size_t len0 = *((size_t*) (arg0 + (3*sizeof(void*))));
+          if (len0 > 0) {
+            uint8_t *ptr1 = *((uint8_t **) (arg0 + (2*sizeof(void*))));
+            for (size_t i2 = 0; i2 < len0; i2++) {
+              uint8_t *base = ptr1 + i2 * 1;
+              (void) base;
+            }
+            free(ptr1);
+          }
+          break;
+        }
       }
       break;
     }
@@ -599,6 +644,18 @@ void __wasm_export_exports_gateway_plugin_response_body_filter_on_response_body_
               (void) base;
             }
             free(ptr);
+          }
+          break;
+        }
+        case 3: {
+          size_t len0 = *((size_t*) (arg0 + (3*sizeof(void*))));
+          if (len0 > 0) {
+            uint8_t *ptr1 = *((uint8_t **) (arg0 + (2*sizeof(void*))));
+            for (size_t i2 = 0; i2 < len0; i2++) {
+              uint8_t *base = ptr1 + i2 * 1;
+              (void) base;
+            }
+            free(ptr1);
           }
           break;
         }
@@ -678,6 +735,173 @@ void __wasm_export_exports_gateway_plugin_response_stream_on_response_chunk_post
   }
 }
 
+// Exported Functions from `gateway:plugin/message-filter@0.2.0`
+
+__attribute__((__weak__, __export_name__("cabi_post_gateway:plugin/message-filter@0.2.0#on-message")))
+void __wasm_export_exports_gateway_plugin_message_filter_on_message_post_return(uint8_t * arg0) {
+  switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + 0))) {
+    case 0: {
+      switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + sizeof(void*)))) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          size_t len0 = *((size_t*) (arg0 + (3*sizeof(void*))));
+          if (len0 > 0) {
+            uint8_t *ptr1 = *((uint8_t **) (arg0 + (2*sizeof(void*))));
+            for (size_t i2 = 0; i2 < len0; i2++) {
+              uint8_t *base = ptr1 + i2 * (9*sizeof(void*));
+              (void) base;
+              switch ((int32_t) (int32_t) *((uint8_t*) (base + 0))) {
+                case 0: {
+                  if ((*((size_t*) (base + (2*sizeof(void*))))) > 0) {
+                    free(*((uint8_t **) (base + sizeof(void*))));
+                  }
+                  break;
+                }
+                case 1: {
+                  size_t len = *((size_t*) (base + (2*sizeof(void*))));
+                  if (len > 0) {
+                    uint8_t *ptr = *((uint8_t **) (base + sizeof(void*)));
+                    for (size_t i = 0; i < len; i++) {
+                      uint8_t *base = ptr + i * 1;
+                      (void) base;
+                    }
+                    free(ptr);
+                  }
+                  break;
+                }
+                case 2: {
+                  switch ((int32_t) (int32_t) *((uint8_t*) (base + sizeof(void*)))) {
+                    case 0: {
+                      break;
+                    }
+                    case 1: {
+                      if ((*((size_t*) (base + (3*sizeof(void*))))) > 0) {
+                        free(*((uint8_t **) (base + (2*sizeof(void*)))));
+                      }
+                      break;
+                    }
+                  }
+                  switch ((int32_t) (int32_t) *((uint8_t*) (base + (4*sizeof(void*))))) {
+                    case 0: {
+                      break;
+                    }
+                    case 1: {
+                      if ((*((size_t*) (base + (6*sizeof(void*))))) > 0) {
+                        free(*((uint8_t **) (base + (5*sizeof(void*)))));
+                      }
+                      break;
+                    }
+                  }
+                  if ((*((size_t*) (base + (8*sizeof(void*))))) > 0) {
+                    free(*((uint8_t **) (base + (7*sizeof(void*)))));
+                  }
+                  break;
+                }
+              }
+            }
+            free(ptr1);
+          }
+          break;
+        }
+      }
+      size_t len6 = *((size_t*) (arg0 + (5*sizeof(void*))));
+      if (len6 > 0) {
+        uint8_t *ptr7 = *((uint8_t **) (arg0 + (4*sizeof(void*))));
+        for (size_t i8 = 0; i8 < len6; i8++) {
+          uint8_t *base = ptr7 + i8 * (9*sizeof(void*));
+          (void) base;
+          switch ((int32_t) (int32_t) *((uint8_t*) (base + 0))) {
+            case 0: {
+              if ((*((size_t*) (base + (2*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + sizeof(void*))));
+              }
+              break;
+            }
+            case 1: {
+              size_t len3 = *((size_t*) (base + (2*sizeof(void*))));
+              if (len3 > 0) {
+                uint8_t *ptr4 = *((uint8_t **) (base + sizeof(void*)));
+                for (size_t i5 = 0; i5 < len3; i5++) {
+                  uint8_t *base = ptr4 + i5 * 1;
+                  (void) base;
+                }
+                free(ptr4);
+              }
+              break;
+            }
+            case 2: {
+              switch ((int32_t) (int32_t) *((uint8_t*) (base + sizeof(void*)))) {
+                case 0: {
+                  break;
+                }
+                case 1: {
+                  if ((*((size_t*) (base + (3*sizeof(void*))))) > 0) {
+                    free(*((uint8_t **) (base + (2*sizeof(void*)))));
+                  }
+                  break;
+                }
+              }
+              switch ((int32_t) (int32_t) *((uint8_t*) (base + (4*sizeof(void*))))) {
+                case 0: {
+                  break;
+                }
+                case 1: {
+                  if ((*((size_t*) (base + (6*sizeof(void*))))) > 0) {
+                    free(*((uint8_t **) (base + (5*sizeof(void*)))));
+                  }
+                  break;
+                }
+              }
+              if ((*((size_t*) (base + (8*sizeof(void*))))) > 0) {
+                free(*((uint8_t **) (base + (7*sizeof(void*)))));
+              }
+              break;
+            }
+          }
+        }
+        free(ptr7);
+      }
+      switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + (6*sizeof(void*))))) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          if ((*((size_t*) (arg0 + (9*sizeof(void*))))) > 0) {
+            free(*((uint8_t **) (arg0 + (8*sizeof(void*)))));
+          }
+          break;
+        }
+      }
+      switch ((int32_t) (int32_t) *((uint8_t*) (arg0 + (10*sizeof(void*))))) {
+        case 0: {
+          break;
+        }
+        case 1: {
+          size_t len9 = *((size_t*) (arg0 + (12*sizeof(void*))));
+          if (len9 > 0) {
+            uint8_t *ptr10 = *((uint8_t **) (arg0 + (11*sizeof(void*))));
+            for (size_t i11 = 0; i11 < len9; i11++) {
+              uint8_t *base = ptr10 + i11 * 1;
+              (void) base;
+            }
+            free(ptr10);
+          }
+          break;
+        }
+      }
+      break;
+    }
+    case 1: {
+      if ((*((size_t*) (arg0 + (2*sizeof(void*))))) > 0) {
+        free(*((uint8_t **) (arg0 + sizeof(void*))));
+      }
+      break;
+    }
+  }
+}
+
 // Exported Functions from `gateway:plugin/observer@0.2.0`
 
 
@@ -693,7 +917,7 @@ void *cabi_realloc(void *ptr, size_t old_size, size_t align, size_t new_size) {
 }
 
 __attribute__((__aligned__(sizeof(void*))))
-static uint8_t RET_AREA[(10*sizeof(void*))];
+static uint8_t RET_AREA[(13*sizeof(void*))];
 
 // Helper Functions
 
@@ -912,6 +1136,10 @@ void gateway_plugin_http_response_decision_free(gateway_plugin_http_response_dec
   switch ((int32_t) ptr->tag) {
     case 2: {
       plugin_list_u8_free(&ptr->val.stream_body);
+      break;
+    }
+    case 3: {
+      plugin_list_u8_free(&ptr->val.stream_messages);
       break;
     }
   }
@@ -1644,6 +1872,28 @@ void exports_gateway_plugin_catalogue_list_endpoint_free(exports_gateway_plugin_
   }
 }
 
+void exports_gateway_plugin_timers_timer_free(exports_gateway_plugin_timers_timer_t *ptr) {
+  plugin_string_free(&ptr->name);
+}
+
+void exports_gateway_plugin_timers_list_timer_free(exports_gateway_plugin_timers_list_timer_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    exports_gateway_plugin_timers_timer_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      exports_gateway_plugin_timers_timer_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void exports_gateway_plugin_timers_result_void_string_free(exports_gateway_plugin_timers_result_void_string_t *ptr) {
+  if (!ptr->is_err) {
+  } else {
+    plugin_string_free(&ptr->val.err);
+  }
+}
+
 void exports_gateway_plugin_request_filter_decision_free(exports_gateway_plugin_request_filter_decision_t *ptr) {
   gateway_plugin_http_decision_free(ptr);
 }
@@ -1756,6 +2006,71 @@ void exports_gateway_plugin_response_stream_result_chunk_result_string_free(expo
   }
 }
 
+void exports_gateway_plugin_message_filter_server_sent_event_free(exports_gateway_plugin_message_filter_server_sent_event_t *ptr) {
+  plugin_option_string_free(&ptr->id);
+  plugin_option_string_free(&ptr->name);
+  plugin_string_free(&ptr->data);
+}
+
+void exports_gateway_plugin_message_filter_message_free(exports_gateway_plugin_message_filter_message_t *ptr) {
+  switch ((int32_t) ptr->tag) {
+    case 0: {
+      plugin_string_free(&ptr->val.text);
+      break;
+    }
+    case 1: {
+      plugin_list_u8_free(&ptr->val.binary);
+      break;
+    }
+    case 2: {
+      exports_gateway_plugin_message_filter_server_sent_event_free(&ptr->val.event);
+      break;
+    }
+  }
+}
+
+void exports_gateway_plugin_message_filter_close_free(exports_gateway_plugin_message_filter_close_t *ptr) {
+  plugin_string_free(&ptr->reason);
+}
+
+void exports_gateway_plugin_message_filter_list_message_free(exports_gateway_plugin_message_filter_list_message_t *ptr) {
+  size_t list_len = ptr->len;
+  if (list_len > 0) {
+    exports_gateway_plugin_message_filter_message_t *list_ptr = ptr->ptr;
+    for (size_t i = 0; i < list_len; i++) {
+      exports_gateway_plugin_message_filter_message_free(&list_ptr[i]);
+    }
+    free(list_ptr);
+  }
+}
+
+void exports_gateway_plugin_message_filter_option_list_message_free(exports_gateway_plugin_message_filter_option_list_message_t *ptr) {
+  if (ptr->is_some) {
+    exports_gateway_plugin_message_filter_list_message_free(&ptr->val);
+  }
+}
+
+void exports_gateway_plugin_message_filter_option_close_free(exports_gateway_plugin_message_filter_option_close_t *ptr) {
+  if (ptr->is_some) {
+    exports_gateway_plugin_message_filter_close_free(&ptr->val);
+  }
+}
+
+void exports_gateway_plugin_message_filter_message_result_free(exports_gateway_plugin_message_filter_message_result_t *ptr) {
+  exports_gateway_plugin_message_filter_option_list_message_free(&ptr->output);
+  exports_gateway_plugin_message_filter_list_message_free(&ptr->replies);
+  exports_gateway_plugin_message_filter_option_close_free(&ptr->close);
+  plugin_option_list_u8_free(&ptr->state);
+}
+
+void exports_gateway_plugin_message_filter_result_message_result_string_free(exports_gateway_plugin_message_filter_result_message_result_string_t *ptr) {
+  if (!ptr->is_err) {
+    exports_gateway_plugin_message_filter_message_result_free(&ptr->val.ok);
+  } else {
+    plugin_string_free(&ptr->val.err);
+  }
+}
+
 void plugin_option_u16_free(plugin_option_u16_t *ptr) {
   if (ptr->is_some) {
   }
@@ -1767,6 +2082,7 @@ void exports_gateway_plugin_observer_outcome_free(exports_gateway_plugin_observe
   plugin_option_string_free(&ptr->upstream);
   plugin_option_list_u8_free(&ptr->request_stream_state);
   plugin_option_list_u8_free(&ptr->response_stream_state);
+  plugin_option_list_u8_free(&ptr->message_state);
 }
 
 void exports_gateway_plugin_observer_option_borrow_response_free(exports_gateway_plugin_observer_option_borrow_response_t *ptr) {
@@ -4498,6 +4814,36 @@ uint8_t * __wasm_export_exports_gateway_plugin_catalogue_openapi(void) {
   return ptr;
 }
 
+__attribute__((__export_name__("gateway:plugin/timers@0.2.0#timers")))
+uint8_t * __wasm_export_exports_gateway_plugin_timers_timers(void) {
+  exports_gateway_plugin_timers_list_timer_t ret;
+  exports_gateway_plugin_timers_timers(&ret);
+  uint8_t *ptr = (uint8_t *) &RET_AREA;
+  *((size_t*)(ptr + sizeof(void*))) = (ret).len;
+  *((uint8_t **)(ptr + 0)) = (uint8_t *) (ret).ptr;
+  return ptr;
+}
+
+__attribute__((__export_name__("gateway:plugin/timers@0.2.0#on-timer")))
+uint8_t * __wasm_export_exports_gateway_plugin_timers_on_timer(uint8_t * arg, size_t arg0) {
+  plugin_string_t arg1 = (plugin_string_t) { (uint8_t*)(arg), (arg0) };
+  exports_gateway_plugin_timers_result_void_string_t ret;
+  plugin_string_t err;
+  ret.is_err = !exports_gateway_plugin_timers_on_timer(&arg1, &err);
+  if (ret.is_err) {
+    ret.val.err = err;
+  }
+  uint8_t *ptr = (uint8_t *) &RET_AREA;
+  if ((ret).is_err) {
+    const plugin_string_t *payload2 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
+    *((size_t*)(ptr + (2*sizeof(void*)))) = (*payload2).len;
+    *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) (*payload2).ptr;
+  } else {
+    *((int8_t*)(ptr + 0)) = 0;
+  }
+  return ptr;
+}
+
 __attribute__((__export_name__("gateway:plugin/request-filter@0.2.0#on-request")))
 uint8_t * __wasm_export_exports_gateway_plugin_request_filter_on_request(int32_t arg) {
   exports_gateway_plugin_request_filter_result_decision_string_t ret;
@@ -4715,9 +5061,9 @@ uint8_t * __wasm_export_exports_gateway_plugin_response_filter_on_response(int32
   }
   uint8_t *ptr = (uint8_t *) &RET_AREA;
   if ((ret).is_err) {
-    const plugin_string_t *payload4 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
-    *((size_t*)(ptr + (2*sizeof(void*)))) = (*payload4).len;
-    *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) (*payload4).ptr;
+    const plugin_string_t *payload5 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
+    *((size_t*)(ptr + (2*sizeof(void*)))) = (*payload5).len;
+    *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) (*payload5).ptr;
   } else {
     const exports_gateway_plugin_response_filter_response_decision_t *payload = &(ret).val.ok;*((int8_t*)(ptr + 0)) = 0;
     switch ((int32_t) (*payload).tag) {
@@ -4734,6 +5080,13 @@ uint8_t * __wasm_export_exports_gateway_plugin_response_filter_on_response(int32
         *((int8_t*)(ptr + sizeof(void*))) = 2;
         *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload3).len;
         *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload3).ptr;
+        break;
+      }
+      case 3: {
+        const plugin_list_u8_t *payload4 = &(*payload).val.stream_messages;
+        *((int8_t*)(ptr + sizeof(void*))) = 3;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload4).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload4).ptr;
         break;
       }
     }
@@ -4796,9 +5149,9 @@ uint8_t * __wasm_export_exports_gateway_plugin_response_body_filter_on_response_
   }
   uint8_t *ptr = (uint8_t *) &RET_AREA;
   if ((ret).is_err) {
-    const plugin_string_t *payload10 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
-    *((size_t*)(ptr + (2*sizeof(void*)))) = (*payload10).len;
-    *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) (*payload10).ptr;
+    const plugin_string_t *payload11 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
+    *((size_t*)(ptr + (2*sizeof(void*)))) = (*payload11).len;
+    *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) (*payload11).ptr;
   } else {
     const exports_gateway_plugin_response_body_filter_response_decision_t *payload = &(ret).val.ok;*((int8_t*)(ptr + 0)) = 0;
     switch ((int32_t) (*payload).tag) {
@@ -4815,6 +5168,13 @@ uint8_t * __wasm_export_exports_gateway_plugin_response_body_filter_on_response_
         *((int8_t*)(ptr + sizeof(void*))) = 2;
         *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload9).len;
         *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload9).ptr;
+        break;
+      }
+      case 3: {
+        const plugin_list_u8_t *payload10 = &(*payload).val.stream_messages;
+        *((int8_t*)(ptr + sizeof(void*))) = 3;
+        *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload10).len;
+        *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload10).ptr;
         break;
       }
     }
@@ -4872,6 +5232,102 @@ uint8_t * __wasm_export_exports_gateway_plugin_response_stream_on_response_chunk
     }
     *((size_t*)(ptr + (9*sizeof(void*)))) = ((*payload).trailers).len;
     *((uint8_t **)(ptr + (8*sizeof(void*)))) = (uint8_t *) ((*payload).trailers).ptr;
+  }
+  return ptr;
+}
+
+__attribute__((__export_name__("gateway:plugin/message-filter@0.2.0#on-message")))
+uint8_t * __wasm_export_exports_gateway_plugin_message_filter_on_message(int32_t arg, int32_t arg0, uint8_t * arg1, uint8_t * arg2, size_t arg3, int32_t arg4, uint8_t * arg5, size_t arg6, uint8_t * arg7, size_t arg8, uint8_t * arg9, size_t arg10) {
+  exports_gateway_plugin_message_filter_message_t variant;
+  variant.tag = arg0;
+  switch ((int32_t) variant.tag) {
+    case 0: {
+      variant.val.text = (plugin_string_t) { (uint8_t*)(arg1), ((uintptr_t) arg2) };
+      break;
+    }
+    case 1: {
+      variant.val.binary = (plugin_list_u8_t) { (uint8_t*)(arg1), ((uintptr_t) arg2) };
+      break;
+    }
+    case 2: {
+      plugin_option_string_t option;
+      switch ((uintptr_t) arg1) {
+        case 0: {
+          option.is_some = false;
+          break;
+        }
+        case 1: {
+          option.is_some = true;
+          option.val = (plugin_string_t) { (uint8_t*)(arg2), (arg3) };
+          break;
+        }
+      }
+      plugin_option_string_t option11;
+      switch (arg4) {
+        case 0: {
+          option11.is_some = false;
+          break;
+        }
+        case 1: {
+          option11.is_some = true;
+          option11.val = (plugin_string_t) { (uint8_t*)(arg5), (arg6) };
+          break;
+        }
+      }
+      variant.val.event = (exports_gateway_plugin_message_filter_server_sent_event_t) {
+        (plugin_option_string_t) option,
+        (plugin_option_string_t) option11,
+        (plugin_string_t) (plugin_string_t) { (uint8_t*)(arg7), (arg8) },
+      };
+      break;
+    }
+  }
+  exports_gateway_plugin_message_filter_message_t arg12 = variant;
+  plugin_list_u8_t arg13 = (plugin_list_u8_t) { (uint8_t*)(arg9), (arg10) };
+  exports_gateway_plugin_message_filter_result_message_result_string_t ret;
+  exports_gateway_plugin_message_filter_message_result_t ok;
+  plugin_string_t err;
+  ret.is_err = !exports_gateway_plugin_message_filter_on_message(arg, &arg12, &arg13, &ok, &err);
+  if (ret.is_err) {
+    ret.val.err = err;
+  }
+  if (!ret.is_err) {
+    ret.val.ok = ok;
+  }
+  uint8_t *ptr = (uint8_t *) &RET_AREA;
+  if ((ret).is_err) {
+    const plugin_string_t *payload34 = &(ret).val.err;*((int8_t*)(ptr + 0)) = 1;
+    *((size_t*)(ptr + (2*sizeof(void*)))) = (*payload34).len;
+    *((uint8_t **)(ptr + sizeof(void*))) = (uint8_t *) (*payload34).ptr;
+  } else {
+    const exports_gateway_plugin_message_filter_message_result_t *payload = &(ret).val.ok;*((int8_t*)(ptr + 0)) = 0;
+    if (((*payload).output).is_some) {
+      const exports_gateway_plugin_message_filter_list_message_t *payload15 = &((*payload).output).val;
+      *((int8_t*)(ptr + sizeof(void*))) = 1;
+      *((size_t*)(ptr + (3*sizeof(void*)))) = (*payload15).len;
+      *((uint8_t **)(ptr + (2*sizeof(void*)))) = (uint8_t *) (*payload15).ptr;
+    } else {
+      *((int8_t*)(ptr + sizeof(void*))) = 0;
+    }
+    *((size_t*)(ptr + (5*sizeof(void*)))) = ((*payload).replies).len;
+    *((uint8_t **)(ptr + (4*sizeof(void*)))) = (uint8_t *) ((*payload).replies).ptr;
+    if (((*payload).close).is_some) {
+      const exports_gateway_plugin_message_filter_close_t *payload31 = &((*payload).close).val;
+      *((int8_t*)(ptr + (6*sizeof(void*)))) = 1;
+      *((int16_t*)(ptr + (7*sizeof(void*)))) = (int32_t) ((*payload31).code);
+      *((size_t*)(ptr + (9*sizeof(void*)))) = ((*payload31).reason).len;
+      *((uint8_t **)(ptr + (8*sizeof(void*)))) = (uint8_t *) ((*payload31).reason).ptr;
+    } else {
+      *((int8_t*)(ptr + (6*sizeof(void*)))) = 0;
+    }
+    if (((*payload).state).is_some) {
+      const plugin_list_u8_t *payload33 = &((*payload).state).val;
+      *((int8_t*)(ptr + (10*sizeof(void*)))) = 1;
+      *((size_t*)(ptr + (12*sizeof(void*)))) = (*payload33).len;
+      *((uint8_t **)(ptr + (11*sizeof(void*)))) = (uint8_t *) (*payload33).ptr;
+    } else {
+      *((int8_t*)(ptr + (10*sizeof(void*)))) = 0;
+    }
   }
   return ptr;
 }
@@ -4962,7 +5418,19 @@ void __wasm_export_exports_gateway_plugin_observer_on_complete(uint8_t * arg) {
       break;
     }
   }
-  exports_gateway_plugin_observer_outcome_t arg6 = (exports_gateway_plugin_observer_outcome_t) {
+  plugin_option_list_u8_t option6;
+  switch ((int32_t) *((uint8_t*) (arg + (72+12*sizeof(void*))))) {
+    case 0: {
+      option6.is_some = false;
+      break;
+    }
+    case 1: {
+      option6.is_some = true;
+      option6.val = (plugin_list_u8_t) { (uint8_t*)(*((uint8_t **) (arg + (72+13*sizeof(void*))))), (*((size_t*) (arg + (72+14*sizeof(void*))))) };
+      break;
+    }
+  }
+  exports_gateway_plugin_observer_outcome_t arg7 = (exports_gateway_plugin_observer_outcome_t) {
     (plugin_option_u16_t) option0,
     (plugin_option_string_t) option1,
     (plugin_option_string_t) option2,
@@ -4973,8 +5441,9 @@ void __wasm_export_exports_gateway_plugin_observer_on_complete(uint8_t * arg) {
     (uint64_t) (uint64_t) (*((int64_t*) (arg + (64+6*sizeof(void*))))),
     (plugin_option_list_u8_t) option4,
     (plugin_option_list_u8_t) option5,
+    (plugin_option_list_u8_t) option6,
   };
-  exports_gateway_plugin_observer_on_complete((exports_gateway_plugin_observer_borrow_request_t) { *((int32_t*) (arg + 0)) }, option.is_some ? &(option.val) : NULL, &arg6);
+  exports_gateway_plugin_observer_on_complete((exports_gateway_plugin_observer_borrow_request_t) { *((int32_t*) (arg + 0)) }, option.is_some ? &(option.val) : NULL, &arg7);
   free(arg);
 }
 

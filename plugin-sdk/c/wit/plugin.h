@@ -205,6 +205,7 @@ typedef struct gateway_plugin_http_response_decision_t {
   uint8_t tag;
   union {
     plugin_list_u8_t     stream_body;
+    plugin_list_u8_t     stream_messages;
   } val;
 } gateway_plugin_http_response_decision_t;
 
@@ -214,6 +215,9 @@ typedef struct gateway_plugin_http_response_decision_t {
 #define GATEWAY_PLUGIN_HTTP_RESPONSE_DECISION_READ_BODY 1
 // Continue, and call `on-response-chunk` with each chunk of the body. This is the first state (up to 64 KiB).
 #define GATEWAY_PLUGIN_HTTP_RESPONSE_DECISION_STREAM_BODY 2
+// Continue, and call `on-message` with each message. This is the first state (up to 64 KiB). Valid for a 101 that accepts a
+// WebSocket handshake, and for a response with `content-type: text/event-stream` and without `content-encoding`.
+#define GATEWAY_PLUGIN_HTTP_RESPONSE_DECISION_STREAM_MESSAGES 3
 
 typedef struct {
   bool is_some;
@@ -711,9 +715,9 @@ typedef struct gateway_plugin_tcp_tcp_error_t {
 #define GATEWAY_PLUGIN_TCP_TCP_ERROR_UNREACHABLE 2
 // The connection ended before enough bytes had arrived; the text says how.
 #define GATEWAY_PLUGIN_TCP_TCP_ERROR_CLOSED 3
-// More bytes were to be sent or received than the route's limit for buffered bodies.
+// More bytes were to be sent or received than the route's limit for buffered bodies, or than 1 MiB without a request.
 #define GATEWAY_PLUGIN_TCP_TCP_ERROR_TOO_LARGE 4
-// Not within a request, or too many connections.
+// While the plugin is configured, or too many connections.
 #define GATEWAY_PLUGIN_TCP_TCP_ERROR_UNAVAILABLE 5
 #define GATEWAY_PLUGIN_TCP_TCP_ERROR_OTHER 6
 
@@ -997,6 +1001,25 @@ typedef struct {
   size_t len;
 } exports_gateway_plugin_catalogue_list_endpoint_t;
 
+typedef struct exports_gateway_plugin_timers_timer_t {
+  // Unique among the timers of the configuration; 1 to 64 bytes without control characters.
+  plugin_string_t   name;
+  // The time from the end of a call to the beginning of the next one: 1 second to 24 hours.
+  uint64_t   interval_ms;
+} exports_gateway_plugin_timers_timer_t;
+
+typedef struct {
+  exports_gateway_plugin_timers_timer_t *ptr;
+  size_t len;
+} exports_gateway_plugin_timers_list_timer_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    plugin_string_t err;
+  } val;
+} exports_gateway_plugin_timers_result_void_string_t;
+
 typedef gateway_plugin_http_decision_t exports_gateway_plugin_request_filter_decision_t;
 
 typedef gateway_plugin_http_borrow_request_t exports_gateway_plugin_request_filter_borrow_request_t;
@@ -1097,6 +1120,83 @@ typedef struct {
   } val;
 } exports_gateway_plugin_response_stream_result_chunk_result_string_t;
 
+// The side that a message comes from. Events come from the upstream.
+typedef uint8_t exports_gateway_plugin_message_filter_sender_t;
+
+#define EXPORTS_GATEWAY_PLUGIN_MESSAGE_FILTER_SENDER_CLIENT 0
+#define EXPORTS_GATEWAY_PLUGIN_MESSAGE_FILTER_SENDER_UPSTREAM 1
+
+// An event of an event stream. Bytes that are not UTF-8 are decoded to U+FFFD, as the specification demands.
+typedef struct exports_gateway_plugin_message_filter_server_sent_event_t {
+  // The field `id`, absent if the event has none. Without line ends and NUL.
+  plugin_option_string_t   id;
+  // The field `event`: the type of the event, absent if it is `message`. Without line ends.
+  plugin_option_string_t   name;
+  // The fields `data`, with LF between them. An event without data is not passed to plugins: clients ignore it.
+  plugin_string_t   data;
+} exports_gateway_plugin_message_filter_server_sent_event_t;
+
+typedef struct exports_gateway_plugin_message_filter_message_t {
+  uint8_t tag;
+  union {
+    plugin_string_t     text;
+    plugin_list_u8_t     binary;
+    exports_gateway_plugin_message_filter_server_sent_event_t     event;
+  } val;
+} exports_gateway_plugin_message_filter_message_t;
+
+// A text message of a WebSocket.
+#define EXPORTS_GATEWAY_PLUGIN_MESSAGE_FILTER_MESSAGE_TEXT 0
+// A binary message of a WebSocket.
+#define EXPORTS_GATEWAY_PLUGIN_MESSAGE_FILTER_MESSAGE_BINARY 1
+// An event of an event stream.
+#define EXPORTS_GATEWAY_PLUGIN_MESSAGE_FILTER_MESSAGE_EVENT 2
+
+// Why a WebSocket is closed (RFC 6455 §7.4). An event stream ends without them.
+typedef struct exports_gateway_plugin_message_filter_close_t {
+  // 1000 to 1003, 1007 to 1014, or 3000 to 4999.
+  uint16_t   code;
+  // Up to 123 bytes.
+  plugin_string_t   reason;
+} exports_gateway_plugin_message_filter_close_t;
+
+typedef struct {
+  exports_gateway_plugin_message_filter_message_t *ptr;
+  size_t len;
+} exports_gateway_plugin_message_filter_list_message_t;
+
+typedef struct {
+  bool is_some;
+  exports_gateway_plugin_message_filter_list_message_t val;
+} exports_gateway_plugin_message_filter_option_list_message_t;
+
+typedef struct {
+  bool is_some;
+  exports_gateway_plugin_message_filter_close_t val;
+} exports_gateway_plugin_message_filter_option_close_t;
+
+typedef struct exports_gateway_plugin_message_filter_message_result_t {
+  // What goes on in place of the message: an empty list drops it. Absent to pass the message on unchanged, with the bytes
+  // that it came with. Of a WebSocket these are text and binary messages, of an event stream events.
+  exports_gateway_plugin_message_filter_option_list_message_t   output;
+  // Messages to the sender. The plugins between this one and the sender get them, as messages of the other side. The
+  // upstream of an event stream takes none.
+  exports_gateway_plugin_message_filter_list_message_t   replies;
+  // Closes the connection to both sides, or ends the event stream, after what this call has returned.
+  exports_gateway_plugin_message_filter_option_close_t   close;
+  // The new state, up to 64 KiB; absent to keep the present one. The last state is part of the outcome in the completion
+  // phase.
+  plugin_option_list_u8_t   state;
+} exports_gateway_plugin_message_filter_message_result_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    exports_gateway_plugin_message_filter_message_result_t ok;
+    plugin_string_t err;
+  } val;
+} exports_gateway_plugin_message_filter_result_message_result_string_t;
+
 typedef struct {
   bool is_some;
   uint16_t val;
@@ -1122,6 +1222,8 @@ typedef struct exports_gateway_plugin_observer_outcome_t {
   plugin_option_list_u8_t   request_stream_state;
   // The last state of the plugin's own `on-response-chunk`.
   plugin_option_list_u8_t   response_stream_state;
+  // The last state of the plugin's own `on-message`.
+  plugin_option_list_u8_t   message_state;
 } exports_gateway_plugin_observer_outcome_t;
 
 typedef gateway_plugin_http_borrow_request_t exports_gateway_plugin_observer_borrow_request_t;
@@ -1354,6 +1456,10 @@ exports_gateway_plugin_active_phases_phase_set_t exports_gateway_plugin_active_p
 void exports_gateway_plugin_catalogue_endpoints(exports_gateway_plugin_catalogue_list_endpoint_t *ret);
 void exports_gateway_plugin_catalogue_openapi(plugin_string_t *ret);
 
+// Exported Functions from `gateway:plugin/timers@0.2.0`
+void exports_gateway_plugin_timers_timers(exports_gateway_plugin_timers_list_timer_t *ret);
+bool exports_gateway_plugin_timers_on_timer(plugin_string_t *name, plugin_string_t *err);
+
 // Exported Functions from `gateway:plugin/request-filter@0.2.0`
 bool exports_gateway_plugin_request_filter_on_request(exports_gateway_plugin_request_filter_borrow_request_t request, exports_gateway_plugin_request_filter_decision_t *ret, plugin_string_t *err);
 
@@ -1371,6 +1477,9 @@ bool exports_gateway_plugin_response_body_filter_on_response_body(exports_gatewa
 
 // Exported Functions from `gateway:plugin/response-stream@0.2.0`
 bool exports_gateway_plugin_response_stream_on_response_chunk(exports_gateway_plugin_response_stream_chunk_t *chunk, exports_gateway_plugin_response_stream_chunk_result_t *ret, plugin_string_t *err);
+
+// Exported Functions from `gateway:plugin/message-filter@0.2.0`
+bool exports_gateway_plugin_message_filter_on_message(exports_gateway_plugin_message_filter_sender_t sender, exports_gateway_plugin_message_filter_message_t *message, plugin_list_u8_t *state, exports_gateway_plugin_message_filter_message_result_t *ret, plugin_string_t *err);
 
 // Exported Functions from `gateway:plugin/observer@0.2.0`
 void exports_gateway_plugin_observer_on_complete(exports_gateway_plugin_observer_borrow_request_t request, exports_gateway_plugin_observer_borrow_response_t *maybe_response, exports_gateway_plugin_observer_outcome_t *outcome);
@@ -1597,6 +1706,12 @@ void exports_gateway_plugin_catalogue_endpoint_free(exports_gateway_plugin_catal
 
 void exports_gateway_plugin_catalogue_list_endpoint_free(exports_gateway_plugin_catalogue_list_endpoint_t *ptr);
 
+void exports_gateway_plugin_timers_timer_free(exports_gateway_plugin_timers_timer_t *ptr);
+
+void exports_gateway_plugin_timers_list_timer_free(exports_gateway_plugin_timers_list_timer_t *ptr);
+
+void exports_gateway_plugin_timers_result_void_string_free(exports_gateway_plugin_timers_result_void_string_t *ptr);
+
 void exports_gateway_plugin_request_filter_decision_free(exports_gateway_plugin_request_filter_decision_t *ptr);
 
 void exports_gateway_plugin_request_filter_result_decision_string_free(exports_gateway_plugin_request_filter_result_decision_string_t *ptr);
@@ -1636,6 +1751,22 @@ void exports_gateway_plugin_response_stream_chunk_free(exports_gateway_plugin_re
 void exports_gateway_plugin_response_stream_chunk_result_free(exports_gateway_plugin_response_stream_chunk_result_t *ptr);
 
 void exports_gateway_plugin_response_stream_result_chunk_result_string_free(exports_gateway_plugin_response_stream_result_chunk_result_string_t *ptr);
+
+void exports_gateway_plugin_message_filter_server_sent_event_free(exports_gateway_plugin_message_filter_server_sent_event_t *ptr);
+
+void exports_gateway_plugin_message_filter_message_free(exports_gateway_plugin_message_filter_message_t *ptr);
+
+void exports_gateway_plugin_message_filter_close_free(exports_gateway_plugin_message_filter_close_t *ptr);
+
+void exports_gateway_plugin_message_filter_list_message_free(exports_gateway_plugin_message_filter_list_message_t *ptr);
+
+void exports_gateway_plugin_message_filter_option_list_message_free(exports_gateway_plugin_message_filter_option_list_message_t *ptr);
+
+void exports_gateway_plugin_message_filter_option_close_free(exports_gateway_plugin_message_filter_option_close_t *ptr);
+
+void exports_gateway_plugin_message_filter_message_result_free(exports_gateway_plugin_message_filter_message_result_t *ptr);
+
+void exports_gateway_plugin_message_filter_result_message_result_string_free(exports_gateway_plugin_message_filter_result_message_result_string_t *ptr);
 
 void plugin_option_u16_free(plugin_option_u16_t *ptr);
 

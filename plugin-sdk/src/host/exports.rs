@@ -9,12 +9,13 @@ use super::generated::{
     lifecycle::exports::gateway::plugin::lifecycle::{ConfigProblem, Manifest},
     messages::exports::gateway::plugin::message_filter,
     observe::exports::gateway::plugin::observer,
+    timers::exports::gateway::plugin::timers,
 };
 use super::wasm::body_error;
 use crate::{
     Body, BodyError, Catalogue, Decision, Endpoint, Error, MessageFilter, Observer, Outcome, Phases, Plugin, Reply,
     Request, RequestBodyFilter, RequestFilter, RequestStream, Response, ResponseBodyFilter, ResponseDecision,
-    ResponseFilter, ResponseStream,
+    ResponseFilter, ResponseStream, Timer, Timers,
     body::{Chunk, ChunkResult},
     config,
     export::plugin_name,
@@ -72,6 +73,21 @@ pub fn endpoints<P: Catalogue>(instance: &Instance<P>) -> Vec<catalogue::Endpoin
 pub fn openapi<P: Catalogue>(instance: &Instance<P>) -> String {
     let document = instance.borrow().as_ref().and_then(P::openapi);
     document.map_or_else(String::new, |document| document.to_string())
+}
+
+/// The timers of the instance.
+pub fn timers<P: Timers>(instance: &Instance<P>) -> Vec<timers::Timer> {
+    let timers = instance.borrow().as_ref().map(P::timers).unwrap_or_default();
+    let lowered = |Timer { name, interval }| timers::Timer {
+        name,
+        interval_ms: u64::try_from(interval.as_millis()).unwrap_or(u64::MAX),
+    };
+    timers.into_iter().map(lowered).collect()
+}
+
+/// A call of a timer.
+pub fn on_timer<P: Timers>(instance: &Instance<P>, name: &str) -> Result<(), String> {
+    call(instance, |plugin| plugin.on_timer(name))
 }
 
 /// The request phase.

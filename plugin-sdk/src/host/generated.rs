@@ -46,6 +46,17 @@ pub mod catalogue {
     });
 }
 
+pub mod timers {
+    wit_bindgen::generate!({
+        path: "../wit/0.2",
+        inline: "package gateway:sdk; world timing { export gateway:plugin/timers@0.2.0; }",
+        world: "gateway:sdk/timing",
+        pub_export_macro: true,
+        export_macro_name: "__export_timers",
+        default_bindings_module: "plugin_sdk::__private::timers",
+    });
+}
+
 pub mod request {
     wit_bindgen::generate!({
         path: "../wit/0.2",

@@ -1,9 +1,11 @@
 //! A configured instance, and its phases.
 
+use gateway_rules::timers;
+
 use super::{TestExchange, TestHost, TestRequest, TestResponse, exchange::Next, streams};
 use crate::{
     Decision, Error, Observer, Outcome, RequestBodyFilter, RequestFilter, RequestStream, ResponseBodyFilter,
-    ResponseDecision, ResponseFilter, ResponseStream,
+    ResponseDecision, ResponseFilter, ResponseStream, Timers,
 };
 
 /// One configured instance of a plugin.
@@ -323,6 +325,38 @@ impl<P: ResponseStream> TestPlugin<P> {
         let sent = streams::pass(body, size, limit, &mut state, on_chunk)?;
         exchange.end_response_stream(sent, state);
         Ok(())
+    }
+}
+
+impl<P: Timers> TestPlugin<P> {
+    /// Calls a timer.
+    ///
+    /// # Panics
+    ///
+    /// The plugin failed, has no such timer, or has timers that the gateway would refuse.
+    #[track_caller]
+    pub fn fire(&mut self, timer: &str) {
+        succeeded(self.try_fire(timer));
+    }
+
+    /// Calls a timer of a plugin that may fail.
+    ///
+    /// # Errors
+    ///
+    /// The plugin's own.
+    ///
+    /// # Panics
+    ///
+    /// The plugin has no such timer, or has timers that the gateway would refuse.
+    #[track_caller]
+    pub fn try_fire(&mut self, timer: &str) -> Result<(), Error> {
+        let Self { host, plugin } = self;
+        let timers = host.run(|| plugin.timers());
+        if let Err(problem) = timers::check(timers.iter().map(|timer| (timer.name.as_str(), timer.interval))) {
+            panic!("the gateway would refuse the configuration: {problem}");
+        }
+        assert!(timers.iter().any(|known| known.name == timer), "the plugin has no timer `{timer}`");
+        host.run(|| plugin.on_timer(timer))
     }
 }
 

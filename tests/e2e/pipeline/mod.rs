@@ -13,6 +13,7 @@ mod runaway;
 mod signed;
 mod skipped;
 mod slow_clients;
+mod timers;
 mod waiting;
 mod words;
 

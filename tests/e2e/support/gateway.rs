@@ -129,7 +129,7 @@ impl Drop for TestGateway {
 }
 
 fn options(source: Source) -> Options {
-    Options { source, signals: false, watch: false, code_cache: true, logging: None }
+    Options { source, signals: false, watch: false, code_cache: true, logging: None, timers: Default::default() }
 }
 
 fn complete(yaml: &str) -> String {

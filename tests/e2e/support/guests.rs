@@ -4,15 +4,16 @@ use std::fs;
 
 use tempfile::TempDir;
 
-/// A folder with `counting.wasm`, `naughty.wasm`, `prober.wasm`, `scripted.wasm`, `signer.wasm`, `waiter.wasm` and the secret in `own.txt`.
+/// A folder with `counting.wasm`, `naughty.wasm`, `prober.wasm`, `scripted.wasm`, `signer.wasm`, `ticking.wasm`, `waiter.wasm` and the secret in `own.txt`.
 pub fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let files: [(&str, &[u8]); 7] = [
+    let files: [(&str, &[u8]); 8] = [
         ("counting.wasm", test_guests::counting()),
         ("naughty.wasm", test_guests::naughty()),
         ("prober.wasm", test_guests::prober()),
         ("scripted.wasm", test_guests::scripted()),
         ("signer.wasm", test_guests::signer()),
+        ("ticking.wasm", test_guests::ticking()),
         ("waiter.wasm", test_guests::waiter()),
         ("own.txt", b"whispered\n"),
     ];

@@ -22,6 +22,9 @@ guests! {
     /// Misbehaves as its configuration says (`naughty/src/lib.rs`); imports nothing that can wait.
     naughty: "guest-naughty.wasm";
 
+    /// Has the timers of its configuration, which do what their names say (`ticking/src/lib.rs`).
+    ticking: "guest-ticking.wasm";
+
     /// Waits for bodies, upstreams and clocks as its configuration says (`waiter/src/lib.rs`).
     waiter: "guest-waiter.wasm";
 

@@ -65,7 +65,7 @@ pub(super) struct CallStats {
     plugin: String,
     /// Empty for exchanges that match none.
     route: String,
-    /// By phase: `request`, `response`, `complete`, `body_chunk`, `message`.
+    /// By phase: `request`, `response`, `complete`, `body_chunk`, `message`, `timer`.
     calls: Numbers,
     /// By phase.
     nanoseconds: Numbers,

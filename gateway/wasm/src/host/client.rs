@@ -15,8 +15,9 @@ use crate::{
     services::{self, UpstreamCall},
 };
 
-/// Outside of exchanges, which have limits of their own.
-const RESPONSE_BYTES: usize = 1024 * 1024;
+/// Of a response's body, or of what a TCP upstream is sent and answers, in calls without an exchange: those with chunks and those
+/// of timers. Exchanges have limits of their own.
+pub(super) const BYTES_WITHOUT_EXCHANGE: usize = 1024 * 1024;
 const HEADERS: usize = 100;
 
 impl Host for State {
@@ -90,9 +91,9 @@ impl State {
             return Ok(Err(CallError::Denied(call.upstream)));
         }
         // A plugin may hand on all that a client may send.
-        let (limit, fields) = self
-            .exchange()
-            .map_or((RESPONSE_BYTES, HEADERS), |exchange| (exchange.bounds.buffer_bytes, exchange.bounds.added_fields));
+        let (limit, fields) = self.exchange().map_or((BYTES_WITHOUT_EXCHANGE, HEADERS), |exchange| {
+            (exchange.bounds.buffer_bytes, exchange.bounds.added_fields)
+        });
         let trace = self.exchange().ok().and_then(|exchange| exchange.trace.clone());
         let call = checked(call, limit, fields);
         Ok(call.map(|call| UpstreamCall { trace, ..call }).map_err(CallError::Invalid))

@@ -7,6 +7,7 @@ use std::{
 
 use wasmtime::{Result, component::Resource};
 
+use super::client::BYTES_WITHOUT_EXCHANGE;
 use crate::{
     bindings::{
         ConnectionHandle,
@@ -57,15 +58,18 @@ impl State {
         if !self.connections().has_room() {
             return Ok(Err(TcpError::Unavailable));
         }
-        let Ok(exchange) = self.exchange() else { return Ok(Err(TcpError::Unavailable)) };
-        let limit = exchange.bounds.buffer_bytes;
+        if !self.is_configured {
+            return Ok(Err(TcpError::Unavailable));
+        }
+        let (limit, trace) = self
+            .lent()
+            .map_or((BYTES_WITHOUT_EXCHANGE, None), |exchange| (exchange.bounds.buffer_bytes, exchange.trace.clone()));
         let wants = min_bytes as usize;
         if bytes.len() > limit || wants > limit {
             return Ok(Err(TcpError::TooLarge(limit as u64)));
         }
         let asked = Duration::from_millis(timeout_ms.into());
         let timeout = if asked.is_zero() { TIMEOUT } else { asked.min(TIMEOUT) };
-        let trace = exchange.trace.clone();
         let opening = Opening { bytes, wants, limit, until: Instant::now() + timeout, repeatable, trace };
         let conversation = match services.upstreams.converse(&upstream, opening) {
             Ok(conversing) => conversing.await,

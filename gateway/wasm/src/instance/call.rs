@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     admission::Reservation,
-    bindings::{ConfigProblem, Manifest, PhaseSet},
+    bindings::{ConfigProblem, Manifest, PhaseSet, Timer},
     engine::epoch::{COARSE, Running},
     services::{Services, documents::Source},
 };
@@ -189,6 +189,21 @@ impl Instance {
         let (phases,) = self.call_on_fiber(function, (), scope).await?;
         self.calls = 0;
         Ok(Some(phases))
+    }
+
+    /// The timers that the plugin has with its configuration.
+    pub(crate) fn timers(&mut self, scope: CallScope<'_>) -> Result<Vec<Timer>, StageFailure> {
+        let Some(function) = self.functions.timers else { return Ok(Vec::new()) };
+        let (timers,) = self.call(function, (), scope)?;
+        self.calls = 0;
+        Ok(timers)
+    }
+
+    pub(crate) async fn timers_on_fiber(&mut self, scope: CallScope<'_>) -> Result<Vec<Timer>, StageFailure> {
+        let Some(function) = self.functions.timers else { return Ok(Vec::new()) };
+        let (timers,) = self.call_on_fiber(function, (), scope).await?;
+        self.calls = 0;
+        Ok(timers)
     }
 
     /// The documents that it asked for while it was configured.

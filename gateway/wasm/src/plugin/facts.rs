@@ -32,6 +32,8 @@ pub struct Facts {
     pub imports: BTreeMap<String, Vec<String>>,
     /// The exported interfaces by which it gets bodies.
     pub body_exports: Vec<String>,
+    /// Whether it can have timers.
+    pub timers: bool,
     /// When its calls can wait.
     pub waits: Waits,
     /// Size of the component in bytes.

@@ -118,6 +118,8 @@ pub(crate) fn exports(engine: &Engine, component: &Component) -> Result<Exports,
         describe: lifecycle("describe")?,
         configure: lifecycle("configure")?,
         phases: find("active-phases", "phases")?,
+        timers: find("timers", "timers")?,
+        on_timer: find("timers", "on-timer")?,
         endpoints: find("catalogue", "endpoints")?,
         openapi: find("catalogue", "openapi")?,
         on_request: find("request-filter", "on-request")?,
@@ -129,7 +131,11 @@ pub(crate) fn exports(engine: &Engine, component: &Component) -> Result<Exports,
         on_message: find("message-filter", "on-message")?,
         on_complete: find("observer", "on-complete")?,
     };
-    if exports.phases() == Phases::default() { Err(LoadError::NoPhase) } else { Ok(exports) }
+    if exports.phases() == Phases::default() && exports.on_timer.is_none() {
+        Err(LoadError::NoPhase)
+    } else {
+        Ok(exports)
+    }
 }
 
 /// The exported interfaces whose functions get bodies.

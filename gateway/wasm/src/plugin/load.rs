@@ -71,6 +71,8 @@ pub struct Examined {
     pub imports: BTreeMap<String, Vec<String>>,
     /// The exported interfaces by which it gets bodies.
     pub body_exports: Vec<String>,
+    /// Whether it can have timers.
+    pub timers: bool,
 }
 
 impl Examined {
@@ -143,7 +145,7 @@ impl Runtime {
         }
         let (blueprint, examined) = self.compile(bytes)?;
         let manifest = describe(&blueprint)?;
-        let Examined { phases, wants, data, imports, body_exports } = examined;
+        let Examined { phases, wants, data, imports, body_exports, timers } = examined;
         let facts = Facts {
             name: manifest.name,
             version: manifest.version,
@@ -154,6 +156,7 @@ impl Runtime {
             data,
             imports,
             body_exports,
+            timers,
             waits: blueprint.waits,
             size: bytes.len(),
             digest: digest.clone(),
@@ -199,7 +202,8 @@ impl Runtime {
         };
         let body_exports = body_exports(&self.engine, &component);
         let data = data_use(&imports, &body_exports, phases);
-        Ok((blueprint, Examined { phases, wants, data, imports, body_exports }))
+        let timers = blueprint.exports.on_timer.is_some();
+        Ok((blueprint, Examined { phases, wants, data, imports, body_exports, timers }))
     }
 }
 

@@ -30,7 +30,7 @@ pub enum LoadError {
         /// What it exports.
         found: Vec<String>,
     },
-    /// A plugin that takes part in nothing.
+    /// A plugin that takes part in nothing, and has no timers.
     NoPhase,
     /// Imports that the gateway does not have.
     UnknownImports(Vec<String>),
@@ -64,7 +64,10 @@ impl fmt::Display for LoadError {
                 write!(f, "not a plugin: exports {found}, expected {PACKAGE}lifecycle@{VERSION}")
             }
             Self::NoPhase => {
-                write!(f, "takes part in no phase: export request-filter, response-filter or observer of {PACKAGE}")
+                write!(
+                    f,
+                    "takes part in no phase: export request-filter, response-filter, observer or timers of {PACKAGE}"
+                )
             }
             Self::UnknownImports(names) => {
                 let names = names.join(", ");

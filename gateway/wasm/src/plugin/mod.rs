@@ -8,6 +8,7 @@ mod inspect;
 mod load;
 mod load_error;
 mod prepared;
+mod timers;
 
 pub use catalogue::Endpoint;
 pub use facts::{Facts, Wants};
@@ -15,3 +16,4 @@ pub use load::{Examined, Loaded, Runtime, read, sha256};
 pub use load_error::LoadError;
 pub(crate) use prepared::{Key, Refusal};
 pub use prepared::{Prepared, Problem, Settings};
+pub use timers::TimerSettings;

@@ -14,7 +14,11 @@ use gateway_pipeline::{FailureKind, OwnedHeaders, Phases, StageFailure};
 use gateway_rules::identity::Encoder;
 use gateway_telemetry::metrics::PluginMetrics;
 
-use super::{facts::Facts, load::Loaded};
+use super::{
+    facts::Facts,
+    load::Loaded,
+    timers::{self, TimerSettings},
+};
 use crate::{
     admission::Reservation,
     bindings::{self, ConfigProblem},
@@ -71,6 +75,8 @@ pub struct Prepared {
     owned: OnceLock<OwnedHeaders>,
     /// The documents that the first configured instance asked for.
     documents: OnceLock<Arc<[Source]>>,
+    /// The timers of the first configured instance.
+    timers: OnceLock<Arc<[TimerSettings]>>,
 }
 
 /// What a plugin has against its configuration.
@@ -91,9 +97,9 @@ impl Prepared {
         let Settings { name, config, grants, limits, isolation, standard } = settings;
         let (log_rate, denials) = (LogRate::default(), Denials::default());
         let identity = Arc::new(Identity { name, grants, standard, log_rate, denials });
-        let (attended, owned, documents) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        let (attended, owned, documents, timers) = (OnceLock::new(), OnceLock::new(), OnceLock::new(), OnceLock::new());
         let (config, is_slow) = (config.to_string(), AtomicBool::new(false));
-        Arc::new(Self { loaded, identity, config, limits, isolation, is_slow, attended, owned, documents })
+        Arc::new(Self { loaded, identity, config, limits, isolation, is_slow, attended, owned, documents, timers })
     }
 
     /// What the configuration calls it.
@@ -131,7 +137,19 @@ impl Prepared {
         self.documents.get().map_or(&[], |documents| documents)
     }
 
-    fn learn(&self, instance: &Instance, said: Option<bindings::PhaseSet>) {
+    /// Its timers; none before `try_configure`.
+    pub fn timers(&self) -> &[TimerSettings] {
+        self.timers.get().map_or(&[], |timers| timers)
+    }
+
+    fn learn(
+        &self,
+        instance: &Instance,
+        said: Option<bindings::PhaseSet>,
+        timers: Vec<bindings::Timer>,
+    ) -> Result<(), Refusal> {
+        let timers = timers::checked(timers).map_err(Refusal::Problems)?;
+        self.timers.get_or_init(|| timers);
         self.owned.get_or_init(|| instance.owned());
         self.documents.get_or_init(|| instance.declared_documents());
         let exported = self.loaded.facts().phases;
@@ -143,6 +161,7 @@ impl Prepared {
                 complete: exported.complete && said.contains(bindings::PhaseSet::COMPLETION),
             },
         });
+        Ok(())
     }
 
     /// Configures an instance as the workers will, and learns from it what the plugin takes part in: what was tried is what has to
@@ -188,7 +207,8 @@ impl Prepared {
         let mut instance = accepted(instance, problems)?;
         if self.attended.get().is_none() {
             let said = instance.attends(scope())?;
-            self.learn(&instance, said);
+            let timers = instance.timers(scope())?;
+            self.learn(&instance, said, timers)?;
         }
         Ok(instance)
     }
@@ -207,7 +227,8 @@ impl Prepared {
         let mut instance = accepted(instance, problems)?;
         if self.attended.get().is_none() {
             let said = instance.attends_on_fiber(scope()).await?;
-            self.learn(&instance, said);
+            let timers = instance.timers_on_fiber(scope()).await?;
+            self.learn(&instance, said, timers)?;
         }
         Ok(instance)
     }
@@ -218,8 +239,18 @@ impl Prepared {
 
     /// Instances remember what they read when they were configured, so secrets and files are part of it.
     pub(crate) fn key(&self, shared: &Shared) -> Key {
-        let Self { loaded, identity, config, limits, isolation, is_slow: _, attended: _, owned: _, documents: _ } =
-            self;
+        let Self {
+            loaded,
+            identity,
+            config,
+            limits,
+            isolation,
+            is_slow: _,
+            attended: _,
+            owned: _,
+            documents: _,
+            timers: _,
+        } = self;
         let Identity { name, grants, standard, log_rate: _, denials: _ } = &**identity;
         let PluginLimits { memory, time, instances, max_calls } = limits;
         let isolation = match isolation {

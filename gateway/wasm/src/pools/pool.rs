@@ -2,7 +2,7 @@
 //! last used first, and only those that came through their last call are used again.
 
 use std::{
-    cell::{Cell, OnceCell},
+    cell::{Cell, OnceCell, RefCell},
     future::Future,
     rc::Rc,
     sync::Arc,
@@ -11,7 +11,7 @@ use std::{
 
 use gateway_pipeline::{FailureKind, StageFailure};
 use gateway_telemetry::metrics::{CallPhase, PluginMetrics};
-use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 
 use super::idle::{Idle, Own};
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
     instance::Instance,
     plugin::{Prepared, Refusal},
     services::Services,
+    timers::RunningTimers,
 };
 
 /// Calls that may wait for an instance in each pool, if it has fewer instances than that.
@@ -62,6 +63,11 @@ pub(crate) struct Pool {
     /// When the declared documents were looked at last.
     documents_checked: Cell<Option<Instant>>,
     looks_without_redis: Cell<u8>,
+    /// While new requests can begin with the plugin, if it has timers.
+    pub(crate) timers: RefCell<Option<RunningTimers>>,
+    timers_ended: Cell<bool>,
+    /// Each call of a timer in progress on the worker has a receiver of it.
+    timer_calls: watch::Sender<()>,
 }
 
 /// A call on a fiber that may begin.
@@ -72,7 +78,13 @@ pub(crate) struct Attempt<'a> {
 
 impl Pool {
     /// With room for so many instances at a time.
-    pub(crate) fn new(prepared: Arc<Prepared>, services: &Services, idle: &Rc<Idle>, instances: usize) -> Self {
+    pub(crate) fn new(
+        prepared: Arc<Prepared>,
+        services: &Services,
+        idle: &Rc<Idle>,
+        timer_calls: &watch::Sender<()>,
+        instances: usize,
+    ) -> Self {
         let metrics = services.shared.metrics.plugin(services.worker, &prepared.identity.name);
         Self {
             idle: Rc::clone(idle),
@@ -89,6 +101,9 @@ impl Pool {
             stopped: Cell::new(false),
             documents_checked: Cell::new(None),
             looks_without_redis: Cell::new(0),
+            timers: RefCell::default(),
+            timers_ended: Cell::new(false),
+            timer_calls: timer_calls.clone(),
             metrics,
             prepared,
         }
@@ -105,8 +120,24 @@ impl Pool {
         self.users.set(self.users.get().saturating_sub(1));
         if self.users.get() == 0 {
             self.stopped.set(true);
+            self.timers.take();
             self.clear();
         }
+    }
+
+    /// The process will end: no timer of the plugin is called any more on this worker. A call in progress continues.
+    pub(crate) fn end_timers(&self) {
+        self.timers_ended.set(true);
+        self.timers.take();
+    }
+
+    pub(crate) fn timers_have_ended(&self) -> bool {
+        self.timers_ended.get()
+    }
+
+    /// A call of a timer is in progress until this is dropped.
+    pub(crate) fn timer_call(&self) -> watch::Receiver<()> {
+        self.timer_calls.subscribe()
     }
 
     /// Fetches the documents that the plugin has declared, as far as they are not known or due for a refresh. Nothing waits for

@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::{idle::Idle, pool::Pool};
 use crate::{
@@ -34,6 +34,8 @@ pub struct Pools {
     capacity: OnceCell<Arc<Capacity>>,
     /// Among how many workers the instances of a plugin are divided; 0 is one.
     workers: usize,
+    /// Has a receiver for each call of a timer in progress.
+    timer_calls: watch::Sender<()>,
 }
 
 impl Pools {
@@ -54,7 +56,7 @@ impl Pools {
             return pool;
         }
         let instances = prepared.limits.instances.div_ceil(self.workers.max(1)).max(1);
-        let pool = Rc::new(Pool::new(Arc::clone(prepared), services, &self.idle, instances));
+        let pool = Rc::new(Pool::new(Arc::clone(prepared), services, &self.idle, &self.timer_calls, instances));
         pools.insert(key, Rc::downgrade(&pool));
         pool
     }
@@ -62,6 +64,14 @@ impl Pools {
     /// The leases of the worker's exchanges.
     pub fn leases(&self) -> Rc<Leases> {
         Rc::clone(&self.leases)
+    }
+
+    /// No timer is called any more on this worker, because the process ends. Calls in progress continue: what is returned waits for
+    /// them.
+    pub fn end_timers(&self) -> impl Future<Output = ()> + use<> {
+        self.pools.borrow().values().filter_map(Weak::upgrade).for_each(|pool| pool.end_timers());
+        let calls = self.timer_calls.clone();
+        async move { calls.closed().await }
     }
 
     /// Forgets the pools that no stage has any more. Once for each configuration.

@@ -4,6 +4,7 @@
 pub(crate) mod documents;
 pub(crate) mod passwords;
 mod shared;
+pub(crate) mod timers;
 mod upstreams;
 
 pub use shared::{Named, Services, Shared};

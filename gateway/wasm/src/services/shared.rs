@@ -9,6 +9,7 @@ use gateway_telemetry::{Metrics, Sinks};
 use super::{
     documents::Documents,
     passwords::Passwords,
+    timers::Timers,
     upstreams::{NoUpstreams, Upstreams},
 };
 use crate::leases::Leases;
@@ -38,6 +39,8 @@ pub struct Shared {
     pub documents: Arc<Documents>,
     /// Verifies passwords.
     pub passwords: Arc<Passwords>,
+    /// Of the plugins that serve.
+    pub timers: Arc<Timers>,
     /// Where plugins write lines.
     pub sinks: Arc<Sinks>,
     /// What plugins and their calls are counted in.
