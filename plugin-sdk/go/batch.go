@@ -20,6 +20,8 @@ type Operation struct {
 	value []byte
 	by    int64
 	ttl   uint64
+	// The value of compare-and-swap; its expected one is `value`.
+	swapped []byte
 }
 
 // GetOperation is as Bucket.Get.
@@ -38,26 +40,72 @@ func IncrementOperation(key string, by int64, ttlMs uint64) Operation {
 	return Operation{kind: 3, key: key, by: by, ttl: ttlMs}
 }
 
+// CompareAndSwapOperation is as Bucket.CompareAndSwap.
+func CompareAndSwapOperation(key string, expected, value []byte, ttlMs uint64) Operation {
+	return Operation{kind: 4, key: key, value: expected, swapped: value, ttl: ttlMs}
+}
+
+// SetTTLOperation is as Bucket.SetTTL.
+func SetTTLOperation(key string, ttlMs uint64) Operation {
+	return Operation{kind: 5, key: key, ttl: ttlMs}
+}
+
 // OperationResult is the result of an Operation.
 type OperationResult struct {
 	// Value is that of GetOperation; nil if there is none.
 	Value []byte
 	// Sum is that of IncrementOperation.
 	Sum int64
-	Err error
+	// Swap is that of CompareAndSwapOperation.
+	Swap Swap
+	// Exists is that of SetTTLOperation: whether there is a value.
+	Exists bool
+	Err    error
 }
 
-// As the gateway reads it. The place of the value is that of the number that is added.
-type rawOperation struct {
-	kind   uint32
-	_      uint32
-	key    span
-	value  span
-	hasTTL uint32
-	_      uint32
-	ttl    uint64
-	// An operation takes as much as the largest one, compare-and-swap.
-	_ [16]byte
+// As the gateway reads it: the kind, and from the eighth byte on what belongs to it. An operation takes as much as the largest one,
+// compare-and-swap.
+type rawOperation [7]uint64
+
+func (raw *rawOperation) put32(offset uintptr, value uint32) {
+	*(*uint32)(unsafe.Add(unsafe.Pointer(raw), offset)) = value
+}
+
+func (raw *rawOperation) putSpan(offset uintptr, value span) {
+	raw.put32(offset, value.pointer)
+	raw.put32(offset+4, value.length)
+}
+
+func (raw *rawOperation) putOption(offset uintptr, value []byte) {
+	raw.put32(offset, flag(value != nil))
+	raw.putSpan(offset+4, spanOfBytes(value))
+}
+
+// At a multiple of eight bytes.
+func (raw *rawOperation) putTTL(offset uintptr, ttl uint64) {
+	raw.put32(offset, flag(ttl != 0))
+	raw[offset/8+1] = ttl
+}
+
+// The key is kept alive by the caller.
+func (operation *Operation) lower(key string) (raw rawOperation) {
+	raw.put32(0, operation.kind)
+	raw.putSpan(8, spanOf(key))
+	switch operation.kind {
+	case 1:
+		raw.putSpan(16, spanOfBytes(operation.value))
+		raw.putTTL(24, operation.ttl)
+	case 3:
+		raw[2] = uint64(operation.by)
+		raw.putTTL(24, operation.ttl)
+	case 4:
+		raw.putOption(16, operation.value)
+		raw.putOption(28, operation.swapped)
+		raw.putTTL(40, operation.ttl)
+	case 5:
+		raw.putTTL(16, operation.ttl)
+	}
+	return raw
 }
 
 // Batch executes up to 64 independent operations. They are neither atomic nor ordered, and each has its own result. If the bucket is
@@ -66,13 +114,7 @@ func (b Bucket) Batch(operations ...Operation) ([]OperationResult, error) {
 	list, keys := make([]rawOperation, len(operations)), make([]string, len(operations))
 	for i, operation := range operations {
 		keys[i] = valid(operation.key)
-		value := spanOfBytes(operation.value)
-		if operation.kind == 3 {
-			value = span{uint32(operation.by), uint32(operation.by >> 32)}
-		}
-		list[i] = rawOperation{
-			kind: operation.kind, key: spanOf(keys[i]), value: value, hasTTL: flag(operation.ttl != 0), ttl: operation.ttl,
-		}
+		list[i] = operation.lower(keys[i])
 	}
 	storeBatch(valid(string(b)), unsafe.Pointer(unsafe.SliceData(list)), uint32(len(list)), at(0))
 	runtime.KeepAlive(operations)
@@ -97,6 +139,10 @@ func (b Bucket) Batch(operations ...Operation) ([]OperationResult, error) {
 			}
 		case 2:
 			results[i].Sum = *(*int64)(unsafe.Add(raw, 16))
+		case 3:
+			results[i].Swap = swapAt(unsafe.Add(raw, 16))
+		case 4:
+			results[i].Exists = *(*uint8)(unsafe.Add(raw, 16)) != 0
 		}
 	}
 	return results, nil
@@ -112,7 +158,7 @@ const (
 	Sliding
 )
 
-// Scope is which counts a Step applies to.
+// Scope is which counts a Step, or which holders a lease applies to.
 type Scope uint32
 
 const (

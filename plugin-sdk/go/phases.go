@@ -117,6 +117,8 @@ func misplaced(plugin any) error {
 	_, onResponseBody := kind.MethodByName("OnResponseBody")
 	_, onResponseChunk := kind.MethodByName("OnResponseChunk")
 	_, onComplete := kind.MethodByName("OnComplete")
+	_, onTimer := kind.MethodByName("OnTimer")
+	_, hasTimers := kind.MethodByName("Timers")
 	_, isRequest := plugin.(RequestFilter)
 	_, isRequestBody := plugin.(RequestBodyFilter)
 	_, isRequestStream := plugin.(RequestStream)
@@ -124,6 +126,7 @@ func misplaced(plugin any) error {
 	_, isResponseBody := plugin.(ResponseBodyFilter)
 	_, isResponseStream := plugin.(ResponseStream)
 	_, isObserver := plugin.(Observer)
+	_, isTimers := plugin.(Timers)
 	check(0, "request-filter", "OnRequest", isRequest, onRequest)
 	check(1, "request-body-filter", "OnRequestBody", isRequestBody, onRequestBody)
 	check(2, "request-stream", "OnRequestChunk", isRequestStream, onRequestChunk)
@@ -131,6 +134,11 @@ func misplaced(plugin any) error {
 	check(4, "response-body-filter", "OnResponseBody", isResponseBody, onResponseBody)
 	check(5, "response-stream", "OnResponseChunk", isResponseStream, onResponseChunk)
 	check(6, "observer", "OnComplete", isObserver, onComplete)
+	if onTimer != hasTimers {
+		wrong = append(wrong, errors.New("OnTimer and Timers are defined together, or neither of them"))
+	} else {
+		check(8, "timers", "OnTimer", isTimers, onTimer)
+	}
 
 	_, onRequestBodyError := kind.MethodByName("OnRequestBodyError")
 	_, onResponseBodyError := kind.MethodByName("OnResponseBodyError")

@@ -5,7 +5,7 @@
 // A plugin is registered by an init function, with a struct for its configuration and a function that makes it of one. What it
 // makes has a method for each phase that it takes part in, and `exports` in plugin.yaml names the same phases: OnRequest
 // (request-filter), OnRequestBody (request-body-filter), OnRequestChunk (request-stream), OnResponse (response-filter),
-// OnResponseBody (response-body-filter), OnResponseChunk (response-stream), OnComplete (observer). A handler without its export,
+// OnResponseBody (response-body-filter), OnResponseChunk (response-stream), OnComplete (observer), OnTimer (timers). A handler without its export,
 // or an export without its handler, is an error when the plugin is configured.
 package gateway
 

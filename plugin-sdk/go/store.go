@@ -19,6 +19,12 @@ func storeIncrement(bucket, key string, by int64, hasTTL uint32, ttl uint64, ret
 //go:wasmimport gateway:plugin/store@0.2.0 take
 func storeTake(bucket, key string, limit uint32, period uint64, burst uint32, cost uint32, ret unsafe.Pointer)
 
+//go:wasmimport gateway:plugin/store@0.2.0 compare-and-swap
+func storeSwap(bucket, key string, hasExpected uint32, expected unsafe.Pointer, expectedLength uint32, hasValue uint32, value unsafe.Pointer, valueLength uint32, hasTTL uint32, ttl uint64, ret unsafe.Pointer)
+
+//go:wasmimport gateway:plugin/store@0.2.0 set-ttl
+func storeSetTTL(bucket, key string, hasTTL uint32, ttl uint64, ret unsafe.Pointer)
+
 // Bucket is state that all instances share, granted by name: `imports: [store]` in plugin.yaml.
 // A time to live of 0 is none.
 type Bucket string
@@ -84,6 +90,47 @@ func (b Bucket) Increment(key string, by int64, ttlMs uint64) (int64, error) {
 		return 0, b.refused(8)
 	}
 	return int64(u64(8)), nil
+}
+
+// Swap is what CompareAndSwap did.
+type Swap struct {
+	// Swapped means that the key had the expected value, and has the new one.
+	Swapped bool
+	// Present is the value if nothing was changed; nil if there is none.
+	Present []byte
+}
+
+// CompareAndSwap sets the value in one atomic step if the present value is the expected one. With nil for it there must be no value;
+// with nil for the new value it is deleted. If it fails with `unavailable`, the step may have been made.
+func (b Bucket) CompareAndSwap(key string, expected, value []byte, ttlMs uint64) (Swap, error) {
+	storeSwap(valid(string(b)), valid(key),
+		flag(expected != nil), unsafe.Pointer(unsafe.SliceData(expected)), uint32(len(expected)),
+		flag(value != nil), unsafe.Pointer(unsafe.SliceData(value)), uint32(len(value)),
+		flag(ttlMs != 0), ttlMs, at(0))
+	if u8(0) != 0 {
+		return Swap{}, b.refused(4)
+	}
+	defer copied()
+	return swapAt(at(4)), nil
+}
+
+func swapAt(from unsafe.Pointer) Swap {
+	if *(*uint8)(from) == 0 {
+		return Swap{Swapped: true}
+	}
+	if *(*uint8)(unsafe.Add(from, 4)) == 0 {
+		return Swap{}
+	}
+	return Swap{Present: append([]byte{}, view(unsafe.Add(from, 8))...)}
+}
+
+// SetTTL gives a value another time to live, counted from now. It returns whether there is a value.
+func (b Bucket) SetTTL(key string, ttlMs uint64) (bool, error) {
+	storeSetTTL(valid(string(b)), valid(key), flag(ttlMs != 0), ttlMs, at(0))
+	if u8(0) != 0 {
+		return false, b.refused(4)
+	}
+	return u8(4) != 0, nil
 }
 
 // Quota is Limit units each PeriodMs, and up to Burst of them at once.

@@ -224,6 +224,14 @@ export interface Endpoint {
   about?: string;
 }
 
+/** Work in the background, at intervals. */
+export interface Timer {
+  /** Unique among the timers of the plugin; 1 to 64 bytes. */
+  name: string;
+  /** From the end of a call to the beginning of the next one: 1 second to 24 hours. */
+  intervalMs: number;
+}
+
 /**
  * The handlers of a plugin. Each has an export in plugin.yaml, and one of the module; a handler without its export, or an export
  * without its handler, is an error when the plugin is configured. What a handler throws is the plugin's failure. Handlers are not
@@ -257,6 +265,13 @@ export interface Phases {
   endpoints?(): Endpoint[];
   /** An OpenAPI 3.1 document of them, for `gateway openapi`. */
   openapi?(): object;
+  /** `timers`. Up to 16 timers, which follow from the configuration alone. Needs `onTimer`. */
+  timers?(): Timer[];
+  /**
+   * `timers`. Called without a request, once per gateway process, within a second after the configuration becomes active and then after
+   * each interval. Calls of one timer never overlap. What it throws is counted and logged, and the next call is made after the interval.
+   */
+  onTimer?(name: string): void;
 }
 
 export interface Definition<S extends Schema> {
@@ -281,6 +296,7 @@ export interface Exports {
   observer: unknown;
   activePhases: unknown;
   catalogue: unknown;
+  timers: unknown;
 }
 
 export function plugin<const S extends Schema>(definition: Definition<S>): Exports;

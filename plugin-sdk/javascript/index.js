@@ -1,4 +1,4 @@
-import { kindOf, list, object, oneOf } from "./arguments.js";
+import { integer, kindOf, list, object, oneOf } from "./arguments.js";
 import { begin } from "./random.js";
 import { Body, bodyError, chunkOf, passed } from "./body.js";
 import { ConfigProblem, configurationOf, schemaText } from "./config.js";
@@ -22,11 +22,18 @@ const PHASES = {
   onComplete: ["observer", "observer"],
   activePhases: ["activePhases", "active-phases"],
   endpoints: ["catalogue", "catalogue"],
+  onTimer: ["timers", "timers"],
 };
 /** The phases that `activePhases` can name. */
 const ACTIVE = ["request", "response", "completion"];
 /** What is called beside or in place of a handler, and so needs its export. */
-const IN_PLACE_OF = { onRequestBodyError: "onRequestBody", onResponseBodyError: "onResponseBody", openapi: "endpoints" };
+const IN_PLACE_OF = {
+  onRequestBodyError: "onRequestBody",
+  onResponseBodyError: "onResponseBody",
+  openapi: "endpoints",
+  timers: "onTimer",
+  onTimer: "timers",
+};
 
 /** Comments of the language, which may mention anything. */
 const COMMENTS = /\/\*[^]*?\*\/|\/\/.*/g;
@@ -210,7 +217,18 @@ export function plugin({ name, version, description = "", config: schema, create
       return document === undefined ? "" : JSON.stringify(object("the result of openapi", document));
     },
   };
-  const all = { activePhases, catalogue, requestFilter, requestBodyFilter, requestStream, responseFilter, responseBodyFilter, responseStream, observer };
+  const timers = {
+    timers: () =>
+      list("the result of timers", made.timers()).map((timer) => {
+        const { name, intervalMs } = object("each timer", timer);
+        return { name: plain(name, "name"), intervalMs: integer("intervalMs", intervalMs) };
+      }),
+    onTimer: (name) =>
+      run([], () => {
+        finished("onTimer", made.onTimer(name));
+      }),
+  };
+  const all = { activePhases, catalogue, timers, requestFilter, requestBodyFilter, requestStream, responseFilter, responseBodyFilter, responseStream, observer };
   const taken = Object.entries(all).map(([name, phase]) => {
     const get = () => {
       exported.add(name);

@@ -7,6 +7,9 @@ import { decode, encode, octets, plain } from "./text.js";
 const NEVER = 2 ** 64;
 
 const bytes = (value) => (value == null ? undefined : octets(value));
+const optional = (value, parameter) => (value == null ? null : encode(value, parameter));
+const swapOf = ({ tag, val }) => (tag === "swapped" ? { swapped: true } : { swapped: false, present: bytes(val) });
+const scopeOf = (scope) => oneOf("scope", scope, ["shared", "local"]);
 const quotaOf = ({ limit, periodMs, burst = limit }) => ({
   limit: u32("limit", limit),
   periodMs: integer("periodMs", periodMs),
@@ -31,6 +34,11 @@ const OPERATIONS = {
     tag: "increment",
     val: { key: plain(key, "increment"), by: integer("by", by, Number.MIN_SAFE_INTEGER), ttlMs: millis("ttlMs", ttlMs) },
   }),
+  compareAndSwap: ({ compareAndSwap: key, expected, value, ttlMs }) => ({
+    tag: "compare-and-swap",
+    val: { key: plain(key, "compareAndSwap"), expected: optional(expected, "expected"), value: optional(value, "value"), ttlMs: millis("ttlMs", ttlMs) },
+  }),
+  setTtl: ({ setTtl: key, ttlMs }) => ({ tag: "set-ttl", val: { key: plain(key, "setTtl"), ttlMs: millis("ttlMs", ttlMs) } }),
 };
 
 function operation(given) {
@@ -42,6 +50,8 @@ function operation(given) {
 function resultOf(bucket, { tag, val }) {
   if (tag === "err") return { error: refused(bucket, val) };
   if (val.tag === "value") return { value: bytes(val.val) };
+  if (val.tag === "swap") return { value: swapOf(val.val) };
+  if (val.tag === "exists") return { value: val.val };
   return { value: val.tag === "sum" ? Number(val.val) : undefined };
 }
 
@@ -70,6 +80,27 @@ export class Bucket {
     const given = [plain(key, "key"), integer("by", by, Number.MIN_SAFE_INTEGER), millis("ttlMs", ttlMs)];
     return Number(call(this.name, () => store.increment(this.name, ...given)));
   }
+  compareAndSwap(key, expected, value, { ttlMs } = {}) {
+    const given = [plain(key, "key"), optional(expected, "expected"), optional(value, "value"), millis("ttlMs", ttlMs)];
+    return swapOf(call(this.name, () => store.compareAndSwap(this.name, ...given)));
+  }
+  setTtl(key, ttlMs) {
+    const given = [plain(key, "key"), millis("ttlMs", ttlMs)];
+    return call(this.name, () => store.setTtl(this.name, ...given));
+  }
+  acquire(key, limit, ttlMs, { scope = "shared" } = {}) {
+    const given = [plain(key, "key"), u32("limit", limit), integer("ttlMs", ttlMs), scopeOf(scope)];
+    const { lease, holders } = call(this.name, () => store.acquire(this.name, ...given));
+    return { lease: lease ?? undefined, holders: holders >>> 0 };
+  }
+  renew(key, lease, ttlMs) {
+    const given = [plain(key, "key"), plain(lease, "lease"), integer("ttlMs", ttlMs)];
+    return call(this.name, () => store.renew(this.name, ...given));
+  }
+  release(key, lease) {
+    const given = [plain(key, "key"), plain(lease, "lease")];
+    call(this.name, () => store.release(this.name, ...given));
+  }
   batch(operations) {
     const given = list("operations", operations).map(operation);
     return call(this.name, () => store.batch(this.name, given)).map((result) => resultOf(this.name, result));
@@ -86,7 +117,7 @@ export class Bucket {
       cost: u32("cost", cost),
     });
     const given = list("steps", steps).map((one) => step(object("each step", one)));
-    const where = [plain(group, "group"), given, oneOf("scope", scope, ["shared", "local"])];
+    const where = [plain(group, "group"), given, scopeOf(scope)];
     return call(this.name, () => store.takeAll(this.name, ...where)).map(verdictOf);
   }
 }

@@ -8,7 +8,7 @@ phases. A method without its export, or an export without its method, is an erro
 from ._body import Body, BodyDecision, BodyError, Chunk, ChunkResult, read_body, stream_body
 from ._config import Config, ConfigProblem, described
 from ._http import Attributes, GatewayError, Headers, Outcome, Reply, Request, Response, problem
-from ._plugin import Endpoint, Plugin, export
+from ._plugin import Endpoint, Plugin, Timer, export
 
 __all__ = [
     "Attributes",
@@ -27,6 +27,7 @@ __all__ = [
     "Reply",
     "Request",
     "Response",
+    "Timer",
     "described",
     "export",
     "problem",

@@ -35,6 +35,16 @@ class Endpoint:
     about: str = ""
 
 
+@dataclass(frozen=True)
+class Timer:
+    """Work in the background, at intervals."""
+
+    #: Unique among the timers of the plugin; 1 to 64 bytes.
+    name: str
+    #: From the end of a call to the beginning of the next one: 1 second to 24 hours.
+    interval_ms: int
+
+
 class Plugin(Generic[C]):
     """The base of plugins. `config` is the dataclass of the configuration; `Plugin[Config]` is its type for checkers."""
 
@@ -99,6 +109,17 @@ class Plugin(Generic[C]):
     def openapi(self) -> dict[str, Any] | None:
         """An OpenAPI 3.1 document of the endpoints, for `gateway openapi`."""
 
+    def timers(self) -> Iterable[Timer]:
+        """`timers`. Up to 16 timers, which follow from the configuration alone. Needs `on_timer`."""
+        raise NotImplementedError
+
+    def on_timer(self, name: str) -> None:
+        """`timers`. Called without a request, once per gateway process.
+
+        The first call is made within a second after the configuration becomes active, and the next ones after each interval. Calls of
+        one timer never overlap. What it raises is counted and logged, and the next call is made after the interval.
+        """
+
 
 #: The handlers of a plugin, the class that a component exports for each, and the export of plugin.yaml.
 _PHASES = {
@@ -111,9 +132,16 @@ _PHASES = {
     "on_complete": ("Observer", "observer"),
     "active_phases": ("ActivePhases", "active-phases"),
     "endpoints": ("Catalogue", "catalogue"),
+    "on_timer": ("Timers", "timers"),
 }
 #: What is called beside or in place of a handler, and so needs it.
-_IN_PLACE_OF = {"on_request_body_error": "on_request_body", "on_response_body_error": "on_response_body", "openapi": "endpoints"}
+_IN_PLACE_OF = {
+    "on_request_body_error": "on_request_body",
+    "on_response_body_error": "on_response_body",
+    "openapi": "endpoints",
+    "timers": "on_timer",
+    "on_timer": "timers",
+}
 _ACTIVE = ("request", "response", "completion")
 
 P = TypeVar("P", bound=type[Plugin[Any]])
@@ -219,8 +247,23 @@ def export(plugin: P) -> P:
             document = made[0].openapi()
             return "" if document is None else json.dumps(document)
 
+    class Timers:
+        def timers(self) -> Any:
+            from wit_world.exports import timers
+
+            return [
+                timers.Timer(arguments.text("name", timer.name), arguments.integer("interval_ms", timer.interval_ms, most=arguments.MAX_U64))
+                for timer in made[0].timers()
+            ]
+
+        def on_timer(self, name: str) -> None:
+            try:
+                _finished("on_timer", made[0].on_timer(name))
+            except BaseException as error:
+                raise Err(described(error)) from None
+
     module = sys.modules[plugin.__module__]
-    phases = (ActivePhases, Catalogue, RequestFilter, RequestBodyFilter, RequestStream, ResponseFilter, ResponseBodyFilter, ResponseStream, Observer)
+    phases = (ActivePhases, Catalogue, Timers, RequestFilter, RequestBodyFilter, RequestStream, ResponseFilter, ResponseBodyFilter, ResponseStream, Observer)
     for phase in (Lifecycle, *phases):
         setattr(module, phase.__name__, phase)
     return plugin

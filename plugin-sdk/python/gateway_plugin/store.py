@@ -75,7 +75,45 @@ class Increment:
     ttl_ms: int | None = None
 
 
-Operation = Get | Set | Delete | Increment
+@dataclass(frozen=True)
+class CompareAndSwap:
+    """An operation of a batch, as `Bucket.compare_and_swap`."""
+
+    key: str
+    expected: str | bytes | None
+    value: str | bytes | None
+    ttl_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class SetTtl:
+    """An operation of a batch, as `Bucket.set_ttl`."""
+
+    key: str
+    ttl_ms: int | None = None
+
+
+Operation = Get | Set | Delete | Increment | CompareAndSwap | SetTtl
+
+
+@dataclass(frozen=True)
+class Swap:
+    """What `compare_and_swap` did."""
+
+    #: Whether the key had the expected value, and has the new one.
+    swapped: bool
+    #: If nothing was changed: the present value, or `None` if there is none.
+    present: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """What `acquire` did."""
+
+    #: `None` if `limit` others hold the key.
+    lease: str | None
+    #: The holders of the key after this step.
+    holders: int
 
 
 @dataclass(frozen=True)
@@ -99,6 +137,42 @@ class Bucket:
         given = (arguments.text("key", key), _addend(by), arguments.millis("ttl_ms", ttl_ms))
         return call(self.name, _store.increment, self._bucket(), *given)
 
+    def compare_and_swap(self, key: str, expected: str | bytes | None, value: str | bytes | None, *, ttl_ms: int | None = None) -> Swap:
+        """Sets the value in one atomic step if the present value is `expected`.
+
+        With `expected` `None` there must be no value; with `value` `None` it is deleted. If the call fails with `unavailable`, the step
+        may have been made.
+        """
+        given = (arguments.text("key", key), _optional("expected", expected), _optional("value", value), arguments.millis("ttl_ms", ttl_ms))
+        return _swap(call(self.name, _store.compare_and_swap, self._bucket(), *given))
+
+    def set_ttl(self, key: str, ttl_ms: int | None) -> bool:
+        """Gives a value another TTL, counted from now; with `None` it stays until it is deleted or evicted.
+
+        Returns whether there is a value.
+        """
+        given = (arguments.text("key", key), arguments.millis("ttl_ms", ttl_ms))
+        return call(self.name, _store.set_ttl, self._bucket(), *given)
+
+    def acquire(self, key: str, *, limit: int, ttl_ms: int, scope: Literal["shared", "local"] = "shared") -> Acquisition:
+        """Becomes one of at most `limit` holders of a key, with a lease of 1 second to 1 hour.
+
+        In a call that has a request, the gateway renews the lease and releases it when the exchange ends. In other calls, such as those of
+        timers, the plugin does, or its TTL ends it.
+        """
+        given = (arguments.text("key", key), arguments.integer("limit", limit), _ttl(ttl_ms), _scope(scope))
+        acquired = call(self.name, _store.acquire, self._bucket(), *given)
+        return Acquisition(acquired.lease, acquired.holders)
+
+    def renew(self, key: str, lease: str, ttl_ms: int) -> bool:
+        """Gives a lease a TTL, counted from now. Returns whether it is still held."""
+        given = (arguments.text("key", key), arguments.text("lease", lease), _ttl(ttl_ms))
+        return call(self.name, _store.renew, self._bucket(), *given)
+
+    def release(self, key: str, lease: str) -> None:
+        """Releases a lease before its exchange or its TTL ends. It is no error if it is not held any more."""
+        call(self.name, _store.release, self._bucket(), arguments.text("key", key), arguments.text("lease", lease))
+
     def batch(self, operations: Iterable[Operation]) -> list[Any]:
         """Executes up to 64 independent operations, and returns their results in the same order.
 
@@ -120,12 +194,29 @@ class Bucket:
         client, are stored together. With the scope `local`, the counts are those in the memory of this gateway, for use while the bucket
         cannot be reached.
         """
-        where = _store.Scope[arguments.one_of("scope", scope, ("shared", "local")).upper()]
-        given = (arguments.text("group", group), [_step(step) for step in steps], where)
+        given = (arguments.text("group", group), [_step(step) for step in steps], _scope(scope))
         return [_verdict(verdict) for verdict in call(self.name, _store.take_all, self._bucket(), *given)]
 
     def _bucket(self) -> str:
         return arguments.text("name", self.name)
+
+
+def _scope(scope: str) -> Any:
+    return _store.Scope[arguments.one_of("scope", scope, ("shared", "local")).upper()]
+
+
+def _ttl(ttl_ms: int) -> int:
+    return arguments.integer("ttl_ms", ttl_ms, most=arguments.MAX_U64)
+
+
+def _optional(parameter: str, value: str | bytes | None) -> bytes | None:
+    return None if value is None else arguments.data(parameter, value)
+
+
+def _swap(result: Any) -> Swap:
+    if isinstance(result, _store.SwapResult_Swapped):
+        return Swap(True)
+    return Swap(False, result.value)
 
 
 def _addend(by: int) -> int:
@@ -143,12 +234,20 @@ def _operation(given: Operation) -> Any:
     if isinstance(given, Increment):
         ttl_ms = arguments.millis("ttl_ms", given.ttl_ms)
         return _store.Operation_Increment(_store.Addition(arguments.text("key", given.key), _addend(given.by), ttl_ms))
-    raise TypeError(f"each operation must be a Get, Set, Delete or Increment, not {type(given).__name__}")
+    if isinstance(given, CompareAndSwap):
+        expected, value = _optional("expected", given.expected), _optional("value", given.value)
+        ttl_ms = arguments.millis("ttl_ms", given.ttl_ms)
+        return _store.Operation_CompareAndSwap(_store.Swap(arguments.text("key", given.key), expected, value, ttl_ms))
+    if isinstance(given, SetTtl):
+        return _store.Operation_SetTtl(_store.Expiry(arguments.text("key", given.key), arguments.millis("ttl_ms", given.ttl_ms)))
+    raise TypeError(f"each operation must be a Get, Set, Delete, Increment, CompareAndSwap or SetTtl, not {type(given).__name__}")
 
 
-def _result(bucket: str, result: Any) -> bytes | int | None | GatewayError:
+def _result(bucket: str, result: Any) -> bytes | int | bool | Swap | None | GatewayError:
     if isinstance(result, Err):
         return refused(bucket, result.value)
+    if isinstance(result.value, _store.OperationResult_Swap):
+        return _swap(result.value.value)
     return getattr(result.value, "value", None)
 
 

@@ -18,7 +18,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::support::process::run_long;
+use crate::support::{process::run_long, redis::Redis};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
@@ -51,9 +51,15 @@ impl Copied {
 
     /// All cases of a file of this repository.
     async fn passes(&self, component: &Path, cases: &str) {
+        self.passes_with(component, cases, &[]).await;
+    }
+
+    /// With more arguments for the command.
+    async fn passes_with(&self, component: &Path, cases: &str, more: &[&str]) {
         let component = component.to_str().expect("UTF-8");
         let cases = format!("{ROOT}/{cases}");
-        let tested = run_long(self.folder.path(), ["plugin", "test", &cases, "--component", component]).await;
+        let args = ["plugin", "test", &cases, "--component", component];
+        let tested = run_long(self.folder.path(), args.iter().chain(more)).await;
         assert_eq!(tested.code, 0, "{}\n{}", tested.stdout, tested.stderr);
         assert!(tested.stdout.ends_with("cases are as expected"), "{}", tested.stdout);
     }
@@ -79,5 +85,9 @@ async fn sdk_does_what_it_offers(language: &str) -> (Copied, PathBuf) {
     let copied = Copied::of(&format!("tests/languages/{language}"));
     let component = copied.build().await;
     copied.passes(&component, "tests/languages/cases.yaml").await;
+    let redis = Redis::start().await;
+    for more in [&[][..], &["--redis", &redis.url()]] {
+        copied.passes_with(&component, "tests/languages/store.yaml", more).await;
+    }
     (copied, component)
 }

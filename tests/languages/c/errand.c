@@ -87,6 +87,89 @@ static gw_decision store(void) {
     return json(gw_format("{\"before\":\"%s\",\"sum\":%lld,\"after\":\"%s\"}", text(before), (long long)sum, text(after)));
 }
 
+static const char *is(bool value) {
+    return value ? "true" : "false";
+}
+
+static gw_decision swap_value(void) {
+    gw_swap created, refused, changed, deleted, missing;
+    gw_bytes none = {0}, one = gw_bytes_of("one"), two = gw_bytes_of("two"), left;
+    gw_decision done = ALL(gw_store_compare_and_swap("visits", "swapped", none, one, 60000, &created),
+        gw_store_compare_and_swap("visits", "swapped", gw_bytes_of("another"), two, 0, &refused),
+        gw_store_compare_and_swap("visits", "swapped", one, two, 0, &changed),
+        gw_store_compare_and_swap("visits", "swapped", two, none, 0, &deleted),
+        gw_store_compare_and_swap("visits", "swapped", two, gw_bytes_of("three"), 0, &missing), gw_store_get("visits", "swapped", &left));
+    if (done.kind == GW_FAIL) return done;
+    return json(gw_format("{\"created\":%s,\"refused\":\"%s\",\"changed\":%s,\"deleted\":%s,\"left\":\"%s\",\"missing\":\"%s\"}",
+        is(created.swapped), text(refused.present), is(changed.swapped), is(deleted.swapped), text(left), text(missing.present)));
+}
+
+static gw_decision set_ttl(void) {
+    bool missing, shorter, forever;
+    gw_bytes kept;
+    gw_decision done = ALL(gw_store_set_ttl("visits", "lasting", 60000, &missing),
+        gw_store_set("visits", "lasting", gw_bytes_of("kept"), 0), gw_store_set_ttl("visits", "lasting", 60000, &shorter),
+        gw_store_set_ttl("visits", "lasting", 0, &forever), gw_store_get("visits", "lasting", &kept));
+    if (done.kind == GW_FAIL) return done;
+    return json(gw_format("{\"missing\":%s,\"shorter\":%s,\"forever\":%s,\"kept\":\"%s\"}", is(missing), is(shorter), is(forever), text(kept)));
+}
+
+static gw_decision lease(void) {
+    gw_acquisition first, second, again;
+    bool renewed, ended;
+    gw_error error = gw_store_acquire("visits", "place", 1, 60000, GW_SHARED, &first);
+    if (!error) error = gw_store_acquire("visits", "place", 1, 60000, GW_SHARED, &second);
+    if (error) return gw_fail(error);
+    gw_decision done = ALL(gw_store_renew("visits", "place", first.lease, 60000, &renewed), gw_store_release("visits", "place", first.lease),
+        gw_store_acquire("visits", "place", 1, 60000, GW_SHARED, &again), gw_store_renew("visits", "place", first.lease, 60000, &ended));
+    if (done.kind == GW_FAIL) return done;
+    return json(gw_format("{\"first\":%s,\"second\":%s,\"holders\":%u,\"renewed\":%s,\"again\":%s,\"ended\":%s}", is(first.lease),
+        is(second.lease), second.holders, is(renewed), is(again.lease), is(ended)));
+}
+
+static gw_decision lease_local(void) {
+    gw_acquisition first, second;
+    gw_decision done = ALL(gw_store_acquire("visits", "place", 1, 60000, GW_LOCAL, &first),
+        gw_store_acquire("visits", "place", 1, 60000, GW_LOCAL, &second));
+    if (done.kind == GW_FAIL) return done;
+    return json(gw_format("{\"first\":%s,\"second\":%s}", is(first.lease), is(second.lease)));
+}
+
+static gw_decision batch_swap(void) {
+    const gw_operation operations[] = {
+        {.kind = GW_STORE_COMPARE_AND_SWAP, .key = "batched", .value = gw_bytes_of("one"), .ttl_ms = 60000},
+        {.kind = GW_STORE_COMPARE_AND_SWAP, .key = "word", .expected = gw_bytes_of("other"), .value = gw_bytes_of("new")},
+        {.kind = GW_STORE_SET_TTL, .key = "word", .ttl_ms = 60000},
+        {.kind = GW_STORE_SET_TTL, .key = "none"},
+    };
+    gw_operation_result results[4];
+    gw_bytes kept;
+    gw_decision done = ALL(gw_store_set("visits", "word", gw_bytes_of("text"), 0), gw_store_batch("visits", operations, 4, results),
+        results[0].error, results[1].error, results[2].error, results[3].error, gw_store_get("visits", "batched", &kept));
+    if (done.kind == GW_FAIL) return done;
+    return json(gw_format("{\"swapped\":%s,\"present\":\"%s\",\"exists\":%s,\"missing\":%s,\"kept\":\"%s\"}", is(results[0].swap.swapped),
+        text(results[1].swap.present), is(results[2].exists), is(results[3].exists), text(kept)));
+}
+
+static gw_decision timed(void) {
+    gw_bytes runs;
+    gw_error error = gw_store_get("visits", "runs", &runs);
+    return error ? gw_fail(error) : json(gw_format("{\"runs\":%s}", runs.data ? text(runs) : "0"));
+}
+
+gw_timer_list gw_timers(void) {
+    static const gw_timer timers[] = {{"count", 60000}, {"broken", 86400000}};
+    return (gw_timer_list){timers, 2};
+}
+
+gw_error gw_on_timer(const char *name) {
+    if (strcmp(name, "broken") == 0) return "as it was told";
+    gw_reply reply;
+    int64_t sum;
+    gw_error error = gw_send((gw_call){.upstream = "users", .method = "GET", .path_with_query = gw_format("/%s", name), .timeout_ms = 5000}, &reply);
+    return error ? error : gw_store_increment("visits", "runs", 1, 0, &sum);
+}
+
 static const char *hex(gw_bytes bytes) {
     char *made = gw_alloc(2 * bytes.length + 1);
     for (size_t i = 0; i < bytes.length; i++) {
@@ -195,6 +278,12 @@ gw_decision gw_on_request(gw_request r) {
             gw_attribute(r, "errand.text"), text(more), found, refused ? "true" : "false"));
     }
     if (strcmp(path, "/store") == 0) return store();
+    if (strcmp(path, "/swap-value") == 0) return swap_value();
+    if (strcmp(path, "/set-ttl") == 0) return set_ttl();
+    if (strcmp(path, "/lease") == 0) return lease();
+    if (strcmp(path, "/lease-local") == 0) return lease_local();
+    if (strcmp(path, "/batch-swap") == 0) return batch_swap();
+    if (strcmp(path, "/timed") == 0) return timed();
     if (strcmp(path, "/take") == 0) {
         gw_verdict verdict;
         gw_error error = gw_store_take("visits", "quota", (gw_quota){2, 60000, 2}, 1, &verdict);
@@ -224,7 +313,7 @@ gw_decision gw_on_request(gw_request r) {
     }
     if (strcmp(path, "/forget") == 0) return forget(r);
     if (strcmp(path, "/call") == 0) return call();
-    if (strcmp(path, "/body") == 0) return GW_READ_BODY;
+    if (strcmp(path, "/body") == 0 || strcmp(path, "/flip") == 0) return GW_READ_BODY;
     if (strcmp(path, "/chunks") == 0) return gw_stream_body(gw_bytes_of("0"));
     if (strcmp(path, "/clock") == 0) return json(time(NULL) > 1700000000 ? "{\"runs\":true}" : "{\"runs\":false}");
     if (strcmp(path, "/fail") == 0) return gw_fail("as it was told");
@@ -238,6 +327,13 @@ static gw_body and_read(gw_body body) {
 }
 
 gw_decision gw_on_request_body(gw_request request, gw_body body) {
+    if (strcmp(gw_path(request), "/flip") == 0) {
+        uint8_t *changed = gw_alloc(body.bytes.length);
+        memcpy(changed, body.bytes.data, body.bytes.length);
+        changed[0] = '!';
+        body.bytes.data = changed;
+        return ALL(gw_replace_body(request, body));
+    }
     return ALL(gw_replace_body(request, and_read(body)));
 }
 

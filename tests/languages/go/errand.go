@@ -89,6 +89,62 @@ func cryptography() (gateway.Decision, error) {
 		"digest": hex.EncodeToString(digest), "random": len(random), "denied": denied.Code})
 }
 
+func swapValue() (gateway.Decision, error) {
+	text := func(swap gateway.Swap) string {
+		if swap.Present == nil {
+			return "none"
+		}
+		return string(swap.Present)
+	}
+	created, err := visits.CompareAndSwap("swapped", nil, []byte("one"), 60_000)
+	refused, failed := visits.CompareAndSwap("swapped", []byte("another"), []byte("two"), 0)
+	err = errors.Join(err, failed)
+	changed, failed := visits.CompareAndSwap("swapped", []byte("one"), []byte("two"), 0)
+	err = errors.Join(err, failed)
+	deleted, failed := visits.CompareAndSwap("swapped", []byte("two"), nil, 0)
+	err = errors.Join(err, failed)
+	missing, failed := visits.CompareAndSwap("swapped", []byte("two"), []byte("three"), 0)
+	err = errors.Join(err, failed)
+	left, failed := visits.Get("swapped")
+	if err = errors.Join(err, failed); err != nil {
+		return nil, err
+	}
+	if left == nil {
+		left = []byte("none")
+	}
+	return gateway.JSON(200, object{"created": created.Swapped, "refused": text(refused), "changed": changed.Swapped,
+		"deleted": deleted.Swapped, "left": string(left), "missing": text(missing)})
+}
+
+func lease() (gateway.Decision, error) {
+	first, err := visits.Acquire("place", 1, 60_000, gateway.Shared)
+	second, failed := visits.Acquire("place", 1, 60_000, gateway.Shared)
+	err = errors.Join(err, failed)
+	renewed, failed := visits.Renew("place", first.Lease, 60_000)
+	err = errors.Join(err, failed, visits.Release("place", first.Lease))
+	again, failed := visits.Acquire("place", 1, 60_000, gateway.Shared)
+	err = errors.Join(err, failed)
+	ended, failed := visits.Renew("place", first.Lease, 60_000)
+	if err = errors.Join(err, failed); err != nil {
+		return nil, err
+	}
+	return gateway.JSON(200, object{"first": first.Lease != "", "second": second.Lease != "", "holders": second.Holders,
+		"renewed": renewed, "again": again.Lease != "", "ended": ended})
+}
+
+func (e *Errand) Timers() []gateway.Timer {
+	return []gateway.Timer{{Name: "count", IntervalMs: 60_000}, {Name: "broken", IntervalMs: 86_400_000}}
+}
+
+func (e *Errand) OnTimer(name string) error {
+	if name == "broken" {
+		return errors.New("as it was told")
+	}
+	_, err := gateway.Send(gateway.Call{Upstream: "users", Method: "GET", Target: "/" + name, TimeoutMs: 5000})
+	_, failed := visits.Increment("runs", 1, 0)
+	return errors.Join(err, failed)
+}
+
 func (e *Errand) OnRequest(r gateway.Request) (gateway.Decision, error) {
 	switch r.Path() {
 	case "/config":
@@ -174,6 +230,51 @@ func (e *Errand) OnRequest(r gateway.Request) (gateway.Decision, error) {
 			return nil, err
 		}
 		return gateway.JSON(200, object{"before": string(before), "sum": sum, "after": string(after)})
+	case "/swap-value":
+		return swapValue()
+	case "/set-ttl":
+		missing, err := visits.SetTTL("lasting", 60_000)
+		err = errors.Join(err, visits.Set("lasting", []byte("kept"), 0))
+		shorter, failed := visits.SetTTL("lasting", 60_000)
+		forever, also := visits.SetTTL("lasting", 0)
+		kept, last := visits.Get("lasting")
+		if err = errors.Join(err, failed, also, last); err != nil {
+			return nil, err
+		}
+		return gateway.JSON(200, object{"missing": missing, "shorter": shorter, "forever": forever, "kept": string(kept)})
+	case "/lease":
+		return lease()
+	case "/lease-local":
+		first, err := visits.Acquire("place", 1, 60_000, gateway.Local)
+		second, failed := visits.Acquire("place", 1, 60_000, gateway.Local)
+		if err = errors.Join(err, failed); err != nil {
+			return nil, err
+		}
+		return gateway.JSON(200, object{"first": first.Lease != "", "second": second.Lease != ""})
+	case "/batch-swap":
+		err := visits.Set("word", []byte("text"), 0)
+		results, failed := visits.Batch(gateway.CompareAndSwapOperation("batched", nil, []byte("one"), 60_000),
+			gateway.CompareAndSwapOperation("word", []byte("other"), []byte("new"), 0),
+			gateway.SetTTLOperation("word", 60_000), gateway.SetTTLOperation("none", 0))
+		if err = errors.Join(err, failed); err != nil {
+			return nil, err
+		}
+		for _, result := range results {
+			err = errors.Join(err, result.Err)
+		}
+		kept, failed := visits.Get("batched")
+		if err = errors.Join(err, failed); err != nil {
+			return nil, err
+		}
+		return gateway.JSON(200, object{"swapped": results[0].Swap.Swapped, "present": string(results[1].Swap.Present),
+			"exists": results[2].Exists, "missing": results[3].Exists, "kept": string(kept)})
+	case "/timed":
+		runs, err := visits.Get("runs")
+		if err != nil {
+			return nil, err
+		}
+		number, err := strconv.Atoi(string(runs))
+		return &gateway.Reply{Status: 200, Body: []byte(fmt.Sprintf(`{"runs":%d}`, number))}, err
 	case "/take":
 		verdict, err := visits.Take("quota", gateway.Quota{Limit: 2, PeriodMs: 60_000, Burst: 2}, 1)
 		if err != nil {
@@ -233,7 +334,7 @@ func (e *Errand) OnRequest(r gateway.Request) (gateway.Decision, error) {
 			}
 		}
 		return gateway.JSON(200, object{"status": answer.Status, "from": from, "body": string(answer.Body)})
-	case "/body":
+	case "/body", "/flip":
 		return gateway.ReadBody(), nil
 	case "/chunks":
 		return gateway.StreamBody([]byte("0")), nil
@@ -248,6 +349,10 @@ func (e *Errand) OnRequest(r gateway.Request) (gateway.Decision, error) {
 }
 
 func (e *Errand) OnRequestBody(request gateway.Request, body gateway.Body) (gateway.Decision, error) {
+	if request.Path() == "/flip" {
+		body.Bytes[0] = '!'
+		return nil, request.SetBody(body.Bytes, body.Trailers...)
+	}
 	return nil, request.SetBody([]byte(body.Text()+", read"), body.Trailers...)
 }
 

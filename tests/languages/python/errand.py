@@ -20,6 +20,7 @@ from gateway_plugin import (
     Reply,
     Request,
     Response,
+    Timer,
     described,
     export,
     problem,
@@ -28,7 +29,7 @@ from gateway_plugin import (
 )
 from gateway_plugin import bodies, crypto, documents, edits, files, http_client, log, metrics, secrets, sinks, tcp, upstreams
 from gateway_plugin.selection import Selection, attribute, header, path_parameter
-from gateway_plugin.store import Bucket, Get, Increment, Set, Step
+from gateway_plugin.store import Bucket, CompareAndSwap, Get, Increment, Set, SetTtl, Step
 
 visits = Bucket("visits")
 
@@ -119,6 +120,15 @@ class Errand(Plugin[ErrandConfig]):
 
     def openapi(self) -> dict[str, Any]:
         return {"openapi": "3.1.0", "info": {"title": "errand", "version": "1"}, "paths": {"/served/{id}": {"get": {"responses": {}}}}}
+
+    def timers(self) -> list[Timer]:
+        return [Timer("count", 60_000), Timer("broken", 86_400_000)]
+
+    def on_timer(self, name: str) -> None:
+        if name == "broken":
+            raise RuntimeError("as it was told")
+        http_client.send("users", f"/{name}")
+        visits.increment("runs")
 
     def on_request(self, request: Request) -> Reply | BodyDecision | None:
         if request.path.startswith("/served/"):
@@ -291,6 +301,46 @@ class Errand(Plugin[ErrandConfig]):
         told = {"set": done or "done", "sum": total, "missing": missing or "none", "word": word.code}
         return Reply.json(200, {**told, "kept": (visits.get("n") or b"").decode()})
 
+    def swap_value(self, request: Request) -> Reply:
+        created = visits.compare_and_swap("swapped", None, "one", ttl_ms=60_000).swapped
+        refused = (visits.compare_and_swap("swapped", "another", "two").present or b"none").decode()
+        changed = visits.compare_and_swap("swapped", "one", "two").swapped
+        deleted = visits.compare_and_swap("swapped", "two", None).swapped
+        missing = (visits.compare_and_swap("swapped", "two", "three").present or b"none").decode()
+        told = {"created": created, "refused": refused, "changed": changed, "deleted": deleted, "missing": missing}
+        return Reply.json(200, {**told, "left": (visits.get("swapped") or b"none").decode()})
+
+    def set_ttl(self, request: Request) -> Reply:
+        missing = visits.set_ttl("lasting", 60_000)
+        visits.set("lasting", "kept")
+        told = {"missing": missing, "shorter": visits.set_ttl("lasting", 60_000), "forever": visits.set_ttl("lasting", None)}
+        return Reply.json(200, {**told, "kept": (visits.get("lasting") or b"").decode()})
+
+    def lease(self, request: Request) -> Reply:
+        first, second = (visits.acquire("place", limit=1, ttl_ms=60_000) for _ in range(2))
+        lease = first.lease or ""
+        renewed = visits.renew("place", lease, 60_000)
+        visits.release("place", lease)
+        again = visits.acquire("place", limit=1, ttl_ms=60_000).lease is not None
+        ended = visits.renew("place", lease, 60_000)
+        told = {"first": first.lease is not None, "second": second.lease is not None, "holders": second.holders}
+        return Reply.json(200, {**told, "renewed": renewed, "again": again, "ended": ended})
+
+    def lease_local(self, request: Request) -> Reply:
+        first, second = (visits.acquire("place", limit=1, ttl_ms=60_000, scope="local").lease is not None for _ in range(2))
+        return Reply.json(200, {"first": first, "second": second})
+
+    def batch_swap(self, request: Request) -> Reply:
+        visits.set("word", "text")
+        swapped, different, exists, missing = visits.batch(
+            [CompareAndSwap("batched", None, "one", ttl_ms=60_000), CompareAndSwap("word", "other", "new"), SetTtl("word", 60_000), SetTtl("none")]
+        )
+        told = {"swapped": swapped.swapped, "present": different.present.decode(), "exists": exists, "missing": missing}
+        return Reply.json(200, {**told, "kept": (visits.get("batched") or b"").decode()})
+
+    def timed(self, request: Request) -> Reply:
+        return Reply.json(200, {"runs": int(visits.get("runs") or b"0")})
+
     def take_all(self, request: Request) -> Reply:
         steps = [Step("minute", limit=2, period_ms=60_000), Step("day", limit=9, period_ms=86_400_000, counting="sliding")]
         minute, day = visits.take_all("ann", steps)
@@ -386,6 +436,9 @@ class Errand(Plugin[ErrandConfig]):
     def swap(self, request: Request) -> BodyDecision:
         return read_body()
 
+    def flip(self, request: Request) -> BodyDecision:
+        return read_body()
+
     def body(self, request: Request) -> BodyDecision:
         return read_body()
 
@@ -407,6 +460,10 @@ class Errand(Plugin[ErrandConfig]):
             user = http_client.send("users", "/u")
             upstreams.select(request, "other")
             bodies.replace_request(request, json.dumps({"count": count, "status": user.status, "text": body.text()}))
+        elif request.path == "/flip":
+            changed = bytearray(body.bytes)
+            changed[0] = 33
+            bodies.replace_request(request, changed)
         elif request.path == "/swap":
             bodies.replace_request(request, memoryview(body.bytes)[1:])
         else:

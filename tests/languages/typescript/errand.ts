@@ -53,7 +53,7 @@ function inFours({ state, bytes, end, trailers }: Chunk): ChunkResult {
   return { consumed, output, minBytes: 4, state: String(count), trailers };
 }
 
-export const { lifecycle, activePhases, catalogue, requestFilter, requestBodyFilter, requestStream, responseFilter, responseBodyFilter, responseStream, observer } = plugin({
+export const { lifecycle, activePhases, catalogue, timers, requestFilter, requestBodyFilter, requestStream, responseFilter, responseBodyFilter, responseStream, observer } = plugin({
   name: "errand",
   version: "0.1.0",
   config: {
@@ -236,6 +236,46 @@ export const { lifecycle, activePhases, catalogue, requestFilter, requestBodyFil
         const [set, sum, missing, word] = visits.batch([{ set: "n", value: "1", ttlMs: 60_000 }, { increment: "m", by: 5 }, { get: "none" }, { increment: "word" }]);
         return Reply.json(200, { set: set.error?.code ?? "done", sum: sum.value, missing: missing.value ?? "none", word: word.error?.code, kept: visits.getText("n") });
       },
+      "/swap-value": () => {
+        const text = (bytes: Uint8Array | undefined) => (bytes === undefined ? "none" : String.fromCharCode(...bytes));
+        const { swapped: created } = visits.compareAndSwap("swapped", undefined, "one", { ttlMs: 60_000 });
+        const refused = text(visits.compareAndSwap("swapped", "another", "two").present);
+        const { swapped: changed } = visits.compareAndSwap("swapped", "one", "two");
+        const { swapped: deleted } = visits.compareAndSwap("swapped", "two", undefined);
+        const missing = text(visits.compareAndSwap("swapped", "two", "three").present);
+        return Reply.json(200, { created, refused, changed, deleted, left: visits.getText("swapped") ?? "none", missing });
+      },
+      "/set-ttl": () => {
+        const missing = visits.setTtl("lasting", 60_000);
+        visits.set("lasting", "kept");
+        return Reply.json(200, { missing, shorter: visits.setTtl("lasting", 60_000), forever: visits.setTtl("lasting"), kept: visits.getText("lasting") });
+      },
+      "/lease": () => {
+        const first = visits.acquire("place", 1, 60_000);
+        const second = visits.acquire("place", 1, 60_000);
+        const lease = first.lease ?? "";
+        const renewed = visits.renew("place", lease, 60_000);
+        visits.release("place", lease);
+        const again = visits.acquire("place", 1, 60_000).lease !== undefined;
+        const ended = visits.renew("place", lease, 60_000);
+        return Reply.json(200, { first: first.lease !== undefined, second: second.lease !== undefined, holders: second.holders, renewed, again, ended });
+      },
+      "/lease-local": () => {
+        const [first, second] = [0, 1].map(() => visits.acquire("place", 1, 60_000, { scope: "local" }).lease !== undefined);
+        return Reply.json(200, { first, second });
+      },
+      "/batch-swap": () => {
+        visits.set("word", "text");
+        const [swapped, different, exists, missing] = visits.batch([
+          { compareAndSwap: "batched", value: "one", ttlMs: 60_000 },
+          { compareAndSwap: "word", expected: "other", value: "new" },
+          { setTtl: "word", ttlMs: 60_000 },
+          { setTtl: "none" },
+        ]);
+        const present = String.fromCharCode(...(different.value?.present ?? []));
+        return Reply.json(200, { swapped: swapped.value?.swapped, present, exists: exists.value, missing: missing.value, kept: visits.getText("batched") });
+      },
+      "/timed": () => Reply.json(200, { runs: Number(visits.getText("runs") ?? 0) }),
       "/take-all": () => {
         const steps = [{ key: "minute", limit: 2, periodMs: 60_000 }, { key: "day", limit: 9, periodMs: 86_400_000, counting: "sliding" as const }];
         const [minute, day] = visits.takeAll("ann", steps);
@@ -294,6 +334,7 @@ export const { lifecycle, activePhases, catalogue, requestFilter, requestBodyFil
       "/text-result": () => "told" as never,
       "/account": () => readBody(),
       "/swap": () => readBody(),
+      "/flip": () => readBody(),
       "/body": () => readBody(),
       "/chunks": () => streamBody("0"),
       "/clock": () => Reply.json(200, { runs: Date.now() > 1_700_000_000_000 }),
@@ -306,6 +347,15 @@ export const { lifecycle, activePhases, catalogue, requestFilter, requestBodyFil
       activePhases: () => ["request", "response", "completion"],
       endpoints: () => [{ method: "GET", path: "/served/{id}", about: "serve" }],
       openapi: () => ({ openapi: "3.1.0", info: { title: "errand", version: "1" }, paths: { "/served/{id}": { get: { responses: {} } } } }),
+      timers: () => [
+        { name: "count", intervalMs: 60_000 },
+        { name: "broken", intervalMs: 86_400_000 },
+      ],
+      onTimer(name) {
+        if (name === "broken") throw new Error("as it was told");
+        client.send({ upstream: "users", target: `/${name}` });
+        visits.increment("runs");
+      },
       onRequest(request) {
         if (request.path.startsWith("/served/")) return Reply.json(200, { route: request.route, id: request.pathParameter("id") });
         return deeds[request.path]?.(request);
@@ -330,6 +380,9 @@ export const { lifecycle, activePhases, catalogue, requestFilter, requestBodyFil
           const user = client.send({ upstream: "users", target: "/u" });
           upstreams.select(request, "other");
           bodies.replaceRequest(request, JSON.stringify({ count, status: user.status, text: body.text() }));
+        } else if (request.path === "/flip") {
+          body.bytes[0] = 33;
+          bodies.replaceRequest(request, body.bytes);
         } else if (request.path === "/swap") {
           bodies.replaceRequest(request, body.bytes.subarray(1));
         } else {

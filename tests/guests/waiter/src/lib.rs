@@ -35,6 +35,8 @@ enum Deed {
     ReadResponse,
     /// Replaces the bodies of both.
     Replace,
+    /// Reads the body, and replaces it with one byte changed.
+    Flip,
     /// Reads the body, replaces it, and then traps.
     ReplaceThenTrap,
     /// Sleeps for `timeout-ms`.
@@ -65,7 +67,7 @@ impl RequestFilter for Waiter {
                 let call = Call::get(&self.config.upstream, "/from-plugin").with_timeout(timeout).send();
                 return Ok(call.unwrap_or_else(|error| Reply::new(599).with_text(error.to_string())).into());
             }
-            Deed::ReadRequest | Deed::ReplaceThenTrap => return Ok(Decision::ReadBody),
+            Deed::ReadRequest | Deed::Flip | Deed::ReplaceThenTrap => return Ok(Decision::ReadBody),
             Deed::Replace => request.replace_body("replaced")?,
             Deed::Sleep => thread::sleep(Duration::from_millis(self.config.timeout_ms)),
             Deed::Loop => {
@@ -83,6 +85,14 @@ impl RequestFilter for Waiter {
 
 impl RequestBodyFilter for Waiter {
     fn on_request_body(&mut self, request: &Request, body: Result<Body, BodyError>) -> Result<Decision, Error> {
+        if let Deed::Flip = self.config.deed {
+            let mut bytes = body?.bytes;
+            if let Some(first) = bytes.first_mut() {
+                *first = b'!';
+            }
+            request.replace_body(bytes)?;
+            return Ok(Decision::Next);
+        }
         if let Deed::ReplaceThenTrap = self.config.deed {
             body?;
             request.replace_body("replaced")?;
