@@ -17,7 +17,7 @@
  * freed by hand. Texts end with a NUL. Configuration is there as long as the instance. One call at a time runs in an instance.
  *
  * What is not here (cache, active-phases, catalogue) is in `wit/plugin.h` as wit-bindgen makes it; `request.handle` and
- * `response.handle` are what it wants. `gw_decision` has no `await-lock`. The exports `active-phases` and `catalogue`
+ * `response.handle` are what it wants. `gw_decision` has no `await-release`. The exports `active-phases` and `catalogue`
  * have weak definitions, which a plugin replaces by its own.
  */
 #ifndef GATEWAY_H

@@ -62,7 +62,7 @@ pub enum LockResult {
     Acquired,
     /// There is nothing to wait for: the exchange has waited already, or the key was released for a while.
     Free,
-    /// Another exchange fetches it: return [`Decision::AwaitLock`](crate::Decision::AwaitLock). The request phase is called again
+    /// Another exchange fetches it: return [`Decision::AwaitRelease`](crate::Decision::AwaitRelease). The request phase is called again
     /// when the lock is released or the time is over.
     Held,
 }
@@ -110,7 +110,7 @@ impl Cache {
     ///
     /// fn on_miss(cache: &Cache, request: &Request, key: &str) -> Result<Decision, CacheError> {
     ///     Ok(match cache.lock(request, key, Duration::from_secs(5))? {
-    ///         LockResult::Held => Decision::AwaitLock,
+    ///         LockResult::Held => Decision::AwaitRelease,
     ///         LockResult::Acquired | LockResult::Free => Decision::Next,
     ///     })
     /// }

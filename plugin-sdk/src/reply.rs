@@ -19,9 +19,10 @@ pub enum Decision {
     /// Continue, and pass the body through [`RequestStream`](crate::RequestStream), which gets this state (up to 64 KiB) with the
     /// first chunk.
     StreamBody(Vec<u8>),
-    /// Call [`RequestFilter`](crate::RequestFilter) again when the lock that [`Cache::lock`](crate::cache::Cache::lock) found held has
-    /// been released. No instance is held meanwhile.
-    AwaitLock,
+    /// Call [`RequestFilter`](crate::RequestFilter) again when the lock that [`Cache::lock`](crate::cache::Cache::lock) found held is
+    /// released, when the key that [`Bucket::wait_for_lease`](crate::store::Bucket::wait_for_lease) named has room for another holder, or
+    /// when the time to wait is over. No instance is held meanwhile.
+    AwaitRelease,
 }
 
 /// What the response phase decides. All edits that were made before it are in effect.

@@ -150,6 +150,45 @@ impl Bucket {
         host::store_release(&self.0, key, lease)
     }
 
+    /// Lets the exchange wait, in the request phase, until the key has fewer than `limit` holders, or `time` (at most one minute) is
+    /// over. If it returns true, return [`Decision::AwaitRelease`](crate::Decision::AwaitRelease): the request phase is called again
+    /// then, and has acquired nothing. No instance is held meanwhile. It returns false if the exchange has waited 16 times: decide
+    /// without waiting.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use plugin_sdk::{Decision, Error, Request, RequestFilter, store::{Bucket, Scope, Wake}};
+    ///
+    /// struct Queue(Bucket);
+    ///
+    /// impl RequestFilter for Queue {
+    ///     /// One request at a time.
+    ///     fn on_request(&mut self, _: &Request) -> Result<Decision, Error> {
+    ///         let acquired = self.0.acquire("export", 1, Duration::from_secs(60), Scope::Shared)?;
+    ///         let wait = || self.0.wait_for_lease("export", 1, Duration::from_secs(10), Wake::InTurn, Scope::Shared);
+    ///         if acquired.lease.is_none() && wait()? {
+    ///             return Ok(Decision::AwaitRelease);
+    ///         }
+    ///         Ok(Decision::Next)
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`StoreError`].
+    pub fn wait_for_lease(
+        &self,
+        key: &str,
+        limit: u32,
+        time: Duration,
+        wake: Wake,
+        scope: Scope,
+    ) -> Result<bool, StoreError> {
+        let wait_ms = u32::try_from(time.as_millis()).unwrap_or(u32::MAX);
+        host::store_wait_for_lease(&self.0, key, limit, wait_ms, wake, scope)
+    }
+
     /// Up to 64 operations that do not depend on each other: they are neither atomic nor in a defined order, and each has a result
     /// of its own. If the bucket is in Redis, all of them are sent before the first result is waited for.
     ///
@@ -305,6 +344,15 @@ pub enum Scope {
     Shared,
     /// Those in the memory of this gateway, for use while the bucket cannot be reached.
     Local,
+}
+
+/// Which of the exchanges that wait for a key continue when it has room for another holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// In the order in which they began to wait, as many as there is room for. For exchanges that need a lease.
+    InTurn,
+    /// All of them. For exchanges that need the result of the holder's work, and no lease.
+    All,
 }
 
 /// `limit` units each `period`, and up to `burst` of them at once.

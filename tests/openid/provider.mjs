@@ -14,7 +14,8 @@ await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
 const issuer = `http://127.0.0.1:${server.address().port}`;
 console.log(`at ${issuer}`);
 
-const [line] = await createInterface({ input: process.stdin })[Symbol.asyncIterator]().next().then(({ value }) => [value]);
+const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
+const { value: line } = await lines.next();
 const provider = new Provider(issuer, {
   clients: [JSON.parse(line)],
   cookies: { keys: ["a key for tests"] },
@@ -34,5 +35,23 @@ provider.on("grant.revoked", () => console.log("revoked"));
 provider.on("backchannel.success", () => console.log("told of a logout"));
 provider.on("backchannel.error", (_, error) => console.log(`could not tell of a logout: ${error.stack} ${error.cause?.stack ?? ""}`));
 provider.on("server_error", (_, error) => console.log(`failed ${error.stack}`));
-handle = provider.callback();
+const callback = provider.callback();
+handle = callback;
 console.log("ready");
+
+// With the line `hold`, requests for tokens wait until the next line.
+for await (const _ of lines) {
+  let release;
+  const released = new Promise((resolve) => (release = resolve));
+  handle = async (request, response) => {
+    if (request.url === "/token") {
+      console.log("held");
+      await released;
+    }
+    callback(request, response);
+  };
+  console.log("holding");
+  await lines.next();
+  handle = callback;
+  release();
+}

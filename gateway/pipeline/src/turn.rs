@@ -24,8 +24,9 @@ use super::{
     },
 };
 
-/// How often one stage may wait in one phase: for a body, and for a lock, after which it may find that it has to look again.
-const MAX_PENDING: usize = 3;
+/// How often one stage may wait in one phase: for a body, for a lock, and for leases (`gateway-rules`, `lease::MAX_WAITS`), for which
+/// others can be faster.
+const MAX_PENDING: usize = 20;
 
 /// What differs between the phases.
 pub(super) trait Hook {

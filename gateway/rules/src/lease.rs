@@ -13,6 +13,12 @@ pub const MAX_TTL_MS: u64 = 3_600_000;
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
+/// The longest time for which an exchange waits for a key at once.
+pub const MAX_WAIT_MS: u32 = 60_000;
+
+/// How often an exchange may wait for keys in one phase.
+pub const MAX_WAITS: u8 = 16;
+
 /// What a holder takes in memory: its number, its time and its part of the map's nodes.
 const HOLDER_BYTES: usize = 48;
 
@@ -27,6 +33,15 @@ pub struct Acquired {
     pub held: bool,
     /// The holders of the key after this step.
     pub holders: u32,
+}
+
+/// Which of those that wait for a key continue when it has room for another holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// In the order in which they began to wait, as many as there is room for.
+    InTurn,
+    /// All of them.
+    All,
 }
 
 /// The holders of a key, with the times at which their leases end, in nanoseconds.
@@ -103,6 +118,12 @@ impl Holders {
         if self.ends.remove(&lease) == Some(self.latest) {
             self.latest = self.ends.values().copied().max().unwrap_or_default();
         }
+    }
+
+    /// How many hold the key at present, and when the first of their leases may end; never before that.
+    pub fn present(&mut self, now: u64) -> (u32, u64) {
+        self.expire(now);
+        (u32::try_from(self.ends.len()).unwrap_or(u32::MAX), self.earliest)
     }
 
     /// When the last lease ends; none if there is no holder.

@@ -1,5 +1,7 @@
 //! Leases in the memory of the process.
 
+use std::time::Duration;
+
 use gateway_rules::{
     lease::{self, Acquired, Holders, LeaseId},
     store::StoreError,
@@ -7,7 +9,7 @@ use gateway_rules::{
 
 use super::{
     clock::{Clock, nanos},
-    memory::{Bucket, Kind, MemoryStore, compose},
+    memory::{Bucket, Key, Kind, MemoryStore, compose},
     shard::{Guard, Value},
 };
 
@@ -84,11 +86,39 @@ impl<C: Clock> MemoryStore<C> {
         key: &str,
         lease: LeaseId,
     ) -> Result<(), StoreError> {
-        self.holders(bucket.into(), key, |holders, _| {
+        let bucket = bucket.into();
+        self.holders(bucket, key, |holders, _| {
             holders.release(lease);
             (false, None)
         })?;
+        // After the release, which a waiting exchange sees if it looks for room later than this.
+        if !self.waiters.is_empty() {
+            self.look_for_room(&compose(Kind::Lease, bucket.name, key)?);
+        }
         Ok(())
+    }
+
+    /// The key of the holders, for `LeaseWait`.
+    ///
+    /// # Errors
+    ///
+    /// The key is too large.
+    pub fn lease_key(&self, bucket: &str, key: &str) -> Result<Key, StoreError> {
+        compose(Kind::Lease, bucket, key)
+    }
+
+    /// Wakes exchanges that wait for a key if it has room. Returns the time in which no lease of it ends unless it is released.
+    pub(crate) fn look_for_room(&self, key: &[u8]) -> Duration {
+        let mut present = (0, u64::MAX);
+        let mut at = 0;
+        // The entry stays its payer's.
+        let _ = self.change_holders(0, key, |holders, now| {
+            (present, at) = (holders.present(now), now);
+            (present.0 > 0, None)
+        });
+        let (holders, earliest) = present;
+        self.waiters.room(key, holders);
+        Duration::from_nanos(earliest.saturating_sub(at))
     }
 
     /// Changes the holders of a key, at a time that is read under the lock. `change` says whether they refuse a request at
@@ -99,26 +129,34 @@ impl<C: Clock> MemoryStore<C> {
         key: &str,
         change: impl FnOnce(&mut Holders, u64) -> (bool, Option<LeaseId>),
     ) -> Result<bool, StoreError> {
-        let key = compose(Kind::Lease, bucket.name, key)?;
-        let mut shard = self.shard(&key);
+        self.change_holders(self.payer(bucket), &compose(Kind::Lease, bucket.name, key)?, change)
+    }
+
+    fn change_holders(
+        &self,
+        payer: u64,
+        key: &[u8],
+        change: impl FnOnce(&mut Holders, u64) -> (bool, Option<LeaseId>),
+    ) -> Result<bool, StoreError> {
+        let mut shard = self.shard(key);
         let now = nanos(&self.clock);
-        let mut value = shard.take_holders(&key, now).unwrap_or_default();
+        let mut value = shard.take_holders(key, now).unwrap_or_default();
         let (refuses, new) = change(&mut value, now);
         let value = Value::Holders(value);
-        let fits = shard.has_room_for(&key, &value);
+        let fits = shard.has_room_for(key, &value);
         let Value::Holders(mut value) = value else { return Ok(false) };
         if let Some(new) = new.filter(|_| !fits) {
             value.release(new);
         }
         let Some(end) = value.end() else {
-            shard.remove(&key);
+            shard.remove(key);
             return Ok(fits);
         };
         // Those that hold a key at present limit it, so others are evicted before.
         let guard = if refuses { Guard::Refusing(end) } else { Guard::Exhausted(end) };
-        if !shard.put(self.payer(bucket), &key, Value::Holders(value), guard, end, now) {
+        if !shard.put(payer, key, Value::Holders(value), guard, end, now) {
             // The store has become smaller. What was taken out does not stay behind as something else.
-            shard.remove(&key);
+            shard.remove(key);
         }
         Ok(fits)
     }

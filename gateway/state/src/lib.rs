@@ -14,11 +14,12 @@ pub mod redis;
 pub mod responses;
 mod shard;
 mod swap;
+mod waiters;
 
 pub use cache_key::{CacheKey, ConsumerId};
 pub use clock::{Clock, Monotonic};
 pub use gateway_rules::{
-    lease::{Acquired, LeaseId},
+    lease::{Acquired, LeaseId, Wake},
     quota::Quota,
     store::{MAX_VALUE_BYTES, StoreError},
     take::{Counting, Step, Verdict},
@@ -27,3 +28,4 @@ pub use leases::new_lease;
 pub use memory::{Bucket, DEFAULT_BYTES, MemoryStore};
 pub use responses::Responses;
 pub use swap::Swap;
+pub use waiters::{LeaseTurn, LeaseWait};

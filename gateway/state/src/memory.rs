@@ -1,7 +1,7 @@
 //! The store in the memory of the process: shared by all workers, bounded, forgotten at the end. Leases are in `leases`, what
 //! depends on the present value of a key in `swap`.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ahash::RandomState;
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use gateway_rules::{
 use super::{
     clock::{Clock, Monotonic, nanos},
     shard::{FOREVER, Guard, Shard, Value},
+    waiters::Waiters,
 };
 
 /// What a store may hold unless it is configured: keys, values and what it takes to keep them.
@@ -43,6 +44,7 @@ pub struct MemoryStore<C = Monotonic> {
     shards: Box<[Mutex<Shard>]>,
     hasher: RandomState,
     pub(super) clock: C,
+    pub(super) waiters: Arc<Waiters>,
 }
 
 /// Each has a part of the bytes, so no value can be larger than that.
@@ -59,7 +61,8 @@ pub(super) enum Kind {
     Lease = b'l' as isize,
 }
 
-pub(super) type Key = SmallVec<[u8; 128]>;
+/// A key as the memory has it, with its kind and bucket.
+pub type Key = SmallVec<[u8; 128]>;
 
 impl Default for MemoryStore {
     fn default() -> Self {
@@ -77,7 +80,8 @@ impl<C: Clock> MemoryStore<C> {
     pub fn with_clock(bytes: usize, clock: C) -> Self {
         let hasher = RandomState::new();
         let shard = || Mutex::new(Shard::new(bytes / SHARDS, hasher.clone()));
-        Self { shards: std::iter::repeat_with(shard).take(SHARDS).collect(), hasher, clock }
+        let shards = std::iter::repeat_with(shard).take(SHARDS).collect();
+        Self { shards, hasher, clock, waiters: Arc::default() }
     }
 
     /// Another bound; what is over it goes.

@@ -24,6 +24,7 @@ use super::{
     calls::{CALL_FAILURES, PHASES, PluginCells, Use},
     cells::{Durations, Histogram, total},
     labels::{CLASSES, METHODS, code_name},
+    leases::LeaseMetrics,
     metrics::{CONNECTION_FAILURES, HEALTH_STATES, Inner, Metrics, VERSIONS},
     name,
     remote::{NODES, RESULTS, RemoteFigures},
@@ -354,6 +355,14 @@ fn state(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
     let one = |number: u64| [(Vec::new(), number)];
     page.gauges(name::STORE_ENTRIES, "What plugins count and remember in memory", one(own.entries))?;
     page.gauges(name::STORE_BYTES, "The memory that takes", one(own.entry_bytes))?;
+    let buckets = inner.leases.all();
+    let leases = |of: fn(&LeaseMetrics) -> &AtomicU64| {
+        buckets.iter().map(move |(bucket, cells)| (vec![("bucket", &**bucket)], total(cells, of)))
+    };
+    let held = leases(|cells| &cells.held);
+    page.gauges(name::STORE_LEASES, "Leases that requests of this gateway hold", held)?;
+    let waiting = leases(|cells| &cells.waiting);
+    page.gauges(name::STORE_LEASE_WAITERS, "Requests of this gateway that wait for a lease", waiting)?;
     page.gauges(name::CACHE_RESPONSES, "Keys under which responses are kept in memory", one(own.responses))?;
     page.gauges(name::CACHE_BYTES, "The memory that they take", one(own.response_bytes))?;
     remote(inner, page)

@@ -9,6 +9,7 @@ mod exposition;
 pub mod figures;
 mod gauge;
 mod labels;
+mod leases;
 pub mod live;
 pub mod logging;
 pub mod metrics;
@@ -27,6 +28,7 @@ mod upstreams;
 mod writer;
 mod written;
 
+pub use leases::LeaseMetrics;
 pub use logging::Logging;
 pub use metrics::Metrics;
 pub use sinks::Sinks;

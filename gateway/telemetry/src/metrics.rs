@@ -21,6 +21,7 @@ use tracing_appender::non_blocking::ErrorCounter;
 use super::{
     calls::{PluginCells, Use},
     cells::{Cells, Durations},
+    leases::LeaseMetrics,
     live::Live,
     remote::{OwnState, RemoteState},
     requests::RequestCounts,
@@ -49,6 +50,7 @@ pub(super) struct Inner {
     pub(super) instance_limit: AtomicU64,
     pub(super) calls: Cells<CallMetrics, Use>,
     pub(super) series: AllSeries,
+    pub(super) leases: Cells<LeaseMetrics>,
     pub(super) sinks: Cells<SinkMetrics>,
     pub(super) failures: [AtomicU64; Failure::ALL.len()],
     pub(super) accepted: AtomicU64,
@@ -114,6 +116,11 @@ impl Metrics {
         self.0.sinks.of(0, sink)
     }
 
+    /// A worker's handle for the leases of a bucket. The series stays for as long as the handle is kept.
+    pub fn leases(&self, worker: usize, bucket: &str) -> Arc<LeaseMetrics> {
+        self.0.leases.of(worker, bucket)
+    }
+
     /// The gateway ended an exchange or a connection by itself.
     pub fn failed(&self, failure: Failure) {
         self.0.failures[failure as usize].fetch_add(1, Relaxed);
@@ -167,6 +174,7 @@ impl Metrics {
         inner.calls.release(|used| live.has_use(used));
         inner.plugins.release(|plugin| live.has_plugin(plugin));
         inner.series.release(|plugin| live.has_plugin(plugin));
+        inner.leases.release(|_| false);
         // Writers of a sink hold its counters.
         inner.sinks.release(|_| false);
     }

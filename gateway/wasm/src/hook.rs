@@ -49,7 +49,7 @@ pub(super) enum End<T> {
     /// The stage waits for the whole body.
     ReadBody,
     /// The stage waits for a lock.
-    AwaitLock,
+    AwaitRelease,
 }
 
 /// There is one request and one response in a store, so the handles' numbers do not matter.
@@ -166,7 +166,7 @@ impl Calling<'_> {
                 self.exports(|exports| exports.on_request_body.is_some(), "read-body", "request-body-filter")?;
                 End::ReadBody
             }
-            bindings::Decision::AwaitLock => End::AwaitLock,
+            bindings::Decision::AwaitRelease => End::AwaitRelease,
             bindings::Decision::StreamBody(state) => {
                 self.exports(|exports| exports.on_request_chunk.is_some(), "stream-body", "request-stream")?;
                 End::Done(Decision::Filter(self.filter(Direction::Request, state, exchange)?))

@@ -18,12 +18,15 @@ use gateway_state::{
     Bucket, MemoryStore,
     redis::{Op, Redis, lease::Renewal},
 };
+use gateway_telemetry::{LeaseMetrics, Metrics, metrics::GaugeGuard};
 use tokio::sync::Notify;
 
 /// A lease is renewed this often within its time to live: one renewal may fail.
 const RENEWALS: u32 = 3;
 /// Requests to Redis that renewals have under way: the queue that workers share has to have room for others.
 const AT_ONCE: usize = 256;
+/// Buckets whose metrics a worker keeps although no lease of them is held.
+const BUCKETS: usize = 64;
 
 /// The leases of one worker's exchanges.
 #[derive(Default)]
@@ -33,12 +36,15 @@ pub struct Leases {
     looks_at: Cell<Option<Instant>>,
     /// A lease has to be renewed before that.
     is_sooner: Notify,
+    /// Of buckets, by name.
+    metrics: RefCell<HashMap<Box<str>, Arc<LeaseMetrics>, RandomState>>,
 }
 
 struct Held {
     lease: Lease,
     ttl: Duration,
     due: Instant,
+    _counted: GaugeGuard,
 }
 
 /// A lease that may be held: dropping it releases it, without waiting for anything.
@@ -62,14 +68,28 @@ pub(crate) struct LeaseGuard {
 
 impl Leases {
     /// The lease is held from here on, until the guard is dropped.
-    pub(crate) fn keep(self: &Rc<Self>, lease: Lease, ttl_ms: u64) -> LeaseGuard {
+    pub(crate) fn keep(self: &Rc<Self>, lease: Lease, ttl_ms: u64, counted: GaugeGuard) -> LeaseGuard {
         let (id, ttl) = (lease.id, Duration::from_millis(lease::ttl_ms(ttl_ms)));
         let due = Instant::now() + ttl / RENEWALS;
-        self.held.borrow_mut().insert(id, Held { lease, ttl, due });
+        self.held.borrow_mut().insert(id, Held { lease, ttl, due, _counted: counted });
         if self.looks_at.get().is_none_or(|at| due < at) {
             self.is_sooner.notify_one();
         }
         LeaseGuard { leases: Rc::clone(self), id }
+    }
+
+    /// The metrics of a bucket on this worker. Its name is the operator's, who grants it.
+    pub(crate) fn metrics(&self, metrics: &Metrics, worker: usize, bucket: &str) -> Arc<LeaseMetrics> {
+        let mut known = self.metrics.borrow_mut();
+        if let Some(known) = known.get(bucket) {
+            return Arc::clone(known);
+        }
+        if known.len() >= BUCKETS {
+            known.retain(|_, metrics| !metrics.is_unused());
+        }
+        let new = metrics.leases(worker, bucket);
+        known.insert(bucket.into(), Arc::clone(&new));
+        new
     }
 
     /// Whether the lease belongs to one of the worker's exchanges.
@@ -114,7 +134,7 @@ impl Leases {
         let now = Instant::now();
         let mut remote: Vec<(Arc<Redis>, Vec<Renewal>)> = Vec::new();
         for (id, held) in self.held.borrow_mut().iter_mut() {
-            let Held { lease, ttl, due } = held;
+            let Held { lease, ttl, due, _counted } = held;
             if *due > now + *ttl / (RENEWALS * 2) {
                 continue;
             }

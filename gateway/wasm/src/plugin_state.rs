@@ -4,6 +4,8 @@ use std::{cell::RefCell, rc::Rc};
 
 use gateway_pipeline::{Exchange, Phase, UnknownCaller};
 
+use gateway_state::LeaseTurn;
+
 use super::{
     bodies::gather::{self, Unread, Whole},
     cache::{cache_lookups::CacheLookups, consumer::Audience},
@@ -19,6 +21,10 @@ pub(super) struct PluginState {
     pub(super) held: CacheLookups,
     /// What the stage waits for before its next call.
     pub(super) awaited: Option<Awaited>,
+    /// It is the exchange's turn to acquire a lease, until its call has ended.
+    pub(super) turn: Option<LeaseTurn>,
+    /// How often it has waited for leases.
+    pub(super) waits: u8,
     /// The body that the next call gets.
     pub(super) body: Option<WholeBody>,
     /// The states of its body filters.
@@ -32,8 +38,8 @@ pub(super) struct PluginState {
 pub(super) enum Awaited {
     /// The whole body of the message that the phase is about.
     Body,
-    /// The release of a lock in the cache.
-    Lock(LocalFuture<'static, ()>),
+    /// The release of a lock in the cache or of a lease.
+    Release(LocalFuture<'static, Option<LeaseTurn>>),
 }
 
 /// A body that was read, or why it could not be.
@@ -63,9 +69,9 @@ impl PluginState {
         exchange.state_mut::<Self>()?.body.take()
     }
 
-    /// Whether the stage waits for a lock.
-    pub(super) fn awaits_lock(exchange: &Exchange) -> bool {
-        Self::existing(exchange).is_some_and(|state| matches!(state.awaited, Some(Awaited::Lock(_))))
+    /// Whether the stage waits for a lock or a lease.
+    pub(super) fn awaits_release(exchange: &Exchange) -> bool {
+        Self::existing(exchange).is_some_and(|state| matches!(state.awaited, Some(Awaited::Release(_))))
     }
 
     /// The stage waits for the body.
@@ -78,6 +84,14 @@ impl PluginState {
         if let Some(state) = exchange.state_mut::<Self>() {
             state.awaited = None;
             state.body = None;
+            state.turn = None;
+        }
+    }
+
+    /// A call has ended, and the stage waits for something again: others may have their turn meanwhile.
+    pub(super) fn end_lease_turn(exchange: &mut Exchange) {
+        if let Some(state) = exchange.state_mut::<Self>() {
+            state.turn = None;
         }
     }
 
@@ -104,7 +118,10 @@ impl PluginState {
     pub(super) async fn ready(exchange: &mut Exchange) {
         match exchange.state_mut::<Self>().and_then(|state| state.awaited.take()) {
             None => {}
-            Some(Awaited::Lock(released)) => released.await,
+            Some(Awaited::Release(released)) => {
+                let turn = released.await;
+                Self::of(exchange).turn = turn;
+            }
             Some(Awaited::Body) => {
                 let limit = exchange.bounds.buffer_bytes;
                 let place = match exchange.phase {

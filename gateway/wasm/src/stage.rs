@@ -325,15 +325,17 @@ fn turn<T>(attempted: Attempted<End<T>>, slot: &mut ExchangeSlot) -> Turn<T> {
             PluginState::await_body(slot);
             CallEnd::Pending
         }
-        Ok(End::AwaitLock) if PluginState::awaits_lock(slot) => CallEnd::Pending,
-        Ok(End::AwaitLock) => CallEnd::Failed(StageFailure {
+        Ok(End::AwaitRelease) if PluginState::awaits_release(slot) => CallEnd::Pending,
+        Ok(End::AwaitRelease) => CallEnd::Failed(StageFailure {
             kind: FailureKind::Error,
-            detail: "it returned `await-lock`, and `cache.lock` found no lock held".to_owned(),
+            detail: "it returned `await-release`, and neither `cache.lock` nor `store.wait-for-lease` let it wait".to_owned(),
         }),
         Ok(End::Done(value)) => CallEnd::Returned(value),
         Err(failure) => CallEnd::Failed(failure),
     };
-    if !matches!(end, CallEnd::Pending) {
+    if matches!(end, CallEnd::Pending) {
+        PluginState::end_lease_turn(slot);
+    } else {
         PluginState::end_turn(slot);
     }
     Turn::Called { end, ran }

@@ -194,7 +194,7 @@ fn decision(decision: Decision) -> http::Decision {
         }
         Decision::ReadBody => http::Decision::ReadBody,
         Decision::StreamBody(state) => http::Decision::StreamBody(state),
-        Decision::AwaitLock => http::Decision::AwaitLock,
+        Decision::AwaitRelease => http::Decision::AwaitRelease,
     }
 }
 

@@ -14,7 +14,8 @@ use crate::{
     secrets::SecretError,
     sinks::SinkError,
     store::{
-        Acquisition, Counting, Operation, OperationResult, Quota, Scope, Step, StoreError, SwapResult, Verdict, millis,
+        Acquisition, Counting, Operation, OperationResult, Quota, Scope, Step, StoreError, SwapResult, Verdict, Wake,
+        millis,
     },
     tcp::{Message, TcpError},
     upstreams::UpstreamError,
@@ -151,6 +152,21 @@ pub(crate) fn store_renew(bucket: &str, key: &str, lease: &str, ttl_ms: u64) -> 
 
 pub(crate) fn store_release(bucket: &str, key: &str, lease: &str) -> Result<(), StoreError> {
     stored(raw::store::release(bucket, key, lease))
+}
+
+pub(crate) fn store_wait_for_lease(
+    bucket: &str,
+    key: &str,
+    limit: u32,
+    wait_ms: u32,
+    wake: Wake,
+    scope: Scope,
+) -> Result<bool, StoreError> {
+    let wake = match wake {
+        Wake::InTurn => raw::store::Wake::InTurn,
+        Wake::All => raw::store::Wake::All,
+    };
+    stored(raw::store::wait_for_lease(bucket, key, limit, wait_ms, wake, store_scope(scope)))
 }
 
 fn swap_result(result: raw::store::SwapResult) -> SwapResult {

@@ -14,7 +14,7 @@ use super::{
     TestHost,
     cache::Waiting,
     head::{self, Phase, RawRequest, RawResponse, RequestHead, ResponseHead},
-    leases::{HeldLease, release_leases},
+    leases::{Holds, release_leases},
     message::{TestRequest, TestResponse},
 };
 use crate::{Body, BodyError, Decision, Error, Outcome, Reply, Request, Response, ResponseDecision, body::Fields};
@@ -31,7 +31,7 @@ pub struct TestExchange {
     request_state: Option<Vec<u8>>,
     response_state: Option<Vec<u8>>,
     message_state: Option<Vec<u8>>,
-    leases: Vec<HeldLease>,
+    holds: Holds,
 }
 
 /// What the plugin decided about a body, until that has happened.
@@ -41,7 +41,7 @@ pub(super) enum Next {
     ReadBody,
     StreamBody,
     StreamMessages,
-    AwaitLock,
+    AwaitRelease,
 }
 
 impl From<&Decision> for Next {
@@ -49,7 +49,7 @@ impl From<&Decision> for Next {
         match decision {
             Decision::ReadBody => Self::ReadBody,
             Decision::StreamBody(_) => Self::StreamBody,
-            Decision::AwaitLock => Self::AwaitLock,
+            Decision::AwaitRelease => Self::AwaitRelease,
             Decision::Next | Decision::Respond(_) => Self::Nothing,
         }
     }
@@ -276,12 +276,18 @@ impl TestExchange {
         }
     }
 
-    /// Waits for a lock.
-    pub(super) fn wait(&mut self) -> Result<(), Error> {
+    /// Waits for a lock or a lease, while something happens.
+    pub(super) fn wait(&mut self, host: &TestHost, happens: impl FnOnce()) -> Result<(), Error> {
+        if let Some(wait) = self.holds.take_wait() {
+            happens();
+            wait.end(host);
+            return Ok(());
+        }
         if self.request.cache.lock != Waiting::Possible {
-            return Err(Error::new("it returned `await-lock`, but found no lock held"));
+            return Err(Error::new("it returned `await-release`, but nothing let it wait"));
         }
         self.request.cache.lock = Waiting::Over;
+        happens();
         Ok(())
     }
 
@@ -298,7 +304,7 @@ impl TestExchange {
             request_state: None,
             response_state: None,
             message_state: None,
-            leases: Vec::new(),
+            holds: Holds::default(),
         }
     }
 
@@ -319,7 +325,7 @@ impl TestExchange {
 
     /// What the exchange holds ends with it.
     pub(super) fn release_leases(&mut self, host: &TestHost) {
-        release_leases(host, std::mem::take(&mut self.leases));
+        release_leases(host, self.holds.take_leases());
     }
 
     pub(super) fn finish(&mut self) {
@@ -339,16 +345,47 @@ impl TestExchange {
         self.reply = Some(reply);
     }
 
-    /// Lends request and response to a plugin for the length of a call, and keeps its edits.
-    /// Calls with the exchange, to which leases belong that are acquired meanwhile.
+    /// Lends request and response to a plugin for the length of a call, and keeps its edits. Leases that are acquired meanwhile belong
+    /// to the exchange; if it is cancelled, they are released.
     pub(super) fn lend<T>(&mut self, host: &TestHost, call: impl FnOnce(&Request, Option<&Response>) -> T) -> T {
-        host.0.borrow_mut().exchange_leases = Some(std::mem::take(&mut self.leases));
+        let mut holds = std::mem::take(&mut self.holds);
+        holds.is_request_phase = self.request.phase == Phase::Request;
+        let lent = Lent { host, outer: host.0.borrow_mut().exchange_holds.replace(holds), is_over: false };
         let request = Request(RawRequest(RefCell::new(self.request.clone())));
         let response = self.response.clone().map(|response| Response(RawResponse::new(response)));
         let result = call(&request, response.as_ref());
-        self.leases = host.0.borrow_mut().exchange_leases.take().unwrap_or_default();
+        self.holds = lent.end();
         self.request = request.0.0.into_inner();
         self.response = response.map(|response| response.0.0.into_inner());
         result
+    }
+}
+
+/// An exchange during a call. Another exchange may be lent within the call, where a test has it come meanwhile.
+struct Lent<'a> {
+    host: &'a TestHost,
+    outer: Option<Holds>,
+    is_over: bool,
+}
+
+impl Lent<'_> {
+    fn end(mut self) -> Holds {
+        self.is_over = true;
+        self.swap()
+    }
+
+    fn swap(&mut self) -> Holds {
+        let outer = self.outer.take();
+        std::mem::replace(&mut self.host.0.borrow_mut().exchange_holds, outer).unwrap_or_default()
+    }
+}
+
+impl Drop for Lent<'_> {
+    /// The call was cancelled, or the plugin panicked.
+    fn drop(&mut self) {
+        if !self.is_over {
+            let mut holds = self.swap();
+            release_leases(self.host, holds.take_leases());
+        }
     }
 }

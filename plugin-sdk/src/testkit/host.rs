@@ -27,7 +27,7 @@ pub(crate) use super::{
     crypto,
     edits::{RawEdits, apply_edits, edits},
     head::{RawRequest, RawResponse},
-    leases::{store_acquire, store_release, store_renew},
+    leases::{store_acquire, store_release, store_renew, store_wait_for_lease},
     tcp::RawConnection,
 };
 

@@ -94,7 +94,7 @@ pub(crate) struct State {
     local_store: store::Store,
     store_down: bool,
     /// Of the exchange at hand, in the calls that have one.
-    exchange_leases: Option<Vec<leases::HeldLease>>,
+    exchange_holds: Option<leases::Holds>,
     faults: faults::Faults,
     buffer_bytes: usize,
     documents: documents::Documents,
@@ -127,7 +127,7 @@ impl Default for State {
             store: store::Store::default(),
             local_store: store::Store::default(),
             store_down: false,
-            exchange_leases: None,
+            exchange_holds: None,
             faults: faults::Faults::default(),
             buffer_bytes: Received::default().buffer_bytes,
             documents: documents::Documents::default(),
@@ -265,7 +265,8 @@ impl TestHost {
         self.0.borrow().tcp.released
     }
 
-    /// Says what happens while a plugin waits for a lock, such as that another exchange stores a response. Nothing at first.
+    /// Says what happens while a plugin waits for a lock or a lease, such as that another exchange stores a response. Nothing at first:
+    /// then the time to wait is over.
     pub fn while_waiting(&self, happens: impl FnMut() + 'static) {
         self.0.borrow_mut().while_waiting = Some(Box::new(happens));
     }

@@ -49,20 +49,20 @@ impl<P> TestPlugin<P> {
                 streams::check_state(&state)?;
                 exchange.begin_request_stream(state);
             }
-            Decision::Next | Decision::ReadBody | Decision::AwaitLock => {}
+            Decision::Next | Decision::ReadBody | Decision::AwaitRelease => {}
         }
         Ok(())
     }
 
-    /// Waits for a lock.
+    /// Waits for a lock or a lease.
     fn wait(&self, exchange: &mut TestExchange) -> Result<(), Error> {
-        exchange.wait()?;
-        let happens = self.host.0.borrow_mut().while_waiting.take();
-        if let Some(mut happens) = happens {
-            self.host.run(&mut happens);
-            self.host.0.borrow_mut().while_waiting.get_or_insert(happens);
-        }
-        Ok(())
+        exchange.wait(&self.host, || {
+            let happens = self.host.0.borrow_mut().while_waiting.take();
+            if let Some(mut happens) = happens {
+                self.host.run(&mut happens);
+                self.host.0.borrow_mut().while_waiting.get_or_insert(happens);
+            }
+        })
     }
 
     fn decide_on_response(&self, exchange: &mut TestExchange, decision: ResponseDecision) -> Result<(), Error> {
@@ -83,8 +83,8 @@ impl<P> TestPlugin<P> {
 }
 
 impl<P: RequestFilter> TestPlugin<P> {
-    /// Runs the request phase, again after each [`Decision::AwaitLock`]: locks are released before, or the exchange has waited long
-    /// enough.
+    /// Runs the request phase, again after each [`Decision::AwaitRelease`]: locks and leases are released before, or the exchange has
+    /// waited long enough.
     ///
     /// # Panics
     ///
@@ -133,7 +133,7 @@ impl<P: RequestFilter> TestPlugin<P> {
         loop {
             let Self { host, plugin } = self;
             let decision = exchange.lend(host, |request, _| host.run(|| plugin.on_request(request)))?;
-            if decision == Decision::AwaitLock {
+            if decision == Decision::AwaitRelease {
                 self.wait(exchange)?;
             } else {
                 return self.decide(exchange, decision);
@@ -169,8 +169,8 @@ impl<P: RequestBodyFilter> TestPlugin<P> {
         let Self { host, plugin } = self;
         match exchange.lend(host, |request, _| host.run(|| plugin.on_request_body(request, body)))? {
             Decision::ReadBody => Err(Error::new("it returned `read-body` from a call that had the body")),
-            Decision::AwaitLock => {
-                exchange.request_next = Next::AwaitLock;
+            Decision::AwaitRelease => {
+                exchange.request_next = Next::AwaitRelease;
                 self.wait(exchange)
             }
             decision => self.decide(exchange, decision),
@@ -203,7 +203,7 @@ impl<P: RequestFilter + RequestBodyFilter> TestPlugin<P> {
         let mut exchange = self.try_request(request)?;
         while exchange.reads_request_body() {
             self.try_request_body(&mut exchange)?;
-            if exchange.request_next == Next::AwaitLock {
+            if exchange.request_next == Next::AwaitRelease {
                 self.request_phase(&mut exchange)?;
             }
         }

@@ -176,6 +176,12 @@ impl Store {
         Ok(holders.is_some_and(|holders| holders.renew(id, ttl_ms, false, nanos(now))))
     }
 
+    /// How many hold a key.
+    pub(crate) fn present(&mut self, bucket: &str, key: &str, now: Duration) -> u32 {
+        let holders = self.holders.get_mut(&(bucket.to_owned(), key.to_owned()));
+        holders.map_or(0, |holders| holders.present(nanos(now)).0)
+    }
+
     pub(crate) fn release(&mut self, bucket: &str, key: &str, id: LeaseId) -> Result<(), StoreError> {
         let address = address(bucket, key)?;
         if let Some(holders) = self.holders.get_mut(&address) {

@@ -445,7 +445,7 @@ fn an_exchange_waits_for_a_lock_and_is_called_again() {
         }
         let lock = cache.lock(request, "k", Duration::from_secs(1))?;
         request.set_attribute("lock", &format!("{lock:?}"))?;
-        Ok(if lock == LockResult::Held { Decision::AwaitLock } else { Decision::Next })
+        Ok(if lock == LockResult::Held { Decision::AwaitRelease } else { Decision::Next })
     };
     let mut plugin = puppet(&host, on_request);
     assert_eq!(plugin.request(TestRequest::get("/")).attribute("lock"), Some("Acquired"));
@@ -457,9 +457,9 @@ fn an_exchange_waits_for_a_lock_and_is_called_again() {
         keeper.response(&mut exchange, TestResponse::new(200).body("hello"));
     });
     assert_eq!(plugin.request(TestRequest::get("/")).attribute("found"), Some("5"));
-    let mut plugin = puppet(&host, |_| Ok(Decision::AwaitLock));
+    let mut plugin = puppet(&host, |_| Ok(Decision::AwaitRelease));
     let error = plugin.try_request(TestRequest::get("/")).expect_err("there is nothing to wait for");
-    assert!(error.to_string().contains("await-lock"), "{error}");
+    assert!(error.to_string().contains("await-release"), "{error}");
 }
 
 #[test]

@@ -172,7 +172,7 @@ impl Question<'_> {
                 return self.fetch(missing, String::new());
             }
             let place = first.map_or_else(|| self.key.clone(), |first| self.place_beside(&first.vary));
-            let Some(locked) = self.lock(plugin, place)? else { return Ok(Decision::AwaitLock) };
+            let Some(locked) = self.lock(plugin, place)? else { return Ok(Decision::AwaitRelease) };
             return self.fetch(missing, locked);
         };
         match self.usable(&chosen) {
@@ -189,7 +189,7 @@ impl Question<'_> {
             Use::Validate(why) if self.is_head || self.wanted.range.is_some() => self.fetch(why, String::new()),
             Use::Validate("request") => self.validate(chosen, "request", String::new()),
             Use::Validate(why) => {
-                let Some(locked) = self.lock(plugin, self.key.clone())? else { return Ok(Decision::AwaitLock) };
+                let Some(locked) = self.lock(plugin, self.key.clone())? else { return Ok(Decision::AwaitRelease) };
                 self.validate(chosen, why, locked)
             }
         }

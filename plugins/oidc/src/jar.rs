@@ -2,6 +2,10 @@
 //!
 //! A session that is longer than a cookie may be is split: `NAME`, `NAME-1`, … A login has a cookie of its own, so that several tabs
 //! can log in at a time.
+//!
+//! A session in cookies has one more, which is set by the login alone and names the session (`NAME-id`). A response that sets the
+//! session anew, because its tokens were refreshed or a key has changed, can reach the browser after the response to a logout, which
+//! has removed the cookies. That session then is of no use, because the cookie that names it is gone.
 
 use std::collections::BTreeMap;
 
@@ -43,6 +47,11 @@ impl Names {
         &self.session
     }
 
+    /// The cookie that names the session of the last login.
+    pub(crate) fn id(&self) -> String {
+        format!("{}-id", self.session)
+    }
+
     fn part(&self, i: usize) -> String {
         if i == 0 { self.session.clone() } else { format!("{}-{i}", self.session) }
     }
@@ -64,7 +73,7 @@ impl Names {
 
     fn is_own(&self, name: &[u8]) -> bool {
         name.starts_with(self.session.as_bytes())
-            && std::str::from_utf8(name).is_ok_and(|name| self.is_session(name) || self.is_login(name))
+            && std::str::from_utf8(name).is_ok_and(|name| self.is_session(name) || self.is_login(name) || name == self.id())
     }
 
     fn set(&self, name: &str, value: &str, seconds: u64) -> String {
@@ -136,9 +145,15 @@ impl Jar {
         Some(set)
     }
 
+    /// The `set-cookie` value that names the session of a login.
+    pub(crate) fn set_id(names: &Names, id: &str, seconds: u64) -> String {
+        names.set(&names.id(), id, seconds)
+    }
+
     /// The removal of the session's cookies, as far as the request has them.
     pub(crate) fn remove_session(&self, names: &Names) -> Vec<String> {
-        let own = (0..MAX_PARTS).map(|i| names.part(i)).filter(|name| self.own.contains_key(name));
+        let all = (0..MAX_PARTS).map(|i| names.part(i)).chain([names.id()]);
+        let own = all.filter(|name| self.own.contains_key(name));
         own.map(|name| names.removal(&name)).collect()
     }
 
@@ -197,7 +212,7 @@ mod tests {
     #[test]
     fn only_own_names_are_own() {
         let names = Names::new("s", true);
-        for own in ["__Host-s", "__Host-s-1", "__Host-s-4", "__Host-s-login-0123456789abcdef"] {
+        for own in ["__Host-s", "__Host-s-1", "__Host-s-4", "__Host-s-id", "__Host-s-login-0123456789abcdef"] {
             assert!(names.is_own(own.as_bytes()), "{own}");
         }
         for other in ["s", "__Host-s-5", "__Host-s-", "__Host-s-login-", "__Host-s-login-0123456789abcdeg", "__Host-s2"]

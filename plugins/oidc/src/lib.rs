@@ -23,7 +23,6 @@ use plugin_jose::Mapping;
 use plugin_sdk::{
     Body, BodyError, Decision, Edit, Edits, Error, Plugin, Pointer, Problems, Reply, Request, RequestBodyFilter,
     RequestFilter, Span,
-    cache::Cache,
     export_plugin, metrics, names,
     store::{Bucket, StoreError},
 };
@@ -51,8 +50,6 @@ pub struct Oidc {
     /// Cookies of responses, and that no cache stores them.
     set_cookies: Edits,
     bucket: Bucket,
-    /// Its locks alone: in this gateway requests can wait for them.
-    locks: Cache,
 }
 
 /// Options as they are used; times in milliseconds.
@@ -186,7 +183,7 @@ impl Oidc {
             refreshed => refreshed,
         };
         match refreshed {
-            Refreshed::Wait => Ok(Decision::AwaitLock),
+            Refreshed::Wait => Ok(Decision::AwaitRelease),
             Refreshed::Valid(found, cookies) => {
                 self.announce(request, jar, &found, &cookies)?;
                 Ok(Decision::Next)
@@ -306,7 +303,6 @@ impl Plugin for Oidc {
         let set = (0..MAX_SET).map(|_| Edit::append_response_header("set-cookie"));
         let set_cookies =
             Edits::new(&set.chain([Edit::set_response_header("cache-control").always("no-store")]).collect::<Vec<_>>());
-        let locks = Cache::new(config.bucket);
         problems.or(Self {
             settings: Settings {
                 sessions: config.sessions,
@@ -330,7 +326,6 @@ impl Plugin for Oidc {
             mapping,
             set_cookies,
             bucket,
-            locks,
         })
     }
 }

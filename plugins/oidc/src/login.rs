@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Oidc,
+    config::Sessions,
     id_token::{Expected, text, time},
     jar::Jar,
     refusal::{Refusal, Stop},
@@ -225,9 +226,13 @@ impl Oidc {
         let keeps_access_token = self.settings.forward_access_token || login.keeps_access_token;
         self.take_over(&mut session, tokens, expires, now, keeps_access_token);
         let mut found = Found { provider, session, claims, stored: None, by_old_key: false };
-        let Kept::Written(cookies) = self.keep_session(jar, &mut found, now)? else {
+        let Kept::Written(mut cookies) = self.keep_session(jar, &mut found, now)? else {
             return Err(Refusal::StoreUnavailable.into());
         };
+        if self.settings.sessions == Sessions::Cookie {
+            let seconds = u64::try_from(self.settings.lifetime / 1000).unwrap_or(1);
+            cookies.push(Jar::set_id(&self.names, &found.session.id, seconds));
+        }
         // The browser gets the new session in any case; the previous one ends by itself.
         if let Err(Stop::Failed(error)) = self.delete_previous(jar) {
             warn!("the previous session cannot be deleted: {error}");

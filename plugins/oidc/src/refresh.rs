@@ -1,17 +1,19 @@
 //! Refreshing the tokens of a session (OpenID Connect Core 1.0 §12), once for all requests that need it.
 //!
-//! Many providers accept a refresh token once and end the session if it comes a second time. So one request refreshes: in this
-//! gateway by a lock of the cache, for which other requests can wait, and among gateways by a counter in the store. What it got is in
-//! the store for the others: the stored session itself; or, where sessions are in cookies, the new session, for requests that the
-//! browser had sent with the old cookie.
+//! Many providers accept a refresh token once and end the session if it comes a second time. So one request of all gateways refreshes:
+//! the one that holds a lease of the store. Others go on while their tokens are valid, and otherwise wait until it is released. What
+//! the holder got is in the store for them: the stored session itself; or, where sessions are in cookies, the new session, for
+//! requests that the browser had sent with the old cookie.
+//!
+//! A lease ends with its exchange, also if the client has left and nothing is known about the request that was sent to the provider.
+//! So there is a mark beside it that a refresh was begun. It goes when the refresh has succeeded; until it ends by itself, no other
+//! refresh is tried.
 
 use std::time::Duration;
 
 use plugin_sdk::{
-    Request,
-    cache::{CacheError, LockResult},
-    metrics,
-    store::StoreError,
+    Request, clock, metrics,
+    store::{Acquisition, Scope, StoreError, Wake},
     warn,
 };
 
@@ -60,17 +62,28 @@ impl Oidc {
             Err(stop) => return Err(stop),
         };
         let lock = format!("refresh:{key}");
-        match self.locks.lock(request, &lock, self.pause()) {
-            Ok(LockResult::Held) if expired => return Ok(Refreshed::Wait),
-            Ok(LockResult::Held) => return Ok(unchanged(found)),
-            // Without a lock in this gateway there is still the one in the store.
-            Ok(LockResult::Acquired | LockResult::Free) | Err(CacheError::Unavailable) => {}
-            Err(error) => return Err(Stop::Failed(error.into())),
-        }
+        let lease = match self.bucket.acquire(&lock, 1, self.pause(), Scope::Shared) {
+            Ok(Acquisition { lease: Some(lease), .. }) => lease,
+            Ok(_) if expired => return self.wait(request, &lock),
+            Ok(_) => return Ok(unchanged(found)),
+            Err(StoreError::Unavailable(_)) if !expired => return Ok(unchanged(found)),
+            Err(error) => return Err(error.into()),
+        };
         let refreshed = self.refresh_alone(jar, found, &token, &key, now);
-        // Nothing is stored in the cache: those that wait go on now.
-        let _ = self.locks.release(request, &lock, Duration::ZERO);
+        // Those that wait go on now, and not when the upstream has answered. If that fails, the gateway releases it.
+        let _ = self.bucket.release(&lock, &lease);
         refreshed
+    }
+
+    /// Waits for the request that refreshes, for as long as that may take.
+    fn wait(&self, request: &Request, lock: &str) -> Result<Refreshed, Stop> {
+        let waited = clock::since_epoch().saturating_sub(Duration::from_millis(request.received_at()));
+        let left = self.pause().saturating_sub(waited);
+        // All of them need the result alone.
+        if !left.is_zero() && self.bucket.wait_for_lease(lock, 1, left, Wake::All, Scope::Shared)? {
+            return Ok(Refreshed::Wait);
+        }
+        Err(Refusal::RefreshFailed.into())
     }
 
     /// How long a refresh may take, and how long none is tried after one that failed. A refresh fetches metadata, keys and tokens; if
@@ -81,7 +94,7 @@ impl Oidc {
 
     fn refresh_alone(&mut self, jar: &Jar, found: Found, token: &str, key: &str, now: i64) -> Result<Refreshed, Stop> {
         let expired = now >= found.session.expires;
-        let first = match self.bucket.increment(&format!("refreshing:{key}"), 1, Some(self.pause())) {
+        let first = match self.bucket.increment(&mark(key), 1, Some(self.pause())) {
             Ok(count) => count == 1,
             Err(StoreError::Unavailable(_)) if !expired => return Ok(unchanged(found)),
             Err(error) => return Err(error.into()),
@@ -92,7 +105,7 @@ impl Oidc {
             Err(found) => found,
         };
         if !first {
-            return if expired { Err(Refusal::RefreshInProgress.into()) } else { Ok(unchanged(found)) };
+            return if expired { Err(Refusal::RefreshFailed.into()) } else { Ok(unchanged(found)) };
         }
         let name = self.providers[found.provider].name.clone();
         let count = |result: &str| metrics::add("oidc_refreshes", 1, &[("provider", &name), ("result", result)]);
@@ -164,9 +177,13 @@ impl Oidc {
             // The browser gets the session in any case.
             if let Err(error) = self.bucket.set(&place, &sealed, Some(RESULT_TTL)) {
                 warn!("a refreshed session cannot be shared with requests that are under way: {error}");
+                return self.renewed(jar, found, session, now);
             }
         }
-        self.renewed(jar, found, session, now)
+        let refreshed = self.renewed(jar, found, session, now)?;
+        // The next refresh may have the same refresh token. A mark that stays ends by itself.
+        let _ = self.bucket.delete(&mark(key));
+        Ok(refreshed)
     }
 
     /// What another request has got; or else the session as it was.
@@ -222,8 +239,13 @@ impl Oidc {
                 },
             }
         }
-        Err(Refusal::RefreshInProgress.into())
+        Err(Refusal::RefreshFailed.into())
     }
+}
+
+/// The key of the mark that a refresh was begun.
+fn mark(key: &str) -> String {
+    format!("refreshing:{key}")
 }
 
 fn unchanged(found: Found) -> Refreshed {

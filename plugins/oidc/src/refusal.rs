@@ -36,8 +36,8 @@ pub(crate) enum Refusal {
     IdToken,
     /// The session does not fit into cookies, or into the store.
     SessionTooLarge,
-    /// Another request refreshes the session.
-    RefreshInProgress,
+    /// The tokens have expired, and could not be refreshed a moment ago, or it is not known whether they were.
+    RefreshFailed,
     StoreUnavailable,
     /// Cookies for TLS alone, and a request without TLS.
     NeedsTls,
@@ -64,7 +64,7 @@ impl Refusal {
             Self::ProviderError => "provider-error",
             Self::IdToken => "id-token",
             Self::SessionTooLarge => "session-too-large",
-            Self::RefreshInProgress => "refresh-in-progress",
+            Self::RefreshFailed => "refresh-failed",
             Self::StoreUnavailable => "store-unavailable",
             Self::NeedsTls => "needs-tls",
             Self::LogoutToken => "logout-token",
@@ -88,7 +88,7 @@ impl Refusal {
             Self::ProviderError => (502, "the provider's response is not valid"),
             Self::IdToken => (502, "the provider's ID token is not valid"),
             Self::SessionTooLarge => (502, "the session is too large"),
-            Self::RefreshInProgress => (503, "the session is being refreshed"),
+            Self::RefreshFailed => (503, "the session cannot be refreshed at present"),
             Self::StoreUnavailable => (503, "the session store is unavailable"),
             Self::NeedsTls => (400, "logins need https"),
             Self::LogoutToken => (400, "the logout token is not valid"),
@@ -106,8 +106,9 @@ impl Refusal {
         let problem = Problem::new(status).detail(detail).member("request-id", request);
         let problem = problem.with_header("cache-control", "no-store");
         match self {
-            Self::ProviderUnavailable | Self::StoreUnavailable => problem.with_header("retry-after", "5").into(),
-            Self::RefreshInProgress => problem.with_header("retry-after", "1").into(),
+            Self::ProviderUnavailable | Self::StoreUnavailable | Self::RefreshFailed => {
+                problem.with_header("retry-after", "5").into()
+            }
             Self::Method => problem.with_header("allow", "GET, POST").into(),
             _ => problem.into(),
         }

@@ -101,7 +101,11 @@ impl Oidc {
         let Some(opened) = self.seal.open(&sealed, &context)? else { return Ok(None) };
         let Ok(session) = serde_json::from_slice::<Session>(&opened.bytes) else { return Ok(None) };
         let Some(claims) = verified_claims(&session.id_token) else { return Ok(None) };
-        let is_over = now >= session.begun.saturating_add(self.settings.lifetime)
+        // Set again by a response that came after the one to a logout (`jar`).
+        let is_stale =
+            self.settings.sessions == Sessions::Cookie && jar.get(&self.names.id()) != Some(session.id.as_str());
+        let is_over = is_stale
+            || now >= session.begun.saturating_add(self.settings.lifetime)
             || session.begun > now.saturating_add(self.settings.leeway);
         if is_over || self.is_logged_out(provider, &session, &claims)? {
             return Ok(None);

@@ -6,6 +6,7 @@ mod capacity;
 mod data_edits;
 mod data_grants;
 mod instances;
+mod lease_waits;
 mod measured;
 mod order;
 mod room;

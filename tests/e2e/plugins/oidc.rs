@@ -192,6 +192,81 @@ async fn gateways_with_one_redis_share_sessions_and_their_end() {
 }
 
 #[tokio::test]
+async fn of_the_requests_with_expired_tokens_at_two_gateways_one_refreshes_and_all_pass() {
+    for sessions in ["store", "cookie"] {
+        let redis = Redis::start().await;
+        let (mut provider, upstream) = (Provider::start(2).await, Upstream::echo().await);
+        let state = format!("state: {{ backend: {{ redis: {{ url: '{}', timeout: 10s }} }} }}", redis.url());
+        // On a busy machine the provider may be slow.
+        let more = json!({ "sessions": sessions, "timeout": "30s", "forward-access-token": true });
+        let text = yaml(&provider, &upstream, &more, "", &state);
+        let gateways =
+            [TestGateway::start_in(folder(), &text).await, TestGateway::start_in(folder(), &text).await];
+        for gateway in &gateways {
+            eventually("Redis", async || gateway.metrics().await.contains("\ngateway_redis_up 1\n")).await;
+        }
+        let addresses = [gateways[0].address(), gateways[1].address()];
+        provider.serve(&format!("http://{}", addresses[0])).await;
+        let mut browser = Browser::default();
+        browser.login(&format!("http://{}/", addresses[0]), "anna").await;
+        browser.move_to(addresses[0], addresses[1]);
+        let before = provider.count("granted refresh_token");
+        provider.hold().await;
+        // Tokens expire by the clock.
+        tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+        let requests: Vec<_> = (0..20)
+            .map(|i| {
+                let (mut browser, address) = (browser.clone(), addresses[i % 2]);
+                tokio::spawn(async move {
+                    let response = browser.send(address, Request::get("/")).await;
+                    (response, browser.cookie(address, "oidc").map(str::to_owned))
+                })
+            })
+            .collect();
+        eventually("all others waiting", async || {
+            let waiting = async |gateway: &TestGateway| {
+                gateway.metric("gateway_store_lease_waiters", &[("bucket", "oidc")]).await.unwrap_or(0)
+            };
+            waiting(&gateways[0]).await + waiting(&gateways[1]).await == 19
+        })
+        .await;
+        provider.release().await;
+        let mut tokens = std::collections::BTreeSet::new();
+        for request in requests {
+            let (response, cookie) = request.await.expect("no panic");
+            assert_eq!(response.status, 200, "{sessions}: {}\n{}", response.text(), provider.log());
+            tokens.extend(response.upstream_saw("authorization"));
+            assert_eq!(cookie.as_deref() == browser.cookie(addresses[0], "oidc"), sessions == "store");
+        }
+        assert_eq!(tokens.len(), 1, "all have the refreshed token");
+        assert_eq!(provider.count("granted refresh_token") - before, 1, "{sessions}: {}", provider.log());
+        assert_eq!(provider.count("revoked"), 0, "no refresh token was used twice");
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_refreshed_during_a_logout_does_not_come_back() {
+    let mut world = World::start(4, json!({ "timeout": "30s" })).await;
+    let mut browser = Browser::default();
+    browser.login(&world.url("/"), "anna").await;
+    world.provider.hold().await;
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    let (address, mut other) = (world.gateway.address(), browser.clone());
+    let refreshing = tokio::spawn(async move {
+        other.send(address, Request::get("/")).await;
+        other
+    });
+    world.provider.printed("held").await;
+    assert_eq!(world.get(&mut browser, "/oidc/logout").await.status, 303);
+    assert_eq!(browser.cookie(address, "oidc"), None);
+    world.provider.release().await;
+    // Its response arrives after the one to the logout, and the browser keeps the cookie that it sets.
+    let other = refreshing.await.expect("no panic");
+    browser.set_cookie(address, "oidc", other.cookie(address, "oidc").expect("a session"));
+    assert_eq!(world.get(&mut browser, "/").await.status, 401);
+}
+
+#[tokio::test]
 async fn while_the_provider_is_down_sessions_go_on_and_logins_are_503() {
     let World { provider, gateway, _upstream } = World::start(600, json!({})).await;
     let mut browser = Browser::default();

@@ -107,9 +107,26 @@ impl Provider {
             "backchannel_logout_uri": format!("{own}/oidc/backchannel-logout/main"),
             "backchannel_logout_session_required": true,
         });
-        let stdin = self.child.stdin.as_mut().expect("piped");
-        stdin.write_all(format!("{client}\n").as_bytes()).await.expect("it reads");
+        self.say(&client.to_string()).await;
         self.printed("ready").await;
+    }
+
+    /// Requests for tokens wait from now on, until `release`.
+    pub async fn hold(&mut self) {
+        let held = self.count("holding");
+        self.say("hold").await;
+        in_time("holding", self.lines.wait_for(|lines| lines.iter().filter(|line| *line == "holding").count() > held))
+            .await
+            .expect("the provider runs");
+    }
+
+    pub async fn release(&mut self) {
+        self.say("release").await;
+    }
+
+    async fn say(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().expect("piped");
+        stdin.write_all(format!("{line}\n").as_bytes()).await.expect("it reads");
     }
 
     /// Waits for a line with this beginning.
@@ -210,6 +227,11 @@ impl Browser {
     /// The value of one cookie.
     pub fn cookie(&self, address: SocketAddr, name: &str) -> Option<&str> {
         self.cookies.get(&(address, name.to_owned())).map(String::as_str)
+    }
+
+    /// Keeps a cookie as if a response had set it.
+    pub fn set_cookie(&mut self, address: SocketAddr, name: &str, value: &str) {
+        self.cookies.insert((address, name.to_owned()), value.to_owned());
     }
 
     /// Takes the cookies of one gateway to another, as if both had the same host.

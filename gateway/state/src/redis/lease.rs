@@ -29,6 +29,13 @@ pub(super) async fn acquire(
     Ok(Acquired { held: held == 1, holders })
 }
 
+/// How many hold a key.
+pub(super) async fn holders(key: &str, connection: &mut impl ConnectionLike) -> RedisResult<i64> {
+    static SCRIPT: OnceLock<Script> = OnceLock::new();
+    let script = SCRIPT.get_or_init(|| Script::new(concat!(include_str!("clock.lua"), include_str!("holders.lua"))));
+    script.key(key).invoke_async(connection).await
+}
+
 /// Returns how many of them were still held.
 pub(super) async fn renew(leases: &[Renewal], insist: bool, connection: &mut impl ConnectionLike) -> RedisResult<i64> {
     static SCRIPT: OnceLock<Script> = OnceLock::new();

@@ -24,6 +24,7 @@ use super::{
     node::{Node, Owner, PULSE, RequestError},
     ops::{Op, Reply},
     settings::{Servers, Settings, StartError},
+    watch::{self, Watches},
 };
 use crate::Responses;
 
@@ -38,6 +39,7 @@ pub(super) struct Link {
     health: Arc<Health>,
     counts: Arc<Counts>,
     news: News,
+    watches: Arc<Watches>,
 }
 
 /// What other gateways have purged or found invalid, and what that is taken from here.
@@ -72,6 +74,7 @@ impl Link {
         health: Arc<Health>,
         counts: Arc<Counts>,
         news: News,
+        watches: Arc<Watches>,
     ) -> Result<Self, StartError> {
         let urls = match &settings.servers {
             Servers::One(url) => std::slice::from_ref(url),
@@ -80,7 +83,7 @@ impl Link {
         for url in urls {
             redis::IntoConnectionInfo::into_connection_info(url.as_str()).map_err(StartError::Address)?;
         }
-        Ok(Self { settings, health, counts, news })
+        Ok(Self { settings, health, counts, news, watches })
     }
 }
 
@@ -99,6 +102,7 @@ pub(super) struct Shared {
     news_known: Cell<bool>,
     /// The news was asked for since some server was available: before that, no request is sent.
     settled: Cell<bool>,
+    watches: Arc<Watches>,
 }
 
 enum Topology {
@@ -120,6 +124,7 @@ pub(super) fn run(link: Link, mut asks: mpsc::Receiver<Ask>) {
             Topology::Cluster(cluster) => drop(spawn_local(Rc::clone(cluster).keep_up())),
         }
         spawn_local(keep_informed(Rc::clone(&shared)));
+        spawn_local(watch::watch(Rc::clone(&shared), Arc::clone(&shared.watches)));
         while let Some(ask) = asks.recv().await {
             let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
             let shared = Rc::clone(&shared);
@@ -212,7 +217,7 @@ impl Owner for Shared {
 impl Shared {
     fn new(link: Link, own: &Weak<Self>) -> Self {
         let owner: Weak<dyn Owner> = own.clone();
-        let Link { settings, health, counts, news } = link;
+        let Link { settings, health, counts, news, watches } = link;
         let Settings { servers, credentials, prefix, timeout } = settings;
         let probe = format!("{prefix}{{.probe}}");
         let (name, servers) = match servers {
@@ -239,6 +244,7 @@ impl Shared {
             news_wanted: Notify::new(),
             news_known: Cell::new(false),
             settled: Cell::new(false),
+            watches,
         }
     }
 
@@ -258,10 +264,14 @@ impl Shared {
         Ok(())
     }
 
-    async fn answer(&self, ask: Ask) {
+    pub(super) async fn answer(&self, ask: Ask) {
         let Ask { op, answer } = ask;
         let counts = &*self.counts;
         let asked = Instant::now();
+        let released = match &op {
+            Op::Release { key, .. } if !self.watches.waiters.is_empty() => Some(key.clone()),
+            _ => None,
+        };
         let result = if matches!(op, Op::Find { .. }) && !self.news_known.get() {
             Err(RequestError::Skipped(Failure::Unavailable("what was purged is not known".to_owned())))
         } else {
@@ -281,6 +291,9 @@ impl Shared {
             ) => (&counts.errors, Err(failure)),
         };
         counter.fetch_add(1, Ordering::Relaxed);
+        if let Some(key) = released {
+            self.watches.look(key.as_bytes());
+        }
         // The caller may be gone.
         let _ = answer.send(result);
     }

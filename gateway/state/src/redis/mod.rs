@@ -21,6 +21,7 @@ mod settings;
 mod slot;
 mod swap;
 pub mod take;
+pub(crate) mod watch;
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -46,6 +47,7 @@ use health::Health;
 use kept::Purges;
 use link::Link;
 use ops::Keys;
+use watch::Watches;
 
 /// Questions that wait for the thread, of all workers.
 const QUEUE: usize = 16 * 1024;
@@ -57,6 +59,7 @@ pub struct Redis {
     counts: Arc<Counts>,
     purges: Arc<Purges>,
     forgotten: Arc<Forgotten>,
+    pub(crate) watches: Arc<Watches>,
     prefix: String,
     timeout: Duration,
     is_cluster: bool,
@@ -86,14 +89,14 @@ impl Redis {
             purge_keys: purge_keys(&prefix),
             forgotten_keys: forgotten_keys(&prefix),
         };
-        let counts = Arc::new(Counts::default());
+        let (counts, watches) = (Arc::new(Counts::default()), Arc::new(Watches::default()));
         let is_cluster = matches!(settings.servers, Servers::Cluster(_));
-        let link = Link::new(settings, Arc::clone(&health), Arc::clone(&counts), news)?;
+        let link = Link::new(settings, Arc::clone(&health), Arc::clone(&counts), news, Arc::clone(&watches))?;
         thread::Builder::new()
             .name("state".to_owned())
             .spawn(move || link::run(link, questions))
             .map_err(StartError::Thread)?;
-        Ok(Arc::new(Self { asks, health, counts, purges, forgotten, prefix, timeout, is_cluster }))
+        Ok(Arc::new(Self { asks, health, counts, purges, forgotten, watches, prefix, timeout, is_cluster }))
     }
 
     /// Why some or all of the state can be neither read nor written at present; none if all of it can.

@@ -67,6 +67,10 @@ pub enum Op {
         key: String,
         lease: LeaseId,
     },
+    /// How many hold a key.
+    Holders {
+        key: String,
+    },
     /// The responses under a key.
     Find {
         key: String,
@@ -200,6 +204,7 @@ impl Op {
             | Self::SetTtl { key, .. }
             | Self::Acquire { key, .. }
             | Self::Release { key, .. }
+            | Self::Holders { key }
             | Self::Find { key }
             | Self::Keep { key, .. }
             | Self::Forget { key, .. }
@@ -249,6 +254,7 @@ impl Op {
                 Cmd::zrem(key, lease.to_string()).query_async::<()>(connection).await?;
                 Ok(Reply::Done)
             }
+            Self::Holders { key } => lease::holders(key, connection).await.map(Reply::Number),
             Self::Find { key } => {
                 let values: Vec<Vec<u8>> = Cmd::hvals(key).query_async(connection).await?;
                 Ok(Reply::Kept(values.into_iter().filter_map(timed).collect()))

@@ -193,7 +193,7 @@ impl Host for State {
             responses::Turn::LookAgain => {
                 // Immediately: a response was stored since.
                 own.held.looked_again = true;
-                own.awaited = Some(Awaited::Lock(Box::pin(std::future::ready(()))));
+                own.awaited = Some(Awaited::Release(Box::pin(std::future::ready(None))));
                 LockResult::Held
             }
             responses::Turn::Mine(claim) => {
@@ -204,9 +204,10 @@ impl Host for State {
             responses::Turn::Another(_) if own.held.waited => LockResult::Free,
             responses::Turn::Another(mut end) => {
                 let wait = Duration::from_millis(wait_ms.into()).min(MAX_LOCK_WAIT);
-                own.awaited = Some(Awaited::Lock(Box::pin(async move {
+                own.awaited = Some(Awaited::Release(Box::pin(async move {
                     // It ends, or takes too long: the plugin goes on in both cases.
                     let _ = tokio::time::timeout(wait, end.changed()).await;
+                    None
                 })));
                 own.held.waited = true;
                 LockResult::Held

@@ -1,16 +1,28 @@
 //! Leases of keys in granted buckets: in the process's memory, or in Redis.
 
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc, time::Duration};
 
+use gateway_pipeline::Phase;
 use gateway_rules::lease::{self, LeaseId};
-use gateway_state::{self as state, redis::Reply};
+use gateway_state::{self as state, LeaseWait, redis::Reply};
 
 use super::store::{Acquire, HostResult, refused, request, understood};
 use crate::{
-    bindings::store::{Acquisition, Scope, StoreError},
+    bindings::store::{Acquisition, Scope, StoreError, Wake},
     instance::state::State,
     leases::{Lease, LeaseGuard, LeasePlace},
+    plugin_state::{Awaited, PluginState},
 };
+
+/// A key, when it has room for another holder, and for how long an exchange waits for that.
+pub(super) struct WaitForLease {
+    pub(super) bucket: String,
+    pub(super) key: String,
+    pub(super) limit: u32,
+    pub(super) wait_ms: u32,
+    pub(super) wake: Wake,
+    pub(super) scope: Scope,
+}
 
 impl State {
     /// In the memory of the process.
@@ -28,8 +40,8 @@ impl State {
             Err(error) => return Ok(Err(error)),
         };
         let store = self.services()?.shared.store.clone();
-        let place = LeasePlace::Memory { store, bucket, route: self.route_of_lease(), key };
-        self.acquired(Lease::new(id, place), id, acquired, ttl_ms, scope).map(Ok)
+        let place = LeasePlace::Memory { store, bucket: bucket.clone(), route: self.route_of_lease(), key };
+        self.acquired(Lease::new(id, place), id, acquired, ttl_ms, scope, &bucket).map(Ok)
     }
 
     /// Wherever the bucket is.
@@ -60,9 +72,55 @@ impl State {
             _ => None,
         });
         match acquired {
-            Ok(acquired) => self.acquired(lease, id, acquired, ttl_ms, scope).map(Ok),
+            Ok(acquired) => self.acquired(lease, id, acquired, ttl_ms, scope, &bucket).map(Ok),
             Err(error) => Ok(Err(error)),
         }
+    }
+
+    /// Lets the exchange wait without an instance, if the plugin then decides to. Nothing is waited for here.
+    pub(super) fn let_wait_for_lease(&mut self, wait: WaitForLease) -> HostResult<bool> {
+        let WaitForLease { bucket, key, limit, wait_ms, wake, scope } = wait;
+        let remote = match self.remote(&bucket)? {
+            Ok(remote) => remote.filter(|_| scope == Scope::Shared),
+            Err(error) => return Ok(Err(error)),
+        };
+        if lease::check_limit(limit).is_err() {
+            return Ok(Err(StoreError::TooLarge));
+        }
+        let services = self.services()?;
+        let store = Arc::clone(&services.shared.store);
+        let metrics = services.leases.metrics(&services.shared.metrics, services.worker, &bucket);
+        let Some(exchange) = self.lent().filter(|exchange| exchange.phase == Phase::Request) else {
+            return Ok(Err(StoreError::Unavailable("only the request phase can wait for a lease".to_owned())));
+        };
+        let own = PluginState::of(exchange);
+        if own.waits >= lease::MAX_WAITS {
+            return Ok(Ok(false));
+        }
+        let wake = match wake {
+            Wake::InTurn => lease::Wake::InTurn,
+            Wake::All => lease::Wake::All,
+        };
+        let turn = own.turn.take();
+        let wait = match remote {
+            Some(redis) => match redis.lease_key(&bucket, &key) {
+                Ok(key) => LeaseWait::in_redis(&redis, &key, limit, wake, turn),
+                Err(failure) => return Ok(Err(refused(failure))),
+            },
+            None => match store.lease_key(&bucket, &key) {
+                Ok(key) => LeaseWait::in_memory(&store, &key, limit, wake, turn),
+                Err(_) => return Ok(Err(StoreError::TooLarge)),
+            },
+        };
+        own.waits += 1;
+        let time = Duration::from_millis(wait_ms.min(lease::MAX_WAIT_MS).into());
+        let counted = metrics.waiting();
+        own.awaited = Some(Awaited::Release(Box::pin(async move {
+            let turn = wait.room(time).await;
+            drop(counted);
+            turn
+        })));
+        Ok(Ok(true))
     }
 
     pub(super) fn renew_in_memory(&mut self, bucket: &str, key: &str, lease: &str, ttl_ms: u64) -> HostResult<bool> {
@@ -124,11 +182,17 @@ impl State {
         acquired: state::Acquired,
         ttl_ms: u64,
         scope: Scope,
+        bucket: &str,
     ) -> wasmtime::Result<Acquisition> {
-        let leases = self.services()?.leases.clone();
+        let services = Rc::clone(self.services()?);
         match self.lent() {
             _ if !acquired.held => lease.disarm(),
-            Some(exchange) => drop(exchange.keep_guard(Box::new(leases.keep(lease, ttl_ms)))),
+            Some(exchange) => {
+                let leases = &services.leases;
+                let counted = leases.metrics(&services.shared.metrics, services.worker, bucket).held();
+                // There is room: it was asked for before.
+                let _ = exchange.keep_guard(Box::new(leases.keep(lease, ttl_ms, counted)));
+            }
             // In a call without an exchange, the plugin renews and releases it.
             None => lease.disarm(),
         }

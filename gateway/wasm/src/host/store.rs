@@ -13,10 +13,12 @@ use wasmtime::Result;
 use crate::{
     bindings::store::{
         Acquisition, Addition, Counting, Entry, Expiry, Host, Operation, OperationResult, Quota, Scope, Step,
-        StoreError, Swap, SwapResult, Verdict,
+        StoreError, Swap, SwapResult, Verdict, Wake,
     },
     instance::state::State,
 };
+
+use super::leases::WaitForLease;
 
 pub(super) type StoreResult<T> = std::result::Result<T, StoreError>;
 pub(super) type HostResult<T> = Result<StoreResult<T>>;
@@ -86,6 +88,19 @@ impl Host for State {
 
     fn release(&mut self, bucket: String, key: String, lease: String) -> HostResult<()> {
         self.release_in_memory(&bucket, &key, &lease)
+    }
+
+    /// Wherever the bucket is: nothing is waited for before the call has returned.
+    fn wait_for_lease(
+        &mut self,
+        bucket: String,
+        key: String,
+        limit: u32,
+        wait_ms: u32,
+        wake: Wake,
+        scope: Scope,
+    ) -> HostResult<bool> {
+        self.let_wait_for_lease(WaitForLease { bucket, key, limit, wait_ms, wake, scope })
     }
 
     fn batch(&mut self, bucket: String, operations: Vec<Operation>) -> HostResult<Vec<StoreResult<OperationResult>>> {

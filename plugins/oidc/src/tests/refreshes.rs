@@ -1,10 +1,11 @@
 //! Refreshing tokens, once for all requests.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, rc::Rc, time::Duration};
 
 use plugin_sdk::{
     Reply,
     http_client::CallError,
+    store::{Bucket, Scope},
     testkit::{TestExchange, TestRequest, TestResponse},
 };
 use serde_json::{Value, json};
@@ -143,7 +144,7 @@ fn of_requests_at_a_time_one_refreshes() {
             world.host.answer_calls(move |call| {
                 if call.path_with_query == "/token" && seen.borrow().is_none() {
                     let mut plugin = host.plugin::<crate::Oidc>(config.clone()).expect("valid");
-                    // In this test the locks of the cache are those of another gateway.
+                    // It waits if its tokens have expired, until that has taken too long.
                     let exchange = plugin.request(request.clone());
                     *seen.borrow_mut() = Some(exchange.reply().map(|reply| reply.status));
                 }
@@ -272,6 +273,62 @@ fn while_a_provider_is_slow_no_other_instance_refreshes() {
     // Metadata and keys may have taken as long as they can, and the tokens take nearly as long.
     let other = meanwhile(&world, json!({ "sessions": "store" }), 14, request);
     passed(&browser.visit(&mut world, "/"), "anna");
-    refused(other.borrow().as_ref().unwrap(), 503, "refresh-in-progress");
+    refused(other.borrow().as_ref().unwrap(), 503, "refresh-failed");
     assert_eq!(tokens(&world) - before, 1);
+}
+
+#[test]
+fn a_request_with_expired_tokens_waits_for_the_one_that_refreshes() {
+    for sessions in ["cookie", "store"] {
+        let mut world = world(sessions, json!({}));
+        let browser = logged_in(&mut world);
+        world.advance(650);
+        // Another gateway refreshes. Its request ends while this one waits.
+        let key = world.host.run(|| crate::seal::digest(&["refresh", super::support::ISSUER, "app", "rt-2"])).unwrap();
+        let key = format!("refresh:{key}");
+        let bucket = Bucket::new("oidc");
+        let lease = world.host.run(|| bucket.acquire(&key, 1, Duration::from_secs(60), Scope::Shared)).unwrap();
+        let lease = lease.lease.expect("nothing else holds it");
+        let mut other = world.host.plugin::<crate::Oidc>(super::support::config(json!({ "sessions": sessions }))).unwrap();
+        let request = browser.with_cookies(TestRequest::get("/"));
+        world.host.while_waiting(move || {
+            bucket.release(&key, &lease).unwrap();
+            passed(&other.request(request.clone()), "anna");
+        });
+        let mut late = browser.clone();
+        passed(&late.visit(&mut world, "/"), "anna");
+        assert_eq!(refreshed(&world), 1, "{sessions}");
+        passed(&late.visit(&mut world, "/"), "anna");
+        assert_eq!(refreshed(&world), 1, "{sessions}");
+    }
+}
+
+#[test]
+fn a_refresh_token_that_stays_the_same_is_used_again_as_soon_as_it_is_time() {
+    for sessions in ["cookie", "store"] {
+        let mut world = world(sessions, json!({}));
+        world.provider.borrow_mut().rotates = false;
+        world.provider.borrow_mut().expires_in = 10;
+        let mut browser = logged_in(&mut world);
+        for round in 1..=3 {
+            world.advance(11);
+            passed(&browser.visit(&mut world, "/"), "anna");
+            assert_eq!(refreshed(&world), round, "{sessions}");
+        }
+    }
+}
+
+#[test]
+fn a_session_that_is_set_after_a_logout_is_of_no_use() {
+    let mut world = world("cookie", json!({}));
+    let mut browser = logged_in(&mut world);
+    world.advance(550);
+    // Its response arrives after the one to the logout.
+    let exchange = browser.send(&mut world, TestRequest::get("/"));
+    passed(&exchange, "anna");
+    assert_eq!(browser.visit(&mut world, "/oidc/logout").reply().unwrap().status, 303);
+    assert!(browser.cookies.is_empty());
+    browser.keep(exchange);
+    assert!(browser.cookies.contains_key("__Host-oidc"));
+    refused(&browser.send(&mut world, TestRequest::get("/")), 401, "no-session");
 }

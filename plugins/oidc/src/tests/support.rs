@@ -32,6 +32,8 @@ pub(super) struct Provider {
     pub(super) expires_in: i64,
     /// Number of the refresh token that is valid; none are issued if it is 0.
     pub(super) generation: u32,
+    /// Whether each refresh token is valid once.
+    pub(super) rotates: bool,
     codes: Vec<String>,
     pub(super) grants: Vec<BTreeMap<String, String>>,
     pub(super) now: i64,
@@ -48,6 +50,7 @@ impl Provider {
             answer: None,
             expires_in: 600,
             generation: 0,
+            rotates: true,
             codes: Vec::new(),
             grants: Vec::new(),
             now: NOW,
@@ -103,7 +106,7 @@ impl Provider {
             "id_token": self.id_token(),
         });
         if self.generation > 0 {
-            self.generation += 1;
+            self.generation += u32::from(self.rotates);
             tokens["refresh_token"] = format!("rt-{}", self.generation).into();
         }
         Ok(Reply::new(200).with_json(&tokens).expect("JSON"))

@@ -7,7 +7,7 @@ use plugin_sdk::{
     export_plugin,
     http_client::Call,
     metrics,
-    store::Bucket,
+    store::{Bucket, Scope, StoreError, Wake},
     upstreams,
 };
 
@@ -38,6 +38,10 @@ enum Deed {
     Select,
     /// Fails with the first chunk of the request body.
     FailWithChunk,
+    /// Acquires the only lease of `queue`. Requests that get none wait for their turn.
+    Queue,
+    /// The same, but requests that get none wait for the holder alone, and continue without a lease.
+    Follow,
     /// Returns `read-body`, which needs an export that is not there.
     ReadBody,
 }
@@ -77,6 +81,8 @@ impl RequestFilter for Counting {
             }
             Deed::CountBytes | Deed::FailWithChunk => Ok(Decision::StreamBody(b"0".to_vec())),
             Deed::ReadBody => Ok(Decision::ReadBody),
+            Deed::Queue => queue(request, &bucket, Wake::InTurn),
+            Deed::Follow => queue(request, &bucket, Wake::All),
             Deed::Select => {
                 let name = request.header("x-upstream").unwrap_or_default();
                 Ok(match upstreams::select(request, &name) {
@@ -85,6 +91,30 @@ impl RequestFilter for Counting {
                 })
             }
         }
+    }
+}
+
+/// Holds the lease until the exchange ends, or waits for whatever holds it.
+fn queue(request: &Request, bucket: &Bucket, wake: Wake) -> Result<Decision, Error> {
+    const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
+    let has_waited = request.attribute("waited").is_some();
+    let waits = || {
+        if wake == Wake::All && has_waited {
+            return Ok(false);
+        }
+        if bucket.acquire("queue", 1, MINUTE, Scope::Shared)?.lease.is_some() {
+            return Ok(false);
+        }
+        bucket.wait_for_lease("queue", 1, MINUTE, wake, Scope::Shared)
+    };
+    match waits() {
+        Ok(true) => {
+            request.set_attribute("waited", "yes")?;
+            Ok(Decision::AwaitRelease)
+        }
+        Ok(false) => Ok(Decision::Next),
+        Err(StoreError::Unavailable(_)) => Ok(Reply::new(503).into()),
+        Err(error) => Err(error.into()),
     }
 }
 
