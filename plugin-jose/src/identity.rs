@@ -1,11 +1,12 @@
 //! Who the client is, as later plugins and the upstream are told: claims as headers and attributes.
 
-use std::collections::BTreeMap;
-
 use plugin_sdk::{Edit, EditError, Edits, Pointer, Problems, RefusedEdit, Request, names};
 use serde_json::{Map, Value};
 
-use crate::claim::{ClaimPath, Unusable, text};
+use crate::{
+    claim::{ClaimPath, Unusable, text},
+    options::ClaimNames,
+};
 
 /// Which claims are passed on, and under which names.
 pub struct Mapping {
@@ -28,8 +29,8 @@ impl Mapping {
     pub fn read(
         plugin: &str,
         digest: &str,
-        headers: BTreeMap<String, String>,
-        attributes: BTreeMap<String, String>,
+        ClaimNames(headers): ClaimNames,
+        ClaimNames(attributes): ClaimNames,
         problems: &mut Problems,
     ) -> Self {
         let at = Pointer::from("/claims-to-headers");

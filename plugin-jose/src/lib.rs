@@ -8,6 +8,7 @@ pub mod claim;
 pub mod identity;
 pub mod json;
 pub mod key;
+pub mod options;
 pub mod remote;
 pub mod token;
 
@@ -15,5 +16,6 @@ pub use algorithm::Algorithm;
 pub use claim::ClaimPath;
 pub use identity::{Identity, Mapping};
 pub use key::{Keys, Verdict};
+pub use options::ClaimNames;
 pub use remote::RemoteKeys;
 pub use token::Token;

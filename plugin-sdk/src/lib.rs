@@ -13,6 +13,7 @@ mod request;
 mod response;
 mod selection;
 mod span;
+mod stop;
 
 pub mod body;
 pub mod cache;

@@ -17,9 +17,10 @@ pub struct Outcome {
     pub response_bytes: u64,
     /// From the head of the request to the last byte of the response.
     pub duration: Duration,
-    /// From the request's dispatch to the head of the upstream's response.
+    /// From the request's dispatch to the head of the upstream's response, without the time in which plugins had chunks of the request
+    /// body.
     pub upstream_duration: Option<Duration>,
-    /// In the request and response phases of all plugins together.
+    /// In the request and response phases of all plugins together, and with chunks of bodies.
     pub plugins_duration: Duration,
     /// The last state of the plugin's own [`RequestStream`](crate::RequestStream).
     pub request_stream_state: Option<Vec<u8>>,

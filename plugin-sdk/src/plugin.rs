@@ -43,7 +43,7 @@ pub trait Plugin: Sized + 'static {
     }
 }
 
-/// Phases of an exchange.
+/// Phases of an exchange, and what their calls can wait for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Phases {
     /// The request phase, with the bodies of requests.
@@ -52,12 +52,15 @@ pub struct Phases {
     pub response: bool,
     /// The completion phase.
     pub completion: bool,
+    /// [`Cache::find`](crate::cache::Cache::find) is not called with `shared`, so it never waits. Then calls cost less while the state is in
+    /// Redis. False by default; if it is true, `shared` has no effect.
+    pub local_cache: bool,
 }
 
 impl Default for Phases {
     /// All of them.
     fn default() -> Self {
-        Self { request: true, response: true, completion: true }
+        Self { request: true, response: true, completion: true, local_cache: false }
     }
 }
 

@@ -194,3 +194,23 @@ async fn files_that_are_not_understood_are_told_with_the_cure() {
         ended.stderr
     );
 }
+
+#[tokio::test]
+async fn what_is_measured_has_the_grants_of_the_cases() {
+    for (store, denied) in [("", true), ("store: [sums]", false)] {
+        let folder = project(&format!(
+            "component: ../counting.wasm
+{store}
+cases:
+  - name: counts
+    config: {{ do: call-then-count, bucket: sums, upstream: service }}
+    request: {{}}
+"
+        ));
+        let benched = run(folder.path(), ["plugin", "bench", "--json"]).await;
+        assert_eq!(benched.code, 0, "{}{}", benched.stdout, benched.stderr);
+        let told: serde_json::Value = serde_json::from_str(&benched.stdout).expect("JSON");
+        let failure = told["calls"][0]["failure"].as_str().unwrap_or_default();
+        assert_eq!(failure.contains("store denied"), denied, "{told:#}");
+    }
+}

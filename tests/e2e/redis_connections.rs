@@ -15,13 +15,22 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::support::{Client, TestGateway, client::Request, eventually, in_time, redis::Redis};
+use crate::support::{Client, TestGateway, Upstream, client::Request, eventually, in_time, redis::Redis};
 
-/// A network between the gateway and Redis that can stop carrying what the gateway sends on its first connection.
+/// What is held back.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Holds {
+    Nothing,
+    Everything,
+    /// All that follows, from where the gateway has sent this on.
+    From(&'static [u8]),
+}
+
+/// A network between the gateway and Redis that can hold back what the gateway sends on its first connection.
 struct Network {
     address: SocketAddr,
     connections: Arc<AtomicUsize>,
-    holds: watch::Sender<bool>,
+    holds: watch::Sender<Holds>,
     /// What was held back.
     held: Arc<Mutex<Vec<u8>>>,
     task: JoinHandle<()>,
@@ -32,7 +41,7 @@ impl Network {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (connections, held) = (Arc::<AtomicUsize>::default(), Arc::<Mutex<Vec<u8>>>::default());
-        let (holds, held_back) = watch::channel(false);
+        let (holds, held_back) = watch::channel(Holds::Nothing);
         let counts = (connections.clone(), held.clone());
         let task = tokio::spawn(async move {
             while let Ok((gateway, _)) = listener.accept().await {
@@ -60,15 +69,34 @@ impl Drop for Network {
 }
 
 /// When Redis closes, so does this.
-async fn carry(gateway: TcpStream, redis: TcpStream, holds: Option<watch::Receiver<bool>>, held: Arc<Mutex<Vec<u8>>>) {
+async fn carry(gateway: TcpStream, redis: TcpStream, holds: Option<watch::Receiver<Holds>>, held: Arc<Mutex<Vec<u8>>>) {
     let (mut from_gateway, mut to_gateway) = gateway.into_split();
     let (mut from_redis, mut to_redis) = redis.into_split();
     let there = async {
         let mut buffer = [0; 16 * 1024];
-        while let Ok(read @ 1..) = from_gateway.read(&mut buffer).await {
-            if holds.as_ref().is_some_and(|holds| *holds.borrow()) {
-                held.lock().expect("no panic").extend_from_slice(&buffer[..read]);
-            } else if to_redis.write_all(&buffer[..read]).await.is_err() {
+        let Some(mut holds) = holds else {
+            let _ = copy(&mut from_gateway, &mut to_redis).await;
+            return;
+        };
+        loop {
+            let sent = tokio::select! {
+                read = from_gateway.read(&mut buffer) => match read {
+                    Ok(read @ 1..) => &buffer[..read],
+                    _ => return,
+                },
+                _ = holds.changed() => &[],
+            };
+            let carried = {
+                let mut held = held.lock().expect("no panic");
+                held.extend_from_slice(sent);
+                let goes = match *holds.borrow_and_update() {
+                    Holds::Nothing => true,
+                    Holds::Everything => false,
+                    Holds::From(text) => !held.windows(text.len()).any(|part| part == text),
+                };
+                if goes { std::mem::take(&mut *held) } else { Vec::new() }
+            };
+            if to_redis.write_all(&carried).await.is_err() {
                 return;
             }
         }
@@ -114,7 +142,7 @@ async fn a_request_on_a_connection_that_was_given_up_does_not_take_the_next_one_
     let old = identifiers(&redis).await;
     assert_eq!((network.connections(), old.len()), (1, 1), "{old:?}");
 
-    network.holds.send_replace(true);
+    network.holds.send_replace(Holds::Everything);
     let late = tokio::spawn(status(address));
     eventually("the request on its way", async || network.holds_back(b":q:{")).await;
     // Its probe tells the gateway that the connection is of no use, long before the request is given up.
@@ -159,4 +187,38 @@ async fn a_reply_that_cannot_be_read_concerns_its_request_and_not_the_connection
         assert_eq!(status(address).await, 204);
     }
     assert_eq!(identifiers(&redis).await, before);
+}
+
+/// With a place for one request.
+fn with_places(url: &str, upstream: SocketAddr) -> String {
+    format!(
+        "state: {{ backend: {{ redis: {{ url: '{url}', timeout: 10s }} }} }}
+upstreams: {{ up: {{ endpoints: ['http://{upstream}'] }} }}
+routes:
+  - {{ name: warm, match: {{ path: /warm }}, plugins: [{{ name: rate-limit, config: {{ limit: 1000000, per: 1h, on-store-failure: deny }} }}], respond: {{ status: 204 }} }}
+  - {{ name: all, plugins: [{{ name: concurrency, config: {{ limit: 1, key: route, lease-ttl: 1h }} }}], upstream: up }}
+"
+    )
+}
+
+#[tokio::test]
+async fn a_lease_whose_script_has_to_be_loaded_is_not_held_after_its_client_has_left() {
+    let (redis, upstream) = (Redis::start().await, Upstream::echo().await);
+    let network = Network::to(redis.address()).await;
+    let yaml = with_places(&format!("redis://{}", network.address), upstream.address());
+    let gateway = TestGateway::start(&yaml).await;
+    eventually("being counted", async || gateway.get("/warm").await.status == 204).await;
+    // Redis does not know the script, and the gateway is about to send it.
+    network.holds.send_replace(Holds::From(b"LOAD"));
+    let mut stream = TcpStream::connect(gateway.address()).await.expect("the gateway");
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.expect("sent");
+    eventually("the script on its way", async || network.holds_back(b"LOAD")).await;
+    drop(stream);
+    eventually("the release behind it", async || network.holds_back(b"ZREM")).await;
+    network.holds.send_replace(Holds::Nothing);
+    let added = "string.match(redis.call('INFO', 'commandstats'), 'cmdstat_zadd:calls=(%d+)')";
+    let added = format!("EVAL \"return {added} or '0'\" 0");
+    eventually("the acquisition", async || redis.bulk(&added).await != "0").await;
+    let key = "gateway:concurrency:l:{.route=all/all}";
+    eventually("the release", async || redis.ask(&format!("ZCARD {key}")).await == ":0").await;
 }

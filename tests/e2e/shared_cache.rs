@@ -130,3 +130,23 @@ async fn without_its_redis_a_cache_has_its_memory() {
     gateway.get("/b").await;
     assert!(is_hit(&gateway.get("/b").await));
 }
+
+#[tokio::test]
+async fn calls_of_a_cache_that_looks_in_this_gateway_only_do_not_wait_for_redis() {
+    let redis = Redis::start().await;
+    for (shared, fibers) in [(false, false), (true, true)] {
+        let gateway = TestGateway::start(&format!(
+            "state: {{ backend: {{ redis: {{ url: '{}', timeout: 10s }} }} }}
+routes: [{{ name: all, plugins: [{{ name: cache, config: {{ default-ttl: 1m, shared: {shared} }} }}], respond: {{ body: hello }} }}]
+",
+            redis.url()
+        ))
+        .await;
+        eventually("Redis", async || gateway.metrics().await.contains("\ngateway_redis_up 1\n")).await;
+        let plugins = Client::connect(gateway.admin()).await.send(Request::get("/api/v1/plugins")).await.json();
+        assert_eq!(plugins[0]["calls_on_fibers"], fibers, "{plugins}");
+        for _ in 0..2 {
+            assert_eq!(gateway.get("/").await.text(), "hello");
+        }
+    }
+}

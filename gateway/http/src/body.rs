@@ -115,10 +115,43 @@ pub struct Traffic {
     pub body_timeout: Cell<Duration>,
     /// The client's body has arrived whole.
     pub complete: Cell<bool>,
+    /// How long plugins had chunks of the client's body.
+    pub request_filters: Stopwatch,
+    /// The same for chunks of the response's body.
+    pub response_filters: Stopwatch,
     /// A part of the client's body has come that was awaited, and no deadline has taken note of it yet.
     moved_on: Cell<bool>,
     /// The task that a deadline runs in, while the client's body is awaited: another one may read the body.
     watcher: RefCell<Option<Waker>>,
+}
+
+/// Adds up times that do not overlap.
+#[derive(Debug, Default)]
+pub struct Stopwatch {
+    spent: Cell<Duration>,
+    since: Cell<Option<Instant>>,
+}
+
+impl Stopwatch {
+    pub fn start(&self) {
+        self.since.set(Some(Instant::now()));
+    }
+
+    pub fn stop(&self) {
+        if let Some(since) = self.since.take() {
+            self.spent.set(self.spent.get() + since.elapsed());
+        }
+    }
+
+    pub fn is_running(&self) -> bool {
+        self.since.get().is_some()
+    }
+
+    /// What it shows at a time that is not before the last start.
+    pub fn spent(&self, now: Instant) -> Duration {
+        let running = self.since.get().map(|since| now.saturating_duration_since(since));
+        self.spent.get() + running.unwrap_or_default()
+    }
 }
 
 impl Traffic {

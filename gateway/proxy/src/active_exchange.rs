@@ -1,7 +1,7 @@
 //! An exchange from its admission to its end. However it ends (answered, failed, cancelled because the
 //! client left or the gateway went down), dropping it releases what it held, runs the observers and counts it, once.
 
-use std::{rc::Rc, sync::Arc};
+use std::{rc::Rc, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use gateway_core::{error::Failure, model::Upgrade, timers::Timer};
@@ -215,15 +215,18 @@ impl ActiveExchange {
     }
 
     fn outcome(&self) -> ExchangeOutcome {
+        let now = Instant::now();
+        let traffic = &self.slot.traffic;
+        let with_chunks = traffic.request_filters.spent(now) + traffic.response_filters.spent(now);
         ExchangeOutcome {
             status: self.status.map(|status| status.as_u16()),
             failure: self.failure.map(Failure::reason),
             upstream: self.upstream.clone(),
             request_bytes: self.slot.traffic.received.get(),
             response_bytes: self.slot.traffic.sent.get(),
-            duration_us: self.slot.started.elapsed().as_micros() as u64,
+            duration_us: now.saturating_duration_since(self.slot.started).as_micros() as u64,
             upstream_us: self.upstream_us,
-            plugins_us: self.plugins_us,
+            plugins_us: self.plugins_us + with_chunks.as_micros() as u64,
         }
     }
 }

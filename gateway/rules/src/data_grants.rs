@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use crate::fields::has_underscore;
+
 /// The name by which path and query are granted, as in HTTP/2 (RFC 9113 §8.3.1).
 pub const PATH: &str = ":path";
 /// The name by which edits of the method are granted.
@@ -123,6 +125,22 @@ impl GrantedNames {
         self.exact.binary_search_by(|own| compare(own)).is_ok() || self.prefixes.iter().any(|prefix| begins(prefix))
     }
 
+    /// Whether the name is among them with `-` in place of each `_`.
+    ///
+    /// Services may take `x_user` for `x-user`, so an edit of one removes the other from the request (`fields`): whoever writes any
+    /// spelling decides what the header is. The grant that counts for that is the one of the usual spelling.
+    fn allows_dashed(&self, name: &str) -> bool {
+        !has_underscore(name) || self.allows(&name.replace('_', "-"))
+    }
+
+    /// The names that are granted for nothing, because they are not granted with `-` in place of each `_`.
+    pub fn without_dashed(&self) -> impl Iterator<Item = String> + '_ {
+        let prefixes = |prefix: &str| self.prefixes.iter().any(|own| prefix.starts_with(&**own));
+        let exact = self.exact.iter().filter(|name| !self.allows_dashed(name)).map(|name| name.to_string());
+        let of_prefixes = self.prefixes.iter().filter(move |prefix| !prefixes(&prefix.replace('_', "-")));
+        exact.chain(of_prefixes.map(|prefix| format!("{prefix}*")))
+    }
+
     /// Whether every name is among them.
     pub fn allows_all(&self) -> bool {
         self.prefixes.iter().any(|prefix| prefix.is_empty())
@@ -200,7 +218,10 @@ impl DataGrants {
             (Data::RequestBody, DataAccess::Write, Some(body)) => body.write_request,
             (Data::ResponseBody, DataAccess::Read, Some(body)) => body.read_response,
             (Data::ResponseBody, DataAccess::Write, Some(body)) => body.write_response,
-            _ => self.names_of(data, access).is_none_or(|names| names.allows(name)),
+            _ => self.names_of(data, access).is_none_or(|names| {
+                names.allows(name)
+                    && (data != Data::RequestHeaders || access == DataAccess::Read || names.allows_dashed(name))
+            }),
         }
     }
 
@@ -286,6 +307,26 @@ mod tests {
             assert!(!names.allows(name), "{name}");
         }
         assert_eq!(names.names().collect::<Vec<_>>(), [":path", "x-lang", "x-acme-*"]);
+    }
+
+    #[test]
+    fn a_header_with_an_underscore_is_written_only_by_a_plugin_that_may_write_the_usual_spelling() {
+        let of = |write: &[&str]| DataGrants {
+            request_headers: Some(NamedAccess {
+                read: GrantedNames::of_headers(["x_user"]),
+                write: GrantedNames::of_headers(write.iter().copied()),
+            }),
+            ..DataGrants::default()
+        };
+        let may = |write: &[&str], name| of(write).allows(Data::RequestHeaders, DataAccess::Write, name);
+        assert!(!may(&["x_user"], "x_user") && !may(&["x_user"], "x-user") && !may(&["x_*"], "X_User"));
+        assert!(may(&["x_user", "x-user"], "x_user") && may(&["x-*", "x_*"], "x_user") && may(&["x-user"], "x-user"));
+        assert!(!may(&["x-user"], "x_user"));
+        assert!(of(&[]).allows(Data::RequestHeaders, DataAccess::Read, "x_user"), "who reads changes nothing");
+        let useless =
+            |names: &[&str]| GrantedNames::of_headers(names.iter().copied()).without_dashed().collect::<Vec<_>>();
+        assert_eq!(useless(&["x_user", "x_id", "x-id", "a_*", "b_*", "b-*", "c"]), ["x_user", "a_*"]);
+        assert!(useless(&["*", "x_user", "x_*"]).is_empty());
     }
 
     #[test]

@@ -167,6 +167,13 @@ impl Snapshot {
         all.find(|used| used.prepared.name() == plugin).map(|used| used.prepared.facts())
     }
 
+    /// Whether calls of a plugin run on fibers, in any configuration of it that is in use.
+    pub(super) fn calls_on_fibers(&self, plugin: &str) -> bool {
+        let mut all = self.global.iter().chain(self.routes.iter().flatten());
+        let is_state_remote = self.shared.remote.get().is_some();
+        all.any(|used| used.prepared.name() == plugin && used.prepared.calls_on_fibers(is_state_remote))
+    }
+
     /// The certificates that listeners show, each with its listener's address.
     pub(super) fn certificates(&self) -> Vec<(String, Shown)> {
         let secured = self.listeners.iter().filter_map(|(key, beginning)| Some((key.address, beginning.tls.as_ref()?)));

@@ -41,6 +41,9 @@ pub(crate) struct Cases {
     pub(super) grants: BTreeMap<DataGrant, Value>,
     /// Granted services beside the one behind the route, which is called `service`, with what they answer.
     pub(super) services: BTreeMap<String, ServiceAnswer>,
+    /// Everything is granted that has a name: for a component of which no more is known.
+    #[serde(skip)]
+    pub(super) grants_everything: bool,
     pub cases: Vec<Case>,
 }
 
@@ -200,7 +203,7 @@ impl Case {
 impl Cases {
     /// A request that says nothing, to a plugin with this configuration.
     pub(crate) fn bare(config: Option<Value>) -> Self {
-        Self { config, cases: vec![Case::of("GET /")], ..Self::default() }
+        Self { config, grants_everything: true, cases: vec![Case::of("GET /")], ..Self::default() }
     }
 
     /// Reads a file of cases.

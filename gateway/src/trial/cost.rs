@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use gateway_core::model::{Grants, Isolation, Names, PluginLimits, SinkTarget};
+use gateway_core::model::{Isolation, PluginLimits, SinkTarget};
 use gateway_http::body::{Body, Traffic};
 use gateway_pipeline::{
     Alone, Bounds, Decision, Exchange, ExchangeOutcome, ExchangeSlot, Phase, Phases, RequestHead, ResponseHead, Scope,
@@ -30,6 +30,7 @@ use super::{
     answers::ServiceAnswer,
     cases::{Asked, Case, Cases},
     error::{MessageError, TrialError},
+    grants,
 };
 
 /// For one phase of one step.
@@ -107,7 +108,13 @@ struct World {
 }
 
 impl World {
-    fn new(loaded: &Arc<Loaded>, config: &Value, cases: &Cases, isolation: Isolation) -> Result<Self, TrialError> {
+    fn new(
+        loaded: &Arc<Loaded>,
+        config: &Value,
+        cases: &Cases,
+        case: Option<&Case>,
+        isolation: Isolation,
+    ) -> Result<Self, TrialError> {
         let named = |values: &BTreeMap<String, String>| -> Named {
             values.iter().map(|(name, text)| (name.clone(), Bytes::from(text.clone()))).collect()
         };
@@ -119,19 +126,10 @@ impl World {
         let (mut secrets, files) = (named(&cases.secrets), named(&cases.files));
         secrets.extend(named(&cases.secrets_to_use));
         let shared = Arc::new(Shared { sinks: Arc::new(sinks), metrics, secrets, files, ..Shared::default() });
-        let all = || Names::All;
         let settings = Settings {
             name: super::PLUGIN.into(),
             config,
-            grants: Grants {
-                upstreams: all(),
-                store: all(),
-                secrets: Names::Only(cases.secrets.keys().cloned().collect()),
-                secrets_to_use: all(),
-                sinks: all(),
-                files: all(),
-                data: None,
-            },
+            grants: grants::granted(cases, case)?,
             limits: PluginLimits { memory: 256 << 20, time: Duration::from_secs(10), instances: 64, max_calls: 0 },
             isolation,
             standard: false,
@@ -172,7 +170,7 @@ async fn instances(
     config: &Value,
     cases: &Cases,
 ) -> Result<(Instances, Vec<TimerSettings>), TrialError> {
-    let world = World::new(loaded, config, cases, Isolation::Request)?;
+    let world = World::new(loaded, config, cases, cases.cases.first(), Isolation::Request)?;
     let asked = cases.cases.first().and_then(|case| case.steps.first()).and_then(|step| step.request.as_ref());
     let default = Asked::default();
     let asked = asked.unwrap_or(&default);
@@ -204,7 +202,7 @@ fn resident() -> Option<u64> {
 
 async fn measured(loaded: &Arc<Loaded>, case: &Case, cases: &Cases) -> Result<Vec<Call>, TrialError> {
     let config = case.config.as_ref().or(cases.config.as_ref()).cloned().unwrap_or(json!({}));
-    let world = World::new(loaded, &config, cases, Isolation::Shared)?;
+    let world = World::new(loaded, &config, cases, Some(case), Isolation::Shared)?;
     let phases = world.phases;
     let mut calls = Vec::new();
     for (number, step) in case.steps.iter().enumerate() {

@@ -6,6 +6,7 @@ mod cases;
 mod cost;
 mod error;
 mod expect;
+mod grants;
 mod service;
 mod store;
 mod values;
@@ -77,7 +78,8 @@ pub(crate) fn run(cases: &Cases, case: &Case, component: &Path) -> Result<CaseRe
     let others = others.map(|(name, answer)| Ok((name, Service::start(answer.clone())?)));
     let others: Others<'_> = others.collect::<io::Result<_>>()?;
     let store = Store::start(cases, case)?;
-    let configuration = configuration(cases, case, component, &folder, &service, &others, &store)?;
+    let endpoints = others.iter().map(|(name, other)| (*name, other.address())).chain([(SERVICE, service.address())]);
+    let configuration = configuration(cases, case, component, &folder, endpoints.collect(), &store)?;
     let timers = Arc::<Timers>::default();
     timers.run_by_hand();
     let gateway = Gateway::start(Options {
@@ -187,8 +189,7 @@ fn configuration(
     case: &Case,
     component: &Path,
     folder: &Folder,
-    service: &Service,
-    others: &Others<'_>,
+    endpoints: BTreeMap<&str, SocketAddr>,
     store: &Store,
 ) -> io::Result<Value> {
     let stored = |kind: &str, values: &BTreeMap<String, String>| -> io::Result<BTreeMap<String, PathBuf>> {
@@ -205,9 +206,9 @@ fn configuration(
     let access = read.keys().map(|name| (name, "read")).chain(to_use.keys().map(|name| (name, "use")));
     let files = stored("file", &cases.files)?;
     let sinks: BTreeMap<_, _> = cases.sinks.iter().map(|name| (name, "stderr")).collect();
-    let endpoint = |service: &Service| json!({ "endpoints": [format!("http://{}", service.address())] });
-    let mut upstreams: BTreeMap<&str, Value> = others.iter().map(|(name, other)| (*name, endpoint(other))).collect();
-    upstreams.insert(SERVICE, endpoint(service));
+    let endpoint = |address| json!({ "endpoints": [format!("http://{address}")] });
+    let upstreams: BTreeMap<&str, Value> =
+        endpoints.into_iter().map(|(name, address)| (name, endpoint(address))).collect();
     let component = component.canonicalize()?;
     let mut granted = json!({
         "upstreams": upstreams.keys().collect::<Vec<_>>(),

@@ -223,7 +223,8 @@ impl LeaseWait {
 
     /// Begins to wait for a key in Redis (`Redis::lease_key`).
     pub fn in_redis(redis: &Arc<Redis>, key: &str, limit: u32, wake: Wake, earlier: Option<LeaseTurn>) -> Self {
-        let wait = Self::begin(Place::Redis(Arc::clone(redis)), &redis.watches.waiters, key.as_bytes(), limit, wake, earlier);
+        let wait =
+            Self::begin(Place::Redis(Arc::clone(redis)), &redis.watches.waiters, key.as_bytes(), limit, wake, earlier);
         redis.watches.look(key.as_bytes());
         wait
     }

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use gateway_core::model::Data;
-use gateway_http::body::{Body, BodyError, Traffic};
+use gateway_http::body::{Body, BodyError, Stopwatch, Traffic};
 use gateway_pipeline::{BodyFilter, Exchange, StageFailure};
 use gateway_telemetry::metrics::CallPhase;
 use http::HeaderMap;
@@ -68,7 +68,7 @@ pub(super) fn filter(
 ) -> BodyFilter {
     let callee = Callee::of(own, exchange, pool, services);
     let limit = exchange.bounds.buffer_bytes;
-    let traffic = (direction == Direction::Request).then(|| Rc::clone(&exchange.traffic));
+    let traffic = Rc::clone(&exchange.traffic);
     Box::new(move |inner, calls| {
         Body::Stream(Box::pin(FilteredBody {
             inner,
@@ -93,8 +93,8 @@ struct FilteredBody {
     caller: Rc<Caller>,
     /// Of what the plugin leaves for later.
     limit: usize,
-    /// Of a request: a failure is noted here, because a reader of the body only sees that it ends early.
-    traffic: Option<Rc<Traffic>>,
+    /// Of the exchange. A failure with a request's body is noted here, because a reader of the body only sees that it ends early.
+    traffic: Rc<Traffic>,
     state: StreamState,
     /// What was not consumed, and has come since.
     left: BytesMut,
@@ -139,11 +139,20 @@ impl FilteredBody {
         if last {
             self.end = End::Told;
         }
+        self.stopwatch().start();
         let (caller, call) = (self.caller.clone(), OnChunk(self.direction));
         self.call = match caller.instance_at_once() {
             Some(used) => Call::Over(Box::new(caller.call_at_once(&call, (chunk,), used))),
             None => Call::Running(Box::pin(async move { caller.call_on_fiber(&call, (chunk,)).await })),
         };
+    }
+
+    /// Counts the time of its calls. Of several filters of one body, the inner one is not called during a call of the outer one.
+    fn stopwatch(&self) -> &Stopwatch {
+        match self.direction {
+            Direction::Request => &self.traffic.request_filters,
+            Direction::Response => &self.traffic.response_filters,
+        }
     }
 
     /// A call that is over, if there was one.
@@ -197,8 +206,8 @@ impl FilteredBody {
 
     fn fail(&mut self, failure: &str) -> BodyError {
         self.caller.report("a body chunk", failure);
-        if let Some(traffic) = &self.traffic {
-            traffic.filter_failed.set(true);
+        if self.direction == Direction::Request {
+            self.traffic.filter_failed.set(true);
         }
         self.end = End::Told;
         self.left.clear();
@@ -216,6 +225,7 @@ impl HttpBody for FilteredBody {
         let this = self.get_mut();
         loop {
             if let Some(result) = ready!(this.poll_call(cx)) {
+                this.stopwatch().stop();
                 let concluded = match result {
                     Ok(result) => this.conclude(result),
                     Err(failure) => {

@@ -174,6 +174,7 @@ impl Leases {
                     if !is_done {
                         self.retry(&op);
                     }
+                    self.release_again(&redis, op);
                 }
             }
         }
@@ -185,6 +186,17 @@ impl Leases {
         let held = self.held.borrow();
         let leases: Vec<_> = leases.iter().filter(|renewal| held.contains_key(&renewal.lease)).cloned().collect();
         (!leases.is_empty()).then_some(Op::Renew { leases, insist: *insist })
+    }
+
+    /// Leases that were released while their renewal was on its way: a renewal that is redirected, or whose script the server had to
+    /// be given first, is sent a second time, after the release, and would hold them for another TTL.
+    fn release_again(&self, redis: &Redis, op: Op) {
+        let Op::Renew { leases, .. } = op else { return };
+        for Renewal { key, lease, .. } in leases {
+            if !self.holds(lease) {
+                drop(redis.ask(redis.release_lease(key, lease)));
+            }
+        }
     }
 
     /// The renewals were not made, or the reply was lost: they are made again before the leases end.

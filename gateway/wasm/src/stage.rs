@@ -328,7 +328,8 @@ fn turn<T>(attempted: Attempted<End<T>>, slot: &mut ExchangeSlot) -> Turn<T> {
         Ok(End::AwaitRelease) if PluginState::awaits_release(slot) => CallEnd::Pending,
         Ok(End::AwaitRelease) => CallEnd::Failed(StageFailure {
             kind: FailureKind::Error,
-            detail: "it returned `await-release`, and neither `cache.lock` nor `store.wait-for-lease` let it wait".to_owned(),
+            detail: "it returned `await-release`, and neither `cache.lock` nor `store.wait-for-lease` let it wait"
+                .to_owned(),
         }),
         Ok(End::Done(value)) => CallEnd::Returned(value),
         Err(failure) => CallEnd::Failed(failure),

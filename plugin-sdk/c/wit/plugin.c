@@ -183,6 +183,9 @@ extern void __wasm_import_gateway_plugin_store_renew(uint8_t *, size_t, uint8_t 
 __attribute__((__import_module__("gateway:plugin/store@0.2.0"), __import_name__("release")))
 extern void __wasm_import_gateway_plugin_store_release(uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *);
 
+__attribute__((__import_module__("gateway:plugin/store@0.2.0"), __import_name__("wait-for-lease")))
+extern void __wasm_import_gateway_plugin_store_wait_for_lease(uint8_t *, size_t, uint8_t *, size_t, int32_t, int32_t, int32_t, int32_t, uint8_t *);
+
 // Imported Functions from `gateway:plugin/http-client@0.2.0`
 
 __attribute__((__import_module__("gateway:plugin/http-client@0.2.0"), __import_name__("send")))
@@ -3731,6 +3734,53 @@ bool gateway_plugin_store_release(plugin_string_t *bucket, plugin_string_t *key,
     }
   }
   if (!result.is_err) {
+    return 1;
+  } else {
+    *err = result.val.err;
+    return 0;
+  }
+}
+
+bool gateway_plugin_store_wait_for_lease(plugin_string_t *bucket, plugin_string_t *key, uint32_t limit, uint32_t wait_ms, gateway_plugin_store_wake_t wake, gateway_plugin_store_scope_t scope, bool *ret, gateway_plugin_store_store_error_t *err) {
+  __attribute__((__aligned__(sizeof(void*))))
+  uint8_t ret_area[(4*sizeof(void*))];
+  uint8_t *ptr = (uint8_t *) &ret_area;
+  __wasm_import_gateway_plugin_store_wait_for_lease((uint8_t *) (*bucket).ptr, (*bucket).len, (uint8_t *) (*key).ptr, (*key).len, (int32_t) (limit), (int32_t) (wait_ms), (int32_t) wake, (int32_t) scope, ptr);
+  gateway_plugin_store_result_bool_store_error_t result;
+  switch ((int32_t) *((uint8_t*) (ptr + 0))) {
+    case 0: {
+      result.is_err = false;
+      result.val.ok = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      break;
+    }
+    case 1: {
+      result.is_err = true;
+      gateway_plugin_store_store_error_t variant;
+      variant.tag = (int32_t) *((uint8_t*) (ptr + sizeof(void*)));
+      switch ((int32_t) variant.tag) {
+        case 0: {
+          variant.val.denied = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 1: {
+          break;
+        }
+        case 2: {
+          variant.val.unavailable = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+        case 3: {
+          variant.val.other = (plugin_string_t) { (uint8_t*)(*((uint8_t **) (ptr + (2*sizeof(void*))))), (*((size_t*) (ptr + (3*sizeof(void*))))) };
+          break;
+        }
+      }
+
+      result.val.err = variant;
+      break;
+    }
+  }
+  if (!result.is_err) {
+    *ret = result.val.ok;
     return 1;
   } else {
     *err = result.val.err;

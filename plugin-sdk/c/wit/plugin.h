@@ -197,8 +197,9 @@ typedef struct gateway_plugin_http_decision_t {
 // Continue, and call `on-request-chunk` with each chunk of the body. This is the first state (up to 64 KiB).
 #define GATEWAY_PLUGIN_HTTP_DECISION_STREAM_BODY 3
 // Call `on-request` again (`on-request-body` if the plugin exports no `request-filter`) when the lock that
-// `cache.lock` found held is released or its time is over. No instance is held meanwhile.
-#define GATEWAY_PLUGIN_HTTP_DECISION_AWAIT_LOCK 4
+// `cache.lock` found held is released, when a holder of the key that `store.wait-for-lease` named has released its
+// lease, or when the time to wait is over. No instance is held meanwhile.
+#define GATEWAY_PLUGIN_HTTP_DECISION_AWAIT_RELEASE 4
 
 // The result of the response phase. All edits that were made before it are in effect.
 typedef struct gateway_plugin_http_response_decision_t {
@@ -517,6 +518,14 @@ typedef struct gateway_plugin_store_acquisition_t {
   // The holders of the key after this step.
   uint32_t   holders;
 } gateway_plugin_store_acquisition_t;
+
+// Which of the exchanges that wait for a key continue when it has room for another holder.
+typedef uint8_t gateway_plugin_store_wake_t;
+
+// In the order in which they began to wait, as many as there is room for. For exchanges that need a lease.
+#define GATEWAY_PLUGIN_STORE_WAKE_IN_TURN 0
+// All of them. For exchanges that need the result of the holder's work, and no lease.
+#define GATEWAY_PLUGIN_STORE_WAKE_ALL 1
 
 typedef struct {
   bool is_err;
@@ -985,6 +994,9 @@ typedef uint8_t exports_gateway_plugin_active_phases_phase_set_t;
 #define EXPORTS_GATEWAY_PLUGIN_ACTIVE_PHASES_PHASE_SET_REQUEST (1 << 0)
 #define EXPORTS_GATEWAY_PLUGIN_ACTIVE_PHASES_PHASE_SET_RESPONSE (1 << 1)
 #define EXPORTS_GATEWAY_PLUGIN_ACTIVE_PHASES_PHASE_SET_COMPLETION (1 << 2)
+// No phase: `cache.find` is not called with `shared`, so it never waits. Otherwise, while the state is in Redis, calls
+// of a plugin that imports the function run on fibers, which cost more.
+#define EXPORTS_GATEWAY_PLUGIN_ACTIVE_PHASES_PHASE_SET_LOCAL_CACHE (1 << 3)
 
 typedef struct exports_gateway_plugin_catalogue_endpoint_t {
   // In upper case; empty for all methods.
@@ -1214,9 +1226,10 @@ typedef struct exports_gateway_plugin_observer_outcome_t {
   uint64_t   response_bytes;
   // From the head of the request to the last byte of the response.
   uint64_t   duration_us;
-  // From the request's dispatch to the head of the upstream's response.
+  // From the request's dispatch to the head of the upstream's response, without the time in which plugins had chunks of
+  // the request body.
   plugin_option_u64_t   upstream_us;
-  // In the request and response phases of all plugins together.
+  // In the request and response phases of all plugins together, and with chunks of bodies.
   uint64_t   plugins_us;
   // The last state of the plugin's own `on-request-chunk`.
   plugin_option_list_u8_t   request_stream_state;
@@ -1382,6 +1395,16 @@ extern bool gateway_plugin_store_renew(plugin_string_t *bucket, plugin_string_t 
 // Releases a lease before its exchange or its TTL ends. It is no error if it is not held any more. A lease that belongs
 // to an exchange is released in a call of that exchange; otherwise the gateway holds it again with its next renewal.
 extern bool gateway_plugin_store_release(plugin_string_t *bucket, plugin_string_t *key, plugin_string_t *lease, gateway_plugin_store_store_error_t *err);
+// In the request phase, after `acquire` gave no lease: the exchange can wait until the key has fewer than `limit`
+// holders, or `wait-ms` (at most one minute) is over. If the function returns true, return `await-release`. `on-request`
+// is called again then, and has acquired nothing. It returns false if the exchange has waited 16 times in this phase:
+// decide without waiting. In other phases, it is `unavailable`.
+// 
+// The order of `in-turn` is that of one gateway, and an exchange that waits for the key again keeps its place. Another
+// gateway, or an exchange that has not waited, may acquire the lease first. If the bucket is in Redis, the gateway
+// watches the key for all exchanges that wait for it, and notices a release by another gateway, or the end of a lease,
+// within about 250 ms. While Redis is unavailable for more than a second, waiting exchanges continue.
+extern bool gateway_plugin_store_wait_for_lease(plugin_string_t *bucket, plugin_string_t *key, uint32_t limit, uint32_t wait_ms, gateway_plugin_store_wake_t wake, gateway_plugin_store_scope_t scope, bool *ret, gateway_plugin_store_store_error_t *err);
 
 // Imported Functions from `gateway:plugin/http-client@0.2.0`
 // Sends a request and waits for the whole response, whatever its status.

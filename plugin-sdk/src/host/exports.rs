@@ -53,11 +53,13 @@ pub fn configure<P: Plugin>(instance: &Instance<P>, json: &str) -> Result<(), Ve
 
 /// The active phases of the instance.
 pub fn phases<P: Plugin>(instance: &Instance<P>) -> active_phases::PhaseSet {
-    let Phases { request, response, completion } = instance.borrow().as_ref().map(P::phases).unwrap_or_default();
+    let phases = instance.borrow().as_ref().map(P::phases).unwrap_or_default();
+    let Phases { request, response, completion, local_cache } = phases;
     let active = [
         (request, active_phases::PhaseSet::REQUEST),
         (response, active_phases::PhaseSet::RESPONSE),
         (completion, active_phases::PhaseSet::COMPLETION),
+        (local_cache, active_phases::PhaseSet::LOCAL_CACHE),
     ];
     let active = active.into_iter().filter(|(is_active, _)| *is_active);
     active.fold(active_phases::PhaseSet::empty(), |set, (_, phase)| set | phase)

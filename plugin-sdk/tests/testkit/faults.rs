@@ -6,7 +6,7 @@ use plugin_sdk::{
     Decision, Error, NoConfig, Plugin, Problems, Reply, Request, RequestFilter,
     documents::{self, DocumentError, Source},
     http_client::{Call, CallError},
-    store::{Bucket, StoreError},
+    store::{Bucket, Scope, StoreError, Wake},
     testkit::{TestHost, TestRequest},
 };
 use serde_json::json;
@@ -100,4 +100,67 @@ fn a_service_that_the_plugin_does_not_call_cannot_end_the_exchange() {
     let host = TestHost::new();
     let mut plugin = host.plugin::<Locking>(json!({})).unwrap();
     plugin.request_cancelled_at("others", TestRequest::get("/"));
+}
+
+/// Lets one request at a time call a service.
+struct Queueing;
+
+impl Plugin for Queueing {
+    type Config = NoConfig;
+
+    fn new(_: NoConfig) -> Result<Self, Problems> {
+        Ok(Self)
+    }
+}
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+impl RequestFilter for Queueing {
+    fn on_request(&mut self, _: &Request) -> Result<Decision, Error> {
+        let places = Bucket::new("places");
+        if places.acquire("users", 1, MINUTE, Scope::Shared)?.lease.is_some() {
+            return Ok(Reply::new(Call::get("users", "/").send()?.status).into());
+        }
+        match places.wait_for_lease("users", 1, MINUTE, Wake::InTurn, Scope::Shared)? {
+            true => Ok(Decision::AwaitRelease),
+            false => Ok(Reply::new(429).into()),
+        }
+    }
+}
+
+#[test]
+fn an_exchange_that_ends_in_a_call_holds_no_lease() {
+    let host = TestHost::new();
+    host.set_answer("users", Ok(Reply::new(204)));
+    let mut plugin = host.plugin::<Queueing>(json!({})).unwrap();
+    plugin.request_cancelled_at("users", TestRequest::get("/"));
+    let mut another = host.plugin::<Queueing>(json!({})).unwrap();
+    assert_eq!(another.request(TestRequest::get("/")).reply().unwrap().status, 204);
+}
+
+#[test]
+fn an_exchange_waits_for_a_lease_until_it_is_released_or_the_time_is_over() {
+    let host = TestHost::new();
+    host.set_time(Duration::ZERO);
+    host.set_answer("users", Ok(Reply::new(204)));
+    let places = Bucket::new("places");
+    let acquire = || host.run(|| places.acquire("users", 1, Duration::from_secs(3600), Scope::Shared)).unwrap().lease;
+    let lease = acquire().expect("nothing else holds it");
+    let release = {
+        let places = places.clone();
+        move || places.release("users", &lease).unwrap()
+    };
+    host.while_waiting(release);
+    let mut plugin = host.plugin::<Queueing>(json!({})).unwrap();
+    let mut exchange = plugin.request(TestRequest::get("/"));
+    assert_eq!(exchange.reply().unwrap().status, 204);
+    assert_eq!(host.run(plugin_sdk::clock::since_epoch), Duration::ZERO, "it has waited for the release alone");
+    plugin.end(&mut exchange);
+    // Nothing releases it: each time to wait passes, as often as an exchange can wait.
+    host.while_waiting(|| {});
+    assert!(acquire().is_some());
+    assert_eq!(plugin.request(TestRequest::get("/")).reply().unwrap().status, 429);
+    assert_eq!(host.run(plugin_sdk::clock::since_epoch), 16 * MINUTE);
+    let wait = || places.wait_for_lease("users", 1, MINUTE, Wake::All, Scope::Shared);
+    assert!(matches!(host.run(wait), Err(StoreError::Unavailable(_))), "there is no exchange");
 }

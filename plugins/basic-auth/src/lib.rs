@@ -11,10 +11,10 @@ use std::{rc::Rc, time::Duration};
 
 use base64ct::{Base64, Base64Unpadded, Encoding};
 use plugin_sdk::{
-    Decision, EditError, Error, Plugin, Pointer, Problem, Problems, Reply, Request, RequestFilter, Span,
+    Decision, Error, Plugin, Pointer, Problem, Problems, Reply, Request, RequestFilter, Span,
     credentials::{SourceConfig, Sources},
     crypto::{self, PasswordError},
-    export_plugin, given, metrics, names, serde_json,
+    export_plugin, given, metrics, names, serde_json, stop_on_refused_edits,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -185,15 +185,7 @@ impl From<Refusal> for Stop {
     }
 }
 
-impl From<EditError> for Stop {
-    /// Large headers are the client's doing.
-    fn from(error: EditError) -> Self {
-        match error {
-            EditError::TooLarge => Self::Refused(Refusal::NoRoom),
-            error => Self::Failed(error.into()),
-        }
-    }
-}
+stop_on_refused_edits!(Stop, Refusal::NoRoom);
 
 impl From<PasswordError> for Stop {
     fn from(error: PasswordError) -> Self {

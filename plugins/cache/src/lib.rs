@@ -20,8 +20,8 @@ mod tests;
 mod vary;
 
 use plugin_sdk::{
-    Decision, Error, Plugin, Problems, Request, RequestFilter, Response, ResponseDecision, ResponseFilter, Selection,
-    cache::Cache, export_plugin,
+    Decision, Error, Phases, Plugin, Problems, Request, RequestFilter, Response, ResponseDecision, ResponseFilter,
+    Selection, cache::Cache, export_plugin,
 };
 
 pub use config::Config;
@@ -44,6 +44,10 @@ impl Plugin for Cached {
         let selection = request::selection(&settings);
         let response_selection = response::selection(&settings);
         Ok(Self { settings, bucket, selection, response_selection })
+    }
+
+    fn phases(&self) -> Phases {
+        Phases { local_cache: !self.settings.shared, ..Phases::default() }
     }
 }
 

@@ -89,7 +89,7 @@ impl Plugin for GrpcJson {
     }
 
     fn phases(&self) -> Phases {
-        Phases { request: true, response: true, completion: false }
+        Phases { request: true, response: true, completion: false, ..Phases::default() }
     }
 }
 

@@ -43,7 +43,7 @@ impl Plugin for GrpcWeb {
     }
 
     fn phases(&self) -> Phases {
-        Phases { request: true, response: true, completion: false }
+        Phases { request: true, response: true, completion: false, ..Phases::default() }
     }
 }
 

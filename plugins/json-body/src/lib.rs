@@ -102,7 +102,7 @@ impl Plugin for JsonBody {
 
     fn phases(&self) -> Phases {
         // Responses are edited if the request asks for such as can be.
-        Phases { request: true, response: !self.response.is_empty(), completion: false }
+        Phases { request: true, response: !self.response.is_empty(), completion: false, ..Phases::default() }
     }
 }
 

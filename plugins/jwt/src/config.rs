@@ -1,8 +1,8 @@
 //! The configuration, as it is typed.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, time::Duration};
+use std::{borrow::Cow, fmt, time::Duration};
 
-use plugin_jose::algorithm::NAMES;
+use plugin_jose::{ClaimNames, algorithm::NAMES};
 use plugin_sdk::{Span, credentials::SourceConfig, given};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
@@ -89,13 +89,11 @@ pub struct Config {
     /// Request headers and the claims they get, such as `x-user: sub`. What the client sent under these names
     /// is always removed. A claim is named as in `claims`.
     #[serde(default)]
-    #[schemars(schema_with = "texts")]
-    pub(crate) claims_to_headers: BTreeMap<String, String>,
+    pub(crate) claims_to_headers: ClaimNames,
     /// Attributes of the exchange and the claims they get, such as `jwt.tenant: /org/id`. `jwt.sub` and `jwt.iss`
     /// are always set. A claim is named as in `claims`.
     #[serde(default)]
-    #[schemars(schema_with = "texts")]
-    pub(crate) claims_to_attributes: BTreeMap<String, String>,
+    pub(crate) claims_to_attributes: ClaimNames,
 
     /// The protection space in `WWW-Authenticate`.
     #[serde(default = "realm")]
@@ -294,10 +292,6 @@ fn object(_: &mut SchemaGenerator) -> Schema {
 
 fn objects(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "array", "items": { "type": "object" } })
-}
-
-fn texts(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "object", "additionalProperties": { "type": "string" } })
 }
 
 fn algorithms(_: &mut SchemaGenerator) -> Schema {

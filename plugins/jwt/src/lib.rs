@@ -16,10 +16,10 @@ use std::rc::Rc;
 
 use plugin_jose::{Mapping, Token, Verdict, claim::Unusable, remote::RemoteError, token::TokenError};
 use plugin_sdk::{
-    Decision, EditError, Error, Plugin, Pointer, Problems, RefusedEdit, Request, RequestFilter, Span,
+    Decision, Error, Plugin, Pointer, Problems, Request, RequestFilter, Span,
     credentials::{Ambiguous, Sources},
     crypto::CryptoError,
-    export_plugin, metrics, names,
+    export_plugin, metrics, names, stop_on_refused_edits,
 };
 use sha2::{Digest, Sha256};
 
@@ -189,22 +189,7 @@ impl From<Ambiguous> for Stop {
     }
 }
 
-impl From<EditError> for Stop {
-    /// Large headers are the client's doing. They must not make the plugin fail: a route may be configured to skip
-    /// plugins that do.
-    fn from(error: EditError) -> Self {
-        match error {
-            EditError::TooLarge => Self::Refused(Refusal::NoRoom),
-            error => Self::Failed(error.into()),
-        }
-    }
-}
-
-impl From<RefusedEdit> for Stop {
-    fn from(refused: RefusedEdit) -> Self {
-        refused.error.into()
-    }
-}
+stop_on_refused_edits!(Stop, Refusal::NoRoom);
 
 impl From<CryptoError> for Stop {
     /// The keys were tried when they were configured.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use plugin_jose::ClaimNames;
 use plugin_sdk::{Span, given};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
@@ -61,12 +62,10 @@ pub struct Config {
     /// Request headers and the claims of the ID token that they get, such as `x-user: sub`. What the client sent under these names is
     /// always removed. A claim is its name, or a JSON Pointer (RFC 6901) to a value inside a claim.
     #[serde(default)]
-    #[schemars(schema_with = "texts")]
-    pub(crate) claims_to_headers: BTreeMap<String, String>,
+    pub(crate) claims_to_headers: ClaimNames,
     /// Attributes of the exchange and the claims that they get. `oidc.sub` and `oidc.iss` are always set.
     #[serde(default)]
-    #[schemars(schema_with = "texts")]
-    pub(crate) claims_to_attributes: BTreeMap<String, String>,
+    pub(crate) claims_to_attributes: ClaimNames,
     /// Whether the upstream gets the access token, as `authorization: Bearer TOKEN`. It then gets no `authorization` of clients, and
     /// a session without access token is over. If not, the client's own `authorization` passes.
     #[serde(default)]

@@ -73,7 +73,8 @@ impl Names {
 
     fn is_own(&self, name: &[u8]) -> bool {
         name.starts_with(self.session.as_bytes())
-            && std::str::from_utf8(name).is_ok_and(|name| self.is_session(name) || self.is_login(name) || name == self.id())
+            && std::str::from_utf8(name)
+                .is_ok_and(|name| self.is_session(name) || self.is_login(name) || name == self.id())
     }
 
     fn set(&self, name: &str, value: &str, seconds: u64) -> String {

@@ -22,8 +22,7 @@ use std::{collections::BTreeSet, time::Duration};
 use plugin_jose::Mapping;
 use plugin_sdk::{
     Body, BodyError, Decision, Edit, Edits, Error, Plugin, Pointer, Problems, Reply, Request, RequestBodyFilter,
-    RequestFilter, Span,
-    export_plugin, metrics, names,
+    RequestFilter, Span, export_plugin, metrics, names,
     store::{Bucket, StoreError},
 };
 
@@ -283,7 +282,7 @@ impl Plugin for Oidc {
             None => format!("{}/logged-out", config.path),
         };
         let issuers: BTreeSet<&str> = providers.iter().map(|provider| provider.issuer.as_str()).collect();
-        let headers = &config.claims_to_headers;
+        let headers = &config.claims_to_headers.0;
         if issuers.len() > 1
             && !headers.is_empty()
             && !headers.values().any(|claim| matches!(claim.as_str(), "iss" | "/iss"))
@@ -292,7 +291,7 @@ impl Plugin for Oidc {
                         different users can be the same";
             problems.add("/claims-to-headers", cure);
         }
-        if config.claims_to_attributes.contains_key(TOKEN) {
+        if config.claims_to_attributes.0.contains_key(TOKEN) {
             problems.add(Pointer::from("/claims-to-attributes").then(TOKEN), "is set by the plugin itself");
         }
         let mapping =

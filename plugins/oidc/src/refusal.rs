@@ -2,7 +2,7 @@
 //!
 //! The texts are fixed: nothing that the client or the provider sent comes back.
 
-use plugin_sdk::{EditError, Error, Problem, RefusedEdit, Reply, crypto::CryptoError, store::StoreError};
+use plugin_sdk::{Error, Problem, Reply, crypto::CryptoError, stop_on_refused_edits, store::StoreError};
 
 /// Why a request does not go on.
 #[derive(Debug)]
@@ -150,19 +150,4 @@ impl From<StoreError> for Stop {
     }
 }
 
-impl From<EditError> for Stop {
-    /// Large headers are the client's or the provider's doing. They must not make the plugin fail: a route may be configured to skip
-    /// plugins that do.
-    fn from(error: EditError) -> Self {
-        match error {
-            EditError::TooLarge => Self::Refused(Refusal::NoRoom),
-            error => Self::Failed(error.into()),
-        }
-    }
-}
-
-impl From<RefusedEdit> for Stop {
-    fn from(refused: RefusedEdit) -> Self {
-        refused.error.into()
-    }
-}
+stop_on_refused_edits!(Stop, Refusal::NoRoom);

@@ -98,7 +98,12 @@ impl Plugin for ThriftJson {
     }
 
     fn phases(&self) -> Phases {
-        Phases { request: true, response: self.wire.transport == Transport::Http, completion: false }
+        Phases {
+            request: true,
+            response: self.wire.transport == Transport::Http,
+            completion: false,
+            ..Phases::default()
+        }
     }
 }
 

@@ -49,6 +49,7 @@ impl Plugin for Transform {
             request: !self.request.is_empty() || !self.target.is_empty(),
             response: !self.response.is_empty(),
             completion: false,
+            ..Phases::default()
         }
     }
 }

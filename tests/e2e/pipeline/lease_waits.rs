@@ -124,7 +124,8 @@ async fn a_release_by_another_gateway_and_the_end_of_a_lease_are_noticed() {
     assert_eq!(in_time("the response", holder).await.unwrap(), 200);
     assert_eq!(in_time("the response", waits).await.unwrap(), 200);
     // A gateway that was killed has left a lease that ends soon.
-    let in_a_second = "local t = redis.call('TIME') return redis.call('ZADD', KEYS[1], (t[1] + 1) * 1000000 + t[2], 'x')";
+    let in_a_second =
+        "local t = redis.call('TIME') return redis.call('ZADD', KEYS[1], (t[1] + 1) * 1000000 + t[2], 'x')";
     assert_eq!(redis.ask(&format!("EVAL \"{in_a_second}\" 1 {KEY}")).await, ":1");
     gate.release(1);
     assert_eq!(in_time("the response", begun(&second)).await.unwrap(), 200);

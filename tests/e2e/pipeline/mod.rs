@@ -3,6 +3,7 @@
 mod bodies;
 mod capabilities;
 mod capacity;
+mod chunks;
 mod data_edits;
 mod data_grants;
 mod instances;

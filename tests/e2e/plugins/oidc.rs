@@ -200,8 +200,7 @@ async fn of_the_requests_with_expired_tokens_at_two_gateways_one_refreshes_and_a
         // On a busy machine the provider may be slow.
         let more = json!({ "sessions": sessions, "timeout": "30s", "forward-access-token": true });
         let text = yaml(&provider, &upstream, &more, "", &state);
-        let gateways =
-            [TestGateway::start_in(folder(), &text).await, TestGateway::start_in(folder(), &text).await];
+        let gateways = [TestGateway::start_in(folder(), &text).await, TestGateway::start_in(folder(), &text).await];
         for gateway in &gateways {
             eventually("Redis", async || gateway.metrics().await.contains("\ngateway_redis_up 1\n")).await;
         }

@@ -85,7 +85,16 @@ fn names(list: &[Part<String>], data: Data, access: DataAccess, place: &str, rep
         }
     }
     let known = known.iter().map(String::as_str);
-    if data == Data::Attributes { GrantedNames::of_attributes(known) } else { GrantedNames::of_headers(known) }
+    let granted =
+        if data == Data::Attributes { GrantedNames::of_attributes(known) } else { GrantedNames::of_headers(known) };
+    if data == Data::RequestHeaders && access == DataAccess::Write {
+        for name in granted.without_dashed() {
+            let (name, usual) = (cut(&name), cut(&name.replace('_', "-")));
+            let why = "services take both for one name, so setting one removes the other";
+            report.value(place, format!("`{name}` needs `{usual}` beside it: {why}"));
+        }
+    }
+    granted
 }
 
 /// The name without the `*` at its end, or what is wrong with a `*` elsewhere.

@@ -66,7 +66,7 @@ pub(super) async fn plugins(State(panel): State<Arc<Panel>>) -> Json<Vec<PluginV
     let view = |(name, plugin): (&String, &Arc<gateway_core::model::Plugin>)| {
         let facts = snapshot.facts(name)?;
         let counted = instances.iter().find(|figures| *figures.plugin == **name);
-        let Facts { version, description, digest, size, phases, waits, wants, imports, .. } = facts;
+        let Facts { version, description, digest, size, phases, wants, imports, .. } = facts;
         let all = [("request", phases.request), ("response", phases.response), ("complete", phases.complete)];
         let grants = &plugin.grants;
         Some(PluginView {
@@ -82,7 +82,7 @@ pub(super) async fn plugins(State(panel): State<Arc<Panel>>) -> Json<Vec<PluginV
             digest: digest.clone(),
             bytes: *size,
             phases: all.into_iter().filter(|(_, takes_part)| *takes_part).map(|(phase, _)| phase).collect(),
-            calls_on_fibers: waits.with(grants, panel.shared.remote.get().is_some()),
+            calls_on_fibers: snapshot.calls_on_fibers(name),
             imports: imports.keys().cloned().collect(),
             grants: [
                 ("upstreams", wants.upstreams, &grants.upstreams),

@@ -275,7 +275,7 @@ impl Shared {
         let result = if matches!(op, Op::Find { .. }) && !self.news_known.get() {
             Err(RequestError::Skipped(Failure::Unavailable("what was purged is not known".to_owned())))
         } else {
-            self.run_whole(op).await
+            self.run_whole(&op).await
         };
         let (counter, result) = match result {
             Ok(reply) => {
@@ -295,16 +295,23 @@ impl Shared {
             self.watches.look(key.as_bytes());
         }
         // The caller may be gone.
-        let _ = answer.send(result);
+        if let Err(Ok(Reply::Acquired(acquired))) = answer.send(result)
+            && acquired.held
+            && let Op::Acquire { key, lease, .. } = op
+        {
+            // It has released the lease when it went. That may have come before this acquisition: one that is redirected, or whose
+            // script the server had to be given first, is sent a second time.
+            let _ = self.run(&Op::Release { key, lease }, self.timeout).await;
+        }
     }
 
     /// An operation with what follows from it.
-    async fn run_whole(&self, op: Op) -> Result<Reply, RequestError> {
-        let reply = self.run(&op, self.timeout).await?;
+    async fn run_whole(&self, op: &Op) -> Result<Reply, RequestError> {
+        let reply = self.run(op, self.timeout).await?;
         match (op, reply) {
             (Op::Forget { .. }, Reply::Number(0)) => Ok(Reply::Done),
             (Op::Forget { keys, seen, order, .. }, _) => {
-                let told = Op::Forgotten { keys, seen, order: Some(order) };
+                let told = Op::Forgotten { keys: keys.clone(), seen: *seen, order: Some(order.clone()) };
                 self.run(&told, self.timeout).await
             }
             (_, reply) => Ok(reply),

@@ -46,6 +46,7 @@ pub(crate) async fn attempt(
     deadline: Deadline,
     began: Instant,
 ) -> Result<ReceivedHead, Refused> {
+    let filtered = traffic.request_filters.spent(began);
     let own = upstream.model.timeouts.response.map(|limit| Deadline::new(began, Some(limit)));
     let left = |now| {
         let left = deadline.left(traffic, now);
@@ -84,7 +85,9 @@ pub(crate) async fn attempt(
         }
     };
     let at = Instant::now();
-    let head_us = at.saturating_duration_since(began).as_micros() as u64;
+    // What plugins did with chunks of the request body meanwhile is not the upstream's.
+    let filtered = traffic.request_filters.spent(at).saturating_sub(filtered);
+    let head_us = at.saturating_duration_since(began).saturating_sub(filtered).as_micros() as u64;
     upstream.metrics.responded(head.status.as_u16(), head_us);
     let status = head.status.as_u16();
     let judged = head::judge(&mut head, outgoing.upgrade);
@@ -124,6 +127,10 @@ fn timed_out(traffic: &Traffic, began: Instant, deadline: Deadline, own: Option<
     let name: &dyn fmt::Display = if is_own { &"the upstream's `timeouts.response`" } else { &limit };
     if traffic.awaited.get() {
         return Refused::new(Failure::BodyTimeout, format!("no whole request after {waited:.1?} ({name})"));
+    }
+    if traffic.request_filters.is_running() {
+        let cause = format!("a plugin still had a chunk of the request body after {waited:.1?} ({name})");
+        return Refused::new(Failure::PluginFailed, cause);
     }
     let failure = if limit == Limit::Total && !is_own { Failure::TotalTimeout } else { Failure::UpstreamTimeout };
     Refused::new(failure, format!("no response after {waited:.1?} ({name})"))

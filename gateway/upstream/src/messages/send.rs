@@ -23,7 +23,7 @@ use crate::{
 pub struct UpstreamResponse {
     /// The head, without fields of the connection.
     pub response: Parts,
-    /// How long it took until the head was there, in microseconds.
+    /// How long it took until the head was there, in microseconds, without the time for which plugins had chunks of the request body.
     pub head_us: u64,
     /// Still on its way; empty after a switch of protocols.
     pub body: Body,
@@ -69,7 +69,8 @@ pub async fn send(
         }
     }
     let ReceivedHead { head, incoming, at } = result?;
-    let head_us = at.saturating_duration_since(deadlines.since).as_micros() as u64;
+    let filtered = traffic.request_filters.spent(at);
+    let head_us = at.saturating_duration_since(deadlines.since).saturating_sub(filtered).as_micros() as u64;
     let owner = outgoing.private.filter(|_| incoming.is_private()).map(PrivateConnections::owner);
     let lease = BodyLease { endpoint, owner, _permit: permit };
     if head.status == StatusCode::SWITCHING_PROTOCOLS {

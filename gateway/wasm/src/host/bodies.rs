@@ -1,9 +1,16 @@
 //! Bodies that plugins replace. Those that they read come with a call.
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
 use gateway_core::model::{Data, DataAccess};
 use gateway_http::body::Body;
 use gateway_pipeline::{EditError, Exchange};
-use http_body_util::BodyExt;
+use http::HeaderMap;
+use http_body::{Body as HttpBody, Frame, SizeHint};
 use wasmtime::{Result, component::Resource};
 
 use crate::{
@@ -59,5 +66,32 @@ fn checked(exchange: &Exchange, body: bodies::Body) -> std::result::Result<Body,
         return Ok(bytes.into());
     }
     let trailers = fields::trailers(trailers).map_err(|error| BodyError::Invalid(error.to_string()))?;
-    Ok(Body::Stream(Box::pin(Body::from(bytes).with_trailers(async { Some(Ok(trailers)) }))))
+    Ok(Body::Stream(Box::pin(WithTrailers { bytes: bytes.into(), trailers: Some(trailers) })))
+}
+
+/// A body that a plugin has made, with its trailers. It tells no length: a body with `Content-Length` has no trailers in HTTP/1.1.
+struct WithTrailers {
+    bytes: Bytes,
+    trailers: Option<HeaderMap>,
+}
+
+impl HttpBody for WithTrailers {
+    type Data = Bytes;
+    type Error = gateway_http::body::BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let bytes = std::mem::take(&mut self.bytes);
+        if !bytes.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
+        Poll::Ready(self.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_empty() && self.trailers.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::new()
+    }
 }

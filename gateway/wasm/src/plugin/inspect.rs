@@ -91,7 +91,9 @@ pub(crate) fn waits(imports: &BTreeMap<String, Vec<String>>) -> Waits {
         waits.always |= wasi::can_wait(interface);
         waits.always |= is("crypto") && functions.iter().any(|function| function == "verify-password");
         waits.with_upstreams |= is("http-client") || is("documents") || is("tcp");
-        waits.with_remote_state |= is("store") || is("cache");
+        waits.with_remote_state |= is("store");
+        // All else that `cache` has is about this gateway.
+        waits.with_shared_cache |= is("cache") && functions.iter().any(|function| function == "find");
     }
     waits
 }

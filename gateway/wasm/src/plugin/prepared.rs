@@ -71,6 +71,8 @@ pub struct Prepared {
     is_slow: AtomicBool,
     /// What the first configured instance, which is the one of the trial, said about its active phases; until then all that it exports.
     attended: OnceLock<Phases>,
+    /// What it said about stored responses: that it looks for them in this gateway's memory only.
+    is_cache_local: OnceLock<bool>,
     /// The headers that the lists of edits of the first configured instance set or remove.
     owned: OnceLock<OwnedHeaders>,
     /// The documents that the first configured instance asked for.
@@ -98,8 +100,20 @@ impl Prepared {
         let (log_rate, denials) = (LogRate::default(), Denials::default());
         let identity = Arc::new(Identity { name, grants, standard, log_rate, denials });
         let (attended, owned, documents, timers) = (OnceLock::new(), OnceLock::new(), OnceLock::new(), OnceLock::new());
-        let (config, is_slow) = (config.to_string(), AtomicBool::new(false));
-        Arc::new(Self { loaded, identity, config, limits, isolation, is_slow, attended, owned, documents, timers })
+        let (config, is_slow, is_cache_local) = (config.to_string(), AtomicBool::new(false), OnceLock::new());
+        Arc::new(Self {
+            loaded,
+            identity,
+            config,
+            limits,
+            isolation,
+            is_slow,
+            attended,
+            is_cache_local,
+            owned,
+            documents,
+            timers,
+        })
     }
 
     /// What the configuration calls it.
@@ -119,7 +133,13 @@ impl Prepared {
 
     /// Whether its calls can wait, and so have to run on fibers.
     pub(crate) fn can_wait(&self, shared: &Shared) -> bool {
-        self.loaded.blueprint.waits.with(&self.identity.grants, shared.remote.is_some())
+        self.calls_on_fibers(shared.remote.is_some())
+    }
+
+    /// Whether its calls run on fibers. Those of the trial do, until the plugin has said that they need not.
+    pub fn calls_on_fibers(&self, is_state_remote: bool) -> bool {
+        let is_cache_local = self.is_cache_local.get().copied().unwrap_or(false);
+        self.loaded.blueprint.waits.with(&self.identity.grants, is_state_remote, is_cache_local)
     }
 
     /// The phases in which there is anything to call, as far as it is known: always, after `try_configure`.
@@ -152,6 +172,7 @@ impl Prepared {
         self.timers.get_or_init(|| timers);
         self.owned.get_or_init(|| instance.owned());
         self.documents.get_or_init(|| instance.declared_documents());
+        self.is_cache_local.get_or_init(|| said.is_some_and(|said| said.contains(bindings::PhaseSet::LOCAL_CACHE)));
         let exported = self.loaded.facts().phases;
         self.attended.get_or_init(|| match said {
             None => exported,
@@ -247,6 +268,7 @@ impl Prepared {
             isolation,
             is_slow: _,
             attended: _,
+            is_cache_local: _,
             owned: _,
             documents: _,
             timers: _,

@@ -47,16 +47,26 @@ fn a_component_that_calls_upstreams_can_wait_if_it_is_granted_any() {
     let facts = loaded.facts();
     assert!(facts.wants.upstreams);
     let granted = Grants { upstreams: Names::Only(vec!["echo".to_owned()]), ..Grants::default() };
-    assert!(facts.waits.with(&granted, false) && !facts.waits.with(&Grants::default(), true));
+    assert!(facts.waits.with(&granted, false, false) && !facts.waits.with(&Grants::default(), true, false));
 }
 
 #[test]
 fn a_component_that_sleeps_can_always_wait_and_one_that_gets_bodies_says_so() {
     let loaded = loaded(test_guests::waiter());
     let facts = loaded.facts();
-    assert!(facts.waits.with(&Grants::default(), false));
+    assert!(facts.waits.with(&Grants::default(), false, false));
     assert_eq!(facts.body_exports.len(), 2, "{:?}", facts.body_exports);
     assert!(!facts.phases.complete);
+}
+
+#[test]
+fn a_component_that_looks_for_responses_can_wait_unless_it_says_that_it_does_so_in_memory_only() {
+    let loaded = loaded(standard("cache"));
+    let facts = loaded.facts();
+    assert_eq!(facts.waits, Waits { with_shared_cache: true, ..Waits::default() }, "{:?}", facts.imports);
+    let granted = Grants { store: Names::Only(vec!["cache".to_owned()]), ..Grants::default() };
+    assert!(facts.waits.with(&granted, true, false) && !facts.waits.with(&granted, true, true));
+    assert!(!facts.waits.with(&granted, false, false));
 }
 
 #[test]

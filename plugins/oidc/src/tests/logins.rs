@@ -20,7 +20,11 @@ fn a_browser_is_sent_to_the_provider_and_comes_back_to_its_page() {
 
     let exchange = browser.come_back(&mut world, &parameters["state"], "c");
     assert_eq!(location(&exchange), "/orders?page=2");
-    assert_eq!(browser.cookies.keys().collect::<Vec<_>>(), ["__Host-oidc"], "the login's cookie is gone");
+    assert_eq!(
+        browser.cookies.keys().collect::<Vec<_>>(),
+        ["__Host-oidc", "__Host-oidc-id"],
+        "the login's cookie is gone"
+    );
     let grant = world.provider.borrow().grants[0].clone();
     assert_eq!((grant["code"].as_str(), grant["client_id"].as_str()), ("c", "app"));
     assert_eq!(grant["redirect_uri"], parameters["redirect_uri"]);

@@ -289,7 +289,8 @@ fn a_request_with_expired_tokens_waits_for_the_one_that_refreshes() {
         let bucket = Bucket::new("oidc");
         let lease = world.host.run(|| bucket.acquire(&key, 1, Duration::from_secs(60), Scope::Shared)).unwrap();
         let lease = lease.lease.expect("nothing else holds it");
-        let mut other = world.host.plugin::<crate::Oidc>(super::support::config(json!({ "sessions": sessions }))).unwrap();
+        let mut other =
+            world.host.plugin::<crate::Oidc>(super::support::config(json!({ "sessions": sessions }))).unwrap();
         let request = browser.with_cookies(TestRequest::get("/"));
         world.host.while_waiting(move || {
             bucket.release(&key, &lease).unwrap();

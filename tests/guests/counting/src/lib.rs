@@ -34,6 +34,11 @@ enum Deed {
     /// Converts the request body to upper case as it passes. The state is the number of bytes, which the completion phase logs
     /// (`streamed N bytes`) and adds to the counter `streamed_bytes`.
     CountBytes,
+    /// Calls the upstream with each chunk of the request body. The completion phase adds to the counters `took_us`, `upstream_us` and
+    /// `plugins_us` what it is told.
+    CallWithChunk,
+    /// Adds the trailer `x-bytes` to the request, with the number of bytes.
+    AddTrailer,
     /// Sends the request to the upstream that `x-upstream` names, or responds with the error.
     Select,
     /// Fails with the first chunk of the request body.
@@ -56,7 +61,7 @@ impl Plugin for Counting {
     }
 
     fn phases(&self) -> Phases {
-        Phases { completion: self.0.deed == Deed::CountBytes, ..Phases::default() }
+        Phases { completion: matches!(self.0.deed, Deed::CountBytes | Deed::CallWithChunk), ..Phases::default() }
     }
 }
 
@@ -79,7 +84,9 @@ impl RequestFilter for Counting {
                 let calls = bucket.increment("calls", 1, None)?;
                 Ok(Reply::new(200).with_text(format!("{status} {calls}")).into())
             }
-            Deed::CountBytes | Deed::FailWithChunk => Ok(Decision::StreamBody(b"0".to_vec())),
+            Deed::CountBytes | Deed::FailWithChunk | Deed::CallWithChunk | Deed::AddTrailer => {
+                Ok(Decision::StreamBody(b"0".to_vec()))
+            }
             Deed::ReadBody => Ok(Decision::ReadBody),
             Deed::Queue => queue(request, &bucket, Wake::InTurn),
             Deed::Follow => queue(request, &bucket, Wake::All),
@@ -97,7 +104,7 @@ impl RequestFilter for Counting {
 /// Holds the lease until the exchange ends, or waits for whatever holds it.
 fn queue(request: &Request, bucket: &Bucket, wake: Wake) -> Result<Decision, Error> {
     const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
-    let has_waited = request.attribute("waited").is_some();
+    let has_waited = request.header("x-waited").is_some();
     let waits = || {
         if wake == Wake::All && has_waited {
             return Ok(false);
@@ -109,7 +116,7 @@ fn queue(request: &Request, bucket: &Bucket, wake: Wake) -> Result<Decision, Err
     };
     match waits() {
         Ok(true) => {
-            request.set_attribute("waited", "yes")?;
+            request.set_header("x-waited", "yes")?;
             Ok(Decision::AwaitRelease)
         }
         Ok(false) => Ok(Decision::Next),
@@ -123,15 +130,32 @@ impl RequestStream for Counting {
         if self.0.deed == Deed::FailWithChunk {
             return Err(Error::new("failed on purpose"));
         }
+        if self.0.deed == Deed::CallWithChunk {
+            Call::get(&self.0.upstream, "/from-plugin").send()?;
+        }
         let before: usize = String::from_utf8_lossy(&chunk.state).parse()?;
         let (bytes, output) = (before + chunk.bytes.len(), chunk.bytes.to_ascii_uppercase());
-        Ok(chunk.replaced(output).with_state(bytes.to_string()))
+        let is_last = chunk.is_last();
+        let mut result = chunk.replaced(output).with_state(bytes.to_string());
+        if is_last && self.0.deed == Deed::AddTrailer {
+            result.trailers.push(("x-bytes".to_owned(), bytes.to_string().into_bytes()));
+        }
+        Ok(result)
     }
 }
 
 impl Observer for Counting {
     fn on_complete(&mut self, _: &Request, _: Option<&Response>, outcome: &Outcome) {
         let Some(state) = &outcome.request_stream_state else { return };
+        if self.0.deed == Deed::CallWithChunk {
+            let upstream = outcome.upstream_duration.unwrap_or_default();
+            for (name, time) in
+                [("took_us", outcome.duration), ("upstream_us", upstream), ("plugins_us", outcome.plugins_duration)]
+            {
+                metrics::add(name, u64::try_from(time.as_micros()).unwrap_or(u64::MAX), &[]);
+            }
+            return;
+        }
         let bytes = String::from_utf8_lossy(state);
         plugin_sdk::info!("streamed {bytes} bytes");
         metrics::add("streamed_bytes", bytes.parse().unwrap_or_default(), &[]);

@@ -44,7 +44,7 @@ impl Plugin for Ticking {
     }
 
     fn phases(&self) -> Phases {
-        Phases { request: self.0.answers, response: false, completion: false }
+        Phases { request: self.0.answers, response: false, completion: false, ..Phases::default() }
     }
 }
 

@@ -21,8 +21,6 @@ pub(super) struct Encoded {
     pub(super) framing: Framing,
     /// It has credentials that authenticate the connection.
     pub(super) authenticates_connection: bool,
-    /// It announces trailers (`RequestHead::trailers`).
-    pub(super) announces_trailers: bool,
 }
 
 impl RequestHead<'_> {
@@ -85,14 +83,19 @@ impl RequestHead<'_> {
             }
         };
         out.extend_from_slice(b"\r\n");
-        Encoded { framing, authenticates_connection, announces_trailers }
+        Encoded { framing, authenticates_connection }
     }
 
-    /// The trailers that the request announces, the only ones that may be sent.
-    pub(super) fn trailers(&self) -> Vec<HeaderName> {
+    /// The trailers that may be sent; none if all may. Of a client's body these are the ones that it announces: others may be dropped
+    /// (RFC 9110 §6.5.1). A body that comes from a plugin has the trailers that the plugin decided on, maybe at its very end;
+    /// RFC 9110 §6.6.2 does not require that they are announced.
+    pub(super) fn announced(&self, body: &Body) -> Option<Vec<HeaderName>> {
+        if matches!(body, Body::Stream(_)) {
+            return None;
+        }
         let lines = self.headers.get_all(header::TRAILER).iter();
         let names = lines.flat_map(|line| line.as_bytes().split(|octet| *octet == b','));
-        names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect()
+        Some(names.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()).collect())
     }
 }
 

@@ -12,6 +12,7 @@ use http::{StatusCode, response::Parts};
 
 use super::{
     connection::Connection,
+    encode::Framing,
     parse::{self, Parsed},
     reading::Reading,
     sending::{Fault, Sending},
@@ -38,8 +39,11 @@ impl Connection {
     ) -> Result<(Parts, Reading), Broken> {
         self.outbox.wrote = false;
         let encoded = head.encode(&mut self.outbox.bytes, body);
+        let mut announced = Some(Vec::new());
+        if encoded.framing == Framing::Chunked {
+            announced = head.announced(body);
+        }
         self.private |= encoded.authenticates_connection;
-        let mut announced = if encoded.announces_trailers { head.trailers() } else { Vec::new() };
         let mut sending = None;
         let mut broken_off = None;
         let mut begun = false;
@@ -53,7 +57,7 @@ impl Connection {
                 if let Some(error) = self.intrusion(cx) {
                     return Poll::Ready(Err(Broken::Unsent(error)));
                 }
-                sending = Some(Sending::new(std::mem::take(body), encoded.framing, std::mem::take(&mut announced)));
+                sending = Some(Sending::new(std::mem::take(body), encoded.framing, announced.take()));
             }
             loop {
                 if held.as_mut().is_some_and(|held| held.as_mut().poll(cx).is_ready()) {

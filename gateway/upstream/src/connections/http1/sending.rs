@@ -35,7 +35,8 @@ pub(super) struct Outbox {
 pub(super) struct Sending {
     body: Body,
     framing: Framing,
-    announced: Vec<HeaderName>,
+    /// The trailers that may be sent; none if all may.
+    announced: Option<Vec<HeaderName>>,
     /// Nothing more comes of the body.
     ended: bool,
     /// Something has come of it.
@@ -90,7 +91,7 @@ impl Outbox {
 }
 
 impl Sending {
-    pub(super) fn new(body: Body, framing: Framing, announced: Vec<HeaderName>) -> Self {
+    pub(super) fn new(body: Body, framing: Framing, announced: Option<Vec<HeaderName>>) -> Self {
         Self { body, framing, announced, ended: false, touched: false }
     }
 
@@ -174,7 +175,7 @@ impl Sending {
             Framing::Chunked => {
                 outbox.bytes.extend_from_slice(b"0\r\n");
                 for (name, value) in trailers {
-                    if self.announced.contains(name) {
+                    if self.announced.as_ref().is_none_or(|announced| announced.contains(name)) {
                         line(&mut outbox.bytes, name, value);
                     }
                 }
