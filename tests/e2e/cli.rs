@@ -63,7 +63,20 @@ async fn help_names_the_commands_and_the_exit_codes() {
         section(&ended.stdout, "Commands:").filter_map(|line| line.split_whitespace().next()).collect();
     assert_eq!(
         commands,
-        ["init", "run", "check", "demo", "schema", "route", "openapi", "plugin", "completions", "man", "help"]
+        [
+            "init",
+            "import",
+            "run",
+            "check",
+            "demo",
+            "schema",
+            "route",
+            "openapi",
+            "plugin",
+            "completions",
+            "man",
+            "help"
+        ]
     );
     let codes: Vec<&str> = section(&ended.stdout, "Exit codes:").map(|line| line.trim().split_at(1).0).collect();
     assert_eq!(codes, ["0", "1", "2", "3", "4", "5"]);

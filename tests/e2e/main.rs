@@ -24,6 +24,7 @@ mod forwarding;
 mod forwarding_headers;
 mod grpc;
 mod http2;
+mod import;
 mod interim;
 mod languages;
 mod leases;

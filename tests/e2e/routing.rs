@@ -301,3 +301,39 @@ routes:
     assert_eq!(response.upstream_saw("x_internal"), [""; 0]);
     assert_eq!(response.upstream_saw("x_other"), ["stays"]);
 }
+
+/// Two listeners, of which `bound` has a redirect of its own.
+fn two_listeners(service: &Upstream, bound: &str) -> String {
+    format!(
+        "\
+workers: 2
+listeners: [{{ name: public, address: '127.0.0.1:0' }}, {{ name: secure, address: '127.0.0.1:0' }}]
+upstreams: {{ app: {{ endpoints: ['http://{}'] }} }}
+routes:
+  - {{ name: to-https, match: {{ listeners: [{bound}] }}, redirect: {{ scheme: https, status: 308 }} }}
+  - {{ name: app, match: {{ host: app.example.com, path: '/api/{{*rest}}' }}, upstream: app }}
+  - {{ name: others, upstream: app }}
+",
+        service.address()
+    )
+}
+
+#[tokio::test]
+async fn a_route_for_one_listener_redirects_all_that_comes_to_it_and_nothing_else() {
+    let service = Upstream::named("app").await;
+    let mut gateway = TestGateway::start(&two_listeners(&service, "public")).await;
+    let [public, secure] = gateway.addresses()[..] else { panic!("two listeners") };
+    let request = || Request::get("/api/1").header("host", "app.example.com");
+    for (address, status) in [(public, 308), (secure, 200)] {
+        let mut http1 = Client::connect(address).await;
+        assert_eq!(http1.send(request()).await.status, status, "HTTP/1.1 to {address}");
+        let mut http2 = Client::connect_http2(address).await;
+        assert_eq!(http2.send(request()).await.status, status, "HTTP/2 to {address}");
+    }
+    let redirected = Client::connect(public).await.send(request()).await;
+    assert_eq!(redirected.headers["location"], "https://app.example.com/api/1");
+
+    gateway.reload(&two_listeners(&service, "secure")).await.unwrap();
+    assert_eq!(Client::connect(public).await.send(request()).await.status, 200);
+    assert_eq!(Client::connect(secure).await.send(request()).await.status, 308);
+}

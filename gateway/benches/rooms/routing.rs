@@ -35,7 +35,7 @@ fn yaml(routes: usize) -> String {
 }
 
 fn query<'a>(host: &'a str, path: &'a str, headers: &'a HeaderMap) -> Query<'a> {
-    Query { host, path, query: None, method: &Method::GET, headers }
+    Query { listener: "", host, path, query: None, method: &Method::GET, headers }
 }
 
 /// Paths of services, each on the host that the service has.

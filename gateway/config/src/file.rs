@@ -281,6 +281,9 @@ pub(super) struct ReflectedFile {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(super) struct Match {
+    /// Names or addresses of `listeners`. On these listeners, such a route goes before all routes without this condition.
+    #[schemars(length(min = 1))]
+    pub listeners: Option<Vec<Part<String>>>,
     /// `api.example.com`, or `*.example.com` for every name below; every host if left out.
     pub host: Option<Part<String>>,
     /// Several of them; any may match.

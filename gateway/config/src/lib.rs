@@ -20,7 +20,7 @@ mod sensitive;
 mod testing;
 #[cfg(test)]
 mod tests;
-mod yaml;
+pub mod yaml;
 
 pub use catalog::{Catalog, CatalogError, PluginEndpoint, PluginFacts, PluginProblem, Wants};
 #[cfg(test)]

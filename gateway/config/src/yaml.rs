@@ -10,11 +10,11 @@ use serde_yaml::{DuplicateKeyPolicy, Spanned};
 use super::problem::{Location, Problem};
 
 /// Larger files are refused.
-pub(super) const MAX_BYTES: usize = 8 * 1024 * 1024;
+pub(crate) const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// A value and where it begins.
 #[derive(Debug)]
-pub(super) struct Node {
+pub struct Node {
     at: Location,
     kind: Kind,
 }
@@ -34,7 +34,11 @@ struct Entry {
 }
 
 /// Parses one document. Syntax errors end the parse; repeated keys are all found.
-pub(super) fn parse(text: &str) -> Result<Node, Vec<Problem>> {
+///
+/// # Errors
+///
+/// The text is not YAML, has a key twice, or is larger than any configuration.
+pub fn parse(text: &str) -> Result<Node, Vec<Problem>> {
     if text.len() > MAX_BYTES {
         let message = format!("the file is over {} MiB", MAX_BYTES / 1024 / 1024);
         return Err(vec![Problem { location: None, message }]);
@@ -92,7 +96,7 @@ fn lower_first(text: &str) -> String {
 
 impl Node {
     /// The same without places. Of a repeated key the first value counts.
-    pub(super) fn to_json(&self) -> Value {
+    pub fn to_json(&self) -> Value {
         match &self.kind {
             Kind::Scalar(value) => value.clone(),
             Kind::List(items) => items.iter().map(Self::to_json).collect(),
@@ -108,12 +112,12 @@ impl Node {
 
     /// Where the value is that a JSON Pointer (RFC 6901) names; where it does not exist, the deepest one on
     /// the way to it.
-    pub(super) fn value_at(&self, pointer: &str) -> Location {
+    pub fn value_at(&self, pointer: &str) -> Location {
         self.walk(pointer).0
     }
 
     /// Where the key of that value is; a list's items and the root have none, and then it is the value.
-    pub(super) fn key_at(&self, pointer: &str) -> Location {
+    pub fn key_at(&self, pointer: &str) -> Location {
         let (value, key) = self.walk(pointer);
         key.unwrap_or(value)
     }
@@ -159,7 +163,7 @@ impl Node {
 }
 
 /// Appends one token to a JSON Pointer.
-pub(super) fn join(pointer: &str, token: &str) -> String {
+pub fn join(pointer: &str, token: &str) -> String {
     format!("{pointer}/{}", token.replace('~', "~0").replace('/', "~1"))
 }
 

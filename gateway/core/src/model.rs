@@ -330,6 +330,8 @@ impl Upgrade {
 /// All conditions must hold. Lists are sorted and without repetitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Match {
+    /// Names of any of these; empty for every listener.
+    pub listeners: Vec<Arc<str>>,
     /// Any of these; empty for every host.
     pub hosts: Vec<HostPattern>,
     pub path: PathPattern,

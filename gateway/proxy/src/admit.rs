@@ -89,13 +89,13 @@ pub(super) fn admit(
     site.table.remove_other_spellings(&mut head.headers);
     let mut route = None;
     if let Some(path) = ambiguous {
-        match site.table.resolve(&path, &query(&address, &head)) {
+        match site.table.resolve(&path, &query(&client.listener, &address, &head)) {
             Ok(target) => address.target = target,
             Err(rejected) => failed = Some(path_failure(rejected).into()),
         }
     }
     if failed.is_none() {
-        match site.table.find(&query(&address, &head)) {
+        match site.table.find(&query(&client.listener, &address, &head)) {
             RouteMatch::Route { index, .. } => route = Some(index),
             RouteMatch::NotFound => failed = Some(Failure::NoRoute.into()),
             RouteMatch::MethodNotAllowed { allow } => failed = Some(FailureResponse::method_not_allowed(&allow)),
@@ -195,8 +195,9 @@ fn path_failure(rejected: Rejected) -> Failure {
     rejected.into()
 }
 
-fn query<'a>(address: &'a framing::Address, head: &'a Parts) -> Query<'a> {
+fn query<'a>(listener: &'a str, address: &'a framing::Address, head: &'a Parts) -> Query<'a> {
     Query {
+        listener,
         host: std::str::from_utf8(address.authority.as_bytes()).unwrap_or_default(),
         path: address.target.path(),
         query: address.target.query(),

@@ -13,6 +13,8 @@ use super::{Lifeline, Worker};
 pub struct Client {
     pub worker: Rc<Worker>,
     pub(super) lifeline: Rc<dyn Lifeline>,
+    /// The name that the listener had when the client connected.
+    pub(super) listener: Arc<str>,
     address: IpAddr,
     /// Present where the connection has TLS.
     pub(super) secured: Option<Rc<Secured>>,
@@ -25,10 +27,17 @@ pub struct Client {
 
 impl Client {
     /// `secured` where the connection has TLS.
-    pub fn new(worker: Rc<Worker>, lifeline: Rc<dyn Lifeline>, address: IpAddr, secured: Option<Rc<Secured>>) -> Self {
+    pub fn new(
+        worker: Rc<Worker>,
+        lifeline: Rc<dyn Lifeline>,
+        listener: Arc<str>,
+        address: IpAddr,
+        secured: Option<Rc<Secured>>,
+    ) -> Self {
         Self {
             worker,
             lifeline,
+            listener,
             address,
             secured,
             peer: RefCell::new(None),

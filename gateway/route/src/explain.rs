@@ -9,7 +9,7 @@ use super::{
     condition::Miss,
     host,
     query::Query,
-    table::{HostTier, RouteMatch, Table},
+    table::{RouteMatch, Table, Tier},
 };
 
 /// Routes shown whose path matches but not their host.
@@ -62,7 +62,7 @@ impl Table {
 
 impl Explanation {
     fn of(table: &Table, query: &Query<'_>) -> Self {
-        let mut winner: Option<(HostTier, &Arc<Route>, usize)> = None;
+        let mut winner: Option<(Tier, &Arc<Route>, usize)> = None;
         let mut candidates: Vec<Candidate> = Vec::new();
         let mut seen = HashSet::new();
         let _: Option<()> = table.search(query, |tier, entry| {
@@ -120,7 +120,7 @@ impl fmt::Display for Explanation {
             list(f, &self.candidates)?;
         }
         if !self.elsewhere.is_empty() {
-            writeln!(f, "\nThe path would match on another host:")?;
+            writeln!(f, "\nThe path would match on another host or listener:")?;
             list(f, &self.elsewhere)?;
         }
         Ok(())
@@ -194,9 +194,11 @@ fn fails(miss: &Miss<'_>, route: &Route, query: &Query<'_>) -> Verdict {
 }
 
 /// In what the winner is more specific than another route that matches.
-fn difference(best: HostTier, winner: &Route, tier: HostTier, other: &Route) -> &'static str {
+fn difference(best: Tier, winner: &Route, tier: Tier, other: &Route) -> &'static str {
     let (winner, other) = (&winner.matches, &other.matches);
-    if best != tier {
+    if best.is_bound != tier.is_bound {
+        "it is for every listener"
+    } else if best.host != tier.host {
         "its host is less specific"
     } else if !same_pattern(&winner.path, &other.path) {
         "its path is less specific"
@@ -235,6 +237,12 @@ fn elsewhere(table: &Table, query: &Query<'_>) -> Vec<Candidate> {
     found.truncate(MAX_ELSEWHERE);
     let candidate = |index: usize| {
         let route = table.entries[index].route.clone();
+        let listeners = &route.matches.listeners;
+        if !listeners.is_empty() && !listeners.iter().any(|name| **name == *query.listener) {
+            let wanted = format!("listener {}", listeners.join(" or "));
+            let found = if query.listener.is_empty() { "none" } else { query.listener }.to_owned();
+            return Candidate { index, route, verdict: Verdict::Fails { wanted, found } };
+        }
         let wanted = format!("host {}", hosts(&route.matches.hosts));
         let found = if query.host.is_empty() { "none".to_owned() } else { host::normalise(query.host).into_owned() };
         Candidate { index, route, verdict: Verdict::Fails { wanted, found } }

@@ -39,11 +39,11 @@ pub enum RouteMatch<'t> {
 pub struct Table {
     pub(super) entries: Vec<Entry>,
     pub(super) trees: Vec<Tree>,
-    exact: HashMap<String, usize, RandomState>,
-    suffixes: HashMap<String, usize, RandomState>,
-    /// The distinct lengths of `suffixes`, the longest first.
-    suffix_lengths: Vec<usize>,
-    any: Option<usize>,
+    /// Routes for every listener.
+    unbound: Hosts,
+    /// Routes for one listener, by its name. They go before the others, so that one route can redirect all that comes to a
+    /// listener; there are as many as listeners that routes name, so a list is searched fastest.
+    bound: Vec<(Arc<str>, Hosts)>,
     /// The headers that routes have conditions on.
     conditions: FixedSpellings,
     /// Some of these are forwarding headers.
@@ -55,10 +55,8 @@ impl Table {
         let mut table = Self {
             entries: Vec::with_capacity(routes.len()),
             trees: Vec::new(),
-            exact: HashMap::default(),
-            suffixes: HashMap::default(),
-            suffix_lengths: Vec::new(),
-            any: None,
+            unbound: Hosts::default(),
+            bound: Vec::new(),
             conditions: FixedSpellings::default(),
             conditions_on_forwarding: false,
         };
@@ -68,20 +66,24 @@ impl Table {
                 table.conditions.add(name);
                 table.conditions_on_forwarding |= is_claim(name.as_str());
             }
-            if route.matches.hosts.is_empty() {
-                table.tree_for(None).insert(index, &route.matches.path);
+            let Self { trees, unbound, bound, .. } = &mut table;
+            if route.matches.listeners.is_empty() {
+                unbound.add(index, route, trees);
             }
-            for pattern in &route.matches.hosts {
-                table.tree_for(Some(pattern)).insert(index, &route.matches.path);
+            for listener in &route.matches.listeners {
+                let place = bound.iter().position(|(name, _)| name == listener).unwrap_or_else(|| {
+                    bound.push((listener.clone(), Hosts::default()));
+                    bound.len() - 1
+                });
+                bound[place].1.add(index, route, trees);
             }
         }
-        let Self { entries, trees, .. } = &mut table;
+        let Self { entries, trees, unbound, bound, .. } = &mut table;
         for tree in trees {
             tree.sort_by(|&a, &b| entries[a].rank().cmp(&entries[b].rank()));
         }
-        table.suffix_lengths = table.suffixes.keys().map(String::len).collect();
-        table.suffix_lengths.sort_unstable_by(|a, b| b.cmp(a));
-        table.suffix_lengths.dedup();
+        unbound.sort_lengths();
+        bound.iter_mut().for_each(|(_, hosts)| hosts.sort_lengths());
         table
     }
 
@@ -121,29 +123,65 @@ impl Table {
     pub(super) fn search<'t, R>(
         &'t self,
         query: &Query<'_>,
-        mut visit: impl FnMut(HostTier, &'t Entry) -> ControlFlow<R>,
+        mut visit: impl FnMut(Tier, &'t Entry) -> ControlFlow<R>,
     ) -> Option<R> {
         let path = query.path.strip_prefix('/')?;
+        let own = self.bound.iter().find(|(name, _)| **name == *query.listener);
+        if let Some((_, hosts)) = own
+            && let Some(found) = self.search_hosts(hosts, true, query.host, path, &mut visit)
+        {
+            return Some(found);
+        }
+        self.search_hosts(&self.unbound, false, query.host, path, &mut visit)
+    }
+
+    fn search_hosts<'t, R>(
+        &'t self,
+        hosts: &'t Hosts,
+        is_bound: bool,
+        host: &str,
+        path: &str,
+        visit: &mut impl FnMut(Tier, &'t Entry) -> ControlFlow<R>,
+    ) -> Option<R> {
         // Where every route is for every host, it need not be looked at.
-        let every = self.exact.is_empty() && self.suffixes.is_empty();
-        let host = if every { Cow::Borrowed("") } else { host::normalise(query.host) };
-        self.tiers(&host)
-            .find_map(|(tier, tree)| tree.search(path, |index| visit(tier, &self.entries[index])).break_value())
+        let every = hosts.exact.is_empty() && hosts.suffixes.is_empty();
+        let host = if every { Cow::Borrowed("") } else { host::normalise(host) };
+        hosts.matching(&host).find_map(|(host, tree)| {
+            let tier = Tier { is_bound, host };
+            self.trees[tree].search(path, |index| visit(tier, &self.entries[index])).break_value()
+        })
     }
 
-    /// The trees of the hosts that match, the most specific first.
-    fn tiers<'t>(&'t self, host: &str) -> impl Iterator<Item = (HostTier, &'t Tree)> {
-        let exact = self.exact.get(host).map(|&tree| (HostTier::Exact, tree));
-        let suffixes = self.suffix_lengths.iter().filter_map(move |&length| {
-            let suffix = host::suffix(host, length)?;
-            Some((HostTier::Suffix(length), *self.suffixes.get(suffix)?))
-        });
-        let any = self.any.map(|tree| (HostTier::Any, tree));
-        exact.into_iter().chain(suffixes).chain(any).map(|(tier, tree)| (tier, &self.trees[tree]))
+    fn allow(&self, entries: &[usize]) -> Vec<Method> {
+        let mut methods: Vec<Method> =
+            entries.iter().flat_map(|&index| &self.entries[index].route.matches.methods).cloned().collect();
+        methods.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        methods.dedup();
+        methods
+    }
+}
+
+/// The trees of paths, by the hosts that their routes are for.
+#[derive(Debug, Default)]
+struct Hosts {
+    exact: HashMap<String, usize, RandomState>,
+    suffixes: HashMap<String, usize, RandomState>,
+    /// The distinct lengths of `suffixes`, the longest first.
+    suffix_lengths: Vec<usize>,
+    any: Option<usize>,
+}
+
+impl Hosts {
+    fn add(&mut self, index: usize, route: &Route, trees: &mut Vec<Tree>) {
+        if route.matches.hosts.is_empty() {
+            self.tree_for(None, trees).insert(index, &route.matches.path);
+        }
+        for pattern in &route.matches.hosts {
+            self.tree_for(Some(pattern), trees).insert(index, &route.matches.path);
+        }
     }
 
-    fn tree_for(&mut self, pattern: Option<&HostPattern>) -> &mut Tree {
-        let trees = &mut self.trees;
+    fn tree_for<'t>(&mut self, pattern: Option<&HostPattern>, trees: &'t mut Vec<Tree>) -> &'t mut Tree {
         let plant = || {
             trees.push(Tree::default());
             trees.len() - 1
@@ -157,16 +195,32 @@ impl Table {
                 *self.suffixes.entry(host::normalise(name).into_owned()).or_insert_with(plant)
             }
         };
-        &mut self.trees[tree]
+        &mut trees[tree]
     }
 
-    fn allow(&self, entries: &[usize]) -> Vec<Method> {
-        let mut methods: Vec<Method> =
-            entries.iter().flat_map(|&index| &self.entries[index].route.matches.methods).cloned().collect();
-        methods.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
-        methods.dedup();
-        methods
+    fn sort_lengths(&mut self) {
+        self.suffix_lengths = self.suffixes.keys().map(String::len).collect();
+        self.suffix_lengths.sort_unstable_by(|a, b| b.cmp(a));
+        self.suffix_lengths.dedup();
     }
+
+    /// The trees of the hosts that match, the most specific first.
+    fn matching(&self, host: &str) -> impl Iterator<Item = (HostTier, usize)> {
+        let exact = self.exact.get(host).map(|&tree| (HostTier::Exact, tree));
+        let suffixes = self.suffix_lengths.iter().filter_map(move |&length| {
+            let suffix = host::suffix(host, length)?;
+            Some((HostTier::Suffix(length), *self.suffixes.get(suffix)?))
+        });
+        let any = self.any.map(|tree| (HostTier::Any, tree));
+        exact.into_iter().chain(suffixes).chain(any)
+    }
+}
+
+/// How specifically a route names where the request came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tier {
+    pub(super) is_bound: bool,
+    pub(super) host: HostTier,
 }
 
 /// How specifically a route names the request's host.

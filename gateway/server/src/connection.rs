@@ -44,7 +44,7 @@ const READ_BUFFER: usize = 8192 + 4096 * 100;
 /// Serves a connection until it ends. Whatever goes wrong on it concerns no other connection.
 pub(super) async fn serve(open: Open, stream: TcpStream, peer: SocketAddr, beginning: Beginning) {
     let server = open.server();
-    let Beginning { proxy_protocol, tls } = beginning;
+    let Beginning { listener, proxy_protocol, tls } = beginning;
     let site = server.worker.site();
     if site.metrics.connections() >= site.config.limits.connections as u64 {
         return refuse(&server, stream, peer, tls.is_some()).await;
@@ -57,7 +57,7 @@ pub(super) async fn serve(open: Open, stream: TcpStream, peer: SocketAddr, begin
     }
     let timeouts = site.config.timeouts.clone();
     drop(site);
-    let state = ConnectionState::new(server.clone(), peer, timeouts.clone());
+    let state = ConnectionState::new(server.clone(), listener, peer, timeouts.clone());
     let _registered = server.register(Rc::downgrade(&state) as Weak<dyn Reachable>);
     let stream = match proxy_protocol.filter(|proxy_protocol| proxy_protocol.trusts(peer.ip())) {
         None => Rewind::new(Vec::new(), stream),
@@ -314,7 +314,8 @@ where
 }
 
 fn client(state: &Rc<ConnectionState>, secured: Option<Rc<Secured>>) -> Rc<Client> {
-    Rc::new(Client::new(state.server.worker.clone(), state.clone(), state.peer.get().ip(), secured))
+    let (worker, listener) = (state.server.worker.clone(), state.listener.clone());
+    Rc::new(Client::new(worker, state.clone(), listener, state.peer.get().ip(), secured))
 }
 
 /// Over the limit of connections: one short answer, no reading, no waiting.

@@ -36,6 +36,8 @@ pub(super) trait Reachable {
 /// What connections to a listener begin with.
 #[derive(Clone, Default)]
 pub struct Beginning {
+    /// The listener's name.
+    pub listener: Arc<str>,
     pub proxy_protocol: Option<Arc<ProxyProtocol>>,
     pub tls: Option<Arc<Termination>>,
 }

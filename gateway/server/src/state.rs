@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     pin::pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -28,6 +29,8 @@ pub(super) trait Delivering: Interim {
 /// Shared by a connection's task, its wire, and the exchanges on it; all on one worker.
 pub(super) struct ConnectionState {
     pub(super) server: Rc<Server>,
+    /// Its name.
+    pub(super) listener: Arc<str>,
     /// The client, where a PROXY protocol header says who that is.
     pub(super) peer: Cell<SocketAddr>,
     timeouts: Timeouts,
@@ -94,11 +97,12 @@ pub(super) enum Expired {
 }
 
 impl ConnectionState {
-    pub(super) fn new(server: Rc<Server>, peer: SocketAddr, timeouts: Timeouts) -> Rc<Self> {
+    pub(super) fn new(server: Rc<Server>, listener: Arc<str>, peer: SocketAddr, timeouts: Timeouts) -> Rc<Self> {
         let timer = server.worker.timers.timer();
         timer.arm(timeouts.idle);
         Rc::new(Self {
             server,
+            listener,
             peer: Cell::new(peer),
             timeouts,
             timer,

@@ -1,6 +1,6 @@
 //! A request to explain, which is not sent.
 
-use gateway_core::error::Failure;
+use gateway_core::{error::Failure, model::Listener};
 use gateway_http::{
     framing::is_carried,
     path::{Normal, normalise},
@@ -28,11 +28,16 @@ pub enum NoRequest {
     Name(String),
     #[error("`{0}` is not a header value")]
     Value(String),
+    #[error("there is no listener `{0}`")]
+    Listener(String),
     #[error("there are too many fields")]
     TooManyFields,
 }
 
 pub struct Asked {
+    /// The name of the listener; `at` sets it.
+    listener: String,
+    scheme: Option<String>,
     pub method: Method,
     host: String,
     pub target: PathAndQuery,
@@ -67,7 +72,31 @@ impl Asked {
             (None, Some(host)) => host.to_str().unwrap_or_default().to_owned(),
             (None, None) => String::new(),
         };
-        Ok(Self { method, host, target, headers })
+        let scheme = uri.scheme_str().map(str::to_ascii_lowercase);
+        Ok(Self { listener: String::new(), scheme, method, host, target, headers })
+    }
+
+    /// Says which listener it comes to. Without a name it is the first one that has TLS as the URL's scheme says.
+    ///
+    /// # Errors
+    ///
+    /// There is no listener of this name.
+    pub fn at(mut self, name: Option<&str>, listeners: &[Listener]) -> Result<Self, NoRequest> {
+        let found = match name {
+            Some(name) => {
+                let found = listeners.iter().find(|listener| *listener.name == *name);
+                Some(found.ok_or_else(|| NoRequest::Listener(name.to_owned()))?)
+            }
+            None => {
+                let fits = |listener: &&Listener| match self.scheme.as_deref() {
+                    Some(scheme) => (scheme == "https") == listener.tls.is_some(),
+                    None => true,
+                };
+                listeners.iter().find(fits).or(listeners.first())
+            }
+        };
+        self.listener = found.map(|listener| listener.name.to_string()).unwrap_or_default();
+        Ok(self)
     }
 
     /// Its path and query in the form that everyone sees.
@@ -90,6 +119,7 @@ impl Asked {
     /// For the routing table.
     pub fn query<'a>(&'a self, target: &'a PathAndQuery) -> Query<'a> {
         Query {
+            listener: &self.listener,
             host: &self.host,
             path: target.path(),
             query: target.query(),

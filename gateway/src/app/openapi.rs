@@ -98,7 +98,9 @@ fn is_reached(table: &Table, config: &Config, route: &Route, used: &Arc<PluginUs
     headers.extend(route.matches.headers.iter().cloned());
     let parameters: Vec<String> = route.matches.query.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let parameters = parameters.join("&");
+    let listener = route.matches.listeners.first().map(|name| &**name).unwrap_or_default();
     let query = Query {
+        listener,
         host: &host,
         path: &example.join("/"),
         query: Some(&*parameters).filter(|text| !text.is_empty()),

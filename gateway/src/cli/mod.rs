@@ -4,6 +4,7 @@ mod approve;
 mod bench;
 mod check;
 mod dev;
+mod import;
 mod init;
 mod inspect;
 mod manual;
@@ -51,6 +52,9 @@ Exit codes:
 enum Command {
     /// Write a commented configuration to start with, and the JSON Schema for editors beside it
     Init(InitArgs),
+    /// Translate a configuration of nginx or Kong, an OpenAPI document or Kubernetes Ingresses, and report line by line
+    /// what has no counterpart
+    Import(ImportArgs),
     /// Serve a configuration until SIGTERM or SIGINT; SIGHUP or a change of a file reloads it, SIGUSR2 starts a new process in its place
     Run(RunArgs),
     /// Validate a configuration, plugin configurations included, without serving it
@@ -119,6 +123,26 @@ struct InitArgs {
 }
 
 #[derive(Args)]
+struct ImportArgs {
+    /// nginx.conf or the output of `nginx -T`, kong.yaml, openapi.yaml, or a file with Ingresses
+    file: PathBuf,
+    /// What the file is; by its contents if left out
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    from: Option<ImportFormat>,
+    /// Write the configuration to this file, which must not exist, in place of standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ImportFormat {
+    Nginx,
+    Kong,
+    Openapi,
+    Ingress,
+}
+
+#[derive(Args)]
 struct OpenapiArgs {
     #[command(flatten)]
     config: ConfigArgs,
@@ -163,6 +187,9 @@ struct RouteArgs {
     method: String,
     /// The request's URL, or its path
     url: String,
+    /// The name or address of the listener; by default the first one for the URL's scheme
+    #[arg(long, value_name = "NAME")]
+    listener: Option<String>,
     /// A header of the request; may be repeated
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
     headers: Vec<String>,
@@ -309,6 +336,7 @@ pub fn main() -> ExitCode {
     let Cli { command, logging } = Cli::parse();
     let done = match command {
         Command::Init(args) => init::init(&args),
+        Command::Import(args) => import::import(&args),
         Command::Run(args) => run::run(&args, &logging),
         Command::Check(args) => check::check(&args),
         Command::Demo(args) => run::demo(&args, &logging),

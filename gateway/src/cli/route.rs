@@ -11,7 +11,9 @@ use crate::app::{
 
 pub(super) fn route(args: &RouteArgs) -> Result<(), Failed> {
     let config = app::check(&Source::File(args.config.config.clone()))?.config;
-    let asked = Asked::parse(&args.method, &args.url, &args.headers).map_err(Failed::misunderstood)?;
+    let asked = Asked::parse(&args.method, &args.url, &args.headers)
+        .and_then(|asked| asked.at(args.listener.as_deref(), &config.listeners))
+        .map_err(Failed::misunderstood)?;
     let table = Table::new(&config.routes);
     let target = match asked.admit(&table) {
         Ok(target) => target,

@@ -113,7 +113,8 @@ mod tests {
         let endpoints: Vec<_> = endpoints.iter().map(endpoint).collect();
         let rule = PathRule::default();
         let path = paths::path("/", rule).unwrap();
-        let typed = Match { hosts: vec![], path, methods: further.to_vec(), headers: vec![], query: vec![] };
+        let typed =
+            Match { listeners: vec![], hosts: vec![], path, methods: further.to_vec(), headers: vec![], query: vec![] };
         let tree = crate::yaml::parse("a: 1").unwrap();
         let mut report = Report::new(&tree, std::path::Path::new(""));
         let made = matches(&endpoints, &typed, rule, "", &mut report);

@@ -1,6 +1,6 @@
 //! Where clients connect.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
 use gateway_core::model;
 
@@ -13,15 +13,26 @@ use crate::{
 
 pub(super) fn listeners(file: &File, report: &mut Report<'_>) -> Vec<model::Listener> {
     let mut seen = HashMap::new();
+    let mut names = HashMap::new();
     let mut listeners = Vec::new();
     for (place, typed) in report.parts(&file.listeners, "/listeners") {
+        let at = join(&place, "name");
+        let name = typed.name.as_ref().and_then(|name| report.part(name, &at));
+        if let Some(name) = name {
+            let line = report.line(&at);
+            if let Some(first) = names.insert(name.as_str(), line) {
+                report.value(&at, format!("listener `{}` is also on line {first}", cut(name)));
+            }
+        }
         let at = join(&place, "address");
+        let written = report.part(&typed.address, &at).map(String::as_str).unwrap_or_default();
+        let name: Arc<str> = name.map_or(written, String::as_str).into();
         let address = report.part(&typed.address, &at).and_then(|text| address(text, &at, &mut seen, report));
         let tls = typed.tls.as_ref().and_then(|part| tls(part, &join(&place, "tls"), report));
         let at = join(&place, "proxy-protocol");
         let proxy_protocol = typed.proxy_protocol.as_ref().and_then(|part| proxy_protocol(part, &at, report));
         if let Some(address) = address {
-            listeners.push(model::Listener { address, tls, proxy_protocol });
+            listeners.push(model::Listener { name, address, tls, proxy_protocol });
         }
     }
     listeners

@@ -255,6 +255,7 @@ fn meaning(file: &File, catalog: &mut dyn Catalog, report: &mut Report<'_>) -> O
     let mut plugins = Plugins::new(file, catalog, report);
     let global_plugins = plugins.list(&file.global_plugins, "/global-plugins", report);
     let mut context = routes::Context {
+        listeners: &listeners,
         upstreams: &upstreams,
         plugins: &mut plugins,
         global_plugins: &global_plugins,

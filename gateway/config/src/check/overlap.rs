@@ -10,6 +10,8 @@ use super::report::Report;
 /// What the precedence of routes compares, but for the methods.
 #[derive(PartialEq, Eq, Hash)]
 struct Shape<'a> {
+    /// `None` for every listener.
+    listener: Option<&'a str>,
     /// `None` for every host.
     host: Option<&'a HostPattern>,
     path: Vec<Step<'a>>,
@@ -43,7 +45,7 @@ pub(super) fn check(routes: &[Entry], report: &mut Report<'_>) {
             report.value(
                 place,
                 format!(
-                    "route `{name}` cannot be told apart from `{other}` on line {line}: host, path, methods, headers and \
+                    "route `{name}` cannot be told apart from `{other}` on line {line}: listeners, host, path, methods, headers and \
                      query allow the same requests; add a condition to one of them"
                 ),
             );
@@ -52,8 +54,14 @@ pub(super) fn check(routes: &[Entry], report: &mut Report<'_>) {
 }
 
 fn shapes(matches: &Match) -> impl Iterator<Item = Shape<'_>> {
-    let every = matches.hosts.is_empty().then_some(None);
-    every.into_iter().chain(matches.hosts.iter().map(Some)).map(|host| Shape {
+    let all = matches.listeners.is_empty().then_some(None);
+    let listeners = all.into_iter().chain(matches.listeners.iter().map(|name| Some(&**name)));
+    let of_hosts = |listener| {
+        let every = matches.hosts.is_empty().then_some(None);
+        every.into_iter().chain(matches.hosts.iter().map(Some)).map(move |host| (listener, host))
+    };
+    listeners.flat_map(of_hosts).map(|(listener, host)| Shape {
+        listener,
         host,
         path: matches.path.segments.iter().map(Step::from).collect(),
         headers: &matches.headers,

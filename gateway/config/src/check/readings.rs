@@ -40,6 +40,7 @@ pub(super) fn check<'p>(routes: &[Arc<Route>], place: impl Fn(&str) -> Option<&'
 
 /// A request that a route answers.
 struct Sample {
+    listener: String,
     host: String,
     segments: Vec<String>,
     method: Method,
@@ -61,7 +62,9 @@ impl Sample {
         let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let pairs: Vec<_> =
             matches.query.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+        let listener = matches.listeners.first().map(|name| name.to_string()).unwrap_or_default();
         Self {
+            listener,
             host,
             segments: matches.path.segments.iter().map(segment).collect(),
             method: matches.methods.first().cloned().unwrap_or(Method::GET),
@@ -90,6 +93,7 @@ impl Sample {
     /// The route that serves a spelling of its path, if the gateway lets it pass.
     fn route<'t>(&self, table: &'t Table, spelling: &str) -> Option<&'t Arc<Route>> {
         let query = |target| Query {
+            listener: &self.listener,
             host: &self.host,
             path: PathAndQuery::path(target),
             query: self.query.as_deref(),

@@ -10,7 +10,13 @@ use gateway_core::model;
 use http::{HeaderName, HeaderValue, Method, header};
 
 use super::{
-    action, from_plugin, names::cut, order, overlap, paths, plugins::Plugins, readings, report::Report, settings,
+    action, from_plugin,
+    names::{cut, hint},
+    order, overlap, paths,
+    plugins::Plugins,
+    readings,
+    report::Report,
+    settings,
 };
 use crate::{
     file::{EVERY_PATH, File, Match, Route},
@@ -20,6 +26,7 @@ use crate::{
 
 /// What routes refer to.
 pub(super) struct Context<'a, 'c> {
+    pub listeners: &'a [model::Listener],
     pub upstreams: &'a BTreeMap<String, Arc<model::Upstream>>,
     pub plugins: &'a mut Plugins<'c>,
     pub global_plugins: &'a [Arc<model::PluginUse>],
@@ -43,7 +50,7 @@ pub(super) fn routes(file: &File, context: &mut Context<'_, '_>, report: &mut Re
         }
         let rule = report.part(&typed.paths, &join(&place, "paths"));
         let rule = rule.map_or(context.paths, |typed| settings::route_paths(typed, context.paths));
-        let matches = conditions(&typed.matches, &join(&place, "match"), rule, report);
+        let matches = conditions(&typed.matches, &join(&place, "match"), context, rule, report);
         let route = rest(file, typed, &place, context, report);
         if let (Some(name), Some(matches)) = (name, matches) {
             if let Some(route) = route {
@@ -147,9 +154,16 @@ fn shared_by_requests(action: &model::Action) -> Option<&model::Upstream> {
     }
 }
 
-fn conditions(part: &Part<Match>, place: &str, rule: model::PathRule, report: &mut Report<'_>) -> Option<model::Match> {
+fn conditions(
+    part: &Part<Match>,
+    place: &str,
+    context: &Context<'_, '_>,
+    rule: model::PathRule,
+    report: &mut Report<'_>,
+) -> Option<model::Match> {
     let typed = report.part(part, place)?;
     // All of them are looked at before the first that is missing ends it.
+    let listeners = listeners(typed, &join(place, "listeners"), context.listeners, report);
     let hosts = hosts(typed, place, report);
     let at = join(place, "path");
     if typed.path.is_some() && typed.from_plugin.is_some() {
@@ -163,7 +177,33 @@ fn conditions(part: &Part<Match>, place: &str, rule: model::PathRule, report: &m
     let methods = methods(typed, &join(place, "methods"), report);
     let headers = headers(typed, &join(place, "headers"), report);
     let query = query(typed, &join(place, "query"), report);
-    Some(model::Match { hosts: hosts?, path: path?, methods: methods?, headers: headers?, query: query? })
+    Some(model::Match {
+        listeners: listeners?,
+        hosts: hosts?,
+        path: path?,
+        methods: methods?,
+        headers: headers?,
+        query: query?,
+    })
+}
+
+fn listeners(typed: &Match, place: &str, all: &[model::Listener], report: &mut Report<'_>) -> Option<Vec<Arc<str>>> {
+    let Some(list) = &typed.listeners else { return Some(Vec::new()) };
+    let mut names = Vec::new();
+    let mut complete = true;
+    for (at, name) in report.parts(list, place) {
+        match all.iter().find(|listener| *listener.name == **name) {
+            Some(listener) => names.push(listener.name.clone()),
+            None => {
+                let known = all.iter().map(|listener| &*listener.name);
+                report.value(&at, format!("unknown listener `{}`{}", cut(name), hint(name, known)));
+                complete = false;
+            }
+        }
+    }
+    names.sort();
+    names.dedup();
+    complete.then_some(names)
 }
 
 fn hosts(typed: &Match, place: &str, report: &mut Report<'_>) -> Option<Vec<model::HostPattern>> {

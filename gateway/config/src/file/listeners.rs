@@ -4,13 +4,16 @@ use gateway_core::model::{ClientCertificateMode, ProxyHeaderMode, TlsVersion};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::part::Part;
+use crate::part::{Name, Part};
 
 /// An address that clients connect to.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 #[schemars(extend("required" = ["address"]))]
 pub(crate) struct Listener {
+    /// For `match.listeners` of routes; `address` is the name if left out.
+    #[schemars(with = "Name")]
+    pub name: Option<Part<String>>,
     /// IP address and port: `0.0.0.0:8080`, `[::]:8080`.
     pub address: Part<String>,
     /// Present for HTTPS.

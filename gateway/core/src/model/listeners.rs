@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     path::PathBuf,
+    sync::Arc,
 };
 
 use ipnet::IpNet;
@@ -11,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
+    /// For `match.listeners` of routes; the address as it is written, if it has no name.
+    pub name: Arc<str>,
     pub address: SocketAddr,
     pub tls: Option<ListenerTls>,
     pub proxy_protocol: Option<ProxyProtocol>,

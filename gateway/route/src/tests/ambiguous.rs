@@ -28,8 +28,14 @@ fn asked(drafts: &[Draft], target: &str) -> Result<String, Rejected> {
     let table = Table::new(&routes(drafts.iter().cloned()));
     let (method, headers) = (http::Method::GET, http::HeaderMap::new());
     let target = PathAndQuery::try_from(target).expect("a target");
-    let query =
-        |target| Query { host: "", path: PathAndQuery::path(target), query: None, method: &method, headers: &headers };
+    let query = |target| Query {
+        listener: "",
+        host: "",
+        path: PathAndQuery::path(target),
+        query: None,
+        method: &method,
+        headers: &headers,
+    };
     let target = match normalise(&target, &method)? {
         Normal::Clear(target) => target,
         Normal::Ambiguous(path) => table.resolve(&path, &query(&target))?,

@@ -21,7 +21,14 @@ struct Draft {
 }
 
 fn route(name: &str, path: &str) -> Draft {
-    let matches = Match { hosts: vec![], path: pattern(path), methods: vec![], headers: vec![], query: vec![] };
+    let matches = Match {
+        listeners: vec![],
+        hosts: vec![],
+        path: pattern(path),
+        methods: vec![],
+        headers: vec![],
+        query: vec![],
+    };
     Draft { name: name.to_owned(), matches, paths: PathRule::default() }
 }
 
@@ -31,6 +38,11 @@ impl Draft {
             Some(suffix) => HostPattern::Suffix(suffix.to_owned()),
             None => HostPattern::Exact(host.to_owned()),
         });
+        self
+    }
+
+    fn listener(mut self, name: &str) -> Self {
+        self.matches.listeners.push(name.into());
         self
     }
 
@@ -91,6 +103,7 @@ fn table(drafts: impl IntoIterator<Item = Draft>) -> Table {
 
 /// A request as a test writes it: `GET host/path?query`.
 struct Asked {
+    listener: &'static str,
     method: Method,
     host: String,
     path: String,
@@ -106,6 +119,7 @@ fn ask(text: &str) -> Asked {
         None => (target, None),
     };
     Asked {
+        listener: "",
         method: method.parse().expect("a method"),
         host: host.to_owned(),
         path: path.to_owned(),
@@ -120,8 +134,14 @@ impl Asked {
         self
     }
 
+    fn on(mut self, listener: &'static str) -> Self {
+        self.listener = listener;
+        self
+    }
+
     fn query(&self) -> Query<'_> {
         Query {
+            listener: self.listener,
             host: &self.host,
             path: &self.path,
             query: self.query.as_deref(),
@@ -388,4 +408,37 @@ fn a_hostile_path_visits_no_more_than_the_patterns_allow() {
     assert_eq!(shown, 1024, "each route once");
     let long = ask(&format!("GET {}", "/a".repeat(30_000)));
     assert_eq!(answer(&table, &long), "404");
+}
+
+#[test]
+fn a_route_for_a_listener_goes_before_all_routes_for_every_listener() {
+    let table = table([
+        route("redirect", "/{*rest}").listener("http"),
+        route("status", "/status").listener("http").listener("https"),
+        route("api", "/api/{*rest}").host("api.example.com"),
+        route("everything", "/{*rest}"),
+    ]);
+    let on = |listener, text| answer(&table, &ask(text).on(listener));
+    assert_eq!(on("http", "GET api.example.com/api/1"), "redirect");
+    assert_eq!(on("http", "GET /status"), "status");
+    assert_eq!(on("https", "GET api.example.com/api/1"), "api");
+    assert_eq!(on("https", "GET /status"), "status");
+    assert_eq!(on("https", "GET /else"), "everything");
+    assert_eq!(on("other", "GET /status"), "everything");
+    let explained = table.explain(&ask("GET /x").on("http").query()).to_string();
+    assert!(explained.contains("matches too, but it is for every listener"), "{explained}");
+}
+
+#[test]
+fn conditions_of_a_route_for_a_listener_that_fail_hide_no_route_for_every_listener() {
+    let table = table([
+        route("beta", "/{*rest}").listener("http").header("x-beta", "1").method(Method::POST),
+        route("everything", "/{*rest}"),
+        route("only-http", "/only").listener("http"),
+    ]);
+    assert_eq!(answer(&table, &ask("GET /").on("http")), "everything");
+    assert_eq!(answer(&table, &ask("POST /").on("http").with("x-beta", "1")), "beta");
+    assert_eq!(answer(&table, &ask("POST /").on("https").with("x-beta", "1")), "everything");
+    let elsewhere = table.explain(&ask("GET /only").on("https").query());
+    assert_eq!(elsewhere.winner, Some(1));
 }

@@ -28,6 +28,9 @@ pub(super) struct Question {
     /// `name: value` each.
     #[serde(default)]
     headers: Vec<String>,
+    /// The name or address of the listener; by default the first one for the URL's scheme.
+    #[serde(default)]
+    listener: Option<String>,
 }
 
 fn get() -> String {
@@ -74,10 +77,11 @@ pub(super) async fn explain(
     State(panel): State<Arc<Panel>>,
     Told(question): Told<Question>,
 ) -> ApiResult<Json<Explained>> {
-    let Question { method, url, headers } = question;
-    let asked = Asked::parse(&method, &url, &headers);
-    let asked = asked.map_err(|error| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
+    let Question { method, url, headers, listener } = question;
     let snapshot = panel.snapshot();
+    let asked = Asked::parse(&method, &url, &headers);
+    let asked = asked.and_then(|asked| asked.at(listener.as_deref(), &snapshot.config.listeners));
+    let asked = asked.map_err(|error| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))?;
     let nothing = |target: String, status: u16, reason: String| Explained {
         target,
         route: None,

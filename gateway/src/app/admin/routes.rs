@@ -35,6 +35,8 @@ pub(super) struct RouteView {
 /// What a request must have.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct MatchView {
+    /// Any of these; empty for every listener.
+    listeners: Vec<String>,
     /// Any of these; every host if there are none.
     hosts: Vec<String>,
     path: String,
@@ -110,6 +112,7 @@ impl MatchView {
         let header = |(name, value): &(http::HeaderName, http::HeaderValue)| pair(name.as_str(), text(value));
         let query = |(name, value): &(String, String)| pair(name, value.clone());
         Self {
+            listeners: matches.listeners.iter().map(ToString::to_string).collect(),
             hosts: matches.hosts.iter().map(host).collect(),
             path: matches.path.text.clone(),
             methods: matches.methods.iter().map(ToString::to_string).collect(),

@@ -212,7 +212,8 @@ fn listeners(config: &Config, old: &[ListenerSettings]) -> Result<Vec<ListenerSe
             let before = old.iter().find(|(other, _)| *other == key).and_then(|(_, before)| before.tls.as_deref());
             let tls = listener.tls.as_ref().map(|tls| Termination::load(tls, before)).transpose()?;
             let proxy_protocol = listener.proxy_protocol.clone().map(Arc::new);
-            Ok((key, Beginning { proxy_protocol, tls: tls.map(Arc::new) }))
+            let name = listener.name.clone();
+            Ok((key, Beginning { listener: name, proxy_protocol, tls: tls.map(Arc::new) }))
         })
         .collect()
 }
