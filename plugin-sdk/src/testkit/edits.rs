@@ -7,7 +7,10 @@ use gateway_rules::{
 };
 use http::HeaderName;
 
-use super::head::{Phase, RawRequest, RawResponse};
+use super::{
+    data_grants::Data,
+    head::{Phase, RawRequest, RawResponse, writes},
+};
 use crate::{Edit, Edits, RefusedEdit, edits::Kind};
 
 // What the SDK says about the gateway.
@@ -74,6 +77,7 @@ impl Editable for Lent<'_> {
     }
 
     fn change_response_header(&mut self, name: HeaderName, change: Change) -> Result<(), EditError> {
+        writes(Data::ResponseHeaders, name.as_str())?;
         let mut head = self.request.0.borrow_mut();
         if head.phase != Phase::Request {
             return self.response.map_or(Err(EditError::Forbidden), |response| response.change(name, change));

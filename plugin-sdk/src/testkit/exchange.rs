@@ -337,11 +337,11 @@ impl TestExchange {
 
     /// Keeps the plugin's answer, once it has passed the gateway's checks.
     #[track_caller]
-    pub(super) fn set_reply(&mut self, reply: Reply) {
-        let reply = self.request.cache.complete(reply);
+    pub(super) fn set_reply(&mut self, host: &TestHost, reply: Reply) {
         if let Err(why) = reply::reply(reply.status, reply.headers.clone().into_iter(), &self.request.bounds) {
             panic!("the gateway would refuse a reply: {why}");
         }
+        let reply = self.request.cache.complete(host.granted_reply(reply));
         self.reply = Some(reply);
     }
 

@@ -13,7 +13,10 @@ use gateway_rules::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header::CONTENT_LENGTH, uri::PathAndQuery};
 
-use super::cache::Hold;
+use super::{
+    cache::Hold,
+    data_grants::{Data, DataAccess, HOST, METHOD, PATH, STATUS, may},
+};
 use crate::{Body, body::Fields};
 
 #[derive(Debug, Clone)]
@@ -108,19 +111,19 @@ impl RawRequest {
     }
 
     pub(crate) fn authority(&self) -> String {
-        text(&self.head().authority).to_owned()
+        if reads(HOST) { text(&self.head().authority).to_owned() } else { String::new() }
     }
 
     pub(crate) fn path(&self) -> String {
-        self.head().target.path().to_owned()
+        if reads(PATH) { self.head().target.path().to_owned() } else { String::new() }
     }
 
     pub(crate) fn query(&self) -> Option<String> {
-        self.head().target.query().map(str::to_owned)
+        self.head().target.query().filter(|_| reads(PATH)).map(str::to_owned)
     }
 
     pub(crate) fn original_target(&self) -> String {
-        self.head().original_target.to_string()
+        if reads(PATH) { self.head().original_target.to_string() } else { String::new() }
     }
 
     pub(crate) fn protocol(&self) -> String {
@@ -136,7 +139,7 @@ impl RawRequest {
     }
 
     pub(crate) fn trace_parent(&self) -> Option<String> {
-        self.head().trace_parent.clone()
+        self.head().trace_parent.clone().filter(|_| reads("traceparent"))
     }
 
     pub(crate) fn route(&self) -> String {
@@ -144,11 +147,12 @@ impl RawRequest {
     }
 
     pub(crate) fn path_parameter(&self, name: &str) -> Option<String> {
-        find(&self.head().parameters, name).map(str::to_owned)
+        find(&self.head().parameters, name).filter(|_| reads(PATH)).map(str::to_owned)
     }
 
     pub(crate) fn attribute(&self, key: &str) -> Option<String> {
-        self.head().attribute(key).map(str::to_owned)
+        let is_granted = may(Data::Attributes, DataAccess::Read, key);
+        self.head().attribute(key).filter(|_| is_granted).map(str::to_owned)
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<Vec<u8>> {
@@ -156,17 +160,21 @@ impl RawRequest {
     }
 
     pub(crate) fn header_values(&self, name: &str) -> Vec<Vec<u8>> {
+        if !reads(name) {
+            return Vec::new();
+        }
         let head = self.head();
         request_values(&head.headers, &head.authority, name).map(|value| value.as_bytes().to_vec()).collect()
     }
 
     pub(crate) fn headers(&self) -> Vec<(String, Vec<u8>)> {
         let head = self.head();
-        let lines = request_lines(&head.headers, &head.authority);
+        let lines = request_lines(&head.headers, &head.authority).filter(|(name, _)| reads(name));
         lines.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec())).collect()
     }
 
     pub(crate) fn set_method(&self, method: &str) -> Result<(), EditError> {
+        writes(Data::RequestHeaders, METHOD)?;
         let method = edit::method(method)?;
         self.edit(|head| {
             head.method = method;
@@ -175,6 +183,7 @@ impl RawRequest {
     }
 
     pub(crate) fn set_path_with_query(&self, value: &str) -> Result<(), EditError> {
+        writes(Data::RequestHeaders, PATH)?;
         let target = {
             let head = self.head();
             edit::target(value, head.original_target.as_str().len(), head.bounds.added_uri_bytes)?
@@ -200,6 +209,7 @@ impl RawRequest {
     }
 
     pub(crate) fn change(&self, name: HeaderName, change: Change) -> Result<(), EditError> {
+        writes(Data::RequestHeaders, name.as_str())?;
         match RequestEdit::check(name, change)? {
             RequestEdit::Authority(value) => self.edit(|head| {
                 head.authority = value;
@@ -221,6 +231,7 @@ impl RawRequest {
     }
 
     pub(crate) fn set_attribute(&self, key: &str, value: &str) -> Result<(), EditError> {
+        writes(Data::Attributes, key)?;
         let mut head = self.0.borrow_mut();
         Attributes::permit(key, head.phase)?;
         head.attributes.check(key, value, head.bounds.added_bytes)?;
@@ -229,6 +240,7 @@ impl RawRequest {
     }
 
     pub(crate) fn remove_attribute(&self, key: &str) -> Result<(), EditError> {
+        writes(Data::Attributes, key)?;
         let mut head = self.0.borrow_mut();
         Attributes::permit(key, head.phase)?;
         Attributes::check_key(key)?;
@@ -264,19 +276,24 @@ impl RawResponse {
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<Vec<u8>> {
-        self.0.borrow().headers.get(name).map(|value| value.as_bytes().to_vec())
+        self.header_values(name).into_iter().next()
     }
 
     pub(crate) fn header_values(&self, name: &str) -> Vec<Vec<u8>> {
+        if !may(Data::ResponseHeaders, DataAccess::Read, name) {
+            return Vec::new();
+        }
         self.0.borrow().headers.get_all(name).iter().map(|value| value.as_bytes().to_vec()).collect()
     }
 
     pub(crate) fn headers(&self) -> Vec<(String, Vec<u8>)> {
         let head = self.0.borrow();
-        head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()
+        let lines = head.headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
+        lines.filter(|(name, _)| may(Data::ResponseHeaders, DataAccess::Read, name)).collect()
     }
 
     pub(crate) fn set_status(&self, status: u16) -> Result<(), EditError> {
+        writes(Data::ResponseHeaders, STATUS)?;
         let status = edit::status(status)?;
         self.edit(|head| {
             head.status = status;
@@ -299,6 +316,7 @@ impl RawResponse {
     }
 
     pub(crate) fn change(&self, name: HeaderName, change: Change) -> Result<(), EditError> {
+        writes(Data::ResponseHeaders, name.as_str())?;
         refuse_owned(&name)?;
         self.edit(|head| {
             let ResponseHead { headers, bounds, room, .. } = head;
@@ -318,6 +336,16 @@ impl RawResponse {
             Ok(())
         })
     }
+}
+
+/// Whether the plugin may read a header of requests.
+fn reads(name: &str) -> bool {
+    may(Data::RequestHeaders, DataAccess::Read, name)
+}
+
+/// An edit that is not granted is refused.
+pub(super) fn writes(data: Data, name: &str) -> Result<(), EditError> {
+    if may(data, DataAccess::Write, name) { Ok(()) } else { Err(EditError::Forbidden) }
 }
 
 /// For values that are ASCII wherever they come from.

@@ -7,7 +7,11 @@ use gateway_rules::{
     call as rules, selection,
 };
 
-use super::{LogLine, State, TestHost, streams::checked_trailers};
+use super::{
+    LogLine, State, TestHost,
+    data_grants::{Data, DataAccess, HOST, PATH, may, may_with_all},
+    streams::checked_trailers,
+};
 use crate::{
     Body, BodyError, EditError, Item, Reply,
     cache::{CacheError, Entry, LockResult, Part, Stored},
@@ -61,6 +65,13 @@ pub(super) fn state<T>(f: impl FnOnce(&mut State) -> T) -> T {
     f(&mut current().0.borrow_mut())
 }
 
+/// The same, if there is a current host.
+pub(super) fn current_state<T>(f: impl FnOnce(&mut State) -> T) -> Option<T> {
+    let host = CURRENT.with_borrow(Clone::clone)?;
+    let result = f(&mut host.0.borrow_mut());
+    Some(result)
+}
+
 pub(crate) fn edited(result: Result<(), gateway_rules::edit::EditError>) -> Result<(), EditError> {
     Ok(result?)
 }
@@ -112,13 +123,38 @@ pub(crate) fn read_selection(
     (bytes, lengths)
 }
 
+/// Whether the plugin may replace a body by this one.
+fn check_replacement(body: Data, trailers: Data, with: &Body) -> Result<(), BodyError> {
+    if !may(body, DataAccess::Write, "") {
+        return Err(BodyError::Unavailable);
+    }
+    match with.trailers.iter().find(|(name, _)| !may(trailers, DataAccess::Write, name)) {
+        Some((name, _)) => Err(BodyError::Invalid(format!("trailer {name} is not granted"))),
+        None => Ok(()),
+    }
+}
+
+/// Whether it sees by path and host what a request is for: otherwise all requests of a route have the same key.
+fn check_telling_apart() -> Result<(), CacheError> {
+    let can = [PATH, HOST].into_iter().all(|name| may(Data::RequestHeaders, DataAccess::Read, name));
+    if can { Ok(()) } else { Err(CacheError::Unavailable) }
+}
+
+/// Whether it may make another response of a stored one.
+fn check_responding() -> Result<(), CacheError> {
+    let can = may_with_all(Data::ResponseHeaders, DataAccess::Write) && may(Data::ResponseBody, DataAccess::Write, "");
+    if can { Ok(()) } else { Err(CacheError::Unavailable) }
+}
+
 pub(crate) fn replace_request_body(request: &RawRequest, body: Body) -> Result<(), BodyError> {
+    check_replacement(Data::RequestBody, Data::RequestHeaders, &body)?;
     request.check_body(&body.bytes).map_err(BodyError::TooLarge)?;
     let trailers = checked_trailers(body.trailers).map_err(BodyError::Invalid)?;
     request.replace_body(Body { bytes: body.bytes, trailers }).map_err(|_| BodyError::Unavailable)
 }
 
 pub(crate) fn replace_response_body(response: &RawResponse, body: Body) -> Result<(), BodyError> {
+    check_replacement(Data::ResponseBody, Data::ResponseHeaders, &body)?;
     response.check_body(&body.bytes).map_err(BodyError::TooLarge)?;
     let trailers = checked_trailers(body.trailers).map_err(BodyError::Invalid)?;
     response.replace_body(Body { bytes: body.bytes, trailers }).map_err(|_| BodyError::Unavailable)
@@ -362,12 +398,25 @@ fn cached<T>(
 }
 
 /// There is no other gateway in a test.
+/// Whether the plugin can read what decides about storing a response, and for which requests it is chosen.
+fn check_deciding(response: &super::head::ResponseHead) -> Result<(), CacheError> {
+    let of_response = ["cache-control", "set-cookie", "vary"].into_iter();
+    let mut of_response = of_response.filter(|name| response.headers.contains_key(*name));
+    let vary = response.headers.get_all("vary").iter().filter_map(|line| line.to_str().ok());
+    let mut of_request = vary.flat_map(|line| line.split(',')).map(str::trim).chain(["cookie"]);
+    let can = of_response.all(|name| may(Data::ResponseHeaders, DataAccess::Read, name))
+        && of_request.all(|name| may(Data::RequestHeaders, DataAccess::Read, name));
+    if can { Ok(()) } else { Err(CacheError::Unavailable) }
+}
+
 pub(crate) fn cache_find(
     request: &RawRequest,
     bucket: &str,
     key: &str,
     _shared: bool,
 ) -> Result<Vec<Stored>, CacheError> {
+    check_telling_apart()?;
+    check_responding()?;
     cached(bucket, |cache, now| cache.find(&mut request.0.borrow_mut(), bucket, key, now))
 }
 
@@ -378,6 +427,8 @@ pub(crate) fn cache_keep(
     key: &str,
     entry: Entry,
 ) -> Result<(), CacheError> {
+    check_telling_apart()?;
+    check_deciding(&response.0.borrow())?;
     cached(bucket, |cache, now| cache.keep(&request.0.borrow(), &response.0.borrow(), bucket, key, entry, now))
 }
 
@@ -398,6 +449,7 @@ pub(crate) fn cache_renew(request: &RawRequest, bucket: &str, key: &str) -> Resu
 }
 
 pub(crate) fn cache_answer(request: &RawRequest, id: u32, part: Part) -> Result<(), CacheError> {
+    check_responding()?;
     let hold = &mut request.0.borrow_mut().cache;
     hold.part(id, part)?;
     hold.answer = Some((id, part));
@@ -410,6 +462,7 @@ pub(crate) fn cache_restore(
     id: u32,
     part: Part,
 ) -> Result<(), CacheError> {
+    check_responding()?;
     let (status, headers, body) = request.0.borrow().cache.part(id, part)?;
     let mut head = response.0.borrow_mut();
     (head.status, head.headers, head.body, head.room) = (status, headers, body, None);
@@ -422,6 +475,8 @@ pub(crate) fn cache_freshen(
     id: u32,
     entry: Entry,
 ) -> Result<(), CacheError> {
+    check_telling_apart()?;
+    check_deciding(&response.0.borrow())?;
     state(|state| state.cache.freshen(&mut request.0.borrow_mut(), &response.0.borrow(), id, entry, state.now))
 }
 

@@ -34,6 +34,7 @@
 
 mod cache;
 pub(crate) mod crypto;
+mod data_grants;
 mod documents;
 mod edits;
 mod exchange;
@@ -53,6 +54,7 @@ use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
 
 use gateway_rules::{
     bounds::{Bounds, Received},
+    data_grants::DataGrants,
     metric::counter_name,
 };
 use serde_json::Value;
@@ -89,6 +91,8 @@ type Answer = Box<dyn FnMut(&Call) -> Result<Reply, CallError>>;
 pub(crate) struct State {
     now: Duration,
     denied: Vec<String>,
+    /// What plugins may read and write of exchanges.
+    data: DataGrants,
     store: store::Store,
     /// What is counted in this gateway alone.
     local_store: store::Store,
@@ -124,6 +128,7 @@ impl Default for State {
             // 2026-01-01T00:00:00Z: tests should not depend on the day they run.
             now: Duration::from_secs(1_767_225_600),
             denied: Vec::new(),
+            data: DataGrants::default(),
             store: store::Store::default(),
             local_store: store::Store::default(),
             store_down: false,

@@ -2,7 +2,7 @@
 
 use gateway_rules::timers;
 
-use super::{TestExchange, TestHost, TestRequest, TestResponse, exchange::Next, streams};
+use super::{TestExchange, TestHost, TestRequest, TestResponse, data_grants::Data, exchange::Next, streams};
 use crate::{
     Decision, Error, Observer, Outcome, RequestBodyFilter, RequestFilter, RequestStream, ResponseBodyFilter,
     ResponseDecision, ResponseFilter, ResponseStream, Timers,
@@ -44,7 +44,7 @@ impl<P> TestPlugin<P> {
     fn decide(&self, exchange: &mut TestExchange, decision: Decision) -> Result<(), Error> {
         exchange.request_next = Next::from(&decision);
         match decision {
-            Decision::Respond(reply) => exchange.set_reply(reply),
+            Decision::Respond(reply) => exchange.set_reply(&self.host, reply),
             Decision::StreamBody(state) => {
                 streams::check_state(&state)?;
                 exchange.begin_request_stream(state);
@@ -165,8 +165,8 @@ impl<P: RequestBodyFilter> TestPlugin<P> {
     /// The plugin responded with what the gateway would refuse to send.
     #[track_caller]
     pub fn try_request_body(&mut self, exchange: &mut TestExchange) -> Result<(), Error> {
-        let body = exchange.request_body();
         let Self { host, plugin } = self;
+        let body = host.readable(Data::RequestBody, Data::RequestHeaders, exchange.request_body());
         match exchange.lend(host, |request, _| host.run(|| plugin.on_request_body(request, body)))? {
             Decision::ReadBody => Err(Error::new("it returned `read-body` from a call that had the body")),
             Decision::AwaitRelease => {
@@ -222,7 +222,8 @@ impl<P: RequestStream> TestPlugin<P> {
         let Self { host, plugin } = self;
         let limit = host.0.borrow().buffer_bytes;
         let on_chunk = |chunk| host.run(|| plugin.on_request_chunk(chunk));
-        let sent = streams::pass(body, size, limit, &mut state, on_chunk)?;
+        let filter = streams::Trailers { host, data: Data::RequestHeaders };
+        let sent = streams::pass(body, size, limit, &mut state, filter, on_chunk)?;
         exchange.end_request_stream(sent, state);
         Ok(())
     }
@@ -276,8 +277,8 @@ impl<P: ResponseBodyFilter> TestPlugin<P> {
     ///
     /// There is no response.
     pub fn try_response_body(&mut self, exchange: &mut TestExchange) -> Result<(), Error> {
-        let body = exchange.response_body_to_read();
         let Self { host, plugin } = self;
+        let body = host.readable(Data::ResponseBody, Data::ResponseHeaders, exchange.response_body_to_read());
         let decision = exchange.lend(host, |request, response| {
             let response = response.expect("the exchange has a response");
             host.run(|| plugin.on_response_body(request, response, body))
@@ -322,7 +323,8 @@ impl<P: ResponseStream> TestPlugin<P> {
         let Self { host, plugin } = self;
         let limit = host.0.borrow().buffer_bytes;
         let on_chunk = |chunk| host.run(|| plugin.on_response_chunk(chunk));
-        let sent = streams::pass(body, size, limit, &mut state, on_chunk)?;
+        let filter = streams::Trailers { host, data: Data::ResponseHeaders };
+        let sent = streams::pass(body, size, limit, &mut state, filter, on_chunk)?;
         exchange.end_response_stream(sent, state);
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use gateway_rules::reply::{self, MAX_STATE_BYTES};
 
+use super::{TestHost, data_grants::Data};
 use crate::{
     Body, Error,
     body::{Chunk, ChunkResult, Fields},
@@ -23,12 +24,19 @@ pub(super) fn checked_trailers(trailers: Fields) -> Result<Fields, String> {
     Ok(trailers.iter().map(line).collect())
 }
 
+/// As which headers the trailers of a body are granted.
+pub(super) struct Trailers<'a> {
+    pub(super) host: &'a TestHost,
+    pub(super) data: Data,
+}
+
 /// Lets a body arrive `size` bytes at a time. Returns what is sent in its place, and leaves the last state in `state`.
 pub(super) fn pass(
     body: Body,
     size: usize,
     limit: usize,
     state: &mut Vec<u8>,
+    trailers: Trailers<'_>,
     mut on_chunk: impl FnMut(Chunk) -> Result<ChunkResult, Error>,
 ) -> Result<Body, Error> {
     let (mut left, mut sent, mut min_bytes) = (Vec::new(), Body::default(), 1);
@@ -48,13 +56,15 @@ pub(super) fn pass(
             min_bytes = if consumed == 0 { result.min_bytes.max(left.len() + 1) } else { result.min_bytes };
         }
     }
-    let result = on_chunk(Chunk { state: state.clone(), bytes: left.clone(), end: Some(body.trailers) })?;
+    let end = trailers.host.readable_fields(trailers.data, body.trailers.clone());
+    let result = on_chunk(Chunk { state: state.clone(), bytes: left.clone(), end: Some(end) })?;
     conclude(&result, &mut left, state)?;
     if !left.is_empty() {
         return Err(Error::new(format!("it left {} bytes at the end", left.len())));
     }
     sent.bytes.extend(result.output);
-    sent.trailers = checked_trailers(result.trailers).map_err(Error::new)?;
+    let returned = checked_trailers(result.trailers).map_err(Error::new)?;
+    sent.trailers = trailers.host.granted_trailers(trailers.data, body.trailers, returned);
     Ok(sent)
 }
 
