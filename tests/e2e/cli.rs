@@ -68,6 +68,7 @@ async fn help_names_the_commands_and_the_exit_codes() {
             "import",
             "run",
             "check",
+            "health",
             "demo",
             "schema",
             "route",
@@ -94,7 +95,7 @@ fn section<'a>(text: &'a str, heading: &str) -> impl Iterator<Item = &'a str> {
 #[tokio::test]
 async fn every_command_has_help() {
     let folder = folder();
-    for command in ["run", "check", "demo", "schema", "route", "openapi", "plugin", "completions", "man"] {
+    for command in ["run", "check", "health", "demo", "schema", "route", "openapi", "plugin", "completions", "man"] {
         let ended = run(folder.path(), [command, "--help"]).await;
         assert_eq!(ended.code, 0);
         assert!(ended.stdout.contains("Usage: gateway "), "{}", ended.stdout);

@@ -8,6 +8,7 @@ mod dashboard;
 mod demo;
 mod dist;
 mod failures;
+mod package;
 mod setup;
 mod shell;
 mod test;
@@ -31,6 +32,8 @@ cargo xtask COMMAND
   bench [--quick] [--envoy] [--only SCENARIO,…] [--binary FILE] [--json FILE]
                                   CPU time per request beside nginx and HAProxy, on this machine
   dist                            the gateway compiled by what `bench` does with it (profile-guided), a quarter of an hour
+  package [--help] [ARGS...]      the artefacts of a release, in target/package: archive, .deb, .rpm, container image, SDKs, bill of
+                                  materials, checksums, signatures; half an hour
   fuzz [SECONDS]                  random bodies and answers for the plugins that translate protocols, and random operations that the
                                   gateway and the test kit must agree on, a minute each
   cache-tests                     http-tests/cache-tests against nginx and the gateway; writes docs/cache-tests.md
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         ("demo", args) => demo::run(args),
         ("bench", args) => bench::run(args),
         ("dist", []) => dist::run(),
+        ("package", args) => package::run(args),
         ("fuzz", []) => test::fuzz("60"),
         ("fuzz", [seconds]) => test::fuzz(seconds),
         ("cache-tests", []) => cache_tests::run(),

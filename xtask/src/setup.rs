@@ -19,6 +19,7 @@ const DEBIAN: &[(&str, &[&str])] = &[
     ("git", &["git"]),
     ("node", &["nodejs"]),
     ("npm", &["npm"]),
+    ("openssl", &["openssl"]),
     ("python3", &["python3", "python3-venv"]),
     ("redis-server", &["redis-server"]),
     ("thrift", &["thrift-compiler", "python3-thrift"]),
@@ -125,6 +126,6 @@ mod tests {
     fn each_missing_program_adds_its_packages_once() {
         assert_eq!(packages(|_| true), Vec::<&str>::new());
         assert_eq!(packages(|program| program != "thrift"), ["python3-thrift", "thrift-compiler"]);
-        assert_eq!(packages(|_| false).len(), 10);
+        assert_eq!(packages(|_| false).len(), 11);
     }
 }

@@ -4,6 +4,7 @@ mod approve;
 mod bench;
 mod check;
 mod dev;
+mod health;
 mod import;
 mod init;
 mod inspect;
@@ -19,6 +20,7 @@ use std::{
     error::Error,
     fmt::Display,
     io::{self, Write},
+    net::SocketAddr,
     path::PathBuf,
     process::ExitCode,
 };
@@ -42,7 +44,7 @@ struct Cli {
 const EXIT_CODES: &str = "\
 Exit codes:
   0  success
-  1  it could not start, or stopped on an error
+  1  it could not start, or stopped on an error; `health`: not ready
   2  the command line is not understood
   3  the configuration or the plugin is not valid
   4  `route`: no route answers the request
@@ -59,6 +61,8 @@ enum Command {
     Run(RunArgs),
     /// Validate a configuration, plugin configurations included, without serving it
     Check(ConfigArgs),
+    /// Check that a gateway on this machine is ready, such as for the health check of a container
+    Health(HealthArgs),
     /// Serve an example configuration with built-in services and clients
     Demo(DemoArgs),
     /// Print the JSON Schema of the configuration file, for editors
@@ -158,6 +162,13 @@ struct RunArgs {
     /// Do not reload when the configuration or a file that it names changes; SIGHUP still does
     #[arg(long)]
     no_watch: bool,
+}
+
+#[derive(Args)]
+struct HealthArgs {
+    /// The admin listener, without TLS
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9900")]
+    admin: SocketAddr,
 }
 
 #[derive(Args)]
@@ -339,6 +350,7 @@ pub fn main() -> ExitCode {
         Command::Import(args) => import::import(&args),
         Command::Run(args) => run::run(&args, &logging),
         Command::Check(args) => check::check(&args),
+        Command::Health(args) => health::health(&args),
         Command::Demo(args) => run::demo(&args, &logging),
         Command::Schema => schema::schema(),
         Command::Route(args) => route::route(&args),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use super::{Running, is_refused, to, with};
-use crate::support::{Client, Gate, TestGateway, Upstream, client::Request, eventually, in_time, raw};
+use crate::support::{Client, Gate, TestGateway, Upstream, client::Request, eventually, in_time, process::run, raw};
 
 #[tokio::test]
 async fn sigterm_drains_readiness_falls_requests_finish_and_it_exits_with_0() {
@@ -126,4 +126,30 @@ async fn connections_that_ask_nothing_do_not_hold_up_a_drain() {
     in_time("the drain", gateway.drain()).await.unwrap();
     assert_eq!(raw::read_to_close(&mut silent).await, "");
     assert_eq!(raw::read_to_close(&mut beginning).await, "");
+}
+
+#[tokio::test]
+async fn the_health_command_succeeds_only_while_the_gateway_is_ready() {
+    let upstream = Upstream::echo().await;
+    let gateway = Running::start(&with(upstream.address(), "timeouts: { drain-delay: 1h }")).await;
+    let folder = tempfile::tempdir().unwrap();
+    let health =
+        async |admin: std::net::SocketAddr| run(folder.path(), ["health", "--admin", &admin.to_string()]).await;
+    let ready = health(gateway.admin).await;
+    assert_eq!((ready.code, ready.stdout.as_str(), ready.stderr.as_str()), (0, "ready", ""));
+    let other = health(gateway.address).await;
+    assert_eq!(other.code, 1, "a listener for clients is no admin listener: {other:?}");
+
+    gateway.process.signal("TERM");
+    eventually("readiness falls", async || gateway.admin_page("/readyz").await.0 == 503).await;
+    let leaving = health(gateway.admin).await;
+    assert_eq!(leaving.code, 1);
+    assert!(leaving.stderr.starts_with("gateway: not ready: 503 "), "{leaving:?}");
+
+    gateway.process.signal("TERM");
+    let admin = gateway.admin;
+    assert_eq!(gateway.process.ended().await.code, 0);
+    let gone = health(admin).await;
+    assert_eq!(gone.code, 1);
+    assert!(gone.stderr.contains("no response from the admin listener"), "{gone:?}");
 }
