@@ -9,13 +9,24 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use mdbook_driver::MDBook;
 
-use crate::{interface, options, recipes};
+use crate::{examples, interface, options};
 
 /// Folders of which all is taken that people read.
 const FOLDERS: [&str; 7] = ["docs", "plugins", "plugin-sdk", "wit", "examples", "contrib", "gateway/design"];
-const ENDS: [&str; 22] = [
-    "md", "yaml", "png", "wit", "rs", "toml", "proto", "thrift", "py", "h", "js", "ts", "go", "c", "mod", "json",
-    "sql", "lua", "service", "env", "conf", "txt",
+const ENDS: [&str; 23] = [
+    "md", "yaml", "png", "svg", "wit", "rs", "toml", "proto", "thrift", "py", "h", "js", "ts", "go", "c", "mod",
+    "json", "sql", "lua", "service", "env", "conf", "txt",
+];
+/// Files outside of these folders.
+const PAGES: [&str; 8] = [
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "CODE_OF_CONDUCT.md",
+    "SECURITY.md",
+    "LICENSE-MIT",
+    "LICENSE-APACHE",
+    "gateway/ARCHITECTURE.md",
 ];
 /// What belongs to the repository and not to its readers.
 const LEFT: [&str; 6] = ["build", "node_modules", "target", ".venv", "src", "tests"];
@@ -33,7 +44,7 @@ pub fn book(output: &Path) -> Result<()> {
     for folder in FOLDERS {
         copy(&root().join(folder), &source.join(folder))?;
     }
-    for file in ["README.md", "CHANGELOG.md", "LICENSE-MIT", "LICENSE-APACHE", "gateway/ARCHITECTURE.md"] {
+    for file in PAGES {
         let target = source.join(file);
         fs::create_dir_all(target.parent().unwrap_or(&source))?;
         fs::copy(root().join(file), target).with_context(|| file.to_owned())?;
@@ -45,18 +56,21 @@ pub fn book(output: &Path) -> Result<()> {
         fs::write(reference.join(format!("{name}.md")), page)?;
         plugins.push_str(&format!("  - [{name}](docs/reference/{name}.md)\n"));
     }
-    fs::write(reference.join("configuration.md"), options::configuration()?)?;
     let interface = interface::page(&interface::text(&root().join("wit/0.2"))?);
     fs::write(reference.join("interface.md"), interface)?;
-    fs::write(source.join("docs/recipes.md"), recipes::page(&root().join("examples"))?)?;
+    fs::write(source.join("examples/README.md"), examples::page(&root().join("examples"))?)?;
 
     relink(&source, &source)?;
 
     let summary = fs::read_to_string(root().join("docs/SUMMARY.md"))?;
-    ensure!(summary.contains("<!-- plugins -->"), "docs/SUMMARY.md has no place for the plugins");
+    for place in ["<!-- plugins -->\n", "<!-- interface -->\n"] {
+        ensure!(summary.contains(place), "docs/SUMMARY.md has no line {place}");
+    }
     // Its links are those of docs/, and the book's root is the repository's.
     let summary = summary.replace("](../", "](@/").replace("](", "](docs/").replace("](docs/@/", "](");
-    fs::write(source.join("SUMMARY.md"), summary.replace("<!-- plugins -->\n", &plugins))?;
+    let summary = summary.replace("<!-- plugins -->\n", &plugins);
+    let interface = "- [The plugin interface](docs/reference/interface.md)\n";
+    fs::write(source.join("SUMMARY.md"), summary.replace("<!-- interface -->\n", interface))?;
     fs::copy(root().join("docs/book.toml"), output.join("book.toml"))?;
     let mut book = MDBook::load(output)?;
     book.config.build.build_dir = PathBuf::from("html");
@@ -106,7 +120,6 @@ fn in_the_book(page: &Path) -> Option<String> {
     let folder = page.strip_suffix("README.md")?.trim_end_matches('/');
     Some(match folder.split_once('/') {
         Some(("plugins", name)) => format!("docs/reference/{name}.md"),
-        _ if folder == "examples" => "docs/recipes.md".to_owned(),
         _ if folder.is_empty() => "index.md".to_owned(),
         _ => format!("{folder}/index.md"),
     })
@@ -191,6 +204,8 @@ mod tests {
         assert!(read("rate-limit.html").contains("units that a client gets back"));
         assert!(read("interface.html").contains("on-request: func"));
         assert!(read("configuration.html").contains("Where clients connect."));
+        let examples = fs::read_to_string(html.join("examples/index.html")).unwrap();
+        assert!(examples.contains("The least there is"));
     }
 
     #[test]

@@ -2,20 +2,30 @@
 //! reference that is made of what the gateway says of itself. `cargo xtask book` calls it.
 
 mod assemble;
+mod examples;
 mod interface;
 mod options;
-mod recipes;
 
 use std::{path::PathBuf, process::ExitCode};
 
+const HELP: &str = "\
+book FOLDER       writes the book
+book --reference  writes the reference of the configuration to docs/reference";
+
 fn main() -> ExitCode {
-    let Some(output) = std::env::args_os().nth(1).map(PathBuf::from) else {
-        eprintln!("book FOLDER: where is it to be written?");
+    let Some(argument) = std::env::args_os().nth(1) else {
+        eprintln!("{HELP}");
         return ExitCode::from(2);
     };
-    match assemble::book(&output) {
-        Ok(()) => {
-            println!("{}", output.join("html/index.html").display());
+    let written = if argument == "--reference" {
+        options::write_configuration()
+    } else {
+        let folder = PathBuf::from(argument);
+        assemble::book(&folder).map(|()| folder.join("html/index.html"))
+    };
+    match written {
+        Ok(file) => {
+            println!("{}", file.display());
             ExitCode::SUCCESS
         }
         Err(error) => {

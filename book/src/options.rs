@@ -1,6 +1,10 @@
 //! References of what can be configured, from the JSON Schemas that the gateway checks it against.
 
-use std::{fmt::Write, fs, path::Path};
+use std::{
+    fmt::Write,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Result, anyhow};
 use serde_json::Value;
@@ -32,27 +36,82 @@ pub fn plugins() -> Result<Vec<(String, String)>> {
     Ok(pages)
 }
 
+/// The page for the configuration file, in the repository.
+pub const CONFIGURATION: &str = "docs/reference/configuration.md";
+
+/// Writes [`CONFIGURATION`].
+pub fn write_configuration() -> Result<PathBuf> {
+    let file = root().join(CONFIGURATION);
+    fs::create_dir_all(file.parent().unwrap_or(&file))?;
+    fs::write(&file, configuration()?)?;
+    Ok(file)
+}
+
+/// What stands before the tables of the configuration file.
+const CONFIGURATION_HEAD: &str = "\
+# Reference of the configuration file
+
+Every key of the configuration file. This page is generated from the JSON Schema that `gateway
+check` applies: `gateway schema` prints it, `cargo xtask reference` writes this page.
+
+`NAME` stands for a name of your choice, `[]` for the items of a list. Durations are written as
+`500ms`, `30s`, `5m`, `1h` or `1d`, sizes as `64KiB` or `10MiB`.
+
+The options of each standard plugin (`config` in a route's `plugins`) are on
+[the page of that plugin](../plugins-standard.md). [Recipes](../recipes.md) has complete
+configurations.
+";
+
 /// A page for the configuration file.
-pub fn configuration() -> Result<String> {
+fn configuration() -> Result<String> {
     let schema = gateway::app::schema().map_err(|error| anyhow!("{error}"))?;
-    let mut page = "# The configuration file\n\nMade of its JSON Schema, which `gateway schema` prints. What standard plugins take has pages of its own.\n".to_owned();
+    let mut page = CONFIGURATION_HEAD.to_owned();
     let parts = schema["properties"].as_object().into_iter().flatten();
     for (name, part) in parts {
         let _ = writeln!(page, "\n## {name}\n");
         let described = resolved(part, &schema);
-        let _ = writeln!(page, "{}\n", text(part, described));
-        page.push_str(&rows_of(described, &schema));
+        let kind = kind(described, &schema);
+        let default = part
+            .get("default")
+            .or_else(|| described.get("default"))
+            .filter(|value| !value.is_null() && !value.is_object());
+        let default = default.map(|value| format!(", default `{value}`")).unwrap_or_default();
+        page.push_str(&wrapped(&format!("{} ({kind}{default})", text(part, described).trim_end())));
+        let rows = rows(described, &schema, name);
+        if !rows.is_empty() {
+            let _ = write!(page, "\n{rows}");
+        }
     }
     Ok(page)
 }
 
-fn table(schema: &Value) -> String {
-    rows_of(schema, schema)
+/// A paragraph in lines of at most 100 characters.
+fn wrapped(paragraph: &str) -> String {
+    let mut lines = String::new();
+    let mut length = 0;
+    for word in paragraph.split_whitespace() {
+        let more = word.chars().count();
+        if length > 0 && length + 1 + more > 100 {
+            lines.push('\n');
+            length = 0;
+        } else if length > 0 {
+            lines.push(' ');
+            length += 1;
+        }
+        lines.push_str(word);
+        length += more;
+    }
+    lines + "\n"
 }
 
-fn rows_of(schema: &Value, whole: &Value) -> String {
+fn table(schema: &Value) -> String {
+    rows(schema, schema, "")
+}
+
+/// A table of what is within an option; empty if nothing is.
+fn rows(schema: &Value, whole: &Value, path: &str) -> String {
     let mut rows = Vec::new();
-    collect(schema, whole, "", 0, &mut rows);
+    collect(schema, whole, path, 0, &mut rows);
     if rows.is_empty() {
         return String::new();
     }
@@ -124,7 +183,15 @@ fn collect(schema: &Value, whole: &Value, path: &str, depth: usize, rows: &mut V
 
 fn text(option: &Value, described: &Value) -> String {
     let own = option["description"].as_str().or_else(|| described["description"].as_str());
-    own.unwrap_or_default().to_owned()
+    let mut text = own.unwrap_or_default().to_owned();
+    // What each of the fixed values means.
+    for choice in choices(described).into_iter().flatten() {
+        if let (Some(value), Some(meaning)) = (choice["const"].as_str(), choice["description"].as_str()) {
+            let space = if text.is_empty() { "" } else { " " };
+            let _ = write!(text, "{space}`{value}`: {meaning}");
+        }
+    }
+    text
 }
 
 /// In a cell of a table.
@@ -170,6 +237,13 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn the_reference_of_the_configuration_in_docs_is_current() {
+        let written = fs::read_to_string(root().join(CONFIGURATION)).unwrap_or_default();
+        // Not `assert_eq`, which would print both.
+        assert!(written == configuration().unwrap(), "{CONFIGURATION} is not current: run `cargo xtask reference`");
+    }
 
     #[test]
     fn options_within_options_have_their_place() {

@@ -116,12 +116,17 @@ fn ask(suite: &Path, port: u16) -> Result<Vec<TestOutcome>> {
 
 fn document(theirs: &[TestOutcome], ours: &[TestOutcome], nginx: &str) -> String {
     let mut out = format!(
-        "# The gateway's cache and http-tests/cache-tests
+        "# Results of the cache tests
 
-What the suite at <https://cache-tests.fyi> ({}) says of the plugin `cache` and, in the same run, of {nginx} with the
-configuration that the suite has for it. `cargo xtask cache-tests` runs it again and writes this page. A *required* test is about
-what RFC 9111 demands, an *optimal* one about what a good cache would do; *check* only asks how a cache behaves, where either
-answer is right, and is not counted here.
+Results of the test suite of <https://cache-tests.fyi> ({}) for the
+plugin `cache`, and in the same run for {nginx} with the configuration that the suite has for it.
+
+```sh
+cargo xtask cache-tests        # runs the suite and writes this page
+```
+
+*Required* tests check what RFC 9111 demands, *optimal* ones what a good cache would do. Tests of the
+kind *check* only observe a behaviour that the RFC leaves open; they are not counted.
 
 | | tests | nginx passes | the gateway passes |
 |---|---:|---:|---:|
@@ -160,15 +165,15 @@ fn why(id: &str) -> &'static str {
             "the gateway answers 502, in which the suite misses the number of its server's answer"
         }
         id if id.contains("Set-Cookie") || id == "other-set-cookie" => {
-            "a response with `Set-Cookie` is somebody's own: not kept"
+            "a response with `Set-Cookie` belongs to one client and is not cached"
         }
         id if id.contains("Transfer-Encoding") => "a transfer coding other than `chunked` is refused",
-        id if id.starts_with("partial-store-partial") => "parts are not kept",
+        id if id.starts_with("partial-store-partial") => "partial responses are not cached",
         id if id.starts_with("vary-normalise-lang") => "languages are compared as they are written",
         "conditional-lm-fresh-no-lm" => {
             "without `Last-Modified`, only a copy that is as new as the response is known to be the same"
         }
-        "method-POST" => "responses to POST are not kept",
+        "method-POST" => "responses to POST are not cached",
         _ => "",
     }
 }

@@ -28,6 +28,7 @@ cargo xtask COMMAND
   tidy                            only the tidiness check
   dashboard                       the dashboard's files in dashboard/dist, which the gateway has inside; needs Node.js
   book                            docs/ and what the gateway says of itself as a book, in target/book/html
+  reference                       docs/reference/configuration.md, from the JSON Schema of the configuration
   demo [ARGS...]                  start `gateway demo ARGS...`, from a fast build without optimisation across crates
   bench [--quick] [--envoy] [--only SCENARIO,…] [--binary FILE] [--json FILE]
                                   CPU time per request beside nginx and HAProxy, on this machine
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         ("tidy", []) => tidy::run(),
         ("dashboard", []) => dashboard::run(),
         ("book", []) => book::run(),
+        ("reference", []) => book::reference(),
         ("demo", args) => demo::run(args),
         ("bench", args) => bench::run(args),
         ("dist", []) => dist::run(),
