@@ -73,7 +73,7 @@ routes:
         .kill_on_drop(true)
         .output()
         .await
-        .expect("Schemathesis' `st` in PATH: README.md says how");
+        .expect("Schemathesis' `st` in PATH: CONTRIBUTING.md says how");
     let said = String::from_utf8_lossy(&asked.stdout);
     assert!(asked.status.success(), "{said}\n{}", String::from_utf8_lossy(&asked.stderr));
     assert!(said.contains("Selected: 21/22"), "{said}");

@@ -268,7 +268,7 @@ impl Rotel {
             .stderr(Stdio::null())
             .kill_on_drop(true)
             .spawn()
-            .expect("rotel-agent in PATH: it is in the Python package `rotel` (README.md says how)");
+            .expect("rotel-agent in PATH: it is in the Python package `rotel` (CONTRIBUTING.md says how)");
         for address in [grpc, http] {
             eventually("Rotel", async || {
                 TcpStream::connect(address).await.is_ok() || child.try_wait().expect("a child of ours").is_some()
