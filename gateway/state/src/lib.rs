@@ -8,6 +8,7 @@
 pub mod cache_key;
 pub mod clock;
 mod invalidations;
+mod lease_waits;
 mod leases;
 pub mod memory;
 pub mod redis;
@@ -24,8 +25,8 @@ pub use gateway_rules::{
     store::{MAX_VALUE_BYTES, StoreError},
     take::{Counting, Step, Verdict},
 };
+pub use lease_waits::{LeaseTurn, LeaseWait};
 pub use leases::new_lease;
 pub use memory::{Bucket, DEFAULT_BYTES, MemoryStore};
 pub use responses::Responses;
 pub use swap::Swap;
-pub use waiters::{LeaseTurn, LeaseWait};

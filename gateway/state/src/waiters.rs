@@ -5,7 +5,7 @@
 //! and decides who continues. In memory, each release tells it, and each waiting exchange looks itself when a lease may have ended.
 //! For keys in Redis, one task watches all keys for which exchanges of this gateway wait (`redis/watch.rs`).
 //!
-//! Of exchanges that need a lease, only as many continue as there is room for. Until such an exchange has decided (`LeaseTurn`), its
+//! Of exchanges that need a lease, only as many continue as there is room for. Until such an exchange has decided (`lease_waits.rs`, `LeaseTurn`), its
 //! place counts as taken, so that one release does not wake two.
 
 use std::{
@@ -14,22 +14,14 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
 };
 
 use ahash::RandomState;
 use gateway_rules::lease::Wake;
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout_at},
-};
-
-use crate::{MemoryStore, redis::Redis};
+use tokio::sync::oneshot;
 
 /// Locks, so that those who wait for different keys seldom meet.
 const SHARDS: usize = 16;
-/// A waiting exchange looks at a key in memory at least this often: its holders may have been evicted.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Those that wait, by key.
 pub(crate) struct Waiters {
@@ -76,7 +68,7 @@ impl Waiters {
     }
 
     /// Begins to wait. With the number of an earlier wait, at the place of that one.
-    fn join(self: &Arc<Self>, key: &[u8], limit: u32, wake: Wake, number: Option<u64>) -> Waiting {
+    pub(crate) fn join(self: &Arc<Self>, key: &[u8], limit: u32, wake: Wake, number: Option<u64>) -> Waiting {
         let number = number.unwrap_or_else(|| self.last.fetch_add(1, Ordering::Relaxed));
         let (call, called) = oneshot::channel();
         let mut queues = self.queues(key);
@@ -167,18 +159,19 @@ impl Retain for Queues {
     }
 }
 
-/// A place in the queue of a key. Dropping it leaves the queue, or ends the turn.
-struct Waiting {
+/// A place in the queue of a key, until `leave`.
+pub(crate) struct Waiting {
     waiters: Arc<Waiters>,
-    key: Box<[u8]>,
-    number: u64,
-    wake: Wake,
-    called: oneshot::Receiver<()>,
+    pub(crate) key: Box<[u8]>,
+    pub(crate) number: u64,
+    pub(crate) wake: Wake,
+    /// Fires when it is called.
+    pub(crate) called: oneshot::Receiver<()>,
 }
 
 impl Waiting {
-    /// Returns whether a turn has ended, so that the next one may have room.
-    fn leave(&self) -> bool {
+    /// Leaves the queue, or ends the turn. Returns whether a turn has ended, so that the next one may have room.
+    pub(crate) fn leave(&self) -> bool {
         let mut queues = self.waiters.queues(&self.key);
         let Some(queue) = queues.get_mut(&self.key) else { return false };
         let line = queue.line(self.wake);
@@ -199,83 +192,3 @@ impl Waiting {
         ends_turn
     }
 }
-
-/// Where the holders of a key are counted.
-enum Place {
-    Memory(Arc<MemoryStore>),
-    Redis(Arc<Redis>),
-}
-
-/// Waits until a key has room for another holder.
-pub struct LeaseWait {
-    waiting: Option<Waiting>,
-    place: Place,
-}
-
-/// It is the turn of an exchange to acquire a lease, until this is dropped.
-pub struct LeaseTurn(LeaseWait);
-
-impl LeaseWait {
-    /// Begins to wait for a key in memory (`MemoryStore::lease_key`). `earlier`: the exchange has waited for it before.
-    pub fn in_memory(store: &Arc<MemoryStore>, key: &[u8], limit: u32, wake: Wake, earlier: Option<LeaseTurn>) -> Self {
-        Self::begin(Place::Memory(Arc::clone(store)), &store.waiters, key, limit, wake, earlier)
-    }
-
-    /// Begins to wait for a key in Redis (`Redis::lease_key`).
-    pub fn in_redis(redis: &Arc<Redis>, key: &str, limit: u32, wake: Wake, earlier: Option<LeaseTurn>) -> Self {
-        let wait =
-            Self::begin(Place::Redis(Arc::clone(redis)), &redis.watches.waiters, key.as_bytes(), limit, wake, earlier);
-        redis.watches.look(key.as_bytes());
-        wait
-    }
-
-    fn begin(
-        place: Place,
-        waiters: &Arc<Waiters>,
-        key: &[u8],
-        limit: u32,
-        wake: Wake,
-        earlier: Option<LeaseTurn>,
-    ) -> Self {
-        let before = earlier.as_ref().and_then(|turn| turn.0.waiting.as_ref());
-        let number = before.filter(|before| *before.key == *key && before.wake == wake).map(|before| before.number);
-        // Its turn ends before it joins again: one number stands in one place.
-        drop(earlier);
-        Self { waiting: Some(waiters.join(key, limit, wake, number)), place }
-    }
-
-    /// Waits, for so long at most. Returns nothing if that time was over.
-    pub async fn room(mut self, limit: Duration) -> Option<LeaseTurn> {
-        let end = Instant::now() + limit;
-        let waiting = self.waiting.as_mut()?;
-        let called = match &self.place {
-            Place::Redis(_) => timeout_at(end, &mut waiting.called).await.is_ok(),
-            Place::Memory(store) => loop {
-                let next = Instant::now() + store.look_for_room(&waiting.key).min(LOOK);
-                if timeout_at(next.min(end), &mut waiting.called).await.is_ok() {
-                    break true;
-                }
-                if Instant::now() >= end {
-                    break false;
-                }
-            },
-        };
-        // One that is called at the very end has a turn all the same, which ends when `self` is dropped here.
-        called.then_some(LeaseTurn(self))
-    }
-}
-
-impl Drop for LeaseWait {
-    fn drop(&mut self) {
-        if let Some(waiting) = self.waiting.take().filter(Waiting::leave) {
-            match &self.place {
-                Place::Memory(store) => drop(store.look_for_room(&waiting.key)),
-                Place::Redis(redis) => redis.watches.look(&waiting.key),
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-#[path = "waiters_tests.rs"]
-mod tests;

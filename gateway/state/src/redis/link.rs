@@ -24,7 +24,7 @@ use super::{
     node::{Node, Owner, PULSE, RequestError},
     ops::{Op, Reply},
     settings::{Servers, Settings, StartError},
-    watch::{self, Watches},
+    watch::{self, Answers, Watches},
 };
 use crate::Responses;
 
@@ -152,6 +152,12 @@ async fn keep_informed(shared: Rc<Shared>) {
     }
 }
 
+impl Answers for Shared {
+    async fn answer(&self, ask: Ask) {
+        self.run_asked(ask).await;
+    }
+}
+
 impl Owner for Shared {
     fn dialer(&self) -> &Rc<Dialer> {
         &self.dialer
@@ -264,7 +270,7 @@ impl Shared {
         Ok(())
     }
 
-    pub(super) async fn answer(&self, ask: Ask) {
+    async fn run_asked(&self, ask: Ask) {
         let Ask { op, answer } = ask;
         let counts = &*self.counts;
         let asked = Instant::now();

@@ -20,7 +20,6 @@ use tokio::{
 
 use super::{
     ask::Ask,
-    link::Shared,
     node::PULSE,
     ops::{Op, Reply},
 };
@@ -65,8 +64,14 @@ impl Watches {
     }
 }
 
+/// What requests are sent by.
+pub(super) trait Answers {
+    /// Answers a request, whatever becomes of it.
+    async fn answer(&self, ask: Ask);
+}
+
 /// Runs on the thread that has the connections.
-pub(super) async fn watch(shared: Rc<Shared>, watches: Arc<Watches>) {
+pub(super) async fn watch<A: Answers + 'static>(shared: Rc<A>, watches: Arc<Watches>) {
     let mut watched: HashMap<Key, Watched> = HashMap::new();
     loop {
         let now = Instant::now();
@@ -96,7 +101,12 @@ pub(super) async fn watch(shared: Rc<Shared>, watches: Arc<Watches>) {
 }
 
 /// Asks for these keys, all at once, and wakes exchanges.
-async fn look(shared: &Rc<Shared>, watches: &Watches, watched: &mut HashMap<Key, Watched>, due: Vec<Key>) {
+async fn look<A: Answers + 'static>(
+    shared: &Rc<A>,
+    watches: &Watches,
+    watched: &mut HashMap<Key, Watched>,
+    due: Vec<Key>,
+) {
     let mut asked = JoinSet::new();
     for key in due {
         // It was made of text.
