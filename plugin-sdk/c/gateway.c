@@ -20,6 +20,7 @@ __attribute__((import_module("gateway-project"), import_name("exports"))) extern
 #pragma weak gw_on_response_body
 #pragma weak gw_on_response_body_error
 #pragma weak gw_on_response_chunk
+#pragma weak gw_on_message
 #pragma weak gw_on_complete
 #pragma weak gw_timers
 #pragma weak gw_on_timer
@@ -33,7 +34,7 @@ typedef struct chunk {
     size_t used, size;
 } chunk;
 
-enum { CHUNK = 8 * 1024, PHASES = 8 };
+enum { CHUNK = 8 * 1024, PHASES = 9 };
 static chunk *newest;
 /* The phase has ended. What it returns is still being read, so its memory goes when the next one wants some. */
 static bool over;
@@ -116,11 +117,10 @@ gw_bytes gw_bytes_of(const char *text) {
 /* What the gateway takes as text must be UTF-8, or the instance traps (component model, "string"). What comes from clients need not
  * be: each byte that is not UTF-8 becomes the character of its number (ISO 8859-1). Values of fields and bodies are bytes and stay
  * as they are. */
-static plugin_string_t string(const char *text) {
-    const uint8_t *from = (const uint8_t *)text;
-    size_t length = text ? strlen(text) : 0, valid = 0, next;
+static plugin_string_t string_of(const uint8_t *from, size_t length) {
+    size_t valid = 0, next;
     while (valid < length && (next = gw_sequence(from + valid))) valid += next;
-    if (valid == length) return (plugin_string_t){(uint8_t *)text, length};
+    if (valid == length) return (plugin_string_t){(uint8_t *)from, length};
     uint8_t *made = gw_alloc(2 * length), *to = made;
     for (size_t at = 0; at < length; at += next) {
         next = gw_sequence(from + at);
@@ -133,6 +133,10 @@ static plugin_string_t string(const char *text) {
         }
     }
     return (plugin_string_t){made, (size_t)(to - made)};
+}
+
+static plugin_string_t string(const char *text) {
+    return string_of((const uint8_t *)text, text ? strlen(text) : 0);
 }
 
 static plugin_list_u8_t list(gw_bytes bytes) {
@@ -377,6 +381,10 @@ gw_decision gw_stream_body(gw_bytes state) {
     return (gw_decision){.kind = GW_STREAM, .state = state};
 }
 
+gw_decision gw_stream_messages(gw_bytes state) {
+    return (gw_decision){.kind = GW_MESSAGES, .state = state};
+}
+
 gw_decision gw_fail(gw_error error) {
     return (gw_decision){.kind = GW_FAIL, .error = error ? error : "it failed"};
 }
@@ -417,6 +425,7 @@ static bool decided(gw_decision decision, gateway_plugin_http_decision_t *ret, p
         ret->tag = GATEWAY_PLUGIN_HTTP_DECISION_STREAM_BODY;
         ret->val.stream_body = list(decision.state);
         return true;
+    case GW_MESSAGES: *err = string("messages are asked for in the response phase"); return false;
     default: *err = string(decision.error); return false;
     }
 }
@@ -428,6 +437,10 @@ static bool response_decided(gw_decision decision, gateway_plugin_http_response_
     case GW_STREAM:
         ret->tag = GATEWAY_PLUGIN_HTTP_RESPONSE_DECISION_STREAM_BODY;
         ret->val.stream_body = list(decision.state);
+        return true;
+    case GW_MESSAGES:
+        ret->tag = GATEWAY_PLUGIN_HTTP_RESPONSE_DECISION_STREAM_MESSAGES;
+        ret->val.stream_messages = list(decision.state);
         return true;
     case GW_ANSWER: *err = string("a plugin cannot respond in the response phase"); return false;
     default: *err = string(decision.error); return false;
@@ -564,6 +577,72 @@ bool exports_gateway_plugin_response_stream_on_response_chunk(exports_gateway_pl
     return passed(gw_on_response_chunk, chunk, ret, err);
 }
 
+static void sent(const gw_message *messages, size_t count, exports_gateway_plugin_message_filter_list_message_t *ret) {
+    ret->ptr = gw_alloc((count ? count : 1) * sizeof *ret->ptr);
+    ret->len = count;
+    for (size_t i = 0; i < count; i++) {
+        exports_gateway_plugin_message_filter_message_t *to = ret->ptr + i;
+        gw_bytes given = messages[i].bytes;
+        /* A character's bytes are looked for up to a NUL, which not all bytes have behind them. */
+        plugin_string_t text = {0};
+        if (messages[i].kind != GW_BINARY_MESSAGE) text = string_of((const uint8_t *)gw_text_of(given), given.length);
+        switch (messages[i].kind) {
+        case GW_TEXT_MESSAGE:
+            to->tag = EXPORTS_GATEWAY_PLUGIN_MESSAGE_FILTER_MESSAGE_TEXT;
+            to->val.text = text;
+            break;
+        case GW_BINARY_MESSAGE:
+            to->tag = EXPORTS_GATEWAY_PLUGIN_MESSAGE_FILTER_MESSAGE_BINARY;
+            to->val.binary = list(given);
+            break;
+        default:
+            to->tag = EXPORTS_GATEWAY_PLUGIN_MESSAGE_FILTER_MESSAGE_EVENT;
+            to->val.event.id.is_some = messages[i].id != NULL;
+            to->val.event.id.val = string(messages[i].id);
+            to->val.event.name.is_some = messages[i].name != NULL;
+            to->val.event.name.val = string(messages[i].name);
+            to->val.event.data = text;
+        }
+    }
+}
+
+bool exports_gateway_plugin_message_filter_on_message(exports_gateway_plugin_message_filter_sender_t sender,
+    exports_gateway_plugin_message_filter_message_t *given, plugin_list_u8_t *state,
+    exports_gateway_plugin_message_filter_message_result_t *ret, plugin_string_t *err) {
+    gw_message message = {0};
+    switch (given->tag) {
+    case EXPORTS_GATEWAY_PLUGIN_MESSAGE_FILTER_MESSAGE_TEXT:
+        message.kind = GW_TEXT_MESSAGE;
+        message.bytes = (gw_bytes){given->val.text.ptr, given->val.text.len};
+        break;
+    case EXPORTS_GATEWAY_PLUGIN_MESSAGE_FILTER_MESSAGE_BINARY:
+        message.kind = GW_BINARY_MESSAGE;
+        message.bytes = bytes(given->val.binary);
+        break;
+    default:
+        message.kind = GW_EVENT;
+        message.bytes = (gw_bytes){given->val.event.data.ptr, given->val.event.data.len};
+        if (given->val.event.id.is_some) message.id = text(given->val.event.id.val);
+        if (given->val.event.name.is_some) message.name = text(given->val.event.name.val);
+    }
+    gw_message_result result = {0};
+    gw_error error = gw_on_message(&message, (gw_sender)sender, bytes(*state), &result);
+    if (error) {
+        *err = string(error);
+    } else {
+        ret->output.is_some = result.replaced;
+        sent(result.output, result.output_count, &ret->output.val);
+        sent(result.replies, result.reply_count, &ret->replies);
+        ret->close.is_some = result.close_code != 0;
+        ret->close.val.code = result.close_code;
+        ret->close.val.reason = string(result.close_reason);
+        ret->state.is_some = result.state.data != NULL;
+        ret->state.val = list(result.state);
+    }
+    phase_ended();
+    return !error;
+}
+
 void exports_gateway_plugin_observer_on_complete(exports_gateway_plugin_observer_borrow_request_t request,
     exports_gateway_plugin_observer_borrow_response_t *maybe_response, exports_gateway_plugin_observer_outcome_t *outcome) {
     gw_response response;
@@ -579,6 +658,7 @@ void exports_gateway_plugin_observer_on_complete(exports_gateway_plugin_observer
         .plugins_us = outcome->plugins_us,
         .request_stream_state = outcome->request_stream_state.is_some ? bytes(outcome->request_stream_state.val) : (gw_bytes){0},
         .response_stream_state = outcome->response_stream_state.is_some ? bytes(outcome->response_stream_state.val) : (gw_bytes){0},
+        .message_state = outcome->message_state.is_some ? bytes(outcome->message_state.val) : (gw_bytes){0},
     };
     gw_on_complete((gw_request){request}, maybe_response ? &response : NULL, &told);
     gateway_plugin_http_request_drop_borrow(request);
@@ -628,6 +708,7 @@ static size_t misplaced(exports_gateway_plugin_lifecycle_config_problem_t *probl
         {"gw_on_response_body", "response-body-filter", gw_on_response_body, 4},
         {"gw_on_response_chunk", "response-stream", gw_on_response_chunk, 5},
         {"gw_on_complete", "observer", gw_on_complete, 6},
+        {"gw_on_message", "message-filter", gw_on_message, 7},
         {"gw_on_timer", "timers", gw_on_timer, 8},
     };
     uint32_t exports = gw_project_exports();
@@ -670,13 +751,6 @@ bool exports_gateway_plugin_lifecycle_configure(plugin_string_t *config_json,
 /* Not exported unless a plugin says so, and it defines them then. */
 __attribute__((weak)) exports_gateway_plugin_active_phases_phase_set_t exports_gateway_plugin_active_phases_phases(void) {
     return 7;
-}
-__attribute__((weak)) bool exports_gateway_plugin_message_filter_on_message(exports_gateway_plugin_message_filter_sender_t sender,
-    exports_gateway_plugin_message_filter_message_t *message, plugin_list_u8_t *state,
-    exports_gateway_plugin_message_filter_message_result_t *ret, plugin_string_t *err) {
-    (void)sender, (void)message, (void)state, (void)err;
-    *ret = (exports_gateway_plugin_message_filter_message_result_t){0};
-    return true;
 }
 __attribute__((weak)) void exports_gateway_plugin_catalogue_endpoints(exports_gateway_plugin_catalogue_list_endpoint_t *ret) {
     ret->len = 0;

@@ -10,6 +10,7 @@
  *     gw_on_response         response-filter
  *     gw_on_response_body    response-body-filter
  *     gw_on_response_chunk   response-stream
+ *     gw_on_message          message-filter
  *     gw_on_complete         observer
  *     gw_on_timer            timers
  *
@@ -230,7 +231,7 @@ typedef struct {
 
 /* What a request or response phase decides. */
 typedef struct {
-    enum { GW_GO_ON, GW_ANSWER, GW_READ, GW_STREAM, GW_FAIL } kind;
+    enum { GW_GO_ON, GW_ANSWER, GW_READ, GW_STREAM, GW_MESSAGES, GW_FAIL } kind;
     gw_reply reply;
     gw_bytes state;
     gw_error error;
@@ -243,6 +244,9 @@ typedef struct {
 /* Continues, and passes the body through `gw_on_request_chunk` or `gw_on_response_chunk`, which gets this state (up to 64 KiB) with
  * the first chunk. */
 gw_decision gw_stream_body(gw_bytes state);
+/* Continues, and passes each message through `gw_on_message`, which gets this state (up to 64 KiB) with the first one. In the response
+ * phase only: of a 101 that accepts a WebSocket handshake, and of `text/event-stream` without `content-encoding`. */
+gw_decision gw_stream_messages(gw_bytes state);
 /* Answers the client. In the request phase only. */
 gw_decision gw_respond(gw_reply reply);
 /* Answers the client with problem+json (RFC 9457). In the request phase only. */
@@ -321,6 +325,40 @@ typedef struct {
 gw_error gw_on_request_chunk(const gw_chunk *chunk, gw_chunk_result *result);
 gw_error gw_on_response_chunk(const gw_chunk *chunk, gw_chunk_result *result);
 
+/* ---- Messages of WebSockets and events of event streams ------------------------------------------------------------------- */
+
+/* The side that a message comes from. Events come from the upstream. */
+typedef enum { GW_CLIENT, GW_UPSTREAM } gw_sender;
+
+typedef struct {
+    enum { GW_TEXT_MESSAGE, GW_BINARY_MESSAGE, GW_EVENT } kind;
+    /* The text, which may contain NUL, the bytes, or the data of an event: its lines with LF between them. */
+    gw_bytes bytes;
+    /* Of an event, without line ends; NULL if there is none. An event without `name` has the type `message`. */
+    const char *id, *name;
+} gw_message;
+
+/* All zero when the function is called: the message passes on unchanged. */
+typedef struct {
+    /* `output` goes on in place of the message, which is dropped if there is none. */
+    bool replaced;
+    const gw_message *output;
+    size_t output_count;
+    /* To the sender. The upstream of an event stream takes none. */
+    const gw_message *replies;
+    size_t reply_count;
+    /* Closes the WebSocket to both sides, or ends the event stream, after output and replies; 0 to go on. 1000 to 1003, 1007 to 1014,
+     * or 3000 to 4999, with a reason of up to 123 bytes or NULL. */
+    uint16_t close_code;
+    const char *close_reason;
+    /* The new state, up to 64 KiB; `data` is NULL to keep the present one. */
+    gw_bytes state;
+} gw_message_result;
+
+/* `state` is what `gw_stream_messages` or the previous call gave. An error closes the WebSocket with code 1011 or aborts the event
+ * stream. */
+gw_error gw_on_message(const gw_message *message, gw_sender sender, gw_bytes state, gw_message_result *result);
+
 /* ---- The end of an exchange ----------------------------------------------------------------------------------------------- */
 
 /* How an exchange ended; what is not there is 0 or NULL. */
@@ -332,6 +370,8 @@ typedef struct {
     uint64_t duration_us, upstream_us, plugins_us;
     /* The last states of `gw_on_request_chunk` and `gw_on_response_chunk`. */
     gw_bytes request_stream_state, response_stream_state;
+    /* The last state of `gw_on_message`. */
+    gw_bytes message_state;
 } gw_outcome;
 /* The response is NULL if there was none. */
 void gw_on_complete(gw_request request, const gw_response *response, const gw_outcome *outcome);

@@ -227,7 +227,7 @@ static gw_error not_sent(gateway_plugin_tcp_tcp_error_t error) {
     }
 }
 
-gw_error gw_tcp_send(gw_message message, gw_connection *connection) {
+gw_error gw_tcp_send(gw_tcp_message message, gw_connection *connection) {
     gateway_plugin_tcp_message_t made = {
         string(message.upstream), list(message.bytes), message.min_bytes, message.timeout_ms, message.repeatable};
     gateway_plugin_tcp_tcp_error_t error;

@@ -149,14 +149,14 @@ typedef struct {
     uint32_t timeout_ms;
     /* The message may be sent a second time, if a pooled connection turns out to be closed. */
     bool repeatable;
-} gw_message;
+} gw_tcp_message;
 
 typedef struct {
     gateway_plugin_tcp_own_connection_t handle;
 } gw_connection;
 
 /* Sends a message on a pooled or new connection, and waits for the answer to begin. A phase can have 16 connections. */
-gw_error gw_tcp_send(gw_message message, gw_connection *connection);
+gw_error gw_tcp_send(gw_tcp_message message, gw_connection *connection);
 /* Waits until at least `min_bytes` have arrived that were not returned before, and returns all that have. */
 gw_error gw_tcp_receive(gw_connection connection, uint32_t min_bytes, gw_bytes *bytes);
 /* The answer is complete, so the connection can be used again. */

@@ -65,7 +65,8 @@ type Observer interface {
 // for the body.
 type Decision interface{ decision() }
 
-// ResponseDecision is what the response phase decides: `nil` continues, and ReadBody and StreamBody ask for the body.
+// ResponseDecision is what the response phase decides: `nil` continues, ReadBody and StreamBody ask for the body, and StreamMessages
+// asks for messages.
 type ResponseDecision interface{ responseDecision() }
 
 // BodyDecision is what ReadBody and StreamBody return, for both phases.
@@ -117,6 +118,7 @@ func misplaced(plugin any) error {
 	_, onResponseBody := kind.MethodByName("OnResponseBody")
 	_, onResponseChunk := kind.MethodByName("OnResponseChunk")
 	_, onComplete := kind.MethodByName("OnComplete")
+	_, onMessage := kind.MethodByName("OnMessage")
 	_, onTimer := kind.MethodByName("OnTimer")
 	_, hasTimers := kind.MethodByName("Timers")
 	_, isRequest := plugin.(RequestFilter)
@@ -126,6 +128,7 @@ func misplaced(plugin any) error {
 	_, isResponseBody := plugin.(ResponseBodyFilter)
 	_, isResponseStream := plugin.(ResponseStream)
 	_, isObserver := plugin.(Observer)
+	_, isMessages := plugin.(MessageFilter)
 	_, isTimers := plugin.(Timers)
 	check(0, "request-filter", "OnRequest", isRequest, onRequest)
 	check(1, "request-body-filter", "OnRequestBody", isRequestBody, onRequestBody)
@@ -134,6 +137,7 @@ func misplaced(plugin any) error {
 	check(4, "response-body-filter", "OnResponseBody", isResponseBody, onResponseBody)
 	check(5, "response-stream", "OnResponseChunk", isResponseStream, onResponseChunk)
 	check(6, "observer", "OnComplete", isObserver, onComplete)
+	check(7, "message-filter", "OnMessage", isMessages, onMessage)
 	if onTimer != hasTimers {
 		wrong = append(wrong, errors.New("OnTimer and Timers are defined together, or neither of them"))
 	} else {
@@ -193,6 +197,11 @@ func decided(handler string, decision any, err error, may bool) unsafe.Pointer {
 			return failed(errors.New(handler + " returned ReadBody(): the body has been read already"))
 		}
 		store32(4, 2)
+		return ended()
+	case MessageDecision:
+		body = made.state
+		store32(4, 4)
+		storeSpan(8, spanOfBytes(body))
 		return ended()
 	}
 	store32(4, 0)

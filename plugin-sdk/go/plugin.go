@@ -5,7 +5,7 @@
 // A plugin is registered by an init function, with a struct for its configuration and a function that makes it of one. What it
 // makes has a method for each phase that it takes part in, and `exports` in plugin.yaml names the same phases: OnRequest
 // (request-filter), OnRequestBody (request-body-filter), OnRequestChunk (request-stream), OnResponse (response-filter),
-// OnResponseBody (response-body-filter), OnResponseChunk (response-stream), OnComplete (observer), OnTimer (timers). A handler without its export,
+// OnResponseBody (response-body-filter), OnResponseChunk (response-stream), OnMessage (message-filter), OnComplete (observer), OnTimer (timers). A handler without its export,
 // or an export without its handler, is an error when the plugin is configured.
 package gateway
 
@@ -27,6 +27,8 @@ type Outcome struct {
 	PluginsUs                   uint64
 	// The last states of OnRequestChunk and OnResponseChunk; nil where there was none.
 	RequestStreamState, ResponseStreamState []byte
+	// The last state of OnMessage.
+	MessageState []byte
 }
 
 // About is what a plugin says of itself.
@@ -185,7 +187,7 @@ func onComplete(told unsafe.Pointer) {
 		}
 		return append([]byte{}, view(unsafe.Add(told, offset+4))...)
 	}
-	outcome.RequestStreamState, outcome.ResponseStreamState = state(96), state(108)
+	outcome.RequestStreamState, outcome.ResponseStreamState, outcome.MessageState = state(96), state(108), state(120)
 	if is(16) {
 		status := *(*uint16)(unsafe.Add(told, 18))
 		outcome.Status = &status

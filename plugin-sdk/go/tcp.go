@@ -19,11 +19,11 @@ func tcpRelease(connection int32)
 //go:wasmimport gateway:plugin/tcp@0.2.0 [resource-drop]connection
 func tcpDrop(self int32)
 
-// Message is sent to an upstream with TCP endpoints (tcp://, tls://) that is granted by name: `imports: [tcp]`.
-type Message struct {
+// TCPMessage is sent to an upstream with TCP endpoints (tcp://, tls://) that is granted by name: `imports: [tcp]`.
+type TCPMessage struct {
 	Upstream string
 	Bytes    []byte
-	// MinBytes is how many bytes of the answer SendMessage waits for; with 0 it returns when the message was sent.
+	// MinBytes is how many bytes of the answer SendTCP waits for; with 0 it returns when the message was sent.
 	MinBytes uint32
 	// TimeoutMs is for all that happens on the connection until it is released. The gateway's own limit is one minute.
 	TimeoutMs uint32
@@ -40,9 +40,9 @@ type Connection struct {
 
 var connections map[*Connection]struct{}
 
-// SendMessage sends a message on a pooled or new connection, and waits for the answer to begin. A phase can have 16 connections. The
+// SendTCP sends a message on a pooled or new connection, and waits for the answer to begin. A phase can have 16 connections. The
 // Code of an error is "denied", "timeout", "unreachable", "closed", "too-large", "unavailable" or "other".
-func SendMessage(message Message) (*Connection, error) {
+func SendTCP(message TCPMessage) (*Connection, error) {
 	start, length := start(message.Bytes)
 	tcpSend(valid(message.Upstream), start, length, message.MinBytes, message.TimeoutMs, flag(message.Repeatable), at(0))
 	if u8(0) != 0 {

@@ -22,7 +22,7 @@ export function problem(status, detail, more = {}) {
   return new Reply(status, { headers: { "content-type": "application/problem+json" }, body });
 }
 
-/** What `readBody` and `streamBody` return, for both phases. */
+/** What `readBody`, `streamBody` and `streamMessages` return. */
 class BodyDecision {
   constructor(tag, val) {
     this.tag = tag;
@@ -36,6 +36,10 @@ export function readBody() {
 
 export function streamBody(state = "") {
   return new BodyDecision("stream-body", encode(state, "state"));
+}
+
+export function streamMessages(state = "") {
+  return new BodyDecision("stream-messages", encode(state, "state"));
 }
 
 /** The error for a handler that is not finished when it returns: what it would do later is never done. */
@@ -53,7 +57,10 @@ export function finished(handler, returned) {
 export function decision(handler, returned, isBodyRead) {
   finished(handler, returned);
   if (returned == null) return { tag: "next" };
-  if (returned instanceof BodyDecision) return bodyDecision(handler, returned, isBodyRead);
+  if (returned instanceof BodyDecision) {
+    if (returned.tag === "stream-messages") throw new TypeError(`${handler} returned streamMessages(): only onResponse can`);
+    return bodyDecision(handler, returned, isBodyRead);
+  }
   if (!(returned instanceof Reply)) {
     throw new TypeError(`${handler} must return a Reply, readBody(), streamBody() or nothing, not ${kindOf(returned)}`);
   }
@@ -69,11 +76,11 @@ export function responseDecision(handler, returned, isBodyRead) {
   finished(handler, returned);
   if (returned == null) return { tag: "next" };
   if (returned instanceof BodyDecision) return bodyDecision(handler, returned, isBodyRead);
-  throw new TypeError(`${handler} returned something else than readBody() or streamBody(): a plugin cannot respond in the response phase`);
+  throw new TypeError(`${handler} returned something else than readBody(), streamBody() or streamMessages(): a plugin cannot respond in the response phase`);
 }
 
 function bodyDecision(handler, { tag, val }, isBodyRead) {
-  if (tag === "stream-body") return { tag, val };
+  if (tag !== "read-body") return { tag, val };
   if (isBodyRead) throw new TypeError(`${handler} returned readBody(): the body has been read already`);
   return { tag };
 }

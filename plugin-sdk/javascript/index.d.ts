@@ -151,6 +151,43 @@ export function readBody(): BodyDecision;
 /** Continues, and passes the body through `onRequestChunk` or `onResponseChunk`, which gets this state (up to 64 KiB) with the first chunk. */
 export function streamBody(state?: string | Uint8Array): BodyDecision;
 
+declare const messageDecision: unique symbol;
+/** What `streamMessages` returns. */
+export interface MessageDecision {
+  readonly [messageDecision]: true;
+}
+
+/**
+ * Continues, and passes each message through `onMessage`, which gets this state (up to 64 KiB) with the first one. Valid for a 101 that
+ * accepts a WebSocket handshake, and for a response with `content-type: text/event-stream` and without `content-encoding`.
+ */
+export function streamMessages(state?: string | Uint8Array): MessageDecision;
+
+/** An event of an event stream. Bytes that are not UTF-8 are U+FFFD. */
+export interface ServerSentEvent {
+  /** Without line ends and NUL. */
+  id?: string | undefined;
+  /** The field `event`, without line ends; an event without it has the type `message`. */
+  name?: string | undefined;
+  /** Lines with LF between them. */
+  data: string;
+}
+
+/** A text message, a binary message, or an event. */
+export type Message = string | Uint8Array | ServerSentEvent;
+
+/** What becomes of a message. */
+export interface MessageResult {
+  /** What goes on in its place: an empty list drops it, and it passes unchanged if this is left out. */
+  output?: Message[];
+  /** Messages to the sender. The upstream of an event stream takes none. */
+  replies?: Message[];
+  /** Closes the WebSocket to both sides, or ends the event stream, after output and replies. */
+  close?: { code: number; reason?: string } | undefined;
+  /** The new state, up to 64 KiB; the present one is kept if it is left out. */
+  state?: string | Uint8Array | undefined;
+}
+
 /** A whole body. */
 export interface Body {
   readonly bytes: Uint8Array;
@@ -212,6 +249,8 @@ export interface Outcome {
   /** The last states of `onRequestChunk` and `onResponseChunk`. */
   requestStreamState: Uint8Array | undefined;
   responseStreamState: Uint8Array | undefined;
+  /** The last state of `onMessage`. */
+  messageState: Uint8Array | undefined;
 }
 
 /** Requests that a plugin serves itself. */
@@ -250,13 +289,18 @@ export interface Phases {
   /** `request-stream`: after `onRequest` has returned `streamBody()`. */
   onRequestChunk?(chunk: Chunk): ChunkResult;
   /** `response-filter`. */
-  onResponse?(request: Request, response: Response): BodyDecision | void;
+  onResponse?(request: Request, response: Response): BodyDecision | MessageDecision | void;
   /** `response-body-filter`: after `onResponse` has returned `readBody()`, or for every response if there is no `onResponse`. */
-  onResponseBody?(request: Request, response: Response, body: Body): BodyDecision | void;
+  onResponseBody?(request: Request, response: Response, body: Body): BodyDecision | MessageDecision | void;
   /** Called instead of `onResponseBody` if the body could not be read. Without it, that is the plugin's failure. */
-  onResponseBodyError?(request: Request, response: Response, error: BodyError): BodyDecision | void;
+  onResponseBodyError?(request: Request, response: Response, error: BodyError): BodyDecision | MessageDecision | void;
   /** `response-stream`: after `onResponse` has returned `streamBody()`. */
   onResponseChunk?(chunk: Chunk): ChunkResult;
+  /**
+   * `message-filter`: each message of a WebSocket or an event stream, after `onResponse` has returned `streamMessages()`. Nothing passes
+   * the message on unchanged. `state` is what `streamMessages` or the previous call gave.
+   */
+  onMessage?(message: Message, sender: "client" | "upstream", state: Uint8Array): MessageResult | void;
   /** `observer`. Nothing can be changed any more. */
   onComplete?(request: Request, response: Response | undefined, outcome: Outcome): void;
   /** `active-phases`. The phases that are called with this configuration; one that is left out costs nothing. */
@@ -293,6 +337,7 @@ export interface Exports {
   responseFilter: unknown;
   responseBodyFilter: unknown;
   responseStream: unknown;
+  messageFilter: unknown;
   observer: unknown;
   activePhases: unknown;
   catalogue: unknown;

@@ -4,12 +4,13 @@ import { Body, bodyError, chunkOf, passed } from "./body.js";
 import { ConfigProblem, configurationOf, schemaText } from "./config.js";
 import { decision, finished, late, problem, responseDecision } from "./decision.js";
 import { described, GatewayError } from "./errors.js";
+import { messageOf, messageResult } from "./messages.js";
 import { endPhase } from "./phase.js";
 import { Request, Response } from "./request.js";
 import { octets, plain } from "./text.js";
 
 export { Body, ConfigProblem, GatewayError, Request, Response };
-export { problem, readBody, Reply, streamBody } from "./decision.js";
+export { problem, readBody, Reply, streamBody, streamMessages } from "./decision.js";
 
 /** The handlers of a plugin: what the module exports for each, and the export of plugin.yaml. */
 const PHASES = {
@@ -19,6 +20,7 @@ const PHASES = {
   onResponse: ["responseFilter", "response-filter"],
   onResponseBody: ["responseBodyFilter", "response-body-filter"],
   onResponseChunk: ["responseStream", "response-stream"],
+  onMessage: ["messageFilter", "message-filter"],
   onComplete: ["observer", "observer"],
   activePhases: ["activePhases", "active-phases"],
   endpoints: ["catalogue", "catalogue"],
@@ -174,6 +176,10 @@ export function plugin({ name, version, description = "", config: schema, create
   const responseStream = {
     onResponseChunk: (chunk) => run([], () => chunkResult("onResponseChunk", chunk)),
   };
+  const messageFilter = {
+    onMessage: (sender, message, state) =>
+      run([], () => messageResult("onMessage", finished("onMessage", made.onMessage(messageOf(message), sender, octets(state))))),
+  };
   const observer = {
     onComplete(request, response, outcome) {
       const { requestBytes, responseBytes, durationUs, upstreamUs, pluginsUs } = outcome;
@@ -189,6 +195,7 @@ export function plugin({ name, version, description = "", config: schema, create
           pluginsUs: Number(pluginsUs),
           requestStreamState: outcome.requestStreamState == null ? undefined : octets(outcome.requestStreamState),
           responseStreamState: outcome.responseStreamState == null ? undefined : octets(outcome.responseStreamState),
+          messageState: outcome.messageState == null ? undefined : octets(outcome.messageState),
         });
         finished("onComplete", returned);
       } catch (error) {
@@ -228,7 +235,7 @@ export function plugin({ name, version, description = "", config: schema, create
         finished("onTimer", made.onTimer(name));
       }),
   };
-  const all = { activePhases, catalogue, timers, requestFilter, requestBodyFilter, requestStream, responseFilter, responseBodyFilter, responseStream, observer };
+  const all = { activePhases, catalogue, timers, requestFilter, requestBodyFilter, requestStream, responseFilter, responseBodyFilter, responseStream, messageFilter, observer };
   const taken = Object.entries(all).map(([name, phase]) => {
     const get = () => {
       exported.add(name);

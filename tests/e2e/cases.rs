@@ -78,6 +78,49 @@ cases:
 }
 
 #[tokio::test]
+async fn messages_of_a_websocket_are_sent_by_both_sides_and_compared() {
+    let folder = project(
+        "component: ../messenger.wasm
+sinks: [log]
+config: { name: a, sink: log }
+cases:
+  - name: as expected
+    request: {}
+    messages:
+      - { client: hello, to-upstream: [helloa], to-client: [] }
+      - { upstream: { base64: AP8= }, to-client: [{ hex: 00ff }], to-upstream: [] }
+      - { client: 'a:reply', to-client: [reply of a] }
+      - { upstream: 'a:two', to-client: [one, two] }
+      - { client: 'a:close', to-client: [last], to-upstream: [], close: 4001 }
+    expect: { request: { method: GET, headers: { upgrade: websocket } }, response: { status: 101 } }
+  - name: all of it is wrong
+    request: {}
+    messages:
+      - { client: hello, to-upstream: [hello], to-client: [hi], close: 1000 }
+      - { upstream: 'a:fail', to-client: [] }
+      - { client: late }
+  - name: an ordinary response
+    config: { name: a, sink: log, always: true }
+    request: {}
+    service: { headers: { content-type: text/event-stream }, body: \"data: x\\n\\n\" }
+    expect: { response: { body: \"data: xa\\n\\n\" } }
+",
+    );
+    let ended = test(folder.path(), &[]).await;
+    assert_eq!(ended.code, 5, "{}{}", ended.stdout, ended.stderr);
+    for miss in [
+        "messages[0].to-upstream: expected [\"hello\"], was [\"helloa\"]",
+        "messages[0].to-client: expected [\"hi\"], was []",
+        "messages[0].close: expected 1000, was none (client) and none (upstream)",
+        "messages[1].close: expected none, was 1011 (client) and 1011 (upstream)",
+        "messages[1]: the connection is closed before the next message",
+    ] {
+        assert!(ended.stdout.contains(miss), "{miss} is not in\n{}", ended.stdout);
+    }
+    assert!(ended.stdout.ends_with("2 of 3 cases are as expected"), "{}", ended.stdout);
+}
+
+#[tokio::test]
 async fn state_secrets_and_services_are_granted_as_the_file_says_and_none_is_left_for_the_next_case() {
     let folder = project(
         "component: ../naughty.wasm
@@ -169,7 +212,7 @@ cases:
 async fn files_that_are_not_understood_are_told_with_the_cure() {
     for (cases, code, said) in [
         ("cases: []\n", 3, "there are no `cases` in it"),
-        ("cases: [{ name: a }]\n", 3, "give either `request`, with `service` and `expect`, or `steps`"),
+        ("cases: [{ name: a }]\n", 3, "give either `request` or `timer`, with `service` and `expect`, or `steps`"),
         ("cases: [{ name: a, request: { verb: GET } }]\n", 3, "verb"),
         ("cases: [{ name: a, request: {} }]\n", 2, "say `component`, or give it with --component"),
         ("component: gone.wasm\ncases: [{ name: a, request: {} }]\n", 3, "there is no such file; build it first"),

@@ -31,6 +31,7 @@ mod leases;
 mod lifecycle;
 mod limits;
 mod logged;
+mod messages;
 mod misbehaving;
 mod paths;
 mod pipeline;

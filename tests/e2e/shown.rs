@@ -50,6 +50,7 @@ fn prepared() -> TempDir {
     let components = root.join("target/wasm32-wasip2/plugin");
     fs::create_dir_all(&components).expect("a folder");
     fs::write(components.join("example_hello.wasm"), test_guests::hello()).expect("a file");
+    fs::write(components.join("example_chat.wasm"), test_guests::chat()).expect("a file");
     folder
 }
 

@@ -28,14 +28,14 @@ use crate::support::{
 const NAME: &str = "api.example.com";
 
 /// A WebSocket server that sends back what it gets, and tells how each of its connections ended.
-struct Echo {
-    address: SocketAddr,
+pub struct Echo {
+    pub address: SocketAddr,
     ends: mpsc::UnboundedReceiver<Option<CloseCode>>,
     task: JoinHandle<()>,
 }
 
 impl Echo {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (sender, ends) = mpsc::unbounded_channel();
@@ -66,7 +66,7 @@ impl Echo {
     }
 
     /// The code with which a connection was closed; none if it just ended.
-    async fn ended(&mut self) -> Option<CloseCode> {
+    pub async fn ended(&mut self) -> Option<CloseCode> {
         in_time("a connection's end", self.ends.recv()).await.expect("the server runs")
     }
 }
@@ -114,7 +114,7 @@ routes:
 const ALLOWED: &str = "upgrades: [websocket]";
 
 /// What a client says beside `Upgrade` and `Connection` (RFC 6455 §4.1).
-const KEY: &str = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13";
+pub const KEY: &str = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13";
 
 async fn start(authority: &Authority, upstream: SocketAddr, settings: &str, route: &str) -> TestGateway {
     let folder = TempDir::new().unwrap();
@@ -122,7 +122,7 @@ async fn start(authority: &Authority, upstream: SocketAddr, settings: &str, rout
     TestGateway::start_in(folder, &config(upstream, settings, route)).await
 }
 
-type Opened<S> = Result<(WebSocketStream<S>, client::Response), Error>;
+pub type Opened<S> = Result<(WebSocketStream<S>, client::Response), Error>;
 
 async fn open_on<S: AsyncRead + AsyncWrite + Unpin>(stream: S, target: &str) -> Opened<S> {
     let mut request = format!("ws://{NAME}{target}").into_client_request().expect("a request");
@@ -130,7 +130,7 @@ async fn open_on<S: AsyncRead + AsyncWrite + Unpin>(stream: S, target: &str) -> 
     in_time("the handshake", client_async(request, stream)).await
 }
 
-async fn open(gateway: &TestGateway, target: &str) -> Opened<TcpStream> {
+pub async fn open(gateway: &TestGateway, target: &str) -> Opened<TcpStream> {
     open_on(TcpStream::connect(gateway.address()).await.expect("a connection"), target).await
 }
 
@@ -147,12 +147,12 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStrea
     assert_eq!(next(socket).await, Some(Message::Pong("still there?".into())));
 }
 
-async fn next<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>) -> Option<Message> {
+pub async fn next<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>) -> Option<Message> {
     in_time("a message", socket.next()).await.map(|message| message.expect("a valid message"))
 }
 
 /// The code with which the other side closes.
-async fn closed<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>) -> Option<CloseCode> {
+pub async fn closed<S: AsyncRead + AsyncWrite + Unpin>(socket: &mut WebSocketStream<S>) -> Option<CloseCode> {
     while let Some(message) = in_time("the end", socket.next()).await {
         if let Ok(Message::Close(frame)) = message {
             // The answer is sent while the end is awaited.

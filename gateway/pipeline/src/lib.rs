@@ -36,7 +36,7 @@ pub use gateway_rules::{bounds::Bounds, fields::is_owned_by_the_gateway, headers
 pub use heads::{RequestHead, ResponseHead};
 pub use identity::{Trait, TraitSource, UnknownCaller};
 pub use local_future::LocalFuture;
-pub use messages::{Close, Delivery, Message, MessageFilter, MessageFilters, MessageResult, Passage, Side};
+pub use messages::{Close, Forwarded, Message, MessageFilter, MessageFilters, MessageResult, Passage, Side};
 pub use pipeline::{Passed, Pipeline, Returned, Verdict};
 pub use stage::{
     BodyFilter, CallEnd, Decision, ExchangeOutcome, ExchangeSlot, FailureKind, MessageFilterFactory, Phases, Reply,

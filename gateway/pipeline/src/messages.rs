@@ -74,7 +74,7 @@ pub trait MessageFilter {
 
 /// What a message leads to, in order.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Delivery {
+pub enum Forwarded {
     Message {
         to: Side,
         message: Message,
@@ -144,13 +144,13 @@ impl Passage<'_> {
     /// # Errors
     ///
     /// A stage failed: the connection cannot go on.
-    pub async fn next(&mut self) -> Option<Result<Delivery, Failure>> {
+    pub async fn next(&mut self) -> Option<Result<Forwarded, Failure>> {
         loop {
             let step = match self.pending.pop()? {
                 Pending::Message(step) => step,
                 Pending::Close(close) => {
                     self.pending.clear();
-                    return Some(Ok(Delivery::Close(close)));
+                    return Some(Ok(Forwarded::Close(close)));
                 }
             };
             self.pending_bytes = self.pending_bytes.saturating_sub(step.message.bytes().len());
@@ -159,7 +159,7 @@ impl Passage<'_> {
                 Side::Upstream => step.passed.checked_sub(1),
             };
             let Some((_, filter)) = index.and_then(|index| self.filters.get(index)) else {
-                return Some(Ok(Delivery::Message { to: step.sender.other(), message: step.message }));
+                return Some(Ok(Forwarded::Message { to: step.sender.other(), message: step.message }));
             };
             if step.is_reply {
                 self.reply_calls += 1;

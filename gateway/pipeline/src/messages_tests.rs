@@ -50,8 +50,8 @@ async fn pass(filters: &MessageFilters, sender: Side, text: &str) -> Vec<String>
     let mut all = Vec::new();
     while let Some(delivery) = passage.next().await {
         all.push(match delivery {
-            Ok(Delivery::Message { to, message }) => format!("{to:?} {}", String::from_utf8_lossy(message.bytes())),
-            Ok(Delivery::Close(close)) => format!("close {}", close.code),
+            Ok(Forwarded::Message { to, message }) => format!("{to:?} {}", String::from_utf8_lossy(message.bytes())),
+            Ok(Forwarded::Close(close)) => format!("close {}", close.code),
             Err(failure) => {
                 all.push(failure.reason().to_owned());
                 break;

@@ -11,7 +11,7 @@ use http::{Request, Response, StatusCode, Version, response::Parts};
 
 use super::{
     Client, ResponseBody, Site, SiteRoute, active_exchange::ActiveExchange, admit, background,
-    failure_response::FailureResponse, forward, handler, outgoing, site::Next, tunnel,
+    failure_response::FailureResponse, forward, handler, messages, outgoing, site::Next, tunnel,
 };
 
 /// Answers one request. There is always a response: failures become problem details (RFC 9457).
@@ -115,7 +115,15 @@ async fn to_upstream(
         }
     };
     let route_to = forward::RouteTo { site, route, upstream, private, interim: &pass_on };
+    let filters_messages = route.pipeline.filters_messages();
+    if filters_messages {
+        messages::prepare(&mut active.slot, active.upgrade);
+    }
     match forward::send(route_to, &mut active.slot, active.upgrade, deadline).await {
+        Ok(sent) if filters_messages && messages::has_extensions(&sent) => {
+            let cause = "the upstream negotiated WebSocket extensions, which the gateway did not offer";
+            active.fail(FailureResponse::new(Failure::UpstreamProtocol, cause));
+        }
         Ok(sent) => {
             let exchange = &mut *active.slot;
             active.upstream_us = Some(sent.head_us);

@@ -12,6 +12,7 @@ mod forward;
 mod handle;
 mod handler;
 mod lifeline;
+mod messages;
 mod observing;
 mod outgoing;
 mod site;
@@ -20,6 +21,7 @@ mod tunnel;
 
 pub use admit::refused_by_parser;
 pub use client::Client;
+pub use gateway_pipeline::{Close, Forwarded, Message, Side};
 pub use handle::handle;
 pub use handler::{Handler, HandlerFailure, Handling};
 pub use lifeline::{Delivery, Lifeline};

@@ -10,6 +10,7 @@ use std::{
 use bytes::Bytes;
 use gateway_core::{error::Failure, model::Upgrade};
 use gateway_http::{body::BodyError, hop, request_id::X_REQUEST_ID};
+use gateway_pipeline::MessageFilters;
 use gateway_upstream::Switched;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header, request::Parts};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -37,6 +38,8 @@ pub enum Parting {
     Whole,
     ClientLeft,
     UpstreamLeft,
+    /// The gateway closed both.
+    Failed(Failure),
 }
 
 /// What a request asks to switch to, if it does so as RFC 6455 §4.2.1 says. Any other request is an ordinary one: its
@@ -101,6 +104,16 @@ impl Tunnel {
         self.upstream.take()
     }
 
+    /// What the messages pass; nothing if they are not looked into.
+    pub fn message_filters(&self) -> &MessageFilters {
+        &self.active.slot.message_filters
+    }
+
+    /// The most that a message may have.
+    pub fn buffer_bytes(&self) -> usize {
+        self.active.slot.bounds.buffer_bytes
+    }
+
     /// Bytes came from the client.
     pub fn received(&self, bytes: usize) {
         let received = &self.active.slot.traffic.received;
@@ -108,7 +121,7 @@ impl Tunnel {
         self.active.metrics().tunnelled.received(bytes);
     }
 
-    /// Bytes came from the upstream.
+    /// Bytes came from the upstream, or went to the client.
     pub fn sent(&self, bytes: usize) {
         let sent = &self.active.slot.traffic.sent;
         sent.set(sent.get() + bytes as u64);
@@ -122,6 +135,7 @@ impl Tunnel {
             Parting::Whole => None,
             Parting::ClientLeft => Some(Failure::ClientClosed),
             Parting::UpstreamLeft => Some(Failure::UpstreamClosed),
+            Parting::Failed(failure) => Some(failure),
         };
     }
 }

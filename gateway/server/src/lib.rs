@@ -15,6 +15,7 @@ mod server;
 mod state;
 pub mod tls;
 mod tunnel;
+pub mod websocket;
 mod wire;
 
 pub use accept::Listening;

@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::{
     frames::{Frames, GOING_AWAY},
     state::ConnectionState,
+    websocket,
 };
 
 /// How much is read at a time; it is on the stack, so that a silent tunnel costs no buffer.
@@ -29,7 +30,10 @@ where
     C: AsyncRead + AsyncWrite + Unpin,
 {
     let Some(upstream) = tunnel.upstream() else { return tunnel.ended(Parting::UpstreamLeft) };
-    let parting = carry(&tunnel, client, upstream, early, state).await;
+    let parting = match tunnel.message_filters().is_empty() {
+        true => carry(&tunnel, client, upstream, early, state).await,
+        false => Box::pin(websocket::carry(&tunnel, client, upstream, early, state)).await,
+    };
     tunnel.ended(parting);
 }
 

@@ -14,6 +14,7 @@ use super::{
     answers::{ServiceAnswer, StoreFault},
     error::TrialError,
     expect::Expect,
+    messages::MessageStep,
     values::{ByteString, Content, Fields},
 };
 
@@ -82,6 +83,8 @@ struct Typed {
     steps: Option<Vec<Step>>,
     request: Option<Asked>,
     timer: Option<String>,
+    #[serde(default)]
+    messages: Vec<MessageStep>,
     service: Option<ServiceAnswer>,
     expect: Option<Expect>,
 }
@@ -90,12 +93,23 @@ impl TryFrom<Typed> for Case {
     type Error = String;
 
     fn try_from(typed: Typed) -> Result<Self, String> {
-        let Typed { name, config, store, services, steps, request, timer, service, expect } = typed;
+        let Typed { name, config, store, services, steps, request, timer, messages, service, expect } = typed;
         let is_one = request.is_some() || timer.is_some();
         let steps = match steps {
-            Some(steps) if !steps.is_empty() && !is_one && service.is_none() && expect.is_none() => steps,
+            Some(steps)
+                if !steps.is_empty() && !is_one && messages.is_empty() && service.is_none() && expect.is_none() =>
+            {
+                steps
+            }
             None if is_one => {
-                vec![Step { request, timer, service, services: BTreeMap::new(), expect: expect.unwrap_or_default() }]
+                vec![Step {
+                    request,
+                    timer,
+                    messages,
+                    service,
+                    services: BTreeMap::new(),
+                    expect: expect.unwrap_or_default(),
+                }]
             }
             _ => {
                 return Err(format!(
@@ -105,6 +119,14 @@ impl TryFrom<Typed> for Case {
         };
         if steps.iter().any(|step| step.request.is_some() == step.timer.is_some()) {
             return Err(format!("case `{name}`: a step has either `request` or `timer`"));
+        }
+        for step in &steps {
+            if !step.messages.is_empty() && step.request.is_none() {
+                return Err(format!("case `{name}`: `messages` need a `request`, which is the handshake"));
+            }
+            if let Some(problem) = step.messages.iter().find_map(MessageStep::problem) {
+                return Err(format!("case `{name}`: {problem}"));
+            }
         }
         // A service has one address for the whole case.
         let in_steps = steps.iter().flat_map(|step| step.services.values().chain(&step.service));
@@ -124,6 +146,9 @@ pub(super) struct Step {
     pub(super) request: Option<Asked>,
     /// In place of a request, the timer of this name is called.
     pub(super) timer: Option<String>,
+    /// Those of a WebSocket, for which the request is the handshake. The service accepts it.
+    #[serde(default)]
+    pub(super) messages: Vec<MessageStep>,
     /// What the service behind the route answers.
     pub(super) service: Option<ServiceAnswer>,
     /// What other services answer from this step on.
@@ -178,6 +203,7 @@ impl Case {
         let step = Step {
             request: Some(Asked::default()),
             timer: None,
+            messages: Vec::new(),
             service: None,
             services: BTreeMap::new(),
             expect: Expect::default(),

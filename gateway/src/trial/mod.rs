@@ -7,6 +7,7 @@ mod cost;
 mod error;
 mod expect;
 mod grants;
+mod messages;
 mod service;
 mod store;
 mod values;
@@ -23,7 +24,7 @@ use std::{
 
 use bytes::Bytes;
 use gateway_wasm::Timers;
-use http::{HeaderName, HeaderValue, Method, Request, Response, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -137,6 +138,9 @@ async fn carry_out(
         misses.extend(verdict_of(step, service, others, None));
         return misses;
     }
+    if !step.messages.is_empty() {
+        return converse(step, address, service, others).await;
+    }
     let default = Asked::default();
     let asked = step.request.as_ref().unwrap_or(&default);
     let response = async {
@@ -172,6 +176,44 @@ async fn carry_out(
     match got {
         Ok(got) => verdict_of(step, service, others, got.as_ref()),
         Err(error) => vec![format!("the request failed: {}", gateway_core::error::chain(&error))],
+    }
+}
+
+/// What was not as expected in a step with messages.
+async fn converse(step: &Step, address: SocketAddr, service: &Service, others: &Others<'_>) -> Vec<String> {
+    service.accept(true);
+    let default = Asked::default();
+    let asked = step.request.as_ref().unwrap_or(&default);
+    let conversation = async {
+        let stream = TcpStream::connect(address).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+        let connection = tokio::spawn(connection.with_upgrades());
+        let mut request = request(asked, address).map_err(io::Error::other)?;
+        messages::add_handshake(request.headers_mut());
+        let mut response: Response<_> = sender.send_request(request).await.map_err(io::Error::other)?;
+        let client = hyper::upgrade::on(&mut response);
+        let (head, body) = response.into_parts();
+        let misses = match service.switched() {
+            Some(switched) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
+                messages::misses(&step.messages, client, switched).await?
+            }
+            _ => vec![format!("messages: the handshake was answered with {}", head.status)],
+        };
+        let body = match head.status {
+            StatusCode::SWITCHING_PROTOCOLS => Bytes::new(),
+            _ => Limited::new(body, BODY).collect().await.map_err(io::Error::other)?.to_bytes(),
+        };
+        connection.abort();
+        Ok::<_, io::Error>((Got { head, body }, misses))
+    };
+    let ended = tokio::time::timeout(REQUEST_TIMEOUT, conversation).await;
+    service.accept(false);
+    match ended.unwrap_or_else(|_| Err(io::Error::other(format!("it did not end within {REQUEST_TIMEOUT:?}")))) {
+        Ok((got, mut misses)) => {
+            misses.extend(verdict_of(step, service, others, Some(&got)));
+            misses
+        }
+        Err(error) => vec![format!("messages: {}", gateway_core::error::chain(&error))],
     }
 }
 
@@ -238,6 +280,11 @@ fn configuration(
         "plugins": { PLUGIN: { "component": component, "grants": granted } },
         "routes": [{ "name": PLUGIN, "match": { "path": "/{*rest}" }, "plugins": [used], "upstream": SERVICE }],
     });
+    if case.steps.iter().any(|step| !step.messages.is_empty())
+        && let Some(route) = configuration["routes"][0].as_object_mut()
+    {
+        route.insert("upgrades".to_owned(), json!(["websocket"]));
+    }
     if let (Some(state), Some(configuration)) = (&store.backend, configuration.as_object_mut()) {
         configuration.insert("state".to_owned(), state.clone());
         configuration.insert("admin".to_owned(), json!({ "address": "127.0.0.1:0" }));

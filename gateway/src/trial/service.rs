@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpListener,
@@ -36,6 +36,9 @@ pub(super) struct Seen {
 struct State {
     answer: ServiceAnswer,
     seen: Vec<Seen>,
+    /// Handshakes of WebSockets are accepted, and the last connection is here.
+    accepts: bool,
+    switched: Option<OnUpgrade>,
 }
 
 struct Shared {
@@ -58,7 +61,7 @@ pub(super) struct Service {
 impl Service {
     pub(super) fn start(answer: ServiceAnswer) -> io::Result<Self> {
         let is_unreachable = answer.is_unreachable();
-        let state = Mutex::new(State { answer, seen: Vec::new() });
+        let state = Mutex::new(State { answer, seen: Vec::new(), accepts: false, switched: None });
         let shared = Arc::new(Shared { state, changed: Notify::new(), open: AtomicUsize::new(0) });
         let (stop, stopped) = oneshot::channel::<()>();
         if is_unreachable {
@@ -88,6 +91,16 @@ impl Service {
     /// From now on.
     pub(super) fn answer(&self, answer: ServiceAnswer) {
         self.shared.state().answer = answer;
+    }
+
+    /// Whether it accepts handshakes of WebSockets from now on.
+    pub(super) fn accept(&self, accepts: bool) {
+        self.shared.state().accepts = accepts;
+    }
+
+    /// The connection of the last handshake that it has accepted.
+    pub(super) fn switched(&self) -> Option<OnUpgrade> {
+        self.shared.state().switched.take()
     }
 
     /// The requests since the last call.
@@ -155,20 +168,30 @@ async fn serve(socket: std::net::TcpListener, shared: Arc<Shared>) -> io::Result
         tokio::task::spawn_local(async move {
             let service = service_fn(move |request| reply(request, Arc::clone(&shared)));
             // Connection errors are handled by the gateway.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
         });
     }
 }
 
 /// An error closes the connection.
-async fn reply(request: Request<Incoming>, shared: Arc<Shared>) -> io::Result<Response<Full<Bytes>>> {
+async fn reply(mut request: Request<Incoming>, shared: Arc<Shared>) -> io::Result<Response<Full<Bytes>>> {
     let _open = Open::of(&shared);
+    let upgrade = request.headers().contains_key(header::UPGRADE).then(|| hyper::upgrade::on(&mut request));
     let (head, body) = request.into_parts();
     let body = Limited::new(body, BODY).collect().await.map(|body| body.to_bytes()).unwrap_or_default();
     let answer = {
         let mut state = shared.state();
         if state.seen.len() < MOST_REQUESTS {
             state.seen.push(Seen { head, body });
+        }
+        if let Some(upgrade) = upgrade.filter(|_| state.accepts) {
+            state.switched = Some(upgrade);
+            let mut accepted = response(&state.answer);
+            accepted.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            accepted.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            *accepted.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            *accepted.body_mut() = Full::default();
+            return Ok(accepted);
         }
         state.answer.clone()
     };

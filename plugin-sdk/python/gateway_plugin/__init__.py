@@ -9,6 +9,7 @@ from ._body import Body, BodyDecision, BodyError, Chunk, ChunkResult, read_body,
 from ._config import Config, ConfigProblem, described
 from ._http import Attributes, GatewayError, Headers, Outcome, Reply, Request, Response, problem
 from ._plugin import Endpoint, Plugin, Timer, export
+from .messages import Close, Message, MessageDecision, MessageResult, Sender, ServerSentEvent, stream_messages
 
 __all__ = [
     "Attributes",
@@ -17,20 +18,27 @@ __all__ = [
     "BodyError",
     "Chunk",
     "ChunkResult",
+    "Close",
     "Config",
     "ConfigProblem",
     "Endpoint",
     "GatewayError",
     "Headers",
+    "Message",
+    "MessageDecision",
+    "MessageResult",
     "Outcome",
     "Plugin",
     "Reply",
     "Request",
     "Response",
+    "Sender",
+    "ServerSentEvent",
     "Timer",
     "described",
     "export",
     "problem",
     "read_body",
     "stream_body",
+    "stream_messages",
 ]

@@ -276,3 +276,5 @@ class Outcome:
     #: The last states of `on_request_chunk` and `on_response_chunk`.
     request_stream_state: bytes | None
     response_stream_state: bytes | None
+    #: The last state of `on_message`.
+    message_state: bytes | None

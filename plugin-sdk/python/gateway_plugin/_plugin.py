@@ -19,6 +19,7 @@ from ._config import Config, ConfigProblem
 from ._body import Body, BodyDecision, BodyError, Chunk, ChunkResult, body_error, chunk_of, passed
 from ._errors import described
 from ._http import Outcome, Reply, Request, Response, problem
+from .messages import Message, MessageDecision, MessageResult, Sender, message_of, message_result, sender_of
 
 C = TypeVar("C")
 
@@ -78,18 +79,25 @@ class Plugin(Generic[C]):
         """`request-stream`: after `on_request` has returned `stream_body()`."""
         raise NotImplementedError
 
-    def on_response(self, request: Request, response: Response) -> BodyDecision | None:
+    def on_response(self, request: Request, response: Response) -> BodyDecision | MessageDecision | None:
         """`response-filter`. Nothing sends the response on."""
 
-    def on_response_body(self, request: Request, response: Response, body: Body) -> BodyDecision | None:
+    def on_response_body(self, request: Request, response: Response, body: Body) -> BodyDecision | MessageDecision | None:
         """`response-body-filter`: after `on_response` has returned `read_body()`, or for every response without `on_response`."""
 
-    def on_response_body_error(self, request: Request, response: Response, error: BodyError) -> BodyDecision | None:
+    def on_response_body_error(self, request: Request, response: Response, error: BodyError) -> BodyDecision | MessageDecision | None:
         """Called instead of `on_response_body` if the body could not be read. Unless it is overridden, the plugin fails."""
         raise error
 
     def on_response_chunk(self, chunk: Chunk) -> ChunkResult:
         """`response-stream`: after `on_response` has returned `stream_body()`."""
+        raise NotImplementedError
+
+    def on_message(self, message: Message, sender: Sender, state: bytes) -> MessageResult | None:
+        """`message-filter`: each message, after `on_response` has returned `stream_messages()`. `None` passes it on unchanged.
+
+        `state` is what `stream_messages` or the previous call gave.
+        """
         raise NotImplementedError
 
     def on_complete(self, request: Request, response: Response | None, outcome: Outcome) -> None:
@@ -129,6 +137,7 @@ _PHASES = {
     "on_response": ("ResponseFilter", "response-filter"),
     "on_response_body": ("ResponseBodyFilter", "response-body-filter"),
     "on_response_chunk": ("ResponseStream", "response-stream"),
+    "on_message": ("MessageFilter", "message-filter"),
     "on_complete": ("Observer", "observer"),
     "active_phases": ("ActivePhases", "active-phases"),
     "endpoints": ("Catalogue", "catalogue"),
@@ -219,6 +228,14 @@ def export(plugin: P) -> P:
             except BaseException as error:
                 raise Err(described(error)) from None
 
+    class MessageFilter:
+        def on_message(self, sender: Any, message: Any, state: bytes) -> Any:
+            try:
+                returned = _finished("on_message", made[0].on_message(message_of(message), sender_of(sender), state))
+                return message_result("on_message", returned)
+            except BaseException as error:
+                raise Err(described(error)) from None
+
     class Observer:
         def on_complete(self, request: Any, response: Any, outcome: Any) -> None:
             told = Outcome(**{name: getattr(outcome, name) for name in Outcome.__dataclass_fields__})
@@ -263,7 +280,7 @@ def export(plugin: P) -> P:
                 raise Err(described(error)) from None
 
     module = sys.modules[plugin.__module__]
-    phases = (ActivePhases, Catalogue, Timers, RequestFilter, RequestBodyFilter, RequestStream, ResponseFilter, ResponseBodyFilter, ResponseStream, Observer)
+    phases = (ActivePhases, Catalogue, Timers, RequestFilter, RequestBodyFilter, RequestStream, ResponseFilter, ResponseBodyFilter, ResponseStream, MessageFilter, Observer)
     for phase in (Lifecycle, *phases):
         setattr(module, phase.__name__, phase)
     return plugin
@@ -319,8 +336,10 @@ def _response_decision(handler: str, returned: Any, is_body_read: bool) -> Any:
     _finished(handler, returned)
     if returned is None:
         return http.ResponseDecision_Next()
+    if isinstance(returned, MessageDecision):
+        return http.ResponseDecision_StreamMessages(returned.state)
     if not isinstance(returned, BodyDecision):
-        raise TypeError(f"{handler} returned something else than read_body() or stream_body(): a plugin cannot respond in the response phase")
+        raise TypeError(f"{handler} returned something else than read_body(), stream_body() or stream_messages(): a plugin cannot respond in the response phase")
     if returned.state is not None:
         return http.ResponseDecision_StreamBody(returned.state)
     return http.ResponseDecision_ReadBody() if not is_body_read else _read_twice(handler)
@@ -336,7 +355,7 @@ def _late(phase: str) -> TypeError:
 
 def _finished(phase: str, returned: Any) -> Any:
     """A phase is over when it returns."""
-    if returned is None or isinstance(returned, (Reply, BodyDecision, ChunkResult)):
+    if returned is None or isinstance(returned, (Reply, BodyDecision, ChunkResult, MessageDecision, MessageResult)):
         return returned
     if inspect.isawaitable(returned) or inspect.isgenerator(returned) or inspect.isasyncgen(returned):
         raise _late(phase)

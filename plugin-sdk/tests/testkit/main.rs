@@ -4,6 +4,7 @@ mod bodies;
 mod crypto_functions;
 mod faults;
 mod host_rules;
+mod messages;
 
 use std::time::Duration;
 

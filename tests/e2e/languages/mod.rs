@@ -6,6 +6,7 @@ mod checks;
 mod examples;
 mod exports;
 mod go;
+mod messages;
 mod python;
 mod services;
 mod typescript;
@@ -89,5 +90,6 @@ async fn sdk_does_what_it_offers(language: &str) -> (Copied, PathBuf) {
     for more in [&[][..], &["--redis", &redis.url()]] {
         copied.passes_with(&component, "tests/languages/store.yaml", more).await;
     }
+    messages::pass_through(&component).await;
     (copied, component)
 }

@@ -4,11 +4,12 @@ use std::fs;
 
 use tempfile::TempDir;
 
-/// A folder with `counting.wasm`, `naughty.wasm`, `prober.wasm`, `scripted.wasm`, `signer.wasm`, `ticking.wasm`, `waiter.wasm` and the secret in `own.txt`.
+/// A folder with `counting.wasm`, `messenger.wasm`, `naughty.wasm`, `prober.wasm`, `scripted.wasm`, `signer.wasm`, `ticking.wasm`, `waiter.wasm` and the secret in `own.txt`.
 pub fn folder() -> TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let files: [(&str, &[u8]); 8] = [
+    let files: [(&str, &[u8]); 9] = [
         ("counting.wasm", test_guests::counting()),
+        ("messenger.wasm", test_guests::messenger()),
         ("naughty.wasm", test_guests::naughty()),
         ("prober.wasm", test_guests::prober()),
         ("scripted.wasm", test_guests::scripted()),

@@ -25,6 +25,9 @@ guests! {
     /// Has the timers of its configuration, which do what their names say (`ticking/src/lib.rs`).
     ticking: "guest-ticking.wasm";
 
+    /// Does what messages of WebSockets and event streams say (`messenger/src/lib.rs`).
+    messenger: "guest-messenger.wasm";
+
     /// Waits for bodies, upstreams and clocks as its configuration says (`waiter/src/lib.rs`).
     waiter: "guest-waiter.wasm";
 
@@ -42,6 +45,9 @@ guests! {
 
     /// Uses keys that it cannot read (`signer/src/lib.rs`).
     signer: "guest-signer.wasm";
+
+    /// The example for messages (`examples/plugins/chat-rust/src/lib.rs`).
+    chat: "example-chat.wasm";
 
     /// The example to copy (`examples/plugins/hello-rust/src/lib.rs`).
     hello: "example-hello.wasm";

@@ -350,7 +350,49 @@ gw_decision gw_on_response(gw_request request, gw_response response) {
         return error ? gw_fail(error) : GW_READ_BODY;
     }
     if (strcmp(path, "/chunks") == 0) return gw_stream_body(gw_bytes_of("0"));
+    if (strcmp(path, "/events") == 0 || gw_status(response) == 101) return gw_stream_messages(gw_bytes_of("0"));
     return GW_NEXT;
+}
+
+/* Adds the sender and the number of messages to texts and events, and does what some of them say. */
+gw_error gw_on_message(const gw_message *message, gw_sender sender, gw_bytes state, gw_message_result *result) {
+    const char *text = gw_text_of(message->bytes), *side = sender == GW_CLIENT ? "client" : "upstream";
+    const char *count = gw_format("%d", atoi(gw_text_of(state)) + 1);
+    gw_message *output = gw_alloc(2 * sizeof *output);
+    output[0] = output[1] = *message;
+    result->state = gw_bytes_of(count);
+    if (message->kind != GW_BINARY_MESSAGE && strcmp(text, "pass") == 0) return NULL;
+    if (message->kind != GW_BINARY_MESSAGE && strcmp(text, "fail") == 0) return "as it was told";
+    if (message->kind != GW_BINARY_MESSAGE && strcmp(text, "close") == 0) {
+        result->close_code = 4000;
+        result->close_reason = "as it was told";
+        return NULL;
+    }
+    result->replaced = true;
+    result->output = output;
+    if (message->kind == GW_BINARY_MESSAGE) {
+        size_t length = message->bytes.length;
+        uint8_t *longer = gw_alloc(length + 2);
+        memcpy(longer, message->bytes.data, length);
+        longer[length] = 0;
+        longer[length + 1] = 255;
+        output[0].bytes = (gw_bytes){longer, length + 2};
+        result->output_count = 1;
+    } else if (strcmp(text, "drop") == 0) {
+        result->output_count = 0;
+    } else if (strcmp(text, "reply") == 0) {
+        output[0].bytes = gw_bytes_of(gw_format("reply to the %s", side));
+        result->replies = output;
+        result->reply_count = 1;
+    } else if (strcmp(text, "two") == 0) {
+        output[0].bytes = gw_bytes_of("1");
+        output[1].bytes = gw_bytes_of("2");
+        result->output_count = 2;
+    } else {
+        output[0].bytes = gw_bytes_of(gw_format("%s\n%s %s", text, side, count));
+        result->output_count = 1;
+    }
+    return NULL;
 }
 
 gw_decision gw_on_response_body(gw_request request, gw_response response, gw_body body) {
@@ -396,6 +438,7 @@ void gw_on_complete(gw_request request, const gw_response *response, const gw_ou
     if (outcome->response_stream_state.data) {
         line = gw_format("%s groups: %s, %s", gw_path(request), gw_text_of(outcome->request_stream_state), gw_text_of(outcome->response_stream_state));
     }
+    if (outcome->message_state.data) line = gw_format("%s messages: %s", gw_path(request), gw_text_of(outcome->message_state));
     gw_error error = gw_write_line("audit", line);
     if (error) gw_log(GW_WARN, error);
 }

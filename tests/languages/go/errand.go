@@ -371,7 +371,54 @@ func (e *Errand) OnResponse(request gateway.Request, response gateway.Response) 
 	case "/chunks":
 		return gateway.StreamBody([]byte("0")), nil
 	}
+	if request.Path() == "/events" || response.Status() == 101 {
+		return gateway.StreamMessages([]byte("0")), nil
+	}
 	return nil, nil
+}
+
+// Adds the sender and the number of messages to texts and events, and does what some of them say.
+func (e *Errand) OnMessage(message gateway.Message, sender gateway.Sender, state []byte) (gateway.MessageResult, error) {
+	count, err := strconv.Atoi(string(state))
+	if err != nil {
+		return gateway.MessageResult{}, err
+	}
+	side := "client"
+	if sender == gateway.Upstream {
+		side = "upstream"
+	}
+	var text string
+	like := func(text string) gateway.Message { return gateway.TextMessage(text) }
+	var result gateway.MessageResult
+	switch message := message.(type) {
+	case gateway.BinaryMessage:
+		result = gateway.Replace(append(message, 0, 255))
+	case gateway.TextMessage:
+		text = string(message)
+	case gateway.ServerSentEvent:
+		text = message.Data
+		like = func(text string) gateway.Message { return gateway.ServerSentEvent{ID: message.ID, Name: message.Name, Data: text} }
+	}
+	if result.Output == nil {
+		switch text {
+		case "pass":
+		case "drop":
+			result = gateway.Drop()
+		case "two":
+			result = gateway.Replace(like("1"), like("2"))
+		case "reply":
+			result = gateway.Drop()
+			result.Replies = []gateway.Message{gateway.TextMessage("reply to the " + side)}
+		case "close":
+			result.Close = &gateway.Close{Code: 4000, Reason: "as it was told"}
+		case "fail":
+			return result, errors.New("as it was told")
+		default:
+			result = gateway.Replace(like(fmt.Sprintf("%s\n%s %d", text, side, count+1)))
+		}
+	}
+	result.State = []byte(strconv.Itoa(count + 1))
+	return result, nil
 }
 
 func (e *Errand) OnResponseBody(request gateway.Request, response gateway.Response, body gateway.Body) (gateway.ResponseDecision, error) {
@@ -416,6 +463,9 @@ func (e *Errand) OnComplete(request gateway.Request, response *gateway.Response,
 	line := fmt.Sprintln(request.Path(), status, ended, upstream, outcome.DurationUs > 0)
 	if outcome.ResponseStreamState != nil {
 		line = fmt.Sprintf("%s groups: %s, %s", request.Path(), outcome.RequestStreamState, outcome.ResponseStreamState)
+	}
+	if outcome.MessageState != nil {
+		line = fmt.Sprintf("%s messages: %s", request.Path(), outcome.MessageState)
 	}
 	if err := gateway.WriteLine("audit", strings.TrimSpace(line)); err != nil {
 		gateway.Log(gateway.Warn, err.Error())

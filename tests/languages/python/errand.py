@@ -15,17 +15,24 @@ from gateway_plugin import (
     Config,
     Endpoint,
     GatewayError,
+    Close,
+    Message,
+    MessageDecision,
+    MessageResult,
     Outcome,
     Plugin,
     Reply,
     Request,
     Response,
+    Sender,
+    ServerSentEvent,
     Timer,
     described,
     export,
     problem,
     read_body,
     stream_body,
+    stream_messages,
 )
 from gateway_plugin import bodies, crypto, documents, edits, files, http_client, log, metrics, secrets, sinks, tcp, upstreams
 from gateway_plugin.selection import Selection, attribute, header, path_parameter
@@ -472,7 +479,7 @@ class Errand(Plugin[ErrandConfig]):
     def on_request_chunk(self, chunk: Chunk) -> ChunkResult:
         return in_fours(chunk)
 
-    def on_response(self, request: Request, response: Response) -> BodyDecision | None:
+    def on_response(self, request: Request, response: Response) -> BodyDecision | MessageDecision | None:
         if request.path == "/response":
             response.headers["x-seen"] = str(response.status)
             response.status = 203
@@ -482,6 +489,8 @@ class Errand(Plugin[ErrandConfig]):
         if request.path == "/large":
             bodies.replace_response(response, bytes(300_000))
             return read_body()
+        if request.path == "/events" or response.status == 101:
+            return stream_messages("0")
         return stream_body("0") if request.path == "/chunks" else None
 
     def on_response_body(self, request: Request, response: Response, body: Body) -> None:
@@ -493,7 +502,34 @@ class Errand(Plugin[ErrandConfig]):
     def on_response_chunk(self, chunk: Chunk) -> ChunkResult:
         return in_fours(chunk)
 
+    def on_message(self, message: Message, sender: Sender, state: bytes) -> MessageResult | None:
+        """Adds the sender and the number of messages to texts and events, and does what some of them say."""
+        count = str(int(state) + 1)
+        if isinstance(message, bytes):
+            return MessageResult([message + b"\x00\xff"], state=count)
+        text = message.data if isinstance(message, ServerSentEvent) else message
+
+        def like(text: str) -> Message:
+            return ServerSentEvent(text, message.id, message.name) if isinstance(message, ServerSentEvent) else text
+
+        if text == "pass":
+            return MessageResult(state=count)
+        if text == "drop":
+            return MessageResult([], state=count)
+        if text == "two":
+            return MessageResult([like("1"), like("2")], state=count)
+        if text == "reply":
+            return MessageResult([], replies=[f"reply to the {sender}"], state=count)
+        if text == "close":
+            return MessageResult(close=Close(4000, "as it was told"), state=count)
+        if text == "fail":
+            raise ValueError("as it was told")
+        return MessageResult([like(f"{text}\n{sender} {count}")], state=count)
+
     def on_complete(self, request: Request, response: Response | None, outcome: Outcome) -> None:
+        if outcome.message_state is not None:
+            sinks.write("audit", f"{request.path} messages: {outcome.message_state.decode()}")
+            return
         if outcome.request_stream_state is not None and outcome.response_stream_state is not None:
             sent, received = outcome.request_stream_state.decode(), outcome.response_stream_state.decode()
             sinks.write("audit", f"{request.path} groups: {sent}, {received}")

@@ -1,5 +1,5 @@
 // Uses all that the SDK offers, as the cases want it.
-import { type BodyDecision, type Chunk, type ChunkResult, GatewayError, plugin, problem, readBody, Reply, type Request, streamBody } from "gateway-plugin";
+import { type BodyDecision, type Chunk, type ChunkResult, GatewayError, type Message, type MessageResult, plugin, problem, readBody, Reply, type Request, streamBody, streamMessages } from "gateway-plugin";
 import * as bodies from "gateway-plugin/bodies";
 import * as crypt from "gateway-plugin/crypto";
 import * as documents from "gateway-plugin/documents";
@@ -53,7 +53,30 @@ function inFours({ state, bytes, end, trailers }: Chunk): ChunkResult {
   return { consumed, output, minBytes: 4, state: String(count), trailers };
 }
 
-export const { lifecycle, activePhases, catalogue, timers, requestFilter, requestBodyFilter, requestStream, responseFilter, responseBodyFilter, responseStream, observer } = plugin({
+/** Adds the sender and the number of messages to texts and events, and does what some of them say. */
+function told(message: Message, sender: string, given: Uint8Array): MessageResult {
+  const state = String(Number(String.fromCharCode(...given)) + 1);
+  if (message instanceof Uint8Array) return { output: [new Uint8Array([...message, 0, 255])], state };
+  const text = typeof message === "string" ? message : message.data;
+  const like = (text: string): Message => (typeof message === "string" ? text : { ...message, data: text });
+  switch (text) {
+    case "pass":
+      return { state };
+    case "drop":
+      return { output: [], state };
+    case "two":
+      return { output: [like("1"), like("2")], state };
+    case "reply":
+      return { output: [], replies: [`reply to the ${sender}`], state };
+    case "close":
+      return { close: { code: 4000, reason: "as it was told" }, state };
+    case "fail":
+      throw new Error("as it was told");
+  }
+  return { output: [like(`${text}\n${sender} ${state}`)], state };
+}
+
+export const { lifecycle, activePhases, catalogue, timers, requestFilter, requestBodyFilter, requestStream, responseFilter, responseBodyFilter, responseStream, messageFilter, observer } = plugin({
   name: "errand",
   version: "0.1.0",
   config: {
@@ -373,6 +396,7 @@ export const { lifecycle, activePhases, catalogue, timers, requestFilter, reques
           return readBody();
         }
         if (request.path === "/chunks") return streamBody("0");
+        if (request.path === "/events" || response.status === 101) return streamMessages("0");
       },
       onRequestBody(request, body) {
         if (request.path === "/account") {
@@ -395,10 +419,15 @@ export const { lifecycle, activePhases, catalogue, timers, requestFilter, reques
         else bodies.replaceResponse(response, `${body.text()}, read`, body.trailers);
       },
       onResponseChunk: inFours,
+      onMessage: told,
       onComplete(request, response, outcome) {
         const { requestStreamState: sent, responseStreamState: received } = outcome;
         if (sent && received) {
           sinks.write("audit", `${request.path} groups: ${String.fromCharCode(...sent)}, ${String.fromCharCode(...received)}`);
+          return;
+        }
+        if (outcome.messageState) {
+          sinks.write("audit", `${request.path} messages: ${String.fromCharCode(...outcome.messageState)}`);
           return;
         }
         sinks.write("audit", `${request.path} ${response?.status} ${outcome.status} ${outcome.upstream} ${outcome.durationUs > 0}`);

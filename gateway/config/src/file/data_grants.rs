@@ -21,9 +21,10 @@ pub(crate) struct NamedAccess {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case", default, deny_unknown_fields)]
 pub(crate) struct BodyAccess {
-    /// Bodies that it may read, whole or as they pass.
+    /// Bodies that it may read, whole or as they pass. Messages of WebSockets are granted as `request` if clients send them, and as
+    /// `response` if upstreams send them, as events do.
     pub read: Vec<Part<Message>>,
-    /// Bodies that it may replace, or change as they pass; with `response` also the bodies of its own responses.
+    /// Bodies that it may replace, or change as they pass, and messages; with `response` also the bodies of its own responses.
     pub write: Vec<Part<Message>>,
 }
 

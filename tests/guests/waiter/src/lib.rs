@@ -3,8 +3,10 @@
 use std::{hint::black_box, thread, time::Duration};
 
 use plugin_sdk::{
-    Body, BodyError, Decision, Error, Plugin, Problems, Reply, Request, RequestBodyFilter, RequestFilter, Response,
-    ResponseBodyFilter, ResponseDecision, ResponseFilter, export_plugin, http_client::Call,
+    Body, BodyError, Decision, Error, MessageFilter, Plugin, Problems, Reply, Request, RequestBodyFilter,
+    RequestFilter, Response, ResponseBodyFilter, ResponseDecision, ResponseFilter, export_plugin,
+    http_client::Call,
+    messages::{Message, MessageResult, Sender},
 };
 
 #[derive(serde::Deserialize, schemars::JsonSchema)]
@@ -43,6 +45,8 @@ enum Deed {
     Sleep,
     Loop,
     Count,
+    /// Calls the upstream for each message of a client, and sends on what it says.
+    CallForMessages,
 }
 
 struct Waiter {
@@ -77,7 +81,7 @@ impl RequestFilter for Waiter {
                 }
             }
             Deed::Count => request.set_header("x-calls", self.calls.to_string())?,
-            Deed::ReadResponse => {}
+            Deed::ReadResponse | Deed::CallForMessages => {}
         }
         Ok(Decision::Next)
     }
@@ -113,6 +117,7 @@ impl ResponseFilter for Waiter {
             }
             Deed::ReadResponse => return Ok(ResponseDecision::ReadBody),
             Deed::Replace => response.replace_body("replaced")?,
+            Deed::CallForMessages => return Ok(ResponseDecision::StreamMessages(Vec::new())),
             _ => {}
         }
         Ok(ResponseDecision::Next)
@@ -131,8 +136,18 @@ impl ResponseBodyFilter for Waiter {
     }
 }
 
+impl MessageFilter for Waiter {
+    fn on_message(&mut self, sender: Sender, _: Message, _: &[u8]) -> Result<MessageResult, Error> {
+        if sender == Sender::Upstream {
+            return Ok(MessageResult::pass());
+        }
+        let reply = Call::get(&self.config.upstream, "/from-plugin").send()?;
+        Ok(MessageResult::replace(String::from_utf8_lossy(&reply.body).into_owned()))
+    }
+}
+
 fn length(body: Result<Body, BodyError>) -> String {
     body.map_or_else(|error| error.to_string(), |body| body.bytes.len().to_string())
 }
 
-export_plugin!(Waiter: request, request_body, response, response_body);
+export_plugin!(Waiter: request, request_body, response, response_body, messages);

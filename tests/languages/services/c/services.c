@@ -152,7 +152,7 @@ static gw_decision selected(gw_request request) {
 static gw_decision tcp(void) {
     gw_connection connection;
     gw_bytes some, more;
-    gw_error error = gw_tcp_send((gw_message){.upstream = "echo", .bytes = gw_bytes_of("one two"), .min_bytes = 3}, &connection);
+    gw_error error = gw_tcp_send((gw_tcp_message){.upstream = "echo", .bytes = gw_bytes_of("one two"), .min_bytes = 3}, &connection);
     if (!error) error = gw_tcp_receive(connection, 0, &some);
     if (!error) error = gw_tcp_receive(connection, (uint32_t)(7 - some.length), &more);
     if (error) return gw_fail(error);

@@ -242,7 +242,7 @@ func (s *Services) read(request gateway.Request) string {
 }
 
 func tcp() (string, error) {
-	connection, err := gateway.SendMessage(gateway.Message{Upstream: "echo", Bytes: []byte("one two"), MinBytes: 3})
+	connection, err := gateway.SendTCP(gateway.TCPMessage{Upstream: "echo", Bytes: []byte("one two"), MinBytes: 3})
 	if err != nil {
 		return "", err
 	}
