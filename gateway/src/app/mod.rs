@@ -191,10 +191,11 @@ pub fn check(source: &Source) -> Result<config::Checked, StartError> {
     check_with_timers(source).map(|(checked, _)| checked)
 }
 
-/// As `check`, with the timers of the plugins that are used, by the plugins' names.
-pub fn check_with_timers(
-    source: &Source,
-) -> Result<(config::Checked, Vec<(Arc<str>, Vec<TimerSettings>)>), StartError> {
+/// The timers of the plugins that are used, by the plugins' names.
+pub type TimersByPlugin = Vec<(Arc<str>, Vec<TimerSettings>)>;
+
+/// As `check`, with the timers.
+pub fn check_with_timers(source: &Source) -> Result<(config::Checked, TimersByPlugin), StartError> {
     let shared = Shared::new(true)?;
     snapshot::read(source, &shared).map(|read| (read.checked, read.components.timers()))
 }

@@ -18,10 +18,13 @@ use crate::plugin::{Key, TimerSettings};
 /// Calls that were asked for by `fire` and not begun.
 const FIRED: usize = 16;
 
+/// The timers of the configurations in use.
+type ByName = HashMap<(Key, Arc<str>), Weak<Timer>>;
+
 /// One for the process.
 #[derive(Default)]
 pub struct Timers {
-    all: Mutex<HashMap<(Key, Arc<str>), Weak<Timer>>>,
+    all: Mutex<ByName>,
     /// No call is due by time, so that a test decides when a timer runs.
     by_hand: AtomicBool,
 }
@@ -97,7 +100,7 @@ impl Timers {
         timer
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(Key, Arc<str>), Weak<Timer>>> {
+    fn lock(&self) -> MutexGuard<'_, ByName> {
         // The map is consistent between statements, even after a panic.
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
