@@ -62,7 +62,7 @@ pub(crate) fn start(pool: &Rc<Pool>, services: &Rc<Services>) {
     let key = pool.prepared.key(shared);
     for settings in settings {
         let task = TimerTask {
-            timer: shared.timers.timer(&key, name, settings),
+            timer: shared.timers.timer(key, name, &settings.name, settings.interval),
             pool: Rc::clone(pool),
             services: Rc::clone(&current),
             calls: Arc::clone(&calls),

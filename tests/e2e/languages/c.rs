@@ -5,7 +5,10 @@ use std::fs;
 use tempfile::TempDir;
 
 use super::{
-    checks::{bodies_are_refused_when_too_large_and_keep_their_trailers, bytes_that_are_no_text_do_no_harm},
+    checks::{
+        bodies_are_refused_when_too_large_and_keep_their_trailers, bodies_of_many_mebibytes_pass_as_bytes,
+        bytes_that_are_no_text_do_no_harm,
+    },
     sdk_does_what_it_offers,
 };
 use crate::support::{
@@ -20,6 +23,7 @@ async fn the_sdk_of_c_does_what_it_offers() {
     let (copied, component) = sdk_does_what_it_offers("c").await;
     bytes_that_are_no_text_do_no_harm(copied.folder.path(), &component).await;
     bodies_are_refused_when_too_large_and_keep_their_trailers(copied.folder.path(), &component).await;
+    bodies_of_many_mebibytes_pass_as_bytes(copied.folder.path(), &component).await;
 }
 
 #[tokio::test]

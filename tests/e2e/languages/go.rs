@@ -3,8 +3,8 @@
 use super::{
     ROOT,
     checks::{
-        bodies_are_refused_when_too_large_and_keep_their_trailers, bytes_that_are_no_text_do_no_harm,
-        random_numbers_are_never_the_same,
+        bodies_are_refused_when_too_large_and_keep_their_trailers, bodies_of_many_mebibytes_pass_as_bytes,
+        bytes_that_are_no_text_do_no_harm, random_numbers_are_never_the_same,
     },
     sdk_does_what_it_offers,
 };
@@ -16,6 +16,7 @@ async fn the_sdk_of_go_does_what_it_offers_as_long_as_one_calls_it() {
     let (copied, component) = sdk_does_what_it_offers("go").await;
     bytes_that_are_no_text_do_no_harm(copied.folder.path(), &component).await;
     bodies_are_refused_when_too_large_and_keep_their_trailers(copied.folder.path(), &component).await;
+    bodies_of_many_mebibytes_pass_as_bytes(copied.folder.path(), &component).await;
     random_numbers_are_never_the_same(copied.folder.path(), &component).await;
     let cases = format!("{ROOT}/tests/languages/cases.yaml");
     let component = component.to_str().expect("UTF-8");

@@ -13,18 +13,18 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::plugin::{Key, TimerSettings};
+use crate::identity::Sha256;
 
 /// Calls that were asked for by `fire` and not begun.
 const FIRED: usize = 16;
 
-/// The timers of the configurations in use.
-type ByName = HashMap<(Key, Arc<str>), Weak<Timer>>;
+/// Timers by the identity of their configuration and their names.
+type Known = HashMap<(Sha256, Arc<str>), Weak<Timer>>;
 
 /// One for the process.
 #[derive(Default)]
 pub struct Timers {
-    all: Mutex<ByName>,
+    all: Mutex<Known>,
     /// No call is due by time, so that a test decides when a timer runs.
     by_hand: AtomicBool,
 }
@@ -79,10 +79,10 @@ impl Timers {
         self.by_hand.load(Relaxed)
     }
 
-    /// The timer of a configuration, which is the same for all workers.
-    pub(crate) fn timer(&self, key: &Key, plugin: &Arc<str>, settings: &TimerSettings) -> Arc<Timer> {
+    /// The timer of a plugin with a configuration, which has this identity; the same for all workers.
+    pub(crate) fn timer(&self, identity: Sha256, plugin: &Arc<str>, name: &Arc<str>, interval: Duration) -> Arc<Timer> {
         let mut all = self.lock();
-        let place = (*key, Arc::clone(&settings.name));
+        let place = (identity, Arc::clone(name));
         if let Some(timer) = all.get(&place).and_then(Weak::upgrade) {
             return timer;
         }
@@ -91,8 +91,8 @@ impl Timers {
         let due = (!self.is_by_hand()).then(Instant::now);
         let timer = Arc::new(Timer {
             plugin: Arc::clone(plugin),
-            name: Arc::clone(&settings.name),
-            interval: settings.interval,
+            name: Arc::clone(name),
+            interval,
             turn: tokio::sync::Mutex::new(Turn { due, fired }),
             fire,
         });
@@ -100,7 +100,7 @@ impl Timers {
         timer
     }
 
-    fn lock(&self) -> MutexGuard<'_, ByName> {
+    fn lock(&self) -> MutexGuard<'_, Known> {
         // The map is consistent between statements, even after a panic.
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
