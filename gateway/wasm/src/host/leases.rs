@@ -6,23 +6,13 @@ use gateway_pipeline::Phase;
 use gateway_rules::lease::{self, LeaseId};
 use gateway_state::{self as state, LeaseWait, redis::Reply};
 
-use super::store::{Acquire, HostResult, refused, request, understood};
+use super::store::{Acquire, HostResult, WaitForLease, refused, request, understood};
 use crate::{
     bindings::store::{Acquisition, Scope, StoreError, Wake},
     instance::state::State,
     leases::{Lease, LeaseGuard, LeasePlace},
     plugin_state::{Awaited, PluginState},
 };
-
-/// A key, when it has room for another holder, and for how long an exchange waits for that.
-pub(super) struct WaitForLease {
-    pub(super) bucket: String,
-    pub(super) key: String,
-    pub(super) limit: u32,
-    pub(super) wait_ms: u32,
-    pub(super) wake: Wake,
-    pub(super) scope: Scope,
-}
 
 impl State {
     /// In the memory of the process.

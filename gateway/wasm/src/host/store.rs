@@ -18,8 +18,6 @@ use crate::{
     instance::state::State,
 };
 
-use super::leases::WaitForLease;
-
 pub(super) type StoreResult<T> = std::result::Result<T, StoreError>;
 pub(super) type HostResult<T> = Result<StoreResult<T>>;
 
@@ -32,6 +30,16 @@ pub(super) struct Acquire {
     pub(super) key: String,
     pub(super) limit: u32,
     pub(super) ttl_ms: u64,
+    pub(super) scope: Scope,
+}
+
+/// A key, when it has room for another holder, and for how long an exchange waits for that.
+pub(super) struct WaitForLease {
+    pub(super) bucket: String,
+    pub(super) key: String,
+    pub(super) limit: u32,
+    pub(super) wait_ms: u32,
+    pub(super) wake: Wake,
     pub(super) scope: Scope,
 }
 

@@ -168,7 +168,8 @@ impl Prepared {
         said: Option<bindings::PhaseSet>,
         timers: Vec<bindings::Timer>,
     ) -> Result<(), Refusal> {
-        let timers = timers::checked(timers).map_err(Refusal::Problems)?;
+        let whole = |message| Refusal::Problems(vec![Problem { pointer: String::new(), message }]);
+        let timers = timers::checked(timers).map_err(whole)?;
         self.timers.get_or_init(|| timers);
         self.owned.get_or_init(|| instance.owned());
         self.documents.get_or_init(|| instance.declared_documents());

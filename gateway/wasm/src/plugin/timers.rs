@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use gateway_rules::timers;
 
-use super::prepared::Problem;
 use crate::bindings::Timer;
 
 /// A timer of a plugin.
@@ -17,9 +16,8 @@ pub struct TimerSettings {
 }
 
 /// The timers, or what is wrong with them.
-pub(super) fn checked(timers: Vec<Timer>) -> Result<Arc<[TimerSettings]>, Vec<Problem>> {
+pub(super) fn checked(timers: Vec<Timer>) -> Result<Arc<[TimerSettings]>, String> {
     let interval = |timer: &Timer| Duration::from_millis(timer.interval_ms);
-    timers::check(timers.iter().map(|timer| (timer.name.as_str(), interval(timer))))
-        .map_err(|message| vec![Problem { pointer: String::new(), message }])?;
+    timers::check(timers.iter().map(|timer| (timer.name.as_str(), interval(timer))))?;
     Ok(timers.into_iter().map(|timer| TimerSettings { interval: interval(&timer), name: timer.name.into() }).collect())
 }
