@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use crate::{
     instance::{CallScope, output::failure_text},
-    pools::Pool,
+    pools::{Pool, RunningTimers},
     services::{
         Services,
         timers::{Timer, Turn},
@@ -35,14 +35,6 @@ const JITTER: Duration = Duration::from_secs(1);
 const REDIS_STEP: Duration = Duration::from_millis(100);
 const REDIS_STEPS: usize = 30;
 
-/// The timers of a pool, as long as new requests can begin with its plugin.
-pub(crate) struct RunningTimers {
-    /// Of the newest configuration, by which the next calls are made.
-    services: Rc<RefCell<Rc<Services>>>,
-    /// Dropped, it ends the tasks: one that has a call in progress ends after it.
-    _stop: watch::Sender<()>,
-}
-
 /// Runs the timers of a pool, with these services from now on.
 pub(crate) fn start(pool: &Rc<Pool>, services: &Rc<Services>) {
     let settings = pool.prepared.timers();
@@ -51,7 +43,7 @@ pub(crate) fn start(pool: &Rc<Pool>, services: &Rc<Services>) {
     }
     let mut running = pool.timers.borrow_mut();
     if let Some(running) = &*running {
-        running.services.replace(Rc::clone(services));
+        running.use_services(services);
         return;
     }
     let (stop, stopped) = watch::channel(());
@@ -69,7 +61,7 @@ pub(crate) fn start(pool: &Rc<Pool>, services: &Rc<Services>) {
         };
         tokio::task::spawn_local(task.run(stopped.clone()));
     }
-    *running = Some(RunningTimers { services: current, _stop: stop });
+    *running = Some(RunningTimers::new(current, stop));
 }
 
 /// One timer on one worker.

@@ -3,7 +3,9 @@
 
 mod idle;
 mod pool;
+mod running_timers;
 mod worker;
 
 pub(crate) use pool::Pool;
+pub(crate) use running_timers::RunningTimers;
 pub use worker::Pools;

@@ -13,7 +13,10 @@ use gateway_pipeline::{FailureKind, StageFailure};
 use gateway_telemetry::metrics::{CallPhase, PluginMetrics};
 use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore, watch};
 
-use super::idle::{Idle, Own};
+use super::{
+    idle::{Idle, Own},
+    running_timers::RunningTimers,
+};
 use crate::{
     admission::{
         Reservation,
@@ -22,7 +25,6 @@ use crate::{
     instance::Instance,
     plugin::{Prepared, Refusal},
     services::Services,
-    timers::RunningTimers,
 };
 
 /// Calls that may wait for an instance in each pool, if it has fewer instances than that.
