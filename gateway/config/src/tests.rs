@@ -84,6 +84,7 @@ fn the_smallest_file_has_all_the_defaults() {
         body: secs(60),
         upgrade_idle: secs(300),
         drain_delay: secs(5),
+        initial_fetch: secs(5),
         drain: secs(30),
     };
     assert_eq!(config.timeouts, timeouts);

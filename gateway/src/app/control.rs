@@ -2,6 +2,7 @@
 //! so that health and metrics answer also while a worker is busy.
 
 use std::{
+    io,
     net::{SocketAddr, TcpListener as StdListener},
     path::PathBuf,
     pin::pin,
@@ -11,7 +12,7 @@ use std::{
 
 use tokio::{
     runtime::Runtime,
-    sync::{mpsc, oneshot, watch as watched},
+    sync::{Notify, mpsc, oneshot, watch as watched},
     task::LocalSet,
 };
 
@@ -36,6 +37,8 @@ use crate::alloc;
 pub(super) struct Control {
     core: Core,
     signals: Signals,
+    /// A signal that came while the gateway started, and whether the drain is delayed.
+    asked_to_end: Option<bool>,
     changes: watch::Changes,
     panel: Arc<Panel>,
     admin: Option<(SocketAddr, StdListener)>,
@@ -90,16 +93,28 @@ impl Control {
         };
         let mut installer = Installer::start(shared, config.workers)?;
         let bound = installer.bind(&loaded, &mut inherited)?;
-        let (snapshot, installing) = installer.install(loaded, bound);
+        let stop = Arc::new(Notify::new());
+        let task = {
+            let stop = stop.clone();
+            runtime.spawn_blocking(move || {
+                let installed = installer.install(loaded, bound, &stop);
+                (installer, installed)
+            })
+        };
+        let mut asked_to_end = None;
+        let installed = until_done(task, &mut signals, &mut asked_to_end, || stop.notify_one());
+        let installed = runtime.block_on(installed).map_err(io::Error::other)?;
+        let (installer, (snapshot, installing)) = installed;
         if !runtime.block_on(installing.taken()) {
-            return Err(StartError::Io(std::io::Error::other("a worker does not answer")));
+            return Err(StartError::Io(io::Error::other("a worker does not answer")));
         }
         installer.shared.metrics.config_loaded();
         let core = Core { source: options.source, snapshot, installer };
         drop(frugal);
         let panel = Panel::new(core.installer.shared.clone(), core.snapshot.clone(), orders);
         panel.set_ready(true);
-        Ok(Self { core, signals, changes, panel, admin, inherited, manager: Manager::new(options.signals) })
+        let manager = Manager::new(options.signals);
+        Ok(Self { core, signals, asked_to_end, changes, panel, admin, inherited, manager })
     }
 
     /// In the order of the configuration.
@@ -119,14 +134,13 @@ impl Control {
     }
 
     async fn watch_over(self, mut inbox: mpsc::Receiver<Order>) {
-        let Self { mut core, mut signals, mut changes, panel, admin, inherited, manager } = self;
+        let Self { mut core, mut signals, mut asked_to_end, mut changes, panel, admin, inherited, manager } = self;
         // A copy for a process that takes this one's place: the address is the process's until it ends.
         let admin = admin.map(|(_, socket)| (socket.try_clone(), AdminServer::start(socket, panel.clone())));
         let watchdog = manager.watch(core.installer.workers.iter().map(WorkerHandle::pulse).collect());
         manager.ready();
         inherited.serving();
         let mut upgrade = None;
-        let mut asked_to_end = None;
         // Whatever the loop waits for, it waits with `unless_ended`, or as here: a signal that asks for the end is obeyed at once.
         loop {
             let order = tokio::select! {
@@ -217,17 +231,14 @@ impl Control {
             let result = match loaded {
                 Err(error) => Err(error),
                 Ok((loaded, bound)) => {
-                    let mut installing = pin!(install(core, loaded, bound, new_source.filter(|_| stays)));
-                    let (back, result) = loop {
-                        tokio::select! {
-                            done = &mut installing => break done,
-                            // It is short and cannot be broken off, but no more traffic is wanted from now on.
-                            delayed = signals.asked_to_end(), if asked_to_end.is_none() => {
-                                asked_to_end = Some(delayed);
-                                panel.set_ready(false);
-                            }
-                        }
+                    let stop = Arc::new(Notify::new());
+                    let installing = install(core, loaded, bound, new_source.filter(|_| stays), stop.clone());
+                    let on_signal = || {
+                        stop.notify_one();
+                        // No more traffic is wanted from now on.
+                        panel.set_ready(false);
                     };
+                    let (back, result) = until_done(installing, &mut signals, &mut asked_to_end, on_signal).await;
                     match back {
                         Some(back) => core = back,
                         None => return tracing::error!("the runtime is ending, and so does the gateway"),
@@ -267,6 +278,26 @@ impl Control {
             let replied = tokio::task::spawn_local(reply.send(result, core.source.clone(), core.snapshot.text.clone()));
             if asked_to_end.is_none() {
                 asked_to_end = unless_ended(&mut signals, replied).await.err();
+            }
+        }
+    }
+}
+
+/// Waits for the end of an installation, which cannot be broken off, but is short without the documents that it fetches. A signal that
+/// asks for the end of the process is noted and reported.
+async fn until_done<T>(
+    installing: impl Future<Output = T>,
+    signals: &mut Signals,
+    asked_to_end: &mut Option<bool>,
+    on_signal: impl Fn(),
+) -> T {
+    let mut installing = pin!(installing);
+    loop {
+        tokio::select! {
+            done = &mut installing => return done,
+            delayed = signals.asked_to_end(), if asked_to_end.is_none() => {
+                *asked_to_end = Some(delayed);
+                on_signal();
             }
         }
     }

@@ -6,11 +6,12 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 use gateway_server::listener;
 use gateway_telemetry::live::Live;
 use gateway_upstream::Watch;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::{
     StartError,
     handover::Inherited,
+    initial_fetch,
     shared::Shared,
     snapshot::{ListenerKey, Loaded, Snapshot},
     worker::{Sockets, WorkerHandle},
@@ -69,9 +70,11 @@ impl Installer {
         .collect()
     }
 
-    /// Installs a configuration, with the sockets of its new listeners. Blocks while names are looked up.
-    pub(super) fn install(&mut self, loaded: Loaded, bound: Vec<Bound>) -> (Arc<Snapshot>, Installing) {
+    /// Installs a configuration, with the sockets of its new listeners. Blocks while names are looked up, and while documents that
+    /// plugins declare are fetched, unless that is stopped.
+    pub(super) fn install(&mut self, loaded: Loaded, bound: Vec<Bound>, stop: &Notify) -> (Arc<Snapshot>, Installing) {
         let snapshot = loaded.install(&self.shared, &self.watch);
+        initial_fetch::fetch(&snapshot, &self.shared, stop);
         let Shared { metrics, responses, store, .. } = &*self.shared;
         metrics.in_force(Live::of(&snapshot.config));
         responses.resize(snapshot.config.limits.cache_bytes);

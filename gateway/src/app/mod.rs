@@ -9,6 +9,7 @@ mod control;
 mod descriptors;
 mod ending;
 mod handover;
+mod initial_fetch;
 mod install;
 mod openapi;
 mod order;

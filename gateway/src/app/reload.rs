@@ -5,6 +5,8 @@ use std::{
     sync::Arc,
 };
 
+use tokio::sync::Notify;
+
 use super::{
     Source, StartError,
     handover::Inherited,
@@ -36,16 +38,18 @@ pub(super) async fn load(core: &Core, new_source: Option<Source>) -> Result<(Loa
     Ok((loaded, bound))
 }
 
-/// Puts a configuration in force. A new source is where the configuration comes from after that. Looking up names takes its time.
+/// Puts a configuration in force. A new source is where the configuration comes from after that. Looking up names and fetching
+/// documents takes its time; `stop` ends the latter.
 pub(super) async fn install(
     mut core: Core,
     loaded: Loaded,
     bound: Vec<Bound>,
     new_source: Option<Source>,
+    stop: Arc<Notify>,
 ) -> (Option<Core>, Result<Installing, StartError>) {
     let task = tokio::task::spawn_blocking(move || {
         let frugal = alloc::Frugal::begin();
-        let install = AssertUnwindSafe(|| core.install(loaded, bound, new_source));
+        let install = AssertUnwindSafe(|| core.install(loaded, bound, new_source, &stop));
         let result = catch_unwind(install).map_err(|_| panicked());
         drop(frugal);
         (core, result)
@@ -62,7 +66,7 @@ fn panicked() -> StartError {
 
 impl Core {
     /// Everything that has an effect, and nothing that can go wrong.
-    fn install(&mut self, loaded: Loaded, bound: Vec<Bound>, new_source: Option<Source>) -> Installing {
+    fn install(&mut self, loaded: Loaded, bound: Vec<Bound>, new_source: Option<Source>, stop: &Notify) -> Installing {
         loaded.warn();
         let old = self.snapshot.clone();
         let (new, count) = (loaded.config(), self.installer.workers.len());
@@ -76,7 +80,7 @@ impl Core {
             tracing::warn!("`state` takes effect at the next start");
         }
         self.installer.shared.change_log(&old.config.log, &new.log);
-        let (snapshot, installing) = self.installer.install(loaded, bound);
+        let (snapshot, installing) = self.installer.install(loaded, bound, stop);
         self.snapshot = snapshot;
         if let Some(source) = new_source {
             self.source = source;

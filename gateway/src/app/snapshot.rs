@@ -163,8 +163,12 @@ pub(super) fn read<'a>(source: &Source, shared: &'a Shared) -> Result<Read<'a>, 
 impl Snapshot {
     /// What the component of a plugin that some route uses says about itself.
     pub(super) fn facts(&self, plugin: &str) -> Option<&Facts> {
-        let mut all = self.global.iter().chain(self.routes.iter().flatten());
-        all.find(|used| used.prepared.name() == plugin).map(|used| used.prepared.facts())
+        self.plugins().find(|prepared| prepared.name() == plugin).map(|prepared| prepared.facts())
+    }
+
+    /// The plugins of all routes. One that many routes use in the same way may come several times.
+    pub(super) fn plugins(&self) -> impl Iterator<Item = &Arc<Prepared>> {
+        self.global.iter().chain(self.routes.iter().flatten()).map(|used| &used.prepared)
     }
 
     /// Whether calls of a plugin run on fibers, in any configuration of it that is in use.

@@ -15,13 +15,13 @@ use crate::support::{
 };
 
 /// A provider whose keys can be changed, and which can fail.
-struct Provider {
-    upstream: Upstream,
+pub(super) struct Provider {
+    pub(super) upstream: Upstream,
     answer: Arc<Mutex<(StatusCode, String)>>,
 }
 
 impl Provider {
-    async fn publishing(keys: &[(&str, &Key)]) -> Self {
+    pub(super) async fn publishing(keys: &[(&str, &Key)]) -> Self {
         let answer = Arc::new(Mutex::new((StatusCode::OK, set(keys))));
         let shared = answer.clone();
         let upstream = Upstream::serving(move |_| {
@@ -36,30 +36,30 @@ impl Provider {
         Self { upstream, answer }
     }
 
-    fn publish(&self, keys: &[(&str, &Key)]) {
+    pub(super) fn publish(&self, keys: &[(&str, &Key)]) {
         *self.answer.lock().unwrap() = (StatusCode::OK, set(keys));
     }
 
-    fn fail(&self) {
+    pub(super) fn fail(&self) {
         *self.answer.lock().unwrap() = (StatusCode::BAD_GATEWAY, "away".to_owned());
     }
 }
 
-fn set(keys: &[(&str, &Key)]) -> String {
+pub(super) fn set(keys: &[(&str, &Key)]) -> String {
     json!({ "keys": keys.iter().map(|(kid, key)| key.jwk(kid)).collect::<Vec<_>>() }).to_string()
 }
 
-fn config(provider: std::net::SocketAddr, upstream: &Upstream, jwt: &Value) -> String {
+pub(super) fn config(provider: std::net::SocketAddr, upstream: &Upstream, jwt: &Value) -> String {
     let plugins = format!("[{{ name: jwt, config: {jwt} }}]");
     let text = yaml(upstream, &plugins, "plugins: { jwt: { grants: { upstreams: [id] } } }");
     text.replace("upstreams: {", &format!("upstreams: {{ id: {{ endpoints: ['http://{provider}'] }},"))
 }
 
-fn from_id() -> Value {
+pub(super) fn from_id() -> Value {
     json!({ "jwks-from": { "upstream": "id", "path": "/keys", "retry": "1s" } })
 }
 
-fn bearer(key: &Key, kid: &str) -> Request {
+pub(super) fn bearer(key: &Key, kid: &str) -> Request {
     let token = key.token(kid, &json!({ "sub": "ada", "exp": now() + 3600 }));
     Request::get("/").header("authorization", &format!("Bearer {token}"))
 }
@@ -116,7 +116,8 @@ async fn a_provider_that_was_started_after_the_gateway_is_asked_again_by_the_fir
 #[tokio::test]
 async fn who_comes_while_keys_are_fetched_waits_for_the_same_fetch() {
     let (upstream, gate, key) = (Upstream::echo().await, Gate::answering("{\"keys\":[]}").await, Key::ed25519());
-    let gateway = TestGateway::start(&config(gate.address(), &upstream, &from_id())).await;
+    let text = config(gate.address(), &upstream, &from_id());
+    let gateway = TestGateway::start(&format!("{text}timeouts: {{ initial-fetch: 0s }}\n")).await;
     let address = gateway.address();
     let clients: Vec<_> = (0..20)
         .map(|_| {

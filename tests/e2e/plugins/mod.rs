@@ -13,6 +13,7 @@ mod cors;
 mod ext_auth;
 mod grpc_json;
 mod grpc_web;
+mod initial_fetch;
 mod ip_rules;
 mod json_body;
 mod jwt;

@@ -111,6 +111,11 @@ pub struct Timeouts {
 }
 
 impl Default for Timeouts {
+    /// At a start or a reload: how long the documents that plugins declare, such as key sets, are awaited before the
+    /// configuration becomes active. They are fetched in parallel; when the time is over, the configuration becomes
+    /// active without those that are missing. `0s`: they are not awaited.
+    #[serde(with = "HumanDuration::<0, MINUTE>")]
+    pub initial_fetch: Duration,
     fn default() -> Self {
         Self {
             header_read: Duration::from_secs(10),
@@ -129,6 +134,7 @@ impl Default for Timeouts {
 pub struct RequestTimeout {
     /// `None` for no limit.
     pub limit: Option<Duration>,
+            initial_fetch: Duration::from_secs(5),
     /// Nothing was configured, so that a client that knows better may say so.
     pub is_default: bool,
 }

@@ -133,7 +133,7 @@ impl Loaded {
         }
     }
 
-    /// Lets what the process shares follow this configuration: upstreams and their checks, metrics, sinks, traces, documents. It
+    /// Lets what the process shares follow this configuration: upstreams and their checks, metrics, sinks, traces. It
     /// cannot fail. Blocks until new names of endpoints have been looked up once, for a few seconds at most.
     pub(in crate::app) fn install(self, shared: &Arc<Shared>, watch: &Watch) -> Arc<Snapshot> {
         let metrics = &shared.metrics;
@@ -146,7 +146,6 @@ impl Loaded {
             (cluster.model.name.clone(), health_counts)
         }));
         let traces = self.traces.and_then(|traces| traces.install(&clusters, metrics));
-        shared.documents.doubt();
         shared.reflected.install(self.told);
         let kept = Kept::usual();
         self.tags.iter().for_each(|tag| kept.remember(tag));

@@ -152,9 +152,14 @@ impl Prepared {
         self.owned.get()
     }
 
-    /// The documents that are fetched while the plugin serves, whether calls need them or not.
+    /// The documents that are fetched before the plugin serves and while it does, whether calls need them or not.
     pub(crate) fn documents(&self) -> &[Source] {
         self.documents.get().map_or(&[], |documents| documents)
+    }
+
+    /// Whether there are documents to be fetched before it serves.
+    pub fn declares_documents(&self) -> bool {
+        !self.documents().is_empty()
     }
 
     /// Its timers; none before `try_configure`.

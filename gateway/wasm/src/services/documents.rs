@@ -65,6 +65,10 @@ struct Known {
     asked: Instant,
     /// Another configuration is in force since it was fetched: the upstream may be another one.
     doubtful: bool,
+    /// It was fetched under an earlier configuration, and the attempts under the present one have failed.
+    outdated: bool,
+    /// The last attempt was made with the upstreams of a configuration that is not in force yet.
+    tried_first: bool,
 }
 
 /// Why a document is looked for.
@@ -91,10 +95,12 @@ pub(crate) enum DocumentLookup {
 }
 
 impl Documents {
-    /// The configuration has changed: all that is known is fetched again when it is next asked for, and given meanwhile.
+    /// The configuration has changed: what was not tried with its own upstreams is fetched again when it is next asked for, and given
+    /// meanwhile.
     pub fn doubt(&self) {
         for entry in self.lock().values() {
-            entry.lock().doubtful = true;
+            let mut known = entry.lock();
+            known.doubtful = !std::mem::take(&mut known.tried_first);
         }
     }
 
@@ -127,16 +133,12 @@ impl Documents {
         let age = now.saturating_duration_since(state.fetched);
         let usable = state.version != 0 && age < source.keep;
         let unwelcome = purpose == Purpose::ForcedCall && known == state.version;
-        let due = !usable || age >= source.refresh || unwelcome;
+        let due = !usable || age >= source.refresh || unwelcome || state.outdated;
         let since = state.tried.map(|tried| now.saturating_duration_since(tried));
         let is_first_call = state.early && purpose != Purpose::Early;
         let may_try = is_first_call || since.is_none_or(|since| since >= source.retry.max(LEAST_RETRY));
         if !state.fetching && (due && may_try || state.doubtful) {
-            state.fetching = true;
-            state.early = purpose == Purpose::Early;
-            state.doubtful = false;
-            state.tried = Some(now);
-            let attempt = Attempt(Arc::clone(&entry));
+            let attempt = Attempt::begin(&entry, &mut state, purpose, now);
             tokio::task::spawn_local(fetch(attempt, source, unwelcome, Rc::clone(upstreams), remote.cloned()));
         }
         if usable && known != state.version {
@@ -157,13 +159,48 @@ impl Documents {
 
     /// Begins an attempt if it is time for one. A document that no call has asked for takes no place of one that was.
     pub(crate) fn prefetch(&self, source: &Source, upstreams: &Rc<dyn Upstreams>, remote: Option<&Arc<Redis>>) {
-        let has_place = {
-            let entries = self.lock();
-            entries.len() < DOCUMENTS || entries.contains_key(&Name::of(source))
-        };
-        if has_place {
+        if self.has_place(source) {
             drop(self.look(source.clone(), Purpose::Early, 0, upstreams, remote));
         }
+    }
+
+    fn has_place(&self, source: &Source) -> bool {
+        let entries = self.lock();
+        entries.len() < DOCUMENTS || entries.contains_key(&Name::of(source))
+    }
+
+    /// Makes an attempt under a configuration that is not in force yet, and waits for its end. Must be called within a `LocalSet`.
+    pub(super) async fn fetch_first(
+        &self,
+        source: &Source,
+        upstreams: &Rc<dyn Upstreams>,
+        remote: Option<&Arc<Redis>>,
+    ) {
+        if !self.has_place(source) {
+            return;
+        }
+        let entry = self.entry(source);
+        // Subscribed to before it is looked at, so that the end of an attempt is not missed.
+        let mut attempts = entry.attempts.subscribe();
+        let attempt = loop {
+            if let Some(attempt) = Attempt::begin_first(&entry) {
+                break attempt;
+            }
+            // One that is in progress uses the upstream of the configuration in force, which may be another one.
+            if attempts.changed().await.is_err() {
+                return;
+            }
+        };
+        fetch(attempt, source.clone(), false, Rc::clone(upstreams), remote.cloned()).await;
+    }
+
+    /// Why there is no usable version; none if there is one.
+    pub(super) fn missing(&self, source: &Source) -> Option<String> {
+        let entry = self.lock().get(&Name::of(source)).cloned();
+        let Some(entry) = entry else { return Some(format!("there are {DOCUMENTS} others")) };
+        let state = entry.lock();
+        let is_usable = state.version != 0 && state.fetched.elapsed() < source.keep;
+        (!is_usable).then(|| state.failure.clone())
     }
 
     fn entry(&self, source: &Source) -> Arc<Entry> {
@@ -206,6 +243,8 @@ impl Entry {
             failure: String::new(),
             asked: now,
             doubtful: false,
+            outdated: false,
+            tried_first: false,
         };
         Self { name, known: Mutex::new(known), attempts: watch::Sender::new(()) }
     }
@@ -219,6 +258,26 @@ impl Entry {
 struct Attempt(Arc<Entry>);
 
 impl Attempt {
+    fn begin(entry: &Arc<Entry>, state: &mut Known, purpose: Purpose, now: Instant) -> Self {
+        state.fetching = true;
+        state.early = purpose == Purpose::Early;
+        state.outdated |= state.doubtful;
+        (state.doubtful, state.tried_first) = (false, false);
+        state.tried = Some(now);
+        Self(Arc::clone(entry))
+    }
+
+    /// Under a configuration that is not in force yet; none while another attempt is in progress.
+    fn begin_first(entry: &Arc<Entry>) -> Option<Self> {
+        let mut state = entry.lock();
+        if state.fetching {
+            return None;
+        }
+        let attempt = Self::begin(entry, &mut state, Purpose::Early, Instant::now());
+        (state.outdated, state.tried_first) = (true, true);
+        Some(attempt)
+    }
+
     /// `age` is how long ago the document was fetched, by whichever gateway.
     fn end(&self, result: Result<Bytes, String>, age: Duration) {
         let Entry { name, attempts, .. } = &*self.0;
@@ -232,6 +291,7 @@ impl Attempt {
                     known.version += 1;
                     known.body = body;
                 }
+                known.outdated = false;
                 known.failure.clear();
             }
             Err(why) => {
@@ -250,7 +310,7 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         if self.0.lock().fetching {
-            self.end(Err("the worker ended that fetched it".to_owned()), Duration::ZERO);
+            self.end(Err("the fetch was cancelled".to_owned()), Duration::ZERO);
         }
     }
 }
