@@ -131,6 +131,26 @@ async fn check_says_that_all_is_well() {
 }
 
 #[tokio::test]
+async fn check_says_how_much_memory_plugins_could_need_and_may_use() {
+    let folder = folder();
+    let yaml = "workers: 2
+listeners: [{ address: 127.0.0.1:8080 }]
+limits: { plugin-memory: 32MiB }
+plugins: { transform: { limits: { memory: 24MiB } } }
+routes:
+  - { name: a, match: { path: /a }, respond: {}, plugins: [{ name: transform, config: { request: { set-headers: { x-a: b } } } }, request-id] }
+";
+    fs::write(folder.path().join("memory.yaml"), yaml).unwrap();
+    let ended = run(folder.path(), ["check", "-c", "memory.yaml"]).await;
+    assert_eq!(ended.code, 0, "{}", ended.stderr);
+    let line = "2 configurations of plugins on 2 workers: up to 176 MiB with one instance each, if each comes to its \
+                `limits.memory`; plugin instances may use 32 MiB of memory (`limits.plugin-memory`)";
+    assert!(ended.stdout.ends_with(line), "{}", ended.stdout);
+    let warning = "warning: plugin `request-id`: `limits.memory` is 64 MiB, and the instances of all plugins may use 32 MiB together";
+    assert!(ended.stderr.starts_with(warning) && ended.stderr.lines().count() == 1, "{}", ended.stderr);
+}
+
+#[tokio::test]
 async fn check_warns_of_routes_that_differ_only_in_how_a_path_is_read() {
     let folder = folder();
     let check = async |open: &str, admin: &str| {

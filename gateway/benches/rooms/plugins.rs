@@ -58,7 +58,7 @@ impl World {
                 files: all(),
                 data: None,
             },
-            limits: PluginLimits { memory: 64 << 20, time: Duration::from_secs(1), instances: 4, max_calls: 0 },
+            limits: PluginLimits { memory: 64 << 20, time: Duration::from_secs(1), instances: Some(4), max_calls: 0 },
             isolation,
             standard: true,
         };

@@ -71,7 +71,8 @@ fn the_smallest_file_has_all_the_defaults() {
         buffer_bytes: mib as usize,
         cache_bytes: 128 * mib,
         store_bytes: 256 << 20,
-        plugin_instances: 4000,
+        plugin_instances: None,
+        plugin_memory: None,
         connections: 16_384,
         max_concurrent_streams: 128,
     };
@@ -83,8 +84,8 @@ fn the_smallest_file_has_all_the_defaults() {
         request: RequestTimeout { limit: Some(secs(60)), is_default: true },
         body: secs(60),
         upgrade_idle: secs(300),
-        drain_delay: secs(5),
         initial_fetch: secs(5),
+        drain_delay: secs(5),
         drain: secs(30),
     };
     assert_eq!(config.timeouts, timeouts);
@@ -120,6 +121,8 @@ fn everything_that_can_be_set_arrives() {
     assert_eq!(config.admin.unwrap().address, SocketAddr::from(([127, 0, 0, 1], 9900)));
     assert_eq!(config.trusted_proxies, ["10.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()]);
     assert_eq!(config.limits.buffer_bytes, 65_536);
+    assert_eq!((config.limits.plugin_memory, config.limits.plugin_instances), (Some(512 << 20), Some(100)));
+    assert_eq!(config.timeouts.initial_fetch, Duration::ZERO);
     let configured = |limit| RequestTimeout { limit, is_default: false };
     assert_eq!(config.timeouts.request, configured(Some(Duration::from_millis(500))));
     assert_eq!(config.secrets["TOKEN"], SecretSource::Env("PATH".to_owned()));

@@ -247,16 +247,18 @@ pub struct PluginLimits {
     #[serde(with = "HumanDuration::<1, MINUTE>")]
     pub time: Duration,
     /// Instances for each configuration of the plugin, and so how many of its calls can wait at a time for an upstream, for Redis or
-    /// for a password. As many again wait for an instance.
+    /// for a password. As many again wait for an instance. Without it, as many as `limits.plugin-memory` and
+    /// `limits.plugin-instances` of the gateway have room for.
     #[schemars(range(min = 1, max = 65_536))]
-    pub instances: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instances: Option<usize>,
     /// Calls after which an instance is replaced; 0 for never.
     pub max_calls: u64,
 }
 
 impl Default for PluginLimits {
     fn default() -> Self {
-        Self { memory: 64 << 20, time: Duration::from_millis(50), instances: 1024, max_calls: 1_000_000 }
+        Self { memory: 64 << 20, time: Duration::from_millis(50), instances: None, max_calls: 1_000_000 }
     }
 }
 

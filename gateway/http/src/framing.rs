@@ -181,7 +181,8 @@ mod tests {
         buffer_bytes: 0,
         cache_bytes: 0,
         store_bytes: 0,
-        plugin_instances: 0,
+        plugin_instances: None,
+        plugin_memory: None,
         connections: 1,
         max_concurrent_streams: 1,
     };

@@ -79,7 +79,7 @@ impl Installer {
         metrics.in_force(Live::of(&snapshot.config));
         responses.resize(snapshot.config.limits.cache_bytes);
         store.resize(snapshot.config.limits.store_bytes);
-        self.shared.limit_instances(snapshot.config.limits.plugin_instances);
+        self.shared.limit_plugins(&snapshot.config.limits);
         self.bound.retain(|key, _| snapshot.listens(key));
         let mut sockets: Vec<Vec<_>> = self.workers.iter().map(|_| Vec::new()).collect();
         for Bound { key, address, sockets: own } in bound {

@@ -11,6 +11,7 @@ mod ending;
 mod handover;
 mod initial_fetch;
 mod install;
+mod memory;
 mod openapi;
 mod order;
 mod reflected;
@@ -43,6 +44,7 @@ use tokio::{
     sync::{mpsc as async_mpsc, oneshot},
 };
 
+pub(crate) use memory::PluginBudget;
 pub use snapshot::StartError;
 
 use control::Control;

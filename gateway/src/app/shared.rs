@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError, atomic::Ordering::Relaxed},
 };
 
-use gateway_core::model::{Log, RedisServer, RedisServers, SecretSource, StateBackend};
+use gateway_core::model::{Limits, Log, RedisServer, RedisServers, SecretSource, StateBackend};
 use gateway_state::redis::DURATION_BOUNDS;
 use gateway_state::{
     MemoryStore, Responses,
@@ -19,9 +19,9 @@ use gateway_telemetry::{
     remote::{OwnFigures, OwnState, RemoteFigures, RemoteState},
     tail::Tail,
 };
-use gateway_wasm::{CodeCache, Documents, Passwords, Runtime, Timers};
+use gateway_wasm::{CodeCache, Documents, Passwords, PluginMemory, Runtime, Timers};
 
-use super::{LogOverrides, StartError, reflected::Reflected, secrets};
+use super::{LogOverrides, StartError, memory::PluginBudget, reflected::Reflected, secrets};
 
 /// One for the process.
 pub(super) struct Shared {
@@ -47,10 +47,15 @@ impl Shared {
     pub(super) fn with_timers(code_cache: bool, timers: Arc<Timers>) -> Result<Arc<Self>, StartError> {
         let metrics = Metrics::default();
         let (store, responses) = (Arc::new(MemoryStore::default()), Arc::<Responses>::default());
-        metrics.watch_own_state(Arc::new(InMemory { store: store.clone(), responses: responses.clone() }));
         let cache = if code_cache { CodeCache::User } else { CodeCache::Off };
+        let runtime = Runtime::new(&cache).map_err(io::Error::other)?;
+        metrics.watch_own_state(Arc::new(InMemory {
+            store: store.clone(),
+            responses: responses.clone(),
+            plugins: runtime.memory(),
+        }));
         Ok(Arc::new(Self {
-            runtime: Runtime::new(&cache).map_err(io::Error::other)?,
+            runtime,
             metrics,
             store,
             remote: OnceLock::new(),
@@ -127,14 +132,20 @@ impl Shared {
         log.as_ref().map(|(logging, _)| logging.set_level(level))
     }
 
-    /// How many instances all plugins may have together, as far as the system has room for them.
-    pub(super) fn limit_instances(&self, wanted: usize) {
-        let allowed = self.runtime.limit_instances(wanted);
+    /// What all plugins may have together: memory, and instances as far as the system has room for them.
+    pub(super) fn limit_plugins(&self, limits: &Limits) {
+        let allowed = self.runtime.limit_instances(limits.plugin_instances);
         self.metrics.instances_limited(allowed);
-        if allowed < wanted {
+        if let Some(wanted) = limits.plugin_instances.filter(|wanted| allowed < *wanted) {
             tracing::warn!(
                 "`limits.plugin-instances` is {wanted}, and this system has room for {allowed}: raise vm.max_map_count"
             );
+        }
+        let (_, before) = self.runtime.memory().used_and_limit();
+        let budget = PluginBudget::of(limits);
+        self.runtime.limit_memory(budget.bytes);
+        if budget.bytes as u64 != before {
+            tracing::info!("{budget}");
         }
     }
 
@@ -174,6 +185,7 @@ fn credentials(server: &RedisServer, secrets: &BTreeMap<String, SecretSource>) -
 struct InMemory {
     store: Arc<MemoryStore>,
     responses: Arc<Responses>,
+    plugins: PluginMemory,
 }
 
 impl fmt::Debug for InMemory {
@@ -185,7 +197,10 @@ impl fmt::Debug for InMemory {
 impl OwnState for InMemory {
     fn figures(&self) -> OwnFigures {
         let (responses, response_bytes) = self.responses.usage();
+        let (plugin_memory, plugin_memory_limit) = self.plugins.used_and_limit();
         OwnFigures {
+            plugin_memory,
+            plugin_memory_limit,
             entries: self.store.len() as u64,
             entry_bytes: self.store.bytes() as u64,
             responses: responses as u64,

@@ -205,6 +205,7 @@ impl Upkeep {
             () = self.pools.make_room() => {}
             _ = self.ticks.tick() => {
                 self.pulse.beat();
+                self.pools.tick();
                 if let Some(server) = server {
                     server.worker.site().upstreams.close_idle(HOUSEKEEPING);
                     server.worker.tick();

@@ -130,7 +130,12 @@ impl World {
             name: super::PLUGIN.into(),
             config,
             grants: grants::granted(cases, case)?,
-            limits: PluginLimits { memory: 256 << 20, time: Duration::from_secs(10), instances: 64, max_calls: 0 },
+            limits: PluginLimits {
+                memory: 256 << 20,
+                time: Duration::from_secs(10),
+                instances: Some(64),
+                max_calls: 0,
+            },
             isolation,
             standard: false,
         };

@@ -365,6 +365,12 @@ fn state(inner: &Inner, page: &mut Page<'_>) -> fmt::Result {
     page.gauges(name::STORE_LEASE_WAITERS, "Requests of this gateway that wait for a lease", waiting)?;
     page.gauges(name::CACHE_RESPONSES, "Keys under which responses are kept in memory", one(own.responses))?;
     page.gauges(name::CACHE_BYTES, "The memory that they take", one(own.response_bytes))?;
+    page.gauges(
+        name::WASM_MEMORY_USED,
+        "Memory of all plugin instances that counts against the limit",
+        one(own.plugin_memory),
+    )?;
+    page.gauges(name::WASM_MEMORY_LIMIT, "Memory that all plugin instances may use", one(own.plugin_memory_limit))?;
     remote(inner, page)
 }
 

@@ -34,6 +34,9 @@ pub struct OwnFigures {
     /// Responses that plugins keep.
     pub responses: u64,
     pub response_bytes: u64,
+    /// Of the instances of all plugins: accounted for, and how much may be.
+    pub plugin_memory: u64,
+    pub plugin_memory_limit: u64,
 }
 
 /// How servers are.

@@ -44,8 +44,8 @@ mod waits;
 pub use engine::CodeCache;
 pub use leases::Leases;
 pub use plugin::{
-    Endpoint, Examined, Facts, LoadError, Loaded, Prepared, Problem, Runtime, Settings, TimerSettings, Wants, read,
-    sha256,
+    Endpoint, Examined, Facts, LoadError, Loaded, PluginMemory, Prepared, Problem, Runtime, Settings, TimerSettings,
+    Wants, read, sha256,
 };
 pub use pools::Pools;
 pub use services::{documents::Documents, passwords::Passwords, timers::Timers};

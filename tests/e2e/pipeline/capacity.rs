@@ -79,6 +79,13 @@ async fn more_configured_plugins_than_instances_are_served_before_and_after_a_re
 #[tokio::test]
 async fn while_every_instance_is_busy_calls_wait_and_a_configuration_is_reloaded() {
     let gate = Gate::answering("done").await;
+    // Each is configured like no other, so that none holds more than its share.
+    let held = |route: usize| {
+        let config = format!("{{ do: call-upstream, upstream: gate, timeout-ms: {} }}", 50_000 + route);
+        format!(
+            "  - {{ name: held{route}, match: {{ path: /held{route} }}, respond: {{ status: 204 }}, plugins: [{{ name: waiter, config: {config} }}] }}\n"
+        )
+    };
     let yaml = |name: &str| {
         format!(
             "workers: 1
@@ -88,19 +95,19 @@ limits: {{ plugin-instances: {LIMIT} }}
 upstreams: {{ gate: {{ endpoints: ['http://{}'] }} }}
 plugins: {{ {} }}
 routes:
-  - {{ name: held, match: {{ path: /held }}, respond: {{ status: 204 }}, plugins: [{{ name: waiter, config: {{ do: call-upstream, upstream: gate, timeout-ms: 60000 }} }}] }}
   - {{ name: other, match: {{ path: /other }}, respond: {{ status: 204 }}, plugins: [{}] }}
-",
+{}",
             gate.address(),
             guests::waiter("upstreams: [gate]", "isolation: request"),
             passes(name),
+            (0..LIMIT).map(held).collect::<String>(),
         )
     };
     let mut gateway = TestGateway::start_in(guests::folder(), &yaml("old")).await;
     let mut held = JoinSet::new();
-    for _ in 0..LIMIT {
-        let address = gateway.address();
-        held.spawn(async move { Client::connect(address).await.send(Request::get("/held")).await.text() });
+    for route in 0..LIMIT {
+        let (address, path) = (gateway.address(), format!("/held{route}"));
+        held.spawn(async move { Client::connect(address).await.send(Request::get(&path)).await.text() });
     }
     gate.arrivals(LIMIT as u32).await;
     let address = gateway.address();

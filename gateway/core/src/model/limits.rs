@@ -7,13 +7,16 @@ use gateway_rules::bounds::Received;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::units::{ByteSize, DAY, DurationOrOff, GIB, HOUR, HumanDuration, KIB, MIB, MINUTE, SECOND, TIB};
+use super::units::{ByteSize, DAY, DurationOrOff, GIB, HOUR, HumanDuration, KIB, MIB, MINUTE, Optional, SECOND, TIB};
 
 /// What a request's body may have, in general and on a route.
 pub type BodyBytes = ByteSize<1, TIB>;
 
 /// What a body that a plugin reads may have, in general and on a route.
 pub type BufferBytes = ByteSize<1, GIB>;
+
+/// What all plugins' instances may use together.
+pub type PluginMemory = ByteSize<{ 16 * MIB }, TIB>;
 
 /// How long something may be waited for.
 pub type Wait = HumanDuration<1, DAY>;
@@ -45,9 +48,16 @@ pub struct Limits {
     // With less, a shard has no room for a long key and a value.
     #[serde(with = "ByteSize::<MIB, TIB>")]
     pub store_bytes: usize,
-    /// Plugin instances of all plugins, workers and routes together. Idle ones are dropped to stay below it.
-    #[schemars(range(min = 16, max = 4000))]
-    pub plugin_instances: usize,
+    /// Memory for the instances of all plugins, workers and routes together, as they use it. Idle instances are dropped to stay below
+    /// it, and calls wait for an instance until there is room. Without it, half of the memory that the process may use: the limit of
+    /// its cgroup, or the memory of the machine if that is less.
+    #[serde(with = "Optional::<PluginMemory>", skip_serializing_if = "Option::is_none")]
+    pub plugin_memory: Option<usize>,
+    /// Plugin instances of all plugins, workers and routes together. Without it, as many as the system has room for: 8,000, or
+    /// `vm.max_map_count` ÷ 12 if that is less.
+    #[schemars(range(min = 16, max = 8_000))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plugin_instances: Option<usize>,
     /// Open client connections. Fewer if the file descriptor limit is below twice this number: half of the
     /// descriptors are reserved for upstreams.
     #[schemars(range(min = 1, max = 10_000_000))]
@@ -73,7 +83,8 @@ impl Default for Limits {
             buffer_bytes,
             cache_bytes: 128 * MIB,
             store_bytes: 256 << 20,
-            plugin_instances: 4000,
+            plugin_memory: None,
+            plugin_instances: None,
             connections: Self::CONNECTIONS,
             max_concurrent_streams: 128,
         }
@@ -100,6 +111,11 @@ pub struct Timeouts {
     /// Idle time of an upgraded connection; a route can override it.
     #[serde(with = "Wait")]
     pub upgrade_idle: Duration,
+    /// At a start or a reload: how long the documents that plugins declare, such as key sets, are awaited before the
+    /// configuration becomes active. They are fetched in parallel; when the time is over, the configuration becomes
+    /// active without those that are missing. `0s`: they are not awaited.
+    #[serde(with = "HumanDuration::<0, MINUTE>")]
+    pub initial_fetch: Duration,
     /// On SIGTERM and SIGQUIT: how long connections are still accepted while `/readyz` responds with 503, so
     /// that load balancers stop sending requests; HTTP/1.1 responses carry `Connection: close`, and HTTP/2
     /// clients get a GOAWAY. Then `drain` begins.
@@ -111,11 +127,6 @@ pub struct Timeouts {
 }
 
 impl Default for Timeouts {
-    /// At a start or a reload: how long the documents that plugins declare, such as key sets, are awaited before the
-    /// configuration becomes active. They are fetched in parallel; when the time is over, the configuration becomes
-    /// active without those that are missing. `0s`: they are not awaited.
-    #[serde(with = "HumanDuration::<0, MINUTE>")]
-    pub initial_fetch: Duration,
     fn default() -> Self {
         Self {
             header_read: Duration::from_secs(10),
@@ -123,6 +134,7 @@ impl Default for Timeouts {
             request: RequestTimeout::default(),
             body: Duration::from_secs(60),
             upgrade_idle: Duration::from_secs(300),
+            initial_fetch: Duration::from_secs(5),
             drain_delay: Duration::from_secs(5),
             drain: Duration::from_secs(30),
         }
@@ -134,7 +146,6 @@ impl Default for Timeouts {
 pub struct RequestTimeout {
     /// `None` for no limit.
     pub limit: Option<Duration>,
-            initial_fetch: Duration::from_secs(5),
     /// Nothing was configured, so that a client that knows better may say so.
     pub is_default: bool,
 }

@@ -25,6 +25,10 @@ pub(super) struct Stats {
     bounds: Vec<f64>,
     /// Open client connections.
     connections: u64,
+    /// Memory of all plugin instances, as it counts against the limit.
+    plugin_memory_bytes: u64,
+    /// What they may use.
+    plugin_memory_limit_bytes: u64,
     /// Requests and connections that the gateway itself ended, by reason.
     failures: Numbers,
     routes: Vec<RouteStats>,
@@ -104,6 +108,7 @@ pub(super) struct UpstreamStats {
 pub(super) async fn stats(State(panel): State<Arc<Panel>>) -> Json<Stats> {
     let metrics = &panel.shared.metrics;
     metrics.release();
+    let (plugin_memory_bytes, plugin_memory_limit_bytes) = panel.shared.runtime.memory().used_and_limit();
     let route = |figures: figures::RouteFigures| RouteStats {
         route: figures.route.to_string(),
         requests: numbers(&figures.requests),
@@ -119,6 +124,8 @@ pub(super) async fn stats(State(panel): State<Arc<Panel>>) -> Json<Stats> {
         at: seconds(SystemTime::now()),
         bounds: figures::bounds(),
         connections: metrics.connections(),
+        plugin_memory_bytes,
+        plugin_memory_limit_bytes,
         failures: numbers(&metrics.failure_figures()),
         routes: metrics.route_figures().into_iter().map(route).collect(),
         plugins: metrics.call_figures().iter().map(CallStats::of).collect(),

@@ -27,6 +27,7 @@ use crate::{
         admin::Rules,
         catalog::Components,
         descriptors::{self, Few},
+        memory::PluginBudget,
         reflected::Told,
         secrets,
         shared::Shared,
@@ -123,6 +124,9 @@ impl Loaded {
     /// Logs warnings about the configuration. Not before the log is open, where they would be lost.
     pub(in crate::app) fn warn(&self) {
         for warning in self.warnings.lines() {
+            tracing::warn!("{warning}");
+        }
+        for warning in PluginBudget::of(&self.config.limits).too_small_for(&self.config) {
             tracing::warn!("{warning}");
         }
         match &self.few {

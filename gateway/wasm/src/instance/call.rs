@@ -23,9 +23,12 @@ use super::{
     state::{Mode, State, at_deadline, ticks},
 };
 use crate::{
-    admission::Reservation,
+    admission::{Account, Reservation, Slots},
     bindings::{ConfigProblem, Manifest, PhaseSet, Timer},
-    engine::epoch::{COARSE, Running},
+    engine::{
+        epoch::{COARSE, Running},
+        limiter::Refused,
+    },
     services::{Services, documents::Source},
 };
 
@@ -52,7 +55,7 @@ pub(crate) struct Instance {
     _counted: GaugeGuard,
     /// Fields are dropped in the order of their declaration, so this must stay behind `store`: the reservation ends when the
     /// allocator's slots are free again. In front of it, another call could get the reservation and find no slot.
-    _room: Reservation,
+    room: Slots,
 }
 
 /// The scope of a call: its exchange, services and time limit.
@@ -70,16 +73,17 @@ impl Instance {
         parameters: InstanceParameters,
         scope: CallScope<'_>,
     ) -> Result<Self, StageFailure> {
-        // Dropped after the store, if this fails.
         let InstanceParameters { identity, metrics, memory, room } = parameters;
-        let mut store = new_store(blueprint, State::new(identity, metrics, memory));
+        // The slots are dropped after the store, if this fails.
+        let Reservation { slots, memory: paid } = room;
+        let mut store = new_store(blueprint, State::new(identity, metrics, memory, paid));
         let functions = {
             let borrowed = EnteredCall::begin(&mut store, scope, Way::Direct);
             let made = blueprint.direct.instantiate(&mut *borrowed.store);
             let made = made.and_then(|made| Functions::of(&made, &mut *borrowed.store, &blueprint.exports));
             made.map_err(|error| failure(borrowed.store.data(), &error))?
         };
-        Ok(Self::made(store, functions, room))
+        Ok(Self::made(store, functions, slots))
     }
 
     /// Makes an instance on a fiber. Its calls can wait if `can_wait`.
@@ -90,7 +94,8 @@ impl Instance {
         scope: CallScope<'_>,
     ) -> Result<Self, StageFailure> {
         let InstanceParameters { identity, metrics, memory, room } = parameters;
-        let mut store = new_store(blueprint, State::new(identity, metrics, memory));
+        let Reservation { slots, memory: paid } = room;
+        let mut store = new_store(blueprint, State::new(identity, metrics, memory, paid));
         let functions = {
             let borrowed = EnteredCall::begin(&mut store, scope, Way::Fiber);
             let clock = Arc::clone(&borrowed.store.data().clock);
@@ -99,12 +104,22 @@ impl Instance {
             let made = made.and_then(|made| Functions::of(&made, &mut *borrowed.store, &blueprint.exports));
             made.map_err(|error| failure(borrowed.store.data(), &error))?
         };
-        Ok(Self::made(store, functions, room))
+        Ok(Self::made(store, functions, slots))
     }
 
-    fn made(store: Store<State>, functions: Functions, room: Reservation) -> Self {
+    fn made(store: Store<State>, functions: Functions, room: Slots) -> Self {
         let _counted = store.data().metrics.instance();
-        Self { store, functions, calls: 0, _counted, _room: room }
+        Self { store, functions, calls: 0, _counted, room }
+    }
+
+    /// The configuration that pays for it; none for a trial.
+    pub(crate) fn account(&self) -> Option<&Arc<Account>> {
+        self.room.account()
+    }
+
+    /// Bytes of its linear memory.
+    pub(crate) fn memory(&self) -> usize {
+        self.store.data().limiter.used()
     }
 
     pub(crate) fn functions(&self) -> &Functions {
@@ -329,10 +344,18 @@ fn place(error: &wasmtime::Error) -> Option<String> {
 fn failure(state: &State, error: &wasmtime::Error) -> StageFailure {
     let (kind, mut detail) = if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) {
         (FailureKind::Timeout, "it ran longer than it may".to_owned())
-    } else if state.limiter.refused {
-        (FailureKind::Memory, format!("it wanted more memory than it may have: {}", error.root_cause()))
     } else {
-        (FailureKind::Trap, error.root_cause().to_string())
+        match state.limiter.refused {
+            // It is the gateway that is short of memory, not the plugin that asks for too much.
+            Some(Refused::Shared) => {
+                let detail = format!("there is no memory left for it: {}", state.limiter.describe_shared());
+                (FailureKind::Busy, detail)
+            }
+            Some(Refused::Own) => {
+                (FailureKind::Memory, format!("it wanted more memory than it may have: {}", error.root_cause()))
+            }
+            None => (FailureKind::Trap, error.root_cause().to_string()),
+        }
     };
     if let Some(place) = place(error) {
         detail.push_str(&place);

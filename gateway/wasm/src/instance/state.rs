@@ -18,6 +18,7 @@ use super::{
     thread_bound::ThreadBound,
 };
 use crate::{
+    admission::Memory,
     bindings::{RefusedEdit, Values},
     engine::{
         clock::{RunClock, thread_cpu_time},
@@ -81,12 +82,13 @@ struct CallState {
 }
 
 impl State {
-    pub(crate) fn new(identity: Arc<Identity>, metrics: PluginMetrics, memory: usize) -> Self {
+    /// `memory` is the limit of one instance, and `paid` what all instances may have.
+    pub(crate) fn new(identity: Arc<Identity>, metrics: PluginMetrics, memory: usize, paid: Memory) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES);
         Self {
             identity,
-            limiter: Limiter::new(memory, metrics.memory()),
+            limiter: Limiter::new(memory, metrics.memory(), paid),
             metrics,
             output: Output::default(),
             keys: KeyCache::default(),
@@ -119,7 +121,7 @@ impl State {
         if let Some(exchange) = &mut exchange {
             exchange.foreign_stage = !self.identity.standard;
         }
-        self.limiter.refused = false;
+        self.limiter.refused = None;
         let call = &mut *self.call;
         call.exchange = exchange;
         call.services = Some(services);

@@ -53,6 +53,18 @@ pub struct Runtime {
     loaded: Mutex<HashMap<String, Weak<Loaded>>>,
 }
 
+/// The memory of the instances of all plugins together, as it is when it is asked for.
+#[derive(Clone)]
+pub struct PluginMemory(Arc<Capacity>);
+
+impl PluginMemory {
+    /// How much is accounted for, and how much may be, in bytes.
+    pub fn used_and_limit(&self) -> (u64, u64) {
+        let (used, limit) = self.0.memory();
+        (used as u64, limit as u64)
+    }
+}
+
 /// A component that was compiled, linked and asked about itself.
 pub struct Loaded {
     pub(crate) blueprint: Blueprint,
@@ -101,9 +113,20 @@ impl Runtime {
         make().map_err(|error| anyhow::anyhow!("cannot set up WebAssembly: {error:#}"))
     }
 
-    /// Limits the instances of all plugins together, at most to what the system has room for. Returns the limit in force.
-    pub fn limit_instances(&self, limit: usize) -> usize {
-        self.capacity.set_limit(limit)
+    /// Limits the instances of all plugins together, at most to what the system has room for, which is the limit if there is none.
+    /// Returns the limit in force.
+    pub fn limit_instances(&self, limit: Option<usize>) -> usize {
+        self.capacity.set_limit(limit.unwrap_or(usize::MAX))
+    }
+
+    /// Limits the memory of the instances of all plugins together, in bytes.
+    pub fn limit_memory(&self, bytes: usize) {
+        self.capacity.set_memory_limit(bytes);
+    }
+
+    /// The memory of the instances of all plugins together.
+    pub fn memory(&self) -> PluginMemory {
+        PluginMemory(Arc::clone(&self.capacity))
     }
 
     /// Instances that all plugins may have together.

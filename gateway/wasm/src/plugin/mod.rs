@@ -12,7 +12,7 @@ mod timers;
 
 pub use catalogue::Endpoint;
 pub use facts::{Facts, Wants};
-pub use load::{Examined, Loaded, Runtime, read, sha256};
+pub use load::{Examined, Loaded, PluginMemory, Runtime, read, sha256};
 pub use load_error::LoadError;
 pub(crate) use prepared::{Key, Refusal};
 pub use prepared::{Prepared, Problem, Settings};

@@ -4,7 +4,7 @@ use std::{
     rc::Rc,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -20,7 +20,7 @@ use super::{
     timers::{self, TimerSettings},
 };
 use crate::{
-    admission::Reservation,
+    admission::{Account, Reservation},
     bindings::{self, ConfigProblem},
     engine::{
         clock::thread_cpu_time,
@@ -79,6 +79,10 @@ pub struct Prepared {
     documents: OnceLock<Arc<[Source]>>,
     /// The timers of the first configured instance.
     timers: OnceLock<Arc<[TimerSettings]>>,
+    /// Bytes of linear memory that the first configured instance had.
+    footprint: AtomicUsize,
+    /// What all its instances hold.
+    pub(crate) account: Arc<Account>,
 }
 
 /// What a plugin has against its configuration.
@@ -101,6 +105,7 @@ impl Prepared {
         let identity = Arc::new(Identity { name, grants, standard, log_rate, denials });
         let (attended, owned, documents, timers) = (OnceLock::new(), OnceLock::new(), OnceLock::new(), OnceLock::new());
         let (config, is_slow, is_cache_local) = (config.to_string(), AtomicBool::new(false), OnceLock::new());
+        let (footprint, account) = (AtomicUsize::new(0), Arc::default());
         Arc::new(Self {
             loaded,
             identity,
@@ -113,6 +118,8 @@ impl Prepared {
             owned,
             documents,
             timers,
+            footprint,
+            account,
         })
     }
 
@@ -157,6 +164,11 @@ impl Prepared {
         self.documents.get().map_or(&[], |documents| documents)
     }
 
+    /// Bytes of linear memory that an instance has before its first call, as far as it is known.
+    pub(crate) fn footprint(&self) -> usize {
+        self.footprint.load(Relaxed)
+    }
+
     /// Whether there are documents to be fetched before it serves.
     pub fn declares_documents(&self) -> bool {
         !self.documents().is_empty()
@@ -177,6 +189,7 @@ impl Prepared {
         let timers = timers::checked(timers).map_err(whole)?;
         self.timers.get_or_init(|| timers);
         self.owned.get_or_init(|| instance.owned());
+        self.footprint.store(instance.memory(), Relaxed);
         self.documents.get_or_init(|| instance.declared_documents());
         self.is_cache_local.get_or_init(|| said.is_some_and(|said| said.contains(bindings::PhaseSet::LOCAL_CACHE)));
         let exported = self.loaded.facts().phases;
@@ -278,6 +291,8 @@ impl Prepared {
             owned: _,
             documents: _,
             timers: _,
+            footprint: _,
+            account: _,
         } = self;
         let Identity { name, grants, standard, log_rate: _, denials: _ } = &**identity;
         let PluginLimits { memory, time, instances, max_calls } = limits;
@@ -289,7 +304,10 @@ impl Prepared {
             let mut to = Encoder::new("plugin instances/3", sink);
             to.text(&loaded.facts().digest).flag(*standard).text(name).flag(self.can_wait(shared));
             to.number(*memory as u64).number(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-            to.number(*instances as u64).number(*max_calls).text(isolation).text(config);
+            to.number(instances.map_or(0, |instances| instances as u64))
+                .number(*max_calls)
+                .text(isolation)
+                .text(config);
             encode_grants(grants, &mut to);
             let mut values = |named: &Named, is_granted: &dyn Fn(&str) -> bool| {
                 let mut granted: Vec<_> = named.iter().filter(|(name, _)| is_granted(name)).collect();

@@ -2,12 +2,21 @@
 //! be missed is found at once, whichever plugin's it is.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::VecDeque,
     rc::Rc,
+    sync::Arc,
 };
 
-use crate::instance::Instance;
+use crate::{
+    admission::{Capacity, Evict},
+    instance::Instance,
+};
+
+/// Looks, which are a second apart, after which an instance was idle for long: it gives way to any other one.
+const LONG: u32 = 10;
+/// Instances that are looked at for one that may go.
+const CONSIDERED: usize = 64;
 
 /// The idle instances of one pool, the last used at the back. Numbers are places in the worker's list.
 pub(crate) type Own = Rc<RefCell<VecDeque<usize>>>;
@@ -16,6 +25,10 @@ pub(crate) type Own = Rc<RefCell<VecDeque<usize>>>;
 pub(crate) struct Idle {
     list: RefCell<List<Box<Instance>>>,
     count: Cell<usize>,
+    /// Counts looks.
+    now: Cell<u32>,
+    /// Known as soon as there is a pool.
+    capacity: OnceCell<Arc<Capacity>>,
 }
 
 impl Idle {
@@ -24,8 +37,18 @@ impl Idle {
         self.count.get()
     }
 
+    /// Says which capacity the instances are of.
+    pub(crate) fn belongs_to(&self, capacity: &Arc<Capacity>) {
+        self.capacity.get_or_init(|| Arc::clone(capacity));
+    }
+
+    /// About once a second.
+    pub(crate) fn tick(&self) {
+        self.now.set(self.now.get().wrapping_add(1));
+    }
+
     pub(crate) fn push(&self, own: &Own, instance: Box<Instance>) {
-        let place = self.list.borrow_mut().push(instance, Rc::clone(own));
+        let place = self.list.borrow_mut().push(instance, Rc::clone(own), self.now.get());
         own.borrow_mut().push_back(place);
         self.count.set(self.count.get() + 1);
     }
@@ -34,16 +57,6 @@ impl Idle {
     pub(crate) fn pop(&self, own: &Own) -> Option<Box<Instance>> {
         let place = own.borrow_mut().pop_back()?;
         self.take(place).map(|(instance, _)| instance)
-    }
-
-    /// Drops the one that was not used for longest; false if there is none.
-    pub(crate) fn evict(&self) -> bool {
-        let Some(place) = self.list.borrow().oldest else { return false };
-        let Some((instance, own)) = self.take(place) else { return false };
-        // The oldest of all is the oldest of its pool.
-        own.borrow_mut().pop_front();
-        instance.evicted();
-        true
     }
 
     /// Drops all of a pool's.
@@ -61,6 +74,27 @@ impl Idle {
     }
 }
 
+impl Evict for Idle {
+    /// Of those that may go, the one that was not used for longest.
+    fn evict(&self, floor: u64) -> bool {
+        let Some(limits) = self.capacity.get().map(|capacity| capacity.limits()) else { return false };
+        let may_go = |instance: &Instance, since: u32| {
+            self.now.get().wrapping_sub(since) > LONG
+                || instance.account().is_none_or(|account| limits.share(account) >= floor)
+        };
+        let place = {
+            let list = self.list.borrow();
+            let mut all = list.oldest_first().take(CONSIDERED);
+            all.find(|(_, instance, since)| may_go(instance, *since)).map(|(place, ..)| place)
+        };
+        let Some((instance, own)) = place.and_then(|place| self.take(place)) else { return false };
+        // Whatever lets it go holds for the older ones of its pool too, so that it is the oldest of them.
+        own.borrow_mut().pop_front();
+        instance.evicted();
+        true
+    }
+}
+
 /// A doubly linked list in a slab.
 struct List<T> {
     entries: Vec<Entry<T>>,
@@ -72,6 +106,8 @@ struct List<T> {
 
 struct Entry<T> {
     kept: Option<(T, Own)>,
+    /// When it was put there.
+    since: u32,
     older: Option<usize>,
     newer: Option<usize>,
 }
@@ -83,8 +119,8 @@ impl<T> Default for List<T> {
 }
 
 impl<T> List<T> {
-    fn push(&mut self, kept: T, own: Own) -> usize {
-        let entry = Entry { kept: Some((kept, own)), older: self.newest, newer: None };
+    fn push(&mut self, kept: T, own: Own, since: u32) -> usize {
+        let entry = Entry { kept: Some((kept, own)), since, older: self.newest, newer: None };
         let place = match self.free.pop() {
             Some(place) => {
                 self.entries[place] = entry;
@@ -101,6 +137,17 @@ impl<T> List<T> {
         }
         self.newest = Some(place);
         place
+    }
+
+    fn oldest_first(&self) -> impl Iterator<Item = (usize, &T, u32)> {
+        let mut next = self.oldest;
+        std::iter::from_fn(move || {
+            let place = next?;
+            let entry = &self.entries[place];
+            next = entry.newer;
+            let (kept, _) = entry.kept.as_ref()?;
+            Some((place, kept, entry.since))
+        })
     }
 
     fn remove(&mut self, place: usize) -> Option<(T, Own)> {
@@ -127,12 +174,13 @@ mod tests {
     #[test]
     fn the_oldest_comes_first_wherever_others_were_taken_out() {
         let mut list = List::default();
-        let places: Vec<_> = (0..5).map(|number| list.push(number, Own::default())).collect();
+        let places: Vec<_> = (0..5).map(|number| list.push(number, Own::default(), 0)).collect();
         for middle in [places[0], places[2], places[4]] {
             assert!(list.remove(middle).is_some());
             assert!(list.remove(middle).is_none());
         }
-        list.push(5, Own::default());
+        list.push(5, Own::default(), 0);
+        assert_eq!(list.oldest_first().map(|(_, number, _)| *number).collect::<Vec<_>>(), [1, 3, 5]);
         let mut left = Vec::new();
         while let Some(oldest) = list.oldest {
             left.extend(list.remove(oldest).map(|(number, _)| number));

@@ -1,9 +1,10 @@
 //! A worker's warm instances of one plugin with one configuration. Each is used by one call at a time, the
 //! last used first, and only those that came through their last call are used again.
 
+mod obtain;
+
 use std::{
     cell::{Cell, OnceCell, RefCell},
-    future::Future,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -11,7 +12,7 @@ use std::{
 
 use gateway_pipeline::{FailureKind, StageFailure};
 use gateway_telemetry::metrics::{CallPhase, PluginMetrics};
-use tokio::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Mutex, MutexGuard, Notify, Semaphore, watch};
 
 use super::{
     idle::{Idle, Own},
@@ -19,18 +20,16 @@ use super::{
 };
 use crate::{
     admission::{
-        Reservation,
+        Evict,
         breaker::{self, Breaker},
     },
     instance::Instance,
-    plugin::{Prepared, Refusal},
+    plugin::Prepared,
     services::Services,
 };
 
 /// Calls that may wait for an instance in each pool, if it has fewer instances than that.
 const QUEUE: usize = 256;
-/// The longest that one waits.
-const QUEUE_TIME: Duration = Duration::from_secs(10);
 /// Between two looks at the declared documents.
 const DOCUMENT_INTERVAL: Duration = Duration::from_secs(1);
 /// How many of them wait for Redis before documents are fetched without it.
@@ -42,6 +41,7 @@ pub(crate) struct Pool {
     /// The worker's, and which of them are this pool's.
     idle: Rc<Idle>,
     own: Own,
+    /// As many as `limits.instances` allows.
     permits: Arc<Semaphore>,
     /// Calls that wait for an instance, and how many may.
     waiting: Cell<usize>,
@@ -51,6 +51,11 @@ pub(crate) struct Pool {
     /// Instances that take long to get ready are made one after the other, so that calls find the first one ready instead of
     /// making one each.
     making: Mutex<()>,
+    /// The call that makes the next instance has no room for it, and waits for an instance that comes back as well.
+    awaits_instance: Cell<bool>,
+    returned: Notify,
+    /// Bytes of linear memory that an instance is expected to come to: as much as others had lately.
+    expected: Cell<usize>,
     /// A call has timed out, so later ones run on fibers and make room for others while they run.
     suspect: Cell<bool>,
     /// One for each phase; most plugins never need any.
@@ -79,23 +84,27 @@ pub(crate) struct Attempt<'a> {
 }
 
 impl Pool {
-    /// With room for so many instances at a time.
+    /// With so many instances at a time, if they are limited, and so many calls that wait for one.
     pub(crate) fn new(
         prepared: Arc<Prepared>,
         services: &Services,
         idle: &Rc<Idle>,
         timer_calls: &watch::Sender<()>,
-        instances: usize,
+        instances: Option<usize>,
+        queue: usize,
     ) -> Self {
         let metrics = services.shared.metrics.plugin(services.worker, &prepared.identity.name);
         Self {
             idle: Rc::clone(idle),
             own: Own::default(),
-            permits: Arc::new(Semaphore::new(instances.min(Semaphore::MAX_PERMITS))),
+            permits: Arc::new(Semaphore::new(instances.unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS))),
             waiting: Cell::new(0),
-            queue: instances.max(QUEUE),
+            queue: queue.max(QUEUE),
             can_wait: prepared.can_wait(&services.shared),
             making: Mutex::default(),
+            awaits_instance: Cell::new(false),
+            returned: Notify::new(),
+            expected: Cell::new(prepared.footprint()),
             suspect: Cell::new(false),
             breakers: OnceCell::new(),
             turn: Mutex::default(),
@@ -168,94 +177,6 @@ impl Pool {
         !self.can_wait && !self.suspect.get()
     }
 
-    /// The right to hold an instance, if there is one left.
-    pub(crate) fn try_admit(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.permits).try_acquire_owned().ok()
-    }
-
-    /// The right to hold an instance, for which one may have to wait.
-    pub(crate) async fn admit(&self) -> Result<OwnedSemaphorePermit, StageFailure> {
-        if let Some(permit) = self.try_admit() {
-            return Ok(permit);
-        }
-        let permit = self.wait_for(Arc::clone(&self.permits).acquire_owned()).await?;
-        permit.map_err(|_| busy("there are no instances any more"))
-    }
-
-    /// Waits in the queue, for a while and if it is not full.
-    async fn wait_for<T>(&self, what: impl Future<Output = T>) -> Result<T, StageFailure> {
-        if self.waiting.get() >= self.queue {
-            return Err(busy("all instances are busy, and too many calls wait for them"));
-        }
-        let _place = QueueGuard::begin(&self.waiting);
-        let waited = tokio::time::timeout(QUEUE_TIME, what).await;
-        waited.map_err(|_| busy("no instance became free in time"))
-    }
-
-    /// A warm instance, or a new one; `None` if it has to be waited for. Only while direct.
-    pub(crate) fn take(&self, services: &Rc<Services>) -> Option<Result<Box<Instance>, StageFailure>> {
-        match self.idle.pop(&self.own) {
-            Some(instance) => Some(Ok(instance)),
-            None => self.create(services),
-        }
-    }
-
-    /// A new instance; `None` if it has to be waited for.
-    pub(crate) fn create(&self, services: &Rc<Services>) -> Option<Result<Box<Instance>, StageFailure>> {
-        if self.prepared.is_slow() {
-            return None;
-        }
-        let room = self.room_at_once()?;
-        let made = self.prepared.instance(self.metrics.clone(), services, room);
-        Some(self.made(made))
-    }
-
-    pub(crate) async fn take_on_fiber(&self, services: &Rc<Services>) -> Result<Box<Instance>, StageFailure> {
-        if let Some(instance) = self.idle.pop(&self.own) {
-            return Ok(instance);
-        }
-        let _making = self.making.lock().await;
-        // The one before may have left its own.
-        match self.idle.pop(&self.own) {
-            Some(instance) => Ok(instance),
-            None => self.make_on_fiber(services).await,
-        }
-    }
-
-    pub(crate) async fn create_on_fiber(&self, services: &Rc<Services>) -> Result<Box<Instance>, StageFailure> {
-        let _making = self.making.lock().await;
-        self.make_on_fiber(services).await
-    }
-
-    async fn make_on_fiber(&self, services: &Rc<Services>) -> Result<Box<Instance>, StageFailure> {
-        let room = match self.room_at_once() {
-            Some(room) => room,
-            None => {
-                let Prepared { loaded, .. } = &*self.prepared;
-                self.wait_for(loaded.blueprint.capacity.reserve(loaded.blueprint.weight)).await?
-            }
-        };
-        let made = self.prepared.instance_on_fiber(self.metrics.clone(), services, room).await;
-        self.made(made)
-    }
-
-    fn made(&self, made: Result<Instance, Refusal>) -> Result<Box<Instance>, StageFailure> {
-        made.map(Box::new).map_err(|refusal| self.failed(refusal.into()))
-    }
-
-    /// Room for an instance, if need be in place of one that this worker could best miss.
-    fn room_at_once(&self) -> Option<Reservation> {
-        let blueprint = &self.prepared.loaded.blueprint;
-        loop {
-            if let Some(room) = blueprint.capacity.try_reserve(blueprint.weight) {
-                return Some(room);
-            }
-            if !self.idle.evict() {
-                return None;
-            }
-        }
-    }
-
     /// Keeps an instance that came through its call, unless it is worn out.
     pub(crate) fn put_back(&self, instance: Box<Instance>) {
         if let Some(instance) = self.unless_worn(instance) {
@@ -263,13 +184,21 @@ impl Pool {
                 return;
             }
             self.idle.push(&self.own, instance);
-            if self.prepared.loaded.blueprint.capacity.is_short() {
-                self.idle.evict();
+            let capacity = &self.prepared.loaded.blueprint.capacity;
+            if self.awaits_instance.get() {
+                self.returned.notify_one();
+            } else if capacity.is_short()
+                && let Some(floor) = capacity.eviction_floor()
+            {
+                self.idle.evict(floor);
             }
         }
     }
 
     pub(crate) fn unless_worn(&self, instance: Box<Instance>) -> Option<Box<Instance>> {
+        // Up at once, since many instances may come to that at the same time, and slowly down.
+        let (memory, expected) = (instance.memory(), self.expected.get());
+        self.expected.set(memory.max(expected - expected / 64));
         (!instance.is_worn(self.prepared.limits.max_calls)).then_some(instance)
     }
 
@@ -297,7 +226,7 @@ impl Pool {
             }
         } else {
             match breaker.is_doubtful() || self.suspect.get() {
-                true => Some(self.wait_for(self.turn.lock()).await?),
+                true => Some(self.wait_for(obtain::until(), self.turn.lock()).await?),
                 false => None,
             }
         };
@@ -324,26 +253,6 @@ impl Pool {
             self.suspect.set(true);
         }
         failure
-    }
-}
-
-fn busy(detail: &str) -> StageFailure {
-    StageFailure { kind: FailureKind::Busy, detail: detail.to_owned() }
-}
-
-/// A place in the queue, given up when dropped.
-struct QueueGuard<'a>(&'a Cell<usize>);
-
-impl<'a> QueueGuard<'a> {
-    fn begin(waiting: &'a Cell<usize>) -> Self {
-        waiting.set(waiting.get() + 1);
-        Self(waiting)
-    }
-}
-
-impl Drop for QueueGuard<'_> {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() - 1);
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{idle::Idle, pool::Pool};
 use crate::{
-    admission::Capacity,
+    admission::{Capacity, Evict, evict_with},
     leases::Leases,
     plugin::{Key, Prepared},
     services::Services,
@@ -48,6 +48,8 @@ impl Pools {
         self.capacity.get_or_init(|| {
             let capacity = Arc::clone(&prepared.loaded.blueprint.capacity);
             capacity.register(&self.asked);
+            self.idle.belongs_to(&capacity);
+            evict_with(&self.idle);
             capacity
         });
         let key = prepared.key(&services.shared);
@@ -55,8 +57,10 @@ impl Pools {
         if let Some(pool) = pools.get(&key).and_then(Weak::upgrade) {
             return pool;
         }
-        let instances = prepared.limits.instances.div_ceil(self.workers.max(1)).max(1);
-        let pool = Rc::new(Pool::new(Arc::clone(prepared), services, &self.idle, &self.timer_calls, instances));
+        let own_part = |limit: usize| limit.div_ceil(self.workers.max(1)).max(1);
+        let instances = prepared.limits.instances.map(own_part);
+        let queue = instances.unwrap_or_else(|| own_part(prepared.loaded.blueprint.capacity.limit()));
+        let pool = Rc::new(Pool::new(Arc::clone(prepared), services, &self.idle, &self.timer_calls, instances, queue));
         pools.insert(key, Rc::downgrade(&pool));
         pool
     }
@@ -79,13 +83,19 @@ impl Pools {
         self.pools.borrow_mut().retain(|_, pool| pool.strong_count() > 0);
     }
 
+    /// About once a second.
+    pub fn tick(&self) {
+        self.idle.tick();
+    }
+
     /// Waits until the process has no room for an instance, and makes some.
     pub async fn make_room(&self) {
         self.asked.notified().await;
         let Some(capacity) = self.capacity.get() else { return };
         for _ in 0..(self.idle.len().div_ceil(SHARE)).min(MOST) {
-            if !capacity.is_short() || !self.idle.evict() {
-                return;
+            match capacity.eviction_floor() {
+                Some(floor) if self.idle.evict(floor) => {}
+                _ => return,
             }
         }
     }

@@ -65,7 +65,7 @@ async fn the_state_goes_from_call_to_call_and_instances_need_know_nothing() {
     for isolation in [Isolation::Shared, Isolation::Request] {
         let mut used = Use { isolation, ..while_passing("count-parts") };
         // The exchange's own serves its body too.
-        used.limits.instances = 1;
+        used.limits.instances = Some(1);
         let stage = used.stage();
         let mut slot = answered(slot(), parts(&["a", "b", "c"]));
         stage.response(&mut slot).await.unwrap();

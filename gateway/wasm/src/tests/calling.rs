@@ -94,7 +94,7 @@ async fn an_isolated_exchange_keeps_its_own_instance_through_its_phases() {
 async fn many_instances_can_be_there_at_once() {
     let mut used = naughty("count");
     used.isolation = Isolation::Request;
-    used.limits.instances = 500;
+    used.limits.instances = Some(500);
     let world = used.world();
     let stage = world.stage();
     let mut slots: Vec<_> = std::iter::repeat_with(slot).take(500).collect();

@@ -98,7 +98,7 @@ impl Use {
                 files: all(),
                 data: None,
             },
-            limits: PluginLimits { memory: 64 << 20, time: Duration::from_secs(10), instances: 4, max_calls: 0 },
+            limits: PluginLimits { memory: 64 << 20, time: Duration::from_secs(10), instances: Some(4), max_calls: 0 },
             isolation: Isolation::Shared,
             upstreams: Rc::new(NoUpstreams),
             shared: Shared::default(),

@@ -88,7 +88,7 @@ async fn a_call_that_nobody_waits_for_gives_its_exchange_back() {
 #[tokio::test(start_paused = true)]
 async fn calls_queue_for_an_instance_and_not_for_ever() {
     let (mut used, _) = calls("slow");
-    used.limits.instances = 1;
+    used.limits.instances = Some(1);
     let world = used.world();
     let stage = world.stage();
     let (mut one, mut two) = (slot(), slot());
@@ -101,7 +101,7 @@ async fn calls_queue_for_an_instance_and_not_for_ever() {
 #[tokio::test]
 async fn the_next_in_the_queue_gets_the_instance_that_became_free() {
     let (mut used, _) = calls("echo");
-    used.limits.instances = 1;
+    used.limits.instances = Some(1);
     let world = used.world();
     let stage = world.stage();
     let mut slots = [slot(), slot(), slot()];
@@ -114,7 +114,7 @@ async fn the_next_in_the_queue_gets_the_instance_that_became_free() {
 #[tokio::test]
 async fn a_full_queue_turns_away_at_once() {
     let (mut used, _) = calls("slow");
-    used.limits.instances = 1;
+    used.limits.instances = Some(1);
     let world = used.world();
     let stage = world.stage();
     let mut slots: Vec<_> = std::iter::repeat_with(slot).take(300).collect();
