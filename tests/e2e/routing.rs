@@ -333,7 +333,17 @@ async fn a_route_for_one_listener_redirects_all_that_comes_to_it_and_nothing_els
     let redirected = Client::connect(public).await.send(request()).await;
     assert_eq!(redirected.headers["location"], "https://app.example.com/api/1");
 
+    // The names change places: connections that are open follow, so none evades the routes of its listener.
+    let mut open = Client::connect(public).await;
+    assert_eq!(open.send(request()).await.status, 308);
+    let swapped =
+        two_listeners(&service, "public").replace("name: public", "name: x").replace("name: secure", "name: public");
+    gateway.reload(&swapped.replace("name: x", "name: secure")).await.unwrap();
+    assert_eq!(open.send(request()).await.status, 200);
+    assert_eq!(Client::connect(secure).await.send(request()).await.status, 308);
+
     gateway.reload(&two_listeners(&service, "secure")).await.unwrap();
+    assert_eq!(open.send(request()).await.status, 200);
     assert_eq!(Client::connect(public).await.send(request()).await.status, 200);
     assert_eq!(Client::connect(secure).await.send(request()).await.status, 308);
 }

@@ -89,13 +89,13 @@ pub(super) fn admit(
     site.table.remove_other_spellings(&mut head.headers);
     let mut route = None;
     if let Some(path) = ambiguous {
-        match site.table.resolve(&path, &query(&client.listener, &address, &head)) {
+        match site.table.resolve(&path, &query(&client.listener.borrow(), &address, &head)) {
             Ok(target) => address.target = target,
             Err(rejected) => failed = Some(path_failure(rejected).into()),
         }
     }
     if failed.is_none() {
-        match site.table.find(&query(&client.listener, &address, &head)) {
+        match site.table.find(&query(&client.listener.borrow(), &address, &head)) {
             RouteMatch::Route { index, .. } => route = Some(index),
             RouteMatch::NotFound => failed = Some(Failure::NoRoute.into()),
             RouteMatch::MethodNotAllowed { allow } => failed = Some(FailureResponse::method_not_allowed(&allow)),

@@ -9,12 +9,15 @@ use http::Version;
 
 use super::{Lifeline, Worker};
 
+/// The name of a listener in the newest configuration, for all its connections: those that were opened before a reload match
+/// the routes that it brought, as new ones do.
+pub type ListenerName = Rc<RefCell<Arc<str>>>;
+
 /// Who is at the other end, for all exchanges of one connection.
 pub struct Client {
     pub worker: Rc<Worker>,
     pub(super) lifeline: Rc<dyn Lifeline>,
-    /// The name that the listener had when the client connected.
-    pub(super) listener: Arc<str>,
+    pub(super) listener: ListenerName,
     address: IpAddr,
     /// Present where the connection has TLS.
     pub(super) secured: Option<Rc<Secured>>,
@@ -30,7 +33,7 @@ impl Client {
     pub fn new(
         worker: Rc<Worker>,
         lifeline: Rc<dyn Lifeline>,
-        listener: Arc<str>,
+        listener: ListenerName,
         address: IpAddr,
         secured: Option<Rc<Secured>>,
     ) -> Self {

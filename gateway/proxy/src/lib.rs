@@ -20,7 +20,7 @@ mod tasks;
 mod tunnel;
 
 pub use admit::refused_by_parser;
-pub use client::Client;
+pub use client::{Client, ListenerName};
 pub use gateway_pipeline::{Close, Forwarded, Message, Side};
 pub use handle::handle;
 pub use handler::{Handler, HandlerFailure, Handling};

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use gateway_proxy::ListenerName;
 use socket2::SockRef;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -27,6 +28,7 @@ pub struct Listening {
     listener: Rc<TcpListener>,
     server: Rc<Server>,
     beginning: Rc<RefCell<Beginning>>,
+    name: ListenerName,
     task: AbortHandle,
 }
 
@@ -35,9 +37,11 @@ impl Server {
     /// worker's `LocalSet`.
     pub fn listen(self: &Rc<Self>, socket: TcpListener, beginning: Beginning) -> Listening {
         let listener = Rc::new(socket);
+        let name = Rc::new(RefCell::new(beginning.listener.clone()));
         let beginning = Rc::new(RefCell::new(beginning));
-        let task = tokio::task::spawn_local(accept(self.clone(), listener.clone(), beginning.clone())).abort_handle();
-        Listening { listener, server: self.clone(), beginning, task }
+        let accept = accept(self.clone(), listener.clone(), name.clone(), beginning.clone());
+        let task = tokio::task::spawn_local(accept).abort_handle();
+        Listening { listener, server: self.clone(), beginning, name, task }
     }
 }
 
@@ -47,8 +51,9 @@ impl Listening {
         self.listener.as_fd().try_clone_to_owned()
     }
 
-    /// For the connections to come.
+    /// For the connections to come; the name also for those that are open.
     pub fn set_beginning(&self, beginning: Beginning) {
+        *self.name.borrow_mut() = beginning.listener.clone();
         *self.beginning.borrow_mut() = beginning;
     }
 }
@@ -64,18 +69,24 @@ impl Drop for Listening {
             let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream.into()));
             if let Ok(stream) = stream {
                 let beginning = self.beginning.borrow().clone();
-                tokio::task::spawn_local(connection::serve(self.server.arrive(), stream, peer, beginning));
+                tokio::task::spawn_local(connection::serve(
+                    self.server.arrive(),
+                    stream,
+                    peer,
+                    self.name.clone(),
+                    beginning,
+                ));
             }
         }
     }
 }
 
-async fn accept(server: Rc<Server>, listener: Rc<TcpListener>, beginning: Rc<RefCell<Beginning>>) {
+async fn accept(server: Rc<Server>, listener: Rc<TcpListener>, name: ListenerName, beginning: Rc<RefCell<Beginning>>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let beginning = beginning.borrow().clone();
-                tokio::task::spawn_local(connection::serve(server.arrive(), stream, peer, beginning));
+                tokio::task::spawn_local(connection::serve(server.arrive(), stream, peer, name.clone(), beginning));
             }
             Err(error) => {
                 // A client that left between SYN and accept is nothing; running out of descriptors passes.

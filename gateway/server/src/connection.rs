@@ -14,7 +14,7 @@ use std::{
 use gateway_core::{error::Failure, model::ProxyHeaderMode};
 use gateway_http::{from_client::FromClient, reply, secured::Secured};
 use gateway_proxy as proxy;
-use gateway_proxy::Client;
+use gateway_proxy::{Client, ListenerName};
 use gateway_telemetry::metrics::ConnectionFailure;
 use hyper::{Request, body::Incoming, rt::Write, server::conn::http1, service::service_fn};
 use tokio::{
@@ -42,9 +42,15 @@ const FIELDS_INLINE: usize = 100;
 const READ_BUFFER: usize = 8192 + 4096 * 100;
 
 /// Serves a connection until it ends. Whatever goes wrong on it concerns no other connection.
-pub(super) async fn serve(open: Open, stream: TcpStream, peer: SocketAddr, beginning: Beginning) {
+pub(super) async fn serve(
+    open: Open,
+    stream: TcpStream,
+    peer: SocketAddr,
+    listener: ListenerName,
+    beginning: Beginning,
+) {
     let server = open.server();
-    let Beginning { listener, proxy_protocol, tls } = beginning;
+    let Beginning { proxy_protocol, tls, .. } = beginning;
     let site = server.worker.site();
     if site.metrics.connections() >= site.config.limits.connections as u64 {
         return refuse(&server, stream, peer, tls.is_some()).await;

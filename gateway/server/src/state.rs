@@ -5,7 +5,6 @@ use std::{
     net::SocketAddr,
     pin::pin,
     rc::Rc,
-    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -13,7 +12,7 @@ use std::{
 use gateway_core::{error::Failure, model::Timeouts, timers::Timer};
 use gateway_http::{interim::Interim, reply};
 use gateway_proxy as proxy;
-use gateway_proxy::{Delivery, Lifeline, Tunnel};
+use gateway_proxy::{Delivery, Lifeline, ListenerName, Tunnel};
 
 use super::{
     interim::Interims,
@@ -29,8 +28,7 @@ pub(super) trait Delivering: Interim {
 /// Shared by a connection's task, its wire, and the exchanges on it; all on one worker.
 pub(super) struct ConnectionState {
     pub(super) server: Rc<Server>,
-    /// Its name.
-    pub(super) listener: Arc<str>,
+    pub(super) listener: ListenerName,
     /// The client, where a PROXY protocol header says who that is.
     pub(super) peer: Cell<SocketAddr>,
     timeouts: Timeouts,
@@ -97,7 +95,7 @@ pub(super) enum Expired {
 }
 
 impl ConnectionState {
-    pub(super) fn new(server: Rc<Server>, listener: Arc<str>, peer: SocketAddr, timeouts: Timeouts) -> Rc<Self> {
+    pub(super) fn new(server: Rc<Server>, listener: ListenerName, peer: SocketAddr, timeouts: Timeouts) -> Rc<Self> {
         let timer = server.worker.timers.timer();
         timer.arm(timeouts.idle);
         Rc::new(Self {

@@ -1,4 +1,4 @@
-//! The command line: what can be asked of the binary, and with which exit code it answers.
+//! The command line: subcommands, their arguments and exit codes.
 
 mod approve;
 mod bench;
@@ -45,10 +45,10 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  success
   1  it could not start, or stopped on an error; `health`: not ready
-  2  the command line is not understood
+  2  invalid command line, or an input file that cannot be read
   3  the configuration or the plugin is not valid
   4  `route`: no route answers the request
-  5  `plugin test`: something is not as expected";
+  5  `plugin test`: a case failed";
 
 #[derive(Subcommand)]
 enum Command {
@@ -80,9 +80,9 @@ enum Command {
         /// The shell
         shell: Shell,
     },
-    /// Write the manual pages, such as into /usr/local/share/man/man1
+    /// Write the manual pages to a folder, such as /usr/local/share/man/man1
     Man {
-        /// The folder, which is there
+        /// The folder, which must exist
         folder: PathBuf,
     },
 }

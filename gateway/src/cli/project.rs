@@ -8,7 +8,7 @@ use crate::project::{self, Purpose};
 pub(super) fn new(args: &NewArgs) -> Result<(), Failed> {
     let folder = project::new(Path::new(""), &args.name, args.lang).map_err(Failed::misunderstood)?;
     print(format_args!(
-        "{} is there, with a test and a README. Go on with\n\n  cd {}\n  gateway plugin build\n  gateway plugin test",
+        "Created {} with a test and a README. Next:\n\n  cd {}\n  gateway plugin build\n  gateway plugin test",
         folder.display(),
         args.name
     ))

@@ -118,7 +118,7 @@ impl Demo {
                 format!("curl -i http://{address}/users/42"),
             ),
             (
-                "`rate-limit` responds with 429 after five requests in ten seconds",
+                "`rate-limit` responds with 429 after five requests in ten seconds, of this computer's clients together",
                 format!(
                     "for i in 1 2 3 4 5 6; do curl -s -o /dev/null -w '%{{http_code}}\\n' http://{address}/limited; done"
                 ),

@@ -60,6 +60,7 @@ pub(crate) fn translate(text: &str) -> Result<Draft, ImportError> {
             _ => {}
         }
     }
+    note_implicit_defaults(&http, &mut draft);
     let settings = Settings::default().within(&http, &zones, &mut draft, is_of_http);
     for server in http.iter().filter(|directive| directive.name == "server") {
         if let Some(block) = &server.block {
@@ -67,6 +68,35 @@ pub(crate) fn translate(text: &str) -> Result<Draft, ImportError> {
         }
     }
     draft.complete("the file has no `server` with a `proxy_pass` or a `return`")
+}
+
+/// Without `default_server`, nginx gives requests with an unknown host to the first server of the address.
+fn note_implicit_defaults(http: &[Directive], draft: &mut Draft) {
+    let servers: Vec<_> = http.iter().filter(|directive| directive.name == "server").collect();
+    let listens = |server: &Directive| -> Vec<(String, bool)> {
+        let listens = server.block.iter().flatten().filter(|directive| directive.name == "listen");
+        let address = |listen: &Directive| {
+            Some((listen.args.first()?.clone(), listen.args.iter().any(|arg| arg == "default_server")))
+        };
+        listens.filter_map(address).collect()
+    };
+    let all: Vec<_> = servers.iter().map(|server| listens(server)).collect();
+    let mut seen: Vec<&str> = Vec::new();
+    for (server, own) in servers.iter().zip(&all) {
+        let has_name = server.block.iter().flatten().any(|directive| {
+            directive.name == "server_name"
+                && directive.args.iter().any(|name| !matches!(name.as_str(), "_" | "" | "localhost"))
+        });
+        for (address, _) in own {
+            let is_first = !seen.contains(&address.as_str());
+            seen.push(address);
+            let has_default = all.iter().flatten().any(|(other, is_default)| other == address && *is_default);
+            if is_first && has_name && !has_default {
+                let text = "`server`: nginx also uses it for requests with other hosts; here they get 404. Remove `host` from its routes to keep this";
+                draft.note(server.line, text);
+            }
+        }
+    }
 }
 
 /// Directives outside `http` about how nginx runs.

@@ -298,6 +298,17 @@ impl Memory {
         true
     }
 
+    /// Gives back what was paid in advance and is not used. Otherwise one call that took much memory would be paid for by every
+    /// later instance for as long as it lives, and few of them would fill the limit.
+    pub(crate) fn settle(&mut self, bytes: usize) {
+        let Some((capacity, account)) = &self.payer else { return };
+        let used = bytes.saturating_add(BASELINE);
+        if let Some(over) = self.charged.checked_sub(used).filter(|over| *over > 0) {
+            capacity.give_back(account, Amount { slots: 0, bytes: over });
+            self.charged = used;
+        }
+    }
+
     /// What all instances hold, for people.
     pub(crate) fn describe(&self) -> String {
         self.payer.as_ref().map(|(capacity, account)| capacity.describe(account)).unwrap_or_default()

@@ -46,6 +46,11 @@ impl Limiter {
         self.used
     }
 
+    /// Gives back memory that is paid for and not used.
+    pub(crate) fn settle(&mut self) {
+        self.memory.settle(self.used);
+    }
+
     /// What all plugins have together, for people.
     pub(crate) fn describe_shared(&self) -> String {
         self.memory.describe()
@@ -78,6 +83,8 @@ impl ResourceLimiter for Limiter {
     fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
         let granted = std::mem::take(&mut self.granted);
         self.used = self.used.saturating_sub(granted);
+        // The growth was paid for before it failed.
+        self.settle();
         self.gauge.fetch_sub(granted as u64, Relaxed);
         self.refused = Some(Refused::Own);
         Ok(())

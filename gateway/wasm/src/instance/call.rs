@@ -122,6 +122,11 @@ impl Instance {
         self.store.data().limiter.used()
     }
 
+    /// Gives back memory that is paid for and not used, at the end of a call.
+    pub(crate) fn settle(&mut self) {
+        self.store.data_mut().limiter.settle();
+    }
+
     pub(crate) fn functions(&self) -> &Functions {
         &self.functions
     }

@@ -195,7 +195,8 @@ impl Pool {
         }
     }
 
-    pub(crate) fn unless_worn(&self, instance: Box<Instance>) -> Option<Box<Instance>> {
+    pub(crate) fn unless_worn(&self, mut instance: Box<Instance>) -> Option<Box<Instance>> {
+        instance.settle();
         // Up at once, since many instances may come to that at the same time, and slowly down.
         let (memory, expected) = (instance.memory(), self.expected.get());
         self.expected.set(memory.max(expected - expected / 64));

@@ -51,11 +51,11 @@ fn a_component_that_calls_upstreams_can_wait_if_it_is_granted_any() {
 }
 
 #[test]
-fn a_component_that_sleeps_can_always_wait_and_one_that_gets_bodies_says_so() {
+fn a_component_that_sleeps_can_always_wait_and_one_that_gets_bodies_and_messages_says_so() {
     let loaded = loaded(test_guests::waiter());
     let facts = loaded.facts();
     assert!(facts.waits.with(&Grants::default(), false, false));
-    assert_eq!(facts.body_exports.len(), 2, "{:?}", facts.body_exports);
+    assert_eq!(facts.body_exports.len(), 3, "{:?}", facts.body_exports);
     assert!(!facts.phases.complete);
 }
 
