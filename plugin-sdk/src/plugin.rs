@@ -118,7 +118,7 @@ pub struct Endpoint {
 ///
 /// # use plugin_sdk::{Reply, testkit::TestHost};
 /// let host = TestHost::new();
-/// host.answer(|_| Ok(Reply::new(200).with_text("1.08")));
+/// host.set_answer("rates", Ok(Reply::new(200).with_text("1.08")));
 /// host.plugin::<Rates>(Default::default()).unwrap().fire("refresh");
 /// ```
 pub trait Timers: Plugin {

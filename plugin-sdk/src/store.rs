@@ -160,6 +160,10 @@ impl Bucket {
     /// use plugin_sdk::{Decision, Error, Request, RequestFilter, store::{Bucket, Scope, Wake}};
     ///
     /// struct Queue(Bucket);
+    /// # impl plugin_sdk::Plugin for Queue {
+    /// #     type Config = plugin_sdk::NoConfig;
+    /// #     fn new(_: plugin_sdk::NoConfig) -> Result<Self, plugin_sdk::Problems> { Ok(Self(Bucket::new("exports"))) }
+    /// # }
     ///
     /// impl RequestFilter for Queue {
     ///     /// One request at a time.
