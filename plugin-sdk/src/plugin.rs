@@ -119,7 +119,7 @@ pub struct Endpoint {
 /// # use plugin_sdk::{Reply, testkit::TestHost};
 /// let host = TestHost::new();
 /// host.set_answer("rates", Ok(Reply::new(200).with_text("1.08")));
-/// host.plugin::<Rates>(Default::default()).unwrap().fire("refresh");
+/// host.plugin::<Rates>(plugin_sdk::serde_json::json!({})).unwrap().fire("refresh");
 /// ```
 pub trait Timers: Plugin {
     /// The timers with this configuration: up to 16, with unique names of 1 to 64 bytes. Called once for all instances that have the
