@@ -239,6 +239,42 @@ async fn a_client_that_leaves_during_a_waiting_call_ends_it_and_other_connection
 }
 
 #[tokio::test]
+async fn what_a_side_sends_before_it_ends_its_connection_reaches_the_other_one() {
+    let upstream = RawUpstream::on_head(|mut stream| async move {
+        let head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+        stream.write_all(head).await.ok()?;
+        Some(stream)
+    })
+    .await;
+    let gate = Gate::answering("from the gate").await;
+    let text = config(
+        upstream.address(),
+        "grants: { sinks: [log] }",
+        "{ name: waiter, config: { do: call-for-messages, upstream: gate } }",
+        "",
+    )
+    .replace(
+        "plugins:\n  messenger",
+        "plugins:\n  waiter: { component: waiter.wasm, grants: { upstreams: [gate] } }\n  messenger",
+    )
+    .replace("upstreams: {", &format!("upstreams: {{ gate: {{ endpoints: ['http://{}'] }},", gate.address()));
+    let gateway = TestGateway::start_in(guests::folder(), &text).await;
+    // A message, a close frame, and the end of the connection, all of them before the call for the message has ended.
+    let mut client = raw_client(&gateway).await;
+    client.write_all(&[frame(0x81, b"hello"), frame(0x88, &1000u16.to_be_bytes())].concat()).await.unwrap();
+    client.shutdown().await.unwrap();
+    gate.arrivals(1).await;
+    gate.release(1);
+    let both = (2 + 4 + "from the gate".len()) + (2 + 4 + 2);
+    eventually("the message and the close frame", async || {
+        let bytes = upstream.received_bytes();
+        let head = bytes.windows(4).position(|end| end == b"\r\n\r\n").map_or(bytes.len(), |at| at + 4);
+        bytes.len() - head == both
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn compression_is_negotiated_only_where_no_plugin_may_ask_for_messages() {
     let upstream = RawUpstream::on_head(|mut stream| async move {
         let head = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

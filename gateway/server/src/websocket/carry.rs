@@ -255,6 +255,9 @@ struct Source<R> {
 impl<R: AsyncRead + Unpin> Source<R> {
     /// Reads once. 0 is the end, also that of a broken connection.
     fn poll_read(&mut self, cx: &mut Context<'_>, keep: bool) -> Poll<usize> {
+        if self.has_ended {
+            return Poll::Ready(0);
+        }
         let mut space = [MaybeUninit::uninit(); PART];
         let mut buf = ReadBuf::uninit(&mut space);
         let read = ready!(Pin::new(&mut self.io).poll_read(cx, &mut buf));
@@ -286,21 +289,20 @@ impl<R: AsyncRead + Unpin> Source<R> {
         Poll::Ready(())
     }
 
-    /// Works, and reads ahead meanwhile. `None` if the side leaves before the work is done, which is then given up.
+    /// Works, and reads ahead meanwhile. A side may end its connection after its last frames (RFC 6455 §7.1.1): these are still
+    /// passed on. `None` if a client leaves that has sent nothing more: the work is given up.
     async fn ahead<T>(&mut self, connection: &Connection<'_>, side: Side, work: impl Future<Output = T>) -> Option<T> {
         let mut work = pin!(work);
         poll_fn(|cx| {
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(Some(done));
             }
-            while self.decoder.pending() < READ_AHEAD {
+            while !self.has_ended && self.decoder.pending() < READ_AHEAD {
                 let read = ready!(self.poll_read(cx, true));
                 connection.arrived(side, read);
-                if read == 0 {
-                    return Poll::Ready(None);
-                }
             }
-            Poll::Pending
+            let is_given_up = self.has_ended && side == Side::Client && self.decoder.pending() == 0;
+            if is_given_up { Poll::Ready(None) } else { Poll::Pending }
         })
         .await
     }
