@@ -463,7 +463,7 @@ async fn a_first_configuration_replaces_no_file_and_is_not_written_for_a_service
     assert_eq!(fs::read_to_string(folder.path().join("valid.yaml")).unwrap(), VALID);
 
     let ended = run(folder.path(), ["init", "new.yaml", "--upstream", "localhost:9001/api"]).await;
-    assert_eq!(ended.code, 3, "{}", ended.stderr);
-    assert!(ended.stderr.contains("expected a URL"), "{}", ended.stderr);
+    assert_eq!(ended.code, 2, "{}", ended.stderr);
+    assert!(ended.stderr.contains("--upstream localhost:9001/api: expected a URL"), "{}", ended.stderr);
     assert!(!folder.path().join("new.yaml").exists());
 }

@@ -10,7 +10,7 @@ use serde_yaml::{DuplicateKeyPolicy, Spanned};
 use super::problem::{Location, Problem};
 
 /// Larger files are refused.
-pub(crate) const MAX_BYTES: usize = 8 * 1024 * 1024;
+pub const MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// A value and where it begins.
 #[derive(Debug)]

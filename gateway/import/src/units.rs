@@ -1,13 +1,12 @@
 //! Durations and sizes of other formats, in the gateway's notation.
 
+use std::fmt;
+
+use gateway_rules::units;
+
 /// Milliseconds as `250ms`, `5s`, `2m`.
 pub(crate) fn milliseconds(number: u64) -> String {
-    match number {
-        0 => "0s".to_owned(),
-        n if n % 60_000 == 0 => format!("{}m", n / 60_000),
-        n if n % 1000 == 0 => format!("{}s", n / 1000),
-        n => format!("{n}ms"),
-    }
+    fmt::from_fn(|f| units::write(f, number, &units::DURATIONS, "0s")).to_string()
 }
 
 /// A time of nginx, such as `60`, `60s`, `500ms`, `5m`, `1h 30m` in one word, in milliseconds.

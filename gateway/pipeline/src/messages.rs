@@ -16,6 +16,11 @@ const MAX_REPLY_CALLS: usize = 1024;
 /// Of what stages have returned for one message and has not gone on yet.
 const MAX_PENDING_BYTES: usize = 16 * 1024 * 1024;
 
+/// What a message in progress takes of that: empty ones take memory too.
+fn cost(message: &Message) -> usize {
+    message.bytes().len() + size_of::<Pending>()
+}
+
 /// One end of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -108,7 +113,7 @@ impl MessageFilters {
             Side::Client => 0,
             Side::Upstream => self.0.len(),
         };
-        let size = message.bytes().len();
+        let size = cost(&message);
         let pending = vec![Pending::Message(Step { sender, passed, message, is_reply: false })];
         Passage { filters: &self.0, pending, reply_calls: 0, pending_bytes: size }
     }
@@ -131,7 +136,8 @@ enum Pending {
 
 struct Step {
     sender: Side,
-    /// So many stages, counted from the client, are behind a message of the client's, or before one of the upstream's.
+    /// A position among the stages, counted from the client: those before it have seen a message of the client, those after it
+    /// one of the upstream.
     passed: usize,
     message: Message,
     /// It is a stage's own, to the sender of another one.
@@ -153,7 +159,7 @@ impl Passage<'_> {
                     return Some(Ok(Forwarded::Close(close)));
                 }
             };
-            self.pending_bytes = self.pending_bytes.saturating_sub(step.message.bytes().len());
+            self.pending_bytes = self.pending_bytes.saturating_sub(cost(&step.message));
             let index = match step.sender {
                 Side::Client => Some(step.passed),
                 Side::Upstream => step.passed.checked_sub(1),
@@ -188,7 +194,7 @@ impl Passage<'_> {
         self.pending.extend(close.map(Pending::Close));
         let pending_bytes = &mut self.pending_bytes;
         let mut step = |sender: Side, passed: usize, message: Message, is_reply: bool| {
-            *pending_bytes += message.bytes().len();
+            *pending_bytes += cost(&message);
             Pending::Message(Step { sender, passed, message, is_reply })
         };
         for reply in replies.into_iter().rev() {

@@ -127,8 +127,8 @@ impl GrantedNames {
 
     /// Whether the name is among them with `-` in place of each `_`.
     ///
-    /// Services may take `x_user` for `x-user`, so an edit of one removes the other from the request (`fields`): whoever writes any
-    /// spelling decides what the header is. The grant that counts for that is the one of the usual spelling.
+    /// Services may take `x_user` for `x-user`, so an edit of one removes the other from the request (`fields`): a plugin that writes any
+    /// spelling decides the value of the header. The grant that counts for that is the one of the usual spelling.
     fn allows_dashed(&self, name: &str) -> bool {
         !has_underscore(name) || self.allows(&name.replace('_', "-"))
     }

@@ -15,7 +15,7 @@ use tokio::{sync::Notify, task::LocalSet};
 
 use super::{calls::Calls, shared::Shared, snapshot::Snapshot};
 
-/// Fetches what the plugins of this configuration declare. Blocks for `timeouts.initial-fetch` at most, or until it is told to stop.
+/// Fetches what the plugins of this configuration declare. Blocks for `timeouts.initial-fetch` at most, or until `stop` is notified.
 pub(super) fn fetch(snapshot: &Snapshot, shared: &Shared, stop: &Notify) {
     let timeout = snapshot.config.timeouts.initial_fetch;
     if !timeout.is_zero() && snapshot.plugins().any(|plugin| plugin.declares_documents()) {

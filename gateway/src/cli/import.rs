@@ -5,17 +5,15 @@ use std::{
     io::Write,
 };
 
+use gateway_config::yaml::MAX_BYTES;
 use gateway_import::Format;
 
 use super::{Failed, ImportArgs, ImportFormat, complain, print};
 
-/// Larger files are refused.
-const MAX_BYTES: u64 = 8 * 1024 * 1024;
-
 pub(super) fn import(args: &ImportArgs) -> Result<(), Failed> {
     let file = args.file.display();
     let unreadable = |error: std::io::Error| Failed::Misunderstood(format!("cannot read {file}: {error}"));
-    if fs::metadata(&args.file).map_err(unreadable)?.len() > MAX_BYTES {
+    if fs::metadata(&args.file).map_err(unreadable)?.len() > MAX_BYTES as u64 {
         return Err(Failed::Misunderstood(format!("{file} is over {} MiB", MAX_BYTES / 1024 / 1024)));
     }
     let text = fs::read_to_string(&args.file).map_err(unreadable)?;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Failed, InitArgs, print, schema};
-use crate::app::{self, Source};
+use crate::app::{self, Source, StartError};
 
 /// What is written; the address of the service is filled in.
 const CONFIG: &str = include_str!("init.yaml");
@@ -21,8 +21,17 @@ pub(super) fn init(args: &InitArgs) -> Result<(), Failed> {
     // JSON's strings are YAML's.
     let service = serde_json::Value::from(args.upstream.trim_end_matches('/')).to_string();
     let text = CONFIG.replace(SERVICE, &service);
-    // What is wrong with the URL is said as `check` says it, and then there is no file.
-    app::check(&Source::Text { text: text.clone(), base: PathBuf::from(".") })?;
+    // The rest of the text is valid, so a problem is one of the URL. There is no file then.
+    app::check(&Source::Text { text: text.clone(), base: PathBuf::from(".") }).map_err(|error| {
+        let problem = match &error {
+            StartError::Config(problems) => problems.iter().next().map(|problem| problem.message.clone()),
+            _ => None,
+        };
+        match problem {
+            Some(problem) => Failed::Misunderstood(format!("--upstream {}: {problem}", args.upstream)),
+            None => error.into(),
+        }
+    })?;
     let mut opened = match OpenOptions::new().write(true).create_new(true).open(&args.file) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(exists(&args.file)),
         opened => opened.map_err(|error| Failed::Stopped(format!("cannot create {file}: {error}")))?,

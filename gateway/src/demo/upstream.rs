@@ -101,6 +101,7 @@ async fn respond(
         Role::Echo => echo(request).await,
         Role::Shop => {
             if request.uri().path().starts_with("/catalogue") {
+                // So that the cache is seen to be faster.
                 tokio::time::sleep(SLOW_PAGE).await;
             }
             shop("stable", &request)

@@ -1,8 +1,8 @@
 //! Exchanges that wait until a key has room for another holder. They hold no instance of a plugin and no lease meanwhile.
 //!
 //! What wakes them is the number of holders, and not the event of a release: an event can be lost, and leases also end by their time
-//! to live, in a server that was restarted, or by eviction. So `room` is told how many hold a key whenever that may have become less,
-//! and decides who continues. In memory, each release tells it, and each waiting exchange looks itself when a lease may have ended.
+//! to live, in a server that was restarted, or by eviction. So `room` gets the number of holders of a key whenever it may have become less,
+//! and decides who continues. In memory, each release calls it, and each waiting exchange looks itself when a lease may have ended.
 //! For keys in Redis, one task watches all keys for which exchanges of this gateway wait (`redis/watch.rs`).
 //!
 //! Of exchanges that need a lease, only as many continue as there is room for. Until such an exchange has decided (`lease_waits.rs`, `LeaseTurn`), its
@@ -80,7 +80,7 @@ impl Waiters {
         Waiting { waiters: Arc::clone(self), key: key.into(), number, wake, called }
     }
 
-    /// So many hold a key: wakes those for which it has room.
+    /// Wakes those for which a key with this number of holders has room.
     pub(crate) fn room(&self, key: &[u8], holders: u32) {
         let mut queues = self.queues(key);
         let Some(queue) = queues.get_mut(key) else { return };

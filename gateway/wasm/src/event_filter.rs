@@ -111,7 +111,7 @@ impl HttpBody for FilteredEvents {
                     continue;
                 }
                 None if this.ended => {
-                    // What is left is no whole event, which clients discard.
+                    // The rest is an incomplete event, which clients discard.
                     return Poll::Ready(this.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
                 }
                 None => {}

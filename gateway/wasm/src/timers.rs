@@ -80,6 +80,7 @@ impl TimerTask {
             biased;
             _ = stop.changed() => return,
             turn = async {
+                // See `JITTER`.
                 tokio::time::sleep(jitter).await;
                 let turn = self.timer.turn.lock().await;
                 self.redis_is_there().await;
@@ -124,6 +125,7 @@ impl TimerTask {
             if remote.trouble().is_none() {
                 return;
             }
+            // The connection does not say when it is there.
             tokio::time::sleep(REDIS_STEP).await;
         }
     }

@@ -179,6 +179,7 @@ fn serves(mut command: Command, port: u16, log: &Path) -> Result<Started> {
         if let Some(status) = gateway.0.try_wait()? {
             bail!("it ended with {status}:\n{}", fs::read_to_string(log)?);
         }
+        // Until the next attempt to connect.
         thread::sleep(Duration::from_millis(200));
     }
     bail!("it does not serve:\n{}", fs::read_to_string(log)?)
@@ -189,6 +190,7 @@ impl Started {
     fn end(mut self) -> Result<()> {
         for _ in 0..2 {
             Command::new("kill").args(["-TERM", &self.0.id().to_string()]).run()?;
+            // The second signal ends the drain; two at the same moment could arrive as one.
             thread::sleep(Duration::from_millis(100));
         }
         let status = self.0.wait()?;

@@ -73,7 +73,7 @@ fn what_the_gateway_refuses_is_an_error_and_the_state_stays() {
 }
 
 #[test]
-fn an_event_stream_has_events_and_nobody_to_reply_to() {
+fn an_event_stream_has_events_and_takes_no_replies() {
     let (mut plugin, mut exchange) = with(TestResponse::event_stream()).unwrap();
     let passed = plugin.message(&mut exchange, Sender::Upstream, Message::event("x"));
     assert_eq!(passed.to_client, [Message::event("x")]);

@@ -44,7 +44,7 @@ routes:
     (gateway, address, admin)
 }
 
-/// So many clients that ask at once; each task ends with how many got the text.
+/// Starts clients that ask at the same time; each task ends with the number of those that got the text.
 async fn crowd(address: SocketAddr, clients: usize, text: &'static str) -> JoinSet<usize> {
     let mut connections = JoinSet::new();
     for _ in 0..clients.div_ceil(STREAMS) {
@@ -115,6 +115,7 @@ async fn ten_thousand_clients_that_wait_for_one_cache_key_hold_no_instance() {
 async fn a_thousand_clients_wait_for_a_plugin_that_waits_a_second_for_its_service() {
     const CLIENTS: usize = 1000;
     let service = Upstream::serving(|_| async {
+        // The service that clients wait for.
         tokio::time::sleep(Duration::from_secs(1)).await;
         Answer::new(full("done"))
     })

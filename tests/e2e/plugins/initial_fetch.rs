@@ -23,6 +23,7 @@ async fn slow(keys: &[(&str, &Key)]) -> (Upstream, Arc<AtomicUsize>) {
     let upstream = Upstream::serving(move |_| {
         let (text, counted) = (text.clone(), counted.clone());
         async move {
+            // A slow provider: a listener that accepted too early would accept before this.
             tokio::time::sleep(Duration::from_millis(300)).await;
             counted.fetch_add(1, Ordering::SeqCst);
             Answer::new(full(text))

@@ -249,6 +249,7 @@ async fn a_session_that_is_refreshed_during_a_logout_does_not_come_back() {
     let mut browser = Browser::default();
     browser.login(&world.url("/"), "anna").await;
     world.provider.hold().await;
+    // Tokens expire by the clock.
     tokio::time::sleep(std::time::Duration::from_secs(5)).await;
     let (address, mut other) = (world.gateway.address(), browser.clone());
     let refreshing = tokio::spawn(async move {

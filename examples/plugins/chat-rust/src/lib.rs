@@ -9,7 +9,7 @@ use plugin_sdk::{
 #[derive(serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Config {
-    /// Words that nobody shall read.
+    /// Words that are replaced in messages.
     words: Vec<String>,
     /// The messages that a client may send on one connection.
     #[serde(default = "thousand")]

@@ -218,7 +218,7 @@ fn rate_limit(config: &At<'_>, draft: &mut Draft) -> Option<Value> {
         "header" => json!({ "header": config.text("header_name")?.to_lowercase() }),
         "consumer" | "credential" => json!({ "attribute": "api-key.id" }),
         other => {
-            draft.note(config.line(), format!("`limit_by: {other}`: clients are told apart by their address"));
+            draft.note(config.line(), format!("`limit_by: {other}`: clients are distinguished by their address"));
             json!("client-address")
         }
     };

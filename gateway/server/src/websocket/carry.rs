@@ -23,7 +23,7 @@ use crate::state::ConnectionState;
 
 /// How much is read at a time; it is on the stack, so that a silent connection costs no buffer.
 const PART: usize = 16 * 1024;
-/// So much is read ahead while a message is in progress, to notice when its sender leaves.
+/// How much is read ahead while a message is in progress, to notice when its sender leaves.
 const READ_AHEAD: usize = 64 * 1024;
 /// From the first close frame of the gateway's own, or the end of one side, to the end.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -158,7 +158,7 @@ impl Connection<'_> {
         loop {
             let worked = match from.decoder.next_frame() {
                 Err(violation) => return End::Violation(side, violation),
-                // It would reach nobody.
+                // The other side takes no more messages.
                 Ok(Some(Incoming::Message(_))) if onward.is_closed() => Some(None),
                 Ok(Some(Incoming::Message(message))) => from.ahead(self, side, self.pass(side, message)).await,
                 Ok(Some(Incoming::Control(opcode, payload))) => {

@@ -56,7 +56,7 @@ struct Head {
 }
 
 impl Decoder {
-    /// For frames that are masked, or not, with messages of up to so many bytes.
+    /// For frames that are masked or not, and messages of at most `limit` bytes.
     pub fn new(masked: bool, limit: usize) -> Self {
         Self { masked, limit, buffer: BytesMut::new(), fragments: None }
     }

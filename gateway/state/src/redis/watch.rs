@@ -86,6 +86,7 @@ pub(super) async fn watch<A: Answers + 'static>(shared: Rc<A>, watches: Arc<Watc
         due.truncate(AT_ONCE);
         let due: Vec<Key> = due.into_iter().map(|(_, key)| key.clone()).collect();
         look(&shared, &watches, &mut watched, due).await;
+        // Bounds how often Redis is asked.
         tokio::time::sleep(ROUND).await;
         let next = watched.values().map(|watched| watched.due).min();
         tokio::select! {

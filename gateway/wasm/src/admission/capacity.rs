@@ -77,14 +77,14 @@ impl Capacity {
         })
     }
 
-    /// Allows so many instances, or as many as there are slots. Returns what is allowed.
+    /// Limits the number of instances, at most to the number of slots. Returns the limit.
     pub(crate) fn set_limit(&self, limit: usize) -> usize {
         let limit = limit.clamp(1, self.slots);
         self.change(|ledger| ledger.limit.slots = limit);
         limit
     }
 
-    /// Allows so many bytes of memory.
+    /// Limits the memory of all instances.
     pub(crate) fn set_memory_limit(&self, bytes: usize) {
         self.change(|ledger| ledger.limit.bytes = bytes);
     }
@@ -121,7 +121,7 @@ impl Capacity {
         self.lock().limit
     }
 
-    /// For an instance that is expected to have so many bytes of linear memory.
+    /// For an instance whose linear memory is expected to have `expected` bytes.
     pub(crate) fn try_reserve(
         self: &Arc<Self>,
         account: &Arc<Account>,
@@ -280,7 +280,7 @@ impl Memory {
         Self { payer: Some((Arc::clone(capacity), Arc::clone(account))), weight, charged }
     }
 
-    /// Pays for so many bytes of linear memory, as far as they are not paid for. Evicts idle instances if need be; false if that
+    /// Pays for linear memory of `bytes`, as far as it is not paid for. Evicts idle instances if need be; false if that
     /// is not enough.
     pub(crate) fn cover(&mut self, bytes: usize) -> bool {
         let Some((capacity, account)) = &self.payer else { return true };

@@ -1,6 +1,6 @@
 //! What the instances of all plugins may use, and who may use more of it.
 //!
-//! Two things are limited: slots of the allocator, and memory. Nobody can take an instance from a call that is in progress, so fairness
+//! Two things are limited: slots of the allocator, and memory. An instance cannot be taken from a call that is in progress, so fairness
 //! has to be decided when something is given. Two rules do that:
 //!
 //! - *Admission.* A configuration gets another instance only while it holds no more than what remains free after that (dynamic
@@ -55,9 +55,9 @@ impl Account {
 /// What is asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// An instance of so many slots.
+    /// A new instance.
     Instance,
-    /// More memory for an instance of so many slots that is there.
+    /// More memory for an existing instance, which takes `weight` slots.
     Growth { weight: usize },
 }
 
@@ -189,7 +189,10 @@ mod tests {
         assert!(!ledger.charge(&new, Amount { slots: 1, bytes: 11 }, Purpose::Instance));
         assert!(ledger.eviction_floor().is_none());
         let growth = Amount { slots: 0, bytes: 11 };
-        assert!(!ledger.charge(&many, growth, Purpose::Growth { weight: 1 }), "it has more than twice what is left");
+        assert!(
+            !ledger.charge(&many, growth, Purpose::Growth { weight: 1 }),
+            "it has more than twice what remains free"
+        );
         assert!(ledger.charge(&one, growth, Purpose::Growth { weight: 1 }), "it has one instance");
         assert_eq!(ledger.eviction_floor(), Some(0), "idle instances restore the headroom");
     }

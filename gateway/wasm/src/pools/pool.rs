@@ -84,7 +84,7 @@ pub(crate) struct Attempt<'a> {
 }
 
 impl Pool {
-    /// With so many instances at a time, if they are limited, and so many calls that wait for one.
+    /// `instances` limits how many there are at a time, `queue` how many calls wait for one.
     pub(crate) fn new(
         prepared: Arc<Prepared>,
         services: &Services,

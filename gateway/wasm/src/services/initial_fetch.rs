@@ -51,6 +51,7 @@ impl Documents {
         if let Some(remote) = remote {
             let connected = async {
                 while remote.trouble().is_some() {
+                    // The connection does not say when it is there.
                     tokio::time::sleep(REDIS_INTERVAL).await;
                 }
             };
