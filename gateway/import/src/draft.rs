@@ -306,6 +306,14 @@ pub(crate) fn plugin(name: &str, config: Value) -> Value {
     json!({ "name": name, "config": config })
 }
 
+/// Denies all requests, in place of an authentication that is not translated: a service that was protected must not be open.
+pub(crate) fn denied() -> Value {
+    plugin("ip-rules", json!({ "deny": ["0.0.0.0/0", "::/0"] }))
+}
+
+/// What a note says where `denied` is used.
+pub(crate) const DENIED: &str = "all requests are denied (`ip-rules`) until it is replaced";
+
 /// A path's shape: names of parameters do not tell routes apart.
 fn pattern(path: &str) -> String {
     let segment = |segment: &str| match segment {

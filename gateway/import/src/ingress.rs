@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     ImportError,
     document::{self, At},
-    draft::{self, Draft, Listener, Route, below, plugin},
+    draft::{self, DENIED, Draft, Listener, Route, below, denied, plugin},
     units,
 };
 
@@ -205,6 +205,11 @@ fn options(annotations: Option<At<'_>>, draft: &mut Draft) -> Options {
             "cors-allow-origin" => cors.get_or_insert_with(|| json!({}))["allow-origins"] = json!(list()),
             "cors-allow-methods" => cors.get_or_insert_with(|| json!({}))["allow-methods"] = json!(list()),
             "cors-allow-headers" => cors.get_or_insert_with(|| json!({}))["allow-headers"] = json!(list()),
+            name if name.starts_with("auth-") => {
+                let is_first = !options.plugins.contains(&denied());
+                options.plugins.extend(is_first.then(denied));
+                draft.note(line, format!("`{key}`: no counterpart; {DENIED}"));
+            }
             _ => draft.note(line, format!("`{key}`: no counterpart")),
         }
     }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     document::At,
-    draft::{Draft, plugin},
+    draft::{DENIED, Draft, denied, plugin},
 };
 
 /// The plugins of a service, a route, or the whole file.
@@ -180,9 +180,34 @@ fn one(name: &str, config: &At<'_>, consumers: &Consumers, plugins: &mut Plugins
     };
     match translated {
         Some(plugin) => plugins.list.push(plugin),
+        None if AUTHENTICATION.contains(&name) => {
+            plugins.list.push(denied());
+            draft.note(line, format!("plugin `{name}`: {}; {DENIED}", instead(name)));
+        }
         None => draft.note(line, format!("plugin `{name}`: {}", instead(name))),
     }
 }
+
+/// Plugins that protect a service and are not translated.
+const AUTHENTICATION: &[&str] = &[
+    "basic-auth",
+    "forward-auth",
+    "hmac-auth",
+    "jwt",
+    "jwt-signer",
+    "kong-oidc",
+    "ldap-auth",
+    "ldap-auth-advanced",
+    "mtls-auth",
+    "oauth2",
+    "oauth2-introspection",
+    "oidc",
+    "opa",
+    "openid-connect",
+    "saml",
+    "session",
+    "vault-auth",
+];
 
 /// What to do about a plugin that is not translated.
 fn instead(name: &str) -> &'static str {

@@ -9,7 +9,7 @@ use super::{
     zones::Zones,
 };
 use crate::{
-    draft::{Draft, Route, below, plugin},
+    draft::{DENIED, Draft, Route, below, denied, plugin},
     units,
 };
 
@@ -90,7 +90,10 @@ fn place(location: &Directive, draft: &mut Draft) -> Option<Place> {
             Some(Place { path: Some(below(path)), prefix: path.to_owned() })
         }
         _ => {
-            let text = format!("`{}`: routes have no regular expressions; write its paths as routes", shown(location));
+            let text = format!(
+                "`{}`: routes have no regular expressions; until its paths are routes of their own, their requests match others",
+                shown(location)
+            );
             draft.note(location.line, text);
             None
         }
@@ -146,7 +149,10 @@ fn action(
         match authorization(path, settings, siblings, draft) {
             Some(plugin) => plugins.insert(0, plugin),
             None => {
-                draft.note(*at, format!("`auth_request {path}`: there is no `location = {path}` with `proxy_pass`"))
+                plugins.insert(0, denied());
+                let text =
+                    format!("`auth_request {path}`: there is no `location = {path}` with `proxy_pass`; {DENIED}");
+                draft.note(*at, text);
             }
         }
     }
@@ -273,10 +279,8 @@ fn rewritten(directive: &Directive, draft: &mut Draft) -> Option<Value> {
     let [pattern, with, flags @ ..] = &directive.args[..] else { return None };
     let is_redirect =
         with.contains("://") || flags.iter().any(|flag| matches!(flag.as_str(), "permanent" | "redirect"));
-    if is_redirect
-        || with.contains(['?', '$'])
-            && with.split('$').skip(1).any(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
-    {
+    let has_variables = with.split('$').skip(1).any(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()));
+    if is_redirect || has_variables || with.contains('?') {
         draft.note(directive.line, format!("`{}`: this rewrite has no counterpart", shown(directive)));
         return None;
     }

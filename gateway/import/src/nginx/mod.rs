@@ -42,12 +42,6 @@ pub(crate) fn translate(text: &str) -> Result<Draft, ImportError> {
             (_, block) => http.push(Directive { block, ..directive }),
         }
     }
-    for include in http.iter().filter(|directive| directive.name == "include") {
-        let file = include.args.first().map(String::as_str).unwrap_or_default();
-        if !file.ends_with("mime.types") {
-            draft.note(include.line, format!("`include {file}` is not followed: translate the output of `nginx -T`"));
-        }
-    }
     let mut zones = Zones::default();
     for directive in &http {
         match directive.name.as_str() {
@@ -131,7 +125,6 @@ fn is_of_http(name: &str) -> bool {
             | "geo"
             | "split_clients"
             | "real_ip_recursive"
-            | "include"
     )
 }
 

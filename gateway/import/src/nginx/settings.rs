@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{parse::Directive, variables::template, zones::Zones};
 use crate::{
-    draft::{Draft, plugin},
+    draft::{DENIED, Draft, denied, plugin},
     units,
 };
 
@@ -26,6 +26,8 @@ pub(super) struct Settings {
     limits: Vec<Value>,
     basic: Option<Value>,
     realm: Option<String>,
+    /// An authentication that is not translated.
+    is_denied: bool,
     /// The path of the location that decides, and its line.
     pub(super) auth_request: Option<(String, usize)>,
 }
@@ -42,9 +44,7 @@ pub(super) enum Host {
 /// Directives that concern what the gateway does by itself, or has no use for.
 const WITHOUT_NOTE: &[&str] = &[
     "absolute_redirect",
-    "access_log",
     "aio",
-    "charset",
     "chunked_transfer_encoding",
     "client_body_buffer_size",
     "client_body_timeout",
@@ -57,14 +57,11 @@ const WITHOUT_NOTE: &[&str] = &[
     "http2",
     "http2_max_concurrent_streams",
     "ignore_invalid_headers",
-    "include",
     "index",
     "keepalive_requests",
     "keepalive_timeout",
     "large_client_header_buffers",
-    "log_format",
     "log_not_found",
-    "merge_slashes",
     "msie_padding",
     "open_file_cache",
     "output_buffers",
@@ -196,6 +193,19 @@ impl Settings {
             }
             name if name.starts_with("gzip") || name.starts_with("brotli") || WITHOUT_NOTE.contains(&name) => {}
             "proxy_redirect" if matches!(first, "off" | "default") => {}
+            name if name.starts_with("auth_") && first != "off" => {
+                self.is_denied = true;
+                draft.note(*line, format!("`{}`: no counterpart; {DENIED}", shown(directive)));
+            }
+            "include" if first.ends_with("mime.types") || first.ends_with("_params") => {}
+            "include" => {
+                draft.note(*line, format!("`include {first}` is not followed: translate the output of `nginx -T`"));
+            }
+            "access_log" | "log_format" if first != "off" => {
+                draft.note(*line, format!("`{name}`: add the plugin `access-log`"));
+            }
+            "merge_slashes" if first == "off" => draft.note(*line, "`merge_slashes off`: set `paths.merge-slashes`"),
+            "access_log" | "merge_slashes" => {}
             _ => draft.note(*line, format!("`{}`: no counterpart", shown(directive))),
         }
     }
@@ -258,8 +268,16 @@ impl Settings {
             plugins.push(plugin("ip-rules", json!({ "allow": list(&self.allow), "deny": list(&self.deny) })));
         }
         plugins.extend(self.limits.iter().cloned());
-        if let (Some(realm), Some(secret)) = (&self.realm, &self.basic) {
-            plugins.push(plugin("basic-auth", json!({ "users-secret": secret, "realm": realm })));
+        match (&self.realm, &self.basic) {
+            (Some(realm), Some(secret)) => {
+                plugins.push(plugin("basic-auth", json!({ "users-secret": secret, "realm": realm })));
+            }
+            // Without a file of users, nginx denies everything.
+            (Some(_), None) => plugins.push(denied()),
+            (None, _) => {}
+        }
+        if self.is_denied {
+            plugins.push(denied());
         }
         let map = |pairs: &[(String, String)]| -> Value {
             if pairs.is_empty() {
