@@ -34,8 +34,54 @@ typedef struct chunk {
     size_t used, size;
 } chunk;
 
-enum { CHUNK = 8 * 1024, PHASES = 9 };
+enum { CHUNK = 8 * 1024, PAGE = 64 * 1024, ALIGN = 16, PHASES = 9 };
 static chunk *newest;
+
+/* Free pages of memory, by address; neighbours are one block. Bodies are in pages and not in malloc's memory: an allocator may round
+ * sizes up to powers of two and keep what is free by size, and then bodies of a few sizes take several times their bytes. */
+typedef struct block {
+    struct block *next;
+    size_t size;
+} block;
+static block *spare;
+
+static bool ends_memory(const block *last) {
+    return ((uintptr_t)last + last->size) / PAGE == __builtin_wasm_memory_size(0);
+}
+
+/* NULL if there is no more memory. The size is a multiple of PAGE. */
+static void *take_pages(size_t size) {
+    for (block **at = &spare; *at; at = &(*at)->next) {
+        block *found = *at;
+        if (found->size < size && ends_memory(found)) {
+            if (__builtin_wasm_memory_grow(0, (size - found->size) / PAGE) == SIZE_MAX) return NULL;
+            found->size = size;
+        }
+        if (found->size < size) continue;
+        *at = found->next;
+        if (found->size > size) {
+            block *rest = (block *)((char *)found + size);
+            *rest = (block){.next = *at, .size = found->size - size};
+            *at = rest;
+        }
+        return found;
+    }
+    size_t pages = __builtin_wasm_memory_grow(0, size / PAGE);
+    return pages == SIZE_MAX ? NULL : (void *)(pages * PAGE);
+}
+
+static void give_back_pages(void *start, size_t size) {
+    block *given = start, *before = NULL, *after = spare;
+    while (after && after < given) {
+        before = after;
+        after = after->next;
+    }
+    *given = (block){.next = after, .size = size};
+    if (after && (char *)given + size == (char *)after) *given = (block){.next = after->next, .size = size + after->size};
+    if (!before) spare = given;
+    else if ((char *)before + before->size == (char *)given) *before = (block){.next = given->next, .size = before->size + given->size};
+    else before->next = given;
+}
 /* The phase has ended. What it returns is still being read, so its memory goes when the next one wants some. */
 static bool over;
 
@@ -51,7 +97,9 @@ static void phase_ended(void) {
 static void forget(void) {
     while (newest && (newest->next || newest->size > CHUNK)) {
         chunk *next = newest->next;
-        free(newest);
+        size_t all = sizeof *newest + ALIGN + newest->size;
+        if (all < PAGE) free(newest);
+        else give_back_pages(newest, all);
         newest = next;
     }
     if (newest) newest->used = 0;
@@ -59,13 +107,15 @@ static void forget(void) {
 }
 
 static void *take(size_t bytes) {
-    enum { ALIGN = 16 };
     if (over) forget();
     if (bytes > SIZE_MAX / 2) abort();
     bytes = (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1);
     if (!newest || bytes > newest->size - newest->used) {
         size_t size = bytes > CHUNK ? bytes : CHUNK;
-        chunk *more = malloc(sizeof *more + ALIGN + size);
+        size_t all = sizeof(chunk) + ALIGN + size;
+        if (all >= PAGE) all = (all + PAGE - 1) & ~(size_t)(PAGE - 1);
+        size = all - sizeof(chunk) - ALIGN;
+        chunk *more = all < PAGE ? malloc(all) : take_pages(all);
         if (!more) abort();
         *more = (chunk){.next = newest, .size = size};
         newest = more;
